@@ -1,0 +1,97 @@
+//! What an agent is about to do, in canonical form.
+
+use core::net::SocketAddr;
+
+use crate::Effect;
+
+/// An action that has not happened yet.
+///
+/// Canonicalising is the plane's duty: a path is absolute, resolved through an
+/// opened descriptor, without `.`/`..`/empty components; a name is a lower-case
+/// A-label sequence without a trailing dot; an IPv4-mapped address is IPv4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intent<'a> {
+    /// The kind of action.
+    pub effect: Effect,
+    /// What it acts on.
+    pub target: Target<'a>,
+    /// The process that asks, as numbered inside the run; 0 when unknown.
+    pub pid: u32,
+    /// The system call behind the intent, when there is one.
+    pub syscall: Option<Syscall>,
+}
+
+/// A raw system call: number and six arguments, as the process gave them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Syscall {
+    /// Number in the table of the calling architecture.
+    pub number: u32,
+    /// The six arguments, before execution.
+    pub arguments: [u64; 6],
+}
+
+/// What a file is opened for. Writing includes creating and truncating.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Content or a listing is read.
+    Read,
+    /// Content, metadata or an entry is changed.
+    Write,
+}
+
+/// The object of an intent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// One path. `subtree` holds for a directory that is removed, renamed or
+    /// covered, so that everything below it is judged with it.
+    Path {
+        /// Canonical absolute path.
+        path: &'a [u8],
+        /// What for.
+        access: Access,
+        /// Whether the judgement covers everything below.
+        subtree: bool,
+    },
+    /// Two paths: the old and the new name of a rename or hard link.
+    Paths {
+        /// Canonical absolute path of the existing name.
+        from: &'a [u8],
+        /// Canonical absolute path of the new name.
+        to: &'a [u8],
+        /// Whether the judgement covers everything below both.
+        subtree: bool,
+    },
+    /// A network address.
+    Endpoint(Endpoint),
+    /// A domain name, lower-case A-labels, no trailing dot.
+    Name(&'a str),
+    /// A host Unix socket by its canonical path.
+    Unix(&'a [u8]),
+    /// A process, as numbered inside the run (0 for one outside it).
+    Process(u32),
+    /// A system call that is refused as such, by name.
+    Syscall(&'a str),
+    /// A tool, model or heap type by name.
+    Named(&'a str),
+}
+
+/// A transport protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Transmission Control Protocol (RFC 9293).
+    Tcp,
+    /// User Datagram Protocol (RFC 768).
+    Udp,
+}
+
+/// Where a connection or datagram would go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// TCP or UDP.
+    pub transport: Transport,
+    /// Destination; IPv4-mapped IPv6 already unmapped.
+    pub address: SocketAddr,
+    /// True when the destination is the run's own loopback, which reaches
+    /// nothing outside the phantom.
+    pub in_run: bool,
+}

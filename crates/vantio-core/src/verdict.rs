@@ -1,0 +1,125 @@
+//! The answer to an intent.
+
+use core::fmt;
+
+/// What happens to an intent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Decision {
+    /// It may happen.
+    Permit,
+    /// It may not; the anomaly is recorded.
+    Collapse,
+    /// It may not, because the kill switch is set.
+    KillSwitch,
+    /// It waits for an approver.
+    Hold,
+}
+
+impl Decision {
+    /// The stable name, as ledgers and messages write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Permit => "Permit",
+            Self::Collapse => "Collapse",
+            Self::KillSwitch => "KillSwitch",
+            Self::Hold => "Hold",
+        }
+    }
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// A decision and why it was made. Borrows rule texts from the policy program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict<'p> {
+    /// What happens.
+    pub decision: Decision,
+    /// The rule, or its absence, that decided.
+    pub cause: Cause<'p>,
+}
+
+impl Verdict<'_> {
+    /// True when the intent may happen.
+    pub const fn is_permit(&self) -> bool {
+        matches!(self.decision, Decision::Permit)
+    }
+}
+
+/// A list of rules in a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Section {
+    /// `fs.read`
+    FsRead,
+    /// `fs.write`
+    FsWrite,
+    /// `fs.deny`
+    FsDeny,
+    /// `exec.allow`
+    ExecAllow,
+    /// `exec.deny`
+    ExecDeny,
+    /// `net.allow`
+    NetAllow,
+    /// `net.deny`
+    NetDeny,
+}
+
+impl Section {
+    /// The dotted key path in a policy document.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FsRead => "fs.read",
+            Self::FsWrite => "fs.write",
+            Self::FsDeny => "fs.deny",
+            Self::ExecAllow => "exec.allow",
+            Self::ExecDeny => "exec.deny",
+            Self::NetAllow => "net.allow",
+            Self::NetDeny => "net.deny",
+        }
+    }
+}
+
+impl fmt::Display for Section {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// Why a verdict is what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause<'p> {
+    /// A rule of the policy, with its text as written.
+    Rule {
+        /// The list it stands in.
+        section: Section,
+        /// Its text in the document.
+        text: &'p str,
+    },
+    /// No rule of this list matched.
+    Unmatched(Section),
+    /// A rule that every policy has; the text says it in a few words.
+    Always(&'static str),
+    /// The policy only observes, or learns; `would_be` would have refused.
+    Observed(Section),
+    /// The kill switch is set.
+    KillSwitch,
+    /// A budget is used up.
+    Budget(&'static str),
+}
+
+impl fmt::Display for Cause<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rule { section, text } => write!(formatter, "{section}: {text}"),
+            Self::Unmatched(section) => write!(formatter, "nothing in {section} permits it"),
+            Self::Always(text) => write!(formatter, "always: {text}"),
+            Self::Observed(section) => write!(formatter, "observed only; {section} would decide"),
+            Self::KillSwitch => formatter.write_str("the kill switch is set"),
+            Self::Budget(name) => write!(formatter, "budget {name} is used up"),
+        }
+    }
+}
