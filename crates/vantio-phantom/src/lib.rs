@@ -1,1 +1,18 @@
-//! To be.
+//! The copy-on-write world a run executes in, and the Linux planes that catch
+//! what it does.
+//!
+//! This crate is mechanism: it turns system calls into [`vantio_core::Intent`]s,
+//! asks an [`Oracle`], and carries the answer out. It holds no rule of its own.
+
+pub mod changes;
+pub mod commit;
+mod error;
+mod net;
+mod oracle;
+mod spec;
+mod sys;
+
+pub use error::LaunchError;
+pub use oracle::{Oracle, Ruling};
+pub use spec::{Ending, Spec};
+mod supervisor;

@@ -1,0 +1,1 @@
+//! Sockets, names and datagrams of a run.

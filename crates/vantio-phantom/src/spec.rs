@@ -1,0 +1,56 @@
+//! What is to be run, and how it ended.
+
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
+
+use vantio_core::RunId;
+
+/// Everything the mechanism needs to know about a run.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// The run.
+    pub run_id: RunId,
+    /// The run's folder, which exists; upper layers and journals go below it.
+    pub folder: PathBuf,
+    /// Paths that the run never sees and nothing in it can name: the state folder.
+    pub hidden: Vec<PathBuf>,
+    /// The program and its arguments; the program is looked up in the run's `PATH`.
+    pub command: Vec<OsString>,
+    /// The whole environment of the program.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Where the program starts; canonical.
+    pub directory: PathBuf,
+    /// Paths that are covered by an empty, unreadable mount; canonical.
+    pub masks: Vec<PathBuf>,
+    /// Paths at and beneath which Landlock lets a program be executed.
+    pub executable: Vec<PathBuf>,
+    /// Inclusive port ranges to which a rule lets datagrams leave.
+    pub udp_ports: Vec<(u16, u16)>,
+    /// Name servers of the host, in order.
+    pub resolvers: Vec<SocketAddr>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The program exited with this status.
+    Exited(i32),
+    /// The program was ended by this signal.
+    Signaled(i32),
+    /// The program was not found.
+    NotFound,
+    /// The program may not be executed.
+    NotExecutable,
+}
+
+impl Ending {
+    /// The status a shell would report: the program's own, 128+N for signal N,
+    /// 126 when it may not be executed, 127 when it is not found.
+    pub const fn exit_code(self) -> i32 {
+        match self {
+            Self::Exited(code) => code,
+            Self::Signaled(signal) => 128 + signal,
+            Self::NotExecutable => 126,
+            Self::NotFound => 127,
+        }
+    }
+}

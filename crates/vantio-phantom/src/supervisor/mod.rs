@@ -1,0 +1,3 @@
+//! Answers the agent's system calls.
+
+pub(crate) mod request;

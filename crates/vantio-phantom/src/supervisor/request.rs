@@ -1,0 +1,239 @@
+//! One system call of the agent that waits for its answer.
+
+use std::{
+    fs::File,
+    io::Read as _,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::Arc,
+};
+
+use rustix::{
+    fs::{CWD, Mode, OFlags, openat},
+    io::{self, Errno},
+    process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
+};
+use vantio_core::Syscall;
+
+use crate::sys::{
+    memory,
+    seccomp::{Listener, Notification},
+};
+
+/// The longest path a system call takes, with its terminating NUL.
+pub(crate) const PATH_MAX: usize = 4096;
+
+/// The way to the agent's processes: their notifications and their files in the
+/// host's `/proc`, which the run's own `/proc` hides.
+#[derive(Debug)]
+pub(crate) struct Link {
+    listener: Listener,
+    proc: OwnedFd,
+}
+
+impl Link {
+    /// Joins the two. Called by a thread that still sees the host's `/proc`.
+    pub(crate) fn new(listener: Listener) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self { listener, proc: openat(CWD, "/proc", flags, Mode::empty())? })
+    }
+
+    /// The host's `/proc`.
+    pub(crate) fn proc(&self) -> BorrowedFd<'_> {
+        self.proc.as_fd()
+    }
+
+    /// The next system call that waits; `None` when its caller died meanwhile.
+    pub(crate) fn next(self: &Arc<Self>) -> io::Result<Option<Request>> {
+        match self.listener.receive() {
+            // A caller outside our PID namespace has number 0; there is none in a run.
+            Ok(notification) => Ok(Pid::from_raw(notification.tid)
+                .map(|tid| Request { notification, tid, link: Arc::clone(self) })),
+            Err(Errno::NOENT | Errno::INTR) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
+/// A system call that waits. Every method that reads the caller's state may be
+/// answered by a process that reuses its number: ask [`Request::is_waiting`] before
+/// acting on what was read.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    notification: Notification,
+    tid: Pid,
+    link: Arc<Link>,
+}
+
+/// How a request is answered.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// The call returns this.
+    Value(i64),
+    /// The call fails.
+    Error(Errno),
+    /// The kernel carries it out. INVARIANT: only where a pointer or descriptor
+    /// that changes meanwhile gains nothing, because Landlock or the namespaces
+    /// hold by themselves.
+    Continue,
+    /// The call returns a new descriptor.
+    Inject {
+        /// What the descriptor refers to.
+        fd: OwnedFd,
+        /// Whether it is closed on exec.
+        close_on_exec: bool,
+    },
+    /// Another thread answers.
+    Later,
+}
+
+impl From<Errno> for Reply {
+    fn from(error: Errno) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl Request {
+    /// The calling thread, as numbered on the host.
+    pub(crate) fn tid(&self) -> Pid {
+        self.tid
+    }
+
+    /// The number and architecture of the call.
+    pub(crate) fn number(&self) -> i64 {
+        self.notification.number.into()
+    }
+
+    /// The `AUDIT_ARCH_*` value of the calling convention.
+    pub(crate) fn architecture(&self) -> u32 {
+        self.notification.architecture
+    }
+
+    /// Argument `index` as the raw register.
+    pub(crate) fn argument(&self, index: usize) -> u64 {
+        self.notification.arguments[index]
+    }
+
+    /// Argument `index` as the kernel reads an `int`.
+    pub(crate) fn int(&self, index: usize) -> i32 {
+        self.argument(index) as i32
+    }
+
+    /// The raw call, for the record.
+    pub(crate) fn syscall(&self) -> Syscall {
+        Syscall { number: self.notification.number as u32, arguments: self.notification.arguments }
+    }
+
+    /// Fills `buffer` from the caller's memory; `EFAULT` when not all of it is readable.
+    pub(crate) fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
+        match memory::read(self.tid, address, buffer) {
+            Ok(count) if count == buffer.len() => Ok(()),
+            Err(error) if error != Errno::FAULT => Err(error),
+            _ => Err(Errno::FAULT),
+        }
+    }
+
+    /// Copies `bytes` into the caller's memory.
+    pub(crate) fn write(&self, address: u64, bytes: &[u8]) -> io::Result<()> {
+        match memory::write(self.tid, address, bytes) {
+            Ok(count) if count == bytes.len() => Ok(()),
+            Err(error) if error != Errno::FAULT => Err(error),
+            _ => Err(Errno::FAULT),
+        }
+    }
+
+    /// The NUL-terminated string at `address`, without the NUL; `ENAMETOOLONG`
+    /// beyond [`PATH_MAX`].
+    pub(crate) fn read_path(&self, address: u64) -> io::Result<Vec<u8>> {
+        let mut path = Vec::new();
+        let mut chunk = [0; 512];
+        while path.len() < PATH_MAX {
+            let start = address.checked_add(path.len() as u64).ok_or(Errno::FAULT)?;
+            // Never cross a page in one read: the next one may not be mapped.
+            let room = (PAGE - start % PAGE).min(chunk.len() as u64) as usize;
+            let count = memory::read(self.tid, start, &mut chunk[..room])?;
+            if count == 0 {
+                return Err(Errno::FAULT);
+            }
+            if let Some(end) = chunk[..count].iter().position(|byte| *byte == 0) {
+                path.extend_from_slice(&chunk[..end]);
+                return if path.len() < PATH_MAX { Ok(path) } else { Err(Errno::NAMETOOLONG) };
+            }
+            path.extend_from_slice(&chunk[..count]);
+        }
+        Err(Errno::NAMETOOLONG)
+    }
+
+    /// The caller's open file behind descriptor `fd`: the same open file, not a copy.
+    pub(crate) fn fetch(&self, fd: i32) -> io::Result<OwnedFd> {
+        let process = match pidfd_open(self.tid, PIDFD_THREAD) {
+            // Before 6.9 only the leader of a thread group has a pidfd.
+            Err(Errno::INVAL) => pidfd_open(self.process()?, PidfdFlags::empty())?,
+            other => other?,
+        };
+        pidfd_getfd(process, fd, PidfdGetfdFlags::empty())
+    }
+
+    /// The caller's thread group, as numbered on the host.
+    pub(crate) fn process(&self) -> io::Result<Pid> {
+        self.status_field("Tgid:").and_then(|text| text.parse().ok()).and_then(Pid::from_raw).ok_or(Errno::SRCH)
+    }
+
+    /// The rest of the line of `/proc/TID/status` that starts with `key`, trimmed.
+    pub(crate) fn status_field(&self, key: &str) -> Option<String> {
+        let path = format!("{}/status", self.tid.as_raw_pid());
+        let status = openat(&self.link.proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let mut text = String::new();
+        File::from(status).read_to_string(&mut text).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+        Some(line.trim().to_owned())
+    }
+
+    /// Whether a signal waits that the caller neither blocks nor ignores, so that a
+    /// call which the kernel would interrupt has to end.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        let mask = |key| self.status_field(key).and_then(|text| u64::from_str_radix(&text, 16).ok()).unwrap_or(0);
+        let pending = mask("SigPnd:") | mask("ShdPnd:");
+        pending & !mask("SigBlk:") & !mask("SigIgn:") != 0
+    }
+
+    /// The host's `/proc`.
+    pub(crate) fn proc(&self) -> BorrowedFd<'_> {
+        self.link.proc()
+    }
+
+    /// Whether the call still waits for its answer.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.link.listener.is_waiting(self.notification.id)
+    }
+
+    /// Puts `fd` in place of the caller's descriptor `at`, before the answer.
+    pub(crate) fn replace(&self, fd: BorrowedFd<'_>, at: i32, close_on_exec: bool) -> io::Result<()> {
+        self.link.listener.replace(self.notification.id, fd, at as u32, close_on_exec)
+    }
+
+    /// Answers. A caller that died meanwhile needs no answer.
+    pub(crate) fn reply(&self, reply: Reply) {
+        let (id, listener) = (self.notification.id, &self.link.listener);
+        let sent = match reply {
+            Reply::Value(value) => listener.answer(id, value),
+            Reply::Error(error) => listener.refuse(id, error),
+            Reply::Continue => listener.resume(id),
+            Reply::Inject { fd, close_on_exec } => listener.inject(id, fd.as_fd(), close_on_exec),
+            Reply::Later => return,
+        };
+        match sent {
+            Ok(()) | Err(Errno::NOENT) => {}
+            // The descriptor table is full, or the kernel refused the answer: say so to the caller.
+            Err(error) => drop(listener.refuse(id, error)),
+        }
+    }
+}
+
+const PAGE: u64 = 4096;
+const PIDFD_THREAD: PidfdFlags = PidfdFlags::from_bits_retain(libc::O_EXCL as u32);

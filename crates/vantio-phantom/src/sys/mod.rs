@@ -1,0 +1,4 @@
+//! System calls that no library offers safely. The only room with `unsafe`.
+
+pub(crate) mod memory;
+pub(crate) mod seccomp;
