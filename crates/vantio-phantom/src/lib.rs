@@ -7,12 +7,14 @@
 pub mod changes;
 pub mod commit;
 mod error;
+mod launch;
 mod net;
 mod oracle;
 mod spec;
 mod sys;
 
 pub use error::LaunchError;
+pub use launch::{MakeOracle, run};
 pub use oracle::{Oracle, Ruling};
 pub use spec::{Ending, Spec};
 mod supervisor;

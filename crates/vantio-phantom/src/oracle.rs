@@ -4,6 +4,8 @@ use std::{net::IpAddr, time::Duration};
 
 use vantio_core::Intent;
 
+use crate::Ending;
+
 /// What a plane does with an intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ruling {
@@ -37,4 +39,7 @@ pub trait Oracle: Send + Sync {
 
     /// `name` no longer has the addresses it had.
     fn forget(&self, name: &str);
+
+    /// The run is over: everything still waiting is written down.
+    fn end(&self, ending: Ending);
 }
