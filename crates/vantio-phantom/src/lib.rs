@@ -4,14 +4,17 @@
 //! This crate is mechanism: it turns system calls into [`vantio_core::Intent`]s,
 //! asks an [`Oracle`], and carries the answer out. It holds no rule of its own.
 
+pub mod cgroup;
 pub mod changes;
 pub mod commit;
+mod control;
 mod error;
 mod launch;
 mod net;
 mod oracle;
 mod spec;
 mod sys;
+mod terminal;
 
 pub use error::LaunchError;
 pub use launch::{MakeOracle, run};

@@ -1,4 +1,7 @@
 //! System calls that no library offers safely. The only room with `unsafe`.
 
 pub(crate) mod memory;
+pub(crate) mod mount;
+pub(crate) mod process;
 pub(crate) mod seccomp;
+pub(crate) mod tty;
