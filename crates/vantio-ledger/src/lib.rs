@@ -1,1 +1,43 @@
-//! To be.
+//! The ledger: an append-only, hash-chained log in one SQLite file.
+//!
+//! [`Ledger`] appends: [`Ledger::append`] returns when the entry is on disk,
+//! [`Ledger::record`] batches within a bounded window. [`Reader`] reads,
+//! exports and verifies, and needs no right to write.
+//!
+//! An entry's hash covers its predecessor's, so a change, a removal or a swap
+//! breaks the chain at a sequence number that [`Reader::verify`] names; a
+//! [`Checkpoint`] kept elsewhere shows a truncated tail or a rewritten log too.
+//! Triggers refuse UPDATE, DELETE and REPLACE: they guard against mistakes. The
+//! evidence against malice is the chain and the checkpoints, because whoever may
+//! write the file may drop a trigger.
+//!
+//! Who the agent is and why it was refused is the business of others.
+
+#![forbid(unsafe_code)]
+
+mod chain;
+mod checkpoint;
+mod clock;
+mod draft;
+mod encode;
+mod entry;
+mod error;
+mod export;
+mod ledger;
+mod queue;
+mod reader;
+mod store;
+mod verify;
+
+pub use chain::{Fault, Malformed};
+pub use checkpoint::{Checkpoint, ParseCheckpointError};
+pub use clock::Interval;
+pub use draft::{AgentSvid, Anomaly, Draft};
+pub use entry::{AnomalyRecord, Entry, ProofState};
+pub use error::LedgerError;
+pub use export::{ExportError, verify_export};
+pub use jiff::Timestamp;
+pub use ledger::{Ledger, Options, Receipt, Recorded};
+pub use reader::{Entries, Filter, Reader};
+pub use uuid::Uuid;
+pub use verify::{Verified, VerifyError};

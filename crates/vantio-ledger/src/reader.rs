@@ -1,0 +1,207 @@
+//! Reading entries, with no right to write.
+
+use std::{
+    collections::VecDeque,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, ToSql, types::ValueRef};
+use tempfile::TempDir;
+use vantio_core::{Decision, Hash, RunId};
+
+use crate::{
+    Checkpoint, Entry, LedgerError, Malformed, chain,
+    store::{self, io_error, store_error},
+};
+
+/// A ledger opened for reading.
+pub struct Reader {
+    pub(crate) connection: Connection,
+    pub(crate) path: PathBuf,
+    /// Where the file was copied, when its own folder did not allow reading it.
+    _copy: Option<TempDir>,
+}
+
+/// Which entries to read. The default is all.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Those of one run.
+    pub run_id: Option<RunId>,
+    /// Those of one operation.
+    pub op: Option<String>,
+    /// Those with one verdict.
+    pub decision: Option<Decision>,
+    /// Those at or after a sequence number.
+    pub since_seq: u64,
+    /// At most so many.
+    pub limit: Option<u64>,
+}
+
+impl Reader {
+    /// Opens the ledger at `path`. Its folder may be read-only.
+    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        if !path.try_exists().map_err(io_error("open", path))? {
+            return Err(LedgerError::NotFound { path: path.into() });
+        }
+        let (connection, copy) = match connect(path, "") {
+            Ok(connection) => (connection, None),
+            Err(error) if needs_writable_folder(&error) => connect_without_writing(path)?,
+            Err(error) => return Err(store_error(path)(error)),
+        };
+        store::check_format(&connection, path)?;
+        Ok(Self { connection, path: path.into(), _copy: copy })
+    }
+
+    /// The entries that `filter` selects, in order. What is appended meanwhile
+    /// may be among them.
+    pub fn entries(&self, filter: &Filter) -> Entries<'_> {
+        Entries { reader: self, filter: filter.clone(), page: VecDeque::new(), is_last: false }
+    }
+
+    /// The entry at `seq`, or `None` beyond the end.
+    pub fn entry(&self, seq: u64) -> Result<Option<Entry>, LedgerError> {
+        let filter = Filter { since_seq: seq, limit: Some(1), ..Filter::default() };
+        let entry = self.entries(&filter).next().transpose()?;
+        Ok(entry.filter(|entry| entry.seq == seq))
+    }
+
+    /// The chain's length and head, as the file claims them.
+    pub fn checkpoint(&self) -> Result<Checkpoint, LedgerError> {
+        let chain = store::read_head(&self.connection).map_err(store_error(&self.path))?;
+        Ok(Checkpoint { size: chain.next, head: chain.head, time: Timestamp::now() })
+    }
+
+    fn page(&self, filter: &Filter) -> rusqlite::Result<VecDeque<Result<Entry, LedgerError>>> {
+        let (query, parameters) = query(filter);
+        let mut statement = self.connection.prepare_cached(&query)?;
+        let parameters: Vec<&dyn ToSql> = parameters.iter().map(AsRef::as_ref).collect();
+        let rows = statement.query_map(&*parameters, |row| {
+            let seq = row.get::<_, i64>(0)?.cast_unsigned();
+            let entry = decode(row.get_ref(1)?, row.get_ref(2)?);
+            Ok(entry.map_err(|fault| LedgerError::Entry { seq, fault }))
+        })?;
+        rows.collect()
+    }
+}
+
+fn decode(this_hash: ValueRef<'_>, body: ValueRef<'_>) -> Result<Entry, Malformed> {
+    let this_hash = this_hash.as_blob().ok().and_then(|bytes| bytes.try_into().ok());
+    let this_hash = Hash(this_hash.ok_or(Malformed::Field("this_hash"))?);
+    chain::decode(body.as_str().map_err(|_| Malformed::NotCanonical)?, this_hash)
+}
+
+fn query(filter: &Filter) -> (String, Vec<Box<dyn ToSql>>) {
+    let mut query = "SELECT seq, this_hash, body FROM entries WHERE seq >= ?".to_owned();
+    let mut parameters: Vec<Box<dyn ToSql>> = vec![Box::new(filter.since_seq.cast_signed())];
+    let mut restrict = |column: &str, value: Option<String>| {
+        if let Some(value) = value {
+            query.push_str(&format!(" AND {column} = ?"));
+            parameters.push(Box::new(value));
+        }
+    };
+    restrict("run_id", filter.run_id.map(|id| id.to_string()));
+    restrict("op", filter.op.clone());
+    restrict("decision", filter.decision.map(|decision| decision.name().into()));
+    query.push_str(" ORDER BY seq LIMIT ?");
+    parameters.push(Box::new(filter.limit.unwrap_or(PAGE).min(PAGE).cast_signed()));
+    (query, parameters)
+}
+
+/// Entries in order; see [`Reader::entries`].
+pub struct Entries<'a> {
+    reader: &'a Reader,
+    filter: Filter,
+    page: VecDeque<Result<Entry, LedgerError>>,
+    is_last: bool,
+}
+
+impl Iterator for Entries<'_> {
+    type Item = Result<Entry, LedgerError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.page.is_empty() && !self.is_last {
+            if let Err(error) = self.turn() {
+                self.is_last = true;
+                return Some(Err(error));
+            }
+        }
+        self.page.pop_front()
+    }
+}
+
+impl Entries<'_> {
+    fn turn(&mut self) -> Result<(), LedgerError> {
+        self.page = self.reader.page(&self.filter).map_err(store_error(&self.reader.path))?;
+        let count = self.page.len() as u64;
+        self.is_last = count < PAGE;
+        if let Some(limit) = &mut self.filter.limit {
+            *limit -= count;
+        }
+        match self.page.back() {
+            Some(Ok(entry)) => self.filter.since_seq = entry.seq + 1,
+            Some(Err(LedgerError::Entry { seq, .. })) => self.filter.since_seq = seq + 1,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+const PAGE: u64 = 256;
+
+fn connect(path: &Path, parameters: &str) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let connection = Connection::open_with_flags(uri(path, parameters), flags)?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()))?;
+    Ok(connection)
+}
+
+fn uri(path: &Path, parameters: &str) -> OsString {
+    use std::{fmt::Write as _, os::unix::ffi::OsStrExt};
+
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_bytes() {
+        let _ = match byte {
+            b'/' | b'.' | b'-' | b'_' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => {
+                write!(uri, "{}", *byte as char)
+            }
+            _ => write!(uri, "%{byte:02X}"),
+        };
+    }
+    uri.push_str(parameters);
+    uri.into()
+}
+
+/// SQLite reads a file in WAL mode through an index that it creates beside it.
+fn needs_writable_folder(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{CannotOpen, ReadOnly};
+    matches!(error.sqlite_error_code(), Some(CannotOpen | ReadOnly))
+}
+
+/// Reads the file alone when it has no write-ahead log, else a private copy of both.
+fn connect_without_writing(path: &Path) -> Result<(Connection, Option<TempDir>), LedgerError> {
+    let log = with_suffix(path, "-wal");
+    let has_log = fs::metadata(&log).is_ok_and(|metadata| metadata.len() > 0);
+    if !has_log {
+        return Ok((connect(path, "?immutable=1").map_err(store_error(path))?, None));
+    }
+    let folder = tempfile::tempdir().map_err(io_error("create a temporary copy of", path))?;
+    let copy = folder.path().join("ledger");
+    fs::copy(path, &copy).map_err(io_error("copy", path))?;
+    fs::copy(&log, with_suffix(&copy, "-wal")).map_err(io_error("copy", &log))?;
+    Ok((connect(&copy, "").map_err(store_error(path))?, Some(folder)))
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
