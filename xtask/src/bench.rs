@@ -1,0 +1,74 @@
+//! `cargo xtask bench`: Vantio beside its peers, in interleaved rounds.
+
+mod cases;
+mod probe;
+mod subjects;
+mod table;
+
+use std::time::Duration;
+
+use crate::{failure::Failure, setup, step::headline};
+
+use cases::{Case, Stage};
+pub use probe::{Probe, probe};
+use subjects::Subject;
+use table::{Row, Sheet};
+
+/// What to measure and how to print it.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The bench; there is one so far
+    #[arg(value_name = "NAME", default_value = BENCH, value_parser = [BENCH])]
+    name: String,
+    /// Measure only these cases
+    #[arg(long, value_name = "CASE", value_enum)]
+    case: Vec<Case>,
+    /// The subject that ratios refer to; by default bwrap for start-up, bare for the rest
+    #[arg(long, value_name = "SUBJECT", value_parser = subjects::NAMES)]
+    baseline: Option<String>,
+    /// Rounds of each case; a case has its own number by default
+    #[arg(long, value_name = "N")]
+    rounds: Option<u32>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+const BENCH: &str = "run";
+
+/// Sets up, measures and prints.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    headline("setup");
+    setup::packages("bench")?;
+    let vantio = setup::release_binary()?;
+    let stage = Stage::set(vantio)?;
+    let subjects = subjects::installed();
+    let cases = if arguments.case.is_empty() { Case::ALL.to_vec() } else { arguments.case.clone() };
+    for case in cases {
+        headline(case.name());
+        let sheet = measure(arguments, &stage, case, &subjects)?;
+        if arguments.json { sheet.print_json() } else { sheet.print_table() }
+    }
+    if !arguments.json {
+        subjects.iter().filter_map(Subject::footnote).for_each(|note| println!("{note}"));
+    }
+    Ok(())
+}
+
+/// Runs every subject once a round, so that noise on the machine meets all alike.
+fn measure(arguments: &Arguments, stage: &Stage, case: Case, subjects: &[Subject]) -> Result<Sheet, Failure> {
+    let mut samples: Vec<Vec<Duration>> = vec![Vec::new(); subjects.len()];
+    for round in 0..=arguments.rounds.unwrap_or_else(|| case.rounds()) {
+        for (subject, samples) in subjects.iter().zip(&mut samples) {
+            let measured = case.measure(stage, subject)?;
+            // The first round warms caches.
+            if round > 0 {
+                samples.extend(measured);
+            }
+        }
+    }
+    let rows =
+        subjects.iter().zip(samples).map(|(subject, samples)| Row::new(subject.name(), samples)).collect();
+    let baseline = arguments.baseline.as_deref().unwrap_or_else(|| case.baseline());
+    Ok(Sheet { bench: BENCH, case: case.name(), unit: case.unit(), baseline: baseline.to_owned(), rows })
+}

@@ -1,0 +1,184 @@
+//! Who is measured: the bare machine, Vantio, and what else is installed.
+
+use std::{fs, os::unix::process::CommandExt, path::Path, process::Command};
+
+use rustix::mount::{MountFlags, mount};
+
+use super::cases::Stage;
+use crate::{
+    failure::{AtPath, Failure},
+    layout, shell,
+};
+
+/// Every name a subject can have.
+pub const NAMES: [&str; 5] = ["bare", "bwrap", "firejail", "nsjail", "vantio"];
+
+/// Somebody who runs a program.
+pub enum Subject {
+    /// Nobody: the program itself.
+    Bare,
+    /// bubblewrap, and how it gets an overlay.
+    Bwrap(Overlay),
+    /// firejail, with an overlay of nothing: a private temporary folder.
+    Firejail,
+    /// nsjail, the root read-only.
+    Nsjail,
+    /// This project.
+    Vantio,
+}
+
+/// How bubblewrap's world gets a copy-on-write root.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Overlay {
+    /// `--tmp-overlay`, from 0.11 on.
+    Own,
+    /// The overlay is mounted for it first.
+    Mounted,
+    /// None: the root is read-only.
+    Missing,
+}
+
+/// The subjects that this machine has.
+pub fn installed() -> Vec<Subject> {
+    let mut subjects = vec![Subject::Bare];
+    if let Some(overlay) = bwrap_overlay() {
+        subjects.push(Subject::Bwrap(overlay));
+    }
+    if shell::which("firejail").is_some() {
+        subjects.push(Subject::Firejail);
+    }
+    if shell::which("nsjail").is_some() {
+        subjects.push(Subject::Nsjail);
+    }
+    subjects.push(Subject::Vantio);
+    subjects
+}
+
+impl Subject {
+    /// The stable name.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Bare => "bare",
+            Self::Bwrap(_) => "bwrap",
+            Self::Firejail => "firejail",
+            Self::Nsjail => "nsjail",
+            Self::Vantio => "vantio",
+        }
+    }
+
+    /// What a reader must know to compare fairly.
+    pub const fn footnote(&self) -> Option<&'static str> {
+        match self {
+            Self::Bare | Self::Vantio => None,
+            Self::Bwrap(Overlay::Own) => {
+                Some("bwrap: --unshare-all --share-net for connect, --overlay-src / --tmp-overlay /")
+            }
+            Self::Bwrap(Overlay::Mounted) => Some(
+                "bwrap: this version lacks --tmp-overlay, so `unshare --mount` and a small program that mounts\n       an overlay of / come before bwrap --unshare-all; for connect the network is shared",
+            ),
+            Self::Bwrap(Overlay::Missing) => Some(
+                "bwrap: --unshare-all --ro-bind / / without an overlay, which this user cannot mount before it; the\n       workspace is bound for writing; for connect the network is shared",
+            ),
+            Self::Firejail => Some("firejail: --noprofile --private-tmp, no overlay: it no longer has one"),
+            Self::Nsjail => {
+                Some("nsjail: all its namespaces but the network's, / bound for writing, no overlay")
+            }
+        }
+    }
+
+    /// The command that runs `program` under this subject.
+    pub fn command(&self, stage: &Stage, program: &[&str]) -> Command {
+        let is_connect = program.contains(&"connect");
+        let mut command = match self {
+            Self::Bare => {
+                let mut command = Command::new(program[0]);
+                command.args(&program[1..]);
+                return command;
+            }
+            Self::Bwrap(overlay) => bwrap(*overlay, stage, is_connect),
+            Self::Firejail => {
+                with(Command::new("firejail"), &["--quiet", "--noprofile", "--private-tmp", "--"])
+            }
+            Self::Nsjail => {
+                let nsjail =
+                    with(Command::new("nsjail"), &["--really_quiet", "--mode", "o", "--chroot", "/"]);
+                with(
+                    nsjail,
+                    &["--rw", "--keep_env", "--disable_clone_newnet", "--cwd", &workspace(stage), "--"],
+                )
+            }
+            Self::Vantio => {
+                let mut command = Command::new(&stage.vantio);
+                command.args(["run", "--policy"]).arg(stage.policy()).arg("--");
+                command
+            }
+        };
+        command.args(program);
+        command
+    }
+}
+
+/// Mounts an overlay of `/`, then executes `program`. The caller has made a mount namespace.
+pub fn overlay_then_exec(directory: &Path, program: &[String]) -> Result<(), Failure> {
+    let [upper, work, merged] = ["upper", "work", "merged"].map(|name| directory.join(name));
+    for directory in [&upper, &work, &merged] {
+        fs::create_dir_all(directory).at(directory)?;
+    }
+    let layers = format!("lowerdir=/,upperdir={},workdir={}", upper.display(), work.display());
+    let layers = std::ffi::CString::new(layers).map_err(Into::into).at(directory)?;
+    mount("overlay", &merged, "overlay", MountFlags::empty(), layers.as_c_str())
+        .map_err(Into::into)
+        .at(&merged)?;
+    let error = Command::new(&program[0]).args(&program[1..]).exec();
+    Err(Failure::Start { program: program[0].clone(), source: error })
+}
+
+fn bwrap_overlay() -> Option<Overlay> {
+    let bwrap = shell::which("bwrap")?;
+    let help = shell::quiet(Command::new(bwrap).arg("--help")).unwrap_or_default();
+    Some(match (help.contains("--tmp-overlay"), layout::is_root()) {
+        (true, _) => Overlay::Own,
+        (false, true) => Overlay::Mounted,
+        (false, false) => Overlay::Missing,
+    })
+}
+
+fn bwrap(overlay: Overlay, stage: &Stage, is_connect: bool) -> Command {
+    let root = match overlay {
+        Overlay::Own => {
+            vec!["--overlay-src".to_owned(), "/".to_owned(), "--tmp-overlay".to_owned(), "/".to_owned()]
+        }
+        Overlay::Mounted => vec!["--bind".to_owned(), text(&stage.path("upper/merged")), "/".to_owned()],
+        Overlay::Missing => {
+            let workspace = workspace(stage);
+            ["--ro-bind", "/", "/", "--bind", &workspace, &workspace].map(str::to_owned).to_vec()
+        }
+    };
+    let mut command = if overlay == Overlay::Mounted {
+        let mut command = with(Command::new("unshare"), &["--mount", "--propagation", "private", "--"]);
+        command.arg(stage.probe()).args(["probe", "overlay"]).arg(stage.path("upper")).arg("bwrap");
+        command
+    } else {
+        Command::new("bwrap")
+    };
+    command.args(root).args(["--unshare-all", "--die-with-parent", "--proc", "/proc", "--dev", "/dev"]);
+    command.args(["--tmpfs", "/tmp"]).arg("--chdir").arg(stage.path("workspace"));
+    if is_connect {
+        command.arg("--share-net");
+    }
+    command.arg("--");
+    command
+}
+
+fn with(mut command: Command, arguments: &[&str]) -> Command {
+    command.args(arguments);
+    command
+}
+
+fn workspace(stage: &Stage) -> String {
+    text(&stage.path("workspace"))
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
