@@ -1,0 +1,206 @@
+//! What the host had when a run first changed a path.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::{File, OpenOptions},
+    io::{self, BufWriter, Write as _},
+    os::fd::BorrowedFd,
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
+
+use rustix::{
+    fd::{AsFd as _, OwnedFd},
+    fs::{OFlags, readlinkat},
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    FileType, Node, PathBytes, Stamp,
+    beneath::{self, Pinned},
+};
+
+/// What the host had at a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Base {
+    /// Device.
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+    /// Type.
+    pub kind: FileType,
+    /// Length in bytes.
+    pub size: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Time of the last change of content.
+    pub modified: Stamp,
+    /// Time of the last change of anything.
+    pub changed: Stamp,
+    /// SHA-256 of a file of at most [`LARGEST_HASHED`] bytes, or of a
+    /// symlink's target: tells a touched file from a changed one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+/// Larger files are remembered without their content's digest.
+pub const LARGEST_HASHED: u64 = 1 << 20;
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    path: PathBytes,
+    base: Option<Base>,
+}
+
+/// The append-only journal of bases, written while the run runs.
+#[derive(Debug)]
+pub struct BaseJournal {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    seen: HashSet<Vec<u8>>,
+    file: BufWriter<File>,
+}
+
+impl BaseJournal {
+    /// Opens the journal of the run whose folder is `run`, creating it.
+    pub fn open(run: &Path) -> io::Result<Self> {
+        let path = run.join(BASE_FILE);
+        let seen = Bases::read(&path)?.known.into_keys().collect();
+        let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+        // A line that a crash tore must not swallow the next one.
+        file.write_all(b"\n")?;
+        Ok(Self { state: Mutex::new(State { seen, file: BufWriter::new(file) }) })
+    }
+
+    /// Remembers what the host has at the absolute `path`, the first time the
+    /// path is named. `host_root` is the host's root directory.
+    pub fn note(&self, host_root: BorrowedFd<'_>, path: &[u8]) -> io::Result<()> {
+        if self.lock().seen.contains(path) {
+            return Ok(());
+        }
+        let base = describe(host_root, path)?;
+        let mut state = self.lock();
+        if state.seen.contains(path) {
+            return Ok(());
+        }
+        let mut line = serde_json::to_vec(&Line { path: path.into(), base })?;
+        line.push(b'\n');
+        state.file.write_all(&line)?;
+        state.seen.insert(path.to_vec());
+        Ok(())
+    }
+
+    /// Hands what was noted so far to the kernel.
+    pub fn flush(&self) -> io::Result<()> {
+        self.lock().file.flush()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A base journal that was read back.
+#[derive(Debug, Default)]
+pub struct Bases {
+    known: HashMap<Vec<u8>, Option<Base>>,
+}
+
+impl Bases {
+    /// Reads the journal of the run whose folder is `run`.
+    pub fn of_run(run: &Path) -> io::Result<Self> {
+        Self::read(&run.join(BASE_FILE))
+    }
+
+    /// What is known of the absolute `path`: `None` when nothing was noted,
+    /// `Some(None)` when the host had nothing there.
+    pub fn get(&self, path: &[u8]) -> Option<Option<&Base>> {
+        self.known.get(path).map(Option::as_ref)
+    }
+
+    fn read(path: &Path) -> io::Result<Self> {
+        let text = match std::fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            other => other?,
+        };
+        let mut known = HashMap::new();
+        for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            // A torn line says nothing; its path then counts as not noted,
+            // for which the run's start stands in.
+            if let Ok(Line { path, base }) = serde_json::from_slice(line) {
+                known.entry(path.0).or_insert(base);
+            }
+        }
+        Ok(Self { known })
+    }
+}
+
+/// The digest that [`Base`] keeps, of what `fd` (opened for reading) holds.
+pub(crate) fn digest_of_file(fd: OwnedFd) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut file = File::from(fd);
+    let mut buffer = vec![0; 65_536];
+    loop {
+        match io::Read::read(&mut file, &mut buffer)? {
+            0 => return Ok(hexadecimal(&hasher.finalize())),
+            length => hasher.update(&buffer[..length]),
+        }
+    }
+}
+
+/// The digest that [`Base`] keeps, of a symlink's target.
+pub(crate) fn digest_of_target(target: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(target))
+}
+
+fn describe(host_root: BorrowedFd<'_>, path: &[u8]) -> io::Result<Option<Base>> {
+    let relative = path.strip_prefix(b"/").unwrap_or(path);
+    let (parent, name) = beneath::split(relative);
+    let dir = match Pinned::open(host_root, parent) {
+        Err(error) if beneath::is_absent(&error) => return Ok(None),
+        other => other?,
+    };
+    let name = if name.is_empty() { b"." } else { name };
+    let Some(stat) = beneath::stat_at(dir.as_fd(), name)? else { return Ok(None) };
+    let node = Node::of_stat(&stat);
+    let digest = match node.file_type {
+        FileType::File if node.size <= LARGEST_HASHED => {
+            dir.at(name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK).and_then(digest_of_file).ok()
+        }
+        FileType::Symlink => {
+            readlinkat(&dir, name, Vec::new()).ok().map(|target| digest_of_target(target.as_bytes()))
+        }
+        _ => None,
+    };
+    Ok(Some(Base {
+        dev: node.id.0,
+        ino: node.id.1,
+        kind: node.file_type,
+        size: node.size,
+        mode: node.mode,
+        uid: node.uid,
+        gid: node.gid,
+        modified: node.modified,
+        changed: node.changed,
+        digest,
+    }))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // INVARIANT: writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+pub(crate) const BASE_FILE: &str = "base.jsonl";

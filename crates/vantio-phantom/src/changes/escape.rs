@@ -1,0 +1,52 @@
+//! Names as people may safely see them.
+
+use std::fmt;
+
+/// Bytes printed so that they cannot move the cursor, hide, or reorder what
+/// stands around them: control and bidirectional characters and bytes that are
+/// not UTF-8 are written as escapes.
+#[derive(Clone, Copy, Debug)]
+pub struct Escaped<'a>(pub &'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write as _;
+        for chunk in self.0.utf8_chunks() {
+            for character in chunk.valid().chars() {
+                match character {
+                    '\\' => formatter.write_str("\\\\")?,
+                    '\n' => formatter.write_str("\\n")?,
+                    '\t' => formatter.write_str("\\t")?,
+                    '\r' => formatter.write_str("\\r")?,
+                    hidden if is_hidden(hidden) => write!(formatter, "\\u{{{:x}}}", hidden as u32)?,
+                    plain => formatter.write_char(plain)?,
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(formatter, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Controls, and the format characters that are invisible or change the
+/// direction of text (Unicode UAX #9, and zero-width ones).
+pub(crate) fn is_hidden(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_deceive_is_spelled_out() {
+        let name = b"a\x1b[2J\xe2\x80\xaegpj.exe\n\xff\\";
+        assert_eq!(Escaped(name).to_string(), r"a\u{1b}[2J\u{202e}gpj.exe\n\xff\\");
+        assert_eq!(Escaped("Größe €".as_bytes()).to_string(), "Größe €");
+    }
+}

@@ -1,0 +1,32 @@
+//! What a run changed: its upper layers compared with the host.
+//!
+//! [`scan`] reads and never writes. What brings changes to the host is in
+//! [`crate::commit`].
+
+mod base;
+pub(crate) mod beneath;
+mod bytes;
+mod compare;
+mod escape;
+mod hazards;
+mod json;
+mod layers;
+mod model;
+pub(crate) mod node;
+mod patch;
+mod scan;
+mod tree;
+mod walk;
+
+pub use base::{Base, BaseJournal, Bases};
+pub use bytes::PathBytes;
+pub use escape::Escaped;
+pub use hazards::Hazard;
+pub use layers::{Layer, LayerKind, RunFolder, RunFolderError, write_layers};
+pub use model::{Blocked, Change, ChangeKind, ChangeSet};
+pub use node::{FileType, Node, Stamp};
+pub use scan::{ScanError, scan};
+
+pub(crate) use compare::{Readable, same_content, same_metadata};
+pub(crate) use layers::{Committed, OVERLAY_PREFIXES};
+pub(crate) use model::Origin;

@@ -1,0 +1,91 @@
+//! From layers to a set of changes.
+
+use std::{collections::HashMap, io};
+
+use rustix::fd::BorrowedFd;
+use thiserror::Error;
+
+use super::{
+    Change, ChangeKind, ChangeSet, Escaped, RunFolder, RunFolderError,
+    layers::Committed,
+    walk::{LayerRoot, Walk},
+};
+
+/// Why the changes of a run cannot be told.
+#[derive(Debug, Error)]
+pub enum ScanError {
+    /// The run's folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] RunFolderError),
+    /// Something could not be read.
+    #[error("E_SCAN: `{}` cannot be compared: {source}", Escaped(path))]
+    Read {
+        /// The host path that was being compared.
+        path: Vec<u8>,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// Compares what `run` wrote with the host below `host_root`.
+///
+/// Changes that were committed or dropped already are left out.
+pub fn scan(run: &RunFolder, host_root: BorrowedFd<'_>) -> Result<ChangeSet, ScanError> {
+    scan_layers(run, &open_layers(run, host_root)?)
+}
+
+/// Opens every layer's two directories.
+pub(crate) fn open_layers(run: &RunFolder, host_root: BorrowedFd<'_>) -> Result<Vec<LayerRoot>, ScanError> {
+    let mut roots = Vec::new();
+    for layer in run.layers()? {
+        let path = layer.mount_point.0.clone();
+        let root = LayerRoot::open(run, layer, host_root);
+        roots.push(root.map_err(|source| ScanError::Read { path, source })?);
+    }
+    Ok(roots)
+}
+
+/// Compares layers that are open already.
+pub(crate) fn scan_layers(run: &RunFolder, roots: &[LayerRoot]) -> Result<ChangeSet, ScanError> {
+    let committed = run.committed()?;
+    let mut changes = Vec::new();
+    let mut links: Links = HashMap::new();
+    for (index, root) in roots.iter().enumerate() {
+        let mut walk = Walk::new(index, root, run.workspace(), &committed);
+        walk.run()?;
+        changes.append(&mut walk.changes);
+        links.extend(walk.links.into_iter().map(|(ino, names)| ((index, ino), names)));
+    }
+    Ok(assemble(changes, &links, &committed))
+}
+
+/// Every name of the run's files that have several, by layer and inode.
+type Links = HashMap<(usize, u64), Vec<Vec<u8>>>;
+
+fn assemble(mut changes: Vec<Change>, links: &Links, committed: &[Committed]) -> ChangeSet {
+    changes.sort_by(|one, other| {
+        let rank = |change: &Change| change.kind == ChangeKind::Deleted;
+        one.path.cmp(&other.path).then(rank(one).cmp(&rank(other)))
+    });
+    // Where a directory was renamed onto another, what it brings hides the
+    // deletion of what stood at the same path.
+    changes.dedup_by(|later, earlier| later.path == earlier.path);
+    changes.retain(|change| {
+        committed.binary_search_by(|entry| entry.path.as_bytes().cmp(&change.path)).is_err()
+    });
+    let mut set = ChangeSet { changes, kept_links: HashMap::new() };
+    for (key, names) in links {
+        link_group(&mut set, *key, names);
+    }
+    set
+}
+
+fn link_group(set: &mut ChangeSet, key: (usize, u64), names: &[Vec<u8>]) {
+    let (changed, kept): (Vec<_>, Vec<_>) = names.iter().partition(|name| set.position(name).is_some());
+    for name in changed {
+        let Some(index) = set.position(name) else { continue };
+        set.changes[index].links = names.iter().filter(|other| *other != name).cloned().collect();
+        set.changes[index].links.sort();
+    }
+    set.kept_links.insert(key, kept.into_iter().cloned().collect());
+}

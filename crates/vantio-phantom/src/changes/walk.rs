@@ -1,0 +1,492 @@
+//! The walk over one layer.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap, HashSet},
+    io,
+};
+
+use rustix::{
+    fd::{AsFd as _, BorrowedFd, OwnedFd},
+    fs::{CWD, Dir, Mode, OFlags, chmod, openat},
+};
+
+use super::{
+    Blocked, Change, ChangeKind, FileType, Layer, LayerKind, Node, Origin, Readable, RunFolder, ScanError,
+    beneath::{self, Pinned, join, magic},
+    hazards,
+    layers::Committed,
+    node::xattr,
+    same_content, same_metadata,
+};
+
+/// The two directories of a layer: what the run wrote, and the host's.
+#[derive(Debug)]
+pub(crate) struct LayerRoot {
+    pub(crate) layer: Layer,
+    /// `None` for a layer that was not kept.
+    pub(crate) upper: Option<Pinned>,
+    pub(crate) lower: Pinned,
+    relaxed: RefCell<Vec<(Vec<u8>, u32)>>,
+}
+
+impl LayerRoot {
+    pub(crate) fn open(run: &RunFolder, layer: Layer, host_root: BorrowedFd<'_>) -> io::Result<Self> {
+        let mount_point = layer.mount_point.as_bytes();
+        let lower = Pinned::open(host_root, mount_point.strip_prefix(b"/").unwrap_or(mount_point))?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let upper = match openat(CWD, run.path().join(&layer.upper), flags, Mode::empty()) {
+            Ok(fd) => Some(Pinned::adopt(fd)?),
+            Err(rustix::io::Errno::NOENT) => None,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Self { layer, upper, lower, relaxed: RefCell::default() })
+    }
+
+    /// Makes a file of the upper layer readable for its owner, until the
+    /// layer is closed: a run may leave files without any permission.
+    fn relax(&self, path: &[u8], node: &Node) -> io::Result<()> {
+        let needed = if node.is_dir() { 0o700 } else { 0o400 };
+        let is_exempt = rustix::process::geteuid().is_root() || node.mode & needed == needed;
+        let may = node.is_dir() || node.file_type == FileType::File;
+        let (false, true, Some(upper)) = (is_exempt, may, &self.upper) else { return Ok(()) };
+        let file = upper.at(path, OFlags::PATH | OFlags::NOFOLLOW)?;
+        chmod(magic(file.as_fd()), Mode::from_raw_mode(node.mode | needed))?;
+        self.relaxed.borrow_mut().push((path.to_vec(), node.mode));
+        Ok(())
+    }
+
+    /// The mode that a file of the upper layer had before [`Self::relax`].
+    fn true_mode(&self, path: &[u8]) -> Option<u32> {
+        self.relaxed.borrow().iter().find(|(relaxed, _)| relaxed == path).map(|(_, mode)| *mode)
+    }
+}
+
+impl Drop for LayerRoot {
+    fn drop(&mut self) {
+        let Some(upper) = &self.upper else { return };
+        for (path, mode) in self.relaxed.borrow().iter().rev() {
+            if let Ok(file) = upper.at(path, OFlags::PATH | OFlags::NOFOLLOW) {
+                // A failure leaves the run's copy more readable for its owner.
+                let _ = chmod(magic(file.as_fd()), Mode::from_raw_mode(*mode));
+            }
+        }
+    }
+}
+
+/// The state of a walk.
+pub(crate) struct Walk<'a> {
+    index: usize,
+    root: &'a LayerRoot,
+    workspace: &'a [u8],
+    committed: &'a [Committed],
+    /// Renames that wait: the directory's path in the upper layer, and where
+    /// the host has it.
+    renames: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Where the host still has what was renamed.
+    moved: HashSet<Vec<u8>>,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) links: HashMap<u64, Vec<Vec<u8>>>,
+}
+
+/// A directory to visit, relative to the layer's two roots.
+struct Frame {
+    upper: Vec<u8>,
+    /// Where the host has it, if it does.
+    lower: Option<Vec<u8>>,
+    /// The run removed the host's directory and made it anew: what it does
+    /// not hold now is deleted.
+    opaque: bool,
+}
+
+/// An entry of the upper layer with what the host has at the same place.
+struct Entry<'f> {
+    dir: BorrowedFd<'f>,
+    name: &'f [u8],
+    path: Vec<u8>,
+    node: Node,
+    lower: Option<Lower<'f>>,
+}
+
+struct Lower<'f> {
+    dir: BorrowedFd<'f>,
+    path: Vec<u8>,
+    node: Node,
+}
+
+impl<'a> Walk<'a> {
+    pub(crate) fn new(
+        index: usize,
+        root: &'a LayerRoot,
+        workspace: &'a [u8],
+        committed: &'a [Committed],
+    ) -> Self {
+        Self {
+            index,
+            root,
+            workspace,
+            committed,
+            renames: BTreeMap::new(),
+            moved: HashSet::new(),
+            changes: Vec::new(),
+            links: HashMap::new(),
+        }
+    }
+
+    /// Visits every directory of the upper layer.
+    pub(crate) fn run(&mut self) -> Result<(), ScanError> {
+        let Some(upper) = &self.root.upper else { return Ok(()) };
+        self.find_renames(upper).map_err(|(path, source)| self.failed(&path, source))?;
+        let mut waiting = vec![Frame { upper: Vec::new(), lower: Some(Vec::new()), opaque: false }];
+        while let Some(frame) = waiting.pop() {
+            self.visit(upper, &frame, &mut waiting).map_err(|source| self.failed(&frame.upper, source))?;
+        }
+        Ok(())
+    }
+
+    fn visit(&mut self, upper: &Pinned, frame: &Frame, waiting: &mut Vec<Frame>) -> io::Result<()> {
+        let upper_dir = upper.at(&frame.upper, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let lower_dir = match &frame.lower {
+            Some(path) => self.host_dir(path)?,
+            None => None,
+        };
+        let names = names_in(&upper_dir)?;
+        for name in &names {
+            let path = join(&frame.upper, name);
+            let Some(mut node) = Node::at(upper_dir.as_fd(), name)? else { continue };
+            if let Some(mode) = self.root.true_mode(&path) {
+                node.mode = mode;
+            }
+            let lower = match (&lower_dir, &frame.lower) {
+                (Some(dir), Some(parent)) => match self.lower_at(dir.as_fd(), parent, name)? {
+                    Found::Nothing => None,
+                    Found::Mount => continue,
+                    Found::Entry(lower) => Some(*lower),
+                },
+                _ => None,
+            };
+            self.entry(Entry { dir: upper_dir.as_fd(), name, path, node, lower }, waiting)?;
+        }
+        if let (true, Some(dir), Some(parent)) = (frame.opaque, &lower_dir, &frame.lower) {
+            let kept: HashSet<_> = names.into_iter().collect();
+            self.delete_entries(dir, parent, |name| !kept.contains(name))?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: Entry<'_>, waiting: &mut Vec<Frame>) -> io::Result<()> {
+        if entry.node.is_whiteout() {
+            return entry.lower.map_or(Ok(()), |lower| self.delete(lower.path, lower.node));
+        }
+        self.root.relax(&entry.path, &entry.node)?;
+        if self.root.layer.absolute(&entry.path).len() > LONGEST_PATH {
+            self.push(&entry, ChangeKind::Added, Some(Blocked::TooDeep));
+            return Ok(());
+        }
+        if entry.node.is_dir() { self.directory(entry, waiting) } else { self.leaf(entry) }
+    }
+
+    fn directory(&mut self, entry: Entry<'_>, waiting: &mut Vec<Frame>) -> io::Result<()> {
+        if let Some(source) = self.renames.get(&entry.path).cloned() {
+            return self.renamed(&entry, source, waiting);
+        }
+        let mut frame = Frame { upper: entry.path.clone(), lower: None, opaque: false };
+        match &entry.lower {
+            None => self.push(&entry, ChangeKind::Added, None),
+            Some(lower) if !lower.node.is_dir() => self.push(&entry, ChangeKind::Retyped, None),
+            Some(lower) => {
+                if !same_metadata(&lower.node, &entry.node) {
+                    self.push(&entry, ChangeKind::Metadata, None);
+                }
+                frame.lower = Some(lower.path.clone());
+                frame.opaque = self.overlay_note(entry.dir, entry.name, "opaque")?.as_deref() == Some(b"y");
+            }
+        }
+        waiting.push(frame);
+        Ok(())
+    }
+
+    fn renamed(&mut self, entry: &Entry<'_>, source: Vec<u8>, waiting: &mut Vec<Frame>) -> io::Result<()> {
+        if let Some(replaced) = entry.lower.as_ref().filter(|lower| lower.node.is_dir()) {
+            if let Some(dir) = self.host_dir(&replaced.path)? {
+                self.delete_entries(&dir, &replaced.path, |_| true)?;
+            }
+        }
+        let (parent, name) = beneath::split(&source);
+        let before = match self.host_dir(parent)? {
+            Some(dir) => Node::at(dir.as_fd(), name)?,
+            None => None,
+        };
+        let path = self.root.layer.absolute(&entry.path);
+        self.changes.push(Change {
+            hazards: hazards::of(&path, &entry.node, ChangeKind::Renamed, self.workspace),
+            path,
+            kind: ChangeKind::Renamed,
+            from: Some(self.root.layer.absolute(&source)),
+            before,
+            after: Some(entry.node.clone()),
+            links: Vec::new(),
+            blocked: None,
+            origin: Origin {
+                layer: self.index,
+                upper: Some(entry.path.clone()),
+                replaced: entry.lower.as_ref().map(|lower| lower.node.clone()),
+            },
+        });
+        waiting.push(Frame { upper: entry.path.clone(), lower: Some(source), opaque: false });
+        Ok(())
+    }
+
+    fn leaf(&mut self, entry: Entry<'_>) -> io::Result<()> {
+        if entry.node.links > 1 {
+            let name = self.root.layer.absolute(&entry.path);
+            self.links.entry(entry.node.id.1).or_default().push(name);
+        }
+        let blocked = match entry.node.file_type {
+            FileType::Character | FileType::Block => Some(Blocked::Device),
+            FileType::Socket => Some(Blocked::Socket),
+            _ => None,
+        };
+        let Some(lower) = &entry.lower else {
+            self.push(&entry, ChangeKind::Added, blocked);
+            return Ok(());
+        };
+        if lower.node.file_type != entry.node.file_type {
+            self.push(&entry, ChangeKind::Retyped, blocked);
+            if let (true, Some(dir)) = (lower.node.is_dir(), self.host_dir(&lower.path)?) {
+                let path = lower.path.clone();
+                self.delete_entries(&dir, &path, |_| true)?;
+            }
+            return Ok(());
+        }
+        let upper = Readable { node: &entry.node, dir: entry.dir, name: entry.name };
+        let (_, lower_name) = beneath::split(&lower.path);
+        let host = Readable { node: &lower.node, dir: lower.dir, name: lower_name };
+        match same_content(&upper, &host) {
+            Ok(true) if same_metadata(&entry.node, &lower.node) => {}
+            Ok(true) => self.push(&entry, ChangeKind::Metadata, blocked),
+            Ok(false) => self.push(&entry, ChangeKind::Modified, blocked),
+            Err(_) if upper.open().is_ok() => self.push(&entry, ChangeKind::Modified, blocked),
+            Err(_) => self.push(&entry, ChangeKind::Modified, Some(Blocked::Unreadable)),
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, entry: &Entry<'_>, kind: ChangeKind, blocked: Option<Blocked>) {
+        let path = self.root.layer.absolute(&entry.path);
+        let lower = entry.lower.as_ref();
+        self.changes.push(Change {
+            hazards: hazards::of(&path, &entry.node, kind, self.workspace),
+            path,
+            kind,
+            from: lower
+                .filter(|lower| lower.path != entry.path)
+                .map(|lower| self.root.layer.absolute(&lower.path)),
+            before: lower.map(|lower| lower.node.clone()),
+            after: Some(entry.node.clone()),
+            links: Vec::new(),
+            blocked,
+            origin: Origin { layer: self.index, upper: Some(entry.path.clone()), replaced: None },
+        });
+    }
+
+    /// Lists a host's tree as deleted, without what was moved out of it.
+    fn delete(&mut self, path: Vec<u8>, node: Node) -> io::Result<()> {
+        let mut waiting = vec![(path, node)];
+        while let Some((path, node)) = waiting.pop() {
+            let mut blocked = None;
+            if node.is_dir() {
+                match self.host_children(&path) {
+                    Ok(children) => waiting.extend(children),
+                    Err(Unlisted::Mount) => blocked = Some(Blocked::Mount),
+                    Err(Unlisted::Failed(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
+                        blocked = Some(Blocked::Unreadable);
+                    }
+                    Err(Unlisted::Failed(error)) => return Err(error),
+                }
+            }
+            self.push_deleted(&path, node, blocked);
+        }
+        Ok(())
+    }
+
+    fn push_deleted(&mut self, path: &[u8], node: Node, blocked: Option<Blocked>) {
+        self.changes.push(Change {
+            path: self.root.layer.absolute(path),
+            kind: ChangeKind::Deleted,
+            from: None,
+            before: Some(node),
+            after: None,
+            links: Vec::new(),
+            hazards: Vec::new(),
+            blocked,
+            origin: Origin { layer: self.index, upper: None, replaced: None },
+        });
+    }
+
+    fn delete_entries(
+        &mut self,
+        dir: &OwnedFd,
+        parent: &[u8],
+        is_gone: impl Fn(&[u8]) -> bool,
+    ) -> io::Result<()> {
+        let listed = openat(dir, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        for name in names_in(&listed)?.iter().filter(|name| is_gone(name)) {
+            match self.lower_at(dir.as_fd(), parent, name)? {
+                Found::Entry(lower) => self.delete(lower.path, lower.node)?,
+                Found::Nothing | Found::Mount => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn host_children(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, Node)>, Unlisted> {
+        let dir = self.root.lower.at(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let mut children = Vec::new();
+        for name in names_in(&dir)? {
+            match self.lower_at(dir.as_fd(), path, &name)? {
+                Found::Entry(lower) => children.push((lower.path, lower.node)),
+                Found::Nothing => {}
+                Found::Mount => return Err(Unlisted::Mount),
+            }
+        }
+        Ok(children)
+    }
+
+    /// What the host has at `parent/name`, unless the run moved it away.
+    fn lower_at<'f>(&self, dir: BorrowedFd<'f>, parent: &[u8], name: &[u8]) -> io::Result<Found<'f>> {
+        let path = join(parent, name);
+        if self.moved.contains(&path) {
+            return Ok(Found::Nothing);
+        }
+        let Some(stat) = beneath::stat_at(dir, name)? else { return Ok(Found::Nothing) };
+        if stat.stx_mnt_id != self.root.lower.mount() {
+            return Ok(Found::Mount);
+        }
+        let node = Node::complete(&stat, dir, name)?;
+        Ok(Found::Entry(Box::new(Lower { dir, path, node })))
+    }
+
+    fn host_dir(&self, path: &[u8]) -> io::Result<Option<OwnedFd>> {
+        match self.root.lower.dir(path) {
+            Ok(dir) => Ok(Some(dir)),
+            Err(error) if beneath::is_absent(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Finds the directories that the overlay moved, before anything is
+    /// compared: what was moved away is not at its old place any more.
+    fn find_renames(&mut self, upper: &Pinned) -> Result<(), (Vec<u8>, io::Error)> {
+        if self.root.layer.kind == LayerKind::User {
+            return Ok(());
+        }
+        let mut waiting = vec![(Vec::new(), Vec::new())];
+        while let Some((path, lower)) = waiting.pop() {
+            self.renames_in(upper, &path, &lower, &mut waiting).map_err(|error| (path, error))?;
+        }
+        Ok(())
+    }
+
+    fn renames_in(
+        &mut self,
+        upper: &Pinned,
+        path: &[u8],
+        lower: &[u8],
+        waiting: &mut Vec<(Vec<u8>, Vec<u8>)>,
+    ) -> io::Result<()> {
+        let dir = upper.at(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        for name in directories_in(&dir)? {
+            let child = join(path, &name);
+            let mut source = join(lower, &name);
+            if let Some(redirect) = self.overlay_note(dir.as_fd(), &name, "redirect")? {
+                let target = self.redirect_target(&redirect, lower);
+                if let Some(target) = target.filter(|_| !self.is_committed_rename(&child)) {
+                    self.moved.insert(target.clone());
+                    self.renames.insert(child.clone(), target.clone());
+                    source = target;
+                }
+            }
+            if child.len() < LONGEST_PATH {
+                waiting.push((child, source));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the host has a redirected directory now. The value is a name
+    /// beside the directory, or a path from the overlay's root.
+    fn redirect_target(&self, redirect: &[u8], lower_parent: &[u8]) -> Option<Vec<u8>> {
+        let target = match redirect.strip_prefix(b"/") {
+            Some(path) => path.to_vec(),
+            None => join(lower_parent, redirect),
+        };
+        let is_normal = target.split(|byte| *byte == b'/').all(|name| !matches!(name, b"" | b"." | b".."));
+        if !is_normal {
+            return None;
+        }
+        let mut absolute = self.root.layer.absolute(&target);
+        for (from, to) in self.committed.iter().filter_map(Committed::rename) {
+            if beneath::is_within(&absolute, from) {
+                absolute = [to, &absolute[from.len()..]].concat();
+            }
+        }
+        self.root.layer.relative(&absolute).map(<[u8]>::to_vec)
+    }
+
+    fn is_committed_rename(&self, path: &[u8]) -> bool {
+        let path = self.root.layer.absolute(path);
+        self.committed.iter().filter_map(Committed::rename).any(|(_, to)| to == path)
+    }
+
+    fn overlay_note(&self, dir: BorrowedFd<'_>, name: &[u8], note: &str) -> io::Result<Option<Vec<u8>>> {
+        xattr(dir, name, &format!("{}{note}", self.root.layer.kind.prefix()))
+    }
+
+    fn failed(&self, path: &[u8], source: io::Error) -> ScanError {
+        ScanError::Read { path: self.root.layer.absolute(path), source }
+    }
+}
+
+enum Found<'f> {
+    Nothing,
+    /// Another file system of the host covers it.
+    Mount,
+    Entry(Box<Lower<'f>>),
+}
+
+enum Unlisted {
+    Mount,
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Unlisted {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// The names in an opened directory, without `.` and `..`.
+pub(crate) fn names_in(dir: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
+    entries_in(dir, |_| true)
+}
+
+fn directories_in(dir: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
+    use rustix::fs::FileType::{Directory, Unknown};
+    entries_in(dir, |kind| matches!(kind, Directory | Unknown))
+}
+
+fn entries_in(dir: &OwnedFd, wanted: impl Fn(rustix::fs::FileType) -> bool) -> io::Result<Vec<Vec<u8>>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if !matches!(name, b"." | b"..") && wanted(entry.file_type()) {
+            names.push(name.to_vec());
+        }
+    }
+    Ok(names)
+}
+
+/// `PATH_MAX` of Linux, less the terminating NUL and room for a folder's name.
+const LONGEST_PATH: usize = 4000;

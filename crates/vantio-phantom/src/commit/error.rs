@@ -1,0 +1,57 @@
+//! Why a commit, an undo or a discard did not happen.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::changes::{Escaped, RunFolderError, ScanError};
+
+/// Nothing on the host was changed, or everything was put back, unless the
+/// variant says otherwise.
+#[derive(Debug, Error)]
+pub enum CommitError {
+    /// The run's folder cannot be used; committing a discarded run is among this.
+    #[error(transparent)]
+    Folder(#[from] RunFolderError),
+    /// The changes could not be read.
+    #[error(transparent)]
+    Scan(#[from] ScanError),
+    /// A selected path has no change.
+    #[error("E_NO_SUCH_CHANGE: `{}` has no pending change", Escaped(path))]
+    NoSuchChange {
+        /// The path.
+        path: Vec<u8>,
+    },
+    /// There is not enough room for a second copy of what changed.
+    #[error("E_NO_SPACE: {needed} bytes are needed to commit and {available} are free")]
+    NoSpace {
+        /// Bytes.
+        needed: u64,
+        /// Bytes.
+        available: u64,
+    },
+    /// A step failed; what was done before it was put back.
+    #[error("E_COMMIT: {what} `{}`: {source}", Escaped(path))]
+    Step {
+        /// What was tried.
+        what: &'static str,
+        /// On which path.
+        path: Vec<u8>,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The journal of a commit cannot be read, so what a crash left cannot be told.
+    #[error("E_COMMIT_JOURNAL: `{path}` cannot be used: {what}")]
+    Journal {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// There is no commit of this run that could be taken back.
+    #[error("E_NOTHING_TO_UNDO: the run has no commit that can be taken back")]
+    NothingToUndo,
+    /// A fault that a test asked for: the state is what a crash leaves.
+    #[error("E_INTERRUPTED: stopped where a crash was asked for")]
+    Interrupted,
+}

@@ -1,0 +1,5 @@
+//! Bringing a run's changes to the host, taking them back, and dropping them.
+
+mod error;
+
+pub use error::CommitError;
