@@ -1,1 +1,43 @@
-//! To be.
+//! The policy: what an agent may do, and the one function that says so.
+//!
+//! A [`PolicyProgram`] is the compiled, canonical form of a policy document. A
+//! [`State`] is that program on one host, for one run: variables have values,
+//! bare program names have paths, resolved names have addresses. [`decide`]
+//! answers an intent with a verdict. It is pure and total: no input makes it
+//! panic, allocate or touch the operating system.
+//!
+//! With the feature `document` (the default, needs `std`) the crate also reads
+//! the documents that people write; without it, it is `no_std` with `alloc`.
+
+#![cfg_attr(not(feature = "document"), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod address;
+mod advise;
+mod budget;
+mod codec;
+pub mod credentials;
+mod decide;
+#[cfg(feature = "document")]
+mod document;
+mod env;
+mod glob;
+mod names;
+mod net;
+mod path;
+mod program;
+mod rule;
+mod state;
+
+pub use advise::{Advice, advise};
+pub use budget::Budgets;
+pub use codec::DecodeError;
+pub use decide::{decide, judge};
+#[cfg(feature = "document")]
+pub use document::{Compiled, PRESETS, Place, PolicyError, Position, Problem, SourceMap, compile, preset};
+pub use env::EnvRules;
+pub use program::{CommitMode, Mode, PolicyProgram};
+pub use rule::Rule;
+pub use state::{Bindings, State};

@@ -1,0 +1,101 @@
+//! What to change in a policy.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+};
+use core::fmt;
+
+use vantio_core::{Cause, Intent, Section, Target, Transport, Verdict};
+
+use crate::{credentials, glob, state::State};
+
+/// The smallest change of a policy that would permit an intent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// Add a rule to a list.
+    Add {
+        /// The list.
+        section: Section,
+        /// The rule's text.
+        rule: String,
+    },
+    /// Remove a rule from a list.
+    Remove {
+        /// The list.
+        section: Section,
+        /// The rule's text.
+        rule: String,
+    },
+}
+
+impl fmt::Display for Advice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Add { section, rule } => write!(formatter, "add to {section}: [\"{}\"]", Quoted(rule)),
+            Self::Remove { section, rule } => {
+                write!(formatter, "remove from {section}: \"{}\"", Quoted(rule))
+            }
+        }
+    }
+}
+
+/// A text between double quotes of YAML and JSON.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|character| match character {
+            '"' | '\\' => write!(formatter, "\\{character}"),
+            other => write!(formatter, "{other}"),
+        })
+    }
+}
+
+/// What would permit a refused intent. `None` when it was permitted, when every
+/// policy refuses it, when the rule that refused guards credentials, or when no rule
+/// can name the target.
+pub fn advise(state: &State, intent: &Intent<'_>, verdict: &Verdict<'_>) -> Option<Advice> {
+    if verdict.is_permit() {
+        return None;
+    }
+    match verdict.cause {
+        Cause::Rule { section: Section::FsDeny, text } if credentials::guards(text) => None,
+        Cause::Rule { section, text } => Some(Advice::Remove { section, rule: text.to_string() }),
+        Cause::Unmatched(section) => {
+            rule_for(state, section, intent).map(|rule| Advice::Add { section, rule })
+        }
+        _ => None,
+    }
+}
+
+fn rule_for(state: &State, section: Section, intent: &Intent<'_>) -> Option<String> {
+    match intent.target {
+        Target::Path { path, .. } => path_rule(path),
+        Target::Paths { from, to, subtree } => {
+            path_rule(if state.has_write_rule(from, subtree) { to } else { from })
+        }
+        Target::Endpoint(endpoint) => {
+            let scheme = if endpoint.transport == Transport::Udp { "udp://" } else { "" };
+            let address = endpoint.address;
+            let name = state.names_of(address.ip()).next();
+            match name {
+                Some(name) if section == Section::NetAllow && !state.is_reserved(address.ip()) => {
+                    Some(format!("{scheme}{name}:{}", address.port()))
+                }
+                _ => Some(format!("{scheme}{address}")),
+            }
+        }
+        Target::Name(name) => Some(format!("{name}:443")),
+        Target::Unix(path) => path_rule(path).map(|path| format!("unix:{path}")),
+        Target::Process(_) | Target::Syscall(_) | Target::Named(_) => None,
+    }
+}
+
+/// The pattern that names just `path`; `None` where no document can write it.
+fn path_rule(path: &[u8]) -> Option<String> {
+    let text = core::str::from_utf8(path).ok().filter(|text| !text.chars().any(char::is_control))?;
+    let mut rule = String::new();
+    glob::write_literal(text.as_bytes(), &mut rule);
+    Some(rule)
+}

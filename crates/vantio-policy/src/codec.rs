@@ -1,0 +1,245 @@
+//! The canonical bytes of a program.
+//!
+//! `"VPOL"`, a version, then what the policy means, then how it was presented: its
+//! name and the rules as written. The hash is over the first two. Numbers
+//! are big-endian; a text is its length in 32 bits and its bytes; a list its
+//! length in 32 bits and its elements, ascending, none twice.
+
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
+
+use crate::{
+    Budgets, CommitMode, EnvRules, Mode, PolicyProgram, Rule,
+    env::{NamePattern, is_variable_name},
+    names,
+    rule::{Rules, SECTIONS},
+};
+
+const MAGIC: &[u8; 4] = b"VPOL";
+const VERSION: u16 = 1;
+/// Larger programs are not decoded.
+const MAX_BYTES: usize = 16 << 20;
+/// Elements of one list.
+pub(crate) const MAX_RULES: usize = 10_000;
+
+/// Bytes are not a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The bytes do not begin as a program does.
+    #[error("not a compiled policy")]
+    Magic,
+    /// The version is not one that this build reads.
+    #[error("a compiled policy of version {0} is not supported; this build reads version 1")]
+    Version(u16),
+    /// The bytes end too early.
+    #[error("a compiled policy is cut off")]
+    Truncated,
+    /// Bytes are left over.
+    #[error("a compiled policy has bytes after its end")]
+    Trailing,
+    /// More bytes or rules than any policy may have.
+    #[error("a compiled policy is too large")]
+    TooLarge,
+    /// A field has a value that none may have.
+    #[error("a compiled policy has an invalid {0}")]
+    Invalid(&'static str),
+}
+
+/// Header and meaning: what is hashed.
+pub(crate) fn encode_meaning(program: &PolicyProgram) -> Vec<u8> {
+    let mut bytes = Vec::from(*MAGIC);
+    bytes.extend_from_slice(&VERSION.to_be_bytes());
+    bytes.push(program.mode as u8);
+    bytes.push(program.commit_mode as u8);
+    for value in program.budgets.values() {
+        bytes.push(u8::from(value.is_some()));
+        bytes.extend_from_slice(&value.unwrap_or_default().to_be_bytes());
+    }
+    for section in SECTIONS {
+        let rules = program.rules(section);
+        write_length(rules.len(), &mut bytes);
+        for rule in rules {
+            write_text(&rule.canonical(), &mut bytes);
+        }
+    }
+    for list in [&program.env.allow, &program.env.deny] {
+        write_length(list.len(), &mut bytes);
+        for pattern in list {
+            write_text(&pattern.text, &mut bytes);
+        }
+    }
+    write_length(program.env.set.len(), &mut bytes);
+    for (name, value) in &program.env.set {
+        write_text(name, &mut bytes);
+        write_text(value, &mut bytes);
+    }
+    bytes
+}
+
+pub(crate) fn encode(program: &PolicyProgram) -> Vec<u8> {
+    let mut bytes = encode_meaning(program);
+    bytes.push(u8::from(program.name.is_some()));
+    write_text(program.name().unwrap_or_default(), &mut bytes);
+    for section in SECTIONS {
+        for rule in program.rules(section) {
+            let is_canonical = rule.text() == rule.canonical();
+            write_text(if is_canonical { "" } else { rule.text() }, &mut bytes);
+        }
+    }
+    bytes
+}
+
+fn write_length(length: usize, bytes: &mut Vec<u8>) {
+    bytes.extend_from_slice(&(length as u32).to_be_bytes());
+}
+
+fn write_text(text: &str, bytes: &mut Vec<u8>) {
+    write_length(text.len(), bytes);
+    bytes.extend_from_slice(text.as_bytes());
+}
+
+pub(crate) fn decode(bytes: &[u8]) -> Result<PolicyProgram, DecodeError> {
+    if bytes.len() > MAX_BYTES {
+        return Err(DecodeError::TooLarge);
+    }
+    let mut reader = Reader(bytes);
+    if reader.take(MAGIC.len()).ok() != Some(MAGIC.as_slice()) {
+        return Err(DecodeError::Magic);
+    }
+    let version = u16::from_be_bytes(reader.array()?);
+    if version != VERSION {
+        return Err(DecodeError::Version(version));
+    }
+    let mode = match reader.byte()? {
+        0 => Mode::Enforce,
+        1 => Mode::Monitor,
+        2 => Mode::Learn,
+        _ => return Err(DecodeError::Invalid("mode")),
+    };
+    let commit_mode = match reader.byte()? {
+        0 => CommitMode::Review,
+        1 => CommitMode::Auto,
+        2 => CommitMode::Never,
+        _ => return Err(DecodeError::Invalid("commit mode")),
+    };
+    let budgets = decode_budgets(&mut reader)?;
+    let mut lists: [Vec<&str>; 7] = [const { Vec::new() }; 7];
+    for list in &mut lists {
+        *list = reader.list(|reader| reader.text())?;
+    }
+    let env = decode_env(&mut reader)?;
+    let has_name = reader.flag("name")?;
+    let name = reader.text()?;
+    if !has_name && !name.is_empty() {
+        return Err(DecodeError::Invalid("name"));
+    }
+    let rules = decode_rules(&mut reader, &lists)?;
+    if !reader.0.is_empty() {
+        return Err(DecodeError::Trailing);
+    }
+    let name = has_name.then(|| String::from(name));
+    Ok(PolicyProgram::new(name, mode, commit_mode, budgets, env, rules))
+}
+
+fn decode_budgets(reader: &mut Reader) -> Result<Budgets, DecodeError> {
+    let mut values = [None; 8];
+    for value in &mut values {
+        let is_limited = reader.flag("budget")?;
+        let limit = u64::from_be_bytes(reader.array()?);
+        if !is_limited && limit != 0 {
+            return Err(DecodeError::Invalid("budget"));
+        }
+        *value = is_limited.then_some(limit);
+    }
+    Ok(Budgets::from_values(values))
+}
+
+fn decode_env(reader: &mut Reader) -> Result<EnvRules, DecodeError> {
+    let pattern =
+        |reader: &mut Reader| NamePattern::parse(reader.text()?).ok_or(DecodeError::Invalid("variable name"));
+    let allow = ascending(reader.list(pattern)?)?;
+    let deny = ascending(reader.list(pattern)?)?;
+    let set = ascending(reader.list(|reader| Ok((reader.text()?, reader.text()?)))?)?;
+    let mut variables = BTreeMap::new();
+    for (name, value) in set {
+        let is_new = variables.insert(String::from(name), String::from(value)).is_none();
+        if !is_new || !is_variable_name(name) || value.contains('\0') {
+            return Err(DecodeError::Invalid("variable"));
+        }
+    }
+    Ok(EnvRules { allow, deny, set: variables })
+}
+
+/// The rules of the canonical texts in `lists`, with their texts as written.
+fn decode_rules(reader: &mut Reader, lists: &[Vec<&str>; 7]) -> Result<Rules, DecodeError> {
+    let mut rules: [Vec<Rule>; 7] = [const { Vec::new() }; 7];
+    for ((section, texts), rules) in SECTIONS.into_iter().zip(lists).zip(&mut rules) {
+        for canonical in texts {
+            let invalid = DecodeError::Invalid("rule");
+            let rule = Rule::parse(section, canonical, names::lower_ascii).map_err(|_| invalid)?;
+            if rule.canonical() != *canonical {
+                return Err(invalid);
+            }
+            let written = reader.text()?;
+            let rule = if written.is_empty() {
+                rule
+            } else {
+                let spelled = Rule::parse(section, written, names::lower_ascii).map_err(|_| invalid)?;
+                if spelled.pattern != rule.pattern || written == *canonical {
+                    return Err(invalid);
+                }
+                spelled
+            };
+            if rules.last().is_some_and(|last| last.pattern >= rule.pattern) {
+                return Err(DecodeError::Invalid("order"));
+            }
+            rules.push(rule);
+        }
+    }
+    Ok(Rules::new(rules))
+}
+
+fn ascending<T: Ord>(list: Vec<T>) -> Result<Vec<T>, DecodeError> {
+    if list.is_sorted_by(|left, right| left < right) { Ok(list) } else { Err(DecodeError::Invalid("order")) }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
+        let (taken, rest) = self.0.split_at_checked(length).ok_or(DecodeError::Truncated)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        self.take(N)?.try_into().map_err(|_| DecodeError::Truncated)
+    }
+
+    fn byte(&mut self) -> Result<u8, DecodeError> {
+        Ok(u8::from_be_bytes(self.array()?))
+    }
+
+    fn flag(&mut self, field: &'static str) -> Result<bool, DecodeError> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(DecodeError::Invalid(field)),
+        }
+    }
+
+    fn text(&mut self) -> Result<&'a str, DecodeError> {
+        let length = u32::from_be_bytes(self.array()?);
+        core::str::from_utf8(self.take(length as usize)?).map_err(|_| DecodeError::Invalid("text"))
+    }
+
+    fn list<T>(
+        &mut self,
+        element: impl Fn(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<Vec<T>, DecodeError> {
+        let length = u32::from_be_bytes(self.array()?) as usize;
+        if length > MAX_RULES {
+            return Err(DecodeError::TooLarge);
+        }
+        (0..length).map(|_| element(self)).collect()
+    }
+}

@@ -1,0 +1,14 @@
+//! Policies that come with Vantio.
+
+/// The presets' names.
+pub const PRESETS: &[&str] = &["read-only", "workspace", "open"];
+
+/// The document of a preset.
+pub fn preset(name: &str) -> Option<&'static str> {
+    match name {
+        "read-only" => Some(include_str!("../../presets/read-only.yaml")),
+        "workspace" => Some(include_str!("../../presets/workspace.yaml")),
+        "open" => Some(include_str!("../../presets/open.yaml")),
+        _ => None,
+    }
+}

@@ -1,0 +1,153 @@
+//! The compiled policy.
+
+use alloc::{string::String, vec::Vec};
+
+use vantio_core::{Hash, Section};
+
+use crate::{Budgets, DecodeError, EnvRules, Rule, codec, rule::Rules, state::Bindings};
+
+/// What happens to a refusal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It is carried out.
+    #[default]
+    Enforce,
+    /// It is recorded, and the intent permitted.
+    Monitor,
+    /// Where no rule matched and the effect can be taken back, it is recorded and
+    /// the intent permitted, so that a policy can be written from the record.
+    Learn,
+}
+
+impl Mode {
+    /// The name in a document.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Monitor => "monitor",
+            Self::Learn => "learn",
+        }
+    }
+}
+
+/// When a run's changes reach the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CommitMode {
+    /// When a person commits them.
+    #[default]
+    Review,
+    /// When the run ends.
+    Auto,
+    /// Never.
+    Never,
+}
+
+impl CommitMode {
+    /// The name in a document.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Review => "review",
+            Self::Auto => "auto",
+            Self::Never => "never",
+        }
+    }
+}
+
+/// A policy in compiled, canonical form: rules sorted and without duplicates,
+/// variables still variables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyProgram {
+    pub(crate) name: Option<String>,
+    pub(crate) mode: Mode,
+    pub(crate) commit_mode: CommitMode,
+    pub(crate) budgets: Budgets,
+    pub(crate) env: EnvRules,
+    pub(crate) rules: Rules,
+    pub(crate) hash: Hash,
+}
+
+impl PolicyProgram {
+    pub(crate) fn new(
+        name: Option<String>,
+        mode: Mode,
+        commit_mode: CommitMode,
+        budgets: Budgets,
+        env: EnvRules,
+        rules: Rules,
+    ) -> Self {
+        let mut program = Self { name, mode, commit_mode, budgets, env, rules, hash: Hash::ZERO };
+        program.hash = Hash::of(&codec::encode_meaning(&program));
+        program
+    }
+
+    /// The policy's name, where it has one.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// What happens to a refusal.
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// When a run's changes reach the host.
+    pub const fn commit_mode(&self) -> CommitMode {
+        self.commit_mode
+    }
+
+    /// Limits of a run.
+    pub const fn budgets(&self) -> &Budgets {
+        &self.budgets
+    }
+
+    /// Which environment variables a run gets.
+    pub const fn env(&self) -> &EnvRules {
+        &self.env
+    }
+
+    /// The rules of one list, in canonical order.
+    pub fn rules(&self, section: Section) -> &[Rule] {
+        self.rules.of(section)
+    }
+
+    /// SHA-256 over what the policy means: not over its name, layout, file format,
+    /// spellings or the order of its lists. Variables are hashed as variables.
+    pub const fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    /// The program in bytes, for storage and for other machines.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// The program that [`PolicyProgram::encode`] gave these bytes for.
+    ///
+    /// # Errors
+    ///
+    /// Anything else: another version, bytes that are cut off or left over, a rule that
+    /// is invalid or not canonical.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        codec::decode(bytes)
+    }
+
+    /// The bare names in `exec`, for the caller to look up in the run's `PATH`.
+    pub fn bare_programs(&self) -> impl Iterator<Item = &str> {
+        self.rules.bare_programs()
+    }
+
+    /// The literal beginning of every path pattern, with the variables' values: what
+    /// the caller resolves, to fill [`Bindings::aliases`] with what turns out to be
+    /// reached through a symbolic link.
+    pub fn literal_prefixes(&self, bindings: &Bindings) -> Vec<Vec<u8>> {
+        let mut prefixes: Vec<Vec<u8>> = self
+            .rules
+            .path_patterns()
+            .filter_map(|pattern| pattern.literal_prefix(bindings))
+            .filter(|prefix| !prefix.is_empty())
+            .collect();
+        prefixes.sort_unstable();
+        prefixes.dedup();
+        prefixes
+    }
+}
