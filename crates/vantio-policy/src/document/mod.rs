@@ -1,8 +1,13 @@
 //! Documents: from what people write to a [`PolicyProgram`].
 
 mod error;
+mod help;
 mod presets;
+mod schema;
+mod source;
 mod source_map;
+mod tree;
+mod values;
 
 pub use error::{Place, PolicyError, Problem};
 pub use presets::{PRESETS, preset};
@@ -19,12 +24,14 @@ pub struct Compiled {
     pub source_map: SourceMap,
 }
 
-/// Compiles a document of YAML or JSON. `file_name` is what errors call it.
+/// Compiles a document of YAML 1.2, of which JSON is a part. `file_name` is what
+/// errors call it.
 ///
 /// # Errors
 ///
 /// Everything that is wrong with the document, as far as it can be told at once.
 pub fn compile(source: &[u8], file_name: &str) -> Result<Compiled, PolicyError> {
-    let _ = source;
-    Err(PolicyError::unplaced(file_name, "E_POLICY_SYNTAX", "documents cannot be read yet", None))
+    let source = source::Source::new(source, file_name)?;
+    let root = tree::parse(&source).map_err(|problem| source.error(vec![problem]))?;
+    schema::compile(&source, root.as_ref())
 }
