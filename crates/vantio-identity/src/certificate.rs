@@ -108,7 +108,7 @@ impl Authority {
 
 fn parse(der: &[u8]) -> Result<X509Certificate<'_>, Untrusted> {
     match X509Certificate::from_der(der) {
-        Ok(([], certificate)) => Ok(certificate),
+        Ok(([], certificate)) if is_der(der, &certificate) => Ok(certificate),
         _ => Err(Untrusted::Encoding),
     }
 }
@@ -123,13 +123,22 @@ fn public_key(certificate: &X509Certificate<'_>) -> Result<VerifyingKey, Untrust
 }
 
 fn check_signature(certificate: &X509Certificate<'_>, key: &VerifyingKey) -> Result<(), Untrusted> {
-    let algorithms = [&certificate.signature_algorithm, &certificate.tbs_certificate.signature];
-    if algorithms.iter().any(|algorithm| algorithm.algorithm != ED25519) {
+    if certificate.tbs_certificate.signature.algorithm != ED25519 {
         return Err(Untrusted::Signature);
     }
     let signature =
         Signature::from_slice(&certificate.signature_value.data).map_err(|_| Untrusted::Signature)?;
     key.verify_strict(certificate.tbs_certificate.as_ref(), &signature).map_err(|_| Untrusted::Signature)
+}
+
+/// True when what no signature covers (the outer headers and the name of the
+/// algorithm) has its only encoding, so that a certificate has no second form.
+fn is_der(der: &[u8], certificate: &X509Certificate<'_>) -> bool {
+    let signed = certificate.tbs_certificate.as_ref();
+    let length = signed.len() + SIGNATURE_HEAD.len() + certificate.signature_value.data.len();
+    let [high, low] = (length as u16).to_be_bytes();
+    let head = [0x30, 0x82, high, low];
+    length >= 256 && der == [&head, signed, &SIGNATURE_HEAD, &certificate.signature_value.data].concat()
 }
 
 fn check_time(certificate: &X509Certificate<'_>, now: SystemTime) -> Result<(), Untrusted> {
@@ -173,8 +182,10 @@ fn spiffe_id(certificate: &X509Certificate<'_>) -> Result<SpiffeId, Untrusted> {
 }
 
 const ED25519: x509_parser::asn1_rs::Oid<'static> = oid!(1.3.101.112);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-const LEAF_LIFE: Duration = DAY;
-const AUTHORITY_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+/// `AlgorithmIdentifier` of Ed25519 (RFC 8410, section 3), and the head of a bit
+/// string of 64 bytes.
+const SIGNATURE_HEAD: [u8; 10] = [0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x41, 0x00];
+const LEAF_LIFE: Duration = Duration::from_hours(24);
+const AUTHORITY_LIFE: Duration = Duration::from_hours(10 * 365 * 24);
 /// Clocks of verifiers may run behind.
-const BACKDATED: Duration = Duration::from_secs(60);
+const BACKDATED: Duration = Duration::from_mins(1);

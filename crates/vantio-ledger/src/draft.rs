@@ -89,15 +89,25 @@ impl Prepared {
     pub fn new(draft: Draft) -> Result<Self, LedgerError> {
         check(&draft)?;
         let mut exchange = String::with_capacity(256);
-        let req_hash = push_member("\"request\":", &draft.request, &mut exchange);
+        let request_digest = push_member("\"request\":", &draft.request, &mut exchange);
         exchange.push(',');
-        let res_hash = push_member("\"response\":", &draft.response, &mut exchange);
+        let response_digest = push_member("\"response\":", &draft.response, &mut exchange);
         if exchange.len() > MAX_EXCHANGE {
             return Err(LedgerError::Draft { reason: "request and response exceed 4 MiB" });
         }
         let anomaly = draft.anomaly.map(|anomaly| Ok((anomaly, nonce()?))).transpose()?;
         let Draft { run_id, pid, op, policy_hash, decision, .. } = draft;
-        Ok(Self { run_id, pid, op, policy_hash, decision, req_hash, res_hash, exchange, anomaly })
+        Ok(Self {
+            run_id,
+            pid,
+            op,
+            policy_hash,
+            decision,
+            req_hash: request_digest,
+            res_hash: response_digest,
+            exchange,
+            anomaly,
+        })
     }
 
     /// Roughly the bytes that waiting in the queue costs.

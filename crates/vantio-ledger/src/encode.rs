@@ -19,8 +19,10 @@ use crate::{
 /// What the writer adds to a prepared draft.
 pub(crate) struct Stamp {
     pub seq: u64,
-    pub time: Timestamp,
     pub prev_hash: Hash,
+    pub time: Timestamp,
+    /// `time`, in RFC 3339 with nanoseconds.
+    pub time_text: String,
     pub record_id: Option<Uuid>,
     pub clock_error: Duration,
 }
@@ -37,9 +39,9 @@ pub(crate) fn body(prepared: &Prepared, stamp: &Stamp) -> String {
     push_hex(",\"prev_hash\":", &stamp.prev_hash.0, &mut text);
     push_hex(",\"req_hash\":", &prepared.req_hash.0, &mut text);
     push_hex(",\"res_hash\":", &prepared.res_hash.0, &mut text);
-    let (run_id, seq, time) = (prepared.run_id, stamp.seq, stamp.time);
+    let (run_id, seq, time) = (prepared.run_id, stamp.seq, &stamp.time_text);
     push(
-        format_args!(",\"run_id\":\"{run_id}\",\"seq\":{seq},\"time\":\"{time:.9}\",\"v\":{FORMAT}}}"),
+        format_args!(",\"run_id\":\"{run_id}\",\"seq\":{seq},\"time\":\"{time}\",\"v\":{FORMAT}}}"),
         &mut text,
     );
     text

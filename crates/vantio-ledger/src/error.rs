@@ -102,6 +102,9 @@ pub enum LedgerError {
     /// The ledger was opened by the process that this one was forked from.
     #[error("the ledger was opened before a fork")]
     Forked,
+    /// The writer thread is gone.
+    #[error("the ledger's writer ended")]
+    Stopped,
     /// The operating system's random number generator failed.
     #[error("no randomness: {0}")]
     Randomness(getrandom::Error),
@@ -125,6 +128,7 @@ impl LedgerError {
             Self::Draft { .. } => "E_LEDGER_DRAFT",
             Self::Entry { .. } => "E_LEDGER_ENTRY",
             Self::Forked => "E_LEDGER_FORKED",
+            Self::Stopped => "E_LEDGER_STOPPED",
             Self::Randomness(_) => "E_LEDGER_RANDOMNESS",
         }
     }
@@ -157,6 +161,7 @@ impl LedgerError {
             Self::Draft { .. } => "shorten or flatten what is recorded",
             Self::Entry { .. } => "the entry was changed after it was written: run `vantio ledger verify`",
             Self::Forked => "open the ledger in the process that uses it",
+            Self::Stopped => "open the ledger again",
             Self::Randomness(_) => "the kernel must provide getrandom(2)",
         }
     }

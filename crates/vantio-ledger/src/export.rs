@@ -1,6 +1,9 @@
 //! Entries as JSON lines, and their verification without a database.
 
-use std::io::{self, BufRead, Write};
+use std::{
+    io::{self, BufRead, Read, Write},
+    sync::Arc,
+};
 
 use vantio_core::{
     Hash,
@@ -8,19 +11,38 @@ use vantio_core::{
 };
 
 use crate::{
-    Entry, Fault, Filter, LedgerError, Malformed, Reader, Verified, VerifyError,
+    Checkpoint, Entry, Fault, Filter, LedgerError, Malformed, Reader, Verified, VerifyError,
     chain::{self, Chain},
+    verify::Audit,
 };
 
 /// Why an export failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// The ledger does not verify; what was written before that point does.
+    /// The ledger cannot be read on, or an entry is not what was written.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// The destination could not be written.
     #[error("cannot write the export: {0}")]
     Write(#[from] io::Error),
+}
+
+impl ExportError {
+    /// The stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Ledger(error) => error.code(),
+            Self::Write(_) => "E_LEDGER_EXPORT",
+        }
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Ledger(error) => error.help(),
+            Self::Write(_) => "check the destination and the space on it",
+        }
+    }
 }
 
 impl Entry {
@@ -43,18 +65,22 @@ impl Reader {
     }
 }
 
-/// Verifies the lines that [`Reader::export`] wrote, in flat memory.
-pub fn verify_export(reader: &mut dyn BufRead) -> Result<Verified, VerifyError> {
-    let mut chain = Chain::GENESIS;
+/// Verifies the lines that [`Reader::export`] wrote, in flat memory, and holds
+/// them against a checkpoint when there is one.
+pub fn verify_export(
+    reader: &mut dyn BufRead,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<Verified, VerifyError> {
+    let mut audit = Audit::new(checkpoint);
     let mut line = Vec::new();
     loop {
         line.clear();
-        let seq = chain.next;
-        let _ = reader.read_until(b'\n', &mut line);
+        let read = reader.take(MAX_LINE).read_until(b'\n', &mut line);
+        read.map_err(|source| VerifyError::Read { seq: audit.seq(), source: Arc::new(source) })?;
         if line.is_empty() {
-            return Ok(Verified { size: chain.next, head: chain.head });
+            return audit.finish();
         }
-        step(&mut chain, &line).map_err(|fault| VerifyError::Entry { seq, fault })?;
+        audit.step(|chain| step(chain, &line))?;
     }
 }
 
@@ -73,3 +99,6 @@ fn take_hash(value: &mut Value) -> Option<Hash> {
         _ => None,
     }
 }
+
+/// No entry is longer; what is does not fill the memory.
+const MAX_LINE: u64 = 32 << 20;

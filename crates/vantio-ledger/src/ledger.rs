@@ -9,7 +9,7 @@ use std::{
 };
 
 use uuid::Uuid;
-use vantio_core::{Hash, RunId, json::Value};
+use vantio_core::{Decision, Hash, RunId, json::Value};
 
 use crate::{
     Checkpoint, Draft, LedgerError, Reader,
@@ -148,7 +148,7 @@ impl Ledger {
     }
 
     fn stopped(&self) -> LedgerError {
-        self.0.queue.check().err().unwrap_or_else(writer_panicked)
+        self.0.queue.check().err().unwrap_or(LedgerError::Stopped)
     }
 }
 
@@ -196,7 +196,7 @@ impl Writer {
             let mut rows = Vec::with_capacity(batch.entries.len() + dropped.len());
             for queued in &batch.entries {
                 let stamp = stamp(chain, queued.time, queued.record_id, clock_error);
-                let row = link(chain, &queued.prepared, &stamp);
+                let row = link(chain, &queued.prepared, stamp);
                 receipts.push(Receipt {
                     seq: row.seq,
                     this_hash: row.this_hash,
@@ -206,7 +206,7 @@ impl Writer {
             }
             for prepared in &dropped {
                 let stamp = stamp(chain, batch.time, None, clock_error);
-                rows.push(link(chain, prepared, &stamp));
+                rows.push(link(chain, prepared, stamp));
             }
             Ok(rows)
         })?;
@@ -215,20 +215,27 @@ impl Writer {
 }
 
 fn stamp(chain: &Chain, time: jiff::Timestamp, record_id: Option<Uuid>, clock_error: Duration) -> Stamp {
-    Stamp { seq: chain.next, prev_hash: chain.head, time, record_id, clock_error }
+    Stamp {
+        seq: chain.next,
+        prev_hash: chain.head,
+        time,
+        time_text: format!("{time:.9}"),
+        record_id,
+        clock_error,
+    }
 }
 
 /// Makes the row that continues `chain`, and steps over it.
-fn link<'a>(chain: &mut Chain, prepared: &'a Prepared, stamp: &Stamp) -> Row<'a> {
-    let body = encode::body(prepared, stamp);
+fn link<'a>(chain: &mut Chain, prepared: &'a Prepared, stamp: Stamp) -> Row<'a> {
+    let body = encode::body(prepared, &stamp);
     let this_hash = Hash::of_parts(&[&stamp.prev_hash.0, body.as_bytes()]);
     *chain = Chain { next: stamp.seq + 1, head: this_hash };
     Row {
         seq: stamp.seq,
-        time: format!("{:.9}", stamp.time),
+        time: stamp.time_text,
         run_id: prepared.run_id.to_string(),
         op: &prepared.op,
-        decision: prepared.decision.map(|decision| decision.name()),
+        decision: prepared.decision.map(Decision::name),
         record_id: stamp.record_id.map(|id| id.to_string()),
         this_hash,
         body,
@@ -272,10 +279,6 @@ struct StopOnExit(Arc<Queue>);
 
 impl Drop for StopOnExit {
     fn drop(&mut self) {
-        self.0.fail(&writer_panicked());
+        self.0.fail(&LedgerError::Stopped);
     }
-}
-
-fn writer_panicked() -> LedgerError {
-    LedgerError::Failed { cause: Arc::new(LedgerError::Draft { reason: "the writer ended" }) }
 }

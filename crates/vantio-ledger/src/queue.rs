@@ -90,7 +90,6 @@ impl Queue {
             state = self.wait_for_room(state);
         }
         let is_first = state.due.is_none();
-        state.due.get_or_insert_with(|| Instant::now() + self.options.window);
         let offer = if state.check()?.is_full(&self.options) {
             *state.batch.dropped.entry((prepared.run_id, prepared.policy_hash)).or_default() += 1;
             Offer::NoRoom
@@ -98,6 +97,7 @@ impl Queue {
             state.push(prepared, None)?;
             Offer::Taken
         };
+        state.due.get_or_insert_with(|| Instant::now() + self.options.window);
         if is_first || state.is_full(&self.options) {
             self.arrived.notify_one();
         }
@@ -134,14 +134,9 @@ impl Queue {
             }
             state = wait_timeout(&self.arrived, state, wait);
         }
-        let mut batch = mem::take(&mut state.batch);
-        if batch.is_empty() {
-            return None;
-        }
-        batch.time = state.clock.now();
-        (state.weight, state.due, state.is_urgent) = (0, None, false);
+        let batch = state.take_batch();
         self.taken.notify_all();
-        Some(batch)
+        if batch.is_empty() { None } else { Some(batch) }
     }
 
     /// Refuses everything from now on, and whatever is still queued.
@@ -200,6 +195,12 @@ impl State {
         self.batch.entries.len() >= options.queue_entries || self.weight >= options.queue_bytes
     }
 
+    fn take_batch(&mut self) -> Batch {
+        let time = self.clock.now();
+        (self.weight, self.due, self.is_urgent) = (0, None, false);
+        Batch { time, ..mem::take(&mut self.batch) }
+    }
+
     fn push(
         &mut self,
         prepared: Prepared,
@@ -214,6 +215,7 @@ impl State {
 }
 
 impl Batch {
+    /// True of the last batch of a queue that closes.
     fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.flushes.is_empty() && self.dropped.is_empty()
     }

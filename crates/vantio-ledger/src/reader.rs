@@ -3,7 +3,9 @@
 use std::{
     collections::VecDeque,
     ffi::OsString,
+    fmt::Write as _,
     fs,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -47,13 +49,14 @@ impl Reader {
         if !path.try_exists().map_err(io_error("open", path))? {
             return Err(LedgerError::NotFound { path: path.into() });
         }
-        let (connection, copy) = match connect(path, "") {
+        let path = path.canonicalize().map_err(io_error("open", path))?;
+        let (connection, copy) = match connect(&path, "") {
             Ok(connection) => (connection, None),
-            Err(error) if needs_writable_folder(&error) => connect_without_writing(path)?,
-            Err(error) => return Err(store_error(path)(error)),
+            Err(error) if needs_writable_folder(&error) => connect_without_writing(&path)?,
+            Err(error) => return Err(store_error(&path)(error)),
         };
-        store::check_format(&connection, path)?;
-        Ok(Self { connection, path: path.into(), _copy: copy })
+        store::check_format(&connection, &path)?;
+        Ok(Self { connection, path, _copy: copy })
     }
 
     /// The entries that `filter` selects, in order. What is appended meanwhile
@@ -96,10 +99,11 @@ fn decode(this_hash: ValueRef<'_>, body: ValueRef<'_>) -> Result<Entry, Malforme
 
 fn query(filter: &Filter) -> (String, Vec<Box<dyn ToSql>>) {
     let mut query = "SELECT seq, this_hash, body FROM entries WHERE seq >= ?".to_owned();
-    let mut parameters: Vec<Box<dyn ToSql>> = vec![Box::new(filter.since_seq.cast_signed())];
+    let mut parameters: Vec<Box<dyn ToSql>> =
+        vec![Box::new(i64::try_from(filter.since_seq).unwrap_or(i64::MAX))];
     let mut restrict = |column: &str, value: Option<String>| {
         if let Some(value) = value {
-            query.push_str(&format!(" AND {column} = ?"));
+            let _ = write!(query, " AND {column} = ?");
             parameters.push(Box::new(value));
         }
     };
@@ -123,11 +127,12 @@ impl Iterator for Entries<'_> {
     type Item = Result<Entry, LedgerError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.page.is_empty() && !self.is_last {
-            if let Err(error) = self.turn() {
-                self.is_last = true;
-                return Some(Err(error));
-            }
+        if self.page.is_empty()
+            && !self.is_last
+            && let Err(error) = self.turn()
+        {
+            self.is_last = true;
+            return Some(Err(error));
         }
         self.page.pop_front()
     }
@@ -165,8 +170,6 @@ fn connect(path: &Path, parameters: &str) -> rusqlite::Result<Connection> {
 }
 
 fn uri(path: &Path, parameters: &str) -> OsString {
-    use std::{fmt::Write as _, os::unix::ffi::OsStrExt};
-
     let mut uri = "file:".to_owned();
     for byte in path.as_os_str().as_bytes() {
         let _ = match byte {

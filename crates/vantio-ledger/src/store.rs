@@ -1,22 +1,26 @@
 //! The SQLite file: its schema, creation, opening and the errors it gives.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File},
     io,
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
-    thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
+use rustix::fs::{Access, access};
 use vantio_core::Hash;
 
 use crate::{LedgerError, chain::Chain};
 
 /// Version of the file's and the entries' format.
 pub(crate) const FORMAT: i64 = 1;
+
+/// SQLite waits for a lock at growing intervals of up to 100 ms; asked anew after
+/// this long, it starts again at 1 ms.
+const BUSY_STEP: Duration = Duration::from_millis(10);
 
 /// "Vant": marks a SQLite file as a ledger.
 const APPLICATION_ID: i64 = 0x5661_6e74;
@@ -75,7 +79,9 @@ const SCHEMA: [(&str, &str); 10] = [
 pub(crate) struct Store {
     connection: Connection,
     path: PathBuf,
+    /// Device and inode of the file that was opened.
     identity: (u64, u64),
+    busy: Duration,
     /// The end of the chain as this process last saw it.
     seen: Chain,
 }
@@ -99,19 +105,20 @@ impl Store {
         if !path.try_exists().map_err(io_error("open", &path))? {
             create(&path)?;
         }
+        check_writable(&path)?;
         let identity = identity(&path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_NOFOLLOW
             | OpenFlags::SQLITE_OPEN_EXRESCODE;
         let connection = Connection::open_with_flags(&path, flags).map_err(store_error(&path))?;
-        wait_when_busy(&connection, busy).map_err(store_error(&path))?;
+        connection.busy_timeout(busy).map_err(store_error(&path))?;
         check_format(&connection, &path)?;
         check_schema(&connection, &path)?;
         restrict(&path)?;
         configure(&connection).map_err(store_error(&path))?;
         let seen = read_head(&connection).map_err(store_error(&path))?;
-        let mut store = Self { connection, path, identity, seen };
+        let mut store = Self { connection, path, identity, busy, seen };
         store.append(|_| Ok(Vec::new()))?;
         Ok(store)
     }
@@ -127,8 +134,7 @@ impl Store {
         }
         let error = store_error(&self.path);
         let seen = self.seen;
-        let transaction =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&error)?;
+        let transaction = begin(&self.connection, self.busy).map_err(&error)?;
         let mut chain = read_head(&transaction).map_err(&error)?;
         let is_continued = chain == seen || contains(&transaction, seen).map_err(&error)?;
         if !is_continued {
@@ -145,6 +151,19 @@ impl Store {
 
     fn damaged(&self, detail: &str) -> LedgerError {
         LedgerError::Damaged { path: self.path.clone(), detail: detail.into() }
+    }
+}
+
+/// Takes the write lock, which one of several processes has at a time.
+fn begin(connection: &Connection, busy: Duration) -> rusqlite::Result<Transaction<'_>> {
+    let deadline = Instant::now() + busy;
+    loop {
+        match Transaction::new_unchecked(connection, TransactionBehavior::Immediate) {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && Instant::now() < deadline => {}
+            result => return result,
+        }
     }
 }
 
@@ -231,24 +250,17 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "trusted_schema", false)?;
-    connection.set_prepared_statement_cache_capacity(8);
-    Ok(())
-}
-
-/// Waits in steps of a millisecond: SQLite's own back-off grows to 100 ms.
-fn wait_when_busy(connection: &Connection, patience: Duration) -> rusqlite::Result<()> {
-    connection.busy_timeout(patience)
+    connection.busy_timeout(BUSY_STEP)
 }
 
 /// Refuses what is not a ledger of this format.
 pub(crate) fn check_format(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
-    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let application_id = pragma("application_id").map_err(store_error(path))?;
     if fs::metadata(path).map_err(io_error("open", path))?.len() == 0 {
-        let detail = "it is empty; a ledger never is".into();
+        let detail = "it is empty, which a ledger never is".into();
         return Err(LedgerError::Damaged { path: path.into(), detail });
     }
-    if application_id != APPLICATION_ID {
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    if pragma("application_id").map_err(store_error(path))? != APPLICATION_ID {
         return Err(LedgerError::NotALedger { path: path.into() });
     }
     match pragma("user_version").map_err(store_error(path))? {
@@ -275,15 +287,26 @@ fn read_schema(connection: &Connection) -> rusqlite::Result<Vec<(String, String)
     statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
+/// Opening the file to try would be harmful: closing any descriptor of it drops
+/// the locks that SQLite holds in this process.
+fn check_writable(path: &Path) -> Result<(), LedgerError> {
+    for place in [path, split(path)?.0] {
+        access(place, Access::WRITE_OK).map_err(|error| io_error("write", path)(error.into()))?;
+    }
+    Ok(())
+}
+
 /// Takes others' access to the file away, should it have any.
 fn restrict(path: &Path) -> Result<(), LedgerError> {
-    let file = OpenOptions::new().read(true).custom_flags(0).open(path).map_err(io_error("open", path))?;
-    let mode = file.metadata().map_err(io_error("open", path))?.permissions().mode();
-    if mode & 0o077 == 0 {
+    let mode = fs::symlink_metadata(path).map_err(io_error("open", path))?.permissions().mode();
+    if mode & OTHERS == 0 {
         return Ok(());
     }
-    file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(io_error("restrict", path))
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(io_error("restrict", path))
 }
+
+/// The permission bits of everybody but the owner.
+const OTHERS: u32 = 0o077;
 
 fn identity(path: &Path) -> Result<(u64, u64), LedgerError> {
     let metadata = fs::symlink_metadata(path).map_err(io_error("open", path))?;
@@ -315,9 +338,4 @@ pub(crate) fn store_error(path: &Path) -> impl Fn(rusqlite::Error) -> LedgerErro
             _ => LedgerError::Store { path, source: Arc::new(source) },
         }
     }
-}
-
-#[allow(unused)]
-fn pause() {
-    thread::sleep(Duration::from_millis(1));
 }

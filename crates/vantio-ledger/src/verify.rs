@@ -1,5 +1,7 @@
 //! Verifying a stored chain, entry by entry, in flat memory.
 
+use std::{io, sync::Arc};
+
 use rusqlite::{Row, types::ValueRef};
 use vantio_core::Hash;
 
@@ -51,6 +53,14 @@ pub enum VerifyError {
         /// Why.
         source: LedgerError,
     },
+    /// An export cannot be read on.
+    #[error("entry {seq} cannot be read: {source}")]
+    Read {
+        /// The first entry that was not verified.
+        seq: u64,
+        /// Why.
+        source: Arc<io::Error>,
+    },
     /// Every entry holds, but an index or the schema contradicts the entries.
     #[error("{source}")]
     Store {
@@ -66,7 +76,8 @@ impl VerifyError {
             Self::Entry { seq, .. }
             | Self::Truncated { seq, .. }
             | Self::Rewritten { seq }
-            | Self::Unreadable { seq, .. } => Some(*seq),
+            | Self::Unreadable { seq, .. }
+            | Self::Read { seq, .. } => Some(*seq),
             Self::Store { .. } => None,
         }
     }
@@ -78,6 +89,7 @@ impl VerifyError {
             Self::Truncated { .. } => "E_LEDGER_TRUNCATED",
             Self::Rewritten { .. } => "E_LEDGER_REWRITTEN",
             Self::Unreadable { source, .. } | Self::Store { source } => source.code(),
+            Self::Read { .. } => "E_LEDGER_EXPORT",
         }
     }
 
@@ -85,6 +97,7 @@ impl VerifyError {
     pub fn help(&self) -> &'static str {
         match self {
             Self::Unreadable { source, .. } | Self::Store { source } => source.help(),
+            Self::Read { .. } => "check the file and the disk beneath it",
             _ => "keep the file as evidence; entries before the named one are intact, nothing from it on is",
         }
     }
@@ -103,34 +116,25 @@ impl Reader {
     }
 
     fn verify_chain(&self, checkpoint: Option<&Checkpoint>) -> Result<Verified, VerifyError> {
-        let mut chain = Chain::GENESIS;
-        let walked = self.walk(&mut chain, checkpoint);
-        let unreadable =
-            |source| VerifyError::Unreadable { seq: chain.next, source: store_error(&self.path)(source) };
-        walked.map_err(unreadable)??;
-        if let Some(checkpoint) = checkpoint.filter(|checkpoint| chain.next < checkpoint.size) {
-            return Err(VerifyError::Truncated { seq: chain.next, size: checkpoint.size });
-        }
+        let mut audit = Audit::new(checkpoint);
+        let walked = self.walk(&mut audit);
+        walked.map_err(|source| VerifyError::Unreadable {
+            seq: audit.seq(),
+            source: store_error(&self.path)(source),
+        })??;
+        let verified = audit.finish()?;
         self.check_indexes().map_err(|source| VerifyError::Store { source })?;
-        Ok(Verified { size: chain.next, head: chain.head })
+        Ok(verified)
     }
 
-    fn walk(
-        &self,
-        chain: &mut Chain,
-        checkpoint: Option<&Checkpoint>,
-    ) -> rusqlite::Result<Result<(), VerifyError>> {
+    fn walk(&self, audit: &mut Audit<'_>) -> rusqlite::Result<Result<(), VerifyError>> {
         let mut statement = self.connection.prepare(
             "SELECT seq, time, run_id, op, decision, record_id, this_hash, body FROM entries ORDER BY seq",
         )?;
         let mut rows = statement.query(())?;
         while let Some(row) = rows.next()? {
-            let seq = chain.next;
-            if let Err(fault) = step(chain, row) {
-                return Ok(Err(VerifyError::Entry { seq, fault }));
-            }
-            if checkpoint.is_some_and(|point| point.size == chain.next && point.head != chain.head) {
-                return Ok(Err(VerifyError::Rewritten { seq }));
+            if let Err(error) = audit.step(|chain| step(chain, row)) {
+                return Ok(Err(error));
             }
         }
         Ok(Ok(()))
@@ -147,6 +151,46 @@ impl Reader {
             return Ok(());
         }
         Err(LedgerError::Damaged { path: self.path.clone(), detail: answer })
+    }
+}
+
+/// A walk along a chain, with the checkpoint it must pass.
+pub(crate) struct Audit<'a> {
+    chain: Chain,
+    checkpoint: Option<&'a Checkpoint>,
+}
+
+impl<'a> Audit<'a> {
+    pub fn new(checkpoint: Option<&'a Checkpoint>) -> Self {
+        Self { chain: Chain::GENESIS, checkpoint }
+    }
+
+    /// The entry that comes next.
+    pub fn seq(&self) -> u64 {
+        self.chain.next
+    }
+
+    /// Takes one step with `step`, which must move the chain by one entry.
+    pub fn step(&mut self, step: impl FnOnce(&mut Chain) -> Result<(), Fault>) -> Result<(), VerifyError> {
+        let seq = self.seq();
+        step(&mut self.chain).map_err(|fault| VerifyError::Entry { seq, fault })?;
+        match self.checkpoint {
+            Some(checkpoint) if checkpoint.size == self.chain.next && checkpoint.head != self.chain.head => {
+                Err(VerifyError::Rewritten { seq })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the walk where the chain ends.
+    pub fn finish(self) -> Result<Verified, VerifyError> {
+        let Chain { next, head } = self.chain;
+        match self.checkpoint {
+            Some(checkpoint) if next < checkpoint.size => {
+                Err(VerifyError::Truncated { seq: next, size: checkpoint.size })
+            }
+            _ => Ok(Verified { size: next, head }),
+        }
     }
 }
 

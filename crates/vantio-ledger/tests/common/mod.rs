@@ -1,0 +1,73 @@
+//! What the tests of the ledger share.
+#![allow(dead_code, reason = "every test binary uses a part of it")]
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use vantio_core::{Decision, Hash, RunId, Syscall, json::Value};
+use vantio_ledger::{AgentSvid, Anomaly, Draft, Ledger, Reader, VerifyError};
+
+/// A folder with the path of a ledger in it.
+pub fn place() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state/ledger.db");
+    (folder, path)
+}
+
+pub fn run(number: u8) -> RunId {
+    RunId::new(1_700_000_000_000, [number; 10])
+}
+
+/// The permitted opening of a file.
+pub fn open(number: u32) -> Draft {
+    Draft {
+        run_id: run(1),
+        pid: 7,
+        op: "fs.open".into(),
+        request: Value::object([("path", format!("/work/{number}").into()), ("n", number.into())]),
+        response: Value::from(true),
+        policy_hash: Hash::of(b"policy"),
+        decision: Some(Decision::Permit),
+        anomaly: None,
+    }
+}
+
+/// A refused connection.
+pub fn refusal(number: u32) -> Draft {
+    let arguments = [3, u64::MAX, 16, 0, 0, u64::from(number)];
+    let agent_svid = AgentSvid::new("spiffe://vantio.local/agent/a/run/b", b"certificate");
+    Draft {
+        op: "net.connect".into(),
+        decision: Some(Decision::Collapse),
+        anomaly: Some(Anomaly { agent_svid, syscall: Syscall { number: 42, arguments } }),
+        ..open(number)
+    }
+}
+
+/// A ledger of `count` entries, every third a refusal, closed again.
+pub fn filled(path: &Path, count: u32) {
+    let ledger = Ledger::open(path).unwrap();
+    for number in 0..count {
+        let draft = if number % 3 == 2 { refusal(number) } else { open(number) };
+        ledger.record(draft).unwrap();
+    }
+    ledger.flush().unwrap();
+}
+
+/// A connection that may do anything: the triggers are gone.
+pub fn vandal(path: &Path) -> rusqlite::Connection {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    for trigger in ["entries_insert", "entries_update", "entries_delete"] {
+        connection.execute(&format!("DROP TRIGGER {trigger}"), ()).unwrap();
+    }
+    connection
+}
+
+pub fn verify(path: &Path) -> Result<u64, VerifyError> {
+    Reader::open(path).unwrap().verify().map(|verified| verified.size)
+}
+
+/// The number of the first entry that does not verify.
+pub fn first_bad(path: &Path) -> Option<u64> {
+    verify(path).expect_err("the ledger verifies").seq()
+}

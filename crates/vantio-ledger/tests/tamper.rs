@@ -1,0 +1,296 @@
+//! Whatever is changed after the fact is found, and the first bad entry named.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{filled, first_bad, open, place, refusal, run, vandal, verify};
+use proptest::{collection, prelude::*};
+use rusqlite::{Connection, types::Value as Cell};
+use std::path::Path;
+use vantio_core::{Decision, Hash, json::Value};
+use vantio_ledger::{Checkpoint, Draft, Ledger, LedgerError, Reader, VerifyError, verify_export};
+
+const COLUMNS: [&str; 7] = ["time", "run_id", "op", "decision", "record_id", "this_hash", "body"];
+
+fn json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        (-(1_i64 << 53) + 1..1_i64 << 53).prop_map(Value::Integer),
+        any::<String>().prop_map(Value::String),
+    ];
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
+            collection::vec((any::<String>(), inner), 0..4).prop_map(Value::object),
+        ]
+    })
+}
+
+fn draft() -> impl Strategy<Value = Draft> {
+    let decision = prop_oneof![
+        Just(None),
+        Just(Some(Decision::Permit)),
+        Just(Some(Decision::Collapse)),
+        Just(Some(Decision::KillSwitch)),
+        Just(Some(Decision::Hold)),
+    ];
+    let parts = (any::<u8>(), any::<u32>(), "[a-z0-9._-]{1,64}", json(), json(), decision, any::<bool>());
+    parts.prop_map(|(number, pid, op, request, response, decision, is_anomaly)| {
+        let is_final = !matches!(decision, None | Some(Decision::Hold));
+        let anomaly = refusal(pid).anomaly.filter(|_| is_anomaly && is_final);
+        let policy_hash = Hash::of(&[number]);
+        Draft { run_id: run(number), pid, op, request, response, policy_hash, decision, anomaly }
+    })
+}
+
+fn write(path: &Path, drafts: &[Draft]) {
+    let ledger = Ledger::open(path).unwrap();
+    for draft in drafts {
+        ledger.record(draft.clone()).unwrap();
+    }
+    ledger.flush().unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn whatever_is_drafted_verifies_and_exports(drafts in collection::vec(draft(), 0..20)) {
+        let (_folder, path) = place();
+        write(&path, &drafts);
+        let reader = Reader::open(&path).unwrap();
+        let verified = reader.verify().unwrap();
+        prop_assert_eq!(verified.size, drafts.len() as u64);
+        let mut lines = Vec::new();
+        prop_assert_eq!(reader.export(&mut lines).unwrap(), verified.size);
+        prop_assert_eq!(verify_export(&mut lines.as_slice(), None).unwrap(), verified);
+    }
+
+    #[test]
+    fn a_changed_byte_of_any_cell_is_found(
+        drafts in collection::vec(draft(), 1..6),
+        changes in collection::vec((any::<prop::sample::Index>(), 0..COLUMNS.len(), any::<prop::sample::Index>(), 1_u8..), 40),
+    ) {
+        let (_folder, path) = place();
+        write(&path, &drafts);
+        let connection = vandal(&path);
+        for (row, column, position, flip) in changes {
+            let (seq, column) = (row.index(drafts.len()) as u64, COLUMNS[column]);
+            let old = cell(&connection, seq, column);
+            set(&connection, seq, column, &mutate(&old, position, flip));
+            prop_assert_eq!(first_bad(&path), Some(seq), "column {}", column);
+            set(&connection, seq, column, &old);
+        }
+    }
+
+    #[test]
+    fn a_changed_byte_of_an_export_is_found(
+        drafts in collection::vec(draft(), 1..6),
+        changes in collection::vec((any::<prop::sample::Index>(), 1_u8..), 40),
+    ) {
+        let (_folder, path) = place();
+        write(&path, &drafts);
+        let mut lines = Vec::new();
+        Reader::open(&path).unwrap().export(&mut lines).unwrap();
+        for (position, flip) in changes {
+            let position = position.index(lines.len());
+            let line = lines[..position].split(|byte| *byte == b'\n').count() as u64 - 1;
+            lines[position] ^= flip;
+            prop_assert_eq!(verify_export(&mut lines.as_slice(), None).unwrap_err().seq(), Some(line));
+            lines[position] ^= flip;
+        }
+    }
+}
+
+fn cell(connection: &Connection, seq: u64, column: &str) -> Cell {
+    let query = format!("SELECT {column} FROM entries WHERE seq = ?1");
+    connection.query_row(&query, [seq as i64], |row| row.get(0)).unwrap()
+}
+
+fn set(connection: &Connection, seq: u64, column: &str, value: &Cell) {
+    let cast = if column == "this_hash" { "?2" } else { "CAST(?2 AS TEXT)" };
+    let update = format!("UPDATE entries SET {column} = {cast} WHERE seq = ?1");
+    assert_eq!(connection.execute(&update, (seq as i64, value)).unwrap(), 1);
+}
+
+/// Flips bits of one byte; what is empty becomes something.
+fn mutate(old: &Cell, position: prop::sample::Index, flip: u8) -> Cell {
+    let mut bytes = match old {
+        Cell::Text(text) => text.clone().into_bytes(),
+        Cell::Blob(bytes) => bytes.clone(),
+        _ => return Cell::Text("Permit".into()),
+    };
+    let position = position.index(bytes.len());
+    bytes[position] ^= flip;
+    Cell::Blob(bytes)
+}
+
+#[test]
+fn a_removed_entry_is_named() {
+    for seq in [0, 4, 8] {
+        let (_folder, path) = place();
+        filled(&path, 10);
+        vandal(&path).execute("DELETE FROM entries WHERE seq = ?1", [seq]).unwrap();
+        assert_eq!(first_bad(&path), Some(seq as u64));
+        vandal_renumbers(&path, seq);
+        assert_eq!(first_bad(&path), Some(seq as u64), "renumbered");
+    }
+}
+
+fn vandal_renumbers(path: &Path, seq: i64) {
+    let connection = Connection::open(path).unwrap();
+    for later in seq + 1..10 {
+        connection.execute("UPDATE entries SET seq = ?1 WHERE seq = ?2", [later - 1, later]).unwrap();
+    }
+}
+
+#[test]
+fn a_swapped_pair_is_named() {
+    let (_folder, path) = place();
+    filled(&path, 10);
+    let swap = "UPDATE entries SET seq = -1 WHERE seq = 3; UPDATE entries SET seq = 3 WHERE seq = 6;\
+                UPDATE entries SET seq = 6 WHERE seq = -1";
+    vandal(&path).execute_batch(swap).unwrap();
+    assert_eq!(first_bad(&path), Some(3));
+}
+
+#[test]
+fn an_entry_that_was_added_is_named() {
+    let (_folder, path) = place();
+    filled(&path, 4);
+    let copy = "INSERT INTO entries SELECT 4, time, run_id, op, decision, NULL, this_hash, body \
+                FROM entries WHERE seq = 3";
+    vandal(&path).execute(copy, ()).unwrap();
+    assert_eq!(first_bad(&path), Some(4));
+}
+
+#[test]
+fn lines_of_an_export_removed_or_swapped_are_named() {
+    let (_folder, path) = place();
+    filled(&path, 6);
+    let mut lines = Vec::new();
+    Reader::open(&path).unwrap().export(&mut lines).unwrap();
+    let lines: Vec<&[u8]> = lines.split_inclusive(|byte| *byte == b'\n').collect();
+    let first_bad = |order: &[usize]| {
+        let text = order.iter().flat_map(|index| lines[*index]).copied().collect::<Vec<u8>>();
+        verify_export(&mut text.as_slice(), None).map_err(|error| error.seq())
+    };
+    assert_eq!(first_bad(&[0, 1, 3, 4, 5]), Err(Some(2)));
+    assert_eq!(first_bad(&[0, 2, 1, 3, 4, 5]), Err(Some(1)));
+    assert_eq!(first_bad(&[0, 1, 1, 2]), Err(Some(2)));
+    assert_eq!(first_bad(&[1, 2, 3]), Err(Some(0)));
+    assert_eq!(first_bad(&[0, 1, 2]).map(|verified| verified.size), Ok(3));
+}
+
+#[test]
+fn a_checkpoint_finds_a_truncated_tail() {
+    let (_folder, path) = place();
+    filled(&path, 10);
+    let checkpoint = Reader::open(&path).unwrap().checkpoint().unwrap();
+    vandal(&path).execute("DELETE FROM entries WHERE seq >= 7", ()).unwrap();
+    let error = Reader::open(&path).unwrap().verify_against(&checkpoint).unwrap_err();
+    assert!(matches!(error, VerifyError::Truncated { seq: 7, size: 10 }), "{error}");
+}
+
+#[test]
+fn a_checkpoint_finds_a_rewritten_log() {
+    let (_folder, path) = place();
+    filled(&path, 10);
+    let checkpoint = Reader::open(&path).unwrap().checkpoint().unwrap();
+    let (_other_folder, other) = place();
+    filled(&other, 12);
+    let reader = Reader::open(&other).unwrap();
+    assert_eq!(reader.verify().unwrap().size, 12);
+    let error = reader.verify_against(&checkpoint).unwrap_err();
+    assert!(matches!(error, VerifyError::Rewritten { seq: 9 }), "{error}");
+    let mut lines = Vec::new();
+    reader.export(&mut lines).unwrap();
+    let error = verify_export(&mut lines.as_slice(), Some(&checkpoint)).unwrap_err();
+    assert!(matches!(error, VerifyError::Rewritten { seq: 9 }), "{error}");
+}
+
+#[test]
+fn a_log_that_grew_holds_against_its_checkpoint() {
+    let (_folder, path) = place();
+    filled(&path, 10);
+    let text = Reader::open(&path).unwrap().checkpoint().unwrap().to_string();
+    filled(&path, 5);
+    let checkpoint: Checkpoint = text.parse().unwrap();
+    assert_eq!(Reader::open(&path).unwrap().verify_against(&checkpoint).unwrap().size, 15);
+    let mut lines = Vec::new();
+    Reader::open(&path).unwrap().export(&mut lines).unwrap();
+    assert_eq!(verify_export(&mut lines.as_slice(), Some(&checkpoint)).unwrap().size, 15);
+}
+
+#[test]
+fn a_running_ledger_notices_that_its_tail_was_cut() {
+    let (_folder, path) = place();
+    let ledger = Ledger::open(&path).unwrap();
+    for number in 0..3 {
+        ledger.append(open(number)).unwrap();
+    }
+    vandal(&path).execute("DELETE FROM entries WHERE seq = 2", ()).unwrap();
+    let error = ledger.append(open(3)).unwrap_err();
+    assert_eq!(error.code(), "E_LEDGER_DAMAGED", "{error}");
+}
+
+#[test]
+fn a_running_ledger_notices_that_its_file_was_replaced() {
+    let (_folder, path) = place();
+    let ledger = Ledger::open(&path).unwrap();
+    ledger.append(open(0)).unwrap();
+    std::fs::rename(&path, path.with_extension("old")).unwrap();
+    filled(&path, 1);
+    let error = ledger.append(open(1)).unwrap_err();
+    assert_eq!(error.code(), "E_LEDGER_DAMAGED", "{error}");
+}
+
+#[test]
+fn update_delete_and_replace_are_refused() {
+    let (_folder, path) = place();
+    filled(&path, 5);
+    let connection = Connection::open(&path).unwrap();
+    let same =
+        "SELECT seq, time, run_id, op, decision, record_id, this_hash, body FROM entries WHERE seq = 2";
+    for statement in [
+        "UPDATE entries SET op = 'x' WHERE seq = 2".to_owned(),
+        "UPDATE OR IGNORE entries SET seq = 9 WHERE seq = 4".to_owned(),
+        "DELETE FROM entries WHERE seq = 4".to_owned(),
+        "DELETE FROM entries".to_owned(),
+        format!("INSERT OR REPLACE INTO entries {same}"),
+        format!("REPLACE INTO entries {same}"),
+        format!("INSERT INTO entries {same} ON CONFLICT DO UPDATE SET op = 'x'"),
+        "INSERT INTO entries SELECT 99, time, run_id, op, decision, NULL, this_hash, body FROM entries WHERE seq = 1"
+            .to_owned(),
+        "DELETE FROM anomalies".to_owned(),
+        "UPDATE anomalies SET proof_state = 'proved'".to_owned(),
+    ] {
+        assert!(connection.execute(&statement, ()).is_err(), "{statement}");
+    }
+    assert_eq!(verify(&path).unwrap(), 5);
+}
+
+#[test]
+fn a_dropped_trigger_is_reported_and_stops_appending() {
+    let (_folder, path) = place();
+    filled(&path, 5);
+    Connection::open(&path).unwrap().execute("DROP TRIGGER entries_delete", ()).unwrap();
+    let error = verify(&path).unwrap_err();
+    assert_eq!((error.code(), error.seq()), ("E_LEDGER_UNPROTECTED", None), "{error}");
+    let error = Ledger::open(&path).err().unwrap();
+    assert!(
+        matches!(&error, LedgerError::Unprotected { object, .. } if object == "entries_delete"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_added_trigger_is_reported() {
+    let (_folder, path) = place();
+    filled(&path, 5);
+    let trigger = "CREATE TRIGGER t AFTER INSERT ON entries BEGIN SELECT 1; END";
+    Connection::open(&path).unwrap().execute(trigger, ()).unwrap();
+    assert_eq!(verify(&path).unwrap_err().code(), "E_LEDGER_UNPROTECTED");
+    assert_eq!(Ledger::open(&path).err().unwrap().code(), "E_LEDGER_UNPROTECTED");
+}
