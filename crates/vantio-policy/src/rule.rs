@@ -103,7 +103,7 @@ impl Pattern {
             return Err(PatternError::Control.into());
         }
         if matches!(text, "." | "..") {
-            return Err(RuleError::RelativeProgram);
+            return Err(PatternError::DotDot.into());
         }
         if text.contains(['*', '?', '[', ']', '{', '}', '\\']) && text != "[" {
             return Err(RuleError::ProgramWildcard);
