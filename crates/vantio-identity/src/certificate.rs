@@ -1,6 +1,9 @@
 //! Building and judging certificates (RFC 5280; SPIFFE X.509-SVID).
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    ops::RangeInclusive,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use ed25519_dalek::{Signature, VerifyingKey};
 use rcgen::{
@@ -78,6 +81,7 @@ fn serial_number() -> Result<SerialNumber, IdentityError> {
 pub(crate) struct Authority {
     pub name: TrustDomainName,
     pub public_key: VerifyingKey,
+    validity: RangeInclusive<i64>,
 }
 
 impl Authority {
@@ -91,14 +95,22 @@ impl Authority {
         if !is_authority || !id.path().is_empty() {
             return Err(Untrusted::Usage);
         }
-        Ok(Self { name: id.trust_domain().parse().map_err(|_| Untrusted::Name)?, public_key })
+        let name = id.trust_domain().parse().map_err(|_| Untrusted::Name)?;
+        Ok(Self { name, public_key, validity: validity(&certificate) })
+    }
+
+    /// True when what is issued at `now` will be trusted for its whole life.
+    pub fn can_issue(&self, now: SystemTime) -> bool {
+        [now, now + LEAF_LIFE].into_iter().all(|time| contains(&self.validity, time))
     }
 
     /// Judges an SVID.
     pub fn verify(&self, der: &[u8], now: SystemTime) -> Result<SpiffeId, Untrusted> {
         let certificate = parse(der)?;
         check_signature(&certificate, &self.public_key)?;
-        check_time(&certificate, now)?;
+        if !contains(&self.validity, now) || !contains(&validity(&certificate), now) {
+            return Err(Untrusted::Time);
+        }
         check_usage(&certificate)?;
         let id = spiffe_id(&certificate)?;
         let is_ours = id.trust_domain() == self.name.to_string() && !id.path().is_empty();
@@ -141,11 +153,15 @@ fn is_der(der: &[u8], certificate: &X509Certificate<'_>) -> bool {
     length >= 256 && der == [&head, signed, &SIGNATURE_HEAD, &certificate.signature_value.data].concat()
 }
 
-fn check_time(certificate: &X509Certificate<'_>, now: SystemTime) -> Result<(), Untrusted> {
-    let now = now.duration_since(UNIX_EPOCH).map_err(|_| Untrusted::Time)?.as_secs().cast_signed();
+/// When a certificate is valid, in seconds since the Unix epoch.
+fn validity(certificate: &X509Certificate<'_>) -> RangeInclusive<i64> {
     let validity = certificate.validity();
-    let is_valid = (validity.not_before.timestamp()..=validity.not_after.timestamp()).contains(&now);
-    if is_valid { Ok(()) } else { Err(Untrusted::Time) }
+    validity.not_before.timestamp()..=validity.not_after.timestamp()
+}
+
+fn contains(validity: &RangeInclusive<i64>, time: SystemTime) -> bool {
+    let since_epoch = time.duration_since(UNIX_EPOCH);
+    since_epoch.is_ok_and(|since_epoch| validity.contains(&since_epoch.as_secs().cast_signed()))
 }
 
 fn check_usage(certificate: &X509Certificate<'_>) -> Result<(), Untrusted> {

@@ -17,8 +17,8 @@ pub enum IdentityError {
         /// The system's answer.
         source: io::Error,
     },
-    /// The key file can be read or replaced by other users, or is no regular file.
-    #[error("the key `{}` is exposed: {reason}", path.display())]
+    /// A file or the folder can be read or changed by other users, or is of another type.
+    #[error("`{}` is exposed: {reason}", path.display())]
     Exposed {
         /// The file.
         path: PathBuf,
@@ -42,6 +42,12 @@ pub enum IdentityError {
         expected: String,
         /// The domain of the folder.
         found: String,
+    },
+    /// The authority's certificate does not cover the life of what it would issue.
+    #[error("the certificate of the trust domain `{name}` is expired, or not valid yet")]
+    Expired {
+        /// The trust domain.
+        name: String,
     },
     /// A name does not fit the SPIFFE ID specification.
     #[error(transparent)]
@@ -89,6 +95,7 @@ impl IdentityError {
             Self::Exposed { .. } => "E_IDENTITY_EXPOSED",
             Self::Damaged { .. } => "E_IDENTITY_DAMAGED",
             Self::OtherDomain { .. } => "E_IDENTITY_DOMAIN",
+            Self::Expired { .. } => "E_IDENTITY_EXPIRED",
             Self::Name(_) => "E_IDENTITY_NAME",
             Self::Untrusted(_) => "E_IDENTITY_UNTRUSTED",
             Self::Build(_) => "E_IDENTITY_BUILD",
@@ -107,6 +114,9 @@ impl IdentityError {
                 "restore the folder from a copy, or move it away so that a new one is created"
             }
             Self::OtherDomain { .. } => "ask for the folder's own trust domain, or name another state folder",
+            Self::Expired { .. } => {
+                "check the clock; when it is right, move the folder away, and a new trust domain is created"
+            }
             Self::Name(_) => "use lower-case letters, digits, `.`, `-` and `_`",
             Self::Untrusted(_) => {
                 "verify with the bundle of the trust domain that issued it, at a time when it was valid"

@@ -16,9 +16,14 @@ use zeroize::Zeroizing;
 
 use crate::{IdentityError, key::Key};
 
-/// Creates the folder, for its owner alone.
-pub(crate) fn create_folder(folder: &Path) -> Result<(), IdentityError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io_error("create", folder))
+/// Creates the folder, for its owner alone; refuses one that others may write.
+pub(crate) fn prepare_folder(folder: &Path) -> Result<(), IdentityError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io_error("create", folder))?;
+    if folder.metadata().map_err(io_error("open", folder))?.mode() & 0o022 != 0 {
+        let reason = "other users may replace what is in it; its mode is not 0700";
+        return Err(IdentityError::Exposed { path: folder.into(), reason });
+    }
+    Ok(())
 }
 
 /// Reads `authority.key`; creates it when there is none.

@@ -24,7 +24,7 @@ impl TrustDomain {
     /// exist. Several processes may do so at once: all end with the same one.
     pub fn open(folder: &Path, name: &str) -> Result<Self, IdentityError> {
         let name: TrustDomainName = name.parse()?;
-        files::create_folder(folder)?;
+        files::prepare_folder(folder)?;
         let key = files::load_or_create_key(folder)?;
         let certificate = files::load_or_create_certificate(folder, || certificate::authority(&name, &key))?;
         let authority = Authority::from_der(&certificate)?;
@@ -52,6 +52,9 @@ impl TrustDomain {
     /// Issues an identity to the agent `agent_name` for one run; it is valid for
     /// 24 hours.
     pub fn issue(&self, agent_name: &str, run_id: RunId) -> Result<Svid, IdentityError> {
+        if !self.authority.can_issue(SystemTime::now()) {
+            return Err(IdentityError::Expired { name: self.name.to_string() });
+        }
         let spiffe_id = SpiffeId::of_run(&self.name, agent_name, run_id);
         let key = Key::generate()?;
         let certificate = certificate::leaf(&spiffe_id, &key, &self.name, &self.key)?;

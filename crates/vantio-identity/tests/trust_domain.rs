@@ -235,6 +235,11 @@ fn files_are_the_owners_alone_and_others_are_refused() {
         fs::set_permissions(&key, PermissionsExt::from_mode(exposed)).unwrap();
         assert_eq!(code(folder.path(), "vantio.local"), "E_IDENTITY_EXPOSED", "{exposed:o}");
     }
+    fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
+    assert_eq!(code(folder.path(), "vantio.local"), "opened");
+    fs::set_permissions(folder.path().join("identity"), PermissionsExt::from_mode(0o770)).unwrap();
+    assert_eq!(code(folder.path(), "vantio.local"), "E_IDENTITY_EXPOSED");
+    fs::set_permissions(folder.path().join("identity"), PermissionsExt::from_mode(0o700)).unwrap();
     let moved = folder.path().join("moved");
     fs::rename(&key, &moved).unwrap();
     symlink(&moved, &key).unwrap();

@@ -174,7 +174,7 @@ struct Writer {
 
 impl Writer {
     fn run(mut self) {
-        let stop = StopOnExit(Arc::clone(&self.queue));
+        let _stop = StopOnExit(Arc::clone(&self.queue));
         while let Some(mut batch) = self.queue.take() {
             match self.commit(&mut batch) {
                 Ok(receipts) => acknowledge(batch, receipts),
@@ -185,7 +185,6 @@ impl Writer {
                 }
             }
         }
-        drop(stop);
     }
 
     fn commit(&mut self, batch: &mut Batch) -> Result<Vec<Receipt>, LedgerError> {

@@ -237,6 +237,8 @@ fn create(path: &Path) -> Result<(), LedgerError> {
 
 fn write_schema(path: &Path) -> rusqlite::Result<()> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    // The file is synced as a whole before it gets its name.
+    connection.pragma_update(None, "synchronous", "OFF")?;
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     connection.pragma_update(None, "user_version", FORMAT)?;
     for (_, definition) in SCHEMA {

@@ -183,6 +183,49 @@ fn lines_of_an_export_removed_or_swapped_are_named() {
     assert_eq!(first_bad(&[0, 1, 2]).map(|verified| verified.size), Ok(3));
 }
 
+const PREV_HASH: &str = "\"prev_hash\":\"";
+
+/// An export of two entries whose second was edited and hashed anew.
+fn forged(edit: impl Fn(&str) -> String) -> VerifyError {
+    let (_folder, path) = place();
+    filled(&path, 2);
+    let reader = Reader::open(&path).unwrap();
+    let [first, second] = [0, 1].map(|seq| reader.entry(seq).unwrap().unwrap());
+    let sealed = |hash: Hash| format!("\"this_hash\":\"{hash}\",");
+    let body = edit(&second.to_line().replace(&sealed(second.this_hash), ""));
+    let prev_hash: Hash = body[body.find(PREV_HASH).unwrap() + PREV_HASH.len()..][..64].parse().unwrap();
+    let hash = Hash::of_parts(&[&prev_hash.0, body.as_bytes()]);
+    let line = body.replace("\"time\":", &format!("{}\"time\":", sealed(hash)));
+    let lines = format!("{}\n{line}\n", first.to_line());
+    verify_export(&mut lines.as_bytes(), None).unwrap_err()
+}
+
+#[test]
+fn a_forged_entry_needs_more_than_a_new_hash() {
+    let cases = [
+        ("\"v\":1", "\"v\":2".to_owned(), "it has format 2; this program knows format 1"),
+        ("\"n\":1", "\"n\":2".into(), "`req_hash` does not match its payload"),
+        ("\"response\":true", "\"response\":false".into(), "`res_hash` does not match its payload"),
+        ("\"seq\":1", "\"seq\":7".into(), "entry 7 stands in its place"),
+        ("\"pid\":7", "\"pid\": 7".into(), "it is not canonical JSON"),
+        ("\"pid\":7", "\"pid\":7.0".into(), "it is not canonical JSON"),
+        ("\"pid\":7", "\"pid\":7,\"pie\":8".into(), "the entry has an unknown field"),
+        ("\"pid\":7", "\"pid\":-7".into(), "field `pid` is missing or has no valid value"),
+        ("\"Permit\"", "\"Allow\"".into(), "field `decision` is missing or has no valid value"),
+        ("\"op\":\"fs.open\"", "\"op\":\"FS\"".into(), "field `op` is missing or has no valid value"),
+        ("Z\"", "+00:00\"".into(), "field `time` is missing or has no valid value"),
+    ];
+    for (from, to, message) in cases {
+        let error = forged(|body| body.replacen(from, &to, 1));
+        assert_eq!(error.to_string(), format!("entry 1: {message}"));
+    }
+    let unlinked = forged(|body| {
+        let start = body.find(PREV_HASH).unwrap() + PREV_HASH.len();
+        format!("{}{}{}", &body[..start], Hash::of(b"other"), &body[start + 64..])
+    });
+    assert_eq!(unlinked.to_string(), "entry 1: it does not follow from the entry before it");
+}
+
 #[test]
 fn a_checkpoint_finds_a_truncated_tail() {
     let (_folder, path) = place();
