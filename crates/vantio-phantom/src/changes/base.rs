@@ -11,14 +11,15 @@ use std::{
 
 use rustix::{
     fd::{AsFd as _, OwnedFd},
-    fs::{OFlags, readlinkat},
+    fs::readlinkat,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    FileType, Node, PathBytes, Stamp,
+    FileType, Node, PathBytes, Readable, Stamp,
     beneath::{self, Pinned},
+    node::xattrs,
 };
 
 /// What the host had at a path.
@@ -42,14 +43,14 @@ pub struct Base {
     pub modified: Stamp,
     /// Time of the last change of anything.
     pub changed: Stamp,
-    /// SHA-256 of a file of at most [`LARGEST_HASHED`] bytes, or of a
-    /// symlink's target: tells a touched file from a changed one.
+    /// SHA-256 over the content of a file of at most a mebibyte, or a symlink's
+    /// target, and the extended attributes: tells touched from changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
 }
 
 /// Larger files are remembered without their content's digest.
-pub const LARGEST_HASHED: u64 = 1 << 20;
+pub(crate) const LARGEST_HASHED: u64 = 1 << 20;
 
 #[derive(Serialize, Deserialize)]
 struct Line {
@@ -143,22 +144,32 @@ impl Bases {
     }
 }
 
-/// The digest that [`Base`] keeps, of what `fd` (opened for reading) holds.
-pub(crate) fn digest_of_file(fd: OwnedFd) -> io::Result<String> {
+/// The digest that [`Base`] keeps: of content or target, then of the extended
+/// attributes.
+pub(crate) fn digest(file: &Readable<'_>) -> io::Result<String> {
     let mut hasher = Sha256::new();
+    match file.node.file_type {
+        FileType::File => hash_file(file.open()?, &mut hasher)?,
+        FileType::Symlink => hasher.update(readlinkat(file.dir, file.name, Vec::new())?.as_bytes()),
+        _ => {}
+    }
+    for (name, value) in xattrs(file.dir, file.name)? {
+        hasher.update(b"\0");
+        hasher.update(Sha256::digest(name));
+        hasher.update(Sha256::digest(value));
+    }
+    Ok(hexadecimal(&hasher.finalize()))
+}
+
+fn hash_file(fd: OwnedFd, hasher: &mut Sha256) -> io::Result<()> {
     let mut file = File::from(fd);
     let mut buffer = vec![0; 65_536];
     loop {
         match io::Read::read(&mut file, &mut buffer)? {
-            0 => return Ok(hexadecimal(&hasher.finalize())),
+            0 => return Ok(()),
             length => hasher.update(&buffer[..length]),
         }
     }
-}
-
-/// The digest that [`Base`] keeps, of a symlink's target.
-pub(crate) fn digest_of_target(target: &[u8]) -> String {
-    hexadecimal(&Sha256::digest(target))
 }
 
 fn describe(host_root: BorrowedFd<'_>, path: &[u8]) -> io::Result<Option<Base>> {
@@ -171,15 +182,9 @@ fn describe(host_root: BorrowedFd<'_>, path: &[u8]) -> io::Result<Option<Base>> 
     let name = if name.is_empty() { b"." } else { name };
     let Some(stat) = beneath::stat_at(dir.as_fd(), name)? else { return Ok(None) };
     let node = Node::of_stat(&stat);
-    let digest = match node.file_type {
-        FileType::File if node.size <= LARGEST_HASHED => {
-            dir.at(name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK).and_then(digest_of_file).ok()
-        }
-        FileType::Symlink => {
-            readlinkat(&dir, name, Vec::new()).ok().map(|target| digest_of_target(target.as_bytes()))
-        }
-        _ => None,
-    };
+    let is_small = node.file_type != FileType::File || node.size <= LARGEST_HASHED;
+    let file = Readable { node: &node, dir: dir.as_fd(), name };
+    let digest = if is_small { digest(&file).ok() } else { None };
     Ok(Some(Base {
         dev: node.id.0,
         ino: node.id.1,

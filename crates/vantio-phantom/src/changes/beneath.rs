@@ -1,10 +1,10 @@
 //! Opening paths beneath a pinned directory, following no symlink.
 
-use std::{ffi::OsStr, io, os::unix::ffi::OsStrExt as _, path::Path};
+use std::io;
 
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
-    fs::{AtFlags, Mode, OFlags, ResolveFlags, Statx, StatxFlags, openat2, statx},
+    fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Statx, StatxFlags, openat, openat2, statx},
     io::Errno,
 };
 
@@ -118,9 +118,9 @@ pub(crate) fn magic(fd: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
-/// The bytes as a path.
-pub(crate) fn as_path(bytes: &[u8]) -> &Path {
-    Path::new(OsStr::from_bytes(bytes))
+/// Opens once more the file that an `O_PATH` descriptor has pinned.
+pub(crate) fn reopen(fd: BorrowedFd<'_>, flags: OFlags) -> io::Result<OwnedFd> {
+    Ok(openat(CWD, magic(fd), flags | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 fn mount_of(fd: BorrowedFd<'_>) -> io::Result<u64> {

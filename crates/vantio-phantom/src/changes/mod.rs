@@ -3,7 +3,7 @@
 //! [`scan`] reads and never writes. What brings changes to the host is in
 //! [`crate::commit`].
 
-mod base;
+pub(crate) mod base;
 pub(crate) mod beneath;
 mod bytes;
 mod compare;
@@ -28,5 +28,7 @@ pub use node::{FileType, Node, Stamp};
 pub use scan::{ScanError, scan};
 
 pub(crate) use compare::{Readable, same_content, same_metadata};
-pub(crate) use layers::{Committed, OVERLAY_PREFIXES};
+pub(crate) use layers::{Committed, LAYERS_FILE, OVERLAY_PREFIXES, write_json};
 pub(crate) use model::Origin;
+pub(crate) use scan::{open_layers, scan_layers};
+pub(crate) use walk::{LayerRoot, names_in};

@@ -106,6 +106,8 @@ pub(crate) struct Origin {
     pub(crate) upper: Option<Vec<u8>>,
     /// What the host has at the new name of a rename.
     pub(crate) replaced: Option<Node>,
+    /// The host had this directory when the run first wrote below it.
+    pub(crate) had_lower: bool,
 }
 
 /// Everything a run changed, ordered by the bytes of the paths.

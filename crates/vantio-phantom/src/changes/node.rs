@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io};
 
 use rustix::{
     fd::BorrowedFd,
-    fs::{Statx, StatxTimestamp, lgetxattr, llistxattr, readlinkat},
+    fs::{Statx, StatxTimestamp, getxattr, lgetxattr, listxattr, llistxattr, readlinkat},
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
@@ -175,46 +175,41 @@ impl Node {
 /// The attributes of an entry that belong to it and not to an overlay or a
 /// security module.
 pub(crate) fn xattrs(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
-    let path = [beneath::magic(dir).as_bytes(), b"/", name].concat();
+    let path = entry_path(dir, name);
+    collect(|buffer| llistxattr(&path[..], buffer), |name, buffer| lgetxattr(&path[..], name, buffer))
+}
+
+/// The same, of an opened file (an `O_PATH` descriptor will do).
+pub(crate) fn xattrs_of(fd: BorrowedFd<'_>) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+    let path = beneath::magic(fd);
+    collect(|buffer| listxattr(&path, buffer), |name, buffer| getxattr(&path, name, buffer))
+}
+
+/// One attribute, by its full name.
+pub(crate) fn xattr(dir: BorrowedFd<'_>, name: &[u8], attribute: &str) -> io::Result<Option<Vec<u8>>> {
+    let path = entry_path(dir, name);
+    grow(|buffer| lgetxattr(&path[..], attribute, buffer))
+}
+
+fn collect(
+    list: impl Fn(&mut [u8]) -> Result<usize, Errno>,
+    get: impl Fn(&[u8], &mut [u8]) -> Result<usize, Errno>,
+) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     let mut found = BTreeMap::new();
-    for attribute in list(&path)?.split(|byte| *byte == 0).filter(|name| is_own(name)) {
-        if let Some(value) = get(&path, attribute)? {
-            found.insert(attribute.to_vec(), value);
+    let names = grow(list)?.unwrap_or_default();
+    for name in names.split(|byte| *byte == 0).filter(|name| is_own(name)) {
+        if let Some(value) = grow(|buffer| get(name, buffer))? {
+            found.insert(name.to_vec(), value);
         }
     }
     Ok(found)
 }
 
-/// One attribute, by its full name.
-pub(crate) fn xattr(dir: BorrowedFd<'_>, name: &[u8], attribute: &str) -> io::Result<Option<Vec<u8>>> {
-    get(&[beneath::magic(dir).as_bytes(), b"/", name].concat(), attribute.as_bytes())
-}
-
-fn is_own(name: &[u8]) -> bool {
-    !name.is_empty()
-        && !OVERLAY_PREFIXES.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
-        && !SECURITY_MODULES.contains(&name)
-}
-
-fn list(path: &[u8]) -> io::Result<Vec<u8>> {
+/// Reads into a small buffer and, if that does not do, into the largest.
+fn grow(read: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> io::Result<Option<Vec<u8>>> {
     let mut buffer = vec![0; 256];
     loop {
-        match llistxattr(path, buffer.as_mut_slice()) {
-            Ok(length) => {
-                buffer.truncate(length);
-                return Ok(buffer);
-            }
-            Err(Errno::RANGE) if buffer.len() < LARGEST_XATTR => buffer.resize(LARGEST_XATTR, 0),
-            Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-fn get(path: &[u8], attribute: &[u8]) -> io::Result<Option<Vec<u8>>> {
-    let mut buffer = vec![0; 256];
-    loop {
-        match lgetxattr(path, attribute, buffer.as_mut_slice()) {
+        match read(&mut buffer) {
             Ok(length) => {
                 buffer.truncate(length);
                 return Ok(Some(buffer));
@@ -224,6 +219,16 @@ fn get(path: &[u8], attribute: &[u8]) -> io::Result<Option<Vec<u8>>> {
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+fn entry_path(dir: BorrowedFd<'_>, name: &[u8]) -> Vec<u8> {
+    [beneath::magic(dir).as_bytes(), b"/", name].concat()
+}
+
+fn is_own(name: &[u8]) -> bool {
+    !name.is_empty()
+        && !OVERLAY_PREFIXES.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
+        && !SECURITY_MODULES.contains(&name)
 }
 
 /// Labels that the host's security modules set by themselves.

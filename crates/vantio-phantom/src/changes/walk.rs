@@ -192,7 +192,13 @@ impl<'a> Walk<'a> {
         }
         let mut frame = Frame { upper: entry.path.clone(), lower: None, opaque: false };
         match &entry.lower {
-            None => self.push(&entry, ChangeKind::Added, None),
+            None => {
+                self.push(&entry, ChangeKind::Added, None);
+                let had_lower = self.overlay_note(entry.dir, entry.name, "origin")?.is_some();
+                if let Some(change) = self.changes.last_mut() {
+                    change.origin.had_lower = had_lower;
+                }
+            }
             Some(lower) if !lower.node.is_dir() => self.push(&entry, ChangeKind::Retyped, None),
             Some(lower) => {
                 if !same_metadata(&lower.node, &entry.node) {
@@ -231,6 +237,7 @@ impl<'a> Walk<'a> {
                 layer: self.index,
                 upper: Some(entry.path.clone()),
                 replaced: entry.lower.as_ref().map(|lower| lower.node.clone()),
+                had_lower: true,
             },
         });
         waiting.push(Frame { upper: entry.path.clone(), lower: Some(source), opaque: false });
@@ -286,7 +293,7 @@ impl<'a> Walk<'a> {
             after: Some(entry.node.clone()),
             links: Vec::new(),
             blocked,
-            origin: Origin { layer: self.index, upper: Some(entry.path.clone()), replaced: None },
+            origin: Origin { layer: self.index, upper: Some(entry.path.clone()), ..Origin::default() },
         });
     }
 
@@ -320,7 +327,7 @@ impl<'a> Walk<'a> {
             links: Vec::new(),
             hazards: Vec::new(),
             blocked,
-            origin: Origin { layer: self.index, upper: None, replaced: None },
+            origin: Origin { layer: self.index, ..Origin::default() },
         });
     }
 

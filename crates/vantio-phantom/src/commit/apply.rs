@@ -1,0 +1,395 @@
+//! Carrying the steps out.
+
+use std::{collections::HashMap, fs::File, io};
+
+use rustix::{
+    fd::{AsFd as _, BorrowedFd, OwnedFd},
+    fs::{
+        AtFlags, FallocateFlags, Mode, OFlags, RenameFlags, chmod, fallocate, linkat, openat, renameat_with,
+        syncfs,
+    },
+    io::Errno,
+};
+
+use super::{
+    Clock, CommitError,
+    conflict::is_same_file,
+    journal::Steps,
+    meta::{Meta, overwrite},
+    plan::{Kind, Plan, Planned},
+    stage::Stage,
+    steps::{Action, Dir, Step},
+};
+use crate::changes::{
+    ChangeKind, LayerRoot, Node,
+    beneath::{self, Pinned, join, magic, stat_at, stat_fd},
+    names_in,
+};
+
+/// Why a commit stopped.
+#[derive(Debug)]
+pub(super) enum Stopped {
+    /// The host changed the path under the commit's hands.
+    Conflict(Vec<u8>),
+    /// A test asked for a crash.
+    Crash,
+    /// A step failed.
+    Failed(CommitError),
+}
+
+impl Stopped {
+    pub(super) fn failed(what: &'static str, path: &[u8], source: io::Error) -> Self {
+        Self::Failed(CommitError::Step { what, path: path.to_vec(), source })
+    }
+}
+
+impl From<CommitError> for Stopped {
+    fn from(error: CommitError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Stopped> for CommitError {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Failed(error) => error,
+            Stopped::Crash => Self::Interrupted,
+            Stopped::Conflict(path) => Self::Step {
+                what: "the host keeps changing",
+                path,
+                source: io::ErrorKind::ResourceBusy.into(),
+            },
+        }
+    }
+}
+
+/// What the steps work with.
+pub(super) struct Apply<'a> {
+    pub(super) plan: &'a Plan<'a>,
+    pub(super) layers: &'a [LayerRoot],
+    pub(super) stage: &'a Stage<'a>,
+    pub(super) clock: &'a Clock<'a>,
+}
+
+impl Apply<'_> {
+    /// Takes every step, then sets the times of the directories that changed.
+    pub(super) fn run(&self, steps: &Steps) -> Result<(), Stopped> {
+        let expected = self.expected();
+        self.prepare(steps)?;
+        for (planned, step) in self.plan.steps.iter().zip(&steps.steps) {
+            self.clock.tick()?;
+            match self.step(planned, step, &expected) {
+                Ok(()) => {}
+                Err(Trouble::Moved) => return Err(Stopped::Conflict(self.absolute(step))),
+                Err(Trouble::Io(error)) if means_moved(&error) => {
+                    return Err(Stopped::Conflict(self.absolute(step)));
+                }
+                Err(Trouble::Io(source)) => {
+                    return Err(Stopped::failed("cannot change", &self.absolute(step), source));
+                }
+            }
+        }
+        self.clock.tick()?;
+        self.settle_dirs(&steps.dirs)?;
+        self.sync()
+    }
+
+    /// Reserves what is written in place, and makes directories writable that
+    /// their owner had closed: the run wrote into them all the same.
+    fn prepare(&self, steps: &Steps) -> Result<(), Stopped> {
+        for (planned, step) in self.plan.steps.iter().zip(&steps.steps) {
+            if let (Kind::Rewrite(old), Action::Rewrite { .. }) = (&planned.kind, &step.action) {
+                self.reserve(step, old)
+                    .map_err(|source| Stopped::failed("no room to write", &self.absolute(step), source))?;
+            }
+        }
+        if rustix::process::geteuid().is_root() {
+            return Ok(());
+        }
+        for dir in &steps.dirs {
+            let Some((path, meta)) = &dir.before else { continue };
+            if meta.mode & 0o300 != 0o300 {
+                let opened = self.layers[dir.layer].lower.dir(path.as_bytes());
+                let opened =
+                    opened.map_err(|error| Stopped::failed("cannot open", path.as_bytes(), error))?;
+                // Its owner may; for another's directory the step itself fails.
+                let _ = chmod(magic(opened.as_fd()), Mode::from_raw_mode(meta.mode | 0o700));
+            }
+        }
+        Ok(())
+    }
+
+    fn reserve(&self, step: &Step, old: &Node) -> io::Result<()> {
+        let new = self.stage.depot(step.layer)?.stat(step.slot.as_bytes())?;
+        let size = new.map_or(0, |stat| Node::of_stat(&stat).size);
+        if size <= old.size {
+            return Ok(());
+        }
+        let file = self.host_file(step, OFlags::RDWR)?;
+        match fallocate(&file, FallocateFlags::KEEP_SIZE, old.size, size - old.size) {
+            Err(Errno::OPNOTSUPP) | Ok(()) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn step(&self, planned: &Planned<'_>, step: &Step, expected: &Expected<'_>) -> Result<(), Trouble> {
+        let (dir, name) = self.layers[step.layer].lower.parent(&planned.path)?;
+        let place = Place { dir: &dir, name };
+        let depot = self.stage.depot(step.layer)?;
+        let slot = step.slot.as_bytes();
+        match &planned.kind {
+            Kind::Take(node) => {
+                place.require(node)?;
+                place.rename(depot.as_fd(), slot, RenameFlags::NOREPLACE, true)?;
+                let came = self.check(depot, slot, node, &self.absolute(step), expected);
+                self.or_back(came, || place.rename(depot.as_fd(), slot, RenameFlags::NOREPLACE, false))
+            }
+            Kind::PutMoved(_) | Kind::PutNew => {
+                Ok(place.rename(depot.as_fd(), slot, RenameFlags::NOREPLACE, false)?)
+            }
+            Kind::Swap(old) => {
+                place.require(old)?;
+                place.rename(depot.as_fd(), slot, RenameFlags::EXCHANGE, false)?;
+                let came = self.check(depot, slot, old, &self.absolute(step), expected);
+                self.or_back(came, || place.rename(depot.as_fd(), slot, RenameFlags::EXCHANGE, false))
+            }
+            Kind::Rewrite(old) => {
+                place.require_content(old)?;
+                self.rewrite(step, depot)
+            }
+            Kind::Meta(old, _) => self.meta(&place, step, old),
+            Kind::Link(existing) => self.link(&place, step, existing),
+        }
+    }
+
+    /// Takes a step back whose outcome is not the expected one.
+    fn or_back(&self, came: io::Result<bool>, back: impl FnOnce() -> io::Result<()>) -> Result<(), Trouble> {
+        if matches!(came, Ok(true)) {
+            return Ok(());
+        }
+        back()?;
+        came?;
+        Err(Trouble::Moved)
+    }
+
+    /// True when what came out of the host is what the plan saw there: the
+    /// file itself, and for a tree that goes, everything in it and no more.
+    fn check(
+        &self,
+        depot: &Pinned,
+        slot: &[u8],
+        node: &Node,
+        absolute: &[u8],
+        expected: &Expected<'_>,
+    ) -> io::Result<bool> {
+        let Some(stat) = stat_at(depot.as_fd(), slot)? else { return Ok(false) };
+        let found = Node::of_stat(&stat);
+        if !is_same_file(Some(&found), node) {
+            return Ok(false);
+        }
+        // A renamed directory keeps what the host has in it.
+        if !node.is_dir() || expected.renamed.contains_key(absolute) {
+            return Ok(true);
+        }
+        let mut waiting = vec![(slot.to_vec(), absolute.to_vec())];
+        while let Some((at, path)) = waiting.pop() {
+            let dir = depot.at(&at, OFlags::RDONLY | OFlags::DIRECTORY)?;
+            for name in names_in(&dir)? {
+                let (child, path) = (join(&at, &name), join(&path, &name));
+                let Some(stat) = stat_at(dir.as_fd(), &name)? else { return Ok(false) };
+                let found = Node::of_stat(&stat);
+                let Some(known) = expected.deleted.get(path.as_slice()) else { return Ok(false) };
+                let is_known =
+                    if found.is_dir() { found.is_still(known) } else { found.is_untouched_since(known) };
+                if !is_known {
+                    return Ok(false);
+                }
+                if found.is_dir() {
+                    waiting.push((child, path));
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn rewrite(&self, step: &Step, depot: &Pinned) -> Result<(), Trouble> {
+        let from = File::from(depot.at(step.slot.as_bytes(), OFlags::RDONLY | OFlags::NOFOLLOW)?);
+        let dir = depot.dir(b"")?;
+        let node = Node::at(dir.as_fd(), step.slot.as_bytes())?.ok_or(Trouble::Moved)?;
+        let to = self.host_file(step, OFlags::RDWR)?;
+        Ok(overwrite(&from, &to, &Meta::of(&node))?)
+    }
+
+    /// Opens the host's file of a step that works in place.
+    fn host_file(&self, step: &Step, flags: OFlags) -> io::Result<File> {
+        let (Action::Rewrite { node, .. } | Action::Meta { node, .. }) = &step.action else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let lower = &self.layers[step.layer].lower;
+        open_in_place(lower, step.path.as_bytes(), *node, flags)
+    }
+
+    fn meta(&self, place: &Place<'_>, step: &Step, old: &Node) -> Result<(), Trouble> {
+        let Action::Meta { new, .. } = &step.action else { return Ok(()) };
+        let file = place.open()?;
+        let found = Node::of_stat(&stat_fd(file.as_fd())?);
+        // The entries of a directory may have changed already, by a step.
+        let is_base = if old.is_dir() { found.id == old.id } else { found.is_untouched_since(old) };
+        if !is_base && !(found.links > 1 && found.is_still(old)) {
+            return Err(Trouble::Moved);
+        }
+        Ok(new.set(file.as_fd())?)
+    }
+
+    fn link(&self, place: &Place<'_>, step: &Step, existing: &[u8]) -> Result<(), Trouble> {
+        let Action::Link { node, .. } = &step.action else { return Ok(()) };
+        let (dir, name) = self.layers[step.layer].lower.parent(existing)?;
+        linkat(&dir, name, place.dir, place.name, AtFlags::empty()).map_err(io::Error::from)?;
+        let linked = stat_at(place.dir.as_fd(), place.name)?.map(|stat| Node::of_stat(&stat));
+        if linked.is_some_and(|linked| linked.id == *node) {
+            return Ok(());
+        }
+        rustix::fs::unlinkat(place.dir, place.name, AtFlags::empty()).map_err(io::Error::from)?;
+        Err(Trouble::Moved)
+    }
+
+    fn settle_dirs(&self, dirs: &[Dir]) -> Result<(), Stopped> {
+        for dir in dirs {
+            let Some((path, meta)) = &dir.after else { continue };
+            let layer = &self.layers[dir.layer];
+            let set = layer.lower.dir(path.as_bytes()).and_then(|opened| {
+                let now = Node::of_stat(&stat_fd(opened.as_fd())?);
+                if now.mode == meta.mode { meta.set_times(opened.as_fd()) } else { meta.set(opened.as_fd()) }
+            });
+            match set {
+                // Another's directory keeps the times that the change gave it.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                other => other.map_err(|error| {
+                    Stopped::failed("cannot set times", &layer.layer.absolute(path.as_bytes()), error)
+                })?,
+            }
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), Stopped> {
+        for (index, layer) in self.layers.iter().enumerate() {
+            if self.stage.depot(index).is_ok() {
+                let dir = layer.lower.at(b"", OFlags::RDONLY | OFlags::DIRECTORY);
+                dir.and_then(|dir| Ok(syncfs(dir)?)).map_err(|error| {
+                    Stopped::failed("cannot sync", layer.layer.mount_point.as_bytes(), error)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn absolute(&self, step: &Step) -> Vec<u8> {
+        self.layers[step.layer].layer.absolute(step.path.as_bytes())
+    }
+
+    fn expected(&self) -> Expected<'_> {
+        let changes = self.plan.set.changes();
+        let deleted = changes
+            .iter()
+            .filter(|change| change.kind == ChangeKind::Deleted)
+            .filter_map(|change| Some((change.path.as_slice(), change.before.as_ref()?)))
+            .collect();
+        let renamed = changes
+            .iter()
+            .filter(|change| change.kind == ChangeKind::Renamed)
+            .map(|change| (change.host_path(), ()))
+            .collect();
+        Expected { deleted, renamed }
+    }
+}
+
+/// What trees that go hold, by absolute path.
+struct Expected<'a> {
+    deleted: HashMap<&'a [u8], &'a Node>,
+    renamed: HashMap<&'a [u8], ()>,
+}
+
+enum Trouble {
+    Moved,
+    Io(io::Error),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// A name in an opened directory of the host.
+struct Place<'a> {
+    dir: &'a OwnedFd,
+    name: &'a [u8],
+}
+
+impl Place<'_> {
+    fn open(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(openat(self.dir, self.name, flags, Mode::empty())?)
+    }
+
+    /// Fails unless the file is, change time included, what the plan saw.
+    fn require(&self, node: &Node) -> Result<(), Trouble> {
+        let found = stat_at(self.dir.as_fd(), self.name)?.map(|stat| Node::of_stat(&stat));
+        let is_base = found.is_some_and(|found| {
+            if node.is_dir() { found.is_still(node) } else { found.is_untouched_since(node) }
+        });
+        if is_base { Ok(()) } else { Err(Trouble::Moved) }
+    }
+
+    /// The same where an earlier step may have given the file another name.
+    fn require_content(&self, node: &Node) -> Result<(), Trouble> {
+        let found = stat_at(self.dir.as_fd(), self.name)?.map(|stat| Node::of_stat(&stat));
+        if is_same_file(found.as_ref(), node) { Ok(()) } else { Err(Trouble::Moved) }
+    }
+
+    /// Renames this entry to a slot, or a slot to this entry.
+    fn rename(&self, depot: BorrowedFd<'_>, slot: &[u8], flags: RenameFlags, is_out: bool) -> io::Result<()> {
+        Ok(if is_out {
+            renameat_with(self.dir, self.name, depot, slot, flags)?;
+        } else {
+            renameat_with(depot, slot, self.dir, self.name, flags)?;
+        })
+    }
+}
+
+/// Opens the regular file `id` at `path` for writing in place, also where its
+/// owner may not write it.
+pub(super) fn open_in_place(lower: &Pinned, path: &[u8], id: (u64, u64), flags: OFlags) -> io::Result<File> {
+    let pinned = lower.at(path, OFlags::PATH | OFlags::NOFOLLOW)?;
+    let node = Node::of_stat(&stat_fd(pinned.as_fd())?);
+    if node.id != id {
+        return Err(Errno::STALE.into());
+    }
+    let open = || beneath::reopen(pinned.as_fd(), flags);
+    match open() {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            chmod(magic(pinned.as_fd()), Mode::from_raw_mode(node.mode | 0o600))?;
+            open().map(File::from)
+        }
+        other => other.map(File::from),
+    }
+}
+
+/// True for an error that says that somebody else was at work on the path.
+fn means_moved(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(
+            Errno::NOENT
+                | Errno::EXIST
+                | Errno::NOTDIR
+                | Errno::LOOP
+                | Errno::XDEV
+                | Errno::NOTEMPTY
+                | Errno::STALE
+                | Errno::TXTBSY
+                | Errno::BUSY
+        )
+    )
+}

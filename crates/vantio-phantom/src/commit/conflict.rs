@@ -1,0 +1,97 @@
+//! Whether the host moved since the run did.
+
+use std::io;
+
+use rustix::fd::AsFd as _;
+
+use super::Reason;
+use crate::changes::{
+    Base, Bases, Change, ChangeKind, LayerRoot, Node, Stamp,
+    base::{LARGEST_HASHED, digest},
+    beneath,
+};
+use crate::changes::{FileType, Readable};
+
+/// What the host did to the path of `change` since the run first changed it.
+pub(super) fn of(
+    change: &Change,
+    bases: &Bases,
+    started: Stamp,
+    layer: &LayerRoot,
+) -> io::Result<Option<Reason>> {
+    let judge = Judge { bases, started, layer };
+    if change.kind == ChangeKind::Renamed {
+        let target = judge.judge(&change.path, change.origin.replaced.as_ref())?;
+        if target.is_some() {
+            return Ok(target);
+        }
+        if change.before.is_none() {
+            return Ok(Some(Reason::Vanished));
+        }
+    }
+    if change.before.is_none() && change.origin.had_lower {
+        return Ok(Some(Reason::Vanished));
+    }
+    judge.judge(change.host_path(), change.before.as_ref())
+}
+
+struct Judge<'a> {
+    bases: &'a Bases,
+    started: Stamp,
+    layer: &'a LayerRoot,
+}
+
+impl Judge<'_> {
+    fn judge(&self, path: &[u8], now: Option<&Node>) -> io::Result<Option<Reason>> {
+        Ok(match (self.bases.get(path), now) {
+            (None | Some(None), None) => None,
+            (Some(None), Some(_)) => Some(Reason::Appeared),
+            (Some(Some(_)), None) => Some(Reason::Vanished),
+            (None, Some(now)) => self.is_later(now).then_some(Reason::Changed),
+            (Some(Some(base)), Some(now)) => (!self.is_base(path, base, now)?).then_some(Reason::Changed),
+        })
+    }
+
+    /// Without a base, a change time after the run's start counts. A
+    /// directory's moves with its entries, which are changes of their own.
+    fn is_later(&self, now: &Node) -> bool {
+        now.changed > self.started && !(now.is_dir() && now.changed == now.modified)
+    }
+
+    fn is_base(&self, path: &[u8], base: &Base, now: &Node) -> io::Result<bool> {
+        if (base.dev, base.ino) == now.id && base.changed == now.changed {
+            return Ok(true);
+        }
+        let is_alike = base.kind == now.file_type
+            && (now.file_type == FileType::Symlink || base.mode == now.mode)
+            && (base.uid, base.gid) == (now.uid, now.gid);
+        if !is_alike || now.file_type == FileType::File && base.size != now.size {
+            return Ok(false);
+        }
+        Ok(match &base.digest {
+            Some(then) => self.digest(path, now)?.as_ref() == Some(then),
+            None => false,
+        })
+    }
+
+    fn digest(&self, path: &[u8], now: &Node) -> io::Result<Option<String>> {
+        let Some(relative) = self.layer.layer.relative(path) else { return Ok(None) };
+        if now.file_type == FileType::File && now.size > LARGEST_HASHED {
+            return Ok(None);
+        }
+        let (dir, name) = self.layer.lower.parent(relative)?;
+        Ok(digest(&Readable { node: now, dir: dir.as_fd(), name }).ok())
+    }
+}
+
+/// True when `found` is what `expected` was, apart from a moved change time.
+pub(super) fn is_same_file(found: Option<&Node>, expected: &Node) -> bool {
+    found.is_some_and(|found| found.is_still(expected))
+}
+
+/// What stands at `path` beneath a layer's host directory.
+pub(super) fn host_node(layer: &LayerRoot, path: &[u8]) -> io::Result<Option<Node>> {
+    let (dir, name) = layer.lower.parent(path)?;
+    let stat = beneath::stat_at(dir.as_fd(), name)?;
+    Ok(stat.map(|stat| Node::of_stat(&stat)))
+}

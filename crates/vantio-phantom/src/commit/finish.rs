@@ -1,0 +1,64 @@
+//! The end of a commit that was applied, and the lock that all of this takes.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::{fd::BorrowedFd, unix::fs::OpenOptionsExt as _},
+    path::Path,
+};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::{
+    CommitError,
+    depot::{self, DepotPlace, undo_folder},
+    journal::{JOURNAL_FILE, Record},
+    rollback::Ground,
+};
+use crate::changes::RunFolder;
+
+/// Waits until no other process commits, recovers, undoes or discards a run
+/// of the same folder of runs. The lock ends with the value, and with the process.
+pub(super) fn lock(runs: &Path) -> Result<File, CommitError> {
+    let path = runs.join(LOCK_FILE);
+    let failed = |source| CommitError::Step {
+        what: "cannot lock",
+        path: path.as_os_str().as_encoded_bytes().to_vec(),
+        source,
+    };
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+    flock(&file, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
+    Ok(file)
+}
+
+/// Completes a commit whose journal says that it was applied. May be repeated.
+pub(super) fn finish(run: &Path, host_root: BorrowedFd<'_>) -> Result<(), CommitError> {
+    let path = run.join(JOURNAL_FILE);
+    let Some(record) = Record::read(&path)? else { return Ok(()) };
+    complete(run, &record, host_root).map_err(|source| CommitError::Step {
+        what: "cannot complete the commit of",
+        path: run.as_os_str().as_encoded_bytes().to_vec(),
+        source,
+    })
+}
+
+fn complete(run: &Path, record: &Record, host_root: BorrowedFd<'_>) -> io::Result<()> {
+    let folder = undo_folder(run, record.begin.number);
+    let run_folder = RunFolder::new(run, 0);
+    let mut settled = run_folder.committed().map_err(io::Error::other)?;
+    settled.retain(|entry| entry.by != record.begin.number);
+    settled.extend(record.steps.iter().flat_map(|steps| steps.settled.iter().cloned()));
+    run_folder.write_committed(&settled)?;
+    let grounds = Ground::open_all(record, &folder, host_root)?;
+    for (layer, ground) in record.begin.layers.iter().zip(&grounds) {
+        if let Some(place @ DepotPlace::Hidden { .. }) = &layer.depot {
+            depot::remove(place, &folder, &ground.lower)?;
+        }
+    }
+    fs::rename(run.join(JOURNAL_FILE), folder.join(JOURNAL_FILE))?;
+    File::open(&folder)?.sync_all()?;
+    File::open(run)?.sync_all()
+}
+
+pub(super) const LOCK_FILE: &str = ".commit.lock";

@@ -1,0 +1,153 @@
+//! Copying content and metadata.
+
+use std::{
+    fs::File,
+    io::{self, Read as _, Write as _},
+};
+
+use rustix::{
+    fd::{AsFd as _, BorrowedFd},
+    fs::{
+        AtFlags, CWD, Gid, Mode, SeekFrom, Timespec, Timestamps, Uid, XattrFlags, chmod, chownat,
+        copy_file_range, ftruncate, ioctl_ficlone, removexattr, seek, setxattr, utimensat,
+    },
+    io::Errno,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::changes::{
+    FileType, Node, PathBytes, Stamp,
+    beneath::{magic, stat_fd},
+};
+
+/// What a file has besides its content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Meta {
+    pub(super) file_type: FileType,
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) xattrs: Vec<(PathBytes, PathBytes)>,
+    pub(super) accessed: Stamp,
+    pub(super) modified: Stamp,
+}
+
+impl Meta {
+    pub(super) fn of(node: &Node) -> Self {
+        Self {
+            file_type: node.file_type,
+            mode: node.mode,
+            uid: node.uid,
+            gid: node.gid,
+            xattrs: node
+                .xattrs
+                .iter()
+                .map(|(name, value)| (name.clone().into(), value.clone().into()))
+                .collect(),
+            accessed: node.accessed,
+            modified: node.modified,
+        }
+    }
+
+    /// Gives everything to the file that `fd` (which may be an `O_PATH`
+    /// descriptor) has open.
+    pub(super) fn set(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let path = magic(fd);
+        let now = Node::of_stat(&stat_fd(fd)?);
+        if (now.uid, now.gid) != (self.uid, self.gid) {
+            let owner = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+            chownat(CWD, &path, Some(owner.0), Some(owner.1), AtFlags::empty())?;
+        }
+        self.set_xattrs(fd)?;
+        if self.file_type != FileType::Symlink {
+            chmod(&path, Mode::from_raw_mode(self.mode))?;
+        }
+        self.set_times(fd)
+    }
+
+    /// Sets access and modification time.
+    pub(super) fn set_times(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        set_times(fd, self.accessed, self.modified)
+    }
+
+    fn set_xattrs(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let path = magic(fd);
+        let present = crate::changes::node::xattrs_of(fd)?;
+        for name in present.keys().filter(|name| !self.xattrs.iter().any(|(wanted, _)| wanted.0 == **name)) {
+            removexattr(&path, &name[..])?;
+        }
+        for (name, value) in &self.xattrs {
+            if present.get(name.as_bytes()) != Some(&value.0) {
+                setxattr(&path, name.as_bytes(), value.as_bytes(), XattrFlags::empty())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sets access and modification time of an opened file of any type.
+pub(super) fn set_times(fd: BorrowedFd<'_>, accessed: Stamp, modified: Stamp) -> io::Result<()> {
+    let time = |stamp: Stamp| Timespec { tv_sec: stamp.sec, tv_nsec: i64::from(stamp.nsec) };
+    let times = Timestamps { last_access: time(accessed), last_modification: time(modified) };
+    Ok(utimensat(CWD, magic(fd), &times, AtFlags::empty())?)
+}
+
+/// Makes the opened, empty file `to` hold what `from` does, holes included.
+pub(super) fn copy_content(from: &File, to: &File) -> io::Result<()> {
+    if ioctl_ficlone(to, from).is_ok() {
+        return Ok(());
+    }
+    let size = from.metadata()?.len();
+    ftruncate(to, size)?;
+    let mut offset = 0;
+    while offset < size {
+        let start = match seek(from, SeekFrom::Data(offset)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => break,
+            // A file system that knows no holes.
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => return copy_range(from, to, offset, size),
+            Err(error) => return Err(error.into()),
+        };
+        let end = seek(from, SeekFrom::Hole(start))?;
+        copy_range(from, to, start, end)?;
+        offset = end;
+    }
+    Ok(())
+}
+
+fn copy_range(from: &File, to: &File, start: u64, end: u64) -> io::Result<()> {
+    let (mut read_at, mut write_at) = (start, start);
+    while read_at < end {
+        let length = usize::try_from(end - read_at).unwrap_or(usize::MAX).min(1 << 30);
+        match copy_file_range(from, Some(&mut read_at), to, Some(&mut write_at), length) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(Errno::XDEV | Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP | Errno::PERM) => {
+                return pump(from, to, read_at, end);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn pump(from: &File, to: &File, start: u64, end: u64) -> io::Result<()> {
+    seek(from, SeekFrom::Start(start))?;
+    seek(to, SeekFrom::Start(start))?;
+    let (mut from, mut to) = (from.take(end - start), to);
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return Ok(()),
+            length => to.write_all(&buffer[..length])?,
+        }
+    }
+}
+
+/// Replaces content and metadata of the opened file `to` by those of `from`.
+pub(super) fn overwrite(from: &File, to: &File, meta: &Meta) -> io::Result<()> {
+    ftruncate(to, 0)?;
+    copy_content(from, to)?;
+    meta.set(to.as_fd())?;
+    to.sync_all()
+}

@@ -1,0 +1,355 @@
+//! From chosen changes to steps.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{
+    meta::Meta,
+    select::{makes_directory, parent_of, takes_tree},
+    steps::Dir,
+};
+use crate::changes::{Change, ChangeKind, ChangeSet, FileType, LayerRoot, Node, PathBytes, beneath};
+
+/// A step that is not staged yet.
+pub(super) struct Planned<'a> {
+    pub(super) layer: usize,
+    /// On the host, relative to the layer.
+    pub(super) path: Vec<u8>,
+    pub(super) slot: String,
+    pub(super) kind: Kind<'a>,
+}
+
+/// What a planned step does, and what it expects on the host.
+pub(super) enum Kind<'a> {
+    /// Move this away from the host.
+    Take(&'a Node),
+    /// Put what an earlier `Take` moved to the same slot.
+    PutMoved(&'a Node),
+    /// Put what was staged.
+    PutNew,
+    /// Exchange this for what was staged.
+    Swap(&'a Node),
+    /// Write what was staged into this.
+    Rewrite(&'a Node),
+    /// Change the metadata of this.
+    Meta(&'a Node, &'a Node),
+    /// Make a link to the file at this path of the same layer.
+    Link(Vec<u8>),
+}
+
+/// A file to copy into a depot.
+pub(super) struct Item<'a> {
+    pub(super) change: &'a Change,
+    pub(super) layer: usize,
+    /// Path within the depot.
+    pub(super) at: Vec<u8>,
+    /// An earlier item of which this is another name.
+    pub(super) link_to: Option<Vec<u8>>,
+}
+
+/// Everything a commit will do.
+pub(super) struct Plan<'a> {
+    pub(super) set: &'a ChangeSet,
+    pub(super) steps: Vec<Planned<'a>>,
+    pub(super) items: Vec<Item<'a>>,
+}
+
+impl<'a> Plan<'a> {
+    /// Plans the commit of `chosen`, which are ordered by path.
+    pub(super) fn new(layers: &[LayerRoot], set: &'a ChangeSet, chosen: &[usize]) -> Self {
+        let mut planner = Planner {
+            layers,
+            set,
+            chosen: chosen.iter().copied().collect(),
+            plan: Self { set, steps: Vec::new(), items: Vec::new() },
+            slots: HashMap::new(),
+            staged: HashMap::new(),
+            first_copies: HashMap::new(),
+            rewritten: HashMap::new(),
+            next_slot: 0,
+        };
+        // Children stand after their parents in `chosen`.
+        chosen.iter().rev().for_each(|index| planner.take(*index));
+        chosen.iter().for_each(|index| planner.put(*index));
+        planner.link_and_meta(chosen);
+        planner.plan
+    }
+
+    /// The layers that the plan touches.
+    pub(super) fn layers(&self) -> HashSet<usize> {
+        self.steps.iter().map(|step| step.layer).collect()
+    }
+
+    /// Where a path of the run's view is on the host before the first step.
+    pub(super) fn before<'p>(&self, absolute: &'p [u8]) -> std::borrow::Cow<'p, [u8]> {
+        self.moved(absolute, |rename| (&rename.path, rename.host_path()))
+    }
+
+    /// Where a path of the host is after the last step.
+    pub(super) fn after<'p>(&self, absolute: &'p [u8]) -> std::borrow::Cow<'p, [u8]> {
+        self.moved(absolute, |rename| (rename.host_path(), &rename.path))
+    }
+
+    fn moved<'p>(
+        &self,
+        absolute: &'p [u8],
+        sides: impl Fn(&'a Change) -> (&'a [u8], &'a [u8]),
+    ) -> std::borrow::Cow<'p, [u8]> {
+        let renames = self.steps.iter().filter(|step| matches!(step.kind, Kind::PutMoved(_)));
+        let sides = renames.filter_map(|step| self.rename_at(step)).map(sides);
+        let nearest =
+            sides.filter(|(from, _)| beneath::is_within(absolute, from)).max_by_key(|(from, _)| from.len());
+        match nearest {
+            Some((from, to)) => [to, &absolute[from.len()..]].concat().into(),
+            None => absolute.into(),
+        }
+    }
+
+    fn rename_at(&self, step: &Planned<'_>) -> Option<&'a Change> {
+        let same = |change: &&'a Change| {
+            change.kind == ChangeKind::Renamed
+                && change.origin.layer == step.layer
+                && change.origin.upper.as_deref() == Some(&step.path)
+        };
+        self.set.changes().iter().find(same)
+    }
+
+    /// The directories whose entries change, and what they are afterwards.
+    pub(super) fn dirs(&self, layers: &[LayerRoot]) -> std::io::Result<Vec<Dir>> {
+        let mut seen = HashSet::new();
+        let mut dirs = Vec::new();
+        for step in &self.steps {
+            let layer = &layers[step.layer];
+            let parent = beneath::split(&step.path).0;
+            let absolute = layer.layer.absolute(parent);
+            let (before, after) = match step.kind {
+                Kind::Take(_) => (absolute.clone(), self.after(&absolute).into_owned()),
+                Kind::Rewrite(_) | Kind::Meta(..) => continue,
+                _ => (self.before(&absolute).into_owned(), absolute),
+            };
+            if seen.insert((before.clone(), after.clone())) {
+                dirs.push(self.dir(layers, step.layer, &before, &after)?);
+            }
+        }
+        // Deepest first, so that setting a parent's times comes last.
+        dirs.sort_by(|one, other| path_of(other).cmp(&path_of(one)));
+        Ok(dirs)
+    }
+
+    fn dir(&self, layers: &[LayerRoot], index: usize, before: &[u8], after: &[u8]) -> std::io::Result<Dir> {
+        let layer = &layers[index];
+        let change = self.set.get(after);
+        let is_new =
+            change.is_some_and(|change| makes_directory(change) && change.kind != ChangeKind::Renamed);
+        let relative = |path| layer.layer.relative(path).unwrap_or_default().to_vec();
+        let old = if is_new { None } else { full_host_node(layer, &relative(before))? };
+        let run = upper_node(layer, &relative(after))?;
+        let goes = change.is_some_and(|change| change.kind == ChangeKind::Deleted);
+        let wanted = change
+            .filter(|change| change.kind != ChangeKind::Deleted)
+            .and_then(|change| change.after.as_ref());
+        let mut new = wanted.or(old.as_ref()).map(Meta::of);
+        if let (Some(new), Some(run)) = (&mut new, &run) {
+            let host = old.as_ref().map(|old| old.modified);
+            new.modified = host.map_or(run.modified, |host| host.max(run.modified));
+        }
+        if let (Some(new), Some(old)) = (&mut new, &old) {
+            new.accessed = old.accessed;
+        }
+        Ok(Dir {
+            layer: index,
+            before: old.as_ref().map(|old| (PathBytes(relative(before)), Meta::of(old))),
+            after: new.filter(|_| !goes).map(|new| (PathBytes(relative(after)), new)),
+        })
+    }
+}
+
+fn path_of(dir: &Dir) -> Option<&PathBytes> {
+    dir.after.as_ref().or(dir.before.as_ref()).map(|(path, _)| path)
+}
+
+fn upper_node(layer: &LayerRoot, path: &[u8]) -> std::io::Result<Option<Node>> {
+    match &layer.upper {
+        Some(upper) if !path.is_empty() => Ok(upper.stat(path)?.map(|stat| Node::of_stat(&stat))),
+        _ => Ok(None),
+    }
+}
+
+fn full_host_node(layer: &LayerRoot, path: &[u8]) -> std::io::Result<Option<Node>> {
+    use rustix::fd::AsFd as _;
+    let fd = match layer.lower.dir(path) {
+        Err(error) if beneath::is_absent(&error) => return Ok(None),
+        other => other?,
+    };
+    let mut node = Node::of_stat(&beneath::stat_fd(fd.as_fd())?);
+    node.xattrs = crate::changes::node::xattrs_of(fd.as_fd())?;
+    Ok(Some(node))
+}
+
+struct Planner<'a, 'l> {
+    layers: &'l [LayerRoot],
+    set: &'a ChangeSet,
+    chosen: HashSet<usize>,
+    plan: Plan<'a>,
+    /// Slots of renamed directories, by change.
+    slots: HashMap<usize, String>,
+    /// Where a new directory is staged, by its path on the host.
+    staged: HashMap<&'a [u8], Vec<u8>>,
+    /// The staged copy of a file with several names in the run.
+    first_copies: HashMap<(usize, u64), Vec<u8>>,
+    /// Files that are written in place: host file to the run's file.
+    rewritten: HashMap<(u64, u64), u64>,
+    next_slot: u64,
+}
+
+impl<'a> Planner<'a, '_> {
+    fn take(&mut self, index: usize) {
+        let change: &'a Change = &self.set.changes()[index];
+        match (change.kind, &change.before) {
+            (ChangeKind::Deleted, Some(before)) if !self.goes_with_parent(change) => {
+                let slot = self.slot();
+                self.step(change, change.host_path(), slot, Kind::Take(before));
+            }
+            (ChangeKind::Renamed, Some(before)) => {
+                if let Some(replaced) = &change.origin.replaced {
+                    let slot = self.slot();
+                    self.step(change, &change.path, slot, Kind::Take(replaced));
+                }
+                let slot = self.slot();
+                self.slots.insert(index, slot.clone());
+                self.step(change, change.host_path(), slot, Kind::Take(before));
+            }
+            (ChangeKind::Modified | ChangeKind::Retyped, Some(before)) if self.becomes_link(change) => {
+                let slot = self.slot();
+                self.step(change, &change.path, slot, Kind::Take(before));
+            }
+            _ => {}
+        }
+    }
+
+    fn put(&mut self, index: usize) {
+        let change: &'a Change = &self.set.changes()[index];
+        match (change.kind, &change.before) {
+            (ChangeKind::Renamed, Some(before)) => {
+                let slot = self.slots.remove(&index).unwrap_or_default();
+                self.step(change, &change.path, slot, Kind::PutMoved(before));
+            }
+            (ChangeKind::Added | ChangeKind::Modified | ChangeKind::Retyped, _)
+                if self.becomes_link(change) => {}
+            (ChangeKind::Added, _) => self.add(change),
+            (ChangeKind::Modified, Some(before)) if self.is_rewritten(change) => {
+                let run = change.after.as_ref().map_or(0, |after| after.id.1);
+                if self.rewritten.insert(before.id, run).is_none() {
+                    let slot = self.stage(change, None);
+                    self.step(change, &change.path, slot, Kind::Rewrite(before));
+                }
+            }
+            (ChangeKind::Modified | ChangeKind::Retyped, Some(before)) => {
+                let slot = self.stage(change, None);
+                self.step(change, &change.path, slot, Kind::Swap(before));
+            }
+            _ => {}
+        }
+    }
+
+    fn add(&mut self, change: &'a Change) {
+        let parent = self.staged.get(beneath::split(&change.path).0).cloned();
+        let is_inside = parent.is_some();
+        let slot = self.stage(change, parent);
+        if !is_inside {
+            self.step(change, &change.path, slot, Kind::PutNew);
+        }
+    }
+
+    fn link_and_meta(&mut self, chosen: &[usize]) {
+        for index in chosen {
+            let change: &'a Change = &self.set.changes()[*index];
+            if let Some(existing) = self.link_target(change) {
+                let layer = &self.layers[change.origin.layer].layer;
+                let existing = layer.relative(existing).unwrap_or_default().to_vec();
+                let slot = self.slot();
+                self.step(change, &change.path, slot, Kind::Link(existing));
+            }
+        }
+        for index in chosen {
+            let change: &'a Change = &self.set.changes()[*index];
+            if let (ChangeKind::Metadata, Some(before), Some(after)) =
+                (change.kind, &change.before, &change.after)
+            {
+                let slot = self.slot();
+                self.step(change, &change.path, slot, Kind::Meta(before, after));
+            }
+        }
+    }
+
+    /// True for a deletion that the move of its directory brings about.
+    fn goes_with_parent(&self, change: &Change) -> bool {
+        parent_of(self.set, &change.path)
+            .is_some_and(|parent| self.chosen.contains(&parent) && takes_tree(&self.set.changes()[parent]))
+    }
+
+    /// True for a file with several names on the host, all of which follow.
+    fn is_rewritten(&self, change: &Change) -> bool {
+        let (Some(before), Some(after)) = (&change.before, &change.after) else { return false };
+        before.file_type == FileType::File
+            && before.links > 1
+            && change.kind == ChangeKind::Modified
+            && !self.set.changes().iter().any(|other| {
+                other.kind == ChangeKind::Modified
+                    && other.before.as_ref().is_some_and(|node| node.id == before.id)
+                    && other.after.as_ref().is_some_and(|node| node.id != after.id)
+            })
+    }
+
+    fn becomes_link(&self, change: &'a Change) -> bool {
+        self.link_target(change).is_some()
+    }
+
+    /// For a new name of a file that stays on the host, one of the file's
+    /// names there.
+    fn link_target(&self, change: &'a Change) -> Option<&'a [u8]> {
+        let after = change.after.as_ref()?;
+        let is_new = matches!(change.kind, ChangeKind::Added | ChangeKind::Modified | ChangeKind::Retyped);
+        if after.is_dir() || after.links < 2 || !is_new || self.is_rewritten(change) {
+            return None;
+        }
+        let set = self.set;
+        let kept = set.kept_links.get(&(change.origin.layer, after.id.1)).and_then(|names| names.first());
+        let stays = |other: &&'a Change| other.kind == ChangeKind::Metadata || self.is_rewritten(other);
+        kept.map(Vec::as_slice).or_else(|| {
+            let others = change.links.iter().filter_map(|name| set.get(name));
+            others.filter(stays).map(|other| other.path.as_slice()).next()
+        })
+    }
+
+    /// Lists `change` for staging, in a slot of its own or inside a staged
+    /// directory, and returns the slot.
+    fn stage(&mut self, change: &'a Change, parent: Option<Vec<u8>>) -> String {
+        let slot = self.slot();
+        let at = match parent {
+            Some(parent) => beneath::join(&parent, beneath::split(&change.path).1),
+            None => slot.clone().into_bytes(),
+        };
+        let Some(after) = &change.after else { return slot };
+        let mut link_to = None;
+        if after.is_dir() {
+            self.staged.insert(&change.path, at.clone());
+        } else if after.links > 1 {
+            let key = (change.origin.layer, after.id.1);
+            link_to = self.first_copies.get(&key).cloned();
+            self.first_copies.entry(key).or_insert_with(|| at.clone());
+        }
+        self.plan.items.push(Item { change, layer: change.origin.layer, at, link_to });
+        slot
+    }
+
+    fn step(&mut self, change: &'a Change, path: &[u8], slot: String, kind: Kind<'a>) {
+        let layer = change.origin.layer;
+        let path = self.layers[layer].layer.relative(path).unwrap_or_default().to_vec();
+        self.plan.steps.push(Planned { layer, path, slot, kind });
+    }
+
+    fn slot(&mut self) -> String {
+        self.next_slot += 1;
+        self.next_slot.to_string()
+    }
+}

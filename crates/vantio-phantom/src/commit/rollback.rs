@@ -1,0 +1,249 @@
+//! Walking the steps of a commit backwards.
+
+use std::{fs::File, io, os::fd::BorrowedFd, path::Path};
+
+use rustix::{
+    fd::AsFd as _,
+    fs::{AtFlags, OFlags, RenameFlags, renameat_with, unlinkat},
+    io::Errno,
+};
+
+use super::{
+    apply::open_in_place,
+    depot,
+    journal::{Record, Steps},
+    meta::{Meta, overwrite},
+    steps::{Action, Dir, Id, Step},
+};
+use crate::changes::{
+    Node, Stamp,
+    beneath::{self, Pinned, join, stat_at, stat_fd},
+    names_in,
+};
+
+/// Why steps are taken back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// A commit did not reach its end: every file goes back.
+    Unfinished,
+    /// A commit that was done at this time is undone: what the host changed
+    /// since stays.
+    Undo(Stamp),
+}
+
+/// The two directories of a layer that a commit worked on.
+pub(super) struct Ground {
+    mount_point: Vec<u8>,
+    pub(super) lower: Pinned,
+    depot: Option<Pinned>,
+}
+
+impl Ground {
+    /// Opens the grounds that a journal names.
+    pub(super) fn open_all(
+        record: &Record,
+        folder: &Path,
+        host_root: BorrowedFd<'_>,
+    ) -> io::Result<Vec<Self>> {
+        let open = |ground: &super::journal::Ground| {
+            let mount_point = ground.mount_point.0.clone();
+            let lower = Pinned::open(host_root, mount_point.strip_prefix(b"/").unwrap_or(&mount_point))?;
+            let depot = match &ground.depot {
+                Some(place) => match depot::open(place, folder, &lower) {
+                    Err(error) if beneath::is_absent(&error) => None,
+                    other => Some(other?),
+                },
+                None => None,
+            };
+            Ok(Self { mount_point, lower, depot })
+        };
+        record.begin.layers.iter().map(open).collect()
+    }
+
+    fn absolute(&self, path: &[u8]) -> Vec<u8> {
+        let root = if self.mount_point == b"/" { &b""[..] } else { &self.mount_point };
+        [root, b"/", path].concat()
+    }
+}
+
+/// Takes every step back that was taken, and lists the paths at which the
+/// host stands in the way.
+pub(super) fn roll_back(grounds: &[Ground], steps: &Steps, reason: Reason) -> io::Result<Vec<Vec<u8>>> {
+    let mut stayed = Vec::new();
+    for step in steps.steps.iter().rev() {
+        let Some(ground) = grounds.get(step.layer) else { continue };
+        let back = Back { ground, step, reason };
+        match back.take_back() {
+            Ok(true) => {}
+            Ok(false) => stayed.push(ground.absolute(step.path.as_bytes())),
+            Err(error) if beneath::is_absent(&error) || is_occupied(&error) => {
+                stayed.push(ground.absolute(step.path.as_bytes()));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    // Parents last: their times move with their entries.
+    for dir in &steps.dirs {
+        if let Some(ground) = grounds.get(dir.layer) {
+            restore_dir(ground, dir, reason)?;
+        }
+    }
+    stayed.sort();
+    stayed.dedup();
+    Ok(stayed)
+}
+
+fn restore_dir(ground: &Ground, dir: &Dir, reason: Reason) -> io::Result<()> {
+    let Some((path, meta)) = &dir.before else { return Ok(()) };
+    let opened = match ground.lower.dir(path.as_bytes()) {
+        Err(error) if beneath::is_absent(&error) => return Ok(()),
+        other => other?,
+    };
+    let now = Node::of_stat(&stat_fd(opened.as_fd())?);
+    let is_as_committed = match (reason, &dir.after) {
+        (Reason::Unfinished, _) => true,
+        (Reason::Undo(_), Some((_, after))) => {
+            now.mode == after.mode && (now.uid, now.gid) == (after.uid, after.gid)
+        }
+        (Reason::Undo(_), None) => true,
+    };
+    let set = match is_as_committed {
+        true if now.mode == meta.mode => meta.set_times(opened.as_fd()),
+        true => meta.set(opened.as_fd()),
+        false => Ok(()),
+    };
+    match set {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other,
+    }
+}
+
+struct Back<'a> {
+    ground: &'a Ground,
+    step: &'a Step,
+    reason: Reason,
+}
+
+impl Back<'_> {
+    /// False when the host's own change is in the way.
+    fn take_back(&self) -> io::Result<bool> {
+        let path = self.step.path.as_bytes();
+        match &self.step.action {
+            Action::Take { node } => self.untake(path, *node),
+            Action::Put { node } => self.unput(path, *node),
+            Action::Swap { old: _, new } => self.unswap(path, *new),
+            Action::Rewrite { node, backup } => self.unwrite(path, *node, backup),
+            Action::Meta { node, old, new } => self.unset(path, *node, old, new),
+            Action::Link { node, .. } => self.unlink(path, *node),
+        }
+    }
+
+    fn untake(&self, path: &[u8], node: Id) -> io::Result<bool> {
+        let Some(depot) = &self.ground.depot else { return Ok(self.reason == Reason::Unfinished) };
+        if self.in_slot()? != Some(node) {
+            // Not taken, or back already.
+            return Ok(true);
+        }
+        let (dir, name) = self.ground.lower.parent(path)?;
+        renameat_with(depot, self.step.slot.as_str(), &dir, name, RenameFlags::NOREPLACE)?;
+        Ok(true)
+    }
+
+    fn unput(&self, path: &[u8], node: Id) -> io::Result<bool> {
+        let Some(depot) = &self.ground.depot else { return Ok(self.reason == Reason::Unfinished) };
+        if self.in_slot()?.is_some() {
+            return Ok(true);
+        }
+        let (dir, name) = self.ground.lower.parent(path)?;
+        if self.on_host(path)? != Some(node) || !self.is_as_committed(path)? {
+            return Ok(false);
+        }
+        renameat_with(&dir, name, depot, self.step.slot.as_str(), RenameFlags::NOREPLACE)?;
+        Ok(true)
+    }
+
+    fn unswap(&self, path: &[u8], new: Id) -> io::Result<bool> {
+        let Some(depot) = &self.ground.depot else { return Ok(self.reason == Reason::Unfinished) };
+        match self.in_slot()? {
+            None => return Ok(self.reason == Reason::Unfinished),
+            Some(id) if id == new => return Ok(true),
+            Some(_) => {}
+        }
+        if self.on_host(path)? != Some(new) || !self.is_as_committed(path)? {
+            return Ok(false);
+        }
+        let (dir, name) = self.ground.lower.parent(path)?;
+        renameat_with(depot, self.step.slot.as_str(), &dir, name, RenameFlags::EXCHANGE)?;
+        Ok(true)
+    }
+
+    fn unwrite(&self, path: &[u8], node: Id, backup: &str) -> io::Result<bool> {
+        let Some(depot) = &self.ground.depot else { return Ok(self.reason == Reason::Unfinished) };
+        let Some(saved) = Node::at(depot.as_fd(), backup.as_bytes())? else { return Ok(true) };
+        if self.on_host(path)? != Some(node) || !self.is_as_committed(path)? {
+            return Ok(false);
+        }
+        let from = File::from(depot.at(backup.as_bytes(), OFlags::RDONLY | OFlags::NOFOLLOW)?);
+        let to = open_in_place(&self.ground.lower, path, node, OFlags::RDWR)?;
+        overwrite(&from, &to, &Meta::of(&saved))?;
+        Ok(true)
+    }
+
+    fn unset(&self, path: &[u8], node: Id, old: &Meta, new: &Meta) -> io::Result<bool> {
+        if self.on_host(path)? != Some(node) {
+            return Ok(false);
+        }
+        let file = self.ground.lower.at(path, OFlags::PATH | OFlags::NOFOLLOW)?;
+        let now = Node::of_stat(&stat_fd(file.as_fd())?);
+        let is_as_committed = (now.mode, now.uid, now.gid) == (new.mode, new.uid, new.gid);
+        if self.reason != Reason::Unfinished && !is_as_committed {
+            return Ok(false);
+        }
+        old.set(file.as_fd())?;
+        Ok(true)
+    }
+
+    fn unlink(&self, path: &[u8], node: Id) -> io::Result<bool> {
+        match self.on_host(path)? {
+            None => Ok(true),
+            Some(id) if id == node => {
+                let (dir, name) = self.ground.lower.parent(path)?;
+                unlinkat(&dir, name, AtFlags::empty())?;
+                Ok(true)
+            }
+            Some(_) => Ok(self.reason == Reason::Unfinished),
+        }
+    }
+
+    fn in_slot(&self) -> io::Result<Option<Id>> {
+        let Some(depot) = &self.ground.depot else { return Ok(None) };
+        let stat = stat_at(depot.as_fd(), self.step.slot.as_bytes())?;
+        Ok(stat.map(|stat| Node::of_stat(&stat).id))
+    }
+
+    fn on_host(&self, path: &[u8]) -> io::Result<Option<Id>> {
+        Ok(self.ground.lower.stat(path)?.map(|stat| Node::of_stat(&stat).id))
+    }
+
+    /// True unless something at or below `path` changed after the commit.
+    fn is_as_committed(&self, path: &[u8]) -> io::Result<bool> {
+        let Reason::Undo(done) = self.reason else { return Ok(true) };
+        let mut waiting = vec![path.to_vec()];
+        while let Some(path) = waiting.pop() {
+            let Some(stat) = self.ground.lower.stat(&path)? else { return Ok(false) };
+            let node = Node::of_stat(&stat);
+            if node.changed > done && !node.is_dir() {
+                return Ok(false);
+            }
+            if node.is_dir() {
+                let dir = self.ground.lower.at(&path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+                waiting.extend(names_in(&dir)?.iter().map(|name| join(&path, name)));
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn is_occupied(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::EXIST | Errno::NOTEMPTY | Errno::STALE | Errno::XDEV))
+}

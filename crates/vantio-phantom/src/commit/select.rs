@@ -1,0 +1,218 @@
+//! Which changes a commit takes.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{CommitError, CommitReport, Conflict, Held, Options, Reason, conflict};
+use crate::changes::{Bases, Change, ChangeKind, ChangeSet, LayerRoot, RunFolder, ScanError, beneath};
+
+/// A path of the host and everything below it, literally.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selector {
+    path: Vec<u8>,
+}
+
+impl Selector {
+    /// Selects the absolute path `path`: without `.`, `..`, empty components
+    /// or a slash at the end.
+    pub fn new(path: impl Into<Vec<u8>>) -> Self {
+        Self { path: path.into() }
+    }
+
+    fn covers(&self, change: &Change) -> bool {
+        beneath::is_within(&change.path, &self.path)
+            || change.from.as_ref().is_some_and(|from| beneath::is_within(from, &self.path))
+    }
+}
+
+/// Lists, by index and ordered by path, the changes to commit, and reports the rest.
+pub(super) fn choose(
+    run: &RunFolder,
+    layers: &[LayerRoot],
+    set: &ChangeSet,
+    (selection, options): (&[Selector], Options<'_>),
+    late: &[Vec<u8>],
+    report: &mut CommitReport,
+) -> Result<Vec<usize>, CommitError> {
+    let needs = needs(set);
+    let asked = asked(run, set, selection, options)?;
+    let wanted = closure(&asked, &needs);
+    report.along = wanted.difference(&asked).map(|index| set.changes()[*index].path.clone()).collect();
+    let bases =
+        Bases::of_run(run.path()).map_err(|source| ScanError::Read { path: b"/".to_vec(), source })?;
+    let mut stopped = HashSet::new();
+    for index in sorted(&wanted) {
+        let change = &set.changes()[index];
+        let covered = |selectors: &[Selector]| selectors.iter().any(|selector| selector.covers(change));
+        if covered(options.ours) {
+            report.dropped.push(change.path.clone());
+            stopped.insert(index);
+        } else if let Some(blocked) = change.blocked {
+            report.never.push((change.path.clone(), blocked));
+            stopped.insert(index);
+        } else if late.iter().any(|path| *path == change.path || change.from.as_ref() == Some(path)) {
+            report.conflicts.push(Conflict { path: change.path.clone(), reason: Reason::Moved });
+            stopped.insert(index);
+        } else if let Some(reason) = reason(change, &bases, run, layers, covered(options.theirs))? {
+            report.conflicts.push(Conflict { path: change.path.clone(), reason });
+            stopped.insert(index);
+        }
+    }
+    Ok(without_dependents(set, &wanted, &needs, stopped, report))
+}
+
+fn reason(
+    change: &Change,
+    bases: &Bases,
+    run: &RunFolder,
+    layers: &[LayerRoot],
+    is_settled: bool,
+) -> Result<Option<Reason>, CommitError> {
+    let failed = |source| ScanError::Read { path: change.path.clone(), source };
+    let reason = conflict::of(change, bases, run.started(), &layers[change.origin.layer]).map_err(failed)?;
+    let cannot_be_forced = change.kind == ChangeKind::Renamed && change.before.is_none();
+    Ok(reason.filter(|_| !is_settled || cannot_be_forced))
+}
+
+fn asked(
+    run: &RunFolder,
+    set: &ChangeSet,
+    selection: &[Selector],
+    options: Options<'_>,
+) -> Result<HashSet<usize>, CommitError> {
+    if selection.is_empty() {
+        return Ok((0..set.changes().len()).collect());
+    }
+    let settled = run.committed()?;
+    let mut asked = HashSet::new();
+    for selector in selection.iter().chain(options.theirs).chain(options.ours) {
+        let matching = (0..set.changes().len()).filter(|index| selector.covers(&set.changes()[*index]));
+        let before = asked.len();
+        asked.extend(matching);
+        let was_settled =
+            || settled.iter().any(|entry| beneath::is_within(entry.path.as_bytes(), &selector.path));
+        let has_match =
+            asked.len() > before || asked.iter().any(|index| selector.covers(&set.changes()[*index]));
+        if !has_match && !was_settled() {
+            return Err(CommitError::NoSuchChange { path: selector.path.clone() });
+        }
+    }
+    Ok(asked)
+}
+
+/// For each change, the changes that must be on the host with it.
+fn needs(set: &ChangeSet) -> Vec<Vec<usize>> {
+    let changes = set.changes();
+    let mut needs = vec![Vec::new(); changes.len()];
+    let renames: HashMap<&[u8], usize> = changes
+        .iter()
+        .enumerate()
+        .filter(|(_, change)| change.kind == ChangeKind::Renamed)
+        .map(|(index, change)| (change.host_path(), index))
+        .collect();
+    for (index, change) in changes.iter().enumerate() {
+        for name in &change.links {
+            needs[index].extend(set.position(name));
+        }
+        if change.kind == ChangeKind::Deleted {
+            // A directory goes only with all that is in it.
+            if let Some(parent) = parent_of(set, &change.path).filter(|parent| takes_tree(&changes[*parent]))
+            {
+                needs[parent].push(index);
+            }
+            continue;
+        }
+        if let Some(parent) = ancestor(set, &change.path, makes_directory) {
+            needs[index].push(parent);
+        }
+        if let Some(rename) = renames.get(change.path.as_slice()).filter(|rename| **rename != index) {
+            needs[index].push(*rename);
+        }
+        if change.kind == ChangeKind::Renamed {
+            if let Some(container) = ancestor(set, change.host_path(), takes_tree) {
+                needs[container].push(index);
+            }
+        }
+    }
+    needs
+}
+
+/// True for a change that brings the directory which things below it need.
+pub(super) fn makes_directory(change: &Change) -> bool {
+    matches!(change.kind, ChangeKind::Added | ChangeKind::Retyped | ChangeKind::Renamed)
+}
+
+/// True for a change that removes a directory of the host with all in it.
+pub(super) fn takes_tree(change: &Change) -> bool {
+    let node = match change.kind {
+        ChangeKind::Renamed => change.origin.replaced.as_ref(),
+        ChangeKind::Deleted | ChangeKind::Retyped => change.before.as_ref(),
+        _ => None,
+    };
+    node.is_some_and(crate::changes::Node::is_dir)
+}
+
+pub(super) fn parent_of(set: &ChangeSet, path: &[u8]) -> Option<usize> {
+    set.position(beneath::split(path).0)
+}
+
+/// The nearest change above `path` that `is_wanted`.
+fn ancestor(set: &ChangeSet, path: &[u8], is_wanted: fn(&Change) -> bool) -> Option<usize> {
+    let mut path = path;
+    loop {
+        path = beneath::split(path).0;
+        if path.is_empty() {
+            return None;
+        }
+        let found = set.position(path).filter(|index| is_wanted(&set.changes()[*index]));
+        if found.is_some() {
+            return found;
+        }
+    }
+}
+
+fn closure(asked: &HashSet<usize>, needs: &[Vec<usize>]) -> HashSet<usize> {
+    let mut wanted = asked.clone();
+    let mut waiting: Vec<usize> = asked.iter().copied().collect();
+    while let Some(index) = waiting.pop() {
+        waiting.extend(needs[index].iter().filter(|need| wanted.insert(**need)));
+    }
+    wanted
+}
+
+fn without_dependents(
+    set: &ChangeSet,
+    wanted: &HashSet<usize>,
+    needs: &[Vec<usize>],
+    stopped: HashSet<usize>,
+    report: &mut CommitReport,
+) -> Vec<usize> {
+    let mut dependents: HashMap<usize, Vec<usize>> = HashMap::new();
+    for index in wanted {
+        for need in &needs[*index] {
+            dependents.entry(*need).or_default().push(*index);
+        }
+    }
+    let path = |index: usize| set.changes()[index].path.clone();
+    let mut waiting = sorted(&stopped);
+    let mut stopped = stopped;
+    while let Some(on) = waiting.pop() {
+        for index in dependents.remove(&on).unwrap_or_default() {
+            if stopped.insert(index) {
+                report.held.push(Held { path: path(index), on: path(on) });
+                waiting.push(index);
+            }
+        }
+    }
+    report.held.sort_by(|one, other| one.path.cmp(&other.path));
+    let mut chosen = sorted(wanted);
+    chosen.retain(|index| !stopped.contains(index));
+    report.along.retain(|path| set.position(path).is_some_and(|index| !stopped.contains(&index)));
+    report.along.sort();
+    chosen
+}
+
+fn sorted(indices: &HashSet<usize>) -> Vec<usize> {
+    let mut list: Vec<usize> = indices.iter().copied().collect();
+    list.sort_unstable();
+    list
+}

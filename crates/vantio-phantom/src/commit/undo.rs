@@ -1,0 +1,104 @@
+//! Taking a commit back.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::fd::BorrowedFd,
+    path::Path,
+};
+
+use super::{
+    CommitError, Recovered,
+    depot::{self, undo_folder},
+    finish,
+    journal::{JOURNAL_FILE, Record, numbers},
+    recover::recover_run,
+    rollback::{Ground, Reason, roll_back},
+};
+use crate::changes::{RunFolder, write_json};
+
+/// What an undo did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UndoReport {
+    /// The commit that was taken back.
+    pub number: u64,
+    /// Paths that stayed as they are, because the host changed them since or
+    /// because what was there before is not kept.
+    pub stayed: Vec<Vec<u8>>,
+}
+
+/// Takes back the last commit of `run` that was not taken back yet. Files
+/// return with the inodes they had. The changes are pending again, unless the
+/// run was discarded.
+pub fn undo(run: &RunFolder, host_root: BorrowedFd<'_>) -> Result<UndoReport, CommitError> {
+    let _lock = finish::lock(run.path().parent().unwrap_or(run.path()))?;
+    recover_run(run.path(), host_root)?;
+    let failed = |source| failed(run.path(), source);
+    let committed = numbers(run.path()).map_err(failed)?.into_iter().rev();
+    let mut undoable =
+        committed.filter(|number| undo_folder(run.path(), *number).join(JOURNAL_FILE).exists());
+    let number = undoable.next().ok_or(CommitError::NothingToUndo)?;
+    write_json(run.path(), UNDOING_FILE, &number).map_err(failed)?;
+    take_back(run.path(), number, host_root)
+}
+
+/// Completes an undo that a crash cut off.
+pub(super) fn resume(run: &Path, host_root: BorrowedFd<'_>) -> Result<Option<Recovered>, CommitError> {
+    let text = match fs::read(run.join(UNDOING_FILE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(|error| failed(run, error))?,
+    };
+    let number = serde_json::from_slice(&text).map_err(|error| failed(run, error.into()))?;
+    let report = take_back(run, number, host_root)?;
+    Ok(Some(Recovered { run: run.to_path_buf(), finished: true, stayed: report.stayed }))
+}
+
+fn take_back(run: &Path, number: u64, host_root: BorrowedFd<'_>) -> Result<UndoReport, CommitError> {
+    let folder = undo_folder(run, number);
+    let record = Record::read(&folder.join(JOURNAL_FILE))?;
+    let stayed = match &record {
+        Some(record) => unwind(run, record, host_root).map_err(|source| failed(run, source))?,
+        // Everything but the marker was cleared away before the crash.
+        None => Vec::new(),
+    };
+    clear(run, number).map_err(|source| failed(run, source))?;
+    Ok(UndoReport { number, stayed })
+}
+
+fn unwind(run: &Path, record: &Record, host_root: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {
+    let folder = undo_folder(run, record.begin.number);
+    let grounds = Ground::open_all(record, &folder, host_root)?;
+    let (Some(steps), Some(applied)) = (&record.steps, record.applied) else { return Ok(Vec::new()) };
+    let stayed = roll_back(&grounds, steps, Reason::Undo(applied))?;
+    for (layer, ground) in record.begin.layers.iter().zip(&grounds) {
+        if let Some(place) = layer.depot.as_ref().filter(|_| stayed.is_empty()) {
+            depot::remove(place, &folder, &ground.lower)?;
+        }
+    }
+    Ok(stayed)
+}
+
+/// Forgets the commit, last of all that it is being undone.
+fn clear(run: &Path, number: u64) -> io::Result<()> {
+    let folder = undo_folder(run, number);
+    let run_folder = RunFolder::new(run, 0);
+    let mut settled = run_folder.committed().map_err(io::Error::other)?;
+    settled.retain(|entry| entry.by != number);
+    if !run_folder.is_discarded() {
+        run_folder.write_committed(&settled)?;
+    }
+    match fs::rename(folder.join(JOURNAL_FILE), folder.join(UNDONE_FILE)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    depot::forget(run, &folder)?;
+    fs::remove_file(run.join(UNDOING_FILE))?;
+    File::open(run)?.sync_all()
+}
+
+fn failed(run: &Path, source: io::Error) -> CommitError {
+    CommitError::Step { what: "cannot undo", path: run.as_os_str().as_encoded_bytes().to_vec(), source }
+}
+
+pub(super) const UNDOING_FILE: &str = "undoing.json";
+const UNDONE_FILE: &str = "undone.journal";
