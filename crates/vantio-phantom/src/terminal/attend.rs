@@ -279,7 +279,7 @@ impl Attendance<'_> {
             // Somebody took the terminal out of raw mode and the end-of-file character was typed.
             (Transfer::End, Ground::Fore) if !is_hung_up(screen) => self.input.push(&[END_OF_FILE]),
             (_, Ground::Back) => screen.detach(),
-            (_, Ground::Fore | Ground::Gone) => self.hang_up(),
+            (_, Ground::Fore | Ground::Gone) => return self.hang_up(),
         }
         Ok(())
     }
@@ -287,15 +287,17 @@ impl Attendance<'_> {
     fn show(&mut self) -> Result<(), TerminalError> {
         let Some(screen) = &self.screen else { return Ok(()) };
         if self.output.drain(screen).map_err(failed("write to the terminal"))? == Transfer::Refused {
-            self.hang_up();
+            return self.hang_up();
         }
         Ok(())
     }
 
-    /// The caller's terminal is gone, hence the run's: its session gets `SIGHUP`.
-    fn hang_up(&mut self) {
+    /// The caller's terminal is gone, hence the run's. A shell would tell its job;
+    /// init, the leader of the run's session, tells nobody.
+    fn hang_up(&mut self) -> Result<(), TerminalError> {
         self.screen = None;
         self.master = None;
+        self.tell(&Message::Signal { number: libc::SIGHUP })
     }
 
     /// Shows what the run had still written, for a bounded time.
