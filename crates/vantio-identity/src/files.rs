@@ -20,7 +20,7 @@ use crate::{IdentityError, key::Key};
 pub(crate) fn prepare_folder(folder: &Path) -> Result<(), IdentityError> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io_error("create", folder))?;
     if folder.metadata().map_err(io_error("open", folder))?.mode() & 0o022 != 0 {
-        let reason = "other users may replace what is in it; its mode is not 0700";
+        let reason = "other users may replace what is in it; its mode should be 0700";
         return Err(IdentityError::Exposed { path: folder.into(), reason });
     }
     Ok(())
@@ -30,7 +30,7 @@ pub(crate) fn prepare_folder(folder: &Path) -> Result<(), IdentityError> {
 pub(crate) fn load_or_create_key(folder: &Path) -> Result<Key, IdentityError> {
     let path = folder.join("authority.key");
     let make = || Ok(key_to_pem(&Key::generate()?));
-    let text = load_or_create(&path, make)?;
+    let text = load_or_create(&path, 0o077, make)?;
     key_from_pem(&text).ok_or_else(|| damaged(&path, "it is not an Ed25519 key in PKCS#8"))
 }
 
@@ -41,23 +41,25 @@ pub(crate) fn load_or_create_certificate(
     make: impl FnOnce() -> Result<Vec<u8>, IdentityError>,
 ) -> Result<Vec<u8>, IdentityError> {
     let path = folder.join("bundle.pem");
-    let text = load_or_create(&path, || Ok(to_pem(CERTIFICATE, &make()?)))?;
+    let text = load_or_create(&path, 0o022, || Ok(to_pem(CERTIFICATE, &make()?)))?;
     let certificate =
         from_pem(CERTIFICATE, &text).ok_or_else(|| damaged(&path, "it is not a certificate in PEM"))?;
     Ok(certificate.to_vec())
 }
 
+/// `forbidden` are the permissions that nobody else may have.
 fn load_or_create(
     path: &Path,
+    forbidden: u32,
     make: impl FnOnce() -> Result<Zeroizing<String>, IdentityError>,
 ) -> Result<Zeroizing<String>, IdentityError> {
-    match load(path) {
+    match load(path, forbidden) {
         Err(IdentityError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
         loaded => return loaded,
     }
     let text = make()?;
     create(path, &text).map_err(io_error("create", path))?;
-    load(path)
+    load(path, forbidden)
 }
 
 fn create(path: &Path, text: &str) -> io::Result<()> {
@@ -71,7 +73,7 @@ fn create(path: &Path, text: &str) -> io::Result<()> {
     }
 }
 
-fn load(path: &Path) -> Result<Zeroizing<String>, IdentityError> {
+fn load(path: &Path, forbidden: u32) -> Result<Zeroizing<String>, IdentityError> {
     let exposed = |reason| IdentityError::Exposed { path: path.into(), reason };
     let metadata = path.symlink_metadata().map_err(io_error("read", path))?;
     if !metadata.is_file() {
@@ -82,8 +84,8 @@ fn load(path: &Path) -> Result<Zeroizing<String>, IdentityError> {
     if (opened.dev(), opened.ino()) != (metadata.dev(), metadata.ino()) {
         return Err(exposed("it was replaced while it was read"));
     }
-    if opened.mode() & 0o077 != 0 {
-        return Err(exposed("other users may use it; its mode is not 0600"));
+    if opened.mode() & forbidden != 0 {
+        return Err(exposed("other users may use it; its mode should be 0600"));
     }
     let mut text = Zeroizing::new(String::with_capacity(MAX_FILE));
     let read = file.take(MAX_FILE as u64).read_to_string(&mut text);

@@ -236,6 +236,10 @@ fn files_are_the_owners_alone_and_others_are_refused() {
         assert_eq!(code(folder.path(), "vantio.local"), "E_IDENTITY_EXPOSED", "{exposed:o}");
     }
     fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
+    let bundle = folder.path().join("identity/bundle.pem");
+    fs::set_permissions(&bundle, PermissionsExt::from_mode(0o620)).unwrap();
+    assert_eq!(code(folder.path(), "vantio.local"), "E_IDENTITY_EXPOSED");
+    fs::set_permissions(&bundle, PermissionsExt::from_mode(0o644)).unwrap();
     assert_eq!(code(folder.path(), "vantio.local"), "opened");
     fs::set_permissions(folder.path().join("identity"), PermissionsExt::from_mode(0o770)).unwrap();
     assert_eq!(code(folder.path(), "vantio.local"), "E_IDENTITY_EXPOSED");

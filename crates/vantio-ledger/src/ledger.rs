@@ -1,6 +1,7 @@
 //! Appending: the handle that callers share, and the writer thread behind it.
 
 use std::{
+    fmt,
     path::{Path, PathBuf},
     process,
     sync::{Arc, Mutex, mpsc},
@@ -33,6 +34,12 @@ struct Shared {
     path: PathBuf,
     owner: u32,
     writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Ledger").field("path", &self.0.path).finish_non_exhaustive()
+    }
 }
 
 /// How a ledger batches and waits.

@@ -11,6 +11,33 @@
 //! evidence against malice is the chain and the checkpoints, because whoever may
 //! write the file may drop a trigger.
 //!
+//! ```
+//! use vantio_core::{Decision, Hash, RunId, json::Value};
+//! use vantio_ledger::{Draft, Filter, Ledger};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("ledger.db");
+//! let ledger = Ledger::open(&path)?;
+//! let receipt = ledger.append(Draft {
+//!     run_id: RunId::new(1_700_000_000_000, [7; 10]),
+//!     pid: 12,
+//!     op: "fs.open".into(),
+//!     request: Value::object([("path", Value::from("/work/main.rs"))]),
+//!     response: Value::object([("rule", Value::from("fs.read: /work"))]),
+//!     policy_hash: Hash::of(b"a policy program"),
+//!     decision: Some(Decision::Permit),
+//!     anomaly: None,
+//! })?;
+//!
+//! let reader = ledger.reader()?;
+//! let filter = Filter { op: Some("fs.open".into()), ..Filter::default() };
+//! for entry in reader.entries(&filter) {
+//!     assert_eq!(entry?.this_hash, receipt.this_hash);
+//! }
+//! assert_eq!(reader.verify()?.size, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Who the agent is and why it was refused is the business of others.
 
 #![forbid(unsafe_code)]

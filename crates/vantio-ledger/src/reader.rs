@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     ffi::OsString,
-    fmt::Write as _,
+    fmt::{self, Write as _},
     fs,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
@@ -26,6 +26,12 @@ pub struct Reader {
     pub(crate) path: PathBuf,
     /// Where the file was copied, when its own folder did not allow reading it.
     _copy: Option<TempDir>,
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Reader").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 /// Which entries to read. The default is all.

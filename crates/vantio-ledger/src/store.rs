@@ -13,7 +13,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction,
 use rustix::fs::{Access, access};
 use vantio_core::Hash;
 
-use crate::{LedgerError, chain::Chain};
+use crate::{
+    LedgerError, Malformed,
+    chain::{Chain, decode},
+};
 
 /// Version of the file's and the entries' format.
 pub(crate) const FORMAT: i64 = 1;
@@ -119,6 +122,7 @@ impl Store {
         configure(&connection).map_err(store_error(&path))?;
         let seen = read_head(&connection).map_err(store_error(&path))?;
         let mut store = Self { connection, path, identity, busy, seen };
+        store.check_last(seen)?;
         store.append(|_| Ok(Vec::new()))?;
         Ok(store)
     }
@@ -147,6 +151,19 @@ impl Store {
         transaction.commit().map_err(&error)?;
         self.seen = chain;
         Ok(())
+    }
+
+    /// Refuses to continue a chain whose last entry was changed.
+    fn check_last(&self, chain: Chain) -> Result<(), LedgerError> {
+        let Some(seq) = chain.next.checked_sub(1) else { return Ok(()) };
+        let query = "SELECT CAST(body AS BLOB) FROM entries WHERE seq = ?1";
+        let body = self.connection.query_row(query, [seq.cast_signed()], |row| row.get::<_, Vec<u8>>(0));
+        let body = String::from_utf8(body.map_err(store_error(&self.path))?);
+        match body.map_err(|_| Malformed::NotCanonical).and_then(|body| decode(&body, chain.head)) {
+            Ok(entry) if entry.seq == seq => Ok(()),
+            Ok(_) => Err(self.damaged("the last entry is not at its place")),
+            Err(fault) => Err(LedgerError::Entry { seq, fault }),
+        }
     }
 
     fn damaged(&self, detail: &str) -> LedgerError {
@@ -189,9 +206,11 @@ fn insert(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<()> {
 /// The end of the chain, by the columns.
 pub(crate) fn read_head(connection: &Connection) -> rusqlite::Result<Chain> {
     let mut statement =
-        connection.prepare_cached("SELECT seq, this_hash FROM entries ORDER BY seq DESC LIMIT 1")?;
+        connection.prepare_cached("SELECT seq + 1, this_hash FROM entries ORDER BY seq DESC LIMIT 1")?;
     let head = statement.query_row((), |row| {
-        Ok(Chain { next: row.get::<_, i64>(0)?.cast_unsigned() + 1, head: Hash(row.get(1)?) })
+        let next: i64 = row.get(0)?;
+        let next = u64::try_from(next).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(0, next))?;
+        Ok(Chain { next, head: Hash(row.get(1)?) })
     });
     Ok(head.optional()?.unwrap_or(Chain::GENESIS))
 }

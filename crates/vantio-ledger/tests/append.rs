@@ -141,8 +141,10 @@ fn entries_keep_the_order_in_which_one_thread_gave_them() {
 
 #[test]
 fn many_threads_share_one_chain() {
+    fn assert_shareable<T: Clone + Send + Sync>(_: &T) {}
     let (_folder, path) = place();
     let ledger = Ledger::open(&path).unwrap();
+    assert_shareable(&ledger);
     let start = Arc::new(Barrier::new(8));
     let threads: Vec<_> = (0..8)
         .map(|_| {

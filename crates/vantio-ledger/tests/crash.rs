@@ -29,13 +29,25 @@ fn main() {
     if let Some(path) = env::var_os(LEDGER) {
         return write(Path::new(&path));
     }
-    let is_listing = env::args().any(|argument| argument == "--list");
-    if is_listing {
-        println!("killed_writers_lose_nothing: test\nseveral_processes_share_one_chain: test");
+    let tests: [(&str, fn()); 2] = [
+        ("killed_writers_lose_nothing", killed_writers_lose_nothing),
+        ("several_processes_share_one_chain", several_processes_share_one_chain),
+    ];
+    // The options of the usual harness that say which tests to run.
+    let (options, filters): (Vec<_>, Vec<_>) = env::args().skip(1).partition(|word| word.starts_with('-'));
+    let is_listing = options.iter().any(|option| option == "--list");
+    let is_wanted =
+        |name: &str| is_listing || filters.is_empty() || filters.iter().any(|part| name.contains(part));
+    if options.iter().any(|option| option == "--ignored") {
         return;
     }
-    killed_writers_lose_nothing();
-    several_processes_share_one_chain();
+    for (name, test) in tests.into_iter().filter(|(name, _)| is_wanted(name)) {
+        if is_listing {
+            println!("{name}: test");
+        } else {
+            test();
+        }
+    }
 }
 
 /// Appends from several threads for ever, and prints what was acknowledged.

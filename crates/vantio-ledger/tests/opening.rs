@@ -68,7 +68,7 @@ fn a_newer_format_is_refused_by_its_number() {
     let (_folder, path) = place();
     filled(&path, 1);
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 7).unwrap();
-    let error = Ledger::open(&path).err().unwrap();
+    let error = Ledger::open(&path).unwrap_err();
     assert!(matches!(error, LedgerError::Version { found: 7, .. }), "{error}");
     assert!(error.to_string().contains("format 7"), "{error}");
     assert_eq!(codes(&path), ("E_LEDGER_VERSION", "E_LEDGER_VERSION"));
@@ -77,7 +77,7 @@ fn a_newer_format_is_refused_by_its_number() {
 #[test]
 fn reading_creates_nothing() {
     let (folder, path) = place();
-    assert_eq!(Reader::open(&path).err().unwrap().code(), "E_LEDGER_NOT_FOUND");
+    assert_eq!(Reader::open(&path).unwrap_err().code(), "E_LEDGER_NOT_FOUND");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
@@ -121,7 +121,7 @@ fn a_busy_file_is_waited_for_and_then_refused() {
     let blocker = Connection::open(&path).unwrap();
     blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
     let options = vantio_ledger::Options { busy: std::time::Duration::from_millis(30), ..Default::default() };
-    assert_eq!(Ledger::open_with(&path, options).err().unwrap().code(), "E_LEDGER_BUSY");
+    assert_eq!(Ledger::open_with(&path, options).unwrap_err().code(), "E_LEDGER_BUSY");
     assert_eq!(verify(&path).unwrap(), 1, "reading does not wait for writers");
 }
 
@@ -175,7 +175,7 @@ fn a_ledger_in_a_read_only_file_system_can_be_read() {
     let _mounted = Mounted(folder);
     mount_remount(folder, MountFlags::BIND | MountFlags::RDONLY, "").unwrap();
     assert_eq!(verify(&path).unwrap(), 10);
-    assert_eq!(Ledger::open(&path).err().unwrap().code(), "E_LEDGER_READ_ONLY");
+    assert_eq!(Ledger::open(&path).unwrap_err().code(), "E_LEDGER_READ_ONLY");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use proptest::{collection, prelude::*};
 use rusqlite::{Connection, types::Value as Cell};
 use std::path::Path;
 use vantio_core::{Decision, Hash, json::Value};
-use vantio_ledger::{Checkpoint, Draft, Ledger, LedgerError, Reader, VerifyError, verify_export};
+use vantio_ledger::{Checkpoint, Draft, Filter, Ledger, LedgerError, Reader, VerifyError, verify_export};
 
 const COLUMNS: [&str; 7] = ["time", "run_id", "op", "decision", "record_id", "this_hash", "body"];
 
@@ -279,6 +279,39 @@ fn a_running_ledger_notices_that_its_tail_was_cut() {
 }
 
 #[test]
+fn a_changed_last_entry_is_not_continued() {
+    let (_folder, path) = place();
+    filled(&path, 4);
+    vandal(&path).execute("UPDATE entries SET body = replace(body, '/work/3', '/work/9')", ()).unwrap();
+    restore_triggers(&path);
+    let error = Ledger::open(&path).unwrap_err();
+    assert!(matches!(error, LedgerError::Entry { seq: 3, .. }), "{error}");
+}
+
+/// Puts the protection back as an attacker would, from another ledger.
+fn restore_triggers(path: &Path) {
+    let (_folder, other) = place();
+    filled(&other, 0);
+    let other = Connection::open(&other).unwrap();
+    let mut triggers = other.prepare("SELECT sql FROM sqlite_schema WHERE type = 'trigger'").unwrap();
+    let connection = Connection::open(path).unwrap();
+    for sql in triggers.query_map((), |row| row.get::<_, String>(0)).unwrap() {
+        connection.execute(&sql.unwrap(), ()).unwrap();
+    }
+}
+
+#[test]
+fn entries_that_were_changed_are_not_read() {
+    let (_folder, path) = place();
+    filled(&path, 4);
+    vandal(&path).execute("UPDATE entries SET body = replace(body, '/work/1', '/work/9')", ()).unwrap();
+    let reader = Reader::open(&path).unwrap();
+    let read: Vec<_> = reader.entries(&Filter::default()).map(|entry| entry.map(|entry| entry.seq)).collect();
+    assert!(matches!(read[..], [Ok(0), Err(LedgerError::Entry { seq: 1, .. }), Ok(2), Ok(3)]), "{read:?}");
+    assert_eq!(reader.export(&mut Vec::new()).unwrap_err().code(), "E_LEDGER_ENTRY");
+}
+
+#[test]
 fn a_running_ledger_notices_that_its_file_was_replaced() {
     let (_folder, path) = place();
     let ledger = Ledger::open(&path).unwrap();
@@ -321,7 +354,7 @@ fn a_dropped_trigger_is_reported_and_stops_appending() {
     Connection::open(&path).unwrap().execute("DROP TRIGGER entries_delete", ()).unwrap();
     let error = verify(&path).unwrap_err();
     assert_eq!((error.code(), error.seq()), ("E_LEDGER_UNPROTECTED", None), "{error}");
-    let error = Ledger::open(&path).err().unwrap();
+    let error = Ledger::open(&path).unwrap_err();
     assert!(
         matches!(&error, LedgerError::Unprotected { object, .. } if object == "entries_delete"),
         "{error}"
@@ -335,5 +368,5 @@ fn an_added_trigger_is_reported() {
     let trigger = "CREATE TRIGGER t AFTER INSERT ON entries BEGIN SELECT 1; END";
     Connection::open(&path).unwrap().execute(trigger, ()).unwrap();
     assert_eq!(verify(&path).unwrap_err().code(), "E_LEDGER_UNPROTECTED");
-    assert_eq!(Ledger::open(&path).err().unwrap().code(), "E_LEDGER_UNPROTECTED");
+    assert_eq!(Ledger::open(&path).unwrap_err().code(), "E_LEDGER_UNPROTECTED");
 }
