@@ -124,7 +124,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<PolicyProgram, DecodeError> {
     let budgets = decode_budgets(&mut reader)?;
     let mut lists: [Vec<&str>; 7] = [const { Vec::new() }; 7];
     for list in &mut lists {
-        *list = reader.list(|reader| reader.text())?;
+        *list = reader.list(Reader::text)?;
     }
     let env = decode_env(&mut reader)?;
     let has_name = reader.flag("name")?;

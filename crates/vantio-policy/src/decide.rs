@@ -119,8 +119,8 @@ impl<'p> Judge<'p> {
         }
         let removes_directory = intent.effect == Effect::FsRmdir;
         if subtree || removes_directory {
-            let elsewhere = path.parent();
-            if let Some(cause) = self.moves_denied(&path, &elsewhere) {
+            let cause = self.first(Section::FsDeny, |matcher| matcher.depends_on_name(&path));
+            if let Some(cause) = cause {
                 return collapse(cause);
             }
         }

@@ -111,7 +111,7 @@ fn merge(mut ranges: Vec<(char, char)>) -> Vec<(char, char)> {
     for (first, last) in ranges {
         match merged.last_mut() {
             Some(previous) if u32::from(first) <= u32::from(previous.1) + 1 => {
-                previous.1 = previous.1.max(last)
+                previous.1 = previous.1.max(last);
             }
             _ => merged.push((first, last)),
         }
@@ -123,6 +123,11 @@ impl Glob {
     /// The pattern `*`.
     pub(crate) fn anything() -> Self {
         Self(alloc::vec![Token::Many])
+    }
+
+    /// Whether the pattern is `*`.
+    pub(crate) fn is_anything(&self) -> bool {
+        matches!(self.0.as_slice(), [Token::Many])
     }
 
     /// Whether the whole of `name` matches.

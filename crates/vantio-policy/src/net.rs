@@ -203,10 +203,10 @@ impl Ports {
         if self.is_all() {
             return "*".to_owned();
         }
-        let ranges = self.0.iter().map(|(first, last)| match first == last {
-            true => first.to_string(),
-            false => format!("{first}-{last}"),
-        });
+        let ranges = self
+            .0
+            .iter()
+            .map(|(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") });
         ranges.collect::<Vec<_>>().join(",")
     }
 }
@@ -306,14 +306,11 @@ fn parse_block(address: IpAddr, length: Option<&str>) -> Result<Host, NetError> 
         let loopback = if address.is_ipv4() { "127.0.0.1" } else { "[::1]" };
         return Err(NetError::Unspecified(loopback.to_owned()));
     }
-    match Block::new(address, length) {
-        Some(block) => Ok(Host::Block(block)),
-        None => {
-            let fixed = Block::new(Block::masked(address, length), length);
-            let fixed = fixed.unwrap_or(Block::single(address));
-            Err(NetError::HostBits(fixed.canonical()))
-        }
+    if let Some(block) = Block::new(address, length) {
+        return Ok(Host::Block(block));
     }
+    let fixed = Block::new(Block::masked(address, length), length).unwrap_or(Block::single(address));
+    Err(NetError::HostBits(fixed.canonical()))
 }
 
 fn is_localhost(name: &str) -> bool {

@@ -310,6 +310,16 @@ impl Matcher {
         self.covers_below && self.covers(path)
     }
 
+    /// Whether the pattern matches other names below `path` than it would if the last
+    /// component had a name that no pattern mentions.
+    pub(crate) fn depends_on_name(&self, path: &CanonicalPath) -> bool {
+        match (self.reach(path.bytes), self.reach(path.parent().bytes)) {
+            (Reach::Apart, _) => false,
+            (Reach::Inside(bits), Reach::Inside(above)) => bits != self.step_any(above),
+            _ => true,
+        }
+    }
+
     /// How far `path` (without trailing slash) leads into the pattern.
     pub(crate) fn reach(&self, path: &[u8]) -> Reach {
         let Some(rest) = path.strip_prefix(self.prefix.as_slice()) else {
@@ -358,6 +368,21 @@ impl Matcher {
                 Component::Glob(glob) if glob.matches(name) => 2 << index,
                 _ => 0,
             };
+        }
+        self.skip_deep(next)
+    }
+
+    /// The positions after a name that matches nothing but `*` and `**`.
+    fn step_any(&self, bits: u64) -> u64 {
+        let mut next = 0;
+        for (index, component) in self.tail.iter().enumerate() {
+            if bits & 1 << index != 0 {
+                next |= match component {
+                    Component::Deep => 1 << index,
+                    Component::Glob(glob) if glob.is_anything() => 2 << index,
+                    _ => 0,
+                };
+            }
         }
         self.skip_deep(next)
     }
@@ -411,5 +436,6 @@ impl<'a> CanonicalPath<'a> {
 fn fingerprint(name: &[u8]) -> u64 {
     let first = name.first().copied().unwrap_or_default();
     let last = name.last().copied().unwrap_or_default();
-    1 << (usize::from(first).wrapping_mul(7) + usize::from(last).wrapping_mul(3) + name.len()) % 64
+    let sum = usize::from(first) * 7 + usize::from(last) * 3 + name.len() % 64;
+    1 << (sum % 64)
 }

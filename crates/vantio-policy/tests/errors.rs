@@ -1,5 +1,7 @@
 //! Every error as a person sees it. A changed rendering is a changed interface.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use vantio_policy::compile;
 

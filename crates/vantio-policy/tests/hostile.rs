@@ -1,5 +1,7 @@
 //! Documents that were made to break the reader.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::fmt::Write as _;
 
 use proptest::prelude::*;

@@ -1,5 +1,7 @@
 //! The presets, as documents and as what they permit.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::net::SocketAddr;
 
 use vantio_core::{Access, Cause, Effect, Endpoint, Intent, Section, Target, Transport, Verdict};

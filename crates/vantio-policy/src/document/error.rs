@@ -11,7 +11,7 @@ use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 #[derive(Clone)]
 pub struct PolicyError {
     file_name: String,
-    source: Option<NamedSource<String>>,
+    source: Option<Box<NamedSource<String>>>,
     problems: Vec<Problem>,
 }
 
@@ -43,9 +43,11 @@ pub struct Place {
 
 impl PolicyError {
     pub(super) fn new(file_name: &str, source: String, problems: Vec<Problem>) -> Self {
-        let language = if file_name.ends_with(".json") { "JSON" } else { "YAML" };
+        let extension = std::path::Path::new(file_name).extension();
+        let is_json = extension.is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+        let language = if is_json { "JSON" } else { "YAML" };
         let source = NamedSource::new(file_name, source).with_language(language);
-        Self { file_name: file_name.to_owned(), source: Some(source), problems }
+        Self { file_name: file_name.to_owned(), source: Some(Box::new(source)), problems }
     }
 
     /// An error about the file as a whole.
@@ -93,7 +95,7 @@ impl fmt::Display for PolicyError {
 impl fmt::Debug for PolicyError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = formatter.debug_struct("PolicyError");
-        debug.field("file_name", &self.file_name).field("problems", &self.problems).finish()
+        debug.field("file_name", &self.file_name).field("problems", &self.problems).finish_non_exhaustive()
     }
 }
 
@@ -116,7 +118,7 @@ impl Diagnostic for PolicyError {
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.source.as_ref().map(|source| source as &dyn SourceCode)
+        self.source.as_deref().map(|source| source as &dyn SourceCode)
     }
 
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {

@@ -34,10 +34,10 @@ fn path_help(section: Section, text: &str, error: &PatternError) -> String {
         PatternError::UnknownVariable(name) => unknown_variable(section, name),
         PatternError::GluedVariable => "put a `/` after the closing brace".to_owned(),
         PatternError::UnclosedVariable => "close it with `}`".to_owned(),
-        PatternError::Braces => match path.contains("${") {
-            true => "a variable stands only at the beginning of a path".to_owned(),
-            false => "write one rule for each alternative; `\\{` is a brace in a name".to_owned(),
-        },
+        PatternError::Braces if path.contains("${") => {
+            "a variable stands only at the beginning of a path".to_owned()
+        }
+        PatternError::Braces => "write one rule for each alternative; `\\{` is a brace in a name".to_owned(),
         PatternError::GluedStars => "write `**` between slashes, as in `/a/**/b`, or a single `*`".to_owned(),
         PatternError::TrailingBackslash => "write `\\\\` for a backslash in a name".to_owned(),
         PatternError::StrayBracket => "write `\\]` for a bracket in a name".to_owned(),
@@ -92,7 +92,8 @@ fn net_help(error: &NetError) -> String {
         | NetError::UrlPath(fix)
         | NetError::Unbracketed(fix)
         | NetError::HostBits(fix)
-        | NetError::Mapped(fix) => format!("write `{fix}`"),
+        | NetError::Mapped(fix)
+        | NetError::Localhost(fix) => format!("write `{fix}`"),
         NetError::Port(_) | NetError::ReversedPorts(_) => {
             "write `:443`, `:80,443`, `:8000-8100`, or `:*` for every port".to_owned()
         }
@@ -106,7 +107,6 @@ fn net_help(error: &NetError) -> String {
         NetError::Unspecified(loopback) => {
             format!("write `{loopback}` for this host, or a block such as `0.0.0.0/0` for every address")
         }
-        NetError::Localhost(fix) => format!("write `{fix}`"),
         NetError::Path(_) => String::new(),
     }
 }

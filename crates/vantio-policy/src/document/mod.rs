@@ -32,6 +32,6 @@ pub struct Compiled {
 /// Everything that is wrong with the document, as far as it can be told at once.
 pub fn compile(source: &[u8], file_name: &str) -> Result<Compiled, PolicyError> {
     let source = source::Source::new(source, file_name)?;
-    let root = tree::parse(&source).map_err(|problem| source.error(vec![problem]))?;
+    let root = tree::parse(&source).map_err(|problem| source.error(vec![*problem]))?;
     schema::compile(&source, root.as_ref())
 }

@@ -176,9 +176,10 @@ impl Compiler<'_> {
         for element in self.list(node, section.name()) {
             let Some(text) = self.string(element, "a rule") else { continue };
             let is_credentials = section == Section::FsDeny && text == credentials::ELEMENT;
-            let texts: Vec<&str> = match is_credentials {
-                true => credentials::STORES.iter().map(|store| store.pattern).collect(),
-                false => vec![text],
+            let texts: Vec<&str> = if is_credentials {
+                credentials::STORES.iter().map(|store| store.pattern).collect()
+            } else {
+                vec![text]
             };
             let place = self.source.place(&element.span);
             for text in texts {
@@ -212,14 +213,14 @@ impl Compiler<'_> {
         let mut patterns = Vec::new();
         for element in self.list(node, key) {
             let Some(text) = self.string(element, "a variable's name") else { continue };
-            match NamePattern::parse(text) {
-                Some(pattern) => patterns.push(pattern),
-                None => {
-                    let error = Error::new("E_POLICY_ENV", format!("`{text}` is not the name of a variable"));
-                    let help = "a name is letters, digits and `_`; `*` stands for any characters, values go under `set`";
-                    self.report(&element.span, error.help(help));
-                }
+            if let Some(pattern) = NamePattern::parse(text) {
+                patterns.push(pattern);
+                continue;
             }
+            let error = Error::new("E_POLICY_ENV", format!("`{text}` is not the name of a variable"));
+            let help =
+                "a name is letters, digits and `_`; `*` stands for any characters, values go under `set`";
+            self.report(&element.span, error.help(help));
         }
         patterns.sort_unstable();
         patterns.dedup();

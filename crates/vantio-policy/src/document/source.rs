@@ -28,14 +28,15 @@ impl<'a> Source<'a> {
             return Err(PolicyError::unplaced(file_name, "E_POLICY_TOO_LARGE", &message, Some(help)));
         }
         let text = std::str::from_utf8(bytes).map_err(|error| {
-            let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+            let line = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n').count();
             let message = format!("a policy is not UTF-8 at byte {}, line {line}", error.valid_up_to() + 1);
             PolicyError::unplaced(file_name, "E_POLICY_ENCODING", &message, Some("save the file as UTF-8"))
         })?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let offsets = match text.is_ascii() {
-            true => Vec::new(),
-            false => text.char_indices().map(|(offset, _)| offset as u32).collect(),
+        let offsets = if text.is_ascii() {
+            Vec::new()
+        } else {
+            text.char_indices().map(|(offset, _)| offset as u32).collect()
         };
         let breaks =
             text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(offset, _)| offset + 1);

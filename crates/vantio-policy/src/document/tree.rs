@@ -36,7 +36,7 @@ pub(super) enum Content {
 }
 
 /// The document's root, `None` for an empty document.
-pub(super) fn parse(source: &Source) -> Result<Option<Node>, Problem> {
+pub(super) fn parse(source: &Source) -> Result<Option<Node>, Box<Problem>> {
     let mut builder = Builder {
         source,
         open: Vec::new(),
@@ -47,7 +47,7 @@ pub(super) fn parse(source: &Source) -> Result<Option<Node>, Problem> {
         text: 0,
     };
     for event in Parser::new_from_str(source.text) {
-        let (event, span) = event.map_err(|error| syntax(source, &error))?;
+        let (event, span) = event.map_err(|error| Box::new(syntax(source, &error)))?;
         let span = span.start.index()..span.end.index();
         builder.take(event, span)?;
     }
@@ -73,17 +73,17 @@ struct Open {
 }
 
 impl Builder<'_> {
-    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Problem> {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Box<Problem>> {
         match event {
             Event::DocumentStart(_) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    return Err(self.problem(
+                    return Err(Box::new(self.problem(
                         "E_POLICY_DOCUMENTS",
                         "a file has a second document",
                         &span,
                         Some("keep one policy in a file"),
-                    ));
+                    )));
                 }
             }
             Event::Scalar(text, style, anchor, tag) => {
@@ -102,12 +102,12 @@ impl Builder<'_> {
                     self.add(node, 0)?;
                 }
                 None => {
-                    return Err(self.problem(
+                    return Err(Box::new(self.problem(
                         "E_POLICY_ALIAS",
                         "an alias stands inside what it names",
                         &span,
                         None,
-                    ));
+                    )));
                 }
             },
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
@@ -115,16 +115,16 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn begin(&mut self, anchor: usize, has_tag: bool, is_map: bool, span: Span) -> Result<(), Problem> {
+    fn begin(&mut self, anchor: usize, has_tag: bool, is_map: bool, span: Span) -> Result<(), Box<Problem>> {
         self.refuse_tag(has_tag, &span)?;
         if self.open.len() >= MAX_DEPTH {
-            return Err(self.too_deep(&span));
+            return Err(Box::new(self.too_deep(&span)));
         }
         self.open.push(Open { anchor, start: span.start, is_map, children: Vec::new() });
         Ok(())
     }
 
-    fn end(&mut self, span: &Span) -> Result<(), Problem> {
+    fn end(&mut self, span: &Span) -> Result<(), Box<Problem>> {
         // INVARIANT: the parser closes only what it opened.
         let Some(open) = self.open.pop() else { return Ok(()) };
         let depth = 1 + open.children.iter().map(|child| child.depth).max().unwrap_or(0);
@@ -139,20 +139,25 @@ impl Builder<'_> {
         self.add(Node { content: Rc::new(content), span, size, depth, text }, open.anchor)
     }
 
-    fn add(&mut self, node: Node, anchor: usize) -> Result<(), Problem> {
+    fn add(&mut self, node: Node, anchor: usize) -> Result<(), Box<Problem>> {
         self.size += node.size;
         self.text += node.text;
         if self.text > MAX_TEXT {
             let message = format!("a policy has more than {MAX_TEXT} bytes of text, aliases expanded");
-            return Err(self.problem("E_POLICY_TOO_LARGE", &message, &node.span, Some("use fewer aliases")));
+            return Err(Box::new(self.problem(
+                "E_POLICY_TOO_LARGE",
+                &message,
+                &node.span,
+                Some("use fewer aliases"),
+            )));
         }
         if self.size > MAX_NODES {
             let message = format!("a policy has more than {MAX_NODES} nodes, aliases expanded");
             let help = "write shorter lists, or use fewer aliases";
-            return Err(self.problem("E_POLICY_TOO_LARGE", &message, &node.span, Some(help)));
+            return Err(Box::new(self.problem("E_POLICY_TOO_LARGE", &message, &node.span, Some(help))));
         }
         if self.open.len() + node.depth > MAX_DEPTH {
-            return Err(self.too_deep(&node.span));
+            return Err(Box::new(self.too_deep(&node.span)));
         }
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
@@ -164,12 +169,12 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn refuse_tag(&self, has_tag: bool, span: &Span) -> Result<(), Problem> {
+    fn refuse_tag(&self, has_tag: bool, span: &Span) -> Result<(), Box<Problem>> {
         if !has_tag {
             return Ok(());
         }
         let help = "remove the tag; quotes make a string";
-        Err(self.problem("E_POLICY_TAG", "tags are not supported", span, Some(help)))
+        Err(Box::new(self.problem("E_POLICY_TAG", "tags are not supported", span, Some(help))))
     }
 
     fn too_deep(&self, span: &Span) -> Problem {
@@ -213,7 +218,8 @@ fn syntax(source: &Source, error: &ScanError) -> Problem {
         let help = "a value with `{`, `[`, `*`, `&`, `!`, `%`, `@` or `: ` in it is written in quotes";
         ("E_POLICY_SYNTAX", format!("not YAML: {}", lower_first(info)), is_flow.then_some(help))
     };
-    Problem { code, message, help: help.map(str::to_owned), label: "here".to_owned(), place: Some(place) }
+    let help = help.map(str::to_owned);
+    Problem { code, message, help, label: "here".to_owned(), place: Some(place) }
 }
 
 fn lower_first(text: &str) -> String {

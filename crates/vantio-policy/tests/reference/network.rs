@@ -153,25 +153,29 @@ fn permits(
     let denied = deny.iter().map(|text| Rule::new(text)).any(|rule| {
         (!rule.is_udp || is_udp)
             && rule.has_port(port, true)
-            && match rule.is_block() {
-                true => forms.iter().any(|(form, _)| rule.has_address(*form)),
-                false => rule.host == "*" || names.iter().any(|name| rule.has_name(name, true)),
+            && if rule.is_block() {
+                forms.iter().any(|(form, _)| rule.has_address(*form))
+            } else {
+                rule.host == "*" || names.iter().any(|name| rule.has_name(name, true))
             }
     });
     let rules: Vec<Rule> = allow.iter().map(|text| Rule::new(text)).collect();
     let applies = |rule: &&Rule| rule.is_udp == is_udp && rule.has_port(port, false);
     let allowed = forms.iter().all(|(form, is_public)| {
         let mut rules = rules.iter().filter(applies);
-        rules.any(|rule| match rule.is_block() {
-            true => rule.has_address(*form),
-            false => *is_public && (rule.host == "*" || names.iter().any(|name| rule.has_name(name, false))),
+        rules.any(|rule| {
+            if rule.is_block() {
+                rule.has_address(*form)
+            } else {
+                *is_public && (rule.host == "*" || names.iter().any(|name| rule.has_name(name, false)))
+            }
         })
     });
     allowed && !denied
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig::with_cases(1500))]
 
     #[test]
     fn connections_are_decided_as_the_reference_decides(
