@@ -360,3 +360,20 @@ pub(crate) fn store_error(path: &Path) -> impl Fn(rusqlite::Error) -> LedgerErro
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::types::Value;
+
+    use super::*;
+
+    // A killed process cannot tell a synced commit from one that is not.
+    #[test]
+    fn every_commit_is_synced() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("ledger.db"), Duration::from_secs(1)).unwrap();
+        let pragma = |name| store.connection.pragma_query_value(None, name, |row| row.get::<_, Value>(0));
+        assert_eq!(pragma("synchronous"), Ok(Value::Integer(2)), "FULL");
+        assert_eq!(pragma("journal_mode"), Ok(Value::Text("wal".into())));
+    }
+}
