@@ -1,0 +1,210 @@
+//! A host, a run over a real overlay, and ways to compare trees.
+
+#![allow(dead_code, missing_docs, clippy::pedantic, clippy::unwrap_used, clippy::expect_used)]
+
+use std::{
+    fs::{self, File},
+    os::{
+        fd::AsFd as _,
+        unix::fs::{MetadataExt as _, PermissionsExt as _},
+    },
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tempfile::TempDir;
+use vantio_phantom::{
+    changes::{self, BaseJournal, ChangeSet, Layer, LayerKind, RunFolder, write_layers},
+    commit::{self, CommitError, CommitReport, Options, Selector, UndoReport},
+};
+
+pub struct World {
+    dir: TempDir,
+    pub run: RunFolder,
+    pub root: File,
+}
+
+impl World {
+    /// A host that `script` fills, and a run that starts after it.
+    pub fn new(script: &str) -> Self {
+        Self::in_dir(tempfile::tempdir().unwrap(), None, script)
+    }
+
+    /// The same, with the host's files on another file system.
+    pub fn with_host_on(other: &Path, script: &str) -> Self {
+        let host = tempfile::tempdir_in(other).unwrap().keep();
+        Self::in_dir(tempfile::tempdir().unwrap(), Some(host), script)
+    }
+
+    fn in_dir(dir: TempDir, host: Option<PathBuf>, script: &str) -> Self {
+        let path = dir.path();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        match host {
+            Some(host) => std::os::unix::fs::symlink(host, path.join("host")).unwrap(),
+            None => fs::create_dir(path.join("host")).unwrap(),
+        }
+        for part in ["merged", "runs/r/layers/0/upper", "runs/r/layers/0/work"] {
+            fs::create_dir_all(path.join(part)).unwrap();
+        }
+        sh(&path.join("host"), script);
+        // File systems take change times from a clock that lags.
+        std::thread::sleep(Duration::from_millis(25));
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as i64;
+        let run = path.join("runs/r");
+        let kind = if is_root() { LayerKind::Trusted } else { LayerKind::User };
+        let layer = Layer { mount_point: b"/".to_vec().into(), upper: "layers/0/upper".into(), kind };
+        write_layers(&run, &[layer]).unwrap();
+        fs::write(run.join("run.json"), "{}").unwrap();
+        let root = File::open(path.join("host")).unwrap();
+        std::thread::sleep(Duration::from_millis(25));
+        Self { run: RunFolder::new(run, started), root, dir }
+    }
+
+    pub fn host(&self) -> PathBuf {
+        self.dir.path().join("host").canonicalize().unwrap()
+    }
+
+    pub fn runs(&self) -> PathBuf {
+        self.dir.path().join("runs")
+    }
+
+    pub fn upper(&self) -> PathBuf {
+        self.run.path().join("layers/0/upper")
+    }
+
+    /// Runs `script` in the run's view and returns what the view looks like
+    /// then.
+    pub fn inside(&self, script: &str) -> String {
+        let options = if is_root() {
+            "redirect_dir=on,index=off,metacopy=off,xino=off"
+        } else {
+            "userxattr,index=off,xino=off"
+        };
+        let program = format!(
+            "set -e; cd '{dir}'\n\
+             mount -t overlay none -o lowerdir={lower},upperdir=runs/r/layers/0/upper,workdir=runs/r/layers/0/work,{options} merged\n\
+             cd merged\n(set -e\n{script}\n) >&2\n{LISTING}\ncd ..\numount merged",
+            dir = self.dir.path().display(),
+            lower = self.host().display(),
+        );
+        let mut command = Command::new("unshare");
+        command.arg(if is_root() { "-m" } else { "-Urm" }).args(["sh", "-c", &program]);
+        output(command)
+    }
+
+    pub fn on_host(&self, script: &str) {
+        sh(&self.host(), script);
+    }
+
+    /// What the host looks like.
+    pub fn listing(&self) -> String {
+        sh(&self.host(), LISTING)
+    }
+
+    /// The same with everything that a discard must leave alone.
+    pub fn exact(&self) -> String {
+        sh(&self.host(), EXACT)
+    }
+
+    pub fn note(&self, paths: &[&str]) {
+        let journal = BaseJournal::open(self.run.path()).unwrap();
+        for path in paths {
+            journal.note(self.root.as_fd(), path.as_bytes()).unwrap();
+        }
+    }
+
+    pub fn scan(&self) -> ChangeSet {
+        changes::scan(&self.run, self.root.as_fd()).unwrap()
+    }
+
+    /// The changes as `kind path` lines.
+    pub fn kinds(&self) -> Vec<String> {
+        self.scan().changes().iter().map(describe).collect()
+    }
+
+    pub fn commit(&self, paths: &[&str]) -> CommitReport {
+        self.try_commit(paths, Options::default()).unwrap()
+    }
+
+    pub fn try_commit(&self, paths: &[&str], options: Options<'_>) -> Result<CommitReport, CommitError> {
+        let selection: Vec<_> = paths.iter().map(|path| Selector::new(*path)).collect();
+        commit::commit(&self.run, &selection, options, self.root.as_fd())
+    }
+
+    pub fn recover(&self) {
+        commit::recover(&self.runs(), self.root.as_fd()).unwrap();
+    }
+
+    pub fn undo(&self) -> UndoReport {
+        commit::undo(&self.run, self.root.as_fd()).unwrap()
+    }
+
+    pub fn inode(&self, path: &str) -> u64 {
+        fs::symlink_metadata(self.host().join(path)).unwrap().ino()
+    }
+
+    pub fn tree(&self) -> String {
+        let mut text = Vec::new();
+        self.scan().write_tree(&mut text, false).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    pub fn patch(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        self.scan().write_patch(&self.run, self.root.as_fd(), &mut text).unwrap();
+        text
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let host = self.host();
+        if !host.starts_with(self.dir.path()) {
+            sh(Path::new("/"), &format!("chmod -R u+rwX '{0}'; rm -rf '{0}'", host.display()));
+        }
+        sh(self.dir.path(), "chmod -R u+rwX . 2>/dev/null || true");
+    }
+}
+
+pub fn describe(change: &changes::Change) -> String {
+    let path = String::from_utf8_lossy(&change.path);
+    match &change.from {
+        Some(from) => format!("{} {path} < {}", change.kind.name(), String::from_utf8_lossy(from)),
+        None => format!("{} {path}", change.kind.name()),
+    }
+}
+
+pub fn paths(list: &[Vec<u8>]) -> Vec<String> {
+    list.iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect()
+}
+
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+pub fn sh(dir: &Path, script: &str) -> String {
+    let mut command = Command::new("sh");
+    command.current_dir(dir).args(["-ec", script]);
+    output(command)
+}
+
+fn output(mut command: Command) -> String {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}\n{errors}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Everything that a commit brings to the host. Owners are left out because a
+/// user namespace shows others.
+const LISTING: &str = r#"
+find . -mindepth 1 ! -type d ! -type s -printf '%P|%y|%m|%n|%s|%l|%TY%Tm%Td%TH%TM%TS\n' | LC_ALL=C sort
+find . -mindepth 1 -type d -printf '%P|%y|%m\n' | LC_ALL=C sort
+find . -type f -readable -print0 | LC_ALL=C sort -z | xargs -0r sha256sum
+getfattr -Rhd -m '^(user\.[^o]|system|security.cap)' . 2>/dev/null | cat"#;
+
+const EXACT: &str = r#"
+find . -printf '%P|%y|%m|%n|%s|%l|%U|%G|%T@|%i|%b\n' | LC_ALL=C sort
+find . -type f -readable -print0 | LC_ALL=C sort -z | xargs -0r sha256sum
+getfattr -Rhd -m - . 2>/dev/null | cat"#;
