@@ -7,11 +7,28 @@ use std::io;
 #[error("{what}: {cause}")]
 pub struct LaunchError {
     /// A stable code, such as `E_NAMESPACE`.
-    pub code: &'static str,
+    pub code: String,
     /// The step that failed, in words.
     pub what: String,
     /// What the kernel said.
     pub cause: io::Error,
     /// What to do about it.
-    pub help: &'static str,
+    pub help: String,
+}
+
+/// Says in words what failed.
+pub(crate) trait Context<T> {
+    /// Turns an error into a [`LaunchError`].
+    fn context(self, code: &str, what: impl FnOnce() -> String, help: &str) -> Result<T, LaunchError>;
+}
+
+impl<T, E: Into<io::Error>> Context<T> for Result<T, E> {
+    fn context(self, code: &str, what: impl FnOnce() -> String, help: &str) -> Result<T, LaunchError> {
+        self.map_err(|cause| LaunchError {
+            code: code.to_owned(),
+            what: what(),
+            cause: cause.into(),
+            help: help.to_owned(),
+        })
+    }
 }

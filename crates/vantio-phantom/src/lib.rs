@@ -9,12 +9,14 @@ pub mod changes;
 pub mod commit;
 mod control;
 mod error;
+mod filter;
 mod launch;
 mod net;
 mod oracle;
 mod spec;
 mod sys;
 mod terminal;
+mod world;
 
 pub use error::LaunchError;
 pub use launch::{MakeOracle, run};

@@ -17,6 +17,8 @@ pub struct Spec {
     pub command: Vec<OsString>,
     /// The whole environment of the program.
     pub environment: Vec<(OsString, OsString)>,
+    /// Directories that the run sees even below `/tmp`: the workspace, the home; canonical.
+    pub visible: Vec<PathBuf>,
     /// Where the program starts; canonical.
     pub directory: PathBuf,
     /// Paths that are covered by an empty, unreadable mount; canonical.

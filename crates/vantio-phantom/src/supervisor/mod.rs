@@ -1,3 +1,316 @@
 //! Answers the agent's system calls.
+//!
+//! Workers wait for notifications in the run's mount namespace, so that every path means to them
+//! what it means to the agent, and with no more capabilities than the agent has there.
 
+mod change;
+mod execute;
+mod identity;
+mod metadata;
+mod open;
+mod process;
 pub(crate) mod request;
+pub(crate) mod resolve;
+
+pub(crate) use identity::ROOT_CAPABILITIES;
+
+use std::{
+    fs, io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use rustix::{
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, openat, statx},
+    process::Pid,
+    thread::{CapabilitySet, CapabilitySets, set_capabilities},
+};
+use vantio_core::{Access, Effect, Intent, Target};
+
+use self::{
+    request::{Link, Reply, Request},
+    resolve::View,
+};
+use crate::{
+    Oracle, Ruling, Spec,
+    changes::BaseJournal,
+    filter,
+    net::{self, Pool, Watch},
+    sys::{
+        process::{enter, kill, unshare},
+        seccomp::Listener,
+    },
+    world::mounts,
+};
+
+/// What a supervisor is made from.
+pub(crate) struct Supervisor<'a> {
+    pub(crate) spec: &'a Spec,
+    pub(crate) oracle: Arc<dyn Oracle>,
+    /// Process 1 of the run, as numbered on the host.
+    pub(crate) init: Pid,
+    /// Whether the agent may act as any user of the run.
+    pub(crate) privileged: bool,
+    pub(crate) mount_namespace: OwnedFd,
+    pub(crate) network_namespace: OwnedFd,
+}
+
+/// The planes of one run, shared by the workers.
+pub(crate) struct Plane {
+    oracle: Arc<dyn Oracle>,
+    net: net::Plane,
+    base: BaseJournal,
+    init: Pid,
+    privileged: bool,
+    /// The host's root directory.
+    host_root: OwnedFd,
+    view: Arc<View>,
+    /// What the caller gave as standard input, output and error.
+    inherited: Vec<Inherited>,
+    /// Set once a process of the run changed whom it acts as.
+    identities_differ: AtomicBool,
+    /// Set once a process of the run changed its file mode mask.
+    masks_differ: AtomicBool,
+    initial_mask: Mode,
+    /// For calls that wait, so that no other call waits with them.
+    blocking: Pool,
+    watch: Watch,
+}
+
+/// One open file that the run was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Inherited {
+    device: (u32, u32),
+    inode: u64,
+    may_read: bool,
+    may_write: bool,
+}
+
+impl Supervisor<'_> {
+    /// Starts the workers. The calling thread sees the host's mounts.
+    pub(crate) fn start(self, listener: Listener) -> io::Result<Arc<Plane>> {
+        let init = self.init;
+        let listed = mounts::parse(&fs::read(format!("/proc/{}/mountinfo", init.as_raw_pid()))?);
+        let view = Arc::new(View::new(&listed)?);
+        let config = net::Config {
+            network: self.network_namespace,
+            resolvers: self.spec.resolvers.clone(),
+            udp_ports: self.spec.udp_ports.clone(),
+            paths: Arc::clone(&view) as Arc<dyn net::Paths>,
+            kill: Box::new(move || end_run(init)),
+        };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let plane = Arc::new(Plane {
+            net: net::Plane::start(Arc::clone(&self.oracle), config).map_err(io::Error::other)?,
+            oracle: self.oracle,
+            view,
+            base: BaseJournal::open(&self.spec.folder)?,
+            init,
+            privileged: self.privileged,
+            host_root: openat(CWD, "/", flags, Mode::empty())?,
+            inherited: inherited(),
+            identities_differ: AtomicBool::new(false),
+            masks_differ: AtomicBool::new(false),
+            initial_mask: current_mask(),
+            blocking: Pool::new("vantio-blocking", BLOCKING_MAX),
+            watch: Watch::start()?,
+        });
+        let link = Arc::new(Link::new(listener)?);
+        for _ in 0..workers() {
+            plane.start_worker(&link, self.mount_namespace.as_fd())?;
+        }
+        Ok(plane)
+    }
+}
+
+impl Plane {
+    /// Writes down what is still buffered.
+    pub(crate) fn finish(&self) {
+        // What is missing in the journal counts as changed by the host: nothing is overwritten for it.
+        drop(self.base.flush());
+    }
+
+    fn start_worker(self: &Arc<Self>, link: &Arc<Link>, namespace: BorrowedFd<'_>) -> io::Result<()> {
+        let (plane, link) = (Arc::clone(self), Arc::clone(link));
+        let namespace = namespace.try_clone_to_owned()?;
+        let (ready, started) = std::sync::mpsc::sync_channel(1);
+        thread::Builder::new().name("vantio-worker".into()).spawn(move || {
+            let entered = plane.enter_run(namespace.as_fd());
+            let is_ready = entered.is_ok();
+            drop(ready.send(entered));
+            if is_ready {
+                plane.work(&link);
+            }
+        })?;
+        Ok(started.recv().map_err(io::Error::other)??)
+    }
+
+    /// Moves this thread alone into the run's file system.
+    fn enter_run(&self, namespace: BorrowedFd<'_>) -> rustix::io::Result<()> {
+        unshare(libc::CLONE_FS)?;
+        enter(namespace, libc::CLONE_NEWNS)?;
+        rustix::process::umask(Mode::empty());
+        self.drop_capabilities()
+    }
+
+    /// Keeps what reading the agent's memory takes, and what the agent itself has.
+    fn drop_capabilities(&self) -> rustix::io::Result<()> {
+        let own = CapabilitySet::SYS_PTRACE;
+        let kept = if self.privileged { own.union(identity::ROOT_CAPABILITIES) } else { own };
+        let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+        set_capabilities(None, sets)
+    }
+
+    fn work(self: &Arc<Self>, link: &Arc<Link>) {
+        loop {
+            match link.next() {
+                Ok(Some(request)) => {
+                    let reply = self.answer(&request);
+                    request.reply(reply);
+                }
+                Ok(None) => {}
+                // Without notifications nothing can be judged: the run must not go on.
+                Err(_) => return self.end_run(),
+            }
+        }
+    }
+
+    fn answer(self: &Arc<Self>, request: &Request) -> Reply {
+        let number = request.number();
+        if request.architecture() != AUDIT_ARCH_X86_64 || number & X32_BIT != 0 {
+            return self.refuse_call(request, "a call of another architecture");
+        }
+        if filter::is_refused(number) {
+            return self.refuse_call(request, filter::name(number));
+        }
+        if filter::is_identity_change(number) {
+            self.identities_differ.store(true, Ordering::Release);
+            return Reply::Continue;
+        }
+        let result = match number {
+            libc::SYS_umask => {
+                self.masks_differ.store(true, Ordering::Release);
+                Ok(Reply::Continue)
+            }
+            libc::SYS_execve | libc::SYS_execveat => self.execute(request),
+            libc::SYS_kill
+            | libc::SYS_tkill
+            | libc::SYS_tgkill
+            | libc::SYS_rt_sigqueueinfo
+            | libc::SYS_rt_tgsigqueueinfo => Ok(self.signal(request)),
+            libc::SYS_clone | libc::SYS_unshare | libc::SYS_ioctl => {
+                Ok(self.refuse_call(request, filter::name(number)))
+            }
+            libc::SYS_socket
+            | libc::SYS_connect
+            | libc::SYS_bind
+            | libc::SYS_listen
+            | libc::SYS_sendto
+            | libc::SYS_sendmsg
+            | libc::SYS_sendmmsg => Ok(self.socket_call(request)),
+            _ => self.file_call(request),
+        };
+        result.unwrap_or_else(Reply::Error)
+    }
+
+    /// TCP and what may leave is the network plane's; other families never leave the run.
+    fn socket_call(self: &Arc<Self>, request: &Request) -> Reply {
+        if request.number() != libc::SYS_socket {
+            return self.net.handle(request);
+        }
+        let (family, kind, protocol) = (request.int(0), request.int(1) & 0xf, request.int(2));
+        match (family, kind) {
+            (libc::AF_INET | libc::AF_INET6, libc::SOCK_STREAM) => self.net.handle(request),
+            (libc::AF_INET | libc::AF_INET6, libc::SOCK_DGRAM)
+                if matches!(protocol, 0 | libc::IPPROTO_UDP) =>
+            {
+                Reply::Continue
+            }
+            (libc::AF_NETLINK, _) if protocol == libc::NETLINK_ROUTE => Reply::Continue,
+            _ => self.refuse_call(request, "a socket that is neither TCP, UDP nor local"),
+        }
+    }
+
+    /// Asks the oracle about one intent of `request`.
+    pub(crate) fn decide(&self, request: &Request, effect: Effect, target: Target<'_>) -> Ruling {
+        let pid = request.tid().as_raw_pid() as u32;
+        let intent = Intent { effect, target, pid, syscall: Some(request.syscall()) };
+        let ruling = self.oracle.decide(&intent);
+        if ruling == Ruling::Kill {
+            self.end_run();
+        }
+        ruling
+    }
+
+    /// Whether `effect` on one path is permitted; `EACCES` when not.
+    pub(crate) fn permit_path(
+        &self,
+        request: &Request,
+        effect: Effect,
+        path: &[u8],
+        access: Access,
+        subtree: bool,
+    ) -> rustix::io::Result<()> {
+        match self.decide(request, effect, Target::Path { path, access, subtree }) {
+            Ruling::Permit => Ok(()),
+            Ruling::Refuse | Ruling::Kill => Err(rustix::io::Errno::ACCESS),
+        }
+    }
+
+    /// Remembers what the host has at `path`, before the run first changes it.
+    pub(crate) fn note_base(&self, path: &[u8]) -> rustix::io::Result<()> {
+        // Without the base a commit could not tell whose change it overwrites.
+        self.base.note(self.host_root.as_fd(), path).map_err(|_| rustix::io::Errno::IO)
+    }
+
+    /// Ends every process of the run.
+    pub(crate) fn end_run(&self) {
+        end_run(self.init);
+    }
+}
+
+fn end_run(init: Pid) {
+    // Gone already: nothing is left to end.
+    drop(kill(init.as_raw_pid(), libc::SIGKILL));
+}
+
+/// The open files at 0, 1 and 2.
+fn inherited() -> Vec<Inherited> {
+    let describe = |fd: BorrowedFd<'_>| {
+        let data = statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS).ok()?;
+        if FileType::from_raw_mode(data.stx_mode.into()) != FileType::RegularFile {
+            return None;
+        }
+        let access = rustix::fs::fcntl_getfl(fd).ok()? & OFlags::RWMODE;
+        Some(Inherited {
+            device: (data.stx_dev_major, data.stx_dev_minor),
+            inode: data.stx_ino,
+            may_read: access != OFlags::WRONLY,
+            may_write: access != OFlags::RDONLY,
+        })
+    };
+    [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()]
+        .into_iter()
+        .filter_map(describe)
+        .collect()
+}
+
+fn current_mask() -> Mode {
+    let mask = rustix::process::umask(Mode::empty());
+    rustix::process::umask(mask);
+    mask
+}
+
+/// As many as the machine can run at once, within reason.
+fn workers() -> usize {
+    thread::available_parallelism().map_or(2, |count| count.get().clamp(2, 8))
+}
+
+/// How many calls may wait at once.
+const BLOCKING_MAX: usize = 256;
+const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
+const X32_BIT: i64 = 0x4000_0000;

@@ -46,8 +46,11 @@ impl Link {
     pub(crate) fn next(self: &Arc<Self>) -> io::Result<Option<Request>> {
         match self.listener.receive() {
             // A caller outside our PID namespace has number 0; there is none in a run.
-            Ok(notification) => Ok(Pid::from_raw(notification.tid)
-                .map(|tid| Request { notification, tid, link: Arc::clone(self) })),
+            Ok(notification) => Ok(Pid::from_raw(notification.tid).map(|tid| Request {
+                notification,
+                tid,
+                link: Arc::clone(self),
+            })),
             Err(Errno::NOENT | Errno::INTR) => Ok(None),
             Err(error) => Err(error),
         }
@@ -79,7 +82,7 @@ pub(crate) enum Reply {
     Error(Errno),
     /// The kernel carries it out. INVARIANT: only where a pointer or descriptor
     /// that changes meanwhile gains nothing, because Landlock or the namespaces
-    /// hold by themselves.
+    /// hold by themselves; never for a call that can open a file.
     Continue,
     /// The call returns a new descriptor.
     Inject {
@@ -181,23 +184,42 @@ impl Request {
 
     /// The caller's thread group, as numbered on the host.
     pub(crate) fn process(&self) -> io::Result<Pid> {
-        self.status_field("Tgid:").and_then(|text| text.parse().ok()).and_then(Pid::from_raw).ok_or(Errno::SRCH)
+        self.status_field("Tgid:")
+            .and_then(|text| text.parse().ok())
+            .and_then(Pid::from_raw)
+            .ok_or(Errno::SRCH)
     }
 
     /// The rest of the line of `/proc/TID/status` that starts with `key`, trimmed.
     pub(crate) fn status_field(&self, key: &str) -> Option<String> {
-        let path = format!("{}/status", self.tid.as_raw_pid());
-        let status = openat(&self.link.proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-        let mut text = String::new();
-        File::from(status).read_to_string(&mut text).ok()?;
+        let text = self.read_proc("status")?;
         let line = text.lines().find_map(|line| line.strip_prefix(key))?;
         Some(line.trim().to_owned())
+    }
+
+    /// A file of the caller's in the host's `/proc`.
+    fn read_proc(&self, name: &str) -> Option<String> {
+        let path = format!("{}/{name}", self.tid.as_raw_pid());
+        let file = openat(&self.link.proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let mut text = String::new();
+        File::from(file).read_to_string(&mut text).ok()?;
+        Some(text)
+    }
+
+    /// The number, below `/dev/pts`, of the terminal of the caller's session.
+    pub(crate) fn terminal(&self) -> Option<u32> {
+        let text = self.read_proc("stat")?;
+        // The second field, the name in parentheses, may hold anything.
+        let device: u32 = text.rsplit_once(')')?.1.split_whitespace().nth(4)?.parse().ok()?;
+        let (major, minor) = (device >> 8 & 0xfff, device & 0xff | device >> 12 & 0xf_ff00);
+        (136..=143).contains(&major).then(|| (major - 136) * 256 + minor)
     }
 
     /// Whether a signal waits that the caller neither blocks nor ignores, so that a
     /// call which the kernel would interrupt has to end.
     pub(crate) fn is_interrupted(&self) -> bool {
-        let mask = |key| self.status_field(key).and_then(|text| u64::from_str_radix(&text, 16).ok()).unwrap_or(0);
+        let mask =
+            |key| self.status_field(key).and_then(|text| u64::from_str_radix(&text, 16).ok()).unwrap_or(0);
         let pending = mask("SigPnd:") | mask("ShdPnd:");
         pending & !mask("SigBlk:") & !mask("SigIgn:") != 0
     }

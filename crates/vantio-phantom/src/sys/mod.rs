@@ -2,6 +2,9 @@
 
 pub(crate) mod memory;
 pub(crate) mod mount;
+pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod seccomp;
+pub(crate) mod socket;
+pub(crate) mod trial;
 pub(crate) mod tty;

@@ -29,9 +29,8 @@ pub(crate) fn install(program: &[Instruction]) -> io::Result<OwnedFd> {
     let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
     let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | FILTER_FLAG_WAIT_KILLABLE_RECV;
     // SAFETY: `program` points to `length` instructions that outlive the call; the kernel validates them.
-    let fd = unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
-    };
+    let fd =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
     // SAFETY: a non-negative result is a descriptor that nothing else owns.
     if fd < 0 { Err(last_error()) } else { Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) }) }
 }
@@ -87,7 +86,13 @@ impl Listener {
     }
 
     /// Puts `fd` in place of the caller's descriptor `at`; the call still waits.
-    pub(crate) fn replace(&self, id: u64, fd: BorrowedFd<'_>, at: u32, close_on_exec: bool) -> io::Result<()> {
+    pub(crate) fn replace(
+        &self,
+        id: u64,
+        fd: BorrowedFd<'_>,
+        at: u32,
+        close_on_exec: bool,
+    ) -> io::Result<()> {
         self.add(id, fd, ADDFD_FLAG_SETFD, at, close_on_exec)
     }
 

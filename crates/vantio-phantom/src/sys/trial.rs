@@ -9,7 +9,7 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::{self, Errno},
-    process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid},
+    process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, set_parent_process_death_signal, waitpid},
 };
 
 use super::{memory::last_error, process::exit};
@@ -59,6 +59,18 @@ pub(crate) fn fork_child(body: impl FnOnce() -> i32) -> io::Result<Pid> {
         0 => exit(catch_unwind(AssertUnwindSafe(body)).unwrap_or(PANICKED)),
         pid => Pid::from_raw(pid).ok_or(Errno::SRCH),
     }
+}
+
+/// Forks a child that does nothing until it is killed, or its parent ends.
+pub(crate) fn fork_sleeper() -> io::Result<Pid> {
+    fork_child(|| {
+        if set_parent_process_death_signal(Some(Signal::KILL)).is_err() {
+            return 1;
+        }
+        loop {
+            std::thread::park();
+        }
+    })
 }
 
 /// The status of a child that is known to end.

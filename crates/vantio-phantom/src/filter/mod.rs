@@ -1,0 +1,48 @@
+//! Which system calls run untouched, which ask the supervisor, which fail.
+//!
+//! The filter decides by number and register only. What needs a look into the
+//! agent's memory, and what is refused with a record, goes to the supervisor. Calls
+//! that this table does not know fail with `ENOSYS`, as on an older kernel.
+
+mod assemble;
+mod table;
+
+pub(crate) use table::{is_identity_change, is_refused, name};
+
+use crate::sys::seccomp::Instruction;
+
+/// The filter of a run.
+pub(crate) fn program() -> Vec<Instruction> {
+    assemble::assemble(&table::rules())
+}
+
+/// What the filter does with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// The kernel carries it out.
+    Allow,
+    /// The supervisor answers.
+    Notify,
+    /// It fails at once.
+    Fail(i32),
+}
+
+/// A condition on one register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// The lower half, masked, is not zero.
+    AnyBit(usize, u32),
+    /// The lower half equals.
+    Equals(usize, u32),
+    /// Either half is not zero.
+    NonZero(usize),
+}
+
+/// What happens to one system call: the action of the first condition that holds,
+/// else the last action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rule {
+    pub(crate) number: u32,
+    pub(crate) branches: Vec<(Condition, Action)>,
+    pub(crate) otherwise: Action,
+}

@@ -1,0 +1,215 @@
+//! The x86-64 system call table, as the filter sees it.
+
+use libc::{
+    CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS,
+};
+
+use super::{
+    Action::{self, Allow, Fail, Notify},
+    Condition::{AnyBit, Equals, NonZero},
+    Rule,
+};
+
+/// One rule a number, for every number this table knows.
+pub(super) fn rules() -> Vec<Rule> {
+    (0..KNOWN).chain([KNOWN]).map(rule).collect()
+}
+
+fn rule(number: u32) -> Rule {
+    let plain = |otherwise| Rule { number, branches: Vec::new(), otherwise };
+    let branch = |branches: &[_], otherwise| Rule { number, branches: branches.to_vec(), otherwise };
+    match i64::from(number) {
+        _ if number == KNOWN => plain(Fail(libc::ENOSYS)),
+        // Its flags are in memory; libraries fall back to clone.
+        libc::SYS_clone3 => plain(Fail(libc::ENOSYS)),
+        libc::SYS_clone => branch(&[(AnyBit(0, NAMESPACES), Notify)], Allow),
+        libc::SYS_unshare => branch(&[(AnyBit(0, NAMESPACES | CLONE_NEWTIME), Notify)], Allow),
+        libc::SYS_socket => branch(&socket_branches(), Notify),
+        libc::SYS_sendto => branch(&[(AnyBit(3, MSG_FASTOPEN), NO_FASTOPEN), (NonZero(4), Notify)], Allow),
+        libc::SYS_sendmsg => branch(&[(AnyBit(2, MSG_FASTOPEN), NO_FASTOPEN)], Notify),
+        libc::SYS_sendmmsg => branch(&[(AnyBit(3, MSG_FASTOPEN), NO_FASTOPEN)], Notify),
+        libc::SYS_ioctl => branch(&[(Equals(1, TIOCSTI), Notify), (Equals(1, TIOCLINUX), Notify)], Allow),
+        libc::SYS_tkill | libc::SYS_tgkill | libc::SYS_rt_sigqueueinfo | libc::SYS_rt_tgsigqueueinfo => {
+            branch(&[(Equals(0, 1), Notify)], Allow)
+        }
+        nr if JUDGED.contains(&nr) || is_refused(nr) || is_identity_change(nr) || nr == libc::SYS_umask => {
+            plain(Notify)
+        }
+        _ => plain(Allow),
+    }
+}
+
+/// A TCP socket is made by the supervisor; local, datagram and routing sockets are the
+/// run's own namespaces' affair; the rest is refused with a record.
+fn socket_branches() -> Vec<(super::Condition, Action)> {
+    // The register holds the family alone, so equality is enough; type and protocol of
+    // everything but local sockets are checked by the supervisor.
+    vec![(Equals(0, libc::AF_UNIX as u32), Allow)]
+}
+
+/// Calls that the supervisor judges and mostly performs.
+const JUDGED: &[i64] = &[
+    libc::SYS_open,
+    libc::SYS_openat,
+    SYS_OPENAT2,
+    libc::SYS_creat,
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_unlink,
+    libc::SYS_unlinkat,
+    libc::SYS_rmdir,
+    libc::SYS_rename,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_link,
+    libc::SYS_linkat,
+    libc::SYS_symlink,
+    libc::SYS_symlinkat,
+    libc::SYS_mkdir,
+    libc::SYS_mkdirat,
+    libc::SYS_mknod,
+    libc::SYS_mknodat,
+    libc::SYS_truncate,
+    libc::SYS_chmod,
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    SYS_FCHMODAT2,
+    libc::SYS_chown,
+    libc::SYS_fchown,
+    libc::SYS_lchown,
+    libc::SYS_fchownat,
+    libc::SYS_utime,
+    libc::SYS_utimes,
+    libc::SYS_futimesat,
+    libc::SYS_utimensat,
+    libc::SYS_setxattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_fsetxattr,
+    libc::SYS_removexattr,
+    libc::SYS_lremovexattr,
+    libc::SYS_fremovexattr,
+    libc::SYS_connect,
+    libc::SYS_bind,
+    libc::SYS_listen,
+    libc::SYS_kill,
+];
+
+/// Whether the call changes whom the caller acts as: after the first one, the supervisor
+/// looks at each caller's identity.
+pub(crate) fn is_identity_change(number: i64) -> bool {
+    matches!(
+        number,
+        libc::SYS_setuid
+            | libc::SYS_setgid
+            | libc::SYS_setreuid
+            | libc::SYS_setregid
+            | libc::SYS_setresuid
+            | libc::SYS_setresgid
+            | libc::SYS_setfsuid
+            | libc::SYS_setfsgid
+            | libc::SYS_setgroups
+            | libc::SYS_capset
+    )
+}
+
+/// Whether no agent may make the call, whatever the policy says.
+pub(crate) fn is_refused(number: i64) -> bool {
+    REFUSED.iter().any(|(refused, _)| *refused == number)
+}
+
+/// The name of a call that is refused as such.
+pub(crate) fn name(number: i64) -> &'static str {
+    let known = REFUSED.iter().chain(CONDITIONAL).find(|(refused, _)| *refused == number);
+    known.map_or("unknown", |(_, name)| *name)
+}
+
+const REFUSED: &[(i64, &str)] = &[
+    (libc::SYS_ptrace, "ptrace"),
+    (libc::SYS_process_vm_readv, "process_vm_readv"),
+    (libc::SYS_process_vm_writev, "process_vm_writev"),
+    (libc::SYS_process_madvise, "process_madvise"),
+    (libc::SYS_pidfd_getfd, "pidfd_getfd"),
+    (libc::SYS_kcmp, "kcmp"),
+    (libc::SYS_io_uring_setup, "io_uring_setup"),
+    (libc::SYS_io_uring_enter, "io_uring_enter"),
+    (libc::SYS_io_uring_register, "io_uring_register"),
+    (libc::SYS_bpf, "bpf"),
+    (libc::SYS_perf_event_open, "perf_event_open"),
+    (libc::SYS_userfaultfd, "userfaultfd"),
+    (libc::SYS_fanotify_init, "fanotify_init"),
+    (libc::SYS_fanotify_mark, "fanotify_mark"),
+    (libc::SYS_mount, "mount"),
+    (libc::SYS_umount2, "umount2"),
+    (libc::SYS_pivot_root, "pivot_root"),
+    (libc::SYS_chroot, "chroot"),
+    (libc::SYS_open_tree, "open_tree"),
+    (SYS_OPEN_TREE_ATTR, "open_tree_attr"),
+    (libc::SYS_move_mount, "move_mount"),
+    (libc::SYS_fsopen, "fsopen"),
+    (libc::SYS_fsconfig, "fsconfig"),
+    (libc::SYS_fsmount, "fsmount"),
+    (libc::SYS_fspick, "fspick"),
+    (libc::SYS_mount_setattr, "mount_setattr"),
+    (libc::SYS_setns, "setns"),
+    (libc::SYS_open_by_handle_at, "open_by_handle_at"),
+    (libc::SYS_kexec_load, "kexec_load"),
+    (libc::SYS_kexec_file_load, "kexec_file_load"),
+    (libc::SYS_init_module, "init_module"),
+    (libc::SYS_finit_module, "finit_module"),
+    (libc::SYS_delete_module, "delete_module"),
+    (libc::SYS_add_key, "add_key"),
+    (libc::SYS_request_key, "request_key"),
+    (libc::SYS_keyctl, "keyctl"),
+    (libc::SYS_reboot, "reboot"),
+    (libc::SYS_swapon, "swapon"),
+    (libc::SYS_swapoff, "swapoff"),
+    (libc::SYS_acct, "acct"),
+    (libc::SYS_quotactl, "quotactl"),
+    (libc::SYS_quotactl_fd, "quotactl_fd"),
+    (libc::SYS_settimeofday, "settimeofday"),
+    (libc::SYS_clock_settime, "clock_settime"),
+    (libc::SYS_sethostname, "sethostname"),
+    (libc::SYS_setdomainname, "setdomainname"),
+    (libc::SYS_iopl, "iopl"),
+    (libc::SYS_ioperm, "ioperm"),
+    (libc::SYS_modify_ldt, "modify_ldt"),
+    (libc::SYS_vhangup, "vhangup"),
+    (libc::SYS_syslog, "syslog"),
+    (libc::SYS_uselib, "uselib"),
+    (libc::SYS_lookup_dcookie, "lookup_dcookie"),
+    (libc::SYS_nfsservctl, "nfsservctl"),
+    (SYS_FILE_SETATTR, "file_setattr"),
+    (SYS_SETXATTRAT, "setxattrat"),
+    (SYS_REMOVEXATTRAT, "removexattrat"),
+];
+
+/// Calls that are refused only with certain arguments.
+const CONDITIONAL: &[(i64, &str)] = &[
+    (libc::SYS_clone, "clone with a new namespace"),
+    (libc::SYS_unshare, "unshare"),
+    (libc::SYS_socket, "socket"),
+    (libc::SYS_ioctl, "ioctl that types into a terminal"),
+];
+
+const NAMESPACES: u32 = (CLONE_NEWNS
+    | CLONE_NEWCGROUP
+    | CLONE_NEWUTS
+    | CLONE_NEWIPC
+    | CLONE_NEWUSER
+    | CLONE_NEWPID
+    | CLONE_NEWNET) as u32;
+const CLONE_NEWTIME: u32 = 0x80;
+const MSG_FASTOPEN: u32 = 0x2000_0000;
+const NO_FASTOPEN: Action = Fail(libc::EOPNOTSUPP);
+const TIOCSTI: u32 = 0x5412;
+const TIOCLINUX: u32 = 0x541c;
+
+// Newer than the C library's table: include/uapi/asm-generic/unistd.h.
+const SYS_OPENAT2: i64 = 437;
+const SYS_FCHMODAT2: i64 = 452;
+const SYS_SETXATTRAT: i64 = 463;
+const SYS_REMOVEXATTRAT: i64 = 466;
+const SYS_OPEN_TREE_ATTR: i64 = 467;
+const SYS_FILE_SETATTR: i64 = 469;
+/// The first number that no kernel of this table's time has.
+const KNOWN: u32 = 470;

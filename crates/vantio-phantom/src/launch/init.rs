@@ -1,0 +1,123 @@
+//! Process 1 of a run: builds the world, starts the agent, reaps what is left over.
+
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use rustix::{
+    fs::{Mode, OFlags, open},
+    io::Errno,
+    process::{
+        DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, set_dumpable_behavior,
+        set_parent_process_death_signal, wait,
+    },
+};
+
+use super::{
+    agent,
+    link::{Link, Topic},
+};
+use crate::{
+    LaunchError, Spec,
+    error::Context as _,
+    sys::process::{Fork, close_on_exec_from, exit, fork},
+    terminal::{self, session},
+    world::{network, root::Folders},
+};
+
+/// Everything init is given.
+pub(super) struct Init<'a> {
+    pub(super) spec: &'a Spec,
+    pub(super) folders: &'a Folders,
+    pub(super) terminal: &'a terminal::Plan,
+    /// To the supervisor.
+    pub(super) link: Link,
+    /// The agent's way to the supervisor.
+    pub(super) agent_link: Link,
+}
+
+impl Init<'_> {
+    /// Never returns: the run ends with this process.
+    pub(super) fn main(self) -> ! {
+        if let Err(error) = self.serve() {
+            let number = error.cause.raw_os_error().unwrap_or(0);
+            let text = format!("{}\0{}\0{}", error.code, error.what, error.help);
+            drop(self.link.send(Topic::Failed, number, &text, None));
+            exit(1);
+        }
+        exit(0)
+    }
+
+    fn serve(&self) -> Result<(), LaunchError> {
+        let step = |what: &'static str| move || format!("could not {what}");
+        set_parent_process_death_signal(Some(Signal::KILL)).context(
+            "E_NAMESPACE",
+            step("tie the run to its supervisor"),
+            "",
+        )?;
+        // Until the identities are mapped nothing here has an owner. A dead supervisor closes the link.
+        self.link.wait().context("E_NAMESPACE", step("enter the user namespace"), "")?;
+        network::configure().context("E_NETWORK", step("configure the network of the run"), "")?;
+        self.folders.enter(self.spec)?;
+        let pair = self.open_terminal().context("E_TERMINAL", step("open a terminal for the run"), "")?;
+        session::lead(pair.as_ref().map(|pair| pair.slave.as_fd())).context(
+            "E_TERMINAL",
+            step("lead a session"),
+            "",
+        )?;
+        let master = pair.as_ref().map(|pair| pair.master.as_fd());
+        self.link.send(Topic::Built, 0, "", master).context("E_NAMESPACE", step("report"), "")?;
+        self.link.wait().context("E_NAMESPACE", step("start the agent"), "")?;
+        let slave = pair.map(|pair| pair.slave);
+        let slave = slave.as_ref().map(std::os::fd::AsFd::as_fd);
+        let agent = match fork(0).context("E_FORK", step("start the agent"), "")? {
+            Fork::Child => agent::main(self.spec, self.terminal, slave, &self.agent_link),
+            Fork::Parent(agent) => agent,
+        };
+        // The agent can neither read this memory nor take these descriptors.
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).and_then(|()| close_on_exec_from(3)).context(
+            "E_NAMESPACE",
+            step("close init"),
+            "",
+        )?;
+        self.reap(agent, slave).context("E_FORK", step("wait for the agent"), "")
+    }
+
+    fn open_terminal(&self) -> rustix::io::Result<Option<session::Pair>> {
+        if !self.terminal.needs_terminal() {
+            return Ok(None);
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let instance = open("/dev/pts", flags, Mode::empty())?;
+        session::open_pair(instance.as_fd(), self.terminal).map(Some)
+    }
+
+    /// Reaps until the agent itself is gone; the kernel ends the rest with this process.
+    fn reap(&self, agent: Pid, slave: Option<BorrowedFd<'_>>) -> rustix::io::Result<()> {
+        loop {
+            let (pid, status) = match wait(WaitOptions::UNTRACED) {
+                Ok(Some(found)) => found,
+                Ok(None) | Err(Errno::INTR) => continue,
+                Err(error) => return Err(error),
+            };
+            if pid != agent {
+                continue;
+            }
+            if !status.stopped() {
+                return self.report_end(status);
+            }
+            let signal = status.stopping_signal().unwrap_or(libc::SIGSTOP);
+            if let Some(slave) = slave
+                && matches!(signal, libc::SIGTTIN | libc::SIGTTOU)
+            {
+                session::hand_over(slave, agent)?;
+            }
+            self.link.tell(Topic::Stopped, signal)?;
+        }
+    }
+
+    fn report_end(&self, status: WaitStatus) -> rustix::io::Result<()> {
+        match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => self.link.tell(Topic::Exited, code),
+            (None, signal) => self.link.tell(Topic::Signaled, signal.unwrap_or(libc::SIGKILL)),
+        }
+    }
+}

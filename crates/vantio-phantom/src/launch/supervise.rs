@@ -1,0 +1,358 @@
+//! The supervisor: sets a run up from outside, answers it, and sees it end.
+
+use std::{
+    fs, io,
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    sync::Arc,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    fs::{Mode, OFlags, open},
+    io::Errno,
+    process::{
+        DumpableBehavior, Pid, PidfdGetfdFlags, Signal, WaitOptions, getegid, geteuid, pidfd_getfd,
+        set_dumpable_behavior, set_parent_process_death_signal, setsid, waitpid,
+    },
+};
+
+use super::{
+    MakeOracle,
+    init::Init,
+    link::{Link, Packet, Topic},
+};
+use crate::{
+    Ending, LaunchError, Spec,
+    cgroup::Cgroup,
+    control::{Channel, Message},
+    error::Context as _,
+    supervisor::Supervisor,
+    sys::{
+        process::{Fork, enter, fork, unshare},
+        seccomp::Listener,
+    },
+    terminal,
+    world::root::Folders,
+};
+
+/// Runs `spec` and reports to the caller through `channel`.
+pub(super) fn supervise(
+    spec: &Spec,
+    folders: &Folders,
+    plan: &terminal::Plan,
+    channel: &Channel,
+    make_oracle: MakeOracle,
+) -> Result<(), LaunchError> {
+    let step = |what: &'static str| move || format!("could not {what}");
+    set_parent_process_death_signal(Some(Signal::KILL)).context(
+        "E_SUPERVISOR",
+        step("tie itself to the caller"),
+        "",
+    )?;
+    setsid().context("E_SUPERVISOR", step("leave the caller's session"), "")?;
+    let cgroup = Cgroup::create(spec.run_id).ok().flatten();
+    let started = start_init(spec, folders, plan)?;
+    if let Some(cgroup) = &cgroup {
+        cgroup.join(started.init).map_err(io::Error::other).context(
+            "E_CGROUP",
+            step("put the run into its cgroup"),
+            "",
+        )?;
+    }
+    let world = join_world(&started, channel)?;
+    let (agent, listener) = filtered(&started)?;
+    let oracle = make_oracle()?;
+    let supervisor = Supervisor {
+        spec,
+        oracle: Arc::clone(&oracle),
+        init: started.init,
+        privileged: folders.privileged,
+        mount_namespace: world.mount,
+        network_namespace: world.network,
+    };
+    let plane =
+        supervisor.start(Listener::new(listener)).context("E_SUPERVISOR", step("start its workers"), "")?;
+    started.agent_link.tell(Topic::Go, 0).context("E_SUPERVISOR", step("release the agent"), "")?;
+    // The caller may have gone; the death signal then ends all this.
+    drop(channel.send(&Message::Started { pid: agent.as_raw_pid() }, None));
+    let ending = attend(&started, agent, channel)?;
+    plane.finish();
+    oracle.end(ending);
+    if let Some(cgroup) = cgroup {
+        drop(cgroup.remove());
+    }
+    drop(channel.send(&Message::Ended(ending), None));
+    Ok(())
+}
+
+/// Init, and the ways to it and to the agent.
+struct Started {
+    init: Pid,
+    link: Link,
+    agent_link: Link,
+}
+
+const NAMESPACES: i32 = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS;
+
+fn start_init(spec: &Spec, folders: &Folders, plan: &terminal::Plan) -> Result<Started, LaunchError> {
+    let step = |what: &'static str| move || format!("could not {what}");
+    let (link, init_link) = Link::pair().context("E_SUPERVISOR", step("make a link"), "")?;
+    let (agent_link, agent_end) = Link::pair().context("E_SUPERVISOR", step("make a link"), "")?;
+    let host = Host::remember().context("E_NAMESPACE", step("remember the host's namespace"), "")?;
+    if folders.privileged {
+        unshare(libc::CLONE_NEWNS).context("E_NAMESPACE", step("make a mount namespace"), NAMESPACE_HELP)?;
+        folders.stage_overlays()?;
+    }
+    let forked =
+        fork(NAMESPACES).context("E_NAMESPACE", step("make the run's namespaces"), NAMESPACE_HELP)?;
+    let Fork::Parent(init) = forked else {
+        drop((link, agent_link));
+        Init { spec, folders, terminal: plan, link: init_link, agent_link: agent_end }.main()
+    };
+    map_identities(init, folders.privileged).context(
+        "E_NAMESPACE",
+        step("map the run's identities"),
+        NAMESPACE_HELP,
+    )?;
+    if folders.privileged {
+        host.restore().context("E_NAMESPACE", step("return to the host's namespace"), "")?;
+    }
+    link.tell(Topic::Go, 0).context("E_NAMESPACE", step("start init"), "")?;
+    Ok(Started { init, link, agent_link })
+}
+
+/// The mount namespace and folder that this process came from.
+struct Host {
+    namespace: OwnedFd,
+    directory: OwnedFd,
+}
+
+impl Host {
+    fn remember() -> rustix::io::Result<Self> {
+        let flags = OFlags::CLOEXEC;
+        Ok(Self {
+            namespace: open("/proc/self/ns/mnt", flags, Mode::empty())?,
+            directory: open(".", flags | OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?,
+        })
+    }
+
+    fn restore(&self) -> rustix::io::Result<()> {
+        enter(self.namespace.as_fd(), libc::CLONE_NEWNS)?;
+        rustix::process::fchdir(&self.directory)
+    }
+}
+
+/// An ordinary user is itself and nobody else in the run; root is everybody, one to one.
+fn map_identities(init: Pid, privileged: bool) -> io::Result<()> {
+    let path = |name: &str| format!("/proc/{}/{name}", init.as_raw_pid());
+    if privileged {
+        fs::write(path("uid_map"), fs::read_to_string("/proc/self/uid_map").map(|map| one_to_one(&map))?)?;
+        return fs::write(
+            path("gid_map"),
+            fs::read_to_string("/proc/self/gid_map").map(|map| one_to_one(&map))?,
+        );
+    }
+    let (user, group) = (geteuid().as_raw(), getegid().as_raw());
+    fs::write(path("uid_map"), format!("{user} {user} 1"))?;
+    fs::write(path("setgroups"), "deny")?;
+    fs::write(path("gid_map"), format!("{group} {group} 1"))
+}
+
+/// The identities that exist here, each mapped to itself.
+fn one_to_one(map: &str) -> String {
+    let ranges = map.lines().filter_map(|line| {
+        let mut fields = line.split_whitespace();
+        let (inside, _, length) = (fields.next()?, fields.next()?, fields.next()?);
+        Some(format!("{inside} {inside} {length}\n"))
+    });
+    ranges.collect()
+}
+
+/// The run's namespaces, from outside.
+struct World {
+    mount: OwnedFd,
+    network: OwnedFd,
+}
+
+/// Waits until init built the world, and enters its user namespace.
+fn join_world(started: &Started, channel: &Channel) -> Result<World, LaunchError> {
+    let step = |what: &'static str| move || format!("could not {what}");
+    let (packet, master) =
+        started.link.receive().context("E_NAMESPACE", step("build the world"), NAMESPACE_HELP)?;
+    if packet.topic != Topic::Built {
+        return Err(init_failed(&packet));
+    }
+    if let Some(master) = master {
+        drop(channel.send(&Message::Terminal, Some(master.as_fd())));
+    }
+    let namespace = |name: &str| {
+        let path = format!("/proc/{}/ns/{name}", started.init.as_raw_pid());
+        open(path, OFlags::CLOEXEC, Mode::empty()).context(
+            "E_NAMESPACE",
+            step("find the run's namespaces"),
+            "",
+        )
+    };
+    let (user, mount, network) = (namespace("user")?, namespace("mnt")?, namespace("net")?);
+    enter(user.as_fd(), libc::CLONE_NEWUSER).context(
+        "E_NAMESPACE",
+        step("enter the run's user namespace"),
+        "",
+    )?;
+    // The change of capabilities made this process undumpable, and its own files in /proc root's.
+    set_dumpable_behavior(DumpableBehavior::Dumpable).context("E_NAMESPACE", step("open itself"), "")?;
+    // And it took the death signal away.
+    set_parent_process_death_signal(Some(Signal::KILL)).context(
+        "E_SUPERVISOR",
+        step("tie itself to the caller"),
+        "",
+    )?;
+    started.link.tell(Topic::Go, 0).context("E_NAMESPACE", step("start the agent"), "")?;
+    Ok(World { mount, network })
+}
+
+fn init_failed(packet: &Packet) -> LaunchError {
+    let mut parts = packet.text.split('\0').map(str::to_owned);
+    let mut part = || parts.next().unwrap_or_default();
+    LaunchError {
+        code: part(),
+        what: part(),
+        help: part(),
+        cause: io::Error::from_raw_os_error(packet.number),
+    }
+}
+
+/// Takes over the descriptor of the agent's filter.
+fn filtered(started: &Started) -> Result<(Pid, OwnedFd), LaunchError> {
+    let step = |what: &'static str| move || format!("could not {what}");
+    let mut handle = None;
+    loop {
+        let received = started.agent_link.receive();
+        let (packet, fd) = received.context("E_SECCOMP", step("confine the agent"), NAMESPACE_HELP)?;
+        match (packet.topic, fd, &handle) {
+            (Topic::Agent, Some(fd), None) => handle = Some(fd),
+            (Topic::Filtered, None, Some(handle)) => {
+                let listener = pidfd_getfd(handle, packet.number, PidfdGetfdFlags::empty()).context(
+                    "E_SECCOMP",
+                    step("take the filter over"),
+                    "",
+                )?;
+                let agent = number_of(handle).context("E_SECCOMP", step("identify the agent"), "")?;
+                return Ok((agent, listener));
+            }
+            _ => {
+                let cause = io::Error::from_raw_os_error(packet.number);
+                return Err(cause).context(
+                    "E_SECCOMP",
+                    || format!("could not {}", packet.text),
+                    LANDLOCK_HELP,
+                );
+            }
+        }
+    }
+}
+
+/// The process number behind a pidfd, as numbered on the host.
+fn number_of(handle: &OwnedFd) -> io::Result<Pid> {
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", handle.as_raw_fd()))?;
+    let number = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+    number.and_then(Pid::from_raw).ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// Passes on what the caller says and what init reports, until the agent is gone.
+fn attend(started: &Started, agent: Pid, channel: &Channel) -> Result<Ending, LaunchError> {
+    // Closed by a successful exec; a failed one says why.
+    let mut not_started = None;
+    loop {
+        let [from_init, from_caller, from_agent] = wait(started, channel, not_started.is_none())?;
+        if from_agent {
+            not_started = Some(match started.agent_link.receive() {
+                Ok((packet, _)) if packet.topic == Topic::NotStarted => packet.number,
+                _ => 0,
+            });
+        }
+        if from_init && let Some(ending) = hear_init(started, channel, not_started)? {
+            return Ok(ending);
+        }
+        if from_caller {
+            obey(channel, agent);
+        }
+    }
+}
+
+/// Which of init, the caller and, `with_agent`, the agent has something to say.
+fn wait(started: &Started, channel: &Channel, with_agent: bool) -> Result<[bool; 3], LaunchError> {
+    let mut waiting = vec![PollFd::new(&started.link, PollFlags::IN), PollFd::new(channel, PollFlags::IN)];
+    if with_agent {
+        waiting.push(PollFd::new(&started.agent_link, PollFlags::IN));
+    }
+    match poll(&mut waiting, None) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(error) => return Err(error).context("E_SUPERVISOR", || "could not wait".into(), ""),
+    }
+    let is_ready = |index: usize| waiting.get(index).is_some_and(|fd| !fd.revents().is_empty());
+    Ok([0, 1, 2].map(is_ready))
+}
+
+/// What init reports; the ending, once the agent is gone and everything with it.
+fn hear_init(
+    started: &Started,
+    channel: &Channel,
+    not_started: Option<i32>,
+) -> Result<Option<Ending>, LaunchError> {
+    let lost = |_| LaunchError {
+        code: "E_RUN_LOST".into(),
+        what: "the run ended without a word".into(),
+        cause: io::ErrorKind::UnexpectedEof.into(),
+        help: "it was killed from outside, or the machine is out of memory".into(),
+    };
+    let (packet, _) = started.link.receive().map_err(lost)?;
+    let ending = match packet.topic {
+        Topic::Stopped => {
+            drop(channel.send(&Message::Stopped { signal: packet.number }, None));
+            return Ok(None);
+        }
+        Topic::Exited => ending(packet.number, not_started),
+        Topic::Signaled => Ending::Signaled(packet.number),
+        _ => return Err(init_failed(&packet)),
+    };
+    reap(started.init);
+    Ok(Some(ending))
+}
+
+fn ending(code: i32, not_started: Option<i32>) -> Ending {
+    match not_started.filter(|errno| *errno != 0) {
+        Some(libc::ENOENT) => Ending::NotFound,
+        Some(_) => Ending::NotExecutable,
+        None => Ending::Exited(code),
+    }
+}
+
+/// Waits until the kernel has ended every process of the run.
+fn reap(init: Pid) {
+    drop(waitpid(Some(init), WaitOptions::empty()));
+}
+
+/// Carries out what the caller asks. Its death needs no word: the death signal ends the run.
+fn obey(channel: &Channel, agent: Pid) {
+    let (target, signal) = match channel.receive() {
+        // What a terminal would send goes to everybody in the foreground.
+        Ok((Message::Signal { number: signal @ (libc::SIGINT | libc::SIGQUIT) }, _)) => {
+            (-agent.as_raw_pid(), signal)
+        }
+        Ok((Message::Signal { number }, _)) => (agent.as_raw_pid(), number),
+        Ok((Message::Continue, _)) => (-agent.as_raw_pid(), libc::SIGCONT),
+        _ => return,
+    };
+    // Gone already: nothing to signal.
+    drop(crate::sys::process::kill(target, signal));
+}
+
+const NAMESPACE_HELP: &str =
+    "this host may forbid user namespaces; `vantio doctor` shows what it allows and how to change it";
+const LANDLOCK_HELP: &str = "Landlock with network rules (Linux 6.7 or newer) must be enabled; `vantio doctor` shows what this host has";

@@ -1,0 +1,262 @@
+//! Creating, removing and renaming, performed on the agent's behalf: by the descriptor of the directory
+//! that was judged, so that nothing on the way can be exchanged.
+
+use std::{os::fd::AsFd as _, sync::Arc};
+
+use rustix::{
+    fs::{
+        AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, linkat, mkdirat, mknodat, openat,
+        renameat_with, statat, symlinkat, unlinkat,
+    },
+    io::{self, Errno},
+};
+use vantio_core::{Access, Effect, Target};
+
+use super::{
+    Plane,
+    request::{Reply, Request},
+    resolve::{Entry, Located, Object, Place, join},
+};
+use crate::Ruling;
+
+impl Plane {
+    /// Answers a call that names files.
+    pub(super) fn file_call(self: &Arc<Self>, request: &Request) -> io::Result<Reply> {
+        const CWD: i32 = libc::AT_FDCWD;
+        match request.number() {
+            libc::SYS_open | libc::SYS_creat | libc::SYS_openat | SYS_OPENAT2 => return self.open(request),
+            libc::SYS_unlink => self.unlink(request, CWD, 0, 0)?,
+            libc::SYS_rmdir => self.unlink(request, CWD, 0, libc::AT_REMOVEDIR)?,
+            libc::SYS_unlinkat => self.unlink(request, request.int(0), 1, request.int(2))?,
+            libc::SYS_mkdir => self.mkdir(request, CWD, 0)?,
+            libc::SYS_mkdirat => self.mkdir(request, request.int(0), 1)?,
+            libc::SYS_mknod => self.mknod(request, CWD, 0)?,
+            libc::SYS_mknodat => self.mknod(request, request.int(0), 1)?,
+            libc::SYS_symlink => self.symlink(request, CWD, 1)?,
+            libc::SYS_symlinkat => self.symlink(request, request.int(1), 2)?,
+            libc::SYS_link => self.link(request, (CWD, 0), (CWD, 1), 0)?,
+            libc::SYS_linkat => {
+                self.link(request, (request.int(0), 1), (request.int(2), 3), request.int(4))?;
+            }
+            libc::SYS_rename => self.rename(request, (CWD, 0), (CWD, 1), 0)?,
+            libc::SYS_renameat => self.rename(request, (request.int(0), 1), (request.int(2), 3), 0)?,
+            libc::SYS_renameat2 => {
+                let flags = request.argument(4) as u32;
+                self.rename(request, (request.int(0), 1), (request.int(2), 3), flags)?;
+            }
+            _ => self.change_metadata(request)?,
+        }
+        Ok(Reply::Value(0))
+    }
+
+    fn unlink(&self, request: &Request, directory: i32, path: usize, flags: i32) -> io::Result<()> {
+        if flags & !libc::AT_REMOVEDIR != 0 {
+            return Err(Errno::INVAL);
+        }
+        let path = request.read_path(request.argument(path))?;
+        let entry = self.entry(request, directory, &path)?;
+        let removes_directory = flags & libc::AT_REMOVEDIR != 0;
+        let data = self.present(request, &entry)?;
+        let is_directory = FileType::from_raw_mode(data.st_mode) == FileType::Directory;
+        if path.ends_with(b"/") && !is_directory {
+            return Err(Errno::NOTDIR);
+        }
+        let effect = if removes_directory { Effect::FsRmdir } else { Effect::FsUnlink };
+        let full = entry.path();
+        self.permit_path(request, effect, &full, Access::Write, removes_directory)?;
+        self.note_base(&full)?;
+        let _identity = self.assume(request)?;
+        unlinkat(&entry.parent.fd, &*entry.name, AtFlags::from_bits_retain(flags as u32))
+    }
+
+    fn mkdir(&self, request: &Request, directory: i32, path: usize) -> io::Result<()> {
+        let mode = Mode::from_raw_mode(request.argument(path + 1) as u32 & 0o7777);
+        let path = request.read_path(request.argument(path))?;
+        let entry = self.vacant(request, directory, &path)?;
+        let full = entry.path();
+        self.permit_path(request, Effect::FsMkdir, &full, Access::Write, false)?;
+        self.note_base(&full)?;
+        let (_identity, _mask) = (self.assume(request)?, self.with_mask(request)?);
+        mkdirat(&entry.parent.fd, &*entry.name, mode)
+    }
+
+    fn mknod(&self, request: &Request, directory: i32, path: usize) -> io::Result<()> {
+        let mode = request.argument(path + 1) as u32;
+        let path = request.read_path(request.argument(path))?;
+        let kind = match mode & libc::S_IFMT {
+            0 | libc::S_IFREG => FileType::RegularFile,
+            libc::S_IFIFO => FileType::Fifo,
+            libc::S_IFSOCK => FileType::Socket,
+            // Nobody in a run makes devices.
+            _ => return Err(Errno::PERM),
+        };
+        let entry = self.vacant(request, directory, &path)?;
+        let full = entry.path();
+        self.permit_path(request, Effect::FsMknod, &full, Access::Write, false)?;
+        self.note_base(&full)?;
+        let (_identity, _mask) = (self.assume(request)?, self.with_mask(request)?);
+        mknodat(&entry.parent.fd, &*entry.name, kind, Mode::from_raw_mode(mode & 0o7777), 0)
+    }
+
+    fn symlink(&self, request: &Request, directory: i32, path: usize) -> io::Result<()> {
+        let target = request.read_path(request.argument(0))?;
+        let path = request.read_path(request.argument(path))?;
+        let entry = self.vacant(request, directory, &path)?;
+        let full = entry.path();
+        self.permit_path(request, Effect::FsSymlink, &full, Access::Write, false)?;
+        self.note_base(&full)?;
+        let _identity = self.assume(request)?;
+        symlinkat(&*target, &entry.parent.fd, &*entry.name)
+    }
+
+    fn link(&self, request: &Request, old: (i32, usize), new: (i32, usize), flags: i32) -> io::Result<()> {
+        if flags & !(libc::AT_SYMLINK_FOLLOW | libc::AT_EMPTY_PATH) != 0 {
+            return Err(Errno::INVAL);
+        }
+        let source = self.linked(request, old, flags)?;
+        let path = request.read_path(request.argument(new.1))?;
+        let entry = self.vacant(request, new.0, &path)?;
+        let full = entry.path();
+        if source.place != Place::Run {
+            return Err(Errno::XDEV);
+        }
+        if source.data.stx_nlink == 0 {
+            // A nameless file of the agent's own gets its first name.
+            self.permit_path(request, Effect::FsOpen, &full, Access::Write, false)?;
+        } else {
+            self.permit_paths(request, Effect::FsLink, &source.path, &full, false)?;
+        }
+        self.note_base(&full)?;
+        let _identity = self.assume(request)?;
+        let (own, number) = self.view.handle(source.fd.as_fd());
+        linkat(own, number, &entry.parent.fd, &*entry.name, AtFlags::SYMLINK_FOLLOW)
+    }
+
+    /// The object that gets another name.
+    fn linked(&self, request: &Request, (directory, path): (i32, usize), flags: i32) -> io::Result<Object> {
+        let path = request.read_path(request.argument(path))?;
+        if path.is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
+            return self.view.locate_descriptor(request, directory);
+        }
+        let follow = flags & libc::AT_SYMLINK_FOLLOW != 0;
+        match self.view.locate(request, directory, &path, follow, ResolveFlags::empty())? {
+            Located::Found(object) => Ok(object),
+            Located::Missing(entry) => Err(self.absence(request, &entry)),
+        }
+    }
+
+    fn rename(&self, request: &Request, old: (i32, usize), new: (i32, usize), flags: u32) -> io::Result<()> {
+        let flags = RenameFlags::from_bits(flags).ok_or(Errno::INVAL)?;
+        if flags.contains(RenameFlags::WHITEOUT) {
+            return Err(Errno::INVAL);
+        }
+        let path = |(directory, path)| -> io::Result<_> {
+            Ok((directory, request.read_path(request.argument(path))?))
+        };
+        let ((from_directory, from_path), (to_directory, to_path)) = (path(old)?, path(new)?);
+        let from = self.entry(request, from_directory, &from_path)?;
+        let to = self.entry(request, to_directory, &to_path)?;
+        let data = self.present(request, &from)?;
+        let is_directory = FileType::from_raw_mode(data.st_mode) == FileType::Directory;
+        if (from_path.ends_with(b"/") || to_path.ends_with(b"/")) && !is_directory {
+            return Err(Errno::NOTDIR);
+        }
+        let (from_full, to_full) = (from.path(), to.path());
+        self.permit_paths(request, Effect::FsRename, &from_full, &to_full, is_directory)?;
+        if flags.contains(RenameFlags::EXCHANGE) {
+            self.permit_paths(request, Effect::FsRename, &to_full, &from_full, true)?;
+        }
+        self.note_base(&from_full)?;
+        self.note_base(&to_full)?;
+        if is_directory {
+            self.judge_moved(request, &from, &from_full, &to_full)?;
+        }
+        let _identity = self.assume(request)?;
+        renameat_with(&from.parent.fd, &*from.name, &to.parent.fd, &*to.name, flags)
+    }
+
+    /// What a directory takes along with it is judged under both of its names.
+    fn judge_moved(&self, request: &Request, from: &Entry, old: &[u8], new: &[u8]) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut pending = vec![(openat(&from.parent.fd, &*from.name, flags, Mode::empty())?, Vec::new())];
+        let mut seen = 0;
+        while let Some((directory, below)) = pending.pop() {
+            for item in Dir::read_from(&directory)? {
+                let item = item?;
+                let name = item.file_name().to_bytes();
+                if matches!(name, b"." | b"..") {
+                    continue;
+                }
+                seen += 1;
+                if seen > MOVED_MAX {
+                    return Err(Errno::XDEV);
+                }
+                let path = if below.is_empty() { name.to_vec() } else { join(&below, name) };
+                for root in [old, new] {
+                    let hidden = |target: &[u8]| self.is_hidden(request, target);
+                    let full = join(root, &path);
+                    if hidden(&full) {
+                        self.permit_path(request, Effect::FsRename, &full, Access::Write, false)?;
+                        return Err(Errno::ACCESS);
+                    }
+                }
+                if item.file_type() == FileType::Directory {
+                    pending.push((openat(&directory, item.file_name(), flags, Mode::empty())?, path));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a deny covers `path`.
+    fn is_hidden(&self, request: &Request, path: &[u8]) -> bool {
+        let target = Target::Path { path, access: Access::Write, subtree: false };
+        let pid = request.tid().as_raw_pid() as u32;
+        let intent =
+            vantio_core::Intent { effect: Effect::FsRename, target, pid, syscall: Some(request.syscall()) };
+        !self.oracle.would_permit(&intent)
+    }
+
+    fn permit_paths(
+        &self,
+        request: &Request,
+        effect: Effect,
+        from: &[u8],
+        to: &[u8],
+        subtree: bool,
+    ) -> io::Result<()> {
+        match self.decide(request, effect, Target::Paths { from, to, subtree }) {
+            Ruling::Permit => Ok(()),
+            Ruling::Refuse | Ruling::Kill => Err(Errno::ACCESS),
+        }
+    }
+
+    /// A name in a directory of the run.
+    fn entry(&self, request: &Request, directory: i32, path: &[u8]) -> io::Result<Entry> {
+        let entry = self.view.locate_entry(request, directory, path)?;
+        if entry.parent.place == Place::Run { Ok(entry) } else { Err(Errno::ACCESS) }
+    }
+
+    /// The entry of `path`, at which nothing is.
+    fn vacant(&self, request: &Request, directory: i32, path: &[u8]) -> io::Result<Entry> {
+        let entry = self.entry(request, directory, path)?;
+        match statat(&entry.parent.fd, &*entry.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Err(Errno::EXIST),
+            Err(Errno::NOENT) => Ok(entry),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is at `entry`; a deny may hide whether anything is.
+    fn present(&self, request: &Request, entry: &Entry) -> io::Result<rustix::fs::Stat> {
+        statat(&entry.parent.fd, &*entry.name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| match error {
+            Errno::NOENT => self.absence(request, entry),
+            other => other,
+        })
+    }
+}
+
+const SYS_OPENAT2: i64 = 437;
+/// A larger tree is moved file by file: programs do so when they are told that the directories are on
+/// different file systems.
+const MOVED_MAX: usize = 100_000;

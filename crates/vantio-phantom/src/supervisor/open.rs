@@ -1,0 +1,311 @@
+//! Opening files on the agent's behalf.
+
+use std::{os::fd::AsFd as _, sync::Arc};
+
+use rustix::{
+    fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat},
+    io::{self, Errno},
+};
+use vantio_core::{Access, Effect};
+
+use super::{
+    Plane,
+    request::{Reply, Request},
+    resolve::{Entry, Located, Object, Place},
+};
+use crate::net::{Fate, Outcome};
+
+/// An `open` in any of its forms.
+struct Open {
+    directory: i32,
+    path: Vec<u8>,
+    flags: OFlags,
+    mode: Mode,
+    resolve: ResolveFlags,
+}
+
+impl Plane {
+    pub(super) fn open(self: &Arc<Self>, request: &Request) -> io::Result<Reply> {
+        let open = Open::read(request)?;
+        if open.flags.contains(OFlags::PATH) {
+            return self.open_path(request, &open);
+        }
+        match self.view.locate(request, open.directory, &open.path, open.follows(), open.resolve)? {
+            Located::Found(object) => self.open_object(request, &open, object),
+            Located::Missing(entry) if open.creates() => self.create(request, &open, &entry),
+            Located::Missing(entry) => Err(self.absence(request, &entry)),
+        }
+    }
+
+    /// `O_PATH` neither reads nor changes anything; what is done with it later is judged then.
+    fn open_path(&self, request: &Request, open: &Open) -> io::Result<Reply> {
+        if request.number() != SYS_OPENAT2 {
+            // The flag is in a register: whatever the path becomes, nothing can be read through it.
+            return Ok(Reply::Continue);
+        }
+        match self.view.locate(request, open.directory, &open.path, open.follows(), open.resolve)? {
+            Located::Found(object) if object.place == Place::Elsewhere => Err(Errno::ACCESS),
+            Located::Found(object) if open.wants_directory() && object.kind() != FileType::Directory => {
+                Err(Errno::NOTDIR)
+            }
+            Located::Found(object) => Ok(open.inject(object.fd)),
+            Located::Missing(entry) => Err(self.absence(request, &entry)),
+        }
+    }
+
+    fn open_object(self: &Arc<Self>, request: &Request, open: &Open, object: Object) -> io::Result<Reply> {
+        let kind = object.kind();
+        if open.creates() && open.flags.contains(OFlags::EXCL) {
+            return Err(Errno::EXIST);
+        }
+        if kind == FileType::Symlink {
+            return Err(Errno::LOOP);
+        }
+        if kind == FileType::Directory
+            && (open.creates() || open.access() == Access::Write && !open.is_temporary())
+        {
+            return Err(Errno::ISDIR);
+        }
+        if kind != FileType::Directory && open.wants_directory() {
+            return Err(Errno::NOTDIR);
+        }
+        match object.place {
+            Place::Run => self.open_in_run(request, open, object),
+            Place::Proc => {
+                self.permit_path(request, Effect::FsOpen, &object.path, open.access(), false)?;
+                let _identity = self.assume(request)?;
+                let _plain = self.renounce_tracing()?;
+                Ok(open.inject(self.view.reopen(object.fd.as_fd(), open.reopen_flags())?))
+            }
+            Place::Elsewhere => self.open_elsewhere(request, open, object),
+        }
+    }
+
+    fn open_in_run(self: &Arc<Self>, request: &Request, open: &Open, object: Object) -> io::Result<Reply> {
+        self.permit_path(request, Effect::FsOpen, &object.path, open.access(), false)?;
+        match object.kind() {
+            FileType::CharacterDevice if is_own_terminal(&object) => {
+                return self.open_terminal(request, open);
+            }
+            FileType::Fifo
+                if !open.flags.contains(OFlags::NONBLOCK) && open.access_mode() != OFlags::RDWR =>
+            {
+                return self.open_fifo(request, open, object);
+            }
+            FileType::RegularFile if open.access() == Access::Write => self.note_base(&object.path)?,
+            _ => {}
+        }
+        let _identity = self.assume(request)?;
+        let _mask = open.is_temporary().then(|| self.with_mask(request)).transpose()?;
+        let fd = self.view.reopen_as(object.fd.as_fd(), open.reopen_flags(), open.mode)?;
+        Ok(open.inject(fd))
+    }
+
+    fn create(&self, request: &Request, open: &Open, entry: &Entry) -> io::Result<Reply> {
+        if open.path.ends_with(b"/") {
+            return Err(Errno::ISDIR);
+        }
+        let path = entry.path();
+        if entry.parent.place != Place::Run {
+            return Err(Errno::ACCESS);
+        }
+        self.permit_path(request, Effect::FsOpen, &path, Access::Write, false)?;
+        self.note_base(&path)?;
+        let _identity = self.assume(request)?;
+        let _mask = self.with_mask(request)?;
+        // A link that appeared meanwhile is not followed: it was not judged.
+        let flags = open.flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let fd = openat(&entry.parent.fd, &*entry.name, flags, open.mode)?;
+        Ok(open.inject(fd))
+    }
+
+    /// `ENOENT`, unless a deny hides whether anything is there.
+    pub(super) fn absence(&self, request: &Request, entry: &Entry) -> Errno {
+        let path = entry.path();
+        match self.permit_path(request, Effect::FsStat, &path, Access::Read, false) {
+            Ok(()) => Errno::NOENT,
+            Err(error) => error,
+        }
+    }
+
+    /// `/dev/tty`: the terminal of the session that the caller is in.
+    fn open_terminal(&self, request: &Request, open: &Open) -> io::Result<Reply> {
+        let number = request.terminal().ok_or(Errno::NXIO)?;
+        let flags = open.reopen_flags() | OFlags::NOCTTY | OFlags::CLOEXEC;
+        Ok(open.inject(openat(CWD, format!("/dev/pts/{number}"), flags, Mode::empty())?))
+    }
+
+    /// A descriptor of the agent's that leads to no mount of the run: a pipe, a memory file, or
+    /// one of the three that the caller gave.
+    fn open_elsewhere(self: &Arc<Self>, request: &Request, open: &Open, object: Object) -> io::Result<Reply> {
+        let is_memory = object.data.stx_nlink == 0 && object.path.starts_with(b"/memfd:");
+        let is_own = match object.kind() {
+            FileType::Fifo => return self.open_fifo(request, open, object),
+            FileType::Socket => return Err(Errno::NXIO),
+            FileType::CharacterDevice => is_harmless(&object),
+            FileType::RegularFile => is_memory || self.was_given(&object, open),
+            _ => false,
+        };
+        if !is_own {
+            let path = [b"outside the run: ".as_slice(), &object.path].concat();
+            self.permit_path(request, Effect::FsOpen, &path, open.access(), false)?;
+            return Err(Errno::ACCESS);
+        }
+        Ok(open.inject(self.view.reopen(object.fd.as_fd(), open.reopen_flags())?))
+    }
+
+    fn was_given(&self, object: &Object, open: &Open) -> bool {
+        let wants = (open.access_mode() != OFlags::WRONLY, open.access() == Access::Write);
+        self.inherited.iter().any(|given| {
+            given.device == (object.data.stx_dev_major, object.data.stx_dev_minor)
+                && given.inode == object.data.stx_ino
+                && (given.may_read || !wants.0)
+                && (given.may_write || !wants.1)
+        })
+    }
+
+    /// Opening a fifo waits for its other end: on a thread of its own.
+    fn open_fifo(self: &Arc<Self>, request: &Request, open: &Open, object: Object) -> io::Result<Reply> {
+        let (plane, caller) = (Arc::clone(self), request.clone());
+        let flags = open.reopen_flags();
+        let close_on_exec = open.flags.contains(OFlags::CLOEXEC);
+        self.blocking.submit(move || {
+            let watched = caller.clone();
+            let call = || plane.view.reopen(object.fd.as_fd(), flags);
+            match plane.watch.guard(Box::new(move || Fate::of(&watched)), call) {
+                Outcome::Done(Ok(fd)) => caller.reply(Reply::Inject { fd, close_on_exec }),
+                Outcome::Done(Err(error)) => caller.reply(Reply::Error(error)),
+                Outcome::Interrupted => caller.reply(Reply::Error(Errno::INTR)),
+                Outcome::Gone => {}
+            }
+        })?;
+        Ok(Reply::Later)
+    }
+}
+
+impl Open {
+    fn read(request: &Request) -> io::Result<Self> {
+        let flags = |value: u64| OFlags::from_bits_retain(value as u32);
+        let mode = |value: u64| Mode::from_raw_mode(value as u32 & 0o7777);
+        let argument = |index| request.argument(index);
+        let resolve = ResolveFlags::empty();
+        let open = match request.number() {
+            libc::SYS_open => Self {
+                directory: libc::AT_FDCWD,
+                path: request.read_path(argument(0))?,
+                flags: flags(argument(1)),
+                mode: mode(argument(2)),
+                resolve,
+            },
+            libc::SYS_creat => Self {
+                directory: libc::AT_FDCWD,
+                path: request.read_path(argument(0))?,
+                flags: OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC,
+                mode: mode(argument(1)),
+                resolve,
+            },
+            libc::SYS_openat => Self {
+                directory: request.int(0),
+                path: request.read_path(argument(1))?,
+                flags: flags(argument(2)),
+                mode: mode(argument(3)),
+                resolve,
+            },
+            _ => Self::read_how(request)?,
+        };
+        Ok(open.normalised())
+    }
+
+    /// `openat2(2)`: the flags are in memory, and unknown ones are errors.
+    fn read_how(request: &Request) -> io::Result<Self> {
+        let size = request.argument(3) as usize;
+        if !(24..=4096).contains(&size) {
+            return Err(if size < 24 { Errno::INVAL } else { Errno::TOOBIG });
+        }
+        let mut how = vec![0; size];
+        request.read(request.argument(2), &mut how)?;
+        if how[24..].iter().any(|byte| *byte != 0) {
+            return Err(Errno::TOOBIG);
+        }
+        let word = |at: usize| {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(&how[at..at + 8]);
+            u64::from_ne_bytes(bytes)
+        };
+        let (flags, mode, resolve) = (word(0), word(8), word(16));
+        let makes = flags as u32 & (OFlags::CREATE | OFlags::TMPFILE).bits() != 0;
+        if flags >> 32 != 0 || flags as u32 & !KNOWN_FLAGS != 0 || mode & !0o7777 != 0 || mode != 0 && !makes
+        {
+            return Err(Errno::INVAL);
+        }
+        if resolve & !ResolveFlags::all().bits() != 0 {
+            return Err(Errno::INVAL);
+        }
+        Ok(Self {
+            directory: request.int(0),
+            path: request.read_path(request.argument(1))?,
+            flags: OFlags::from_bits_retain(flags as u32),
+            mode: Mode::from_raw_mode(mode as u32),
+            resolve: ResolveFlags::from_bits_retain(resolve),
+        })
+    }
+
+    /// As the kernel reads the flags of the older calls.
+    fn normalised(mut self) -> Self {
+        self.flags &= OFlags::from_bits_retain(KNOWN_FLAGS);
+        if self.is_temporary() {
+            self.flags -= OFlags::CREATE;
+        }
+        self
+    }
+
+    fn follows(&self) -> bool {
+        !self.flags.contains(OFlags::NOFOLLOW)
+            && !(self.flags.contains(OFlags::CREATE) && self.flags.contains(OFlags::EXCL))
+    }
+
+    fn creates(&self) -> bool {
+        self.flags.contains(OFlags::CREATE)
+    }
+
+    fn wants_directory(&self) -> bool {
+        self.path.ends_with(b"/") || self.flags.contains(OFlags::DIRECTORY) && !self.is_temporary()
+    }
+
+    /// What remains to be said once the object is held.
+    fn reopen_flags(&self) -> OFlags {
+        let exclusive = if self.is_temporary() { OFlags::empty() } else { OFlags::EXCL };
+        self.flags & !(OFlags::CREATE | exclusive)
+    }
+
+    fn is_temporary(&self) -> bool {
+        self.flags.contains(OFlags::TMPFILE)
+    }
+
+    fn access_mode(&self) -> OFlags {
+        self.flags & OFlags::RWMODE
+    }
+
+    fn access(&self) -> Access {
+        let writes = self.access_mode() != OFlags::RDONLY || self.flags.contains(OFlags::TRUNC);
+        if writes { Access::Write } else { Access::Read }
+    }
+
+    fn inject(&self, fd: std::os::fd::OwnedFd) -> Reply {
+        Reply::Inject { fd, close_on_exec: self.flags.contains(OFlags::CLOEXEC) }
+    }
+}
+
+/// `/dev/tty`, which means another terminal to every session.
+fn is_own_terminal(object: &Object) -> bool {
+    (object.data.stx_rdev_major, object.data.stx_rdev_minor) == (5, 0)
+}
+
+/// `null`, `zero`, `full`, `random`, `urandom`.
+fn is_harmless(object: &Object) -> bool {
+    object.data.stx_rdev_major == 1 && matches!(object.data.stx_rdev_minor, 3 | 5 | 7 | 8 | 9)
+}
+
+const SYS_OPENAT2: i64 = 437;
+/// Every `O_*` bit of linux/fcntl.h.
+const KNOWN_FLAGS: u32 = 0o37_777_777 & !0o34;

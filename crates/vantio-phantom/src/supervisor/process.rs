@@ -1,0 +1,40 @@
+//! Signals, and calls that no agent may make.
+
+use std::fs;
+
+use rustix::io::Errno;
+use vantio_core::{Effect, Target};
+
+use super::{
+    Plane,
+    request::{Reply, Request},
+};
+
+impl Plane {
+    /// The kernel delivers signals within the run, where its process numbers end. What aims at init,
+    /// or at a number that is the supervisor's on the host, is refused with a record.
+    pub(super) fn signal(&self, request: &Request) -> Reply {
+        let (target, signal) = (request.int(0), request.int(1));
+        let aims_outside = target == 1 || (target > 1 && self.is_supervisor(target));
+        if !aims_outside || signal == 0 {
+            return Reply::Continue;
+        }
+        let number = if target == 1 { 1 } else { 0 };
+        self.decide(request, Effect::ProcSignal, Target::Process(number));
+        Reply::Error(Errno::PERM)
+    }
+
+    /// Whether a number means this process, its parent or init as the host counts, and nothing in the run.
+    fn is_supervisor(&self, number: i32) -> bool {
+        let own = std::process::id() as i32;
+        let parent = rustix::process::getppid().map_or(0, rustix::process::Pid::as_raw_pid);
+        [own, parent, self.init.as_raw_pid()].contains(&number)
+            && fs::metadata(format!("/proc/{number}")).is_err()
+    }
+
+    /// Refuses a call as such.
+    pub(super) fn refuse_call(&self, request: &Request, name: &str) -> Reply {
+        self.decide(request, Effect::ProcSyscall, Target::Syscall(name));
+        Reply::Error(Errno::PERM)
+    }
+}

@@ -1,0 +1,104 @@
+//! Processes and namespaces.
+
+use std::{
+    ffi::{CStr, CString},
+    os::fd::{AsRawFd, BorrowedFd},
+};
+
+use rustix::{io, process::Pid};
+
+use super::memory::last_error;
+
+/// Which side of a fork this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fork {
+    Parent(Pid),
+    Child,
+}
+
+/// Forks, the child in new namespaces by `flags` (`CLONE_NEW*`).
+///
+/// The caller has one thread, so the child may do anything.
+pub(crate) fn fork(flags: libc::c_int) -> io::Result<Fork> {
+    let flags = libc::c_ulong::from((flags | libc::SIGCHLD) as u32);
+    // SAFETY: without CLONE_VM and with no stack given, this is fork: the child runs on a copy. The caller
+    // is single-threaded, so no lock is held by a thread that the child lacks.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    match Pid::from_raw(pid as i32) {
+        _ if pid < 0 => Err(last_error()),
+        Some(pid) => Ok(Fork::Parent(pid)),
+        None => Ok(Fork::Child),
+    }
+}
+
+/// Moves the calling thread into the namespace `fd` of kind `kind` (`CLONE_NEW*`).
+pub(crate) fn enter(fd: BorrowedFd<'_>, kind: libc::c_int) -> io::Result<()> {
+    // SAFETY: plain integers.
+    check(unsafe { libc::setns(fd.as_raw_fd(), kind) })
+}
+
+/// Gives the calling thread or process what `flags` names for itself.
+pub(crate) fn unshare(flags: libc::c_int) -> io::Result<()> {
+    // SAFETY: plain integers. Descriptors are never unshared here, so no Rust object dangles.
+    check(unsafe { libc::unshare(flags) })
+}
+
+/// Ends the process without unwinding or running exit handlers: after a fork, those
+/// belong to the parent.
+pub(crate) fn exit(status: i32) -> ! {
+    // SAFETY: never returns, touches no memory.
+    unsafe { libc::_exit(status) }
+}
+
+/// Sends `signal` to a process (positive) or group (negative).
+pub(crate) fn kill(target: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: plain integers.
+    check(unsafe { libc::kill(target, signal) })
+}
+
+/// Acts on files as another user from here on, this thread only.
+pub(crate) fn set_file_identity(user: u32, group: u32, groups: &[u32]) -> io::Result<()> {
+    // SAFETY: `groups` is valid for its length; the raw call changes this thread alone.
+    check(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) as i32 })?;
+    // SAFETY: plain integers; both report the previous identity and never fail by sign.
+    unsafe {
+        libc::syscall(libc::SYS_setfsgid, group);
+        libc::syscall(libc::SYS_setfsuid, user);
+    }
+    Ok(())
+}
+
+/// Closes every descriptor from `first` on when the next program starts.
+pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
+    // SAFETY: plain integers.
+    let result =
+        unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC as u32) };
+    check(result as i32)
+}
+
+/// Undoes what the Rust runtime changed, so that a program starts as from a shell:
+/// `SIGPIPE` acts by default and no signal is blocked.
+pub(crate) fn restore_signals() {
+    // SAFETY: SIG_DFL is a valid disposition, and an initialised empty set a valid mask.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
+/// Becomes another program; returns only the error.
+pub(crate) fn execute(path: &CStr, arguments: &[CString], environment: &[CString]) -> std::io::Error {
+    let list = |texts: &[CString]| -> Vec<*const libc::c_char> {
+        texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (arguments, environment) = (list(arguments), list(environment));
+    // SAFETY: the path and both null-terminated lists of NUL-terminated strings outlive the call.
+    unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    std::io::Error::last_os_error()
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result < 0 { Err(last_error()) } else { Ok(()) }
+}

@@ -1,0 +1,203 @@
+//! What the run's root is made of, decided before anything is mounted.
+
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use rustix::process::{getegid, geteuid};
+
+use super::mounts::{self, Mount};
+
+/// One step of building the root, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// An overlay over the host's directory of the same path, its upper layer
+    /// numbered.
+    Overlay {
+        /// The host's directory, and where it appears.
+        at: PathBuf,
+        /// The number of the layer.
+        layer: usize,
+    },
+    /// A directory of the skeleton, which nobody can write.
+    Directory(PathBuf),
+    /// A symbolic link of the skeleton.
+    Symlink(PathBuf, PathBuf),
+    /// The host's own file or mount, read-only.
+    Bind(PathBuf),
+    /// A folder of the run's own, empty at the start.
+    Fresh(PathBuf),
+}
+
+/// What is known about the host and the caller.
+pub(crate) struct Host<'a> {
+    /// Mounts that can be reached.
+    pub(crate) mounts: &'a [Mount],
+    /// Whether overlays are mounted with the host's full privileges.
+    pub(crate) privileged: bool,
+    /// Directories that must appear even below what is fresh: the workspace, the home.
+    pub(crate) visible: &'a [PathBuf],
+}
+
+/// The pieces of the root, and the host directory of each layer.
+pub(crate) fn plan(host: &Host<'_>) -> io::Result<(Vec<Piece>, Vec<PathBuf>)> {
+    let mut plan = Plan { host, pieces: Vec::new(), layers: Vec::new() };
+    if host.privileged {
+        plan.whole_root()
+    } else {
+        plan.by_directory(Path::new("/"))?
+    }
+    plan.fresh();
+    plan.islands();
+    Ok((plan.pieces, plan.layers))
+}
+
+struct Plan<'a> {
+    host: &'a Host<'a>,
+    pieces: Vec<Piece>,
+    layers: Vec<PathBuf>,
+}
+
+impl Plan<'_> {
+    /// One overlay over the root, and one over every other mount.
+    fn whole_root(&mut self) {
+        self.overlay(Path::new("/"));
+        for mount in self.host.mounts {
+            if mount.point == Path::new("/") || is_own(&mount.point) {
+                continue;
+            }
+            if mount.read_only || !mount.point.is_dir() || is_pseudo(&mount.kind) {
+                self.pieces.push(Piece::Bind(mount.point.clone()));
+            } else {
+                self.overlay(&mount.point);
+            }
+        }
+    }
+
+    /// The kernel refuses an overlay over a tree with mounts of another owner
+    /// below: such directories become a skeleton, and each entry is judged by itself.
+    fn by_directory(&mut self, directory: &Path) -> io::Result<()> {
+        let mut entries = fs::read_dir(directory)?.collect::<io::Result<Vec<_>>>()?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let (path, kind) = (entry.path(), entry.file_type()?);
+            if is_own(&path) {
+                continue;
+            }
+            let mount = self.host.mounts.iter().find(|mount| mount.point == path);
+            let fixed = mount.is_some_and(|mount| mount.read_only || is_pseudo(&mount.kind));
+            if kind.is_symlink() {
+                self.pieces.push(Piece::Symlink(path.clone(), fs::read_link(&path)?));
+            } else if !kind.is_dir() {
+                if kind.is_file() {
+                    self.pieces.push(Piece::Bind(path));
+                }
+            } else if mounts::any_below(self.host.mounts, &path) {
+                self.pieces.push(Piece::Directory(path.clone()));
+                // A directory that cannot be listed shows nothing.
+                match self.by_directory(&path) {
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                    other => other?,
+                }
+            } else if fixed {
+                self.pieces.push(Piece::Bind(path));
+            } else {
+                self.overlay(&path);
+            }
+        }
+        Ok(())
+    }
+
+    fn fresh(&mut self) {
+        self.pieces.push(Piece::Fresh("/tmp".into()));
+        // A directory that root owns and everybody writes cannot be copied up by a user.
+        if !self.host.privileged && Path::new("/var/tmp").is_dir() {
+            self.pieces.push(Piece::Fresh("/var/tmp".into()));
+        }
+    }
+
+    /// Overlays of their own for directories that the pieces so far would hide, or
+    /// that a user could not write through a parent which root owns.
+    fn islands(&mut self) {
+        let mut wanted: Vec<_> = self.host.visible.to_vec();
+        wanted.sort();
+        for path in wanted {
+            if self.is_hidden(&path) {
+                self.overlay(&path);
+            } else if let Some(at) = self.below_foreign(&path) {
+                self.overlay(&at);
+            }
+        }
+    }
+
+    /// Whether a fresh folder stands where the host has `path`.
+    fn is_hidden(&self, path: &Path) -> bool {
+        let is_fresh = |piece: &Piece| matches!(piece, Piece::Fresh(at) if path.starts_with(at));
+        let is_shown = self.layers.iter().any(|layer| is_fresh_place(layer) && path.starts_with(layer));
+        self.pieces.iter().any(is_fresh) && !is_shown
+    }
+
+    /// For a user, where on the way to `path` a layer must begin so that everything on the rest of the way
+    /// can be copied up: a directory of another owner or group cannot.
+    fn below_foreign(&self, path: &Path) -> Option<PathBuf> {
+        if self.host.privileged {
+            return None;
+        }
+        let covering = self.layers.iter().filter(|layer| path.starts_with(layer));
+        let layer = covering.max_by_key(|layer| layer.as_os_str().len())?;
+        let (user, group) = (geteuid().as_raw(), getegid().as_raw());
+        let is_foreign =
+            |path: &Path| fs::metadata(path).is_ok_and(|data| data.uid() != user || data.gid() != group);
+        let mut from_below = path;
+        for ancestor in path.ancestors().take_while(|ancestor| ancestor != layer) {
+            if is_foreign(ancestor) {
+                return Some(from_below.to_owned());
+            }
+            from_below = ancestor;
+        }
+        None
+    }
+
+    fn overlay(&mut self, at: &Path) {
+        self.pieces.push(Piece::Overlay { at: at.to_owned(), layer: self.layers.len() });
+        self.layers.push(at.to_owned());
+    }
+}
+
+/// Whether the run has its own instead of the host's.
+fn is_own(path: &Path) -> bool {
+    ["/dev", "/proc", "/sys", "/tmp"].iter().any(|own| path.starts_with(own))
+}
+
+fn is_fresh_place(path: &Path) -> bool {
+    path.starts_with("/tmp") || path.starts_with("/var/tmp")
+}
+
+fn is_pseudo(kind: &str) -> bool {
+    const KINDS: &[&str] = &[
+        "autofs",
+        "binfmt_misc",
+        "bpf",
+        "cgroup",
+        "cgroup2",
+        "configfs",
+        "debugfs",
+        "devpts",
+        "devtmpfs",
+        "efivarfs",
+        "fusectl",
+        "hugetlbfs",
+        "mqueue",
+        "nsfs",
+        "proc",
+        "pstore",
+        "rpc_pipefs",
+        "securityfs",
+        "selinuxfs",
+        "sysfs",
+        "tracefs",
+    ];
+    KINDS.contains(&kind)
+}
