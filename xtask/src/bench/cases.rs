@@ -133,10 +133,9 @@ impl Stage {
     }
 
     fn policy_text(&self) -> String {
-        let (probe, server, project) = (&self.probe, &self.server, self.path("project"));
         format!(
-            "version: 1\nname: bench\ninclude: [preset:workspace]\nfs: {{read: [\"{}\"]}}\nexec: {{allow: [\"{probe}\"]}}\nnet: {{allow: [\"{server}\"]}}\n",
-            project.display()
+            "version: 1\nname: bench\ninclude: [preset:workspace]\nnet: {{allow: [\"{}\"]}}\n",
+            self.server
         )
     }
 

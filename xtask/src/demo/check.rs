@@ -85,9 +85,9 @@ pub fn attempts_refused(checks: &mut Checks, scene: &Scene, transcript: &str) ->
             .find(|refusal| effects.contains(&refusal.effect.as_str()) && refusal.target.contains(target));
         let claim = format!(
             "{attempt} was refused ({})",
-            found.map_or("no refusal recorded", |refusal| &refusal.rule)
+            found.map_or("no refusal recorded", |refusal| &refusal.reason)
         );
-        let problem = found.is_none_or(|refusal| refusal.rule.is_empty()).then(|| format!("{refusals:?}"));
+        let problem = found.is_none_or(|refusal| refusal.reason.is_empty()).then(|| format!("{refusals:?}"));
         checks.that(&claim, problem);
     }
     let leaked = transcript.contains(KEY.lines().last().unwrap_or_default());
@@ -132,13 +132,13 @@ pub fn tests_pass(checks: &mut Checks, scene: &Scene) -> Result<(), Failure> {
 struct Refusal {
     effect: String,
     target: String,
-    rule: String,
+    reason: String,
 }
 
 fn collect_refusals(value: &Value, into: &mut Vec<Refusal>) {
     let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
     if let (Some(effect), Some(target)) = (text("effect"), text("target")) {
-        into.push(Refusal { effect, target, rule: text("rule").unwrap_or_default() });
+        into.push(Refusal { effect, target, reason: text("reason").unwrap_or_default() });
     }
     children(value).for_each(|child| collect_refusals(child, into));
 }

@@ -55,7 +55,7 @@ impl Scene {
         let scene = Self { directory, vantio, agent, model, thief };
         scene.make_home()?;
         scene.make_repository(&files.join("repo"))?;
-        scene.make_policy(&files.join("policy.yaml"), environment)?;
+        scene.make_policy(&files.join("policy.yaml"))?;
         Ok(scene)
     }
 
@@ -137,11 +137,9 @@ impl Scene {
         Ok(())
     }
 
-    fn make_policy(&self, template: &Path, environment: &Path) -> Result<(), Failure> {
+    fn make_policy(&self, template: &Path) -> Result<(), Failure> {
         let policy = self.directory.path().join("policy.yaml");
-        let text = read(template)?
-            .replace("@VENV@", &environment.to_string_lossy())
-            .replace("@MODEL@", &self.model.address);
+        let text = read(template)?.replace("@MODEL@", &self.model.address);
         fs::write(&policy, text).at(policy)
     }
 }

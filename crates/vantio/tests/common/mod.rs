@@ -54,7 +54,7 @@ pub struct Outcome {
 pub struct Refusal {
     pub effect: String,
     pub target: String,
-    pub rule: String,
+    pub reason: String,
 }
 
 impl World {
@@ -170,14 +170,14 @@ impl World {
         visit(&parse(&self.ask(&["why", "last", "--json"])), &mut |object| {
             let text = |key: &str| object.get(key).and_then(Value::as_str).map(str::to_owned);
             if let (Some(effect), Some(target)) = (text("effect"), text("target")) {
-                refusals.push(Refusal { effect, target, rule: text("rule").unwrap_or_default() });
+                refusals.push(Refusal { effect, target, reason: text("reason").unwrap_or_default() });
             }
         });
         refusals
     }
 
     /// Fails unless the last run has a refusal whose effect starts with `effect` and whose target contains `target`,
-    /// with a rule.
+    /// with a reason.
     #[track_caller]
     pub fn assert_refused(&self, effect: &str, target: &str) {
         let refusals = self.refusals();
@@ -185,7 +185,7 @@ impl World {
             .iter()
             .find(|refusal| refusal.effect.starts_with(effect) && refusal.target.contains(target));
         let found = found.unwrap_or_else(|| panic!("no refusal of {effect} {target} in {refusals:#?}"));
-        assert!(!found.rule.is_empty(), "{found:?} names no rule");
+        assert!(!found.reason.is_empty(), "{found:?} gives no reason");
     }
 }
 

@@ -1,0 +1,262 @@
+//! After `discard` the host is what it was; after `commit` it is what the diff showed.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::common::{Manifest, Outcome, WORKSPACE, World, finish};
+
+/// One way to change a tree: what is there before, and the shell commands that change it.
+struct Change {
+    before: fn(&Path),
+    script: &'static str,
+}
+
+const fn change(before: fn(&Path), script: &'static str) -> Change {
+    Change { before, script }
+}
+
+fn nothing(_: &Path) {}
+
+fn a_file(workspace: &Path) {
+    fs::write(workspace.join("file"), "before\n").unwrap();
+}
+
+fn a_tree(workspace: &Path) {
+    fs::create_dir_all(workspace.join("tree/below")).unwrap();
+    for name in ["one", "two", "below/three"] {
+        fs::write(workspace.join("tree").join(name), name).unwrap();
+    }
+}
+
+fn two_links(workspace: &Path) {
+    a_file(workspace);
+    fs::hard_link(workspace.join("file"), workspace.join("link")).unwrap();
+}
+
+fn a_symlink(workspace: &Path) {
+    symlink("file", workspace.join("symlink")).unwrap();
+}
+
+/// Runs the same change bare in one world and governed in another; checks discard in a third.
+#[track_caller]
+fn holds(change: &Change) {
+    let [bare, governed, discarded] = [World::new(), World::new(), World::new()];
+    for world in [&bare, &governed, &discarded] {
+        (change.before)(&world.workspace());
+    }
+    let shell = |script| ["/bin/bash", "-euc", script];
+    finish(bare.command("/bin/bash").args(["-euc", change.script])).assert_success();
+
+    let before = discarded.manifest();
+    discarded.run(WORKSPACE, &shell(change.script)).assert_success();
+    assert_eq!(differences(&discarded, &before), Vec::<String>::new(), "the run changed the host");
+    assert_ne!(discarded.changes(), [], "the diff shows nothing");
+    discarded.ask(&["discard", "last"]);
+    assert_eq!(differences(&discarded, &before), Vec::<String>::new(), "discard changed the host");
+
+    governed.run(WORKSPACE, &shell(change.script)).assert_success();
+    governed.ask(&["commit", "last"]);
+    assert_eq!(shape(&governed.workspace()), shape(&bare.workspace()), "commit differs from the bare run");
+    assert_eq!(governed.changes(), [], "something is still pending");
+}
+
+fn differences(world: &World, before: &Manifest) -> Vec<String> {
+    // The policy file is the test's own.
+    let policy = Path::new("policy.yaml");
+    before.clone().without(policy).differences(&world.manifest().without(policy))
+}
+
+/// What two trees have in common when the same was done to both: everything but times and inode numbers.
+fn shape(root: &Path) -> Vec<String> {
+    let mut format = Command::new("find");
+    format.arg(root).args(["-printf", "%P %y %m %U:%G %n %s %l\\n"]);
+    let mut lines: Vec<_> =
+        finish(&mut format).stdout.lines().filter(|line| !line.is_empty()).map(without_sizes).collect();
+    let contents = "find . -type f -exec sha256sum {} + ; getfattr -R -h -d -m - . 2>/dev/null; find . -type f -printf '%p %b\\n'";
+    let mut shell = Command::new("/bin/sh");
+    lines.extend(finish(shell.args(["-c", contents]).current_dir(root)).stdout.lines().map(str::to_owned));
+    lines.sort();
+    lines
+}
+
+/// A directory's size and link count depend on its history.
+fn without_sizes(line: &str) -> String {
+    let words: Vec<_> = line.split(' ').collect();
+    if words.get(1) == Some(&"d") { words[..4.min(words.len())].join(" ") } else { line.to_owned() }
+}
+
+macro_rules! changes {
+    ($($test:ident: $before:ident, $script:literal;)*) => {
+        $(#[test]
+        fn $test() {
+            holds(&change($before, $script));
+        })*
+    };
+}
+
+changes! {
+    a_new_file: nothing, "echo new > file";
+    a_changed_file: a_file, "echo more >> file";
+    a_replaced_file: a_file, "echo other > temporary; mv temporary file";
+    a_removed_file: a_file, "rm file";
+    a_removed_tree: a_tree, "rm -r tree";
+    a_tree_removed_and_made_again: a_tree, "rm -r tree; mkdir tree; echo new > tree/other";
+    a_renamed_file: a_file, "mv file moved";
+    a_renamed_directory: a_tree, "mv tree moved";
+    a_directory_renamed_and_filled: a_tree, "mv tree moved; echo x > moved/new; rm moved/one; mkdir tree";
+    two_names_exchanged: a_tree, "mv tree/one t; mv tree/two tree/one; mv t tree/two";
+    a_new_hard_link: a_file, "ln file link";
+    a_linked_file_changed: two_links, "echo more >> link";
+    one_of_two_links_removed: two_links, "rm link";
+    a_new_symlink: a_file, "ln -s file symlink; ln -s /nowhere dangling";
+    a_changed_symlink: a_symlink, "ln -sfn other symlink";
+    a_symlink_made_a_directory: a_symlink, "rm symlink; mkdir symlink; echo x > symlink/file";
+    a_file_made_a_directory: a_file, "rm file; mkdir file; echo x > file/below";
+    a_directory_made_a_file: a_tree, "rm -r tree; echo x > tree";
+    a_sparse_file: nothing, "truncate -s 50M sparse; printf x | dd of=sparse bs=1 seek=20000000 conv=notrunc status=none";
+    a_fifo: nothing, "mkfifo -m 640 fifo";
+    a_changed_mode: a_tree, "chmod 700 tree tree/one; chmod 664 tree/two; chmod 1777 tree/below";
+    changed_attributes: a_tree, "setfattr -n user.mark -v value tree/one; setfattr -n user.mark -v value tree; setfattr -n user.new -v x tree/two";
+    strange_names: nothing, "printf x > $'new\\nline'; printf x > $'\\xff\\xfe'; printf x > -dash; printf x > ' space '; printf x > '*'; mkdir $'d\\x01'; printf x > $'d\\x01/f'";
+    ten_thousand_files: nothing, "mkdir many; cd many; seq 10000 | xargs touch; seq 1 7 10000 | while read -r n; do echo $n > $n; done";
+    empty_directories: nothing, "mkdir -p a/b/c d; chmod 711 a/b";
+    a_deep_tree: nothing, "d=.; for i in $(seq 60); do d=$d/level$i; done; mkdir -p $d; echo deep > $d/file";
+    a_large_file: nothing, "head -c 30000000 /dev/zero | tr '\\0' x > large";
+    a_truncated_file: a_file, "truncate -s 3 file";
+    writes_through_a_mapping: a_file, "/usr/bin/python3 -c 'import mmap; f = open(\"file\", \"r+b\"); m = mmap.mmap(f.fileno(), 0); m[0:3] = b\"MAP\"; m.flush()'";
+}
+
+#[test]
+fn what_ends_as_it_began_is_no_change() {
+    let world = World::new();
+    a_tree(&world.workspace());
+    let script = "cat tree/one > t; cat t > tree/one; rm t; touch tree/x; rm tree/x; chmod 600 tree/two; chmod 644 tree/two; mv tree/below b; mv b tree/below";
+    world.run(WORKSPACE, &["/bin/bash", "-euc", script]).assert_success();
+    let contents: Vec<_> = world.changes().into_iter().filter(|(kind, _)| kind != "metadata").collect();
+    assert_eq!(contents, []);
+}
+
+#[test]
+fn times_of_a_commit_are_those_of_the_run() {
+    let world = World::new();
+    a_file(&world.workspace());
+    let script = "touch -d '2001-02-03 04:05:06.789' file; mkdir dir; touch dir/x; touch -d '2002-03-04' dir";
+    world.run(WORKSPACE, &["/bin/bash", "-euc", script]).assert_success();
+    world.ask(&["commit", "last"]);
+    let time = |name: &str| fs::metadata(world.workspace().join(name)).unwrap();
+    assert_eq!((time("file").mtime(), time("file").mtime_nsec()), (981_173_106, 789_000_000));
+    assert_eq!(time("dir").mtime(), 1_015_200_000);
+}
+
+#[test]
+fn commit_brings_the_named_part_and_discard_the_rest() {
+    let world = World::new();
+    a_tree(&world.workspace());
+    world
+        .run(WORKSPACE, &["/bin/sh", "-c", "echo 1 > tree/one; echo 2 > tree/two; echo n > new"])
+        .assert_success();
+    world.ask(&["commit", "last", "tree/one"]);
+    let read = |name: &str| fs::read_to_string(world.workspace().join(name)).unwrap();
+    assert_eq!((read("tree/one"), read("tree/two")), ("1\n".to_owned(), "two".to_owned()));
+    let left: Vec<_> = world.changes().into_iter().map(|(_, path)| path).collect();
+    assert_eq!(left, ["new", "tree/two"].map(|name| world.workspace().join(name)));
+    world.ask(&["discard", "last"]);
+    assert!(!world.workspace().join("new").exists());
+    assert_eq!(read("tree/two"), "two");
+}
+
+#[test]
+fn a_file_that_the_host_changed_meanwhile_is_a_conflict() {
+    let world = World::new();
+    a_tree(&world.workspace());
+    world.run(WORKSPACE, &["/bin/sh", "-c", "echo run > tree/one; echo run > tree/two"]).assert_success();
+    fs::write(world.workspace().join("tree/one"), "host\n").unwrap();
+    let outcome = finish(&mut world.vantio(["commit", "last"]));
+    outcome.assert_code(4);
+    assert!(
+        outcome.stderr.contains("tree/one") || outcome.stdout.contains("tree/one"),
+        "{}",
+        outcome.describe()
+    );
+    let read = |name: &str| fs::read_to_string(world.workspace().join(name)).unwrap();
+    assert_eq!((read("tree/one"), read("tree/two")), ("host\n".to_owned(), "run\n".to_owned()));
+    assert_eq!(world.changes().len(), 1);
+}
+
+#[test]
+fn a_symlink_planted_on_the_host_is_not_followed() {
+    let world = World::new();
+    a_tree(&world.workspace());
+    world.run(WORKSPACE, &["/bin/sh", "-c", "echo run > tree/below/three"]).assert_success();
+    fs::write(world.outside().join("three"), "kept").unwrap();
+    fs::remove_dir_all(world.workspace().join("tree/below")).unwrap();
+    symlink(world.outside(), world.workspace().join("tree/below")).unwrap();
+    finish(&mut world.vantio(["commit", "last"])).assert_code(4);
+    assert_eq!(fs::read_to_string(world.outside().join("three")).unwrap(), "kept");
+}
+
+#[test]
+fn a_second_commit_says_that_nothing_is_pending() {
+    let world = World::new();
+    world.run(WORKSPACE, &["/bin/sh", "-c", "echo x > file"]).assert_success();
+    world.ask(&["commit", "last"]);
+    let again = finish(&mut world.vantio(["commit", "last"]));
+    again.assert_success();
+    assert_says_something(&again);
+}
+
+#[test]
+fn a_discarded_run_cannot_be_committed() {
+    let world = World::new();
+    world.run(WORKSPACE, &["/bin/sh", "-c", "echo x > file"]).assert_success();
+    world.ask(&["discard", "last"]);
+    let commit = finish(&mut world.vantio(["commit", "last"]));
+    commit.assert_code(1);
+    assert_says_something(&commit);
+    assert!(!world.workspace().join("file").exists());
+}
+
+#[test]
+fn discard_leaves_no_copy_of_content() {
+    let world = World::new();
+    let script = "echo a-very-particular-line > file";
+    world.run(WORKSPACE, &["/bin/sh", "-c", script]).assert_success();
+    world.ask(&["discard", "last"]);
+    let mut grep = Command::new("grep");
+    let found = finish(grep.args(["-rlaF", "a-very-particular-line\n"]).arg(world.state().join("runs")));
+    assert_eq!(found.stdout, "");
+}
+
+#[test]
+fn a_setuid_file_is_a_hazard_of_a_commit() {
+    let world = World::new();
+    world.run(WORKSPACE, &["/bin/sh", "-c", "cp /usr/bin/id tool; chmod 4755 tool"]).assert_success();
+    let diff = world.ask(&["diff", "last", "--json"]);
+    assert!(diff.contains("setuid"), "{diff}");
+    let _ = finish(&mut world.vantio(["commit", "last"]));
+    let committed = fs::metadata(world.workspace().join("tool"));
+    assert!(committed.is_err() || committed.unwrap().permissions().mode() & 0o7000 == 0o4000);
+}
+
+#[test]
+fn writes_outside_the_workspace_are_in_the_diff_and_nowhere_else() {
+    let world = World::new();
+    let before = world.manifest();
+    let script = "mkdir -p ~/.cache/tool; echo cached > ~/.cache/tool/file; echo t > /tmp/scratch; echo v > /var/tmp/vantio-test-scratch";
+    world.run(WORKSPACE, &["/bin/sh", "-euc", script]).assert_success();
+    assert_eq!(differences(&world, &before), Vec::<String>::new());
+    assert!(!Path::new("/tmp/scratch").exists() && !Path::new("/var/tmp/vantio-test-scratch").exists());
+    let changed: Vec<PathBuf> = world.changes().into_iter().map(|(_, path)| path).collect();
+    assert!(changed.contains(&world.home().join(".cache/tool/file")), "{changed:?}");
+    assert!(changed.contains(&PathBuf::from("/var/tmp/vantio-test-scratch")), "{changed:?}");
+}
+
+#[track_caller]
+fn assert_says_something(outcome: &Outcome) {
+    let lines = outcome.stderr.lines().count() + outcome.stdout.lines().count();
+    assert!((1..=24).contains(&lines), "not one screen: {}", outcome.describe());
+}

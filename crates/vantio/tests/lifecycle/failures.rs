@@ -1,0 +1,169 @@
+//! When a run cannot begin or Vantio cannot go on: one screen, what to do, the right exit code.
+
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
+
+use crate::common::{Outcome, WORKSPACE, World, finish, is_root, needs_root};
+
+#[track_caller]
+fn assert_one_screen(outcome: &Outcome, code: i32, words: &[&str]) {
+    outcome.assert_code(code);
+    let lines = outcome.stderr.lines().count();
+    assert!((1..=24).contains(&lines), "not one screen: {}", outcome.describe());
+    for word in words {
+        assert!(outcome.stderr.contains(word), "`{word}` is missing: {}", outcome.describe());
+    }
+    assert!(!outcome.stderr.contains("panicked"), "{}", outcome.describe());
+}
+
+#[test]
+fn without_a_policy_nothing_runs() {
+    let world = World::new();
+    let outcome = finish(&mut world.vantio(["run", "--", "/usr/bin/touch", "ran"]));
+    assert_one_screen(&outcome, 125, &["vantio init"]);
+    assert!(!world.workspace().join("ran").exists());
+}
+
+#[test]
+fn a_policy_error_points_into_the_document() {
+    let world = World::new();
+    let outcome = world.run("version: 1\nfs:\n  raed: [/usr]\n", &["/bin/true"]);
+    assert_one_screen(&outcome, 125, &["raed", "read", "policy.yaml"]);
+    let outcome = world.run("version: 9\n", &["/bin/true"]);
+    assert_one_screen(&outcome, 125, &["version"]);
+    let missing = finish(&mut world.vantio(["run", "--policy", "missing.yaml", "--", "/bin/true"]));
+    assert_one_screen(&missing, 125, &["missing.yaml"]);
+}
+
+#[test]
+fn a_program_that_does_not_exist_ends_with_127() {
+    let world = World::new();
+    assert_one_screen(&world.run(WORKSPACE, &["no-such-agent"]), 127, &["no-such-agent"]);
+    assert_one_screen(&world.run(WORKSPACE, &["./no/such/agent"]), 127, &["no/such/agent"]);
+}
+
+#[test]
+fn a_program_that_may_not_be_executed_ends_with_126() {
+    let world = World::new();
+    world.write("plain", "not a program");
+    assert_one_screen(&world.run(WORKSPACE, &["./plain"]), 126, &["plain"]);
+    assert_one_screen(&world.run(WORKSPACE, &["/etc"]), 126, &["/etc"]);
+    let policy = "version: 1\ninclude: [preset:workspace]\nexec: {deny: [/usr/bin/id]}\n";
+    assert_one_screen(&world.run(policy, &["/usr/bin/id"]), 126, &["/usr/bin/id"]);
+}
+
+#[test]
+fn a_state_folder_that_cannot_be_written_stops_the_run() {
+    let world = World::new();
+    let run = |state: &str| {
+        let mut command = world.governed(WORKSPACE, &["/usr/bin/touch", "ran"]);
+        finish(command.env("VANTIO_STATE", state))
+    };
+    assert_one_screen(&run("/proc/no/such/place"), 125, &["/proc/no"]);
+    fs::write(world.path().join("plain"), "").unwrap();
+    assert_one_screen(&run(&world.path().join("plain").to_string_lossy()), 125, &["plain"]);
+    if !is_root() {
+        let closed = world.path().join("closed");
+        fs::create_dir(&closed).unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o500)).unwrap();
+        assert_one_screen(&run(&closed.join("state").to_string_lossy()), 125, &["closed"]);
+    }
+    assert!(!world.workspace().join("ran").exists());
+}
+
+/// Runs a script as root with a tmpfs mounted on the state folder, in a mount namespace of its own.
+fn with_state_on_tmpfs(world: &World, options: &str, script: &str) -> Outcome {
+    fs::create_dir_all(world.state()).unwrap();
+    fs::write(world.path().join("policy.yaml"), WORKSPACE).unwrap();
+    let run = format!(
+        "vantio() {{ {} \"$@\"; }}; run() {{ vantio run --policy {} -- \"$@\"; }}",
+        crate::common::binary().display(),
+        world.path().join("policy.yaml").display()
+    );
+    let script = format!("mount -t tmpfs -o {options} none {}; {run}; {script}", world.state().display());
+    let mut command = world.command("/usr/bin/unshare");
+    finish(command.args(["--mount", "--propagation", "private", "/bin/bash", "-c", &script]))
+}
+
+#[test]
+fn a_read_only_state_folder_stops_the_run() {
+    if needs_root("a_read_only_state_folder_stops_the_run") {
+        return;
+    }
+    let world = World::new();
+    let outcome = with_state_on_tmpfs(&world, "ro", "run touch ran");
+    assert_one_screen(&outcome, 125, &["state"]);
+    assert!(!world.workspace().join("ran").exists());
+}
+
+#[test]
+fn a_full_disk_stops_the_run_and_loses_nothing() {
+    if needs_root("a_full_disk_stops_the_run_and_loses_nothing") {
+        return;
+    }
+    let world = World::new();
+    let script = "\
+run sh -c 'echo kept > kept' || exit 90
+run sh -c 'head -c 40000000 /dev/zero > big; echo program: $?' ; echo run: $?
+vantio ledger verify; echo verify: $?
+vantio discard last; echo discard: $?
+vantio ledger verify; echo verify again: $?
+run true; echo next: $?";
+    let outcome = with_state_on_tmpfs(&world, "size=8m", script);
+    assert!(!outcome.stdout.contains("program: 0"), "{}", outcome.describe());
+    for line in ["verify: 0", "discard: 0", "verify again: 0", "next: 0"] {
+        assert!(outcome.stdout.contains(line), "no `{line}`: {}", outcome.describe());
+    }
+    assert!(!world.workspace().join("big").exists());
+}
+
+#[test]
+fn a_disk_without_a_single_byte_stops_the_run() {
+    if needs_root("a_disk_without_a_single_byte_stops_the_run") {
+        return;
+    }
+    let world = World::new();
+    let script =
+        format!("head -c 9000000 /dev/zero > {}/filler 2>/dev/null; run touch ran", world.state().display());
+    let outcome = with_state_on_tmpfs(&world, "size=1m", &script);
+    assert_one_screen(&outcome, 125, &[]);
+    assert!(!world.workspace().join("ran").exists());
+}
+
+#[test]
+fn a_run_that_does_not_exist_is_named() {
+    let world = World::new();
+    for command in ["diff", "commit", "discard", "why", "kill"] {
+        let outcome = finish(&mut world.vantio([command, "last"]));
+        assert_one_screen(&outcome, outcome.code(), &[]);
+        assert!(matches!(outcome.code(), 1 | 2), "{command}: {}", outcome.describe());
+    }
+    world.run(WORKSPACE, &["/bin/true"]).assert_success();
+    assert_one_screen(&finish(&mut world.vantio(["diff", "ffffffff"])), 1, &["ffffffff"]);
+}
+
+#[test]
+fn a_changed_ledger_stops_further_runs_from_pretending() {
+    let world = World::new();
+    world.run(WORKSPACE, &["/bin/true"]).assert_success();
+    let ledger = fs::read_dir(world.state()).unwrap().map(|entry| entry.unwrap().path());
+    let ledger = ledger.into_iter().find(|path| path.to_string_lossy().contains("ledger")).unwrap();
+    let tamper = "\
+import sqlite3, sys
+ledger = sqlite3.connect(sys.argv[1])
+for name, in ledger.execute(\"select name from sqlite_master where type = 'trigger'\").fetchall():
+    ledger.execute(f'drop trigger \"{name}\"')
+table = ledger.execute(\"select name from sqlite_master where type = 'table' order by name\").fetchall()
+for name, in table:
+    columns = [row[1] for row in ledger.execute(f'pragma table_info(\"{name}\")')]
+    if 'this_hash' in columns:
+        ledger.execute(f'delete from \"{name}\" where seq = 1')
+ledger.commit()
+";
+    let file =
+        if ledger.is_dir() { fs::read_dir(&ledger).unwrap().next().unwrap().unwrap().path() } else { ledger };
+    let mut python = Command::new("/usr/bin/python3");
+    finish(python.args(["-c", tamper]).arg(&file)).assert_success();
+    let verify = finish(&mut world.vantio(["ledger", "verify"]));
+    verify.assert_code(3);
+    assert!(verify.describe().contains('1'), "{}", verify.describe());
+}

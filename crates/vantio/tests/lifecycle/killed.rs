@@ -1,0 +1,147 @@
+//! The supervisor dies at random moments: nothing survives it, and nothing acknowledged is lost.
+
+use std::{
+    env, fs,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use crate::common::{WORKSPACE, World, eventually, finish};
+
+/// How often, in the whole suite; `cargo xtask test --kills N` sets it.
+fn kills() -> u32 {
+    env::var("VANTIO_TEST_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(20)
+}
+
+/// What a run left on the host: processes that carry the marker, mounts and control groups that name the world.
+fn leftovers(world: &World, marker: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let command_line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let command_line = String::from_utf8_lossy(&command_line).replace('\0', " ");
+        if command_line.contains(marker) {
+            found.push(format!("process {}: {command_line}", entry.file_name().display()));
+        }
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let world = world.path().to_string_lossy();
+    found.extend(mounts.lines().filter(|line| line.contains(&*world)).map(str::to_owned));
+    found
+}
+
+/// Control groups of runs that exist now.
+fn control_groups() -> usize {
+    let mut find = Command::new("find");
+    let listing = finish(find.args(["/sys/fs/cgroup", "-maxdepth", "6", "-type", "d", "-name", "*vantio*"]));
+    listing.stdout.lines().filter(|line| !line.ends_with("/vantio")).count()
+}
+
+/// A pseudo-random delay that another run of the suite does not repeat.
+fn delay(round: u32) -> Duration {
+    let nanoseconds = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().subsec_nanos();
+    Duration::from_micros(u64::from(
+        nanoseconds.wrapping_mul(2_654_435_761).wrapping_add(round * 7919) % 400_000,
+    ))
+}
+
+/// Host pids of the processes that `vantio run` started, with itself first: the caller's process, the supervisor, init.
+fn vantio_processes(pid: u32) -> Vec<u32> {
+    let mut processes = vec![pid];
+    let mut next = 0;
+    while let Some(parent) = processes.get(next) {
+        let children =
+            fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+        processes.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        next += 1;
+    }
+    processes.retain(|pid| {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        !command.starts_with(b"/bin/bash")
+    });
+    processes
+}
+
+#[test]
+fn a_killed_supervisor_leaves_nothing_behind() {
+    let world = World::new();
+    let groups = control_groups();
+    for round in 0..kills() {
+        let marker = format!("vantio-kill-{}-{round}", std::process::id());
+        // Writes, refusals and children, over and over, so that any moment is a busy one.
+        let script = format!(
+            ": {marker}; while :; do echo x >> file; echo $RANDOM > new$RANDOM; cat ~/.netrc 2>/dev/null; (: {marker}; sleep 0.01) & done"
+        );
+        let mut command = world.governed(WORKSPACE, &["/bin/bash", "-c", &script]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(delay(round));
+        let victims = vantio_processes(child.id());
+        // Every process of Vantio gets its turn.
+        let victim = victims[round as usize % victims.len()];
+        finish(Command::new("kill").args(["-KILL", &victim.to_string()]));
+        let victim_was_caller = victim == child.id();
+        child.wait().unwrap();
+        let clean = eventually(Duration::from_secs(20), || leftovers(&world, &marker).is_empty());
+        assert!(
+            clean,
+            "round {round}, caller killed: {victim_was_caller}: {:#?}",
+            leftovers(&world, &marker)
+        );
+        finish(&mut world.vantio(["ledger", "verify"])).assert_success();
+    }
+    // The next command sweeps what a dead run could not.
+    world.run(WORKSPACE, &["/bin/true"]).assert_success();
+    assert!(eventually(Duration::from_secs(10), || control_groups() <= groups), "control groups are left");
+    world.ask(&["ps"]);
+}
+
+#[test]
+fn a_refusal_that_the_agent_has_seen_is_in_the_ledger_after_a_kill() {
+    let world = World::new();
+    let refused = world.home().join(".netrc");
+    fs::write(&refused, "machine").unwrap();
+    let script = "cat ~/.netrc 2>/dev/null; echo seen; sleep 600";
+    let mut command = world.governed(WORKSPACE, &["/bin/bash", "-c", script]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
+        .unwrap();
+    assert_eq!(line, "seen\n");
+    for victim in vantio_processes(child.id()) {
+        finish(Command::new("kill").args(["-KILL", &victim.to_string()]));
+    }
+    child.wait().unwrap();
+    world.assert_refused("fs.", ".netrc");
+    finish(&mut world.vantio(["ledger", "verify"])).assert_success();
+}
+
+#[test]
+fn what_a_killed_run_changed_can_be_reviewed() {
+    let world = World::new();
+    let script = "echo half > file; echo ready; sleep 600";
+    let mut command = world.governed(WORKSPACE, &["/bin/bash", "-c", script]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
+        .unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let file = world.workspace().join("file");
+    assert!(!file.exists());
+    assert!(eventually(Duration::from_secs(10), || world.changes() == [("added".to_owned(), file.clone())]));
+    world.ask(&["discard", "last"]);
+    assert!(!file.exists());
+}
+
+#[test]
+fn vantio_kill_ends_a_run() {
+    let world = World::new();
+    let mut command = world
+        .governed(WORKSPACE, &["/bin/bash", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
+        .unwrap();
+    world.ask(&["kill", "last"]);
+    assert_eq!(child.wait().unwrap().code(), Some(137));
+}

@@ -1,0 +1,11 @@
+//! What becomes of a run: discarded, committed, killed, or never started.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod changes;
+mod failures;
+mod killed;
+mod streams;

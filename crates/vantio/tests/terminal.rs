@@ -1,0 +1,166 @@
+//! Programs that need a terminal: its size, its keys, job control, full screens.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod common;
+
+use std::{fs, time::Duration};
+
+use common::{Outcome, WORKSPACE, World, eventually, finish};
+
+/// A terminal multiplexer of a test's own, with one window that runs one command.
+struct Terminal<'w> {
+    world: &'w World,
+    socket: String,
+}
+
+impl<'w> Terminal<'w> {
+    /// Runs `command` through a shell in a window of 90 columns and 30 rows; the window stays when it ends.
+    fn open(world: &'w World, command: &str) -> Self {
+        let terminal = Self { world, socket: world.path().join("tmux.sock").to_string_lossy().into_owned() };
+        let hold = format!("{command}; echo \"[exit $?]\"; sleep 600");
+        terminal.tmux(&["new-session", "-d", "-x", "90", "-y", "30", &hold]).assert_success();
+        terminal.tmux(&["set", "-g", "status", "off"]);
+        terminal
+    }
+
+    /// The same under Vantio.
+    fn governed(world: &'w World, program: &str) -> Self {
+        Self::open(world, &governed(world, program))
+    }
+
+    fn tmux(&self, arguments: &[&str]) -> Outcome {
+        let mut tmux = self.world.command("/usr/bin/tmux");
+        finish(tmux.args(["-f", "/dev/null", "-S", &self.socket]).args(arguments))
+    }
+
+    fn send(&self, keys: &[&str]) {
+        self.tmux(&[&["send-keys"], keys].concat()).assert_success();
+    }
+
+    fn screen(&self) -> String {
+        self.tmux(&["capture-pane", "-p", "-J"]).stdout
+    }
+
+    #[track_caller]
+    fn wait_for(&self, text: &str) {
+        let found = eventually(Duration::from_mins(1), || self.screen().contains(text));
+        assert!(found, "`{text}` never appeared on\n{}", self.screen());
+    }
+}
+
+impl Drop for Terminal<'_> {
+    fn drop(&mut self) {
+        self.tmux(&["kill-server"]);
+    }
+}
+
+/// `program` under Vantio, as a person would type it.
+fn governed(world: &World, program: &str) -> String {
+    let policy = world.path().join("policy.yaml");
+    fs::write(&policy, WORKSPACE).unwrap();
+    format!("{} run --policy {} -- {program}", common::binary().display(), policy.display())
+}
+
+#[test]
+fn the_window_size_is_seen_and_followed() {
+    let world = World::new();
+    world.write(
+        "size.sh",
+        "trap 'echo size: $(stty size)' WINCH\necho size: $(stty size)\nwhile :; do sleep 0.1; done\n",
+    );
+    let terminal = Terminal::governed(&world, "/bin/bash size.sh");
+    terminal.wait_for("size: 30 90");
+    terminal.tmux(&["resize-window", "-x", "70", "-y", "20"]).assert_success();
+    terminal.wait_for("size: 20 70");
+}
+
+#[test]
+fn control_c_interrupts_the_program_and_not_the_supervisor() {
+    let world = World::new();
+    world.write("trap.sh", "trap 'echo caught; exit 5' INT\necho ready\nwhile :; do sleep 0.1; done\n");
+    let terminal = Terminal::governed(&world, "/bin/bash trap.sh");
+    terminal.wait_for("ready");
+    terminal.send(&["C-c"]);
+    terminal.wait_for("caught");
+    terminal.wait_for("[exit 5]");
+    world.ask(&["diff", "last", "--json"]);
+}
+
+#[test]
+fn an_uncaught_interrupt_ends_with_130() {
+    let world = World::new();
+    let terminal = Terminal::governed(&world, "/bin/sh -c 'echo ready; exec sleep 600'");
+    terminal.wait_for("ready");
+    terminal.send(&["C-c"]);
+    terminal.wait_for("[exit 130]");
+}
+
+#[test]
+fn jobs_stop_and_continue_in_a_shell() {
+    let world = World::new();
+    let terminal = Terminal::governed(&world, "/bin/bash --norc -i");
+    terminal.send(&["PS1=READY:", "Enter"]);
+    terminal.wait_for("READY:");
+    terminal.send(&["sleep 600", "Enter"]);
+    terminal.send(&["C-z"]);
+    terminal.wait_for("Stopped");
+    terminal.send(&["fg", "Enter"]);
+    terminal.send(&["C-c"]);
+    terminal.send(&["echo after=$((40+2))", "Enter"]);
+    terminal.wait_for("after=42");
+    terminal.send(&["exit 3", "Enter"]);
+    terminal.wait_for("[exit 3]");
+}
+
+#[test]
+fn control_z_stops_the_run_and_fg_continues_it() {
+    let world = World::new();
+    let terminal = Terminal::open(&world, "PS1=OUTER: /bin/bash --norc -i");
+    terminal.wait_for("OUTER:");
+    terminal.send(&[&governed(&world, "/bin/sh -c 'echo inside; read line; echo got $line'"), "Enter"]);
+    terminal.wait_for("inside");
+    terminal.send(&["C-z"]);
+    terminal.wait_for("Stopped");
+    terminal.send(&["fg", "Enter"]);
+    terminal.send(&["word", "Enter"]);
+    terminal.wait_for("got word");
+}
+
+#[test]
+fn end_of_input_reaches_the_program() {
+    let world = World::new();
+    let terminal = Terminal::governed(&world, "/bin/sh -c 'cat; echo over'");
+    terminal.send(&["line", "Enter"]);
+    terminal.send(&["C-d"]);
+    terminal.wait_for("over");
+    terminal.wait_for("[exit 0]");
+}
+
+#[test]
+fn vim_edits_a_file_and_the_edit_is_in_the_diff() {
+    let world = World::new();
+    let file = world.write("text.txt", "first\nsecond\n");
+    let terminal = Terminal::governed(&world, "/usr/bin/vim -u NONE -N text.txt");
+    terminal.wait_for("second");
+    terminal.wait_for("~");
+    terminal.send(&["Gothird", "Escape"]);
+    terminal.wait_for("third");
+    terminal.send(&[":wq", "Enter"]);
+    terminal.wait_for("[exit 0]");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "first\nsecond\n");
+    assert_eq!(world.changes(), [("modified".to_owned(), file.clone())]);
+    world.ask(&["commit", "last"]);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "first\nsecond\nthird\n");
+}
+
+#[test]
+fn the_terminal_is_as_it_was_after_a_run() {
+    let world = World::new();
+    let command = format!(
+        "before=$(stty -g); {}; test \"$before\" = \"$(stty -g)\" && echo unchanged",
+        governed(&world, "/bin/sh -c 'stty raw -echo; exit 0'")
+    );
+    let terminal = Terminal::open(&world, &command);
+    terminal.wait_for("unchanged");
+}
