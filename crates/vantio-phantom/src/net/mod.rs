@@ -7,13 +7,37 @@
 //! datagrams leave through a relay. Files and programs are the supervisor's.
 
 mod address;
+mod connect;
+mod datagram;
+mod dns;
+mod inventory;
+mod local;
+mod options;
+mod relay;
+mod send;
+mod socket;
+mod thread;
+mod unix;
+mod watch;
 
-use std::{net::SocketAddr, os::fd::OwnedFd, sync::Arc};
+use std::{
+    net::SocketAddr,
+    os::fd::{BorrowedFd, OwnedFd},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use rustix::io::{self, Errno};
+use vantio_core::{Effect, Endpoint, Intent, Target, Transport};
 
+use self::{address::LENGTH_MAX, dns::Resolver, socket::Sockets, unix::Bound};
+pub(crate) use self::{
+    thread::Pool,
+    watch::{Fate, Outcome, Watch},
+};
 use crate::{
-    LaunchError, Oracle,
+    LaunchError, Oracle, Ruling,
+    error::Context as _,
     supervisor::request::{Reply, Request},
 };
 
@@ -63,15 +87,42 @@ pub(crate) struct Place {
 
 /// Answers a run's socket calls and carries its names and datagrams.
 pub(crate) struct Plane {
-    config: Config,
-    oracle: Arc<dyn Oracle>,
+    core: Arc<Core>,
 }
 
 impl Plane {
     /// Starts the threads of the plane. Called in the host's mount and network
     /// namespaces, inside the run's user namespace, after the last fork.
     pub(crate) fn start(oracle: Arc<dyn Oracle>, config: Config) -> Result<Self, LaunchError> {
-        Ok(Self { config, oracle })
+        let ports = ports(&config.udp_ports).context(
+            "E_NETWORK",
+            || "the rules open too many ports to datagrams".into(),
+            "a policy's udp:// rules open at most 1024 ports in all; name the ports that the run needs",
+        )?;
+        Self::assemble(oracle, config, ports).context(
+            "E_NETWORK",
+            || "could not start the run's sockets and resolver".into(),
+            "",
+        )
+    }
+
+    fn assemble(oracle: Arc<dyn Oracle>, config: Config, ports: Vec<u16>) -> std::io::Result<Self> {
+        let judge = Arc::new(Judge { oracle, kill: config.kill });
+        let sockets = Sockets::start(config.network)?;
+        let resolver = Arc::new(Resolver::new(Arc::clone(&judge), config.resolvers));
+        dns::server::start(&sockets, &resolver)?;
+        relay::start(Arc::clone(&judge), Arc::clone(&resolver), &sockets, ports)?;
+        let core = Core {
+            judge,
+            paths: config.paths,
+            sockets,
+            resolver,
+            pool: Pool::new("net-connect", CONNECTS_MAX),
+            watch: Watch::start()?,
+            bound: Bound::default(),
+            privileged_below: local::privileged_below(),
+        };
+        Ok(Self { core: Arc::new(core) })
     }
 
     /// Whether [`Plane::handle`] answers this system call.
@@ -91,7 +142,140 @@ impl Plane {
     /// Answers a system call that the plane [owns](Plane::owns). The calling thread is
     /// in the run's mount namespace with a working directory and umask of its own.
     pub(crate) fn handle(&self, request: &Request) -> Reply {
-        let _ = (&self.config, &self.oracle, request);
-        Reply::Error(Errno::ACCESS)
+        let answer = match request.number() {
+            libc::SYS_socket => local::socket(&self.core, request),
+            libc::SYS_connect => connect::connect(&self.core, request),
+            libc::SYS_bind => local::bind(&self.core, request),
+            libc::SYS_listen => local::listen(&self.core, request),
+            libc::SYS_sendto => send::sendto(&self.core, request),
+            libc::SYS_sendmsg => send::sendmsg(&self.core, request),
+            libc::SYS_sendmmsg => send::sendmmsg(&self.core, request),
+            _ => Err(Errno::NOSYS),
+        };
+        answer.unwrap_or_else(Reply::Error)
     }
 }
+
+/// The oracle, and what is done when it ends the run.
+struct Judge {
+    oracle: Arc<dyn Oracle>,
+    kill: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Judge {
+    /// Whether the intent may be carried out.
+    fn permits(&self, intent: &Intent<'_>) -> bool {
+        match self.oracle.decide(intent) {
+            Ruling::Permit => true,
+            Ruling::Refuse => false,
+            Ruling::Kill => {
+                (self.kill)();
+                false
+            }
+        }
+    }
+}
+
+/// What the answers share.
+struct Core {
+    judge: Arc<Judge>,
+    paths: Arc<dyn Paths>,
+    sockets: Sockets,
+    resolver: Arc<Resolver>,
+    pool: Pool,
+    watch: Watch,
+    bound: Bound,
+    /// The first port that an unprivileged program of this host may bind.
+    privileged_below: u16,
+}
+
+impl Core {
+    /// Asks the oracle; `EACCES` when it refuses.
+    fn ask(&self, request: &Request, effect: Effect, target: Target<'_>) -> io::Result<()> {
+        if self.judge.permits(&intent(request, effect, target)) { Ok(()) } else { Err(Errno::ACCESS) }
+    }
+
+    /// Whether the oracle would permit what nobody does yet.
+    fn would_permit(&self, request: &Request, target: Target<'_>) -> bool {
+        self.judge.oracle.would_permit(&intent(request, Effect::NetConnect, target))
+    }
+
+    /// Has another thread, in the host's mount namespace, answer.
+    fn later(
+        self: &Arc<Self>,
+        request: &Request,
+        work: impl FnOnce(&Self, &Request) -> io::Result<Reply> + Send + 'static,
+    ) -> io::Result<Reply> {
+        let (core, request) = (Arc::clone(self), request.clone());
+        self.pool.submit(move || {
+            let answer = catch_unwind(AssertUnwindSafe(|| work(&core, &request)));
+            request.reply(answer.unwrap_or(Err(Errno::IO)).unwrap_or_else(Reply::Error));
+        })?;
+        Ok(Reply::Later)
+    }
+
+    /// Carries out a call that may block until the caller is interrupted or gone.
+    fn block(
+        &self,
+        request: &Request,
+        file: BorrowedFd<'_>,
+        call: impl FnMut() -> io::Result<i64>,
+    ) -> io::Result<Reply> {
+        let caller = request.clone();
+        match self.watch.guard(Box::new(move || Fate::of(&caller)), call) {
+            Outcome::Done(result) => Ok(Reply::Value(result?)),
+            Outcome::Interrupted => Err(connect::interruption(request, file)),
+            Outcome::Gone => Ok(Reply::Later),
+        }
+    }
+}
+
+/// The ports of some ranges, each once; `EINVAL` when they are too many.
+fn ports(ranges: &[(u16, u16)]) -> io::Result<Vec<u16>> {
+    let mut ports = std::collections::BTreeSet::new();
+    for (first, last) in ranges {
+        ports.extend((*first..=*last).take(relay::PORTS_MAX + 1));
+        if ports.len() > relay::PORTS_MAX {
+            return Err(Errno::INVAL);
+        }
+    }
+    Ok(ports.into_iter().collect())
+}
+
+/// The TCP or UDP destination `address` outside the run.
+fn outside(transport: Transport, address: SocketAddr) -> Target<'static> {
+    Target::Endpoint(Endpoint { transport, address, in_run: false })
+}
+
+/// The TCP address `address` within the run.
+fn inside(address: SocketAddr) -> Target<'static> {
+    Target::Endpoint(Endpoint { transport: Transport::Tcp, address, in_run: true })
+}
+
+fn intent<'a>(request: &Request, effect: Effect, target: Target<'a>) -> Intent<'a> {
+    let pid = request.tid().as_raw_pid() as u32;
+    Intent { effect, target, pid, syscall: Some(request.syscall()) }
+}
+
+/// Reads a socket address from the caller's memory as the kernel does.
+fn read_address(request: &Request, pointer: u64, length: i32) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(length).map_err(|_| Errno::INVAL)?;
+    if length > LENGTH_MAX {
+        return Err(Errno::INVAL);
+    }
+    let mut bytes = vec![0; length];
+    if length > 0 {
+        request.read(pointer, &mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+/// The caller's open file behind its descriptor `number`, once it is sure that the caller
+/// whose memory and descriptors were read is the one that asked.
+fn fetch(request: &Request, number: i32) -> io::Result<OwnedFd> {
+    let file = request.fetch(number)?;
+    if request.is_waiting() { Ok(file) } else { Err(Errno::SRCH) }
+}
+
+/// Blocking calls at one time. A run has no more threads than its cgroup permits.
+const CONNECTS_MAX: usize = 1024;

@@ -1,0 +1,202 @@
+//! The run's resolver.
+//!
+//! A name that the oracle does not permit never leaves the machine: a question can carry a
+//! secret. What permitted names were answered with is told to the oracle, for the connects
+//! that follow.
+
+mod hosts;
+mod message;
+pub(super) mod server;
+mod upstream;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard},
+    time::Duration,
+};
+
+use hickory_proto::{op::ResponseCode, rr::RecordType};
+use vantio_core::{Effect, Intent, Target};
+
+use self::{
+    hosts::Hosts,
+    message::{Chain, Packet, Question, follow},
+};
+use super::Judge;
+
+/// How a question arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carrier {
+    /// In a datagram: the reply has to fit one.
+    Datagram,
+    /// On a connection.
+    Stream,
+}
+
+/// Answers the run's questions.
+pub(super) struct Resolver {
+    judge: Arc<Judge>,
+    servers: Vec<SocketAddr>,
+    hosts: Hosts,
+    /// Held to write while a name's addresses are exchanged, so that no connect is judged
+    /// between the old and the new ones.
+    renewal: RwLock<()>,
+    names: Mutex<Names>,
+}
+
+impl Resolver {
+    /// A resolver that asks `servers` in order.
+    pub(super) fn new(judge: Arc<Judge>, servers: Vec<SocketAddr>) -> Self {
+        let (renewal, names) = (RwLock::default(), Mutex::default());
+        Self { judge, servers, hosts: Hosts::read(), renewal, names }
+    }
+
+    /// The reply to a packet; `None` when it deserves none.
+    pub(super) fn answer(&self, packet: &[u8], carrier: Carrier) -> Option<Vec<u8>> {
+        let question = match Question::read(packet) {
+            Packet::Noise => return None,
+            Packet::Reply(reply) => return Some(reply),
+            Packet::Question(question) => question,
+        };
+        let reply = self.resolve(&question);
+        let limit = match carrier {
+            Carrier::Datagram => question.payload(),
+            Carrier::Stream => usize::from(u16::MAX),
+        };
+        Some(question.fit(reply, limit))
+    }
+
+    /// Asks again for the names that gave `ip` and have expired. The oracle then knows only the
+    /// addresses that they have now; when nobody answers, none.
+    pub(super) fn refresh(&self, ip: IpAddr) {
+        for name in self.judge.oracle.stale_names(ip) {
+            let chain = self.lookup(&name);
+            let _renewal = self.renewal.write().unwrap_or_else(PoisonError::into_inner);
+            self.judge.oracle.forget(&name);
+            if let Some(chain) = chain {
+                self.learn(&chain);
+            }
+        }
+    }
+
+    /// While this is held, what the oracle knows of a name is either old or new.
+    pub(super) fn hold(&self) -> RwLockReadGuard<'_, ()> {
+        self.renewal.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn resolve(&self, question: &Question) -> Vec<u8> {
+        if let Some(address) = question.reverse() {
+            return self.name_of(address, question);
+        }
+        let name = match question.name() {
+            Ok(name) => name,
+            Err(name) => {
+                // Asked for the record's sake: such a name is never permitted.
+                self.permits(&name);
+                return question.refuse();
+            }
+        };
+        if let Some(addresses) = self.hosts.own(&name) {
+            return question.addresses(&addresses, LOCAL_TTL);
+        }
+        if !self.permits(&name) {
+            return question.refuse();
+        }
+        if let Some(addresses) = self.hosts.listed(&name) {
+            let names = vec![name];
+            self.learn(&Chain { names, addresses: addresses.to_vec(), ttl: LOCAL_TTL });
+            return question.addresses(addresses, LOCAL_TTL);
+        }
+        let Ok(answer) = upstream::ask(&self.servers, question) else {
+            return question.fail(ResponseCode::ServFail);
+        };
+        self.learn(&follow(question, &answer));
+        question.pass_on(answer)
+    }
+
+    /// The addresses of a name that was permitted before.
+    fn lookup(&self, name: &str) -> Option<Chain> {
+        if let Some(addresses) = self.hosts.listed(name) {
+            let names = vec![name.to_owned()];
+            return Some(Chain { names, addresses: addresses.to_vec(), ttl: LOCAL_TTL });
+        }
+        let chains = [RecordType::A, RecordType::AAAA].map(|kind| {
+            let question = Question::own(name, kind)?;
+            Some(follow(&question, &upstream::ask(&self.servers, &question).ok()?))
+        });
+        chains.into_iter().flatten().reduce(Chain::join)
+    }
+
+    fn permits(&self, name: &str) -> bool {
+        let target = Target::Name(name);
+        self.judge.permits(&Intent { effect: Effect::NetDns, target, pid: 0, syscall: None })
+    }
+
+    /// Tells the oracle. Names on the way are told as well: a deny of one of them reaches the
+    /// addresses behind it.
+    fn learn(&self, chain: &Chain) {
+        if chain.addresses.is_empty() {
+            return;
+        }
+        for name in &chain.names {
+            self.judge.oracle.learn(name, &chain.addresses, chain.ttl);
+        }
+        if let Some(name) = chain.names.first() {
+            self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(name, &chain.addresses);
+        }
+    }
+
+    /// Answers for addresses that the run has got by name; others are not asked for anywhere.
+    fn name_of(&self, address: IpAddr, question: &Question) -> Vec<u8> {
+        if question.kind() != RecordType::PTR {
+            return question.fail(ResponseCode::NXDomain);
+        }
+        if address.is_loopback() {
+            return question.pointer("localhost");
+        }
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        match names.of.get(&address) {
+            Some(name) => question.pointer(name),
+            None => question.fail(ResponseCode::NXDomain),
+        }
+    }
+}
+
+impl Chain {
+    fn join(mut self, other: Self) -> Self {
+        self.addresses.extend(other.addresses);
+        self.names
+            .extend(other.names.into_iter().filter(|name| !self.names.contains(name)).collect::<Vec<_>>());
+        self.ttl = self.ttl.min(other.ttl);
+        self
+    }
+}
+
+/// Which name gave an address; the oldest are forgotten.
+#[derive(Default)]
+struct Names {
+    of: HashMap<IpAddr, String>,
+    order: VecDeque<IpAddr>,
+}
+
+impl Names {
+    fn insert(&mut self, name: &str, addresses: &[IpAddr]) {
+        for address in addresses {
+            if self.of.insert(*address, name.to_owned()).is_none() {
+                self.order.push_back(*address);
+            }
+        }
+        while self.order.len() > NAMES_MAX {
+            if let Some(oldest) = self.order.pop_front() {
+                self.of.remove(&oldest);
+            }
+        }
+    }
+}
+
+const LOCAL_TTL: Duration = Duration::from_mins(1);
+const NAMES_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! `socket(2)`, `bind(2)` and `listen(2)`.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    os::fd::AsFd,
+    sync::Arc,
+};
+
+use rustix::io::{self, Errno};
+use vantio_core::{Effect, Target};
+
+use super::{
+    Core,
+    address::Address,
+    connect::{exchange, local},
+    fetch, inside, options, read_address,
+    socket::{Sockets, State, state},
+    unix,
+};
+use crate::{
+    supervisor::request::{Reply, Request},
+    sys::socket as raw,
+};
+
+/// Answers `socket(domain, type, protocol)`: a TCP socket is made in the host's namespace,
+/// before anybody knows whether it will need to be the run's.
+pub(super) fn socket(core: &Core, request: &Request) -> io::Result<Reply> {
+    let [domain, kind, protocol] = [0, 1, 2].map(|index| request.int(index));
+    let flags = kind & !SOCK_TYPE_MASK;
+    match (domain, kind & SOCK_TYPE_MASK, protocol) {
+        (libc::AF_UNIX, _, _)
+        | (libc::AF_INET | libc::AF_INET6, libc::SOCK_DGRAM, libc::IPPROTO_IP | libc::IPPROTO_UDP)
+        | (libc::AF_NETLINK, _, libc::NETLINK_ROUTE) => Ok(Reply::Continue),
+        (libc::AF_INET | libc::AF_INET6, libc::SOCK_STREAM, libc::IPPROTO_IP | libc::IPPROTO_TCP) => {
+            if flags & !(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) != 0 {
+                return Err(Errno::INVAL);
+            }
+            let fd = Sockets::of_host(domain)?;
+            if flags & libc::SOCK_NONBLOCK != 0 {
+                rustix::io::ioctl_fionbio(&fd, true)?;
+            }
+            Ok(Reply::Inject { fd, close_on_exec: flags & libc::SOCK_CLOEXEC != 0 })
+        }
+        // Programs try these before TCP and go on without them.
+        (libc::AF_INET | libc::AF_INET6, libc::SOCK_STREAM, _) => Err(Errno::PROTONOSUPPORT),
+        _ => {
+            let _ = core.ask(request, Effect::ProcSyscall, Target::Syscall("socket"));
+            Err(Errno::PERM)
+        }
+    }
+}
+
+/// Answers `bind(fd, address, length)`.
+pub(super) fn bind(core: &Arc<Core>, request: &Request) -> io::Result<Reply> {
+    let number = request.int(0);
+    let bytes = read_address(request, request.argument(1), request.int(2));
+    let file = fetch(request, number)?;
+    let facts = core.sockets.facts(file.as_fd())?;
+    let bytes = bytes?;
+    if !facts.is_tcp() {
+        return match Address::parse(&bytes) {
+            Address::Path(path) if facts.domain == libc::AF_UNIX => {
+                unix::bind(core, request, file.as_fd(), &bytes, &path)
+            }
+            // Landlock refuses the agent's own binding of TCP ports and local paths.
+            _ => Ok(Reply::Continue),
+        };
+    }
+    if state(file.as_fd())? != State::Closed {
+        return Err(Errno::INVAL);
+    }
+    let address = match Address::parse(&bytes) {
+        Address::Internet(address) => address,
+        // An old way to write the unspecified address; anything else fails below.
+        _ => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port(&bytes)),
+    };
+    core.ask(request, Effect::NetBind, inside(address))?;
+    if (1..core.privileged_below).contains(&address.port()) && !is_root(request) {
+        return Err(Errno::ACCESS);
+    }
+    if facts.in_run {
+        core.sockets.in_run(move || raw::bind(file.as_fd(), &bytes))?;
+    } else {
+        let new = core.sockets.of_run(facts.domain)?;
+        options::copy(file.as_fd(), new.as_fd())?;
+        // There, for this thread may lack the privilege to bind a low port.
+        let new = core.sockets.in_run(move || raw::bind(new.as_fd(), &bytes).map(|()| new))?;
+        exchange(request, number, file.as_fd(), new.as_fd())?;
+    }
+    Ok(Reply::Value(0))
+}
+
+/// Answers `listen(fd, backlog)`. Never left to the kernel: Landlock does not see a socket
+/// that listens without having been bound.
+pub(super) fn listen(core: &Core, request: &Request) -> io::Result<Reply> {
+    let number = request.int(0);
+    let file = fetch(request, number)?;
+    let facts = core.sockets.facts(file.as_fd())?;
+    if facts.is_tcp() {
+        let address = local(file.as_fd()).unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into());
+        core.ask(request, Effect::NetListen, inside(address))?;
+    }
+    let file = if facts.is_tcp() && !facts.in_run {
+        if state(file.as_fd())? != State::Closed {
+            return Err(Errno::INVAL);
+        }
+        let new = core.sockets.of_run(facts.domain)?;
+        exchange(request, number, file.as_fd(), new.as_fd())?;
+        new
+    } else {
+        file
+    };
+    rustix::net::listen(&file, request.int(1))?;
+    Ok(Reply::Value(0))
+}
+
+/// The first port that an unprivileged program of this host may bind.
+pub(super) fn privileged_below() -> u16 {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1024)
+}
+
+fn is_root(request: &Request) -> bool {
+    // Real, effective, saved and file user.
+    let users = request.status_field("Uid:");
+    users.is_some_and(|users| users.split_whitespace().nth(1) == Some("0"))
+}
+
+fn port(bytes: &[u8]) -> u16 {
+    bytes.get(2..4).and_then(|port| port.first_chunk()).map_or(0, |port| u16::from_be_bytes(*port))
+}
+
+const SOCK_TYPE_MASK: i32 = 0xf;
