@@ -1,2 +1,36 @@
-//! To be.
-fn main() {}
+//! The `vantio` command: runs an agent under a policy, and afterwards shows, commits
+//! or discards what it changed.
+//!
+//! This crate parses arguments, joins policy and ledger into the oracle of a run,
+//! keeps the store of runs, and prints. Mechanism lives in the libraries below it.
+
+#![forbid(unsafe_code)]
+
+mod account;
+mod arguments;
+mod commands;
+mod failure;
+mod oracle;
+mod present;
+mod run;
+mod store;
+
+use std::process::ExitCode;
+
+use crate::arguments::{Command, Parsed};
+
+fn main() -> ExitCode {
+    let arguments = match arguments::parse(std::env::args_os()) {
+        Parsed::Arguments(arguments) => arguments,
+        Parsed::Answered(code) => return code,
+    };
+    let json = arguments.json;
+    let is_run = matches!(arguments.command, Command::Run(_));
+    match commands::perform(arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            failure.print(json);
+            ExitCode::from(failure.exit_code(is_run))
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Fields of entries, as text that a terminal may show.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use vantio_core::json::{Key, Value};
+use vantio_ledger::Entry;
+use vantio_phantom::changes::Escaped;
+
+use crate::oracle::{PERMIT_REPEATED, REFUSAL_REPEATED};
+
+/// The member `key` of an object.
+pub fn member<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
+    match value {
+        Value::Object(members) => members.get(&Key(key.to_owned())),
+        _ => None,
+    }
+}
+
+/// The member `key`, when it is a string.
+pub fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+    match member(value, key)? {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// The member `key`, when it is a number.
+pub fn number(value: &Value, key: &str) -> Option<i64> {
+    match member(value, key)? {
+        Value::Integer(number) => Some(*number),
+        _ => None,
+    }
+}
+
+/// The member `key`, when it is text or bytes, as a terminal may show it.
+fn shown(value: &Value, key: &str) -> Option<String> {
+    shown_value(member(value, key)?)
+}
+
+fn shown_value(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(Escaped(text.as_bytes()).to_string()),
+        object @ Value::Object(_) => {
+            let bytes = STANDARD.decode(text(object, "base64")?).ok()?;
+            Some(Escaped(&bytes).to_string())
+        }
+        _ => None,
+    }
+}
+
+/// The target of an intent, from the request of its entry.
+pub fn target(request: &Value) -> String {
+    let single = ["path", "unix", "name", "syscall", "named"];
+    if let Some(target) = single.iter().find_map(|key| shown(request, key)) {
+        return target;
+    }
+    if let (Some(from), Some(to)) = (shown(request, "from"), shown(request, "to")) {
+        return format!("{from} → {to}");
+    }
+    if let Some(address) = shown(request, "address") {
+        let is_udp = text(request, "transport") == Some("udp");
+        return if is_udp { format!("udp://{address}") } else { address };
+    }
+    number(request, "process").map_or_else(String::new, |pid| format!("process {pid}"))
+}
+
+/// What an entry says, in one line.
+pub fn detail(entry: &Entry) -> String {
+    let (request, response) = (&entry.request, &entry.response);
+    match entry.op.as_str() {
+        "run.start" => words(request, "command"),
+        "run.end" => ending(request),
+        PERMIT_REPEATED | REFUSAL_REPEATED => {
+            let intent = member(request, "intent").map(target).unwrap_or_default();
+            let times = number(response, "repeated").unwrap_or(0);
+            let effect = shown(request, "effect").unwrap_or_default();
+            format!("{effect} {intent}: {times} more within a second")
+        }
+        "ledger.dropped" => format!("{} entries had no room", number(request, "count").unwrap_or(0)),
+        _ => {
+            let target = target(request);
+            match shown(response, "reason") {
+                Some(reason) if entry.decision.is_some_and(|decision| decision.name() != "Permit") => {
+                    format!("{target}  {reason}")
+                }
+                _ => target,
+            }
+        }
+    }
+}
+
+fn words(value: &Value, key: &str) -> String {
+    match member(value, key) {
+        Some(Value::Array(words)) => words.iter().filter_map(shown_value).collect::<Vec<_>>().join(" "),
+        _ => String::new(),
+    }
+}
+
+fn ending(request: &Value) -> String {
+    let number = number(request, "number").unwrap_or(0);
+    match text(request, "ending") {
+        Some("exited") => format!("exited with status {number}"),
+        Some("signaled") => format!("ended by signal {number}"),
+        Some("not_found") => "the program was not found".into(),
+        Some("not_executable") => "the program may not be executed".into(),
+        Some(other) => Escaped(other.as_bytes()).to_string(),
+        None => String::new(),
+    }
+}
+
+/// The value for serde's writers.
+pub fn to_json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Null => serde_json::Value::Null,
+        Value::Bool(value) => (*value).into(),
+        Value::Integer(number) => (*number).into(),
+        Value::String(text) => text.as_str().into(),
+        Value::Array(items) => items.iter().map(to_json).collect(),
+        Value::Object(members) => {
+            members.iter().map(|(key, value)| (key.0.clone(), to_json(value))).collect()
+        }
+    }
+}

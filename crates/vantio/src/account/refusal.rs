@@ -1,0 +1,165 @@
+//! What was refused to a run.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::Serialize;
+use vantio_core::{Decision, RunId, json::Value};
+use vantio_ledger::{Entry, Filter, LedgerError, Reader};
+
+use crate::oracle::REFUSAL_REPEATED as REPEATED;
+
+use super::fields::{member, number, target, text};
+
+/// One refusal, with how often it happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// The first of its entries.
+    pub seq: u64,
+    /// When that was, in milliseconds since the Unix epoch.
+    pub time_ms: u64,
+    /// The process that asked first, as numbered inside the run.
+    pub pid: u32,
+    /// The effect that was refused.
+    pub effect: String,
+    /// What for: `read` or `write`, where that matters.
+    pub access: Option<String>,
+    /// What it would have acted on, as a terminal may show it.
+    pub target: String,
+    /// Names that had led to an address.
+    pub names: Vec<String>,
+    /// The list of the policy that decided.
+    pub section: Option<String>,
+    /// The rule of that list; `None` when nothing in it matched.
+    pub rule: Option<String>,
+    /// Why, in words.
+    pub reason: String,
+    /// What would permit it.
+    pub advice: Option<Suggestion>,
+    /// Whether the policy only observed, so that it happened all the same.
+    pub observed: bool,
+    /// How often.
+    pub count: u64,
+}
+
+/// A change of the policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Suggestion {
+    /// What to do with the rule.
+    pub action: Action,
+    /// The list.
+    pub section: String,
+    /// The rule.
+    pub rule: String,
+}
+
+/// What to do with a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Write it in the list.
+    Add,
+    /// Take it out of the list.
+    Remove,
+}
+
+/// Everything that was refused to a run, or observed, by its first time.
+///
+/// What only observes permits, so its entries stand among the permitted ones: they are
+/// read only where `observes`.
+pub fn of_run(reader: &Reader, run_id: RunId, observes: bool) -> Result<Vec<Refusal>, LedgerError> {
+    let mut found: BTreeMap<Key, Refusal> = BTreeMap::new();
+    let decisions =
+        [Some(Decision::Collapse), Some(Decision::KillSwitch), observes.then_some(Decision::Permit)];
+    for decision in decisions.into_iter().flatten() {
+        let filter = Filter { run_id: Some(run_id), decision: Some(decision), ..Filter::default() };
+        for entry in reader.entries(&filter) {
+            if let Some(refusal) = refusal(&entry?) {
+                found.entry(key(&refusal)).and_modify(|known| known.count += 1).or_insert(refusal);
+            }
+        }
+    }
+    let filter = Filter { run_id: Some(run_id), op: Some(REPEATED.into()), ..Filter::default() };
+    for entry in reader.entries(&filter) {
+        count(&mut found, &entry?);
+    }
+    let mut refusals: Vec<Refusal> = found.into_values().collect();
+    refusals.sort_by_key(|refusal| refusal.seq);
+    Ok(refusals)
+}
+
+/// What makes two refusals the same to a reader.
+type Key = (String, Option<String>, String, String);
+
+fn key(refusal: &Refusal) -> Key {
+    (refusal.effect.clone(), refusal.access.clone(), refusal.target.clone(), refusal.reason.clone())
+}
+
+/// Adds the repetitions that an entry tells of.
+fn count(found: &mut BTreeMap<Key, Refusal>, entry: &Entry) {
+    let (Some(intent), Some(effect)) = (member(&entry.request, "intent"), text(&entry.request, "effect"))
+    else {
+        return;
+    };
+    let target = target(intent);
+    let more = number(&entry.response, "repeated").and_then(|more| u64::try_from(more).ok()).unwrap_or(0);
+    let same = found.values_mut().find(|refusal| refusal.effect == effect && refusal.target == target);
+    if let Some(refusal) = same {
+        refusal.count += more;
+    }
+}
+
+fn refusal(entry: &Entry) -> Option<Refusal> {
+    let observed = match entry.decision? {
+        Decision::Collapse | Decision::KillSwitch => None,
+        Decision::Permit | Decision::Hold => Some(member(&entry.response, "would_refuse")?),
+    };
+    let response = observed.unwrap_or(&entry.response);
+    let owned = |key| text(response, key).map(str::to_owned);
+    Some(Refusal {
+        seq: entry.seq,
+        time_ms: u64::try_from(entry.time.as_millisecond()).unwrap_or(0),
+        pid: entry.pid,
+        effect: entry.op.clone(),
+        access: text(&entry.request, "access").map(str::to_owned),
+        target: target(&entry.request),
+        names: names(response),
+        section: owned("section"),
+        rule: owned("rule"),
+        reason: owned("reason").unwrap_or_default(),
+        advice: member(response, "advice").and_then(suggestion),
+        observed: observed.is_some(),
+        count: 1,
+    })
+}
+
+fn names(response: &Value) -> Vec<String> {
+    let Some(Value::Array(names)) = member(response, "names") else { return Vec::new() };
+    let name = |value: &Value| match value {
+        Value::String(name) => Some(name.clone()),
+        _ => None,
+    };
+    names.iter().filter_map(name).collect()
+}
+
+fn suggestion(advice: &Value) -> Option<Suggestion> {
+    let action = match text(advice, "action")? {
+        "add" => Action::Add,
+        "remove" => Action::Remove,
+        _ => return None,
+    };
+    Some(Suggestion {
+        action,
+        section: text(advice, "section")?.to_owned(),
+        rule: text(advice, "rule")?.to_owned(),
+    })
+}
+
+impl fmt::Display for Suggestion {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted = self.rule.replace('\\', "\\\\").replace('"', "\\\"");
+        match self.action {
+            Action::Add => write!(formatter, "add to {}: [\"{quoted}\"]", self.section),
+            Action::Remove => write!(formatter, "remove from {}: \"{quoted}\"", self.section),
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! What can be typed.
+
+use std::{
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::styling};
+use clap_complete::Shell;
+
+/// The outcome of reading the command line.
+pub enum Parsed {
+    /// A command to perform.
+    Arguments(Arguments),
+    /// Help, the version or an error has been printed.
+    Answered(ExitCode),
+}
+
+/// Reads the command line. Misuse of `run` ends with 125, because 2 could be the
+/// program's own.
+pub fn parse(raw: impl IntoIterator<Item = OsString>) -> Parsed {
+    let raw: Vec<OsString> = raw.into_iter().collect();
+    match Arguments::try_parse_from(&raw) {
+        Ok(arguments) => Parsed::Arguments(arguments),
+        Err(error) => {
+            // Nobody is left to tell when the message itself cannot be written.
+            drop(error.print());
+            let is_run =
+                raw.iter().skip(1).find(|word| !starts_with_dash(word)).is_some_and(|word| word == "run");
+            Parsed::Answered(match error.exit_code() {
+                0 => ExitCode::SUCCESS,
+                _ if is_run => ExitCode::from(125),
+                _ => ExitCode::from(2),
+            })
+        }
+    }
+}
+
+fn starts_with_dash(word: &OsStr) -> bool {
+    word.as_encoded_bytes().starts_with(b"-")
+}
+
+const STYLES: styling::Styles = styling::Styles::styled()
+    .header(styling::AnsiColor::Green.on_default().bold())
+    .usage(styling::AnsiColor::Green.on_default().bold())
+    .literal(styling::AnsiColor::Cyan.on_default().bold())
+    .placeholder(styling::AnsiColor::Cyan.on_default());
+
+/// Run an agent under a policy, then review, commit or discard what it changed
+#[derive(Debug, Parser)]
+#[command(name = "vantio", version, styles = STYLES, max_term_width = 100, after_help = OVERVIEW, disable_help_subcommand = true)]
+pub struct Arguments {
+    /// Print machine-readable JSON instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a program under a policy; its changes wait for your review
+    #[command(after_help = RUN_HELP)]
+    Run(Run),
+    /// Show what a run changed
+    Diff(Diff),
+    /// Bring what a run changed to the host
+    #[command(after_help = COMMIT_HELP)]
+    Commit(Commit),
+    /// Drop what a run changed, and every copy of it
+    Discard(Reference),
+    /// List the runs that live or wait for review
+    Ps(Ps),
+    /// Explain what was refused to a run, and what would permit it
+    Why(Reference),
+    /// End a run that still lives
+    Kill(Reference),
+    /// Read and verify the ledger
+    #[command(subcommand)]
+    Ledger(Ledger),
+    /// Check, show or hash a policy
+    #[command(subcommand)]
+    Policy(Policy),
+    /// Write a policy for this folder
+    Init(Init),
+    /// Say what this host can enforce, and what each gap costs
+    #[command(after_help = "Exit status: 0 when agents can be run here, 1 when not.")]
+    Doctor,
+    /// Print a completion script for a shell
+    #[command(
+        after_help = "For example: vantio completions bash > ~/.local/share/bash-completion/completions/vantio"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// A run.
+#[derive(Debug, Args)]
+pub struct Reference {
+    /// A run: its id, the beginning of it, or `last`
+    pub run: String,
+}
+
+/// Arguments of `vantio run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The policy; without it and --preset, vantio.yaml or .vantio/policy.yaml of this folder or one above
+    #[arg(long, value_name = "FILE", conflicts_with = "preset")]
+    pub policy: Option<PathBuf>,
+    /// A policy that comes with Vantio: read-only, workspace or open
+    #[arg(long, value_name = "NAME")]
+    pub preset: Option<String>,
+    /// A name for the run, shown in lists
+    #[arg(long, value_name = "NAME", value_parser = run_name)]
+    pub name: Option<String>,
+    /// What enforces the policy
+    #[arg(long, value_name = "BACKEND", default_value = "notify")]
+    pub backend: String,
+    /// The program and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+fn run_name(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if !text.is_empty() && text.len() <= 64 && text.chars().all(is_plain) {
+        Ok(text.to_owned())
+    } else {
+        Err("a name is 1 to 64 of the characters A-Z a-z 0-9 - _ .".to_owned())
+    }
+}
+
+/// Arguments of `vantio diff`.
+#[derive(Debug, Args)]
+pub struct Diff {
+    #[command(flatten)]
+    pub reference: Reference,
+    /// Print a unified patch instead of a tree
+    #[arg(long, conflicts_with = "json")]
+    pub patch: bool,
+}
+
+/// Arguments of `vantio commit`.
+#[derive(Debug, Args)]
+pub struct Commit {
+    #[command(flatten)]
+    pub reference: Reference,
+    /// What to commit, with everything below; all of it when none is named
+    pub paths: Vec<PathBuf>,
+    /// Read PATHs as patterns: *, ?, [a-z] within a name, ** across folders
+    #[arg(long)]
+    pub glob: bool,
+    /// Settle a conflict: take the run's change, overwrite what the host has
+    #[arg(long, value_name = "PATH")]
+    pub theirs: Vec<PathBuf>,
+    /// Settle a conflict: keep what the host has, drop the run's change
+    #[arg(long, value_name = "PATH")]
+    pub ours: Vec<PathBuf>,
+}
+
+/// Arguments of `vantio ps`.
+#[derive(Debug, Args)]
+pub struct Ps {
+    /// List every run, the finished ones too
+    #[arg(long, short)]
+    pub all: bool,
+}
+
+/// Commands on the ledger.
+#[derive(Debug, Subcommand)]
+pub enum Ledger {
+    /// List entries, newest last
+    List {
+        /// Only entries of this run
+        #[arg(long)]
+        run: Option<String>,
+        /// Only entries of this operation, such as anomaly or run.start
+        #[arg(long)]
+        op: Option<String>,
+        /// At most this many, the newest; 0 for all
+        #[arg(long, default_value_t = 50)]
+        limit: u64,
+    },
+    /// Show one entry whole
+    Show {
+        /// Its sequence number
+        seq: u64,
+    },
+    /// Recompute every hash from the first entry to the last
+    #[command(after_help = "Exit status: 0 when every entry is as it was written, 3 when one is not.")]
+    Verify {
+        /// A checkpoint saved earlier, which reveals a tail that was cut off
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
+    },
+    /// Print a checkpoint: keep it elsewhere, and give it to verify later
+    Checkpoint,
+    /// Write every entry, one line of JSON each
+    Export {
+        /// Where to; standard output without it
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+}
+
+/// Commands on policies.
+#[derive(Debug, Subcommand)]
+pub enum Policy {
+    /// Find mistakes in a policy
+    Check {
+        /// The policy
+        file: PathBuf,
+    },
+    /// Print a policy with everything that it includes
+    Show {
+        /// The policy, or preset:NAME
+        file: PathBuf,
+    },
+    /// Print the hash that names what a policy means
+    Hash {
+        /// The policy, or preset:NAME
+        file: PathBuf,
+    },
+}
+
+/// Arguments of `vantio init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Overwrite a policy that exists
+    #[arg(long)]
+    pub force: bool,
+    /// The preset that the policy begins with
+    #[arg(long, value_enum, default_value_t = Preset::Workspace)]
+    pub preset: Preset,
+}
+
+/// The policies that come with Vantio.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Preset {
+    /// Read the system and this folder, change nothing
+    ReadOnly,
+    /// Work on this folder
+    Workspace,
+    /// Anything but credentials
+    Open,
+}
+
+const OVERVIEW: &str = "\
+RUN is a run's id, the beginning of it, or `last`.
+
+Begin with:
+  vantio init                write a policy for this folder
+  vantio run -- CMD [ARG…]   run an agent under it
+  vantio diff last           see what it changed
+  vantio commit last         keep that, or: vantio discard last
+
+Exit status:
+  0  done
+  1  failed
+  2  misused
+  3  verification failed
+  4  something was left undone: conflicts, hazards
+  vantio run ends as the program did (128+N for signal N), or with
+  125 when Vantio failed, 126 when the program may not be executed,
+  127 when it is not found.
+
+Environment:
+  VANTIO_STATE  where runs and the ledger are kept
+                [default: $XDG_STATE_HOME/vantio, else ~/.local/state/vantio]
+  VANTIO_DNS    name servers of a run, as IP or IP:PORT, separated by commas
+                [default: those of /etc/resolv.conf]
+  NO_COLOR      print without colour";
+
+const RUN_HELP: &str = "\
+Standard output is the program's alone; what Vantio says goes to standard error.
+With --json that is one JSON object, the last line of standard error.
+
+Exit status:
+  the program's own, or
+  128+N  signal N ended it
+  125    Vantio failed; the program never ran unguarded
+  126    the program may not be executed
+  127    the program is not found";
+
+const COMMIT_HELP: &str = "\
+Exit status: 0 when everything asked for was committed or nothing was pending,
+4 when something was left: a conflict with the host, or a hazard that must be named.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_model_of_arguments_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn words_after_two_dashes_are_the_programs() {
+        let words = ["vantio", "run", "--preset", "workspace", "--", "ls", "--json", "--policy"];
+        let Arguments { json, command: Command::Run(run) } = Arguments::try_parse_from(words).unwrap() else {
+            panic!("not a run");
+        };
+        assert!(!json);
+        assert_eq!(run.command, ["ls", "--json", "--policy"]);
+    }
+
+    #[test]
+    fn names_of_runs_are_plain() {
+        assert!(run_name("web-1.2_x").is_ok());
+        for name in ["", "a b", "\u{1b}[2J", "é"] {
+            assert!(run_name(name).is_err(), "{name:?}");
+        }
+    }
+}

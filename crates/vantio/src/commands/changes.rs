@@ -1,0 +1,99 @@
+//! What commands on a run's changes share.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use vantio_core::{Hash, RunId};
+use vantio_ledger::{Draft, Ledger};
+use vantio_phantom::{
+    changes::{ChangeSet, RunFolderError, ScanError, scan},
+    commit::CommitError,
+};
+
+use crate::{
+    failure::Failure,
+    oracle::event,
+    store::{Claim, Record, State, Store},
+};
+
+/// The root of the host's tree.
+pub fn host_root() -> Result<OwnedFd, Failure> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open("/", flags, Mode::empty())
+        .map_err(|cause| Failure::new("E_HOST_ROOT", "the root folder cannot be opened").because(cause))
+}
+
+/// What a run changed and nobody has committed yet.
+pub fn pending(store: &Store, record: &Record) -> Result<ChangeSet, Failure> {
+    match scan(&store.world(record), host_root()?.as_fd()) {
+        // It was discarded, or its world was never built.
+        Err(ScanError::Folder(RunFolderError::Discarded)) => Ok(ChangeSet::default()),
+        other => other.map_err(|error| scan_failure(&error)),
+    }
+}
+
+/// Holds a run that ended, to change what is known about it.
+pub fn claim_ended(store: &Store, id: RunId) -> Result<Claim, Failure> {
+    let claim = store.claim(id)?;
+    if claim.record.state != State::Discarded {
+        return Ok(claim);
+    }
+    let failure = Failure::new("E_RUN_DISCARDED", format!("run {} was discarded", store.short(id)))
+        .help("nothing of it is left; its entries in the ledger are: `vantio ledger list --run RUN`");
+    claim.release()?;
+    Err(failure)
+}
+
+/// An entry about a run, by this user.
+pub fn entry(record: &Record, op: &str, request: vantio_core::json::Value) -> Draft {
+    event(record.id, record.policy_hash.parse().unwrap_or(Hash::ZERO), op, request)
+}
+
+/// Opens the ledger for appending.
+pub fn ledger(store: &Store) -> Result<Ledger, Failure> {
+    Ok(Ledger::open(&store.ledger())?)
+}
+
+/// A failed comparison, for a person.
+pub fn scan_failure(error: &ScanError) -> Failure {
+    match error {
+        ScanError::Folder(error) => folder_failure(error),
+        other => coded(&other.to_string())
+            .help("the host and the run's folder must be readable; try as the user who ran it"),
+    }
+}
+
+/// A failed commit or discard, for a person.
+pub fn commit_failure(error: &CommitError) -> Failure {
+    let help = match error {
+        CommitError::Folder(error) => return folder_failure(error),
+        CommitError::Scan(error) => return scan_failure(error),
+        CommitError::NoSuchChange { .. } => {
+            "`vantio diff RUN` lists what waits; paths are relative to this folder"
+        }
+        CommitError::NoSpace { .. } => "free space, or commit a part: vantio commit RUN PATH",
+        CommitError::Step { .. } => "nothing was committed; see to the cause and commit again",
+        CommitError::Journal { .. } => {
+            "the journal of an interrupted commit is unreadable; the ledger names what it was about to change"
+        }
+        CommitError::NothingToUndo | CommitError::Interrupted => "",
+    };
+    coded(&error.to_string()).help(help)
+}
+
+fn folder_failure(error: &RunFolderError) -> Failure {
+    match error {
+        RunFolderError::Discarded => Failure::new("E_RUN_EMPTY", "nothing is left of this run's changes")
+            .help("it never started, or it was discarded; `vantio ps --all` tells which"),
+        other => coded(&other.to_string())
+            .help("the run's folder is not what Vantio wrote; `vantio discard RUN` drops it"),
+    }
+}
+
+/// The libraries below write `E_CODE: message`.
+fn coded(text: &str) -> Failure {
+    match text.split_once(": ") {
+        Some((code, message)) if code.starts_with("E_") => Failure::new(code, message),
+        _ => Failure::new("E_FAILED", text),
+    }
+}

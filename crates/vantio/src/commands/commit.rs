@@ -1,0 +1,231 @@
+//! `vantio commit`
+
+use std::{fmt::Write as _, os::fd::AsFd as _, path::PathBuf};
+
+use serde_json::json;
+use vantio_core::{Hash, json::Value};
+use vantio_phantom::{
+    changes::{Escaped, Hazard, PathBytes},
+    commit::{self, CommitReport, Options, Selector},
+};
+
+use super::{
+    changes::{claim_ended, commit_failure, entry, host_root, ledger, pending},
+    pick::{Asked, Pick, absolute, pick},
+};
+use crate::{
+    arguments::Commit,
+    failure::Failure,
+    oracle::bytes_value,
+    present::{note, print, print_json},
+    run::policy::current_directory,
+    store::{Claim, Store},
+};
+
+/// Brings what a run changed to the host: all of it, or the paths that are named.
+pub fn commit(store: &Store, arguments: &Commit, json: bool) -> Result<u8, Failure> {
+    let id = store.resolve(&arguments.reference.run)?;
+    let short = store.short(id);
+    let mut claim = claim_ended(store, id)?;
+    let outcome = perform(store, &mut claim, arguments);
+    claim.save()?;
+    claim.release()?;
+    let outcome = outcome?;
+    if json {
+        print_json(&outcome.to_json(&id.to_string()))?;
+    } else if outcome.is_nothing() {
+        note(format!("run {short}: nothing pending\n"));
+    } else {
+        print(outcome.to_text(&short))?;
+    }
+    Ok(if outcome.is_complete() { 0 } else { 4 })
+}
+
+/// Commits what a policy with `commit: auto` commits at a run's end: everything but hazards.
+pub fn auto_commit(store: &Store, claim: &mut Claim) -> Result<Option<Outcome>, Failure> {
+    if claim.record.commit != "auto" {
+        return Ok(None);
+    }
+    let pick = pick(&pending(store, &claim.record)?, &Asked { all: true, ..Asked::default() });
+    apply(store, claim, pick, &Settled::default()).map(Some)
+}
+
+/// What a commit did and left.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    report: CommitReport,
+    hazards: Vec<(Vec<u8>, Vec<Hazard>)>,
+    pending: u64,
+}
+
+/// How conflicts are settled.
+#[derive(Default)]
+struct Settled {
+    theirs: Vec<Selector>,
+    ours: Vec<Selector>,
+}
+
+fn perform(store: &Store, claim: &mut Claim, arguments: &Commit) -> Result<Outcome, Failure> {
+    if claim.record.commit == "never" {
+        return Err(Failure::new("E_COMMIT_NEVER", "the policy of this run says that nothing of it is committed")
+            .help("`vantio diff RUN --patch` prints its changes; a policy with `phantom: {commit: review}` lets them be committed"));
+    }
+    let directory = current_directory()?;
+    let resolve = |paths: &[PathBuf]| -> Result<Vec<Vec<u8>>, Failure> {
+        paths.iter().map(|path| absolute(&directory, path)).collect()
+    };
+    let (theirs, ours) = (resolve(&arguments.theirs)?, resolve(&arguments.ours)?);
+    let mut asked = Asked::from_arguments(&arguments.paths, arguments.glob)?;
+    theirs.iter().chain(&ours).for_each(|path| asked.add(path));
+    let changes = pending(store, &claim.record)?;
+    let pick = pick(&changes, &asked);
+    if pick.selection.is_none() && pick.hazards.is_empty() && !asked.patterns.is_empty() {
+        return Err(Failure::misuse("E_NO_SUCH_CHANGE", "no pending change matches the pattern")
+            .help("`vantio diff RUN` lists what waits; patterns are relative to this folder"));
+    }
+    let selectors = |paths: Vec<Vec<u8>>| paths.into_iter().map(Selector::new).collect();
+    apply(store, claim, pick, &Settled { theirs: selectors(theirs), ours: selectors(ours) })
+}
+
+/// Commits a pick; the ledger knows before the host changes, and again afterwards.
+fn apply(store: &Store, claim: &mut Claim, pick: Pick, settled: &Settled) -> Result<Outcome, Failure> {
+    let mut outcome = Outcome { hazards: pick.hazards, ..Outcome::default() };
+    if let Some(selection) = pick.selection {
+        let ledger = ledger(store)?;
+        let request = Value::object([("selected", selected_value(&selection))]);
+        ledger.append(entry(&claim.record, "phantom.commit", request.clone()))?;
+        let options = Options { theirs: &settled.theirs, ours: &settled.ours, ..Options::default() };
+        let report = commit::commit(&claim.world(), &selection, options, host_root()?.as_fd());
+        outcome.report = report.map_err(|error| commit_failure(&error))?;
+        let end = entry(&claim.record, "phantom.commit.end", request);
+        ledger.append(vantio_ledger::Draft { response: outcome.to_value(), ..end })?;
+    }
+    outcome.pending = pending(store, &claim.record)?.changes().len() as u64;
+    claim.record.pending = Some(outcome.pending);
+    Ok(outcome)
+}
+
+fn selected_value(selection: &[Selector]) -> Value {
+    match i64::try_from(selection.len()) {
+        Ok(0) => "all".into(),
+        Ok(count) => Value::Integer(count),
+        Err(_) => Value::Null,
+    }
+}
+
+impl Outcome {
+    /// Whether there was nothing to do.
+    fn is_nothing(&self) -> bool {
+        self.report.is_nothing_pending() && self.hazards.is_empty()
+    }
+
+    /// Whether everything that was asked for is done.
+    pub fn is_complete(&self) -> bool {
+        !self.report.is_incomplete() && self.hazards.is_empty()
+    }
+
+    /// How many paths are on the host now.
+    pub fn committed(&self) -> usize {
+        self.report.committed.len()
+    }
+
+    /// What was done and what was left, for a person.
+    pub fn to_text(&self, short: &str) -> String {
+        let mut text = String::new();
+        let mut line = |line: String| {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{line}");
+        };
+        let report = &self.report;
+        if !report.committed.is_empty() {
+            line(format!("committed {}", paths(report.committed.len())));
+        }
+        if !report.dropped.is_empty() {
+            line(format!("dropped {}: the host's stay", paths(report.dropped.len())));
+        }
+        for path in &report.along {
+            line(format!("  came along: {}", Escaped(path)));
+        }
+        for conflict in &report.conflicts {
+            line(format!("conflict: {conflict}"));
+        }
+        if let Some(conflict) = report.conflicts.first() {
+            let path = Escaped(&conflict.path);
+            line(format!("  to take the run's:   vantio commit {short} --theirs {path}"));
+            line(format!("  to keep the host's:  vantio commit {short} --ours {path}"));
+        }
+        for held in &report.held {
+            line(format!("waits: {} needs {}", Escaped(&held.path), Escaped(&held.on)));
+        }
+        for (path, hazards) in &self.hazards {
+            let reasons: Vec<&str> = hazards.iter().map(|hazard| hazard.reason()).collect();
+            line(format!("hazard: {}: {}", Escaped(path), reasons.join(", ")));
+        }
+        if let Some((path, _)) = self.hazards.first() {
+            line(format!("  to commit a hazard, name it:  vantio commit {short} {}", Escaped(path)));
+        }
+        for (path, blocked) in &report.never {
+            line(format!("never committed: {}: {}", Escaped(path), blocked.reason()));
+        }
+        text
+    }
+
+    /// The same, for a program.
+    pub fn to_json(&self, run: &str) -> serde_json::Value {
+        let list =
+            |paths: &[Vec<u8>]| paths.iter().map(|path| path_json(path)).collect::<serde_json::Value>();
+        let report = &self.report;
+        let conflicts = report
+            .conflicts
+            .iter()
+            .map(|conflict| json!({ "path": path_json(&conflict.path), "reason": conflict.reason.text() }));
+        let held = report
+            .held
+            .iter()
+            .map(|held| json!({ "path": path_json(&held.path), "on": path_json(&held.on) }));
+        let hazards =
+            self.hazards.iter().map(|(path, hazards)| json!({ "path": path_json(path), "hazards": hazards }));
+        let never =
+            report.never.iter().map(|(path, blocked)| json!({ "path": path_json(path), "reason": blocked }));
+        json!({
+            "run": run,
+            "committed": list(&report.committed),
+            "along": list(&report.along),
+            "dropped": list(&report.dropped),
+            "conflicts": conflicts.collect::<serde_json::Value>(),
+            "held": held.collect::<serde_json::Value>(),
+            "hazards": hazards.collect::<serde_json::Value>(),
+            "never": never.collect::<serde_json::Value>(),
+            "pending": self.pending,
+        })
+    }
+
+    /// What the ledger keeps: the first paths, and a digest over all of them.
+    fn to_value(&self) -> Value {
+        let committed = &self.report.committed;
+        let joined = committed.join(&0);
+        let count = |number: usize| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
+        Value::object([
+            ("committed", count(committed.len())),
+            ("conflicts", count(self.report.conflicts.len())),
+            ("dropped", count(self.report.dropped.len())),
+            (
+                "first",
+                Value::Array(committed.iter().take(PATHS_KEPT).map(|path| bytes_value(path)).collect()),
+            ),
+            ("hazards_left", count(self.hazards.len())),
+            ("paths_digest", Hash::of(&joined).to_string().into()),
+        ])
+    }
+}
+
+fn path_json(path: &[u8]) -> serde_json::Value {
+    serde_json::to_value(PathBytes::from(path)).unwrap_or_default()
+}
+
+fn paths(count: usize) -> String {
+    if count == 1 { "1 path".into() } else { format!("{count} paths") }
+}
+
+/// How many paths an entry of the ledger names.
+const PATHS_KEPT: usize = 1000;

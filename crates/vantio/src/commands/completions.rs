@@ -1,0 +1,14 @@
+//! `vantio completions`
+
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+
+use crate::{arguments::Arguments, failure::Failure, present};
+
+/// Prints the completion script of `shell`.
+pub fn completions(shell: Shell) -> Result<u8, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "vantio", &mut script);
+    present::print(script)?;
+    Ok(0)
+}

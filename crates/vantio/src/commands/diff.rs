@@ -1,0 +1,84 @@
+//! `vantio diff`
+
+use std::{
+    io::{self, BufWriter, IsTerminal as _},
+    os::fd::AsFd as _,
+};
+
+use vantio_phantom::changes::{ChangeSet, Escaped, ScanError};
+
+use super::changes::{host_root, pending, scan_failure};
+use crate::{
+    arguments::Diff,
+    failure::Failure,
+    present::{self, Paint, has_colour, note},
+    store::{Record, State, Store},
+};
+
+/// Shows what a run changed and nobody has committed yet.
+pub fn diff(store: &Store, arguments: &Diff, json: bool) -> Result<u8, Failure> {
+    let record = store.read(store.resolve(&arguments.reference.run)?)?;
+    let short = store.short(record.id);
+    if record.state == State::Discarded {
+        note(format!("run {short} was discarded: nothing of it is left\n"));
+        return if json { present::print_json(&ChangeSet::default().to_json()).map(|()| 0) } else { Ok(0) };
+    }
+    let changes = pending(store, &record)?;
+    if record.state == State::Running && store.is_held(record.id)? {
+        note(format!("run {short} still lives; this is what it changed so far\n"));
+    } else if changes.is_empty() {
+        note(format!("run {short}: nothing pending\n"));
+    }
+    if json {
+        present::print_json(&changes.to_json())?;
+    } else if arguments.patch {
+        print_patch(store, &record, &changes)?;
+    } else {
+        let mut text = Vec::new();
+        let written = changes.write_tree(&mut text, has_colour(&io::stdout()));
+        written.map_err(|cause| Failure::new("E_OUTPUT", "the changes cannot be written").because(cause))?;
+        present::print(text)?;
+    }
+    Ok(0)
+}
+
+/// A file or pipe gets the patch as it is; a terminal gets nothing that it would obey.
+fn print_patch(store: &Store, record: &Record, changes: &ChangeSet) -> Result<(), Failure> {
+    let (world, root) = (store.world(record), host_root()?);
+    if io::stdout().is_terminal() {
+        let mut patch = Vec::new();
+        changes.write_patch(&world, root.as_fd(), &mut patch).map_err(|error| scan_failure(&error))?;
+        let paint = Paint::for_stream(&io::stdout());
+        let lines: Vec<String> =
+            patch.split(|byte| *byte == b'\n').map(|line| paint_line(paint, line)).collect();
+        return present::print(lines.join("\n"));
+    }
+    match changes.write_patch(&world, root.as_fd(), &mut BufWriter::new(io::stdout().lock())) {
+        Err(ScanError::Read { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(|error| scan_failure(&error)),
+    }
+}
+
+fn paint_line(paint: Paint, line: &[u8]) -> String {
+    // Tabs are what a patch is made of; they move the cursor only forward.
+    let parts: Vec<String> =
+        line.split(|byte| *byte == b'\t').map(|part| Escaped(part).to_string()).collect();
+    let text = parts.join("\t");
+    match line.first() {
+        Some(b'+') => paint.green(&text),
+        Some(b'-') => paint.red(&text),
+        Some(b'@') => paint.cyan(&text),
+        Some(b'd') => paint.bold(&text),
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_on_a_terminal_obeys_nobody() {
+        assert_eq!(paint_line(Paint::plain(), b"+\tx\x1b]0;owned\x07"), "+\tx\\u{1b}]0;owned\\u{7}");
+    }
+}

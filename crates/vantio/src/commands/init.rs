@@ -1,0 +1,138 @@
+//! `vantio init`
+
+use std::{
+    fs::OpenOptions,
+    io::{self, Write as _},
+    path::Path,
+};
+
+use vantio_policy::{compile, preset};
+
+use crate::{
+    arguments::{Init, Preset},
+    failure::Failure,
+    present::{self, note, shown_path},
+    run::policy::{FILE_NAMES, current_directory},
+};
+
+/// Writes a policy for the current folder.
+pub fn init(arguments: &Init, json: bool) -> Result<u8, Failure> {
+    let directory = current_directory()?;
+    let existing = FILE_NAMES.map(|name| directory.join(name)).into_iter().find(|path| path.exists());
+    if let Some(existing) = existing.filter(|_| !arguments.force) {
+        return Err(Failure::misuse("E_POLICY_EXISTS", format!("`{}` exists", shown_path(&existing)))
+            .help("edit it, or start again with `vantio init --force`"));
+    }
+    let path = directory.join(FILE_NAMES[0]);
+    let document = document(&directory, arguments.preset);
+    let compiled = compile(document.as_bytes(), FILE_NAMES[0])?;
+    write(&path, &document, arguments.force).map_err(|cause| {
+        Failure::new("E_OUTPUT", format!("`{}` cannot be written", shown_path(&path)))
+            .because(cause)
+            .help("change to a folder of yours")
+    })?;
+    if json {
+        let hash = compiled.program.hash().to_string();
+        present::print_json(&serde_json::json!({ "file": shown_path(&path), "policy_hash": hash }))?;
+    } else {
+        note(format!(
+            "wrote {}\nnext: read it, then run an agent under it: vantio run -- CMD\n",
+            shown_path(&path)
+        ));
+    }
+    Ok(0)
+}
+
+fn write(path: &Path, document: &str, force: bool) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).truncate(force).create(force).create_new(!force);
+    options.open(path)?.write_all(document.as_bytes())
+}
+
+/// The preset's document under this folder's name, with what people add first as comments.
+fn document(directory: &Path, preset_choice: Preset) -> String {
+    let name =
+        directory.file_name().map_or_else(|| "agent".into(), |name| name.to_string_lossy().into_owned());
+    let preset = preset(preset_name(preset_choice)).unwrap_or_default();
+    let body = preset.lines().skip_while(|line| line.starts_with('#'));
+    let mut text = HEADER.replace("@PRESET@", preset_name(preset_choice));
+    for line in body {
+        match line {
+            // JSON's quotes are YAML's.
+            _ if line.starts_with("name:") => {
+                text.push_str(&format!("name: {}\n{MODE}", serde_json::Value::from(name.as_str())));
+            }
+            "  allow: []" => {
+                text.push_str(&format!("{NETWORK}{}\n  allow: []\n", registries(directory)));
+            }
+            "phantom:" => text.push_str(&format!("{ENVIRONMENT}phantom:\n")),
+            _ => text.push_str(&format!("{line}\n")),
+        }
+    }
+    text
+}
+
+const fn preset_name(preset: Preset) -> &'static str {
+    match preset {
+        Preset::ReadOnly => "read-only",
+        Preset::Workspace => "workspace",
+        Preset::Open => "open",
+    }
+}
+
+/// Hosts that the folder's manifests speak of, ready to be enabled.
+fn registries(directory: &Path) -> &'static str {
+    let found = REGISTRIES.iter().find(|(manifest, _)| directory.join(manifest).exists());
+    found.map_or("registry.example.com", |(_, names)| names)
+}
+
+const REGISTRIES: &[(&str, &str)] = &[
+    ("Cargo.toml", "index.crates.io, static.crates.io"),
+    ("package.json", "registry.npmjs.org"),
+    ("pyproject.toml", "pypi.org, files.pythonhosted.org"),
+    ("requirements.txt", "pypi.org, files.pythonhosted.org"),
+    ("go.mod", "proxy.golang.org, sum.golang.org"),
+];
+
+const HEADER: &str = "\
+# What an agent may do here. A deny beats an allow; what no rule permits is refused.
+# `vantio policy check vantio.yaml` finds mistakes; after a run, `vantio why last`
+# says what was refused and which line would permit it.
+#
+# Paths: ${workspace} is this folder, ${tmp} the run's /tmp, ~/ the home, ** any depth.
+# It began as a copy of preset:@PRESET@.
+";
+
+const MODE: &str = "\
+# enforce: refuse. monitor: permit, and record what would have been refused.
+mode: enforce
+";
+
+const NETWORK: &str = "\
+  # A name is its ports 80 and 443; *.example.com its subdomains; 127.0.0.1:8080 a port
+  # of this machine. An agent needs its model's host. For example:
+  #   allow: [api.anthropic.com, api.openai.com]
+  # and what it installs from: ";
+
+const ENVIRONMENT: &str = "\
+# Variables that look like credentials do not pass, unless they are allowed by name.
+# env:
+#   allow: [ANTHROPIC_API_KEY]
+
+# review: changes wait for `vantio commit`. auto: committed at the end. never: none.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_compiles_in_a_folder_of_any_name() {
+        for preset in [Preset::ReadOnly, Preset::Workspace, Preset::Open] {
+            for name in ["/srv/web", "/a\"b\\c", "/# x: y", "/"] {
+                let document = document(Path::new(name), preset);
+                compile(document.as_bytes(), "vantio.yaml").unwrap();
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! One function for each command.
+
+mod changes;
+mod commit;
+mod completions;
+mod diff;
+mod discard;
+mod init;
+mod kill;
+mod ledger;
+mod pick;
+mod policy;
+mod ps;
+mod run;
+mod summary;
+mod sweep;
+mod why;
+
+use crate::{
+    arguments::{Arguments, Command},
+    failure::Failure,
+    store::Store,
+};
+
+/// Performs a command; returns the exit status.
+pub fn perform(arguments: Arguments) -> Result<u8, Failure> {
+    let Arguments { json, command } = arguments;
+    match command {
+        Command::Run(run) => run::run(&run, json),
+        Command::Diff(diff) => diff::diff(&open()?, &diff, json),
+        Command::Commit(commit) => commit::commit(&open()?, &commit, json),
+        Command::Discard(reference) => discard::discard(&open()?, &reference.run, json),
+        Command::Ps(ps) => ps::ps(&open()?, ps.all, json),
+        Command::Why(reference) => why::why(&open()?, &reference.run, json),
+        Command::Kill(reference) => kill::kill(&open()?, &reference.run, json),
+        Command::Ledger(command) => ledger::ledger(&Store::open()?, &command, json),
+        Command::Policy(command) => policy::policy(&command, json),
+        Command::Init(init) => init::init(&init, json),
+        Command::Doctor => Err(Failure::new("E_X", "")),
+        Command::Completions { shell } => completions::completions(shell),
+    }
+}
+
+/// Opens the state folder, and cleans up after commands that died.
+fn open() -> Result<Store, Failure> {
+    let store = Store::open()?;
+    sweep::sweep(&store);
+    Ok(store)
+}

@@ -1,0 +1,202 @@
+//! Which of a run's changes a commit asks for, and which it leaves until they are named.
+
+use std::{
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt as _,
+    path::{Component, Path, PathBuf},
+};
+
+use vantio_phantom::{
+    changes::{Change, ChangeSet, Hazard},
+    commit::Selector,
+};
+
+use crate::{failure::Failure, present::shown_path, run::policy::current_directory};
+
+/// What a person asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// Everything, because nothing was named.
+    pub all: bool,
+    /// Canonical paths, taken with everything below.
+    pub paths: Vec<Vec<u8>>,
+    /// Patterns on canonical paths, likewise.
+    pub patterns: Vec<Vec<u8>>,
+}
+
+/// What a commit takes.
+#[derive(Debug, Default)]
+pub struct Pick {
+    /// What to hand to the commit, where empty means all; `None` when nothing is to be done.
+    pub selection: Option<Vec<Selector>>,
+    /// What was asked for and is left, because it was not named itself.
+    pub hazards: Vec<(Vec<u8>, Vec<Hazard>)>,
+}
+
+impl Asked {
+    /// Reads the paths of a command line, relative to the current folder.
+    pub fn from_arguments(paths: &[PathBuf], is_glob: bool) -> Result<Self, Failure> {
+        let directory = current_directory()?;
+        let mut asked = Self { all: paths.is_empty(), ..Self::default() };
+        for path in paths {
+            if is_glob {
+                asked.patterns.push(pattern(&directory, path)?);
+            } else {
+                asked.paths.push(absolute(&directory, path)?);
+            }
+        }
+        Ok(asked)
+    }
+
+    /// Adds a path that is taken with everything below.
+    pub fn add(&mut self, path: &[u8]) {
+        self.paths.push(path.to_vec());
+    }
+
+    fn covers(&self, change: &Change) -> bool {
+        let covers = |path: &[u8]| {
+            self.all
+                || self.paths.iter().any(|asked| is_within(path, asked))
+                || self
+                    .patterns
+                    .iter()
+                    .any(|pattern| ancestors(path).any(|path| fast_glob::glob_match(pattern, path)))
+        };
+        covers(&change.path) || change.from.as_deref().is_some_and(covers)
+    }
+
+    fn names(&self, change: &Change) -> bool {
+        self.paths.contains(&change.path)
+    }
+}
+
+/// Chooses from `changes`. A change with a hazard is taken only when its own path is
+/// named, not with a folder above it.
+pub fn pick(changes: &ChangeSet, asked: &Asked) -> Pick {
+    let covered: Vec<&Change> = changes.changes().iter().filter(|change| asked.covers(change)).collect();
+    let is_left =
+        |change: &&Change| !change.hazards.is_empty() && change.blocked.is_none() && !asked.names(change);
+    let left: Vec<&Change> = covered.iter().copied().filter(is_left).collect();
+    let hazards: Vec<_> = left.iter().map(|change| (change.path.clone(), change.hazards.clone())).collect();
+    if asked.all && left.is_empty() {
+        return Pick { selection: (!covered.is_empty()).then(Vec::new), hazards };
+    }
+    if left.is_empty() && asked.patterns.is_empty() {
+        return Pick { selection: Some(asked.paths.iter().cloned().map(Selector::new).collect()), hazards };
+    }
+    // A selection reaches below its path, so what lies above a hazard is not selected
+    // itself; it comes along with what else is in it.
+    let reaches_hazard = |change: &Change| {
+        left.iter().any(|hazard| {
+            is_within(&hazard.path, &change.path)
+                || hazard.from.as_deref().is_some_and(|from| is_within(from, change.host_path()))
+        })
+    };
+    let safe = covered.iter().filter(|change| !reaches_hazard(change));
+    let selection: Vec<_> = safe.map(|change| Selector::new(change.path.clone())).collect();
+    Pick { selection: (!selection.is_empty()).then_some(selection), hazards }
+}
+
+/// A path as the changes have it: its folders resolved as far as they exist on the host,
+/// its own name as it is.
+pub fn absolute(directory: &Path, path: &Path) -> Result<Vec<u8>, Failure> {
+    let joined = directory.join(path);
+    let wrong = |why: &str| {
+        Failure::misuse("E_PATH", format!("`{}` cannot be committed: {why}", shown_path(path)))
+            .help("`vantio diff RUN` lists what can")
+    };
+    let mut rest = Vec::new();
+    let mut folder = joined.as_path();
+    loop {
+        match folder.components().next_back() {
+            Some(Component::Normal(name)) => rest.push(name),
+            Some(Component::RootDir) => break,
+            // `..` after a name that the host does not have means nothing.
+            _ if rest.is_empty() => {
+                return folder
+                    .canonicalize()
+                    .map(|path| path.into_os_string().into_encoded_bytes())
+                    .map_err(|cause| wrong("the folder does not exist").because(cause));
+            }
+            _ => return Err(wrong("`..` stands after a folder that does not exist")),
+        }
+        folder = folder.parent().unwrap_or(Path::new("/"));
+        if let Ok(folder) = folder.canonicalize() {
+            let path = rest.iter().rev().fold(folder, |path, name| path.join(name));
+            return Ok(path.into_os_string().into_encoded_bytes());
+        }
+    }
+    Err(wrong("it is not a path"))
+}
+
+/// A pattern on absolute paths.
+fn pattern(directory: &Path, pattern: &Path) -> Result<Vec<u8>, Failure> {
+    let wrong = || {
+        Failure::misuse("E_PATH", format!("the pattern `{}` contains `..`", shown_path(pattern)))
+            .help("write it from this folder down, or from `/`")
+    };
+    if pattern.components().any(|component| component == Component::ParentDir) {
+        return Err(wrong());
+    }
+    let relative = pattern.strip_prefix(".").unwrap_or(pattern);
+    if relative.is_absolute() {
+        return Ok(relative.as_os_str().as_bytes().to_vec());
+    }
+    let mut text = escaped(directory.as_os_str());
+    if text != b"/" {
+        text.push(b'/');
+    }
+    text.extend_from_slice(relative.as_os_str().as_bytes());
+    Ok(text)
+}
+
+fn escaped(path: &OsStr) -> Vec<u8> {
+    let mut text = Vec::new();
+    for byte in path.as_bytes() {
+        if b"*?[]{}!\\".contains(byte) {
+            text.push(b'\\');
+        }
+        text.push(*byte);
+    }
+    text
+}
+
+/// `path` and every path above it.
+fn ancestors(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    Path::new(OsStr::from_bytes(path)).ancestors().map(|path| path.as_os_str().as_bytes())
+}
+
+fn is_within(path: &[u8], folder: &[u8]) -> bool {
+    Path::new(OsStr::from_bytes(path)).starts_with(Path::new(OsStr::from_bytes(folder)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_resolved_as_far_as_the_host_has_them() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        std::fs::create_dir(root.join("real")).unwrap();
+        std::os::unix::fs::symlink("real", root.join("link")).unwrap();
+        let resolve =
+            |path: &str| absolute(&root, Path::new(path)).map(|bytes| String::from_utf8(bytes).unwrap());
+        let at = |path: &str| format!("{}/{path}", root.display());
+        assert_eq!(resolve("link/new/file").unwrap(), at("real/new/file"));
+        assert_eq!(resolve("link").unwrap(), at("link"));
+        assert_eq!(resolve("./real/../new").unwrap(), at("new"));
+        assert_eq!(resolve("real/..").unwrap(), root.display().to_string());
+        assert_eq!(resolve("/none/x/").unwrap(), "/none/x");
+        assert!(resolve("none/../x").is_err());
+    }
+
+    #[test]
+    fn a_pattern_means_this_folder_whatever_it_is_called() {
+        let text = pattern(Path::new("/a[1]"), Path::new("./*.rs")).unwrap();
+        assert!(fast_glob::glob_match(&text, "/a[1]/x.rs"));
+        assert!(!fast_glob::glob_match(&text, "/a1/x.rs"));
+        assert!(!fast_glob::glob_match(&text, "/a[1]/b/x.rs"));
+        assert!(pattern(Path::new("/a"), Path::new("../*")).is_err());
+    }
+}

@@ -1,0 +1,115 @@
+//! `vantio run`
+
+use std::{io, sync::Arc};
+
+use vantio_core::json::Value;
+use vantio_ledger::{Ledger, LedgerError, Reader};
+use vantio_phantom::{Ending, LaunchError, MakeOracle};
+
+use super::{
+    changes::{entry, ledger, pending},
+    commit::auto_commit,
+    summary::Summary,
+    sweep::sweep,
+};
+use crate::{
+    arguments,
+    failure::Failure,
+    oracle::{Charge, Warden},
+    present::{now_ms, shown},
+    run::{Plan, policy},
+    store::{Claim, Process, State, Store},
+};
+
+/// Runs a program under a policy, to its end.
+pub fn run(arguments: &arguments::Run, json: bool) -> Result<u8, Failure> {
+    check_backend(&arguments.backend)?;
+    let policy = policy::find(arguments.policy.as_deref(), arguments.preset.as_deref())?;
+    let store = Store::open()?;
+    sweep(&store);
+    let plan = Plan::new(&store, policy, arguments)?;
+    let claim = store.create(plan.record)?;
+    // This process has one thread here: what starts threads is in the supervisor.
+    match vantio_phantom::run(&plan.spec, oracle(&store, plan.charge)) {
+        Ok(ending) => finish(&store, claim, ending, json),
+        Err(error) => Err(fail(&store, claim, error)),
+    }
+}
+
+fn check_backend(backend: &str) -> Result<(), Failure> {
+    let exists_later = match backend {
+        "notify" => return Ok(()),
+        "kernel" | "static" | "audit" => "it is not part of this version",
+        _ => "there is none of that name",
+    };
+    Err(Failure::misuse(
+        "E_BACKEND",
+        format!("the backend `{}` cannot be used: {exists_later}", shown(backend)),
+    )
+    .help("this version has one: --backend notify; `vantio doctor` tells what it can enforce here"))
+}
+
+/// What makes the oracle inside the supervisor: the ledger has the run's first entry
+/// before the program starts.
+fn oracle(store: &Store, charge: Charge) -> MakeOracle {
+    let (path, supervisor) = (store.ledger(), store.supervisor_file(charge.run_id));
+    Box::new(move || {
+        let written = Process::own().and_then(|process| process.write(&supervisor));
+        written.map_err(|cause| LaunchError {
+            code: "E_STATE_FOLDER".into(),
+            what: "the supervisor cannot be written down".into(),
+            cause,
+            help: "the state folder must be writable and have room".into(),
+        })?;
+        let ledger = Ledger::open(&path).map_err(ledger_failed)?;
+        Ok(Arc::new(Warden::start(ledger, charge).map_err(ledger_failed)?))
+    })
+}
+
+fn ledger_failed(error: LedgerError) -> LaunchError {
+    LaunchError {
+        code: error.code().into(),
+        what: "no agent runs without its ledger".into(),
+        help: error.help().into(),
+        cause: io::Error::other(error),
+    }
+}
+
+/// Writes down how the run ended, and tells what became of it.
+fn finish(store: &Store, mut claim: Claim, ending: Ending, json: bool) -> Result<u8, Failure> {
+    claim.record.ended = Some(now_ms());
+    claim.record.state = State::Ended;
+    claim.record.outcome = Some(ending.into());
+    claim.save()?;
+    let commit = auto_commit(store, &mut claim)?;
+    let summary = Summary::new(store, &mut claim, commit)?;
+    claim.save()?;
+    claim.release()?;
+    summary.print(json);
+    Ok(u8::try_from(ending.exit_code() & 0xff).unwrap_or(u8::MAX))
+}
+
+/// Writes down that the run could not start, or that its supervisor was lost.
+fn fail(store: &Store, mut claim: Claim, error: LaunchError) -> Failure {
+    let request = Value::object([("code", Value::from(error.code.as_str())), ("ending", "failed".into())]);
+    claim.record.ended = Some(now_ms());
+    claim.record.state = State::Failed;
+    claim.record.pending = pending(store, &claim.record).ok().map(|changes| changes.changes().len() as u64);
+    if claim.record.pending != Some(0) {
+        claim.record.state = State::Died;
+    }
+    // The first failure is the one to tell; the ledger may be what failed.
+    if has_begun(store, &claim) {
+        drop(ledger(store).and_then(|ledger| Ok(ledger.append(entry(&claim.record, "run.end", request))?)));
+    }
+    drop(claim.save());
+    drop(claim.release());
+    Failure::from(error)
+}
+
+/// Whether the ledger has the run's first entry, and so wants a last one.
+fn has_begun(store: &Store, claim: &Claim) -> bool {
+    let filter =
+        vantio_ledger::Filter { run_id: Some(claim.record.id), limit: Some(1), ..Default::default() };
+    Reader::open(&store.ledger()).is_ok_and(|reader| reader.entries(&filter).next().is_some())
+}

@@ -1,0 +1,198 @@
+//! What is said after a run: what changed, what was refused and why, what to type next.
+
+use std::{fmt::Write as _, io};
+
+use serde_json::json;
+use vantio_phantom::changes::{ChangeKind, ChangeSet};
+
+use super::{
+    changes::pending,
+    commit::Outcome as Committed,
+    why::{refusals, what},
+};
+use crate::{
+    account::Refusal,
+    failure::Failure,
+    present::{Paint, has_colour, note, shown},
+    store::{Claim, Outcome, Record, Store},
+};
+
+/// A run that ended.
+pub struct Summary {
+    record: Record,
+    short: String,
+    changes: ChangeSet,
+    committed: Option<Committed>,
+    refusals: Vec<Refusal>,
+}
+
+impl Summary {
+    /// Gathers what there is to say, and writes down how many changes wait.
+    pub fn new(store: &Store, claim: &mut Claim, committed: Option<Committed>) -> Result<Self, Failure> {
+        let changes = pending(store, &claim.record)?;
+        claim.record.pending = Some(changes.changes().len() as u64);
+        let refusals = refusals(store, &claim.record)?;
+        let (record, short) = (claim.record.clone(), store.short(claim.record.id));
+        Ok(Self { record, short, changes, committed, refusals })
+    }
+
+    /// Prints to standard error. A run that changed nothing and was refused nothing is
+    /// not spoken of.
+    pub fn print(&self, as_json: bool) {
+        if as_json {
+            note(format!("{}\n", self.to_json()));
+        } else {
+            note(self.to_text(Paint::for_stream(&io::stderr())));
+        }
+    }
+
+    fn to_text(&self, paint: Paint) -> String {
+        let mut text = String::new();
+        self.write_ending(&mut text, paint);
+        self.write_commit(&mut text, paint);
+        self.write_changes(&mut text, paint);
+        self.write_refusals(&mut text, paint);
+        self.write_next(&mut text, paint);
+        text
+    }
+
+    fn write_ending(&self, text: &mut String, paint: Paint) {
+        let program = self.record.program();
+        let sentence = match self.record.outcome {
+            Some(Outcome::NotFound) => format!("`{program}` was not found in the run's PATH"),
+            Some(Outcome::NotExecutable) => format!("`{program}` may not be executed"),
+            Some(Outcome::Signaled(signal)) => format!("`{program}` was ended by signal {signal}"),
+            Some(Outcome::Exited(_)) | None => return,
+        };
+        say(text, &paint.red(&format!("vantio: {sentence}")));
+    }
+
+    fn write_commit(&self, text: &mut String, paint: Paint) {
+        let Some(committed) = &self.committed else { return };
+        if committed.committed() > 0 {
+            let count = committed.committed();
+            say(text, &paint.bold(&format!("vantio: the policy commits by itself: {count} on the host now")));
+        }
+        if !committed.is_complete() {
+            text.push_str(&committed.to_text(&self.short));
+        }
+    }
+
+    fn write_changes(&self, text: &mut String, paint: Paint) {
+        let count = self.changes.changes().len();
+        if count == 0 {
+            return;
+        }
+        let wait = match self.record.commit.as_str() {
+            "never" => "the policy commits none of them",
+            _ if count == 1 => "it waits for review",
+            _ => "they wait for review",
+        };
+        say(text, &paint.bold(&format!("vantio: {}, {wait}", plural(count, "change"))));
+        let mut tree = Vec::new();
+        // Writing to a Vec cannot fail.
+        drop(self.changes.write_tree(&mut tree, has_colour(&io::stderr())));
+        let tree = String::from_utf8_lossy(&tree);
+        let deletions =
+            self.changes.changes().iter().filter(|change| change.kind == ChangeKind::Deleted).count();
+        let most = TREE_LINES.max(deletions + 1);
+        tree.lines().take(most).for_each(|line| say(text, &format!("  {line}")));
+        let rest = tree.lines().count().saturating_sub(most);
+        if rest > 0 {
+            say(text, &paint.dim(&format!("  … {}: vantio diff {}", plural(rest, "more line"), self.short)));
+        }
+    }
+
+    fn write_refusals(&self, text: &mut String, paint: Paint) {
+        let (observed, refused): (Vec<_>, Vec<_>) =
+            self.refusals.iter().partition(|refusal| refusal.observed);
+        for (list, words) in [(refused, "refused"), (observed, "observed only, would have been refused")] {
+            if list.is_empty() {
+                continue;
+            }
+            say(text, &paint.bold(&format!("vantio: {words}: {}", plural(list.len(), "kind of action"))));
+            for refusal in list.iter().take(REFUSAL_LINES) {
+                let times = if refusal.count > 1 { format!("  ×{}", refusal.count) } else { String::new() };
+                say(text, &format!("  {}{times}", paint.red(&what(refusal))));
+                say(text, &paint.dim(&format!("      {}", shown(&refusal.reason))));
+            }
+            let rest = list.len().saturating_sub(REFUSAL_LINES);
+            if rest > 0 {
+                say(text, &paint.dim(&format!("  … {rest} more: vantio why {}", self.short)));
+            }
+        }
+    }
+
+    fn write_next(&self, text: &mut String, paint: Paint) {
+        let steps = self.next_steps();
+        let width = steps.iter().map(|(command, _)| command.len()).max().unwrap_or(0);
+        for (index, (command, purpose)) in steps.iter().enumerate() {
+            let lead = if index == 0 { "next:" } else { "     " };
+            let gap = " ".repeat(width - command.len());
+            say(text, &format!("{lead} {}{gap}  {}", paint.cyan(command), paint.dim(purpose)));
+        }
+    }
+
+    /// What can be typed next, and what for.
+    fn next_steps(&self) -> Vec<(String, &'static str)> {
+        let short = &self.short;
+        let mut steps = Vec::new();
+        if !self.changes.is_empty() {
+            steps.push((format!("vantio diff {short} --patch"), "read the changes"));
+            if self.record.commit != "never" {
+                steps.push((format!("vantio commit {short}"), "keep them"));
+            }
+            steps.push((format!("vantio discard {short}"), "drop them"));
+        }
+        if !self.refusals.is_empty() {
+            steps.push((format!("vantio why {short}"), "what was refused, and what would permit it"));
+        }
+        steps
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        let count =
+            |kind: ChangeKind| self.changes.changes().iter().filter(|change| change.kind == kind).count();
+        let kinds = [
+            ChangeKind::Added,
+            ChangeKind::Modified,
+            ChangeKind::Deleted,
+            ChangeKind::Renamed,
+            ChangeKind::Retyped,
+            ChangeKind::Metadata,
+        ];
+        let kinds: serde_json::Map<_, _> =
+            kinds.into_iter().map(|kind| (kind.name().to_owned(), count(kind).into())).collect();
+        let id = self.record.id.to_string();
+        json!({
+            "version": 1,
+            "run": id,
+            "name": self.record.name,
+            "ending": self.record.outcome,
+            "policy_hash": self.record.policy_hash,
+            "mode": self.record.mode,
+            "pending": kinds,
+            "commit": self.committed.as_ref().map(|committed| committed.to_json(&id)),
+            "refusals": self.refusals,
+            "next_steps": self.next_steps().into_iter().map(|(command, _)| command).collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn say(text: &mut String, line: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{line}");
+}
+
+fn plural(count: usize, word: &str) -> String {
+    match (count, word.strip_suffix(" of action")) {
+        (1, _) => format!("1 {word}"),
+        (_, Some(word)) => format!("{count} {word}s of action"),
+        (_, None) => format!("{count} {word}s"),
+    }
+}
+
+/// Lines of the tree in a summary; every deletion is shown all the same.
+const TREE_LINES: usize = 40;
+/// Refusals in a summary.
+const REFUSAL_LINES: usize = 10;

@@ -1,0 +1,67 @@
+//! Cleaning up after commands that died.
+
+use std::os::fd::AsFd as _;
+
+use vantio_core::json::Value;
+use vantio_phantom::{cgroup::Cgroup, changes::Escaped, commit};
+
+use super::changes::{commit_failure, entry, host_root, ledger, pending};
+use crate::{
+    failure::Failure,
+    present::{note, now_ms, shown_path},
+    store::{Claim, State, Store},
+};
+
+/// Ends what a crash left half done: commits are finished or taken back, control groups
+/// removed, runs marked as died. What cannot be cleaned up stays for the next command,
+/// and a line on standard error says so.
+pub fn sweep(store: &Store) {
+    match store.abandoned() {
+        Ok(claims) if claims.is_empty() => {}
+        Ok(claims) => {
+            if let Err(failure) = recover_commits(store) {
+                note(format!(
+                    "vantio: an interrupted commit could not be finished or taken back: {failure}\n"
+                ));
+                return;
+            }
+            for claim in claims {
+                let id = store.short(claim.record.id);
+                if let Err(failure) = recover(store, claim) {
+                    note(format!("vantio: run {id} could not be cleaned up: {failure}\n"));
+                }
+            }
+        }
+        Err(error) => note(format!("vantio: the state folder could not be cleaned up: {error}\n")),
+    }
+}
+
+/// Finishes or takes back commits that a crash cut off.
+fn recover_commits(store: &Store) -> Result<(), Failure> {
+    let recovered =
+        commit::recover(&store.runs(), host_root()?.as_fd()).map_err(|error| commit_failure(&error))?;
+    for commit in recovered {
+        let run = shown_path(&commit.run);
+        let what = if commit.finished { "finished" } else { "taken back" };
+        note(format!("vantio: an interrupted commit was {what}: {run}\n"));
+        for path in commit.stayed {
+            note(format!("vantio: {} stays as it is: the host changed it meanwhile\n", Escaped(&path)));
+        }
+    }
+    Ok(())
+}
+
+fn recover(store: &Store, mut claim: Claim) -> Result<(), Failure> {
+    let dead = claim.record.id;
+    Cgroup::sweep(&|run| run == dead);
+    if claim.record.state == State::Running {
+        let request = Value::object([("ending", Value::from("died"))]);
+        ledger(store)?.append(entry(&claim.record, "run.end", request))?;
+        claim.record.state = State::Died;
+        claim.record.ended = Some(now_ms());
+    }
+    claim.record.pending = pending(store, &claim.record).ok().map(|changes| changes.changes().len() as u64);
+    claim.save()?;
+    claim.release()?;
+    Ok(())
+}

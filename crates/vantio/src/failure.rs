@@ -1,0 +1,192 @@
+//! What a command says when it cannot do what it was asked.
+
+use std::{
+    error::Error,
+    fmt,
+    io::{self, IsTerminal as _, Write as _},
+};
+
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+use serde_json::{Value, json};
+use vantio_identity::IdentityError;
+use vantio_ledger::LedgerError;
+use vantio_phantom::LaunchError;
+use vantio_policy::{PolicyError, Problem};
+
+use crate::present;
+
+/// How a failure shows in the exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Something went wrong.
+    Failed,
+    /// The command cannot mean anything.
+    Misused,
+    /// What was checked is not as it should be.
+    Unverified,
+}
+
+/// One screen: what happened, why, and what to do next.
+#[derive(Debug)]
+pub struct Failure {
+    kind: Kind,
+    code: String,
+    message: String,
+    cause: Option<Box<dyn Error + Send + Sync>>,
+    help: Option<String>,
+    document: Option<PolicyError>,
+}
+
+impl Failure {
+    /// Something went wrong: a stable code and what happened.
+    pub fn new(code: &str, message: impl fmt::Display) -> Self {
+        Self {
+            kind: Kind::Failed,
+            code: code.to_owned(),
+            message: message.to_string(),
+            cause: None,
+            help: None,
+            document: None,
+        }
+    }
+
+    /// The command cannot mean anything.
+    pub fn misuse(code: &str, message: impl fmt::Display) -> Self {
+        Self { kind: Kind::Misused, ..Self::new(code, message) }
+    }
+
+    /// What was checked is not as it should be.
+    pub fn unverified(code: &str, message: impl fmt::Display) -> Self {
+        Self { kind: Kind::Unverified, ..Self::new(code, message) }
+    }
+
+    /// Adds why it happened.
+    pub fn because(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// Adds what to do next; an empty text adds nothing.
+    pub fn help(mut self, help: impl fmt::Display) -> Self {
+        self.help = Some(help.to_string()).filter(|help| !help.is_empty());
+        self
+    }
+
+    /// The exit status. `run` leaves every other number to the program.
+    pub fn exit_code(&self, is_run: bool) -> u8 {
+        match self.kind {
+            _ if is_run => 125,
+            Kind::Failed => 1,
+            Kind::Misused => 2,
+            Kind::Unverified => 3,
+        }
+    }
+
+    /// Prints to standard error, as text or as one line of JSON.
+    pub fn print(&self, as_json: bool) {
+        let text = if as_json { format!("{}\n", self.to_json()) } else { self.to_text() };
+        // Nobody is left to tell when the message itself cannot be written.
+        drop(io::stderr().lock().write_all(text.as_bytes()));
+    }
+
+    fn shown(&self) -> &dyn Diagnostic {
+        match &self.document {
+            Some(document) => document,
+            None => self,
+        }
+    }
+
+    fn to_text(&self) -> String {
+        let theme = match (present::has_colour(&io::stderr()), io::stderr().is_terminal()) {
+            (true, _) => GraphicalTheme::unicode(),
+            (false, true) => GraphicalTheme::unicode_nocolor(),
+            (false, false) => {
+                GraphicalTheme { characters: miette::ThemeCharacters::ascii(), ..GraphicalTheme::none() }
+            }
+        };
+        let handler = GraphicalReportHandler::new_themed(theme)
+            .with_width(present::width().clamp(60, 100))
+            .with_break_words(false)
+            .with_links(false);
+        let mut text = String::new();
+        if handler.render_report(&mut text, self.shown()).is_err() {
+            text = format!("{}: {self}\n", self.code);
+        }
+        text
+    }
+
+    fn to_json(&self) -> Value {
+        let shown = self.shown();
+        let mut detail = shown.to_string();
+        let mut cause = self.cause.as_deref().map(|cause| cause as &dyn Error);
+        while let Some(error) = cause {
+            detail = format!("{detail}: {error}");
+            cause = error.source();
+        }
+        let next_steps: Vec<String> = shown.help().map(|help| help.to_string()).into_iter().collect();
+        let mut object = json!({ "error": self.code, "detail": detail, "next_steps": next_steps });
+        if let Some(document) = &self.document {
+            object["file"] = document.file_name().into();
+            object["problems"] = document.problems().iter().map(problem_json).collect();
+        }
+        object
+    }
+}
+
+fn problem_json(problem: &Problem) -> Value {
+    let place = problem.place.as_ref();
+    json!({
+        "error": problem.code,
+        "detail": problem.message,
+        "help": problem.help,
+        "line": place.map(|place| place.line),
+        "column": place.map(|place| place.column),
+    })
+}
+
+impl From<PolicyError> for Failure {
+    fn from(error: PolicyError) -> Self {
+        let code = error.code().map_or_else(String::new, |code| code.to_string());
+        Self { document: Some(error), ..Self::new(&code, "") }
+    }
+}
+
+impl From<LedgerError> for Failure {
+    fn from(error: LedgerError) -> Self {
+        Self::new(error.code(), &error).help(error.help())
+    }
+}
+
+impl From<IdentityError> for Failure {
+    fn from(error: IdentityError) -> Self {
+        Self::new(error.code(), &error).help(error.help())
+    }
+}
+
+impl From<LaunchError> for Failure {
+    fn from(error: LaunchError) -> Self {
+        Self::new(&error.code, &error.what).because(error.cause).help(error.help)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as &(dyn Error + 'static))
+    }
+}
+
+impl Diagnostic for Failure {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(&self.code))
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+}

@@ -1,0 +1,139 @@
+//! Intents and verdicts as the ledger has them.
+
+use std::net::SocketAddr;
+
+use vantio_core::{Access, Cause, Section, Target, Transport, Verdict, json::Value};
+use vantio_phantom::{Ending, changes::PathBytes};
+use vantio_policy::Advice;
+
+/// The target of an intent.
+pub fn target(target: &Target<'_>) -> Value {
+    match target {
+        Target::Path { path, access, subtree } => Value::object([
+            ("access", Value::from(access_name(*access))),
+            ("path", bytes(path)),
+            ("subtree", (*subtree).into()),
+        ]),
+        Target::Paths { from, to, subtree } => {
+            Value::object([("from", bytes(from)), ("subtree", (*subtree).into()), ("to", bytes(to))])
+        }
+        Target::Endpoint(endpoint) => Value::object([
+            ("address", Value::from(endpoint.address.to_string())),
+            ("in_run", endpoint.in_run.into()),
+            ("transport", transport_name(endpoint.transport).into()),
+        ]),
+        Target::Name(name) => Value::object([("name", Value::from(*name))]),
+        Target::Unix(path) => Value::object([("unix", bytes(path))]),
+        Target::Process(pid) => Value::object([("process", Value::from(*pid))]),
+        Target::Syscall(name) => Value::object([("syscall", Value::from(*name))]),
+        Target::Named(name) => Value::object([("named", Value::from(*name))]),
+    }
+}
+
+/// What tells one target from another.
+#[derive(Hash)]
+pub enum Key<'a> {
+    Path(&'a [u8], Access, bool),
+    Paths(&'a [u8], &'a [u8], bool),
+    Endpoint(Transport, SocketAddr, bool),
+    Text(&'a str, u8),
+    Unix(&'a [u8]),
+    Process(u32),
+}
+
+/// The key of a target.
+pub fn key<'a>(target: &Target<'a>) -> Key<'a> {
+    match *target {
+        Target::Path { path, access, subtree } => Key::Path(path, access, subtree),
+        Target::Paths { from, to, subtree } => Key::Paths(from, to, subtree),
+        Target::Endpoint(endpoint) => Key::Endpoint(endpoint.transport, endpoint.address, endpoint.in_run),
+        Target::Name(name) => Key::Text(name, 0),
+        Target::Syscall(name) => Key::Text(name, 1),
+        Target::Named(name) => Key::Text(name, 2),
+        Target::Unix(path) => Key::Unix(path),
+        Target::Process(pid) => Key::Process(pid),
+    }
+}
+
+/// Why a verdict is what it is.
+pub fn cause(cause: &Cause<'_>) -> Value {
+    let (kind, section, text) = match cause {
+        Cause::Rule { section, text } => ("rule", Some(*section), Some(*text)),
+        Cause::Unmatched(section) => ("unmatched", Some(*section), None),
+        Cause::Always(text) => ("always", None, Some(*text)),
+        Cause::Observed(section) => ("observed", Some(*section), None),
+        Cause::KillSwitch => ("kill_switch", None, None),
+        Cause::Budget(name) => ("budget", None, Some(*name)),
+    };
+    let mut members = vec![("cause", Value::from(kind)), ("reason", cause.to_string().into())];
+    members.extend(section.map(|section: Section| ("section", section.name().into())));
+    members.extend(text.map(|text| ("rule", text.into())));
+    Value::object(members)
+}
+
+/// A refusal, with the change that would permit it and the names that led to it.
+pub fn refusal(verdict: &Verdict<'_>, advice: Option<&Advice>, names: &[String]) -> Value {
+    let Value::Object(mut members) = cause(&verdict.cause) else { return Value::Null };
+    let mut insert = |key: &str, value| members.insert(vantio_core::json::Key(key.into()), value);
+    if let Some(advice) = advice {
+        let (action, section, rule) = match advice {
+            Advice::Add { section, rule } => ("add", section, rule),
+            Advice::Remove { section, rule } => ("remove", section, rule),
+        };
+        insert(
+            "advice",
+            Value::object([
+                ("action", Value::from(action)),
+                ("rule", rule.as_str().into()),
+                ("section", section.name().into()),
+            ]),
+        );
+    }
+    if !names.is_empty() {
+        insert("names", Value::Array(names.iter().map(|name| name.as_str().into()).collect()));
+    }
+    Value::Object(members)
+}
+
+/// What would have been refused, had the policy been enforced.
+pub fn observed(refusal: Value) -> Value {
+    Value::object([("cause", Value::from("observed")), ("would_refuse", refusal)])
+}
+
+/// How a run ended.
+pub fn ending_value(ending: Ending) -> Value {
+    let (kind, number) = match ending {
+        Ending::Exited(status) => ("exited", Some(status)),
+        Ending::Signaled(signal) => ("signaled", Some(signal)),
+        Ending::NotFound => ("not_found", None),
+        Ending::NotExecutable => ("not_executable", None),
+    };
+    let mut members = vec![("ending", Value::from(kind))];
+    members.extend(number.map(|number| ("number", Value::Integer(number.into()))));
+    Value::object(members)
+}
+
+/// Bytes that are mostly text; as [`PathBytes`] has them in JSON.
+pub fn bytes(bytes: &[u8]) -> Value {
+    match (str::from_utf8(bytes), serde_json::to_value(PathBytes::from(bytes))) {
+        (Ok(text), _) => text.into(),
+        (Err(_), Ok(object)) => {
+            Value::object([("base64", Value::from(object["base64"].as_str().unwrap_or_default()))])
+        }
+        (Err(_), Err(_)) => Value::Null,
+    }
+}
+
+const fn access_name(access: Access) -> &'static str {
+    match access {
+        Access::Read => "read",
+        Access::Write => "write",
+    }
+}
+
+const fn transport_name(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Tcp => "tcp",
+        Transport::Udp => "udp",
+    }
+}

@@ -1,0 +1,280 @@
+//! The oracle of a run: joins the policy, which decides, with the ledger, which remembers.
+
+mod describe;
+mod repeats;
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use vantio_core::{Cause, Decision, Hash, Intent, RunId, Verdict, json::Value};
+use vantio_ledger::{AgentSvid, Anomaly, Draft, Ledger, LedgerError};
+use vantio_phantom::{Ending, Oracle, Ruling};
+use vantio_policy::{PolicyProgram, State, advise, decide, judge};
+
+use self::repeats::Repeats;
+use crate::present::now_ms;
+
+pub use describe::{bytes as bytes_value, ending_value};
+
+/// The operation of an entry that counts repetitions of a permit.
+pub const PERMIT_REPEATED: &str = "permit.repeated";
+/// The operation of an entry that counts repetitions of a refusal.
+pub const REFUSAL_REPEATED: &str = "refusal.repeated";
+
+/// Decides and remembers for one run.
+pub struct Warden {
+    program: PolicyProgram,
+    state: RwLock<State>,
+    ledger: Ledger,
+    run_id: RunId,
+    svid: AgentSvid,
+    permits: Mutex<Repeats<Template>>,
+    refusals: Mutex<Repeats<Template>>,
+    counts: Counts,
+}
+
+/// What a run is, for the oracle.
+pub struct Charge {
+    /// The run.
+    pub run_id: RunId,
+    /// Its policy.
+    pub program: PolicyProgram,
+    /// The policy on this host.
+    pub state: State,
+    /// Who the agent is.
+    pub svid: AgentSvid,
+    /// What the run's first entry says.
+    pub start: Value,
+}
+
+/// How often what happened; repetitions count.
+#[derive(Debug, Default)]
+struct Counts {
+    permitted: AtomicU64,
+    refused: AtomicU64,
+    observed: AtomicU64,
+}
+
+/// An entry that may have to be written again, as a count.
+struct Template {
+    pid: u32,
+    op: &'static str,
+    request: Value,
+    decision: Decision,
+}
+
+impl Warden {
+    /// Takes charge of a run: its first entry is on disk when this returns.
+    pub fn start(ledger: Ledger, charge: Charge) -> Result<Self, LedgerError> {
+        let Charge { run_id, program, state, svid, start } = charge;
+        let warden = Self {
+            program,
+            state: RwLock::new(state),
+            ledger,
+            run_id,
+            svid,
+            permits: Mutex::default(),
+            refusals: Mutex::default(),
+            counts: Counts::default(),
+        };
+        warden.ledger.append(warden.event("run.start", start))?;
+        Ok(warden)
+    }
+
+    /// Records a permit; what was already permitted within the second is only counted.
+    fn permit(&self, intent: &Intent<'_>, response: impl FnOnce() -> Value) -> Ruling {
+        self.counts.permitted.fetch_add(1, Ordering::Relaxed);
+        let key = (intent.effect, describe::key(&intent.target));
+        let now = Instant::now();
+        if lock(&self.permits).is_repeat(now, &key) {
+            return Ruling::Permit;
+        }
+        let draft = self.draft(&Template::of(intent, Decision::Permit), response(), None);
+        let previous = lock(&self.permits).remember(now, &key, Template::of(intent, Decision::Permit));
+        let counted = previous.map_or(Ok(()), |(template, more)| self.count(&template, more));
+        match counted.and_then(|()| self.ledger.record(draft)) {
+            // The ledger counts what it had no room for, in an entry of its own.
+            Ok(_) => Ruling::Permit,
+            Err(_) => Ruling::Kill,
+        }
+    }
+
+    fn refuse(&self, intent: &Intent<'_>, decision: Decision, reason: &str, response: Value) -> Ruling {
+        self.counts.refused.fetch_add(1, Ordering::Relaxed);
+        let key = (intent.pid, intent.effect, describe::key(&intent.target), reason);
+        if lock(&self.refusals).is_repeat(Instant::now(), &key) {
+            return Ruling::Refuse;
+        }
+        let template = Template::of(intent, decision);
+        let anomaly = Anomaly { agent_svid: self.svid.clone(), syscall: intent.syscall.unwrap_or_default() };
+        // Durable before the agent hears of it.
+        if self.ledger.append(self.draft(&template, response, Some(anomaly))).is_err() {
+            return Ruling::Kill;
+        }
+        let previous = lock(&self.refusals).remember(Instant::now(), &key, template);
+        match previous.map_or(Ok(()), |(template, more)| self.count(&template, more)) {
+            Ok(()) => Ruling::Refuse,
+            Err(_) => Ruling::Kill,
+        }
+    }
+
+    /// Writes how often an entry was repeated within its second.
+    fn count(&self, template: &Template, more: u32) -> Result<(), LedgerError> {
+        let request = Value::object([("effect", template.op.into()), ("intent", template.request.clone())]);
+        let response =
+            Value::object([("decision", Value::from(template.decision.name())), ("repeated", more.into())]);
+        let draft = Draft {
+            run_id: self.run_id,
+            pid: template.pid,
+            op: if template.decision == Decision::Permit { PERMIT_REPEATED } else { REFUSAL_REPEATED }.into(),
+            request,
+            response,
+            policy_hash: self.policy_hash(),
+            decision: None,
+            anomaly: None,
+        };
+        self.ledger.record(draft).map(drop)
+    }
+
+    fn draft(&self, template: &Template, response: Value, anomaly: Option<Anomaly>) -> Draft {
+        Draft {
+            run_id: self.run_id,
+            pid: template.pid,
+            op: template.op.into(),
+            request: template.request.clone(),
+            response,
+            policy_hash: self.policy_hash(),
+            decision: Some(template.decision),
+            anomaly,
+        }
+    }
+
+    fn event(&self, op: &str, request: Value) -> Draft {
+        event(self.run_id, self.policy_hash(), op, request)
+    }
+
+    fn policy_hash(&self) -> Hash {
+        self.program.hash()
+    }
+
+    fn totals(&self) -> Value {
+        let count = |counter: &AtomicU64| {
+            Value::Integer(i64::try_from(counter.load(Ordering::Relaxed)).unwrap_or(i64::MAX))
+        };
+        Value::object([
+            ("observed", count(&self.counts.observed)),
+            ("permitted", count(&self.counts.permitted)),
+            ("refused", count(&self.counts.refused)),
+        ])
+    }
+
+    fn explained(&self, state: &State, intent: &Intent<'_>, verdict: &Verdict<'_>) -> Value {
+        describe::refusal(verdict, advise(state, intent, verdict).as_ref(), &names(state, intent))
+    }
+}
+
+impl Oracle for Warden {
+    fn decide(&self, intent: &Intent<'_>) -> Ruling {
+        // A writer that panicked may have left half a change behind.
+        let Ok(state) = self.state.read() else { return Ruling::Kill };
+        let verdict = decide(&self.program, &state, intent);
+        match (verdict.decision, verdict.cause) {
+            (Decision::Permit, Cause::Observed(_)) => {
+                self.counts.observed.fetch_add(1, Ordering::Relaxed);
+                let refusal = judge(&self.program, &state, intent);
+                self.permit(intent, || describe::observed(self.explained(&state, intent, &refusal)))
+            }
+            (Decision::Permit, cause) => self.permit(intent, || describe::cause(&cause)),
+            // There is no approver yet, so what waits for one is refused.
+            (Decision::Collapse | Decision::Hold, cause) => {
+                let (reason, response) = (cause.to_string(), self.explained(&state, intent, &verdict));
+                drop(state);
+                self.refuse(intent, Decision::Collapse, &reason, response)
+            }
+            (Decision::KillSwitch, cause) => {
+                let (reason, response) = (cause.to_string(), describe::cause(&cause));
+                drop(state);
+                self.refuse(intent, Decision::KillSwitch, &reason, response);
+                Ruling::Kill
+            }
+        }
+    }
+
+    fn would_permit(&self, intent: &Intent<'_>) -> bool {
+        self.state.read().is_ok_and(|state| decide(&self.program, &state, intent).is_permit())
+    }
+
+    fn learn(&self, name: &str, addresses: &[IpAddr], ttl: Duration) {
+        let expires = now_ms().saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        if let Ok(mut state) = self.state.write() {
+            for address in addresses {
+                state.learn_name(name, *address, expires);
+            }
+        }
+    }
+
+    fn stale_names(&self, address: IpAddr) -> Vec<String> {
+        let state = self.state.read();
+        state
+            .map(|state| state.stale_names(address, now_ms()).map(str::to_owned).collect())
+            .unwrap_or_default()
+    }
+
+    fn forget(&self, name: &str) {
+        if let Ok(mut state) = self.state.write() {
+            state.forget(name);
+        }
+    }
+
+    fn end(&self, ending: Ending) {
+        let waiting: Vec<_> = lock(&self.permits).drain().chain(lock(&self.refusals).drain()).collect();
+        for (template, more) in waiting {
+            // Without the ledger there is nobody to tell; the next command finds no end and says so.
+            drop(self.count(&template, more));
+        }
+        let end = Draft { response: self.totals(), ..self.event("run.end", ending_value(ending)) };
+        drop(self.ledger.append(end));
+    }
+}
+
+/// An entry about a run as a whole.
+pub fn event(run_id: RunId, policy_hash: Hash, op: &str, request: Value) -> Draft {
+    Draft {
+        run_id,
+        pid: 0,
+        op: op.into(),
+        request,
+        response: Value::Null,
+        policy_hash,
+        decision: None,
+        anomaly: None,
+    }
+}
+
+impl Template {
+    fn of(intent: &Intent<'_>, decision: Decision) -> Self {
+        let request = describe::target(&intent.target);
+        Self { pid: intent.pid, op: intent.effect.name(), request, decision }
+    }
+}
+
+/// The names that led to the address of an intent.
+fn names(state: &State, intent: &Intent<'_>) -> Vec<String> {
+    match intent.target {
+        vantio_core::Target::Endpoint(endpoint) => {
+            state.names_of(endpoint.address.ip()).map(str::to_owned).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Counts hold whatever happened to the thread that had them.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

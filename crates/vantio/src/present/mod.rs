@@ -1,0 +1,109 @@
+//! How things look on a terminal: colour, escapes, ages, tables.
+
+mod table;
+mod time;
+
+use std::{
+    io::{self, IsTerminal, Write as _},
+    os::unix::ffi::OsStrExt as _,
+    path::Path,
+};
+
+use vantio_phantom::changes::Escaped;
+
+use crate::failure::Failure;
+
+pub use table::Table;
+pub use time::{age, clock, now_ms};
+
+/// Writes to standard output. A reader that went away is no failure: `vantio … | head`.
+pub fn print(bytes: impl AsRef<[u8]>) -> Result<(), Failure> {
+    let mut output = io::stdout().lock();
+    match output.write_all(bytes.as_ref()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new("E_OUTPUT", "standard output cannot be written").because(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a note to standard error; lost when nobody can read it.
+pub fn note(text: impl AsRef<str>) {
+    drop(io::stderr().lock().write_all(text.as_ref().as_bytes()));
+}
+
+/// A path as a terminal may show it: nothing in it moves the cursor or hides.
+pub fn shown_path(path: &Path) -> String {
+    Escaped(path.as_os_str().as_bytes()).to_string()
+}
+
+/// Text as a terminal may show it.
+pub fn shown(text: &str) -> String {
+    Escaped(text.as_bytes()).to_string()
+}
+
+/// Prints a value as one line of JSON.
+pub fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
+    print(format!("{value}\n"))
+}
+
+/// Whether `stream` shows colour: a terminal that can, and nobody asked for none.
+pub fn has_colour(stream: &impl IsTerminal) -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    stream.is_terminal() && !is_set("NO_COLOR") && !is_dumb
+}
+
+/// Columns of the terminal on standard error; 80 when it is none.
+pub fn width() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col.into());
+    if size == 0 { 80 } else { size }
+}
+
+/// Colours words, or leaves them plain.
+#[derive(Clone, Copy, Debug)]
+pub struct Paint {
+    is_on: bool,
+}
+
+impl Paint {
+    /// For text that goes to `stream`.
+    pub fn for_stream(stream: &impl IsTerminal) -> Self {
+        Self { is_on: has_colour(stream) }
+    }
+
+    /// Never colours.
+    #[cfg(test)]
+    pub const fn plain() -> Self {
+        Self { is_on: false }
+    }
+
+    /// A heading.
+    pub fn bold(self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    /// Something of less weight.
+    pub fn dim(self, text: &str) -> String {
+        self.paint("2", text)
+    }
+
+    /// Something refused or lost.
+    pub fn red(self, text: &str) -> String {
+        self.paint("31", text)
+    }
+
+    /// Something new or well.
+    pub fn green(self, text: &str) -> String {
+        self.paint("32", text)
+    }
+
+    /// Something to type.
+    pub fn cyan(self, text: &str) -> String {
+        self.paint("36", text)
+    }
+
+    fn paint(self, code: &str, text: &str) -> String {
+        if self.is_on { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}

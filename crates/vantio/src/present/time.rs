@@ -1,0 +1,48 @@
+//! Times as people read them.
+
+use jiff::{Timestamp, tz::TimeZone};
+
+/// Milliseconds since the Unix epoch.
+pub fn now_ms() -> u64 {
+    u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0)
+}
+
+/// The local time of day, with the date when it is not today's.
+pub fn clock(unix_ms: u64, now_ms: u64) -> String {
+    let zone = TimeZone::system();
+    let local = |ms: u64| {
+        i64::try_from(ms)
+            .ok()
+            .and_then(|ms| Timestamp::from_millisecond(ms).ok())
+            .map(|t| t.to_zoned(zone.clone()))
+    };
+    match (local(unix_ms), local(now_ms)) {
+        (Some(then), Some(now)) if then.date() == now.date() => then.strftime("%H:%M:%S").to_string(),
+        (Some(then), _) => then.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        (None, _) => unix_ms.to_string(),
+    }
+}
+
+/// A span of milliseconds in its largest whole unit.
+pub fn age(ms: u64) -> String {
+    let seconds = ms / 1000;
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..86_400 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_take_their_largest_whole_unit() {
+        let cases = [(999, "0s"), (59_999, "59s"), (60_000, "1m"), (7_200_000, "2h"), (172_800_000, "2d")];
+        for (ms, expected) in cases {
+            assert_eq!(age(ms), expected);
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! What a run needs before it can start: a policy, what this host gives its variables,
+//! an environment, an identity.
+
+pub mod host;
+mod plan;
+pub mod policy;
+
+pub use plan::Plan;

@@ -1,0 +1,190 @@
+//! Everything about a run before it starts.
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
+    path::{Path, PathBuf},
+};
+
+use rustix::time::{ClockId, clock_gettime};
+use vantio_core::{RunId, json::Value};
+use vantio_identity::TrustDomain;
+use vantio_ledger::AgentSvid;
+use vantio_phantom::{Spec, changes::PathBytes};
+use vantio_policy::{Bindings, State as PolicyState};
+
+use super::{host, policy::Policy};
+use crate::{
+    arguments,
+    failure::Failure,
+    oracle::{Charge, bytes_value},
+    present::shown_path,
+    store::{PolicySource, Record, State, Store},
+};
+
+/// A run before it starts.
+pub struct Plan {
+    /// What the store will know about it.
+    pub record: Record,
+    /// What the mechanism is told.
+    pub spec: Spec,
+    /// What the oracle is told.
+    pub charge: Charge,
+}
+
+impl Plan {
+    /// Plans a run of `arguments` under `policy`.
+    pub fn new(store: &Store, policy: Policy, arguments: &arguments::Run) -> Result<Self, Failure> {
+        let Policy { compiled, source, workspace } = policy;
+        let program = compiled.program;
+        let directory = super::policy::current_directory()?;
+        refuse_state_folder(store, &directory)?;
+        let home = host::home()?;
+        let (id, started_ns) = new_id()?;
+        let environment = environment(&program, id);
+        let path = environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
+        let bindings = host::bindings(&program, &workspace, &home, path)?;
+        let state = PolicyState::new(&program, bindings.clone());
+
+        let record = Record {
+            id,
+            name: arguments.name.clone(),
+            command: arguments.command.iter().map(|word| PathBytes(word.as_bytes().to_vec())).collect(),
+            directory: path_bytes(&directory),
+            workspace: path_bytes(&workspace),
+            policy: source,
+            policy_hash: program.hash().to_string(),
+            mode: program.mode().name().to_owned(),
+            commit: program.commit_mode().name().to_owned(),
+            backend: arguments.backend.clone(),
+            started_ns,
+            ended: None,
+            state: State::Running,
+            outcome: None,
+            pending: None,
+        };
+        let svid = issue(store, &record)?;
+        let start = start_value(&record, &program, &bindings, &svid);
+        let spec = Spec {
+            run_id: id,
+            folder: store.folder(id),
+            hidden: store.hidden(),
+            command: arguments.command.clone(),
+            environment,
+            visible: vec![workspace, home],
+            directory,
+            masks: existing(state.denied_literals()),
+            executable: existing(state.exec_roots()),
+            udp_ports: program.udp_ports(),
+            resolvers: host::resolvers()?,
+        };
+        Ok(Self { record, spec, charge: Charge { run_id: id, program, state, svid, start } })
+    }
+}
+
+/// A new id, and the time that is in it, from the clock that file systems take change times from.
+fn new_id() -> Result<(RunId, i64), Failure> {
+    let now = clock_gettime(ClockId::RealtimeCoarse);
+    let nanoseconds = now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec);
+    let mut random = [0; 10];
+    getrandom::fill(&mut random).map_err(|cause| {
+        Failure::new("E_RANDOMNESS", "the system gives no random numbers").because(cause.to_string())
+    })?;
+    Ok((RunId::new(u64::try_from(nanoseconds / 1_000_000).unwrap_or(0), random), nanoseconds))
+}
+
+/// What the policy passes on of this process's environment, and the run's id.
+fn environment(program: &vantio_policy::PolicyProgram, id: RunId) -> Vec<(OsString, OsString)> {
+    let own: Vec<(OsString, OsString)> =
+        env::vars_os().filter(|(name, _)| !name.as_bytes().starts_with(b"VANTIO")).collect();
+    let pairs = own.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    let chosen = program.env().select(pairs).into_iter();
+    let mut chosen: Vec<_> =
+        chosen.map(|(name, value)| (OsString::from_vec(name), OsString::from_vec(value))).collect();
+    chosen.push(("VANTIO".into(), "1".into()));
+    chosen.push(("VANTIO_RUN_ID".into(), id.to_string().into()));
+    chosen
+}
+
+/// A run that starts in the state folder would start in a folder that it cannot see.
+fn refuse_state_folder(store: &Store, directory: &Path) -> Result<(), Failure> {
+    if !directory.starts_with(store.root()) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        "E_DIRECTORY",
+        format!("`{}` is in the state folder, which no run sees", shown_path(directory)),
+    )
+    .help("start the run from the folder that the agent is to work on"))
+}
+
+fn issue(store: &Store, record: &Record) -> Result<AgentSvid, Failure> {
+    let domain = TrustDomain::open(&store.identity(), TRUST_DOMAIN)?;
+    let svid = domain.issue(&record.agent(), record.id)?;
+    Ok(AgentSvid::new(svid.spiffe_id().as_str(), svid.certificate()))
+}
+
+/// Those of `paths` that exist, canonical.
+fn existing(paths: Vec<Vec<u8>>) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> =
+        paths.iter().filter_map(|path| Path::new(OsStr::from_bytes(path)).canonicalize().ok()).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+fn path_bytes(path: &Path) -> PathBytes {
+    PathBytes(path.as_os_str().as_bytes().to_vec())
+}
+
+fn list(values: impl Iterator<Item = Value>) -> Value {
+    Value::Array(values.collect())
+}
+
+/// The run's first entry: what was started, under what, and what the policy's variables
+/// and names stood for.
+fn start_value(
+    record: &Record,
+    program: &vantio_policy::PolicyProgram,
+    bindings: &Bindings,
+    svid: &AgentSvid,
+) -> Value {
+    let pair = |(from, to): &(Vec<u8>, Vec<u8>)| Value::Array(vec![bytes_value(from), bytes_value(to)]);
+    let found = |(name, paths): &(String, Vec<Vec<u8>>)| {
+        (name.clone(), list(paths.iter().map(|path| bytes_value(path))))
+    };
+    let bindings = Value::object([
+        ("aliases", list(bindings.aliases.iter().map(pair))),
+        ("home", bytes_value(&bindings.home)),
+        ("host_addresses", list(bindings.host_addresses.iter().map(|address| address.to_string().into()))),
+        ("programs", Value::object(bindings.programs.iter().map(found))),
+        ("tmp", bytes_value(&bindings.tmp)),
+        ("workspace", bytes_value(&bindings.workspace)),
+    ]);
+    let source = match &record.policy {
+        PolicySource::File { path, digest } => {
+            Value::object([("digest", Value::from(digest.as_str())), ("file", bytes_value(path.as_bytes()))])
+        }
+        PolicySource::Preset(name) => Value::object([("preset", Value::from(name.as_str()))]),
+    };
+    let policy = Value::object([
+        ("commit", Value::from(program.commit_mode().name())),
+        ("mode", program.mode().name().into()),
+        ("name", program.name().map_or(Value::Null, Value::from)),
+        ("source", source),
+    ]);
+    let svid = [("certificate", svid.certificate_base64()), ("id", svid.spiffe_id())];
+    Value::object([
+        ("backend", Value::from(record.backend.as_str())),
+        ("bindings", bindings),
+        ("command", list(record.command.iter().map(|word| bytes_value(word.as_bytes())))),
+        ("directory", bytes_value(record.directory.as_bytes())),
+        ("name", record.name.as_deref().map_or(Value::Null, Value::from)),
+        ("policy", policy),
+        ("svid", Value::object(svid.map(|(key, text)| (key, Value::from(text))))),
+        ("version", env!("CARGO_PKG_VERSION").into()),
+    ])
+}
+
+const TRUST_DOMAIN: &str = "vantio.local";

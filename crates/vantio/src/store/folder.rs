@@ -1,0 +1,57 @@
+//! Where the state folder is, and whether it can be trusted.
+
+use std::{
+    env,
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+use super::{StoreError, error};
+
+/// `$VANTIO_STATE`, else the usual place.
+pub fn locate() -> Result<PathBuf, StoreError> {
+    match variable("VANTIO_STATE") {
+        Some(path) => std::path::absolute(&path).map_err(|cause| error::folder(&path, cause)),
+        None => usual().ok_or(StoreError::NoPlace),
+    }
+}
+
+/// `$XDG_STATE_HOME/vantio`, else `~/.local/state/vantio`.
+pub fn usual() -> Option<PathBuf> {
+    // XDG Base Directory Specification: a relative path is invalid and ignored.
+    let absolute = |name| variable(name).filter(|path| path.is_absolute());
+    let base = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    base.map(|base| base.join("vantio"))
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// Creates `root` when it does not exist, and refuses one that another user owns or
+/// may write in.
+pub fn prepare(root: &Path) -> Result<PathBuf, StoreError> {
+    if let Some(parent) = root.parent() {
+        fs::create_dir_all(parent).map_err(|cause| error::folder(parent, cause))?;
+    }
+    create(root)?;
+    let root = root.canonicalize().map_err(|cause| error::folder(root, cause))?;
+    let metadata = fs::metadata(&root).map_err(|cause| error::folder(&root, cause))?;
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(StoreError::Owner { path: root, owner: metadata.uid() });
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return Err(StoreError::Writable { path: root, mode: metadata.mode() & 0o7777 });
+    }
+    Ok(root)
+}
+
+/// Creates a folder that only its owner may enter, unless it exists.
+pub fn create(path: &Path) -> Result<(), StoreError> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => Err(error::folder(path, cause)),
+        _ => Ok(()),
+    }
+}

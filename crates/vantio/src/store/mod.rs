@@ -1,0 +1,210 @@
+//! The state folder: where runs, the ledger and the trust domain are kept.
+//!
+//!     runs/RUN_ID/run.json   what is known about a run
+//!     runs/RUN_ID/lock       exists while a command works on the run; locked while it lives
+//!     runs/RUN_ID/supervisor the process whose death is the run's
+//!     runs/RUN_ID/…          upper layers and journals, the mechanism's own
+//!     ledger.db              the ledger
+//!     identity/              the trust domain
+
+mod error;
+mod folder;
+mod lock;
+mod process;
+mod record;
+mod reference;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use rustix::fs::Mode;
+use vantio_core::RunId;
+use vantio_phantom::changes::RunFolder;
+
+pub use error::StoreError;
+pub use lock::Lock;
+pub use process::Process;
+pub use record::{Outcome, PolicySource, Record, State};
+
+/// The state folder.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// A run whose folder this command holds: no other command changes it.
+#[derive(Debug)]
+pub struct Claim {
+    /// What is known about the run.
+    pub record: Record,
+    store: Store,
+    lock: Lock,
+}
+
+impl Store {
+    /// Opens the state folder of this user; creates it when there is none.
+    pub fn open() -> Result<Self, StoreError> {
+        Self::at(&folder::locate()?)
+    }
+
+    /// Opens `root` as the state folder; creates it when there is none.
+    pub fn at(root: &Path) -> Result<Self, StoreError> {
+        let store = Self { root: folder::prepare(root)? };
+        folder::create(&store.root.join("runs"))?;
+        Ok(store)
+    }
+
+    /// The folder itself, canonical.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What no run may see: this folder, and the one that would be used without
+    /// `VANTIO_STATE`.
+    pub fn hidden(&self) -> Vec<PathBuf> {
+        let usual = folder::usual().and_then(|path| path.canonicalize().ok());
+        match usual {
+            Some(usual) if self.root.starts_with(&usual) => vec![usual],
+            Some(usual) if !usual.starts_with(&self.root) => vec![self.root.clone(), usual],
+            _ => vec![self.root.clone()],
+        }
+    }
+
+    /// The ledger's file.
+    pub fn ledger(&self) -> PathBuf {
+        self.root.join("ledger.db")
+    }
+
+    /// The trust domain's folder.
+    pub fn identity(&self) -> PathBuf {
+        self.root.join("identity")
+    }
+
+    /// The folder that holds every run's.
+    pub fn runs(&self) -> PathBuf {
+        self.root.join("runs")
+    }
+
+    /// The folder of a run.
+    pub fn folder(&self, id: RunId) -> PathBuf {
+        self.runs().join(id.to_string())
+    }
+
+    /// The folder of a run, as the mechanism names it.
+    pub fn world(&self, record: &Record) -> RunFolder {
+        RunFolder::new(self.folder(record.id), record.started_ns).with_workspace(record.workspace.as_bytes())
+    }
+
+    /// Adds a run and holds it.
+    pub fn create(&self, record: Record) -> Result<Claim, StoreError> {
+        let folder = self.folder(record.id);
+        folder::create(&folder)?;
+        let lock = Lock::take(&folder.join("lock"))?.ok_or(StoreError::Busy { id: record.id })?;
+        let claim = Claim { record, store: self.clone(), lock };
+        claim.save()?;
+        Ok(claim)
+    }
+
+    /// Holds a run. [`StoreError::Busy`] when it lives or another command holds it.
+    pub fn claim(&self, id: RunId) -> Result<Claim, StoreError> {
+        let path = self.folder(id).join("lock");
+        for _ in 0..CLAIM_TRIES {
+            if let Some(lock) = Lock::take(&path)? {
+                return Ok(Claim { record: self.read(id)?, store: self.clone(), lock });
+            }
+            // Whoever only asks whether the run lives has the lock for a moment.
+            thread::sleep(Duration::from_millis(5));
+        }
+        Err(StoreError::Busy { id })
+    }
+
+    /// The process whose death is the death of everything in the run.
+    pub fn supervisor(&self, id: RunId) -> Result<Option<Process>, StoreError> {
+        Process::read(&self.supervisor_file(id))
+    }
+
+    /// Where [`Store::supervisor`] is written down.
+    pub fn supervisor_file(&self, id: RunId) -> PathBuf {
+        self.folder(id).join("supervisor")
+    }
+
+    /// What is known about a run.
+    pub fn read(&self, id: RunId) -> Result<Record, StoreError> {
+        record::read(&self.folder(id).join("run.json"), id)
+    }
+
+    /// Whether a command holds the run: it lives, or is being committed or discarded.
+    pub fn is_held(&self, id: RunId) -> Result<bool, StoreError> {
+        Lock::is_held(&self.folder(id).join("lock"))
+    }
+
+    /// Runs that a command held when it died. They are held now.
+    pub fn abandoned(&self) -> Result<Vec<Claim>, StoreError> {
+        let mut claims = Vec::new();
+        for id in self.ids()? {
+            let path = self.folder(id).join("lock");
+            if !path.try_exists().map_err(|cause| error::folder(&path, cause))? {
+                continue;
+            }
+            if let Some(lock) = Lock::take(&path)? {
+                match self.read(id) {
+                    Ok(record) => claims.push(Claim { record, store: self.clone(), lock }),
+                    // It died before its record was written: nothing ran.
+                    Err(StoreError::Unknown { .. }) => {
+                        fs::remove_dir_all(self.folder(id)).map_err(|cause| error::folder(&path, cause))?
+                    }
+                    Err(other) => return Err(other),
+                }
+            }
+        }
+        Ok(claims)
+    }
+
+    /// The ids of all runs, oldest first.
+    pub fn ids(&self) -> Result<Vec<RunId>, StoreError> {
+        let path = self.runs();
+        let entries = fs::read_dir(&path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let entries = entries.map_err(|cause| error::folder(&path, cause))?;
+        let mut ids: Vec<RunId> =
+            entries.iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// The run that `reference` names: an id, the beginning of one, or `last`.
+    pub fn resolve(&self, reference: &str) -> Result<RunId, StoreError> {
+        reference::resolve(reference, &self.ids()?)
+    }
+
+    /// The shortest beginning of `id` that names no other run, and stays so: at least the
+    /// millisecond of its creation.
+    pub fn short(&self, id: RunId) -> String {
+        reference::shorten(id, &self.ids().unwrap_or_default())
+    }
+}
+
+impl Claim {
+    /// Writes the record, all of it or nothing.
+    pub fn save(&self) -> Result<(), StoreError> {
+        record::write(&self.store.folder(self.record.id), &self.record)
+    }
+
+    /// The run's folder, as the mechanism names it.
+    pub fn world(&self) -> RunFolder {
+        self.store.world(&self.record)
+    }
+
+    /// Lets go of the run: what follows needs no recovery.
+    pub fn release(self) -> Result<(), StoreError> {
+        self.lock.remove()
+    }
+}
+
+const CLAIM_TRIES: u32 = 10;
+
+/// What the files of the state folder permit: their owner only.
+const PRIVATE: Mode = Mode::from_raw_mode(0o600);
