@@ -18,6 +18,7 @@ use crate::{
     cgroup::{Cgroup, CgroupError},
     sys::{
         probe::landlock_version,
+        process::unshare,
         trial::{Refusal, attempt, fork_sleeper, status_of},
     },
 };
@@ -96,11 +97,21 @@ pub(super) fn apparmor() -> Finding {
         Some(_) if rustix::process::geteuid().is_root() => {
             APPARMOR.works("user namespaces are restricted for ordinary users, not for root")
         }
+        // A profile can lift it for this program. Without one the namespace comes without a use.
+        Some(_) if attempt(use_user_namespace).is_ok() => {
+            APPARMOR.works("user namespaces are restricted, but not for this program")
+        }
         Some(_) => APPARMOR.fails(
             "user namespaces are restricted; run `sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`, \
              or give the program an AppArmor profile with `userns,`",
         ),
     }
+}
+
+fn use_user_namespace() -> Result<u32, Refusal> {
+    enter_user_namespace()?;
+    unshare(libc::CLONE_NEWNS).map_err(Refusal::at("create a mount namespace"))?;
+    Ok(0)
 }
 
 /// A control group that can be created, joined, killed and removed.

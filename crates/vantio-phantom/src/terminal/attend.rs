@@ -128,8 +128,8 @@ impl Attendance<'_> {
     }
 
     /// Waits for the display and the run's terminal only.
-    fn wait_for_output(&self) -> Result<Ready, TerminalError> {
-        let [display, master] = ask([self.ask_display(), self.ask_master()], Some(SILENCE))?;
+    fn wait_for_output(&self, patience: Duration) -> Result<Ready, TerminalError> {
+        let [display, master] = ask([self.ask_display(), self.ask_master()], Some(patience))?;
         Ok(Ready::of(display, master))
     }
 
@@ -198,6 +198,7 @@ impl Attendance<'_> {
                 return self.tell(&Message::Continue);
             }
         }
+        self.show_rest(Duration::ZERO, LAST_WORDS / 10)?;
         if let Some(screen) = &mut self.screen {
             screen.detach();
         }
@@ -300,12 +301,18 @@ impl Attendance<'_> {
         self.tell(&Message::Signal { number: libc::SIGHUP })
     }
 
-    /// Shows what the run had still written, for a bounded time.
+    /// The run is over: shows what it had still written.
     fn finish(&mut self) -> Result<(), TerminalError> {
-        let deadline = Instant::now() + LAST_WORDS;
         self.input.clear();
+        self.show_rest(SILENCE, LAST_WORDS)
+    }
+
+    /// Shows what the run has written, until it was silent for `silence`, for `limit` at most.
+    fn show_rest(&mut self, silence: Duration, limit: Duration) -> Result<(), TerminalError> {
+        let deadline = Instant::now() + limit;
         while (self.master.is_some() || !self.output.is_empty()) && self.screen.is_some() {
-            let ready = self.wait_for_output()?;
+            let patience = if self.output.is_empty() { silence } else { SILENCE };
+            let ready = self.wait_for_output(patience)?;
             let is_silent = !ready.master_in && self.output.is_empty();
             if is_silent || Instant::now() > deadline {
                 break;

@@ -90,7 +90,7 @@ impl Plan {
         };
         let is_fore = ground_of(terminal) == Ground::Fore;
         // A pipe's other end may be a program that wants the keyboard, such as a pager.
-        let is_alone = terminals[0] && !is_pipe(stdout());
+        let is_alone = !is_pipe(stdin()) && !is_pipe(stdout());
         Self {
             terminals,
             foreground: is_fore && is_alone,
