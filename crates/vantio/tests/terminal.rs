@@ -18,7 +18,7 @@ impl<'w> Terminal<'w> {
     /// Runs `command` through a shell in a window of 90 columns and 30 rows; the window stays when it ends.
     fn open(world: &'w World, command: &str) -> Self {
         let terminal = Self { world, socket: world.path().join("tmux.sock").to_string_lossy().into_owned() };
-        let hold = format!("{command}; echo \"[exit $?]\"; sleep 600");
+        let hold = format!("trap : INT; {command}; echo \"[exit $?]\"; sleep 600");
         terminal.tmux(&["new-session", "-d", "-x", "90", "-y", "30", &hold]).assert_success();
         terminal.tmux(&["set", "-g", "status", "off"]);
         terminal
@@ -152,6 +152,25 @@ fn vim_edits_a_file_and_the_edit_is_in_the_diff() {
     assert_eq!(world.changes(), [("modified".to_owned(), file.clone())]);
     world.ask(&["commit", "last"]);
     assert_eq!(fs::read_to_string(&file).unwrap(), "first\nsecond\nthird\n");
+}
+
+#[test]
+fn a_full_screen_pager_draws_what_it_draws_without() {
+    let world = World::new();
+    let lines: Vec<_> = (1..=500).map(|number| format!("line {number} \u{2500}\u{2500} text")).collect();
+    world.write("long.txt", lines.join("\n"));
+    let draw = |command: &str| {
+        let terminal = Terminal::open(&world, command);
+        terminal.wait_for("line 1 ");
+        terminal.send(&["/line 321", "Enter"]);
+        terminal.wait_for("line 325");
+        let drawn = terminal.screen();
+        terminal.send(&["q"]);
+        terminal.wait_for("[exit 0]");
+        drawn
+    };
+    let bare = draw("/usr/bin/less long.txt");
+    assert_eq!(draw(&governed(&world, "/usr/bin/less long.txt")), bare);
 }
 
 #[test]
