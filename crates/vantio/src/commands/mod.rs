@@ -5,6 +5,7 @@ mod commit;
 mod completions;
 mod diff;
 mod discard;
+mod doctor;
 mod init;
 mod kill;
 mod ledger;
@@ -36,7 +37,7 @@ pub fn perform(arguments: Arguments) -> Result<u8, Failure> {
         Command::Ledger(command) => ledger::ledger(&Store::open()?, &command, json),
         Command::Policy(command) => policy::policy(&command, json),
         Command::Init(init) => init::init(&init, json),
-        Command::Doctor => Err(Failure::new("E_X", "")),
+        Command::Doctor => doctor::doctor(json),
         Command::Completions { shell } => completions::completions(shell),
     }
 }

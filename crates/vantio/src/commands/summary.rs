@@ -83,12 +83,12 @@ impl Summary {
         if count == 0 {
             return;
         }
-        let wait = match self.record.commit.as_str() {
-            "never" => "the policy commits none of them",
-            _ if count == 1 => "it waits for review",
-            _ => "they wait for review",
+        let sentence = match (self.record.commit.as_str(), count) {
+            ("never", _) => format!("{}; the policy commits none", plural(count, "change")),
+            (_, 1) => "1 change waits for review".to_owned(),
+            _ => format!("{count} changes wait for review"),
         };
-        say(text, &paint.bold(&format!("vantio: {}, {wait}", plural(count, "change"))));
+        say(text, &paint.bold(&format!("vantio: {sentence}")));
         let mut tree = Vec::new();
         // Writing to a Vec cannot fail.
         drop(self.changes.write_tree(&mut tree, has_colour(&io::stderr())));
@@ -106,11 +106,11 @@ impl Summary {
     fn write_refusals(&self, text: &mut String, paint: Paint) {
         let (observed, refused): (Vec<_>, Vec<_>) =
             self.refusals.iter().partition(|refusal| refusal.observed);
-        for (list, words) in [(refused, "refused"), (observed, "observed only, would have been refused")] {
+        for (list, words) in [(refused, ""), (observed, ", observed only")] {
             if list.is_empty() {
                 continue;
             }
-            say(text, &paint.bold(&format!("vantio: {words}: {}", plural(list.len(), "kind of action"))));
+            say(text, &paint.bold(&format!("vantio: {}{words}", plural(list.len(), "refusal"))));
             for refusal in list.iter().take(REFUSAL_LINES) {
                 let times = if refusal.count > 1 { format!("  ×{}", refusal.count) } else { String::new() };
                 say(text, &format!("  {}{times}", paint.red(&what(refusal))));
@@ -185,11 +185,7 @@ fn say(text: &mut String, line: &str) {
 }
 
 fn plural(count: usize, word: &str) -> String {
-    match (count, word.strip_suffix(" of action")) {
-        (1, _) => format!("1 {word}"),
-        (_, Some(word)) => format!("{count} {word}s of action"),
-        (_, None) => format!("{count} {word}s"),
-    }
+    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
 }
 
 /// Lines of the tree in a summary; every deletion is shown all the same.

@@ -2,6 +2,8 @@
 
 mod describe;
 mod repeats;
+#[cfg(test)]
+mod tests;
 
 use std::{
     net::IpAddr,

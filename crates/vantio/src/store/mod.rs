@@ -208,3 +208,6 @@ const CLAIM_TRIES: u32 = 10;
 
 /// What the files of the state folder permit: their owner only.
 const PRIVATE: Mode = Mode::from_raw_mode(0o600);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+use std::{
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::PathBuf,
+};
+
+use tempfile::TempDir;
+use vantio_phantom::changes::PathBytes;
+
+use super::*;
+
+fn store() -> (TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::at(&folder.path().join("state/vantio")).unwrap();
+    (folder, store)
+}
+
+fn record(unix_ms: u64) -> Record {
+    Record {
+        id: RunId::new(unix_ms, [3; 10]),
+        name: Some("web".into()),
+        command: vec![PathBytes(b"sh".to_vec()), PathBytes(b"\xff\xfe".to_vec())],
+        directory: PathBytes(b"/w".to_vec()),
+        workspace: PathBytes(b"/w".to_vec()),
+        policy: PolicySource::File { path: PathBytes(b"/w/vantio.yaml".to_vec()), digest: "d".into() },
+        policy_hash: "h".into(),
+        mode: "enforce".into(),
+        commit: "review".into(),
+        backend: "notify".into(),
+        started_ns: 1_700_000_000_123_456_789,
+        ended: None,
+        state: State::Running,
+        outcome: Some(Outcome::Exited(3)),
+        pending: Some(2),
+    }
+}
+
+#[test]
+fn a_record_is_read_as_it_was_written() {
+    let (_folder, store) = store();
+    let claim = store.create(record(1)).unwrap();
+    assert_eq!(store.read(claim.record.id).unwrap(), record(1));
+    let mode = fs::metadata(store.folder(claim.record.id).join("run.json")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_record_of_another_version_or_run_is_refused() {
+    let (_folder, store) = store();
+    let claim = store.create(record(1)).unwrap();
+    let (id, path) = (claim.record.id, store.folder(claim.record.id).join("run.json"));
+    let text = fs::read_to_string(&path).unwrap();
+
+    fs::write(&path, text.replace("\"format\": 1", "\"format\": 2")).unwrap();
+    assert!(matches!(store.read(id), Err(StoreError::Version { found: 2, supported: 1, .. })));
+    fs::write(&path, text.replace(&id.to_string(), &record(2).id.to_string())).unwrap();
+    assert!(matches!(store.read(id), Err(StoreError::Damaged { .. })));
+    fs::write(&path, &text[..text.len() / 2]).unwrap();
+    assert!(matches!(store.read(id), Err(StoreError::Damaged { .. })));
+}
+
+#[test]
+fn the_folder_is_private_and_refused_when_it_is_not() {
+    let (_folder, store) = store();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(store.root()), mode(&store.runs())), (0o700, 0o700));
+    fs::set_permissions(store.root(), fs::Permissions::from_mode(0o770)).unwrap();
+    assert!(matches!(Store::at(store.root()), Err(StoreError::Writable { mode: 0o770, .. })));
+    fs::set_permissions(store.root(), fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(Store::at(store.root()).is_ok());
+}
+
+#[test]
+fn the_folder_is_named_by_where_it_is() {
+    let (folder, store) = store();
+    let link = folder.path().join("link");
+    symlink(store.root(), &link).unwrap();
+    assert_eq!(Store::at(&link).unwrap().root(), store.root());
+}
+
+#[test]
+fn a_held_run_is_nobody_elses() {
+    let (_folder, store) = store();
+    let claim = store.create(record(1)).unwrap();
+    let id = claim.record.id;
+    assert!(store.is_held(id).unwrap());
+    assert!(matches!(store.claim(id), Err(StoreError::Busy { .. })));
+    assert_eq!(store.abandoned().unwrap().len(), 0);
+
+    claim.release().unwrap();
+    assert!(!store.is_held(id).unwrap());
+    store.claim(id).unwrap().release().unwrap();
+    assert!(!store.folder(id).join("lock").exists());
+}
+
+#[test]
+fn what_a_crash_left_is_found_and_held() {
+    let (_folder, store) = store();
+    let claim = store.create(record(1)).unwrap();
+    store.create(record(2)).unwrap().release().unwrap();
+    // A process that dies lets go of its locks, and leaves the file.
+    drop(claim);
+    let abandoned = store.abandoned().unwrap();
+    assert_eq!(abandoned.iter().map(|claim| claim.record.id).collect::<Vec<_>>(), [record(1).id]);
+    assert!(store.is_held(record(1).id).unwrap());
+}
+
+#[test]
+fn a_folder_without_a_record_is_removed_with_its_lock() {
+    let (_folder, store) = store();
+    let folder: PathBuf = store.folder(record(1).id);
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("lock"), "").unwrap();
+    assert_eq!(store.abandoned().unwrap().len(), 0);
+    assert!(!folder.exists());
+}
+
+#[test]
+fn runs_are_listed_by_age_and_strangers_ignored() {
+    let (_folder, store) = store();
+    for ms in [9, 1, 5] {
+        store.create(record(ms)).unwrap().release().unwrap();
+    }
+    fs::create_dir(store.runs().join("not-a-run")).unwrap();
+    assert_eq!(store.ids().unwrap(), [1, 5, 9].map(|ms| record(ms).id));
+    assert_eq!(store.resolve("last").unwrap(), record(9).id);
+}
