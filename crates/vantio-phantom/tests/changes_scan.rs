@@ -56,7 +56,8 @@ fn every_kind_is_told() {
 
 #[test]
 fn a_directory_made_anew_is_compared_entry_by_entry() {
-    let world = World::new("mkdir -p d/s; echo same > d/same; echo old > d/mod; echo x > d/gone; echo y > d/s/f");
+    let world =
+        World::new("mkdir -p d/s; echo same > d/same; echo old > d/mod; echo x > d/gone; echo y > d/s/f");
     world.inside("rm -r d; mkdir d; echo same > d/same; echo new > d/mod; echo z > d/added");
     assert_eq!(
         world.kinds(),
@@ -69,8 +70,11 @@ fn a_renamed_directory_is_one_change() {
     if !is_root() {
         return; // An ordinary user's overlay answers EXDEV and programs copy.
     }
-    let world = World::new("mkdir -p a/b/c p; echo 1 > a/b/c/f; echo 2 > a/b/g; echo 3 > a/h; echo 4 > a/b/del");
-    world.inside("mv a/b p/moved; echo more >> p/moved/g; rm p/moved/del; echo n > p/moved/n; mv a z; mkdir a");
+    let world =
+        World::new("mkdir -p a/b/c p; echo 1 > a/b/c/f; echo 2 > a/b/g; echo 3 > a/h; echo 4 > a/b/del");
+    world.inside(
+        "mv a/b p/moved; echo more >> p/moved/g; rm p/moved/del; echo n > p/moved/n; mv a z; mkdir a",
+    );
     assert_eq!(
         world.kinds(),
         [
@@ -156,7 +160,9 @@ fn what_a_patch_cannot_hold_is_named() {
 
 #[test]
 fn ten_thousand_files_are_told_quickly() {
-    let world = World::new("mkdir t; cd t; for d in $(seq 100); do mkdir $d; for f in $(seq 100); do echo $f > $d/$f; done; done");
+    let world = World::new(
+        "mkdir t; cd t; for d in $(seq 100); do mkdir $d; for f in $(seq 100); do echo $f > $d/$f; done; done",
+    );
     world.inside("chmod -R u+x t; rm -r t/1; cp -r t/2 t/n");
     let start = Instant::now();
     let set = world.scan();
@@ -170,7 +176,8 @@ fn a_run_may_leave_what_its_owner_cannot_read() {
     let world = World::new("echo a > a");
     world.inside("mkdir -p x/y; echo s > x/y/f; chmod 0 x/y/f x/y x; echo b > a; chmod 0 a");
     assert_eq!(world.kinds(), ["modified /a", "added /x", "added /x/y", "added /x/y/f"]);
-    let modes: Vec<u32> = world.scan().changes().iter().map(|change| change.after.as_ref().unwrap().mode).collect();
+    let modes: Vec<u32> =
+        world.scan().changes().iter().map(|change| change.after.as_ref().unwrap().mode).collect();
     assert_eq!(modes, [0; 4]);
     assert_eq!(sh(&world.upper(), "stat -c %a a x"), "0\n0\n");
     assert!(world.commit(&[]).conflicts.is_empty());

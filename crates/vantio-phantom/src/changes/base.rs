@@ -56,6 +56,26 @@ pub(crate) const LARGEST_HASHED: u64 = 1 << 20;
 struct Line {
     path: PathBytes,
     base: Option<Base>,
+    /// Replaces what was noted before: the commit itself touched the file.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    again: bool,
+}
+
+/// Notes anew what the host has at each `(path, place)`: `place` is where the
+/// file is now, `path` what it is known by. For files that this program has
+/// moved and put back, which moves their change time.
+pub(crate) fn note_again(
+    run: &Path,
+    host_root: BorrowedFd<'_>,
+    paths: &[(Vec<u8>, Vec<u8>)],
+) -> io::Result<()> {
+    let mut text = vec![b'\n'];
+    for (path, place) in paths {
+        let base = describe(host_root, place)?;
+        serde_json::to_writer(&mut text, &Line { path: path.clone().into(), base, again: true })?;
+        text.push(b'\n');
+    }
+    OpenOptions::new().append(true).create(true).open(run.join(BASE_FILE))?.write_all(&text)
 }
 
 /// The append-only journal of bases, written while the run runs.
@@ -92,7 +112,7 @@ impl BaseJournal {
         if state.seen.contains(path) {
             return Ok(());
         }
-        let mut line = serde_json::to_vec(&Line { path: path.into(), base })?;
+        let mut line = serde_json::to_vec(&Line { path: path.into(), base, again: false })?;
         line.push(b'\n');
         state.file.write_all(&line)?;
         state.seen.insert(path.to_vec());
@@ -136,8 +156,10 @@ impl Bases {
         for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             // A torn line says nothing; its path then counts as not noted,
             // for which the run's start stands in.
-            if let Ok(Line { path, base }) = serde_json::from_slice(line) {
-                known.entry(path.0).or_insert(base);
+            match serde_json::from_slice(line) {
+                Ok(Line { path, base, again: true }) => drop(known.insert(path.0, base)),
+                Ok(Line { path, base, again: false }) => drop(known.entry(path.0).or_insert(base)),
+                Err(_) => {}
             }
         }
         Ok(Self { known })

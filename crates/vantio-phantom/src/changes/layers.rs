@@ -1,6 +1,7 @@
 //! A run's folder and the layers in it.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
@@ -9,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{PathBytes, Stamp};
+use super::{PathBytes, Stamp, beneath::is_within};
 
 /// The folder of one run.
 ///
@@ -57,7 +58,7 @@ impl RunFolder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(RunFolderError::Discarded),
             other => other.map_err(|source| self.unreadable(LAYERS_FILE, source))?,
         };
-        let layers: Vec<Layer> = self.parse(LAYERS_FILE, &text)?;
+        let layers: Vec<Layer> = parse(LAYERS_FILE, &text)?;
         for layer in &layers {
             layer
                 .check()
@@ -76,7 +77,7 @@ impl RunFolder {
         let mut entries: Vec<Committed> = match fs::read(self.path.join(COMMITTED_FILE)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(source) => return Err(self.unreadable(COMMITTED_FILE, source)),
-            Ok(text) => self.parse(COMMITTED_FILE, &text)?,
+            Ok(text) => parse(COMMITTED_FILE, &text)?,
         };
         entries.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(entries)
@@ -87,18 +88,13 @@ impl RunFolder {
         write_json(&self.path, COMMITTED_FILE, &entries)
     }
 
-    fn parse<T: for<'de> Deserialize<'de>>(
-        &self,
-        file: &'static str,
-        text: &[u8],
-    ) -> Result<T, RunFolderError> {
-        serde_json::from_slice(text)
-            .map_err(|error| RunFolderError::Malformed { file, what: error.to_string() })
-    }
-
     fn unreadable(&self, file: &str, source: io::Error) -> RunFolderError {
         RunFolderError::Unreadable { path: self.path.join(file), source }
     }
+}
+
+fn parse<T: for<'de> Deserialize<'de>>(file: &'static str, text: &[u8]) -> Result<T, RunFolderError> {
+    serde_json::from_slice(text).map_err(|error| RunFolderError::Malformed { file, what: error.to_string() })
 }
 
 /// Why a run's folder cannot be used.
@@ -216,6 +212,34 @@ impl Committed {
     pub(crate) fn rename(&self) -> Option<(&[u8], &[u8])> {
         self.from.as_ref().map(|from| (from.as_bytes(), self.path.as_bytes()))
     }
+}
+
+/// Where the host has now what it had at `path` when the run started.
+pub(crate) fn path_now(settled: &[Committed], path: &[u8]) -> Vec<u8> {
+    let mut path = path.to_vec();
+    for by in commits(settled) {
+        path = moved(&path, settled.iter().filter(|entry| entry.by == by).filter_map(Committed::rename));
+    }
+    path
+}
+
+/// Where the host had, when the run started, what it has at `path` now.
+pub(crate) fn path_then(settled: &[Committed], path: &[u8]) -> Vec<u8> {
+    let mut path = path.to_vec();
+    for by in commits(settled).into_iter().rev() {
+        let renames = settled.iter().filter(|entry| entry.by == by).filter_map(Committed::rename);
+        path = moved(&path, renames.map(|(from, to)| (to, from)));
+    }
+    path
+}
+
+fn commits(settled: &[Committed]) -> BTreeSet<u64> {
+    settled.iter().filter(|entry| entry.from.is_some()).map(|entry| entry.by).collect()
+}
+
+fn moved<'a>(path: &[u8], renames: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Vec<u8> {
+    let nearest = renames.filter(|(from, _)| is_within(path, from)).max_by_key(|(from, _)| from.len());
+    nearest.map_or_else(|| path.to_vec(), |(from, to)| [to, &path[from.len()..]].concat())
 }
 
 /// Records the layers of the run whose folder is `run`.

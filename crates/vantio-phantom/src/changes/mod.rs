@@ -28,7 +28,7 @@ pub use node::{FileType, Node, Stamp};
 pub use scan::{ScanError, scan};
 
 pub(crate) use compare::{Readable, same_content, same_metadata};
-pub(crate) use layers::{Committed, LAYERS_FILE, OVERLAY_PREFIXES, write_json};
+pub(crate) use layers::{Committed, LAYERS_FILE, OVERLAY_PREFIXES, path_now, path_then, write_json};
 pub(crate) use model::Origin;
 pub(crate) use scan::{open_layers, scan_layers};
 pub(crate) use walk::{LayerRoot, names_in};

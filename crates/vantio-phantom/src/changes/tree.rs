@@ -23,7 +23,9 @@ impl ChangeSet {
             deleted.iter().try_for_each(|change| write_deleted(out, paint, change))?;
         }
         let mut root = Branch::default();
-        kept.iter().for_each(|change| root.insert(change));
+        for change in kept {
+            root.insert(change);
+        }
         root.write(out, paint, 0)?;
         writeln!(out, "{}", self.totals())
     }
@@ -109,14 +111,14 @@ impl<'a> Branch<'a> {
         let mut line = format!("{} {root}{}{}", mark(change.kind), Escaped(label), detail(change));
         if self.is_folded() {
             let (files, size) = self.weight();
-            line.push_str(&format!("  ({files} files, {})", bytes(size)));
+            line = format!("{line}  ({files} files, {})", bytes(size));
         }
         let line = match change.kind {
             ChangeKind::Added => paint.green(&line),
             _ => paint.yellow(&line),
         };
-        let hazards: String =
-            change.hazards.iter().map(|hazard| format!("  ! {}", hazard.reason())).collect();
+        let hazards: Vec<_> = change.hazards.iter().map(|hazard| hazard.reason()).collect();
+        let hazards = if hazards.is_empty() { String::new() } else { format!("  ! {}", hazards.join("; ")) };
         writeln!(out, "{indent}{line}{}{}", paint.red(&hazards), blocked(change))
     }
 

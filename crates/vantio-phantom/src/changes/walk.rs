@@ -15,7 +15,7 @@ use super::{
     Blocked, Change, ChangeKind, FileType, Layer, LayerKind, Node, Origin, Readable, RunFolder, ScanError,
     beneath::{self, Pinned, join, magic},
     hazards,
-    layers::Committed,
+    layers::{Committed, path_now},
     node::xattr,
     same_content, same_metadata,
 };
@@ -183,26 +183,26 @@ impl<'a> Walk<'a> {
             self.push(&entry, ChangeKind::Added, Some(Blocked::TooDeep));
             return Ok(());
         }
-        if entry.node.is_dir() { self.directory(entry, waiting) } else { self.leaf(entry) }
+        if entry.node.is_dir() { self.directory(&entry, waiting) } else { self.leaf(&entry) }
     }
 
-    fn directory(&mut self, entry: Entry<'_>, waiting: &mut Vec<Frame>) -> io::Result<()> {
+    fn directory(&mut self, entry: &Entry<'_>, waiting: &mut Vec<Frame>) -> io::Result<()> {
         if let Some(source) = self.renames.get(&entry.path).cloned() {
-            return self.renamed(&entry, source, waiting);
+            return self.renamed(entry, source, waiting);
         }
         let mut frame = Frame { upper: entry.path.clone(), lower: None, opaque: false };
         match &entry.lower {
             None => {
-                self.push(&entry, ChangeKind::Added, None);
+                self.push(entry, ChangeKind::Added, None);
                 let had_lower = self.overlay_note(entry.dir, entry.name, "origin")?.is_some();
                 if let Some(change) = self.changes.last_mut() {
                     change.origin.had_lower = had_lower;
                 }
             }
-            Some(lower) if !lower.node.is_dir() => self.push(&entry, ChangeKind::Retyped, None),
+            Some(lower) if !lower.node.is_dir() => self.push(entry, ChangeKind::Retyped, None),
             Some(lower) => {
                 if !same_metadata(&lower.node, &entry.node) {
-                    self.push(&entry, ChangeKind::Metadata, None);
+                    self.push(entry, ChangeKind::Metadata, None);
                 }
                 frame.lower = Some(lower.path.clone());
                 frame.opaque = self.overlay_note(entry.dir, entry.name, "opaque")?.as_deref() == Some(b"y");
@@ -213,10 +213,11 @@ impl<'a> Walk<'a> {
     }
 
     fn renamed(&mut self, entry: &Entry<'_>, source: Vec<u8>, waiting: &mut Vec<Frame>) -> io::Result<()> {
-        if let Some(replaced) = entry.lower.as_ref().filter(|lower| lower.node.is_dir()) {
-            if let Some(dir) = self.host_dir(&replaced.path)? {
-                self.delete_entries(&dir, &replaced.path, |_| true)?;
-            }
+        let replaced = entry.lower.as_ref().filter(|lower| lower.node.is_dir());
+        if let Some(replaced) = replaced
+            && let Some(dir) = self.host_dir(&replaced.path)?
+        {
+            self.delete_entries(&dir, &replaced.path, |_| true)?;
         }
         let (parent, name) = beneath::split(&source);
         let before = match self.host_dir(parent)? {
@@ -244,7 +245,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn leaf(&mut self, entry: Entry<'_>) -> io::Result<()> {
+    fn leaf(&mut self, entry: &Entry<'_>) -> io::Result<()> {
         if entry.node.links > 1 {
             let name = self.root.layer.absolute(&entry.path);
             self.links.entry(entry.node.id.1).or_default().push(name);
@@ -255,11 +256,11 @@ impl<'a> Walk<'a> {
             _ => None,
         };
         let Some(lower) = &entry.lower else {
-            self.push(&entry, ChangeKind::Added, blocked);
+            self.push(entry, ChangeKind::Added, blocked);
             return Ok(());
         };
         if lower.node.file_type != entry.node.file_type {
-            self.push(&entry, ChangeKind::Retyped, blocked);
+            self.push(entry, ChangeKind::Retyped, blocked);
             if let (true, Some(dir)) = (lower.node.is_dir(), self.host_dir(&lower.path)?) {
                 let path = lower.path.clone();
                 self.delete_entries(&dir, &path, |_| true)?;
@@ -271,10 +272,10 @@ impl<'a> Walk<'a> {
         let host = Readable { node: &lower.node, dir: lower.dir, name: lower_name };
         match same_content(&upper, &host) {
             Ok(true) if same_metadata(&entry.node, &lower.node) => {}
-            Ok(true) => self.push(&entry, ChangeKind::Metadata, blocked),
-            Ok(false) => self.push(&entry, ChangeKind::Modified, blocked),
-            Err(_) if upper.open().is_ok() => self.push(&entry, ChangeKind::Modified, blocked),
-            Err(_) => self.push(&entry, ChangeKind::Modified, Some(Blocked::Unreadable)),
+            Ok(true) => self.push(entry, ChangeKind::Metadata, blocked),
+            Ok(false) => self.push(entry, ChangeKind::Modified, blocked),
+            Err(_) if upper.open().is_ok() => self.push(entry, ChangeKind::Modified, blocked),
+            Err(_) => self.push(entry, ChangeKind::Modified, Some(Blocked::Unreadable)),
         }
         Ok(())
     }
@@ -432,12 +433,7 @@ impl<'a> Walk<'a> {
         if !is_normal {
             return None;
         }
-        let mut absolute = self.root.layer.absolute(&target);
-        for (from, to) in self.committed.iter().filter_map(Committed::rename) {
-            if beneath::is_within(&absolute, from) {
-                absolute = [to, &absolute[from.len()..]].concat();
-            }
-        }
+        let absolute = path_now(self.committed, &self.root.layer.absolute(&target));
         self.root.layer.relative(&absolute).map(<[u8]>::to_vec)
     }
 

@@ -1,6 +1,10 @@
 //! Carrying the steps out.
 
-use std::{collections::HashMap, fs::File, io};
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    io,
+};
 
 use rustix::{
     fd::{AsFd as _, BorrowedFd, OwnedFd},
@@ -15,7 +19,7 @@ use super::{
     Clock, CommitError,
     conflict::is_same_file,
     journal::Steps,
-    meta::{Meta, overwrite},
+    meta::{Meta, overwrite, set_times},
     plan::{Kind, Plan, Planned},
     stage::Stage,
     steps::{Action, Dir, Step},
@@ -76,7 +80,7 @@ impl Apply<'_> {
     pub(super) fn run(&self, steps: &Steps) -> Result<(), Stopped> {
         let expected = self.expected();
         self.prepare(steps)?;
-        for (planned, step) in self.plan.steps.iter().zip(&steps.steps) {
+        for (planned, step) in self.plan.steps.iter().zip(&steps.list) {
             self.clock.tick()?;
             match self.step(planned, step, &expected) {
                 Ok(()) => {}
@@ -97,10 +101,14 @@ impl Apply<'_> {
     /// Reserves what is written in place, and makes directories writable that
     /// their owner had closed: the run wrote into them all the same.
     fn prepare(&self, steps: &Steps) -> Result<(), Stopped> {
-        for (planned, step) in self.plan.steps.iter().zip(&steps.steps) {
+        for (planned, step) in self.plan.steps.iter().zip(&steps.list) {
             if let (Kind::Rewrite(old), Action::Rewrite { .. }) = (&planned.kind, &step.action) {
-                self.reserve(step, old)
-                    .map_err(|source| Stopped::failed("no room to write", &self.absolute(step), source))?;
+                match self.reserve(step, old) {
+                    Err(error) if means_moved(&error) => return Err(Stopped::Conflict(self.absolute(step))),
+                    other => other.map_err(|source| {
+                        Stopped::failed("no room to write", &self.absolute(step), source)
+                    })?,
+                }
             }
         }
         if rustix::process::geteuid().is_root() {
@@ -126,8 +134,13 @@ impl Apply<'_> {
             return Ok(());
         }
         let file = self.host_file(step, OFlags::RDWR)?;
+        if !is_same_file(Some(&Node::of_stat(&stat_fd(file.as_fd())?)), old) {
+            return Err(Errno::STALE.into());
+        }
         match fallocate(&file, FallocateFlags::KEEP_SIZE, old.size, size - old.size) {
-            Err(Errno::OPNOTSUPP) | Ok(()) => Ok(()),
+            // It moves the time by which the step knows the file.
+            Ok(()) => set_times(file.as_fd(), old.accessed, old.modified),
+            Err(Errno::OPNOTSUPP) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -141,8 +154,8 @@ impl Apply<'_> {
             Kind::Take(node) => {
                 place.require(node)?;
                 place.rename(depot.as_fd(), slot, RenameFlags::NOREPLACE, true)?;
-                let came = self.check(depot, slot, node, &self.absolute(step), expected);
-                self.or_back(came, || place.rename(depot.as_fd(), slot, RenameFlags::NOREPLACE, false))
+                let came = check(depot, slot, node, &self.absolute(step), expected);
+                or_back(came, || place.rename(depot.as_fd(), slot, RenameFlags::NOREPLACE, false))
             }
             Kind::PutMoved(_) | Kind::PutNew => {
                 Ok(place.rename(depot.as_fd(), slot, RenameFlags::NOREPLACE, false)?)
@@ -150,66 +163,16 @@ impl Apply<'_> {
             Kind::Swap(old) => {
                 place.require(old)?;
                 place.rename(depot.as_fd(), slot, RenameFlags::EXCHANGE, false)?;
-                let came = self.check(depot, slot, old, &self.absolute(step), expected);
-                self.or_back(came, || place.rename(depot.as_fd(), slot, RenameFlags::EXCHANGE, false))
+                let came = check(depot, slot, old, &self.absolute(step), expected);
+                or_back(came, || place.rename(depot.as_fd(), slot, RenameFlags::EXCHANGE, false))
             }
             Kind::Rewrite(old) => {
                 place.require_content(old)?;
                 self.rewrite(step, depot)
             }
-            Kind::Meta(old, _) => self.meta(&place, step, old),
+            Kind::Meta(old, _) => set_meta(&place, step, old),
             Kind::Link(existing) => self.link(&place, step, existing),
         }
-    }
-
-    /// Takes a step back whose outcome is not the expected one.
-    fn or_back(&self, came: io::Result<bool>, back: impl FnOnce() -> io::Result<()>) -> Result<(), Trouble> {
-        if matches!(came, Ok(true)) {
-            return Ok(());
-        }
-        back()?;
-        came?;
-        Err(Trouble::Moved)
-    }
-
-    /// True when what came out of the host is what the plan saw there: the
-    /// file itself, and for a tree that goes, everything in it and no more.
-    fn check(
-        &self,
-        depot: &Pinned,
-        slot: &[u8],
-        node: &Node,
-        absolute: &[u8],
-        expected: &Expected<'_>,
-    ) -> io::Result<bool> {
-        let Some(stat) = stat_at(depot.as_fd(), slot)? else { return Ok(false) };
-        let found = Node::of_stat(&stat);
-        if !is_same_file(Some(&found), node) {
-            return Ok(false);
-        }
-        // A renamed directory keeps what the host has in it.
-        if !node.is_dir() || expected.renamed.contains_key(absolute) {
-            return Ok(true);
-        }
-        let mut waiting = vec![(slot.to_vec(), absolute.to_vec())];
-        while let Some((at, path)) = waiting.pop() {
-            let dir = depot.at(&at, OFlags::RDONLY | OFlags::DIRECTORY)?;
-            for name in names_in(&dir)? {
-                let (child, path) = (join(&at, &name), join(&path, &name));
-                let Some(stat) = stat_at(dir.as_fd(), &name)? else { return Ok(false) };
-                let found = Node::of_stat(&stat);
-                let Some(known) = expected.deleted.get(path.as_slice()) else { return Ok(false) };
-                let is_known =
-                    if found.is_dir() { found.is_still(known) } else { found.is_untouched_since(known) };
-                if !is_known {
-                    return Ok(false);
-                }
-                if found.is_dir() {
-                    waiting.push((child, path));
-                }
-            }
-        }
-        Ok(true)
     }
 
     fn rewrite(&self, step: &Step, depot: &Pinned) -> Result<(), Trouble> {
@@ -227,18 +190,6 @@ impl Apply<'_> {
         };
         let lower = &self.layers[step.layer].lower;
         open_in_place(lower, step.path.as_bytes(), *node, flags)
-    }
-
-    fn meta(&self, place: &Place<'_>, step: &Step, old: &Node) -> Result<(), Trouble> {
-        let Action::Meta { new, .. } = &step.action else { return Ok(()) };
-        let file = place.open()?;
-        let found = Node::of_stat(&stat_fd(file.as_fd())?);
-        // The entries of a directory may have changed already, by a step.
-        let is_base = if old.is_dir() { found.id == old.id } else { found.is_untouched_since(old) };
-        if !is_base && !(found.links > 1 && found.is_still(old)) {
-            return Err(Trouble::Moved);
-        }
-        Ok(new.set(file.as_fd())?)
     }
 
     fn link(&self, place: &Place<'_>, step: &Step, existing: &[u8]) -> Result<(), Trouble> {
@@ -298,16 +249,78 @@ impl Apply<'_> {
         let renamed = changes
             .iter()
             .filter(|change| change.kind == ChangeKind::Renamed)
-            .map(|change| (change.host_path(), ()))
+            .map(crate::changes::Change::host_path)
             .collect();
         Expected { deleted, renamed }
     }
 }
 
+/// Takes a step back whose outcome is not the expected one.
+fn or_back(came: io::Result<bool>, back: impl FnOnce() -> io::Result<()>) -> Result<(), Trouble> {
+    if matches!(came, Ok(true)) {
+        return Ok(());
+    }
+    back()?;
+    came?;
+    Err(Trouble::Moved)
+}
+
+/// True when what came out of the host is what the plan saw there: the
+/// file itself, and for a tree that goes, everything in it and no more.
+fn check(
+    depot: &Pinned,
+    slot: &[u8],
+    node: &Node,
+    absolute: &[u8],
+    expected: &Expected<'_>,
+) -> io::Result<bool> {
+    let Some(stat) = stat_at(depot.as_fd(), slot)? else { return Ok(false) };
+    let found = Node::of_stat(&stat);
+    if !is_same_file(Some(&found), node) {
+        return Ok(false);
+    }
+    // A renamed directory keeps what the host has in it.
+    if !node.is_dir() || expected.renamed.contains(absolute) {
+        return Ok(true);
+    }
+    let mut waiting = vec![(slot.to_vec(), absolute.to_vec())];
+    while let Some((at, path)) = waiting.pop() {
+        let dir = depot.at(&at, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        for name in names_in(&dir)? {
+            let (child, path) = (join(&at, &name), join(&path, &name));
+            let Some(stat) = stat_at(dir.as_fd(), &name)? else { return Ok(false) };
+            let found = Node::of_stat(&stat);
+            let Some(known) = expected.deleted.get(path.as_slice()) else { return Ok(false) };
+            let is_known =
+                if found.is_dir() { found.is_still(known) } else { found.is_untouched_since(known) };
+            if !is_known {
+                return Ok(false);
+            }
+            if found.is_dir() {
+                waiting.push((child, path));
+            }
+        }
+    }
+    Ok(true)
+}
+
+fn set_meta(place: &Place<'_>, step: &Step, old: &Node) -> Result<(), Trouble> {
+    let Action::Meta { new, .. } = &step.action else { return Ok(()) };
+    let file = place.open()?;
+    let found = Node::of_stat(&stat_fd(file.as_fd())?);
+    // The entries of a directory may have changed already, by a step.
+    let is_base = if old.is_dir() { found.id == old.id } else { found.is_untouched_since(old) };
+    let is_relinked = found.links > 1 && found.is_still(old);
+    if !(is_base || is_relinked) {
+        return Err(Trouble::Moved);
+    }
+    Ok(new.set(file.as_fd())?)
+}
+
 /// What trees that go hold, by absolute path.
 struct Expected<'a> {
     deleted: HashMap<&'a [u8], &'a Node>,
-    renamed: HashMap<&'a [u8], ()>,
+    renamed: HashSet<&'a [u8]>,
 }
 
 enum Trouble {
@@ -350,11 +363,12 @@ impl Place<'_> {
 
     /// Renames this entry to a slot, or a slot to this entry.
     fn rename(&self, depot: BorrowedFd<'_>, slot: &[u8], flags: RenameFlags, is_out: bool) -> io::Result<()> {
-        Ok(if is_out {
+        if is_out {
             renameat_with(self.dir, self.name, depot, slot, flags)?;
         } else {
             renameat_with(depot, slot, self.dir, self.name, flags)?;
-        })
+        }
+        Ok(())
     }
 }
 

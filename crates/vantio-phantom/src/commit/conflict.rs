@@ -6,20 +6,15 @@ use rustix::fd::AsFd as _;
 
 use super::Reason;
 use crate::changes::{
-    Base, Bases, Change, ChangeKind, LayerRoot, Node, Stamp,
+    Base, Bases, Change, ChangeKind, Committed, LayerRoot, Node, RunFolder, ScanError, Stamp,
     base::{LARGEST_HASHED, digest},
-    beneath,
+    path_then,
 };
 use crate::changes::{FileType, Readable};
 
 /// What the host did to the path of `change` since the run first changed it.
-pub(super) fn of(
-    change: &Change,
-    bases: &Bases,
-    started: Stamp,
-    layer: &LayerRoot,
-) -> io::Result<Option<Reason>> {
-    let judge = Judge { bases, started, layer };
+pub(super) fn of(change: &Change, known: &Known, layers: &[LayerRoot]) -> io::Result<Option<Reason>> {
+    let judge = Judge { known, layer: &layers[change.origin.layer] };
     if change.kind == ChangeKind::Renamed {
         let target = judge.judge(&change.path, change.origin.replaced.as_ref())?;
         if target.is_some() {
@@ -35,15 +30,29 @@ pub(super) fn of(
     judge.judge(change.host_path(), change.before.as_ref())
 }
 
-struct Judge<'a> {
-    bases: &'a Bases,
+/// What is known of the host's past.
+pub(super) struct Known {
+    bases: Bases,
+    settled: Vec<Committed>,
     started: Stamp,
+}
+
+impl Known {
+    pub(super) fn of_run(run: &RunFolder) -> Result<Self, ScanError> {
+        let bases =
+            Bases::of_run(run.path()).map_err(|source| ScanError::Read { path: b"/".to_vec(), source })?;
+        Ok(Self { bases, settled: run.committed()?, started: run.started() })
+    }
+}
+
+struct Judge<'a> {
+    known: &'a Known,
     layer: &'a LayerRoot,
 }
 
 impl Judge<'_> {
     fn judge(&self, path: &[u8], now: Option<&Node>) -> io::Result<Option<Reason>> {
-        Ok(match (self.bases.get(path), now) {
+        Ok(match (self.known.bases.get(&path_then(&self.known.settled, path)), now) {
             (None | Some(None), None) => None,
             (Some(None), Some(_)) => Some(Reason::Appeared),
             (Some(Some(_)), None) => Some(Reason::Vanished),
@@ -55,7 +64,7 @@ impl Judge<'_> {
     /// Without a base, a change time after the run's start counts. A
     /// directory's moves with its entries, which are changes of their own.
     fn is_later(&self, now: &Node) -> bool {
-        now.changed > self.started && !(now.is_dir() && now.changed == now.modified)
+        now.changed > self.known.started && !(now.is_dir() && now.changed == now.modified)
     }
 
     fn is_base(&self, path: &[u8], base: &Base, now: &Node) -> io::Result<bool> {
@@ -87,11 +96,4 @@ impl Judge<'_> {
 /// True when `found` is what `expected` was, apart from a moved change time.
 pub(super) fn is_same_file(found: Option<&Node>, expected: &Node) -> bool {
     found.is_some_and(|found| found.is_still(expected))
-}
-
-/// What stands at `path` beneath a layer's host directory.
-pub(super) fn host_node(layer: &LayerRoot, path: &[u8]) -> io::Result<Option<Node>> {
-    let (dir, name) = layer.lower.parent(path)?;
-    let stat = beneath::stat_at(dir.as_fd(), name)?;
-    Ok(stat.map(|stat| Node::of_stat(&stat)))
 }

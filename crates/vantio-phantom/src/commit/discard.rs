@@ -142,10 +142,10 @@ fn unlink(parent: BorrowedFd<'_>, name: &[u8], flags: AtFlags) -> Result<(), Err
 /// follows tells whether it was enough.
 fn clear_flags(file: BorrowedFd<'_>) {
     let stuck = IFlags::IMMUTABLE | IFlags::APPEND;
-    if let Ok(flags) = ioctl_getflags(file) {
-        if flags.intersects(stuck) {
-            let _ = ioctl_setflags(file, flags - stuck);
-        }
+    if let Ok(flags) = ioctl_getflags(file)
+        && flags.intersects(stuck)
+    {
+        let _ = ioctl_setflags(file, flags - stuck);
     }
 }
 

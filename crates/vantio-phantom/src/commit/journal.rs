@@ -50,7 +50,7 @@ pub(super) struct Ground {
 /// What a commit does.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Steps {
-    pub(super) steps: Vec<Step>,
+    pub(super) list: Vec<Step>,
     pub(super) dirs: Vec<Dir>,
     pub(super) settled: Vec<Committed>,
 }

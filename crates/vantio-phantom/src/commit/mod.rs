@@ -24,10 +24,11 @@ mod stage;
 mod steps;
 mod undo;
 
-use std::os::fd::BorrowedFd;
+use std::{io, os::fd::BorrowedFd};
 
 use crate::changes::{
-    ChangeKind, ChangeSet, Committed, LayerRoot, PathBytes, RunFolder, open_layers, scan_layers,
+    ChangeKind, ChangeSet, Committed, LayerRoot, Node, PathBytes, RunFolder, base::note_again, open_layers,
+    path_now, path_then, scan_layers,
 };
 use apply::Stopped;
 use journal::Journal;
@@ -126,6 +127,9 @@ impl Work<'_> {
         }
         self.clock.tick()?;
         finish::finish(self.run.path(), self.host_root)?;
+        // Without the note, what waits counts as changed by the host: a
+        // conflict that the user can settle, after a commit that is done.
+        let _ = self.note_waiting(chosen);
         Ok(journal.number())
     }
 
@@ -144,6 +148,23 @@ impl Work<'_> {
         apply::Apply { plan, layers: self.layers, stage: &stage, clock: self.clock }.run(&steps)?;
         self.clock.tick()?;
         journal.record_applied()
+    }
+
+    /// Notes anew the directories whose own change still waits: their change
+    /// time moved with the entries that were committed.
+    fn note_waiting(&self, chosen: &[usize]) -> io::Result<()> {
+        let known = conflict::Known::of_run(self.run).map_err(io::Error::other)?;
+        let settled = self.run.committed().map_err(io::Error::other)?;
+        let mut places = Vec::new();
+        for (index, change) in self.set.changes().iter().enumerate() {
+            let waits =
+                change.before.as_ref().is_some_and(Node::is_dir) && chosen.binary_search(&index).is_err();
+            if waits && matches!(conflict::of(change, &known, self.layers), Ok(None)) {
+                let place = path_now(&settled, change.host_path());
+                places.push((path_then(&settled, &place), place));
+            }
+        }
+        note_again(self.run.path(), self.host_root, &places)
     }
 
     fn settled(&self, chosen: &[usize], dropped: &[Vec<u8>], by: u64) -> Vec<Committed> {

@@ -67,9 +67,15 @@ impl<'a> Plan<'a> {
             rewritten: HashMap::new(),
             next_slot: 0,
         };
-        // Children stand after their parents in `chosen`.
-        chosen.iter().rev().for_each(|index| planner.take(*index));
-        chosen.iter().for_each(|index| planner.put(*index));
+        // What goes, goes by its place on the host, deepest first.
+        let mut going = chosen.to_vec();
+        going.sort_by(|one, other| set.changes()[*other].host_path().cmp(set.changes()[*one].host_path()));
+        for index in going {
+            planner.take(index);
+        }
+        for index in chosen {
+            planner.put(*index);
+        }
         planner.link_and_meta(chosen);
         planner.plan
     }

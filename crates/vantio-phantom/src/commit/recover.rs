@@ -15,6 +15,7 @@ use super::{
     rollback::{Ground, Reason, roll_back},
     undo,
 };
+use crate::changes::RunFolder;
 
 /// A commit or undo that a crash had cut off.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +68,7 @@ fn take_back(run: &Path, record: &Record, host_root: BorrowedFd<'_>) -> io::Resu
     let folder = undo_folder(run, record.begin.number);
     let grounds = Ground::open_all(record, &folder, host_root)?;
     let stayed = match &record.steps {
-        Some(steps) => roll_back(&grounds, steps, Reason::Unfinished)?,
+        Some(steps) => roll_back(&RunFolder::new(run, 0), host_root, &grounds, steps, Reason::Unfinished)?,
         None => Vec::new(),
     };
     if stayed.is_empty() {

@@ -16,9 +16,10 @@ use super::{
     steps::{Action, Dir, Id, Step},
 };
 use crate::changes::{
-    Node, Stamp,
+    Node, RunFolder, Stamp,
+    base::note_again,
     beneath::{self, Pinned, join, stat_at, stat_fd},
-    names_in,
+    names_in, path_then,
 };
 
 /// Why steps are taken back.
@@ -66,15 +67,23 @@ impl Ground {
     }
 }
 
-/// Takes every step back that was taken, and lists the paths at which the
-/// host stands in the way.
-pub(super) fn roll_back(grounds: &[Ground], steps: &Steps, reason: Reason) -> io::Result<Vec<Vec<u8>>> {
+/// Takes every step back that was taken, notes anew what was put back, and
+/// lists the paths at which the host stands in the way.
+pub(super) fn roll_back(
+    run: &RunFolder,
+    host_root: BorrowedFd<'_>,
+    grounds: &[Ground],
+    steps: &Steps,
+    reason: Reason,
+) -> io::Result<Vec<Vec<u8>>> {
     let mut stayed = Vec::new();
-    for step in steps.steps.iter().rev() {
+    let mut back_again = Vec::new();
+    for step in steps.list.iter().rev() {
         let Some(ground) = grounds.get(step.layer) else { continue };
         let back = Back { ground, step, reason };
         match back.take_back() {
-            Ok(true) => {}
+            Ok(true) if matches!(step.action, Action::Put { .. } | Action::Link { .. }) => {}
+            Ok(true) => back_again.push(path_then(&steps.settled, &ground.absolute(step.path.as_bytes()))),
             Ok(false) => stayed.push(ground.absolute(step.path.as_bytes())),
             Err(error) if beneath::is_absent(&error) || is_occupied(&error) => {
                 stayed.push(ground.absolute(step.path.as_bytes()));
@@ -87,6 +96,12 @@ pub(super) fn roll_back(grounds: &[Ground], steps: &Steps, reason: Reason) -> io
         if let Some(ground) = grounds.get(dir.layer) {
             restore_dir(ground, dir, reason)?;
         }
+    }
+    if !run.is_discarded() {
+        let settled = run.committed().map_err(io::Error::other)?;
+        let earlier: Vec<_> = settled.into_iter().filter(|entry| !steps.settled.contains(entry)).collect();
+        let known_by = |place: Vec<u8>| (path_then(&earlier, &place), place);
+        note_again(run.path(), host_root, &back_again.into_iter().map(known_by).collect::<Vec<_>>())?;
     }
     stayed.sort();
     stayed.dedup();
@@ -101,11 +116,10 @@ fn restore_dir(ground: &Ground, dir: &Dir, reason: Reason) -> io::Result<()> {
     };
     let now = Node::of_stat(&stat_fd(opened.as_fd())?);
     let is_as_committed = match (reason, &dir.after) {
-        (Reason::Unfinished, _) => true,
         (Reason::Undo(_), Some((_, after))) => {
             now.mode == after.mode && (now.uid, now.gid) == (after.uid, after.gid)
         }
-        (Reason::Undo(_), None) => true,
+        _ => true,
     };
     let set = match is_as_committed {
         true if now.mode == meta.mode => meta.set_times(opened.as_fd()),

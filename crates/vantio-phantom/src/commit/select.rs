@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{CommitError, CommitReport, Conflict, Held, Options, Reason, conflict};
-use crate::changes::{Bases, Change, ChangeKind, ChangeSet, LayerRoot, RunFolder, ScanError, beneath};
+use super::{CommitError, CommitReport, Conflict, Held, Options, Reason, conflict, conflict::Known};
+use crate::changes::{Change, ChangeKind, ChangeSet, LayerRoot, RunFolder, ScanError, beneath};
 
 /// A path of the host and everything below it, literally.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +37,7 @@ pub(super) fn choose(
     let asked = asked(run, set, selection, options)?;
     let wanted = closure(&asked, &needs);
     report.along = wanted.difference(&asked).map(|index| set.changes()[*index].path.clone()).collect();
-    let bases =
-        Bases::of_run(run.path()).map_err(|source| ScanError::Read { path: b"/".to_vec(), source })?;
+    let known = Known::of_run(run)?;
     let mut stopped = HashSet::new();
     for index in sorted(&wanted) {
         let change = &set.changes()[index];
@@ -52,7 +51,7 @@ pub(super) fn choose(
         } else if late.iter().any(|path| *path == change.path || change.from.as_ref() == Some(path)) {
             report.conflicts.push(Conflict { path: change.path.clone(), reason: Reason::Moved });
             stopped.insert(index);
-        } else if let Some(reason) = reason(change, &bases, run, layers, covered(options.theirs))? {
+        } else if let Some(reason) = reason(change, &known, layers, covered(options.theirs))? {
             report.conflicts.push(Conflict { path: change.path.clone(), reason });
             stopped.insert(index);
         }
@@ -62,13 +61,12 @@ pub(super) fn choose(
 
 fn reason(
     change: &Change,
-    bases: &Bases,
-    run: &RunFolder,
+    known: &Known,
     layers: &[LayerRoot],
     is_settled: bool,
 ) -> Result<Option<Reason>, CommitError> {
     let failed = |source| ScanError::Read { path: change.path.clone(), source };
-    let reason = conflict::of(change, bases, run.started(), &layers[change.origin.layer]).map_err(failed)?;
+    let reason = conflict::of(change, known, layers).map_err(failed)?;
     let cannot_be_forced = change.kind == ChangeKind::Renamed && change.before.is_none();
     Ok(reason.filter(|_| !is_settled || cannot_be_forced))
 }
@@ -127,10 +125,10 @@ fn needs(set: &ChangeSet) -> Vec<Vec<usize>> {
         if let Some(rename) = renames.get(change.path.as_slice()).filter(|rename| **rename != index) {
             needs[index].push(*rename);
         }
-        if change.kind == ChangeKind::Renamed {
-            if let Some(container) = ancestor(set, change.host_path(), takes_tree) {
-                needs[container].push(index);
-            }
+        if change.kind == ChangeKind::Renamed
+            && let Some(container) = ancestor(set, change.host_path(), takes_tree)
+        {
+            needs[container].push(index);
         }
     }
     needs

@@ -77,7 +77,7 @@ impl<'a> Stage<'a> {
             let synced = depot.at(b"", OFlags::RDONLY | OFlags::DIRECTORY).and_then(|dir| Ok(syncfs(dir)?));
             synced.map_err(|source| Stopped::failed("cannot sync", b"/", source))?;
         }
-        Ok(Steps { steps, dirs, settled })
+        Ok(Steps { list: steps, dirs, settled })
     }
 
     fn check_space(&self) -> Result<(), Stopped> {

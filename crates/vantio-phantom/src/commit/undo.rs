@@ -69,7 +69,7 @@ fn unwind(run: &Path, record: &Record, host_root: BorrowedFd<'_>) -> io::Result<
     let folder = undo_folder(run, record.begin.number);
     let grounds = Ground::open_all(record, &folder, host_root)?;
     let (Some(steps), Some(applied)) = (&record.steps, record.applied) else { return Ok(Vec::new()) };
-    let stayed = roll_back(&grounds, steps, Reason::Undo(applied))?;
+    let stayed = roll_back(&RunFolder::new(run, 0), host_root, &grounds, steps, Reason::Undo(applied))?;
     for (layer, ground) in record.begin.layers.iter().zip(&grounds) {
         if let Some(place) = layer.depot.as_ref().filter(|_| stayed.is_empty()) {
             depot::remove(place, &folder, &ground.lower)?;

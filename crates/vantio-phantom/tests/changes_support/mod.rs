@@ -102,6 +102,11 @@ impl World {
         sh(&self.host(), LISTING)
     }
 
+    /// What the host looks like, times apart.
+    pub fn shape(&self) -> String {
+        sh(&self.host(), SHAPE)
+    }
+
     /// The same with everything that a discard must leave alone.
     pub fn exact(&self) -> String {
         sh(&self.host(), EXACT)
@@ -202,9 +207,25 @@ const LISTING: &str = r#"
 find . -mindepth 1 ! -type d ! -type s -printf '%P|%y|%m|%n|%s|%l|%TY%Tm%Td%TH%TM%TS\n' | LC_ALL=C sort
 find . -mindepth 1 -type d -printf '%P|%y|%m\n' | LC_ALL=C sort
 find . -type f -readable -print0 | LC_ALL=C sort -z | xargs -0r sha256sum
-getfattr -Rhd -m '^(user\.[^o]|system|security.cap)' . 2>/dev/null | cat"#;
+find . -mindepth 1 -print0 | LC_ALL=C sort -z | xargs -0r getfattr -hd -m '^(user\.[^o]|system|security.cap)' 2>/dev/null | cat"#;
 
 const EXACT: &str = r#"
 find . -printf '%P|%y|%m|%n|%s|%l|%U|%G|%T@|%i|%b\n' | LC_ALL=C sort
 find . -type f -readable -print0 | LC_ALL=C sort -z | xargs -0r sha256sum
-getfattr -Rhd -m - . 2>/dev/null | cat"#;
+find . -print0 | LC_ALL=C sort -z | xargs -0r getfattr -hd -m - 2>/dev/null | cat"#;
+
+/// What a commit brings, without times.
+const SHAPE: &str = r#"
+find . -mindepth 1 ! -type d -printf '%P|%y|%m|%n|%s|%l\n' | LC_ALL=C sort
+find . -mindepth 1 -type d -printf '%P|%y|%m\n' | LC_ALL=C sort
+find . -type f -print0 | LC_ALL=C sort -z | xargs -0r sha256sum"#;
+
+/// Compares two listings and shows only what differs.
+#[track_caller]
+pub fn assert_same(found: &str, wanted: &str, what: &str) {
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
+    let (found, wanted) = (lines(found), lines(wanted));
+    let extra: Vec<_> = found.difference(&wanted).take(20).collect();
+    let missing: Vec<_> = wanted.difference(&found).take(20).collect();
+    assert!(extra.is_empty() && missing.is_empty(), "{what}\nextra: {extra:#?}\nmissing: {missing:#?}");
+}

@@ -1,0 +1,317 @@
+//! What a commit brings to the host, and what it refuses.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod changes_support;
+
+use changes_support::{World, assert_same, is_root, paths, sh};
+use std::{os::fd::AsFd as _, os::unix::fs::MetadataExt as _, path::Path};
+use vantio_phantom::{
+    changes::Blocked,
+    commit::{self, CommitError, Moment, Options, Reason, Selector},
+};
+
+/// Commits everything that `script` does and compares the host with what the
+/// run saw.
+fn becomes_what_the_run_saw(before: &str, script: &str) -> World {
+    let world = World::new(before);
+    let wanted = world.inside(script);
+    let report = world.commit(&[]);
+    assert!(!report.is_incomplete(), "{report:?}");
+    assert_same(&world.listing(), &wanted, "the host");
+    assert_eq!(world.kinds(), [""; 0]);
+    assert!(world.commit(&[]).is_nothing_pending());
+    assert!(
+        !world
+            .host()
+            .read_dir()
+            .unwrap()
+            .any(|entry| { entry.unwrap().file_name().to_string_lossy().starts_with(".vantio") })
+    );
+    world
+}
+
+#[test]
+fn trees_files_and_links_of_every_kind() {
+    becomes_what_the_run_saw(
+        "mkdir -p d/sub gone/deep; echo 1 > d/mod; echo 2 > d/del; echo 3 > d/sub/keep; echo 4 > gone/deep/f
+         ln -s x link; echo 6 > file; mkdir dir; echo 7 > dir/in; echo 8 > meta; chmod 644 meta",
+        "echo more >> d/mod; rm d/del; rm -r gone; ln -sfn y link; rm file; mkdir file; echo n > file/n
+         rm -r dir; echo f > dir; chmod 600 meta; mkdir -p new/a/b; echo z > new/a/b/c; mkfifo -m 640 fifo new/fifo
+         ln -s ../dangling new/a/link; touch -d @1000000000.5 new/a/b/old; chmod 1777 new/a; chmod 750 d/sub
+         printf x > 'sp ace'; printf y > \"$(printf 'bad\\377name')\"",
+    );
+}
+
+#[test]
+fn attributes_and_access_lists_travel() {
+    let world = becomes_what_the_run_saw(
+        "echo a > a; mkdir d; setfattr -n user.old -v 1 a",
+        "setfattr -n user.new -v 2 a; setfattr -x user.old a; echo b > b; setfattr -n user.b -v 3 b
+         setfacl -m u:12:r b 2>/dev/null || setfacl -m u:0:r b; setfacl -d -m g::r d; mkdir d/e; setfattr -n user.d -v 4 d/e",
+    );
+    let noted = sh(&world.host(), "getfattr -Rhd -m overlay . ; getfattr -hd -m user a");
+    assert!(!noted.contains("overlay") && noted.contains("user.new"), "{noted}");
+}
+
+#[test]
+fn holes_stay_holes() {
+    let world = becomes_what_the_run_saw(
+        "truncate -s 8M big; echo tail >> big",
+        "truncate -s 64M new; printf x | dd of=new bs=1 seek=33554432 conv=notrunc 2>/dev/null; echo more >> big",
+    );
+    for name in ["new", "big"] {
+        let meta = world.host().join(name).metadata().unwrap();
+        assert!(meta.blocks() * 512 < 1 << 20, "{name} takes {} blocks", meta.blocks());
+    }
+}
+
+#[test]
+fn links_between_files_are_links_again() {
+    let world = becomes_what_the_run_saw(
+        "echo k > kept; echo m > mod",
+        "echo n > n1; ln n1 n2; mkdir d; ln n1 d/n3; ln kept kept2; ln mod mod2; echo more >> mod",
+    );
+    assert_eq!(world.inode("n1"), world.inode("d/n3"));
+    assert_eq!(world.inode("kept"), world.inode("kept2"));
+    assert_eq!(world.inode("mod"), world.inode("mod2"));
+}
+
+#[test]
+fn a_file_with_several_names_is_written_in_place() {
+    let world = World::new("echo one > a; ln a b");
+    let inode = world.inode("a");
+    world.inside("echo two > a; chmod 600 a");
+    world.commit(&[]);
+    assert_eq!((world.inode("a"), world.inode("b")), (inode, inode));
+    assert_eq!(sh(&world.host(), "cat b; stat -c %a b"), "two\n600\n");
+    assert_eq!(world.kinds(), [""; 0]);
+}
+
+#[test]
+fn directories_are_renamed_and_not_copied() {
+    if !is_root() {
+        return;
+    }
+    let before = "mkdir -p a/b/c p y x; echo 1 > a/b/c/f; echo 2 > a/b/g; echo 3 > a/h; echo 4 > a/b/del
+                  echo 5 > y/f; echo 6 > x/f; mkdir s t; echo s > s/s; echo t > t/t";
+    let script = "mv a/b p/moved; echo more >> p/moved/g; rm p/moved/del; echo n > p/moved/n; mv a z; mkdir a; echo 7 > a/new
+                  rm -r x; mv y x; mv s tmp; mv t s; mv tmp t; mkdir deep; mv t deep/t";
+    let probe = World::new(before);
+    let inode = probe.inode("a/b/c/f");
+    let wanted = probe.inside(script);
+    let report = probe.commit(&[]);
+    assert!(!report.is_incomplete(), "{report:?}");
+    assert_same(&probe.listing(), &wanted, "the host");
+    assert_eq!(probe.inode("p/moved/c/f"), inode);
+    assert_eq!(probe.kinds(), [""; 0]);
+}
+
+#[test]
+fn ten_thousand_files_arrive() {
+    becomes_what_the_run_saw(
+        "mkdir t; cd t; for d in $(seq 50); do mkdir $d; for f in $(seq 100); do echo $f > $d/$f; done; done",
+        "rm -r t/1; for d in $(seq 2 6); do chmod 600 t/$d/*; done; sed -i s/7/8/ t/7/*
+         mkdir n; cd n; for d in $(seq 100); do mkdir $d; (cd $d; for f in $(seq 100); do echo $f > $f; done); done",
+    );
+}
+
+#[test]
+fn untouched_files_and_directories_keep_inode_and_times() {
+    let world =
+        World::new("mkdir -p d/q q; echo 1 > d/f; echo 2 > d/q/g; touch -d @1000000000 d/q/g d/q d q");
+    let stat = "stat -c '%n %i %Y' d/q/g d/q q";
+    let before = sh(&world.host(), stat);
+    world.inside("echo x >> d/q/g; echo 2 > d/q/g; echo new > d/n; echo 3 > d/f");
+    world.commit(&[]);
+    assert_eq!(sh(&world.host(), stat), before);
+}
+
+#[test]
+fn a_directory_whose_file_was_changed_in_place_keeps_its_time() {
+    let world = World::new("mkdir d; echo 1 > d/f; touch -d @1000000000 d");
+    world.inside("echo 2 >> d/f");
+    world.commit(&[]);
+    assert_eq!(sh(&world.host(), "stat -c %Y d; cat d/f"), "1000000000\n1\n2\n");
+}
+
+#[test]
+fn sockets_stay_behind_and_are_named() {
+    let world = World::new("true");
+    world.inside(
+        "mkdir d; echo 1 > d/f; cd d; python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"s\")'",
+    );
+    let report = world.commit(&[]);
+    assert_eq!(report.never, [(b"/d/s".to_vec(), Blocked::Socket)]);
+    assert_eq!(sh(&world.host(), "ls d"), "f\n");
+}
+
+#[test]
+fn a_part_brings_its_parents_its_links_and_nothing_else() {
+    let world = World::new("echo o > other");
+    world.inside("mkdir -p n/m; echo 1 > n/m/f; echo 2 > n/g; ln n/m/f l; echo 3 > other");
+    let report = world.commit(&["/n/m/f"]);
+    assert_eq!(paths(&report.committed), ["/l", "/n", "/n/m", "/n/m/f"]);
+    assert_eq!(paths(&report.along), ["/l", "/n", "/n/m"]);
+    assert_eq!(world.kinds(), ["added /n/g", "modified /other"]);
+    assert_eq!(world.inode("l"), world.inode("n/m/f"));
+    assert!(world.commit(&["/n/m"]).is_nothing_pending());
+    let error = world.try_commit(&["/nowhere"], Options::default()).unwrap_err();
+    assert!(matches!(error, CommitError::NoSuchChange { .. }), "{error}");
+    world.commit(&["/n"]);
+    assert_eq!(world.kinds(), ["modified /other"]);
+}
+
+#[test]
+fn half_of_a_rename_brings_the_other() {
+    if !is_root() {
+        return;
+    }
+    let world = World::new("mkdir a; echo 1 > a/f; echo 2 > a/g");
+    world.inside("mv a b; echo 3 > b/f; rm b/g; mkdir a; echo 4 > a/n");
+    let report = world.commit(&["/a/n"]);
+    assert_eq!(paths(&report.along), ["/a", "/b"]);
+    assert_eq!(sh(&world.host(), "cat a/n b/f b/g"), "4\n1\n2\n");
+    assert_eq!(world.kinds(), ["modified /b/f", "deleted /b/g"]);
+    world.commit(&[]);
+    assert_eq!(sh(&world.host(), "cat b/f; ls b"), "3\nf\n");
+}
+
+#[test]
+fn a_discarded_run_cannot_be_committed() {
+    let world = World::new("echo 1 > a");
+    world.inside("echo 2 > a");
+    commit::discard(&world.run).unwrap();
+    let error = world.try_commit(&[], Options::default()).unwrap_err();
+    assert!(error.to_string().starts_with("E_RUN_DISCARDED"), "{error}");
+}
+
+#[test]
+fn discard_leaves_the_host_alone_and_nothing_behind() {
+    let world = World::new("mkdir d; echo 1 > d/f; echo 2 > g");
+    let before = world.exact();
+    world.inside("rm -r d; echo 3 > g; mkdir -p x/y; echo s > x/y/f; chmod 0 x/y/f x/y x");
+    let dig = "import os\nfor i in range(3000):\n  os.mkdir('deep'); os.chdir('deep')\nopen('bottom', 'w')";
+    sh(&world.upper(), &format!("python3 -c \"{dig}\""));
+    assert!(world.kinds().contains(&"added /deep".to_owned()));
+    std::fs::create_dir_all(world.run.path().join("tmp/t")).unwrap();
+    world.note(&["/g"]);
+    world.scan();
+    commit::discard(&world.run).unwrap();
+    assert_same(&world.exact(), &before, "the host");
+    assert_eq!(sh(world.run.path(), "ls -A"), "run.json\n");
+    commit::discard(&world.run).unwrap();
+}
+
+#[test]
+fn a_partial_commit_survives_a_discard_and_can_be_undone() {
+    let world = World::new("echo 1 > a; echo 1 > b");
+    let before = world.listing();
+    world.inside("echo 2 > a; echo 2 > b");
+    world.commit(&["/a"]);
+    commit::discard(&world.run).unwrap();
+    assert_eq!(sh(world.run.path(), "ls -A"), "run.json\nundo\n");
+    assert_eq!(sh(&world.host(), "cat a b"), "2\n1\n");
+    assert!(world.undo().stayed.is_empty());
+    assert_eq!(world.listing(), before);
+}
+
+#[test]
+fn a_host_on_another_file_system_leaves_no_temporary_folder() {
+    let shm = Path::new("/dev/shm");
+    if !shm.is_dir() {
+        return;
+    }
+    let world = World::with_host_on(shm, "mkdir d; echo 1 > d/f; echo 2 > g; ln g h; touch -d @1000000000 d");
+    // The layer cannot be an overlay's over this host: it is made by hand.
+    sh(
+        &world.upper(),
+        "mkdir d; echo new > d/f; touch -d @1000000000 d; echo longer > g; mkdir n; echo 3 > n/m",
+    );
+    let report = world.commit(&[]);
+    assert!(!report.is_incomplete(), "{report:?}");
+    assert_eq!(
+        sh(&world.host(), "cat d/f h n/m; ls -A; stat -c %Y d"),
+        "new\nlonger\n3\nd\ng\nh\nn\n1000000000\n"
+    );
+}
+
+#[test]
+fn every_step_stays_below_the_directory_it_was_planned_for() {
+    // At each moment in turn, somebody on the host replaces the directory by
+    // a symlink that leads elsewhere.
+    for moment in 0..12 {
+        let world = World::new(
+            "mkdir -p d/e out; echo 1 > d/e/f; echo safe > out/f; echo safe > out/del; echo x > d/e/del",
+        );
+        world.inside("echo 2 > d/e/f; echo 3 > d/e/n; rm d/e/del");
+        let host = world.host();
+        let swap = move |now: usize| {
+            if now == moment {
+                sh(&host, "mv d/e d/away; ln -s ../out d/e");
+            }
+            Moment::Go
+        };
+        let options = Options { at_moment: Some(&swap), ..Options::default() };
+        let result = world.try_commit(&[], options);
+        assert_eq!(
+            sh(&world.host(), "cat out/f out/del; ls out"),
+            "safe\nsafe\ndel\nf\n",
+            "moment {moment}: {result:?}"
+        );
+    }
+}
+
+#[test]
+fn a_change_under_the_hands_of_a_commit_is_a_conflict_and_the_rest_goes_on() {
+    for moment in 0..8 {
+        let world = World::new("echo 1 > a; echo 1 > b");
+        world.inside("echo 2 > a; echo 2 > b");
+        let host = world.host();
+        let meddle = move |now: usize| {
+            if now == moment {
+                sh(&host, "grep -q 2 b || echo mine > b");
+            }
+            Moment::Go
+        };
+        let report =
+            world.try_commit(&[], Options { at_moment: Some(&meddle), ..Options::default() }).unwrap();
+        let b = sh(&world.host(), "cat a b");
+        let kept = report.conflicts.iter().any(|conflict| conflict.path == b"/b");
+        assert_eq!(b, if kept { "2\nmine\n" } else { "2\n2\n" }, "moment {moment}");
+    }
+}
+
+#[test]
+fn a_layer_of_a_mount_point_below_the_root_is_committed_there() {
+    let world = World::new("mkdir -p home/u; echo 1 > home/u/f; echo 1 > other");
+    let kind = if is_root() { "trusted" } else { "user" };
+    let layers = format!(r#"[{{"mount_point":"/home","upper":"layers/0/upper","kind":"{kind}"}}]"#);
+    std::fs::write(world.run.path().join("layers.json"), layers).unwrap();
+    sh(&world.upper(), "mkdir u; echo 2 > u/f; echo 3 > u/n");
+    world.commit(&[]);
+    assert_eq!(sh(&world.host(), "cat home/u/f home/u/n"), "2\n3\n");
+}
+
+#[test]
+fn settled_conflicts_go_the_way_that_was_chosen() {
+    let world = World::new("echo 1 > a; echo 1 > b; echo 1 > c");
+    world.note(&["/a", "/b", "/c"]);
+    world.inside("echo run > a; echo run > b; echo run > c");
+    world.on_host("echo host > a; echo host > b; echo host > c");
+    let report = world.commit(&[]);
+    assert_eq!(report.conflicts.len(), 3);
+    assert!(report.conflicts.iter().all(|conflict| conflict.reason == Reason::Changed));
+    let (theirs, ours) = ([Selector::new("/a")], [Selector::new("/b")]);
+    let report = commit::commit(
+        &world.run,
+        &[],
+        Options { theirs: &theirs, ours: &ours, ..Options::default() },
+        world.root.as_fd(),
+    )
+    .unwrap();
+    assert_eq!(paths(&report.committed), ["/a"]);
+    assert_eq!(paths(&report.dropped), ["/b"]);
+    assert_eq!(sh(&world.host(), "cat a b c"), "run\nhost\nhost\n");
+    assert_eq!(world.kinds(), ["modified /c"]);
+}

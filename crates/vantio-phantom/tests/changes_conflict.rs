@@ -1,0 +1,143 @@
+//! What counts as the host having moved, case by case.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod changes_support;
+
+use changes_support::{World, paths, sh};
+use vantio_phantom::commit::Reason;
+
+/// The conflicts after the run did `run` to `noted` paths and then the host
+/// did `host`.
+fn conflicts(before: &str, noted: &[&str], run: &str, host: &str) -> Vec<(String, Reason)> {
+    let world = World::new(before);
+    world.note(noted);
+    world.inside(run);
+    world.on_host(host);
+    let untouched = world.listing();
+    let report = world.commit(&[]);
+    if !report.conflicts.is_empty() && report.committed.is_empty() {
+        assert_eq!(world.listing(), untouched);
+    }
+    let path = |path: &Vec<u8>| String::from_utf8_lossy(path).into_owned();
+    report.conflicts.iter().map(|conflict| (path(&conflict.path), conflict.reason)).collect()
+}
+
+fn one(path: &str, reason: Reason) -> Vec<(String, Reason)> {
+    vec![(path.into(), reason)]
+}
+
+#[test]
+fn the_host_changed_what_the_run_changed() {
+    let found = conflicts("echo 1 > f", &["/f"], "echo 2 > f", "echo 3 > f");
+    assert_eq!(found, one("/f", Reason::Changed));
+    let found = conflicts("echo 1 > f", &["/f"], "rm f", "echo 3 > f");
+    assert_eq!(found, one("/f", Reason::Changed));
+    let found = conflicts("echo 1 > f; chmod 644 f", &["/f"], "echo 2 > f", "chmod 600 f");
+    assert_eq!(found, one("/f", Reason::Changed));
+    let found = conflicts("ln -s a f", &["/f"], "ln -sfn b f", "ln -sfn c f");
+    assert_eq!(found, one("/f", Reason::Changed));
+}
+
+#[test]
+fn without_a_base_the_change_time_decides() {
+    assert_eq!(conflicts("echo 1 > f", &[], "echo 2 > f", "echo 3 > f"), one("/f", Reason::Changed));
+    assert_eq!(conflicts("echo 1 > f", &[], "echo 2 > f", "touch f"), one("/f", Reason::Changed));
+    assert_eq!(conflicts("echo 1 > f", &[], "echo 2 > f", "true"), []);
+}
+
+#[test]
+fn the_same_size_and_a_restored_time_hide_nothing() {
+    let host = "touch -r f ../t; echo 3 > f; touch -r ../t f; rm ../t";
+    assert_eq!(conflicts("echo 1 > f", &["/f"], "echo 2 > f", host), one("/f", Reason::Changed));
+}
+
+#[test]
+fn the_host_removed_or_made_it() {
+    assert_eq!(conflicts("echo 1 > f", &["/f"], "echo 2 > f", "rm f"), one("/f", Reason::Vanished));
+    assert_eq!(conflicts("true", &["/f"], "echo 2 > f", "echo 3 > f"), one("/f", Reason::Appeared));
+    assert_eq!(conflicts("true", &[], "echo 2 > f", "echo 3 > f"), one("/f", Reason::Changed));
+    assert_eq!(conflicts("true", &["/f"], "mkdir f", "echo 3 > f"), one("/f", Reason::Appeared));
+}
+
+#[test]
+fn equal_results_are_none() {
+    assert_eq!(conflicts("echo 1 > f", &["/f"], "echo 2 > f", "touch f"), []);
+    assert_eq!(conflicts("echo 1 > f", &["/f"], "echo 2 > f", "echo 1 > g; mv g f"), []);
+    assert_eq!(conflicts("echo 1 > f", &["/f"], "rm f", "rm f"), []);
+    assert_eq!(conflicts("echo 1 > f", &["/f"], "echo 2 > f", "echo 2 > f"), []);
+    assert_eq!(conflicts("true", &["/f"], "echo 2 > f", "echo 2 > f"), []);
+    assert_eq!(conflicts("mkdir d", &["/d/f"], "echo 2 > d/f", "echo 3 > d/g"), []);
+}
+
+#[test]
+fn what_was_only_read_never_conflicts() {
+    assert_eq!(conflicts("echo 1 > f; echo 1 > g", &["/g"], "cat f; echo 2 > g", "echo 3 > f"), []);
+}
+
+#[test]
+fn a_new_file_of_the_host_saves_the_directory_the_run_removed() {
+    let world = World::new("mkdir -p d/e; echo 1 > d/e/f; echo 2 > d/g");
+    world.note(&["/d/e/f", "/d/g", "/d/e", "/d"]);
+    world.inside("rm -r d");
+    world.on_host("echo mine > d/e/new");
+    let report = world.commit(&[]);
+    assert_eq!(paths(&report.committed), ["/d/e/f", "/d/g"]);
+    assert_eq!(report.conflicts.len(), 1);
+    assert_eq!(report.conflicts[0].path, b"/d/e/new");
+    let held: Vec<_> = report.held.iter().map(|held| held.path.clone()).collect();
+    assert_eq!(paths(&held), ["/d", "/d/e"]);
+    assert_eq!(sh(&world.host(), "find . | sort"), ".\n./d\n./d/e\n./d/e/new\n");
+}
+
+#[test]
+fn a_new_file_of_the_host_saves_the_directory_the_run_replaced() {
+    let world = World::new("mkdir d; echo 1 > d/f");
+    world.inside("rm -r d; echo file > d");
+    world.on_host("echo mine > d/new");
+    let report = world.commit(&[]);
+    assert_eq!(report.conflicts.len(), 1);
+    assert_eq!(sh(&world.host(), "ls d"), "new\n");
+    assert_eq!(report.held[0].path, b"/d");
+}
+
+#[test]
+fn a_directory_that_the_host_removed_is_not_made_again() {
+    let world = World::new("mkdir d; echo 1 > d/f");
+    world.inside("echo 2 > d/f; echo 3 > d/n");
+    world.on_host("rm -r d");
+    let report = world.commit(&[]);
+    assert_eq!(
+        (report.conflicts[0].path.as_slice(), report.conflicts[0].reason),
+        (&b"/d"[..], Reason::Vanished)
+    );
+    assert_eq!(sh(&world.host(), "ls"), "");
+}
+
+#[test]
+fn what_conflicts_stays_pending_and_the_rest_is_committed() {
+    let world = World::new("echo 1 > a; echo 1 > b");
+    world.note(&["/a", "/b"]);
+    world.inside("echo 2 > a; echo 2 > b");
+    world.on_host("echo 3 > a");
+    let report = world.commit(&[]);
+    assert!(report.is_incomplete());
+    assert_eq!(paths(&report.committed), ["/b"]);
+    assert_eq!(world.kinds(), ["modified /a"]);
+    assert_eq!(sh(&world.host(), "cat a b"), "3\n2\n");
+}
+
+#[test]
+fn a_journal_whose_last_line_was_torn_still_tells_the_others() {
+    let world = World::new("echo 1 > a; echo 1 > b");
+    world.note(&["/a", "/b"]);
+    let path = world.run.path().join("base.jsonl");
+    let text = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &text[..text.len() - 20]).unwrap();
+    world.note(&["/c"]);
+    world.inside("echo 2 > a; echo 2 > b; echo 2 > c");
+    world.on_host("touch a b; echo 3 > c");
+    let report = world.commit(&[]);
+    let conflicts: Vec<_> = report.conflicts.iter().map(|conflict| conflict.path.clone()).collect();
+    assert_eq!(paths(&conflicts), ["/b", "/c"]);
+}
