@@ -23,13 +23,32 @@ use crate::changes::{
 };
 
 /// Why steps are taken back.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reason {
+#[derive(Clone, Copy)]
+pub(super) enum Reason<'a> {
     /// A commit did not reach its end: every file goes back.
     Unfinished,
-    /// A commit that was done at this time is undone: what the host changed
-    /// since stays.
-    Undo(Stamp),
+    /// A commit is undone; the steps with these indices stay.
+    Undo(&'a [usize]),
+}
+
+impl Reason<'_> {
+    fn is_unfinished(self) -> bool {
+        matches!(self, Self::Unfinished)
+    }
+}
+
+/// The steps, by index, that an undo must leave because the host changed
+/// their outcome after `done`. To be asked before the first is taken back:
+/// that moves change times.
+pub(super) fn changed_since(grounds: &[Ground], steps: &Steps, done: Stamp) -> io::Result<Vec<usize>> {
+    let mut changed = Vec::new();
+    for (index, step) in steps.list.iter().enumerate() {
+        let Some(ground) = grounds.get(step.layer) else { continue };
+        if !ground.is_as_committed(step, done)? {
+            changed.push(index);
+        }
+    }
+    Ok(changed)
 }
 
 /// The two directories of a layer that a commit worked on.
@@ -61,6 +80,44 @@ impl Ground {
         record.begin.layers.iter().map(open).collect()
     }
 
+    /// True when the host still has what the step left, and nothing at or
+    /// below it changed after `done`.
+    fn is_as_committed(&self, step: &Step, done: Stamp) -> io::Result<bool> {
+        let (wanted, is_whole) = match &step.action {
+            Action::Take { .. } => return Ok(true),
+            Action::Put { node } | Action::Swap { new: node, .. } | Action::Rewrite { node, .. } => {
+                (node, true)
+            }
+            Action::Meta { node, .. } | Action::Link { node, .. } => (node, false),
+        };
+        let Some(stat) = self.lower.stat(step.path.as_bytes())? else { return Ok(false) };
+        let node = Node::of_stat(&stat);
+        if node.id != *wanted {
+            return Ok(false);
+        }
+        match &step.action {
+            Action::Meta { new, .. } => Ok((node.mode, node.uid, node.gid) == (new.mode, new.uid, new.gid)),
+            _ if is_whole => self.is_unchanged_since(step.path.as_bytes(), done),
+            _ => Ok(true),
+        }
+    }
+
+    fn is_unchanged_since(&self, path: &[u8], done: Stamp) -> io::Result<bool> {
+        let mut waiting = vec![path.to_vec()];
+        while let Some(path) = waiting.pop() {
+            let Some(stat) = self.lower.stat(&path)? else { return Ok(false) };
+            let node = Node::of_stat(&stat);
+            if node.changed > done && !node.is_dir() {
+                return Ok(false);
+            }
+            if node.is_dir() {
+                let dir = self.lower.at(&path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+                waiting.extend(names_in(&dir)?.iter().map(|name| join(&path, name)));
+            }
+        }
+        Ok(true)
+    }
+
     fn absolute(&self, path: &[u8]) -> Vec<u8> {
         let root = if self.mount_point == b"/" { &b""[..] } else { &self.mount_point };
         [root, b"/", path].concat()
@@ -74,12 +131,16 @@ pub(super) fn roll_back(
     host_root: BorrowedFd<'_>,
     grounds: &[Ground],
     steps: &Steps,
-    reason: Reason,
+    reason: Reason<'_>,
 ) -> io::Result<Vec<Vec<u8>>> {
     let mut stayed = Vec::new();
     let mut back_again = Vec::new();
-    for step in steps.list.iter().rev() {
+    for (index, step) in steps.list.iter().enumerate().rev() {
         let Some(ground) = grounds.get(step.layer) else { continue };
+        if matches!(reason, Reason::Undo(stays) if stays.contains(&index)) {
+            stayed.push(ground.absolute(step.path.as_bytes()));
+            continue;
+        }
         let back = Back { ground, step, reason };
         match back.take_back() {
             Ok(true) if matches!(step.action, Action::Put { .. } | Action::Link { .. }) => {}
@@ -108,7 +169,7 @@ pub(super) fn roll_back(
     Ok(stayed)
 }
 
-fn restore_dir(ground: &Ground, dir: &Dir, reason: Reason) -> io::Result<()> {
+fn restore_dir(ground: &Ground, dir: &Dir, reason: Reason<'_>) -> io::Result<()> {
     let Some((path, meta)) = &dir.before else { return Ok(()) };
     let opened = match ground.lower.dir(path.as_bytes()) {
         Err(error) if beneath::is_absent(&error) => return Ok(()),
@@ -135,7 +196,7 @@ fn restore_dir(ground: &Ground, dir: &Dir, reason: Reason) -> io::Result<()> {
 struct Back<'a> {
     ground: &'a Ground,
     step: &'a Step,
-    reason: Reason,
+    reason: Reason<'a>,
 }
 
 impl Back<'_> {
@@ -147,13 +208,13 @@ impl Back<'_> {
             Action::Put { node } => self.unput(path, *node),
             Action::Swap { old: _, new } => self.unswap(path, *new),
             Action::Rewrite { node, backup } => self.unwrite(path, *node, backup),
-            Action::Meta { node, old, new } => self.unset(path, *node, old, new),
+            Action::Meta { node, old, .. } => self.unset(path, *node, old),
             Action::Link { node, .. } => self.unlink(path, *node),
         }
     }
 
     fn untake(&self, path: &[u8], node: Id) -> io::Result<bool> {
-        let Some(depot) = &self.ground.depot else { return Ok(self.reason == Reason::Unfinished) };
+        let Some(depot) = &self.ground.depot else { return Ok(self.reason.is_unfinished()) };
         if self.in_slot()? != Some(node) {
             // Not taken, or back already.
             return Ok(true);
@@ -164,12 +225,12 @@ impl Back<'_> {
     }
 
     fn unput(&self, path: &[u8], node: Id) -> io::Result<bool> {
-        let Some(depot) = &self.ground.depot else { return Ok(self.reason == Reason::Unfinished) };
+        let Some(depot) = &self.ground.depot else { return Ok(self.reason.is_unfinished()) };
         if self.in_slot()?.is_some() {
             return Ok(true);
         }
         let (dir, name) = self.ground.lower.parent(path)?;
-        if self.on_host(path)? != Some(node) || !self.is_as_committed(path)? {
+        if self.on_host(path)? != Some(node) {
             return Ok(false);
         }
         renameat_with(&dir, name, depot, self.step.slot.as_str(), RenameFlags::NOREPLACE)?;
@@ -177,13 +238,13 @@ impl Back<'_> {
     }
 
     fn unswap(&self, path: &[u8], new: Id) -> io::Result<bool> {
-        let Some(depot) = &self.ground.depot else { return Ok(self.reason == Reason::Unfinished) };
+        let Some(depot) = &self.ground.depot else { return Ok(self.reason.is_unfinished()) };
         match self.in_slot()? {
-            None => return Ok(self.reason == Reason::Unfinished),
+            None => return Ok(self.reason.is_unfinished()),
             Some(id) if id == new => return Ok(true),
             Some(_) => {}
         }
-        if self.on_host(path)? != Some(new) || !self.is_as_committed(path)? {
+        if self.on_host(path)? != Some(new) {
             return Ok(false);
         }
         let (dir, name) = self.ground.lower.parent(path)?;
@@ -192,9 +253,9 @@ impl Back<'_> {
     }
 
     fn unwrite(&self, path: &[u8], node: Id, backup: &str) -> io::Result<bool> {
-        let Some(depot) = &self.ground.depot else { return Ok(self.reason == Reason::Unfinished) };
+        let Some(depot) = &self.ground.depot else { return Ok(self.reason.is_unfinished()) };
         let Some(saved) = Node::at(depot.as_fd(), backup.as_bytes())? else { return Ok(true) };
-        if self.on_host(path)? != Some(node) || !self.is_as_committed(path)? {
+        if self.on_host(path)? != Some(node) {
             return Ok(false);
         }
         let from = File::from(depot.at(backup.as_bytes(), OFlags::RDONLY | OFlags::NOFOLLOW)?);
@@ -203,16 +264,11 @@ impl Back<'_> {
         Ok(true)
     }
 
-    fn unset(&self, path: &[u8], node: Id, old: &Meta, new: &Meta) -> io::Result<bool> {
+    fn unset(&self, path: &[u8], node: Id, old: &Meta) -> io::Result<bool> {
         if self.on_host(path)? != Some(node) {
             return Ok(false);
         }
         let file = self.ground.lower.at(path, OFlags::PATH | OFlags::NOFOLLOW)?;
-        let now = Node::of_stat(&stat_fd(file.as_fd())?);
-        let is_as_committed = (now.mode, now.uid, now.gid) == (new.mode, new.uid, new.gid);
-        if self.reason != Reason::Unfinished && !is_as_committed {
-            return Ok(false);
-        }
         old.set(file.as_fd())?;
         Ok(true)
     }
@@ -225,7 +281,7 @@ impl Back<'_> {
                 unlinkat(&dir, name, AtFlags::empty())?;
                 Ok(true)
             }
-            Some(_) => Ok(self.reason == Reason::Unfinished),
+            Some(_) => Ok(self.reason.is_unfinished()),
         }
     }
 
@@ -237,24 +293,6 @@ impl Back<'_> {
 
     fn on_host(&self, path: &[u8]) -> io::Result<Option<Id>> {
         Ok(self.ground.lower.stat(path)?.map(|stat| Node::of_stat(&stat).id))
-    }
-
-    /// True unless something at or below `path` changed after the commit.
-    fn is_as_committed(&self, path: &[u8]) -> io::Result<bool> {
-        let Reason::Undo(done) = self.reason else { return Ok(true) };
-        let mut waiting = vec![path.to_vec()];
-        while let Some(path) = waiting.pop() {
-            let Some(stat) = self.ground.lower.stat(&path)? else { return Ok(false) };
-            let node = Node::of_stat(&stat);
-            if node.changed > done && !node.is_dir() {
-                return Ok(false);
-            }
-            if node.is_dir() {
-                let dir = self.ground.lower.at(&path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-                waiting.extend(names_in(&dir)?.iter().map(|name| join(&path, name)));
-            }
-        }
-        Ok(true)
     }
 }
 

@@ -7,13 +7,15 @@ use std::{
     path::Path,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     CommitError, Recovered,
     depot::{self, undo_folder},
     finish,
     journal::{JOURNAL_FILE, Record, numbers},
     recover::recover_run,
-    rollback::{Ground, Reason, roll_back},
+    rollback::{Ground, Reason, changed_since, roll_back},
 };
 use crate::changes::{RunFolder, write_json};
 
@@ -38,8 +40,27 @@ pub fn undo(run: &RunFolder, host_root: BorrowedFd<'_>) -> Result<UndoReport, Co
     let mut undoable =
         committed.filter(|number| undo_folder(run.path(), *number).join(JOURNAL_FILE).exists());
     let number = undoable.next().ok_or(CommitError::NothingToUndo)?;
-    write_json(run.path(), UNDOING_FILE, &number).map_err(failed)?;
-    take_back(run.path(), number, host_root)
+    let stays = match Record::read(&undo_folder(run.path(), number).join(JOURNAL_FILE))? {
+        Some(record) => stays(run.path(), &record, host_root).map_err(failed)?,
+        None => Vec::new(),
+    };
+    let undoing = Undoing { number, stays };
+    write_json(run.path(), UNDOING_FILE, &undoing).map_err(failed)?;
+    take_back(run.path(), &undoing, host_root)
+}
+
+/// An undo that has begun.
+#[derive(Serialize, Deserialize)]
+struct Undoing {
+    number: u64,
+    /// Steps that are not taken back, by index.
+    stays: Vec<usize>,
+}
+
+fn stays(run: &Path, record: &Record, host_root: BorrowedFd<'_>) -> io::Result<Vec<usize>> {
+    let (Some(steps), Some(applied)) = (&record.steps, record.applied) else { return Ok(Vec::new()) };
+    let grounds = Ground::open_all(record, &undo_folder(run, record.begin.number), host_root)?;
+    changed_since(&grounds, steps, applied)
 }
 
 /// Completes an undo that a crash cut off.
@@ -48,16 +69,19 @@ pub(super) fn resume(run: &Path, host_root: BorrowedFd<'_>) -> Result<Option<Rec
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(|error| failed(run, error))?,
     };
-    let number = serde_json::from_slice(&text).map_err(|error| failed(run, error.into()))?;
-    let report = take_back(run, number, host_root)?;
+    let undoing: Undoing = serde_json::from_slice(&text).map_err(|error| failed(run, error.into()))?;
+    let report = take_back(run, &undoing, host_root)?;
     Ok(Some(Recovered { run: run.to_path_buf(), finished: true, stayed: report.stayed }))
 }
 
-fn take_back(run: &Path, number: u64, host_root: BorrowedFd<'_>) -> Result<UndoReport, CommitError> {
+fn take_back(run: &Path, undoing: &Undoing, host_root: BorrowedFd<'_>) -> Result<UndoReport, CommitError> {
+    let number = undoing.number;
     let folder = undo_folder(run, number);
     let record = Record::read(&folder.join(JOURNAL_FILE))?;
     let stayed = match &record {
-        Some(record) => unwind(run, record, host_root).map_err(|source| failed(run, source))?,
+        Some(record) => {
+            unwind(run, record, &undoing.stays, host_root).map_err(|source| failed(run, source))?
+        }
         // Everything but the marker was cleared away before the crash.
         None => Vec::new(),
     };
@@ -65,11 +89,16 @@ fn take_back(run: &Path, number: u64, host_root: BorrowedFd<'_>) -> Result<UndoR
     Ok(UndoReport { number, stayed })
 }
 
-fn unwind(run: &Path, record: &Record, host_root: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {
+fn unwind(
+    run: &Path,
+    record: &Record,
+    stays: &[usize],
+    host_root: BorrowedFd<'_>,
+) -> io::Result<Vec<Vec<u8>>> {
     let folder = undo_folder(run, record.begin.number);
     let grounds = Ground::open_all(record, &folder, host_root)?;
-    let (Some(steps), Some(applied)) = (&record.steps, record.applied) else { return Ok(Vec::new()) };
-    let stayed = roll_back(&RunFolder::new(run, 0), host_root, &grounds, steps, Reason::Undo(applied))?;
+    let Some(steps) = &record.steps else { return Ok(Vec::new()) };
+    let stayed = roll_back(&RunFolder::new(run, 0), host_root, &grounds, steps, Reason::Undo(stays))?;
     for (layer, ground) in record.begin.layers.iter().zip(&grounds) {
         if let Some(place) = layer.depot.as_ref().filter(|_| stayed.is_empty()) {
             depot::remove(place, &folder, &ground.lower)?;

@@ -76,6 +76,15 @@ impl World {
     /// Runs `script` in the run's view and returns what the view looks like
     /// then.
     pub fn inside(&self, script: &str) -> String {
+        self.inside_seen_by(script, LISTING)
+    }
+
+    /// The same, as [`Self::shape`] shows it.
+    pub fn inside_shape(&self, script: &str) -> String {
+        self.inside_seen_by(script, SHAPE)
+    }
+
+    fn inside_seen_by(&self, script: &str, listing: &str) -> String {
         let options = if is_root() {
             "redirect_dir=on,index=off,metacopy=off,xino=off"
         } else {
@@ -84,7 +93,7 @@ impl World {
         let program = format!(
             "set -e; cd '{dir}'\n\
              mount -t overlay none -o lowerdir={lower},upperdir=runs/r/layers/0/upper,workdir=runs/r/layers/0/work,{options} merged\n\
-             cd merged\n(set -e\n{script}\n) >&2\n{LISTING}\ncd ..\numount merged",
+             cd merged\n(set -e\n{script}\n) >&2\n{listing}\ncd ..\numount merged",
             dir = self.dir.path().display(),
             lower = self.host().display(),
         );
