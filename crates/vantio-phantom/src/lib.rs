@@ -13,6 +13,7 @@ mod filter;
 mod launch;
 mod net;
 mod oracle;
+pub mod probe;
 mod spec;
 mod sys;
 mod terminal;
