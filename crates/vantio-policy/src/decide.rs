@@ -64,8 +64,10 @@ pub fn judge<'p>(program: &'p PolicyProgram, state: &'p State, intent: &Intent<'
         Effect::FsRename | Effect::FsLink => judge.paths(intent),
         Effect::ProcExec => judge.exec(intent.target),
         Effect::ProcSignal => match intent.target {
-            Target::Process(pid) if pid != 0 => permit(Cause::Always("a process of the run")),
-            Target::Process(_) => collapse(Cause::Always("processes outside the run take no signal from it")),
+            Target::Process(0 | 1) => {
+                collapse(Cause::Always("neither the run's init nor anything outside takes signals from it"))
+            }
+            Target::Process(_) => permit(Cause::Always("a process of the run")),
             _ => mismatch(),
         },
         Effect::ProcSyscall => collapse(Cause::Always("this system call is closed to agents")),

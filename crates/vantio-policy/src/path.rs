@@ -176,7 +176,7 @@ impl PathPattern {
             tail.push(Component::Glob(Glob::anything()));
         }
         let ends_literal = !matches!(tail.last(), Some(Component::Glob(_)));
-        let needs = tail.iter().fold(0, |needs, component| match component {
+        let needs = tail.iter().fold(fingerprints(&prefix), |needs, component| match component {
             Component::Literal(name) => needs | fingerprint(name),
             _ => needs,
         });
@@ -257,7 +257,7 @@ pub(crate) struct Matcher {
     covers_below: bool,
     /// Whether the pattern ended in `**`.
     ends_deep: bool,
-    /// The fingerprints of the literal components of `tail`.
+    /// The fingerprints of the literal components: what a covered path must have.
     needs: u64,
     /// Index of the rule in its list.
     pub(crate) rule: u32,
@@ -280,7 +280,8 @@ pub(crate) enum Reach {
 impl Matcher {
     /// A matcher of one path and what is below it.
     pub(crate) fn literal(prefix: Vec<u8>, rule: u32) -> Self {
-        Self { prefix, tail: Vec::new(), covers_below: true, ends_deep: false, needs: 0, rule }
+        let needs = fingerprints(&prefix);
+        Self { prefix, tail: Vec::new(), covers_below: true, ends_deep: false, needs, rule }
     }
 
     /// Whether the path is covered.
@@ -430,6 +431,11 @@ impl<'a> CanonicalPath<'a> {
         // A larger fingerprint than the parent's own only costs time.
         Self { bytes: &self.bytes[..end], fingerprint: self.fingerprint }
     }
+}
+
+/// The union over the components of a path.
+fn fingerprints(path: &[u8]) -> u64 {
+    path.split(|byte| *byte == b'/').skip(1).fold(0, |all, name| all | fingerprint(name))
 }
 
 /// One bit of 64 for a name: a path can only match a literal whose bit it has.
