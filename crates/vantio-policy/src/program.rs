@@ -4,7 +4,11 @@ use alloc::{string::String, vec::Vec};
 
 use vantio_core::{Hash, Section};
 
-use crate::{Budgets, DecodeError, EnvRules, Rule, codec, rule::Rules, state::Bindings};
+use crate::{
+    Budgets, DecodeError, EnvRules, Rule, codec,
+    rule::{Rules, SECTIONS},
+    state::Bindings,
+};
 
 /// What happens to a refusal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,6 +109,9 @@ impl PolicyProgram {
         &self.env
     }
 
+    /// The lists of rules that a policy has.
+    pub const SECTIONS: [Section; 7] = SECTIONS;
+
     /// The rules of one list, in canonical order.
     pub fn rules(&self, section: Section) -> &[Rule] {
         self.rules.of(section)
@@ -138,7 +145,8 @@ impl PolicyProgram {
 
     /// The literal beginning of every path pattern, with the variables' values: what
     /// the caller resolves, to fill [`Bindings::aliases`] with what turns out to be
-    /// reached through a symbolic link.
+    /// reached through a symbolic link. Of one that does not exist, the deepest
+    /// ancestor that does is resolved.
     pub fn literal_prefixes(&self, bindings: &Bindings) -> Vec<Vec<u8>> {
         let mut prefixes: Vec<Vec<u8>> = self
             .rules
