@@ -100,9 +100,9 @@ fn an_uncaught_interrupt_ends_with_130() {
 fn jobs_stop_and_continue_in_a_shell() {
     let world = World::new();
     let terminal = Terminal::governed(&world, "/bin/bash --norc -i");
-    terminal.send(&["PS1=READY:", "Enter"]);
-    terminal.wait_for("READY:");
-    terminal.send(&["sleep 600", "Enter"]);
+    terminal.wait_for("bash-");
+    terminal.send(&["echo $((40+1)); sleep 600", "Enter"]);
+    terminal.wait_for("41");
     terminal.send(&["C-z"]);
     terminal.wait_for("Stopped");
     terminal.send(&["fg", "Enter"]);
@@ -130,7 +130,8 @@ fn control_z_stops_the_run_and_fg_continues_it() {
 #[test]
 fn end_of_input_reaches_the_program() {
     let world = World::new();
-    let terminal = Terminal::governed(&world, "/bin/sh -c 'cat; echo over'");
+    let terminal = Terminal::governed(&world, "/bin/sh -c 'echo ready; cat; echo over'");
+    terminal.wait_for("ready");
     terminal.send(&["line", "Enter"]);
     terminal.send(&["C-d"]);
     terminal.wait_for("over");
@@ -141,7 +142,7 @@ fn end_of_input_reaches_the_program() {
 fn vim_edits_a_file_and_the_edit_is_in_the_diff() {
     let world = World::new();
     let file = world.write("text.txt", "first\nsecond\n");
-    let terminal = Terminal::governed(&world, "/usr/bin/vim -u NONE -N text.txt");
+    let terminal = Terminal::governed(&world, "/usr/bin/vim -u NONE -i NONE -N text.txt");
     terminal.wait_for("second");
     terminal.wait_for("~");
     terminal.send(&["Gothird", "Escape"]);

@@ -31,6 +31,8 @@ pub enum Case {
     Workload,
 }
 
+const PRESET: &str = include_str!("../../../crates/vantio-policy/presets/workspace.yaml");
+
 /// Files of the C project.
 const SOURCES: u32 = 40;
 
@@ -132,11 +134,9 @@ impl Stage {
         self.path("workspace/file").to_string_lossy().into_owned()
     }
 
+    /// The workspace preset, with the server permitted.
     fn policy_text(&self) -> String {
-        format!(
-            "version: 1\nname: bench\ninclude: [preset:workspace]\nnet: {{allow: [\"{}\"]}}\n",
-            self.server
-        )
+        PRESET.replace("net:\n  allow: []", &format!("net:\n  allow: [\"{}\"]", self.server))
     }
 
     fn time(&self, subject: &Subject, program: &[&str]) -> Result<Duration, Failure> {

@@ -24,8 +24,8 @@ pub use manifest::Manifest;
 /// What no command of these suites may exceed; a hang becomes a failure that names the command.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// The policy of most tests.
-pub const WORKSPACE: &str = "version: 1\nname: test\ninclude: [preset:workspace]\n";
+/// The policy of most tests: the preset's own text, so that a test can change a line of it.
+pub const WORKSPACE: &str = include_str!("../../../vantio-policy/presets/workspace.yaml");
 
 /// A policy that opens the system and the workspace, and nothing else: not even reading beside the workspace.
 pub const CLOSED: &str = r#"version: 1

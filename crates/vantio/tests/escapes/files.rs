@@ -48,10 +48,9 @@ fn credentials_are_unreadable_under_every_preset() {
     for preset in ["read-only", "workspace", "open"] {
         let world = World::new();
         with_credentials(&world);
-        let policy = format!("version: 1\ninclude: [preset:{preset}]\n");
         for name in [".ssh/id_ed25519", ".aws/credentials", ".netrc", ".bash_history"] {
             let path = world.home().join(name).to_string_lossy().into_owned();
-            let outcome = world.run(&policy, &["/bin/cat", &path]);
+            let outcome = finish(&mut world.vantio(["run", "--preset", preset, "--", "/bin/cat", &path]));
             outcome.assert_no_secret();
             assert_eq!(outcome.code(), 1, "{preset} {name}: {}", outcome.describe());
             world
@@ -64,7 +63,7 @@ fn credentials_are_unreadable_under_every_preset() {
 fn what_is_denied_inside_the_workspace_moves_nowhere() {
     let world = World::new();
     world.write("private/secret", SECRET);
-    let policy = format!("{WORKSPACE}fs: {{deny: [\"${{workspace}}/private\"]}}\n");
+    let policy = WORKSPACE.replace("- ${credentials}", "- ${credentials}\n    - ${workspace}/private");
     let script = r#"
 attempt("read", lambda: b"secret" in read("private/secret"))
 attempt("move the file", lambda: os.rename("private/secret", "taken"))

@@ -47,8 +47,8 @@ fn a_program_that_may_not_be_executed_ends_with_126() {
     world.write("plain", "not a program");
     assert_one_screen(&world.run(WORKSPACE, &["./plain"]), 126, &["plain"]);
     assert_one_screen(&world.run(WORKSPACE, &["/etc"]), 126, &["/etc"]);
-    let policy = "version: 1\ninclude: [preset:workspace]\nexec: {deny: [/usr/bin/id]}\n";
-    assert_one_screen(&world.run(policy, &["/usr/bin/id"]), 126, &["/usr/bin/id"]);
+    let policy = WORKSPACE.replace("exec:\n", "exec:\n  deny: [/usr/bin/id]\n");
+    assert_one_screen(&world.run(&policy, &["/usr/bin/id"]), 126, &["/usr/bin/id"]);
 }
 
 #[test]

@@ -1,0 +1,390 @@
+//! What a person sees when something cannot be done: one screen with what happened, why,
+//! and what to type next.
+
+mod cli_world;
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use cli_world::World;
+
+#[test]
+fn help_lists_commands_and_exit_codes() {
+    let world = World::new();
+    insta::assert_snapshot!(world.run(&["--help"]), @"
+    exit 0
+    Run an agent under a policy, then review, commit or discard what it changed
+
+    Usage: vantio [OPTIONS] <COMMAND>
+
+    Commands:
+      run          Run a program under a policy; its changes wait for your review
+      diff         Show what a run changed
+      commit       Bring what a run changed to the host
+      discard      Drop what a run changed, and every copy of it
+      ps           List the runs that live or wait for review
+      why          Explain what was refused to a run, and what would permit it
+      kill         End a run that still lives
+      ledger       Read and verify the ledger
+      policy       Check, show or hash a policy
+      init         Write a policy for this folder
+      doctor       Say what this host can enforce, and what each gap costs
+      completions  Print a completion script for a shell
+
+    Options:
+          --json     Print machine-readable JSON instead of text
+      -h, --help     Print help
+      -V, --version  Print version
+
+    RUN is a run's id, the beginning of it, or `last`.
+
+    Begin with:
+      vantio init                write a policy for this folder
+      vantio run -- CMD [ARG…]   run an agent under it
+      vantio diff last           see what it changed
+      vantio commit last         keep that, or: vantio discard last
+
+    Exit status:
+      0  done
+      1  failed
+      2  misused
+      3  verification failed
+      4  something was left undone: conflicts, hazards
+      vantio run ends as the program did (128+N for signal N), or with
+      125 when Vantio failed, 126 when the program may not be executed,
+      127 when it is not found.
+
+    Environment:
+      VANTIO_STATE  where runs and the ledger are kept
+                    [default: $XDG_STATE_HOME/vantio, else ~/.local/state/vantio]
+      VANTIO_DNS    name servers of a run, as IP or IP:PORT, separated by commas
+                    [default: those of /etc/resolv.conf]
+      NO_COLOR      print without colour
+    ");
+    insta::assert_snapshot!(world.run(&["run", "--help"]), @"
+    exit 0
+    Run a program under a policy; its changes wait for your review
+
+    Usage: vantio run [OPTIONS] -- <CMD>...
+
+    Arguments:
+      <CMD>...  The program and its arguments
+
+    Options:
+          --json               Print machine-readable JSON instead of text
+          --policy <FILE>      The policy; without it and --preset, vantio.yaml or .vantio/policy.yaml
+                               of this folder or one above
+          --preset <NAME>      A policy that comes with Vantio: read-only, workspace or open
+          --name <NAME>        A name for the run, shown in lists
+          --backend <BACKEND>  What enforces the policy [default: notify]
+      -h, --help               Print help
+
+    Standard output is the program's alone; what Vantio says goes to standard error.
+    With --json that is one JSON object, the last line of standard error.
+
+    Exit status:
+      the program's own, or
+      128+N  signal N ended it
+      125    Vantio failed; the program never ran unguarded
+      126    the program may not be executed
+      127    the program is not found
+    ");
+    insta::assert_snapshot!(world.run(&["commit", "--help"]), @"
+    exit 0
+    Bring what a run changed to the host
+
+    Usage: vantio commit [OPTIONS] <RUN> [PATHS]...
+
+    Arguments:
+      <RUN>       A run: its id, the beginning of it, or `last`
+      [PATHS]...  What to commit, with everything below; all of it when none is named
+
+    Options:
+          --glob           Read PATHs as patterns: *, ?, [a-z] within a name, ** across folders
+          --json           Print machine-readable JSON instead of text
+          --hazards        Commit hazards too: without this, each must be named by its own path
+          --theirs <PATH>  Settle a conflict: take the run's change, overwrite what the host has
+          --ours <PATH>    Settle a conflict: keep what the host has, drop the run's change
+      -h, --help           Print help
+
+    Exit status: 0 when everything asked for was committed or nothing was pending,
+    4 when something was left: a conflict with the host, or a hazard that must be named.
+    ");
+    insta::assert_snapshot!(world.run(&["ledger", "--help"]), @"
+    exit 0
+    Read and verify the ledger
+
+    Usage: vantio ledger [OPTIONS] <COMMAND>
+
+    Commands:
+      list        List entries, newest last
+      show        Show one entry whole
+      verify      Recompute every hash from the first entry to the last
+      checkpoint  Print a checkpoint: keep it elsewhere, and give it to verify later
+      export      Write every entry, one line of JSON each
+
+    Options:
+          --json  Print machine-readable JSON instead of text
+      -h, --help  Print help
+    ");
+    insta::assert_snapshot!(world.run(&["policy", "--help"]), @"
+    exit 0
+    Check, show or hash a policy
+
+    Usage: vantio policy [OPTIONS] <COMMAND>
+
+    Commands:
+      check  Find mistakes in a policy
+      show   Print a policy with everything that it includes
+      hash   Print the hash that names what a policy means
+
+    Options:
+          --json  Print machine-readable JSON instead of text
+      -h, --help  Print help
+    ");
+}
+
+#[test]
+fn no_policy() {
+    let world = World::new();
+    insta::assert_snapshot!(world.run(&["run", "--", "true"]), @"
+    exit 125
+    E_POLICY_NONE
+
+      x there is no policy here, and no agent runs without one
+      `-> looked for vantio.yaml and .vantio/policy.yaml in [WORK]
+      help: write one with `vantio init`, or name one: --policy FILE, or --preset read-only, workspace or open
+    ");
+}
+
+#[test]
+fn an_error_in_the_policy() {
+    let world = World::new();
+    world.write("vantio.yaml", "version: 1\nfs:\n  raed: [/usr]\n");
+    insta::assert_snapshot!(world.run(&["run", "--", "true"]), @"
+    exit 125
+    E_POLICY_UNKNOWN_KEY
+
+      x `fs` has no key `raed`
+       ,-[[WORK]/vantio.yaml:3:3]
+     2 | fs:
+     3 |   raed: [/usr]
+       :   ^^|^
+       :     `-- unknown key
+       `----
+      help: did you mean `read`?
+    ");
+    insta::assert_snapshot!(world.run(&["policy", "check", "vantio.yaml", "--json"]), @r#"
+    exit 1
+    {"detail":"`fs` has no key `raed`","error":"E_POLICY_UNKNOWN_KEY","file":"vantio.yaml","next_steps":["did you mean `read`?"],"problems":[{"column":3,"detail":"`fs` has no key `raed`","error":"E_POLICY_UNKNOWN_KEY","help":"did you mean `read`?","line":3}]}
+    "#);
+}
+
+#[test]
+fn an_unknown_preset() {
+    let world = World::new();
+    insta::assert_snapshot!(world.run(&["run", "--preset", "yolo", "--", "true"]), @"
+    exit 125
+    E_PRESET_UNKNOWN
+
+      x no preset is called `yolo`
+      help: the presets are read-only, workspace, open
+    ");
+    insta::assert_snapshot!(world.run(&["policy", "show", "preset:yolo"]), @"
+    exit 2
+    E_PRESET_UNKNOWN
+
+      x no preset is called `yolo`
+      help: the presets are read-only, workspace, open
+    ");
+}
+
+#[test]
+fn a_backend_that_does_not_exist_yet() {
+    let world = World::new();
+    insta::assert_snapshot!(world.run(&["run", "--backend", "kernel", "--", "true"]), @"
+    exit 125
+    E_BACKEND
+
+      x the backend `kernel` cannot be used: it is not part of this version
+      help: this version has one: --backend notify; `vantio doctor` tells what it can enforce here
+    ");
+}
+
+#[test]
+fn misuse_of_run_is_told_from_the_programs_own_status() {
+    let world = World::new();
+    insta::assert_snapshot!(world.run(&["run", "true"]), @"
+    exit 125
+    error: unexpected argument 'true' found
+
+    Usage: vantio run [OPTIONS] -- <CMD>...
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(world.run(&["dif"]), @"
+    exit 2
+    error: unrecognized subcommand 'dif'
+
+      tip: a similar subcommand exists: 'diff'
+
+    Usage: vantio [OPTIONS] <COMMAND>
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn a_policy_that_somebody_else_may_have_written() {
+    let world = World::new();
+    world.write("vantio.yaml", "version: 1\n");
+    fs::set_permissions(world.work().join("vantio.yaml"), fs::Permissions::from_mode(0o666)).unwrap();
+    insta::assert_snapshot!(world.run(&["run", "--", "true"]), @"
+    exit 125
+    E_POLICY_UNSAFE
+
+      x the policy `[WORK]/vantio.yaml` was found, but cannot be trusted
+      `-> every user may change it (mode 0666)
+      help: make it yours, or name it if you mean it: --policy [WORK]/vantio.yaml
+    ");
+}
+
+#[test]
+fn runs_that_do_not_exist() {
+    let world = World::new();
+    insta::assert_snapshot!(world.run(&["diff", "last"]), @"
+    exit 2
+    E_RUN_NONE
+
+      x there is no run yet
+      help: start one: vantio run -- CMD
+    ");
+    world.fake_run("00000000-0001-7000-8000-000000000001", "ended");
+    world.fake_run("00000000-0001-7000-8000-000000000002", "discarded");
+    insta::assert_snapshot!(world.run(&["diff", "7"]), @"
+    exit 2
+    E_RUN_UNKNOWN
+
+      x no run is called `7`
+      help: `vantio ps --all` lists every run
+    ");
+    insta::assert_snapshot!(world.run(&["why", "0000"]), @"
+    exit 2
+    E_RUN_AMBIGUOUS
+
+      x 2 runs begin with `0000`
+      help: type more of one of these:
+              00000000-0001-7000-8000-000000000002
+              00000000-0001-7000-8000-000000000001
+    ");
+    insta::assert_snapshot!(world.run(&["kill", "last"]), @"
+    exit 1
+    E_RUN_ENDED
+
+      x run 00000000-0001-7000-8000-000000000002 does not live any more
+      help: `vantio ps` lists the runs that do
+    ");
+    insta::assert_snapshot!(world.run(&["commit", "last", "--json"]), @r#"
+    exit 1
+    {"detail":"run 00000000-0001-7000-8000-000000000002 was discarded","error":"E_RUN_DISCARDED","next_steps":["nothing of it is left; its entries in the ledger are: `vantio ledger list --run RUN`"]}
+    "#);
+    insta::assert_snapshot!(world.run(&["commit", "00000000-0001-7000-8000-000000000001"]), @"
+    exit 0
+    run 00000000-0001-7000-8000-000000000001: nothing pending
+    ");
+}
+
+#[test]
+fn a_state_folder_that_others_may_write_in() {
+    let world = World::new();
+    fs::create_dir(world.state()).unwrap();
+    fs::set_permissions(world.state(), fs::Permissions::from_mode(0o777)).unwrap();
+    insta::assert_snapshot!(world.run(&["ps"]), @"
+    exit 1
+    E_STATE_UNSAFE
+
+      x others may write in the state folder `[STATE]` (mode 0777)
+      help: chmod go-w [STATE]
+    ");
+}
+
+#[test]
+fn a_state_folder_that_cannot_be_written() {
+    let world = World::new();
+    // Not even root writes here.
+    insta::assert_snapshot!(world.with_state("/proc/vantio").run(&["ps"]), @"
+    exit 1
+    E_STATE_FOLDER
+
+      x the state folder cannot be used: `/proc/vantio`
+      `-> No such file or directory (os error 2)
+      help: set VANTIO_STATE to a folder of yours
+    ");
+}
+
+#[test]
+fn a_run_recorded_by_a_newer_version() {
+    let world = World::new();
+    world.fake_run("00000000-0001-7000-8000-000000000001", "ended");
+    let path = world.state().join("runs/00000000-0001-7000-8000-000000000001/run.json");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("\"format\":1", "\"format\":9")).unwrap();
+    insta::assert_snapshot!(world.run(&["diff", "last"]), @"
+    exit 1
+    E_RUN_VERSION
+
+      x run 00000000-0001-7000-8000-000000000001 was recorded in format 9; this version of Vantio reads format 1
+      help: use the version of Vantio that made the run
+    ");
+}
+
+#[test]
+fn ledgers_that_are_not_there_or_not_ledgers() {
+    let world = World::new();
+    insta::assert_snapshot!(world.run(&["ledger", "verify"]), @"
+    exit 1
+    E_LEDGER_NOT_FOUND
+
+      x there is no ledger at `[STATE]/ledger.db`
+      help: the first governed run creates it; check the state folder
+    ");
+    fs::write(world.state().join("ledger.db"), "not a ledger").unwrap();
+    insta::assert_snapshot!(world.run(&["ledger", "list"]), @"
+    exit 1
+    E_LEDGER_FORMAT
+
+      x `[STATE]/ledger.db` is not a Vantio ledger
+      help: point to another file, or move this one away so that a ledger can be created
+    ");
+}
+
+#[test]
+fn a_policy_is_never_overwritten_by_accident() {
+    let world = World::new();
+    insta::assert_snapshot!(world.run(&["init"]), @"
+    exit 0
+    wrote [WORK]/vantio.yaml
+    next: read it, then run an agent under it: vantio run -- CMD
+    ");
+    insta::assert_snapshot!(world.run(&["init"]), @"
+    exit 2
+    E_POLICY_EXISTS
+
+      x `[WORK]/vantio.yaml` exists
+      help: edit it, or start again with `vantio init --force`
+    ");
+    insta::assert_snapshot!(world.run(&["init", "--force", "--json"]), @r#"
+    exit 0
+    {"file":"[WORK]/vantio.yaml","policy_hash":"[HASH]"}
+    "#);
+    insta::assert_snapshot!(world.run(&["policy", "check", "vantio.yaml"]), @"
+    exit 0
+    vantio.yaml: valid, mode enforce
+    ");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let world = World::new();
+    let status = world.shell("\"$VANTIO\" completions bash | head -c 1 >/dev/null; echo ${PIPESTATUS[0]}");
+    assert_eq!(status.trim(), "0");
+}

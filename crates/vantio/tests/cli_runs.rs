@@ -1,0 +1,327 @@
+//! What a person sees around a run that really happens.
+
+mod cli_world;
+
+use std::{fs, process::Stdio, time::Duration};
+
+use cli_world::World;
+
+const POLICY: &str = "version: 1\nfs:\n  read: [/]\n  write: ['${workspace}', '${tmp}', /dev]\n  deny: ['${workspace}/secret']\nexec: {allow: [/]}\n";
+
+fn world(policy: &str) -> World {
+    let world = World::new();
+    world.write("vantio.yaml", policy);
+    world.write("kept.txt", "one\n");
+    world.write("gone.txt", "bye\n");
+    world.write("secret", "s3cret\n");
+    world
+}
+
+#[test]
+fn a_run_that_changed_and_was_refused_nothing_is_quiet() {
+    insta::assert_snapshot!(world(POLICY).run(&["run", "--", "sh", "-c", "echo out; cat kept.txt; exit 7"]), @"
+    exit 7
+    out
+    one
+    ");
+}
+
+#[test]
+fn a_run_is_summed_up_reviewed_and_committed() {
+    let world = world(POLICY);
+    let script = "echo two >> kept.txt; rm gone.txt; mkdir new; echo x > new/file; cat secret 2>/dev/null; cat secret 2>/dev/null; echo y 2>/dev/null > /etc/y; exit 3";
+    insta::assert_snapshot!(world.run(&["run", "--name", "web", "--", "sh", "-c", script]), @"
+    exit 3
+    vantio: 4 changes wait for review
+      deleted:
+        - [WORK]/gone.txt  (4 B)
+          [WORK]/
+          ~ kept.txt  (4 B -> 8 B)
+          + new/
+            + file  (2 B)
+      1 deleted, 2 added, 1 modified
+    vantio: 2 refusals
+      fs.open (read)  [WORK]/secret  ×2
+          fs.deny: ${workspace}/secret
+      fs.open (write)  /etc/y
+          nothing in fs.write permits it
+    next: vantio diff [RUN] --patch  read the changes
+          vantio commit [RUN]        keep them
+          vantio discard [RUN]       drop them
+          vantio why [RUN]           what was refused, and what would permit it
+    ");
+    insta::assert_snapshot!(world.run(&["diff", "last"]), @"
+    exit 0
+    deleted:
+      - [WORK]/gone.txt  (4 B)
+        [WORK]/
+        ~ kept.txt  (4 B -> 8 B)
+        + new/
+          + file  (2 B)
+    1 deleted, 2 added, 1 modified
+    ");
+    insta::assert_snapshot!(world.run(&["diff", "last", "--patch"]), @"
+    exit 0
+    diff --git a[WORK]/gone.txt b[WORK]/gone.txt
+    deleted file mode 100644
+    --- a[WORK]/gone.txt
+    +++ /dev/null
+    @@ -1 +0,0 @@
+    -bye
+    diff --git a[WORK]/kept.txt b[WORK]/kept.txt
+    --- a[WORK]/kept.txt
+    +++ b[WORK]/kept.txt
+    @@ -1 +1,2 @@
+     one
+    +two
+    diff --git a[WORK]/new/file b[WORK]/new/file
+    new file mode 100644
+    --- /dev/null
+    +++ b[WORK]/new/file
+    @@ -0,0 +1 @@
+    +x
+    ");
+    insta::assert_snapshot!(world.run(&["why", "last"]), @r#"
+    exit 0
+    fs.open (read)  [WORK]/secret  [TIME], 2 times
+      why:    fs.deny: ${workspace}/secret  (vantio.yaml:5:10)
+      permit: remove from fs.deny: "${workspace}/secret"
+
+    fs.open (write)  /etc/y  [TIME]
+      why:    nothing in fs.write permits it
+      permit: add to fs.write: ["/etc/y"]
+    "#);
+    insta::assert_snapshot!(world.run(&["why", "last", "--json"]), @r#"
+    exit 0
+    {"refusals":[{"access":"read","advice":{"action":"remove","rule":"${workspace}/secret","section":"fs.deny"},"count":2,"effect":"fs.open","intent":{"access":"read","path":"[WORK]/secret","subtree":false},"names":[],"observed":false,"place":"vantio.yaml:5:10","reason":"fs.deny: ${workspace}/secret","rule":"${workspace}/secret","section":"fs.deny","seq":0,"target":"[WORK]/secret","time_ms":0},{"access":"write","advice":{"action":"add","rule":"/etc/y","section":"fs.write"},"count":1,"effect":"fs.open","intent":{"access":"write","path":"/etc/y","subtree":false},"names":[],"observed":false,"place":null,"reason":"nothing in fs.write permits it","rule":null,"section":"fs.write","seq":0,"target":"/etc/y","time_ms":0}],"run":"[RUN]"}
+    "#);
+    assert_eq!(fs::read_to_string(world.work().join("kept.txt")).unwrap(), "one\n");
+
+    insta::assert_snapshot!(world.run(&["commit", "last", "new"]), @"
+    exit 0
+    committed 2 paths
+    ");
+    insta::assert_snapshot!(world.run(&["commit", "last"]), @"
+    exit 0
+    committed 2 paths
+    ");
+    insta::assert_snapshot!(world.run(&["commit", "last"]), @"
+    exit 0
+    run [RUN]: nothing pending
+    ");
+    assert_eq!(fs::read_to_string(world.work().join("kept.txt")).unwrap(), "one\ntwo\n");
+    assert!(!world.work().join("gone.txt").exists());
+    let commits = world.run(&["ledger", "list", "--op", "phantom.commit.end"]);
+    assert_eq!(
+        commits.matches("committed 2, conflicts 0, dropped 0, hazards_left 0").count(),
+        2,
+        "{commits}"
+    );
+    assert!(world.run(&["ledger", "verify"]).starts_with("exit 0\nverified: "));
+}
+
+#[test]
+fn a_discarded_run_leaves_nothing_to_commit() {
+    let world = world(POLICY);
+    world.run(&["run", "--", "sh", "-c", "echo two > kept.txt"]);
+    insta::assert_snapshot!(world.run(&["discard", "last"]), @"
+    exit 0
+    run [RUN] discarded: the host was not touched
+    ");
+    insta::assert_snapshot!(world.run(&["discard", "last", "--json"]), @r#"
+    exit 0
+    {"run":"[RUN]","state":"discarded"}
+    run [RUN] was discarded before: nothing to do
+    "#);
+    insta::assert_snapshot!(world.run(&["commit", "last"]), @"
+    exit 1
+    E_RUN_DISCARDED
+
+      x run [RUN] was discarded
+      help: nothing of it is left; its entries in the ledger are: `vantio ledger list --run RUN`
+    ");
+    insta::assert_snapshot!(world.run(&["ps"]), @"
+    exit 0
+    no run lives or waits for review; `vantio ps --all` lists the finished ones
+    ");
+    assert_eq!(fs::read_to_string(world.work().join("kept.txt")).unwrap(), "one\n");
+}
+
+#[test]
+fn a_conflict_is_left_and_settled() {
+    let world = world(POLICY);
+    world.run(&["run", "--", "sh", "-c", "echo run > kept.txt; echo x > other"]);
+    world.write("kept.txt", "host\n");
+    insta::assert_snapshot!(world.run(&["commit", "last"]), @"
+    exit 4
+    committed 1 path
+    conflict: [WORK]/kept.txt: the host changed it since the run did
+      to take the run's:   vantio commit [RUN] --theirs [WORK]/kept.txt
+      to keep the host's:  vantio commit [RUN] --ours [WORK]/kept.txt
+    ");
+    insta::assert_snapshot!(world.run(&["commit", "last", "--theirs", "kept.txt", "kept.txt"]), @"
+    exit 0
+    committed 1 path
+    ");
+    assert_eq!(fs::read_to_string(world.work().join("kept.txt")).unwrap(), "run\n");
+}
+
+#[test]
+fn a_hazard_is_left_until_it_is_named() {
+    let world = world(POLICY);
+    world.run(&["run", "--", "sh", "-c", "mkdir d; ln -s /etc/passwd d/leak; echo x > d/plain"]);
+    insta::assert_snapshot!(world.run(&["commit", "last"]), @"
+    exit 4
+    committed 2 paths
+      came along: [WORK]/d
+    hazard: [WORK]/d/leak: symlink that leads out of the workspace
+      to commit one, name it:  vantio commit [RUN] [WORK]/d/leak
+      to commit all of them:   vantio commit [RUN] --hazards
+    ");
+    assert!(fs::symlink_metadata(world.work().join("d/leak")).is_err());
+    insta::assert_snapshot!(world.run(&["commit", "last", "d/leak"]), @"
+    exit 0
+    committed 1 path
+    ");
+    assert!(fs::symlink_metadata(world.work().join("d/leak")).is_ok());
+}
+
+#[test]
+fn patterns_select_what_they_match() {
+    let world = world(POLICY);
+    world.run(&["run", "--", "sh", "-c", "echo > a.rs; echo > b.txt; mkdir s; echo > s/c.rs"]);
+    insta::assert_snapshot!(world.run(&["commit", "last", "--glob", "*.rs"]), @"
+    exit 0
+    committed 1 path
+    ");
+    insta::assert_snapshot!(world.run(&["commit", "last", "--glob", "*.none"]), @"
+    exit 2
+    E_NO_SUCH_CHANGE
+
+      x no pending change matches the pattern
+      help: `vantio diff RUN` lists what waits; patterns are relative to this folder
+    ");
+    assert!(world.work().join("a.rs").exists() && !world.work().join("s").exists());
+}
+
+#[test]
+fn a_policy_may_commit_by_itself_or_never() {
+    let world = world(&format!("{POLICY}phantom: {{commit: auto}}\n"));
+    insta::assert_snapshot!(world.run(&["run", "--", "sh", "-c", "echo two > kept.txt; ln -s /etc/passwd leak"]), @"
+    exit 0
+    vantio: the policy commits by itself
+      committed 1 path
+      hazard: [WORK]/leak: symlink that leads out of the workspace
+        to commit one, name it:  vantio commit [RUN] [WORK]/leak
+        to commit all of them:   vantio commit [RUN] --hazards
+    vantio: 1 change waits for review
+        + [WORK]/leak -> /etc/passwd  ! symlink that leads out of the workspace
+      1 added
+    next: vantio diff [RUN] --patch      read the changes
+          vantio commit [RUN] --hazards  keep them
+          vantio discard [RUN]           drop them
+    ");
+    assert_eq!(fs::read_to_string(world.work().join("kept.txt")).unwrap(), "two\n");
+
+    world.write("vantio.yaml", &format!("{POLICY}phantom: {{commit: never}}\n"));
+    insta::assert_snapshot!(world.run(&["run", "--", "sh", "-c", "echo three > kept.txt"]), @"
+    exit 0
+    vantio: 1 change; the policy commits none
+        ~ [WORK]/kept.txt  (4 B -> 6 B)
+      1 modified
+    next: vantio diff [RUN] --patch  read the changes
+          vantio discard [RUN]       drop them
+    ");
+    insta::assert_snapshot!(world.run(&["commit", "last"]), @"
+    exit 1
+    E_COMMIT_NEVER
+
+      x the policy of this run says that nothing of it is committed
+      help: `vantio diff RUN --patch` prints its changes; a policy with `phantom: {commit: review}` lets them be committed
+    ");
+}
+
+#[test]
+fn monitoring_says_what_it_would_have_refused() {
+    let world = world(&format!("{POLICY}mode: monitor\n"));
+    insta::assert_snapshot!(world.run(&["run", "--", "cat", "secret"]), @"
+    exit 0
+    vantio: 1 refusal, observed only
+      fs.open (read)  [WORK]/secret
+          fs.deny: ${workspace}/secret
+    next: vantio why [RUN]  what was refused, and what would permit it
+    ");
+}
+
+#[test]
+fn the_summary_is_one_line_of_json() {
+    let world = world(POLICY);
+    insta::assert_snapshot!(world.run(&["run", "--json", "--", "sh", "-c", "echo two > kept.txt; cat secret 2>/dev/null"]), @r#"
+    exit 1
+    {"commit":null,"ending":{"exited":1},"mode":"enforce","name":null,"next_steps":["vantio diff [RUN] --patch","vantio commit [RUN]","vantio discard [RUN]","vantio why [RUN]"],"pending":{"added":0,"deleted":0,"metadata":0,"modified":1,"renamed":0,"retyped":0},"policy_hash":"[HASH]","refusals":[{"access":"read","advice":{"action":"remove","rule":"${workspace}/secret","section":"fs.deny"},"count":1,"effect":"fs.open","intent":{"access":"read","path":"[WORK]/secret","subtree":false},"names":[],"observed":false,"reason":"fs.deny: ${workspace}/secret","rule":"${workspace}/secret","section":"fs.deny","seq":0,"target":"[WORK]/secret","time_ms":0}],"run":"[RUN]","version":1}
+    "#);
+}
+
+#[test]
+fn a_program_that_is_not_there() {
+    let world = world(POLICY);
+    insta::assert_snapshot!(world.run(&["run", "--", "no-such-program"]), @"
+    exit 127
+    vantio: `no-such-program` was not found in the run's PATH
+    ");
+}
+
+#[test]
+fn a_run_that_is_killed_keeps_its_changes() {
+    let world = world(POLICY);
+    let mut run =
+        world.start(&["run", "--", "sh", "-c", "echo two > kept.txt; echo ready; sleep 600"], Stdio::piped());
+    run.wait_for("ready");
+    insta::assert_snapshot!(world.run(&["commit", "last"]), @"
+    exit 1
+    E_RUN_LIVE
+
+      x run [RUN] still lives
+      help: wait until it ends, or end it: vantio kill [RUN]
+    ");
+    insta::assert_snapshot!(world.run(&["kill", "last"]), @"
+    exit 0
+    run [RUN] killed; `vantio diff [RUN]` shows what it had changed
+    ");
+    assert_eq!(run.end(Duration::from_secs(20)), Some(137));
+    insta::assert_snapshot!(world.run(&["commit", "last"]), @"
+    exit 0
+    committed 1 path
+    ");
+    assert!(world.run(&["ledger", "list", "--op", "run.end"]).contains("ended by signal 9"));
+}
+
+#[test]
+fn a_run_whose_command_was_killed_is_swept() {
+    let world = world(POLICY);
+    let mut run =
+        world.start(&["run", "--", "sh", "-c", "echo two > kept.txt; echo ready; sleep 600"], Stdio::piped());
+    run.wait_for("ready");
+    run.kill();
+    let is_over = || world.run(&["ps"]).contains("  died  ");
+    assert!((0..200).any(|_| is_over() || {
+        std::thread::sleep(Duration::from_millis(50));
+        false
+    }));
+    assert_eq!(world.run(&["ledger", "list", "--op", "run.end"]).matches("run.end").count(), 1);
+    insta::assert_snapshot!(world.run(&["diff", "last"]), @"");
+    assert!(world.run(&["ledger", "verify"]).starts_with("exit 0\nverified: "));
+}
+
+#[test]
+fn the_agent_cannot_write_on_the_terminal_through_names() {
+    let world = world(POLICY);
+    let script =
+        r#"touch "$(printf 'a\033]0;owned\007b')"; cat "$(printf 'secret/\033[2J')" 2>/dev/null; true"#;
+    let summary = world.run(&["run", "--", "sh", "-c", script]);
+    let texts =
+        [summary, world.run(&["diff", "last"]), world.run(&["why", "last"]), world.run(&["commit", "last"])];
+    for text in texts {
+        assert!(!text.contains(['\u{1b}', '\u{7}']), "{text:?}");
+    }
+}
