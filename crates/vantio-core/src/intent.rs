@@ -15,7 +15,7 @@ pub struct Intent<'a> {
     pub effect: Effect,
     /// What it acts on.
     pub target: Target<'a>,
-    /// The process that asks, as numbered inside the run; 0 when unknown.
+    /// The thread that asks, as the host numbers it; 0 when unknown.
     pub pid: u32,
     /// The system call behind the intent, when there is one.
     pub syscall: Option<Syscall>,

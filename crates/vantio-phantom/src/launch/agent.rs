@@ -42,12 +42,12 @@ pub(super) fn main(spec: &Spec, plan: &terminal::Plan, slave: Option<BorrowedFd<
         Err(error) => {
             let (step, cause) = error;
             let number = cause.raw_os_error().unwrap_or(libc::EIO);
-            drop(link.send(Topic::Failed, number, step, None));
+            let _ = link.send(Topic::Failed, number, step, None);
             exit(125)
         }
     };
     // From here on the filter stands, and a plain write is all it takes.
-    drop(link.tell(Topic::NotStarted, error.raw_os_error().unwrap_or(libc::EIO)));
+    let _ = link.tell(Topic::NotStarted, error.raw_os_error().unwrap_or(libc::EIO));
     exit(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 })
 }
 

@@ -40,7 +40,7 @@ impl Init<'_> {
         if let Err(error) = self.serve() {
             let number = error.cause.raw_os_error().unwrap_or(0);
             let text = format!("{}\0{}\0{}", error.code, error.what, error.help);
-            drop(self.link.send(Topic::Failed, number, &text, None));
+            let _ = self.link.send(Topic::Failed, number, &text, None);
             exit(1);
         }
         exit(0)

@@ -51,8 +51,27 @@ pub(super) fn supervise(
     )?;
     setsid().context("E_SUPERVISOR", step("leave the caller's session"), "")?;
     let cgroup = Cgroup::create(spec.run_id).ok().flatten();
+    let result = attended(spec, folders, plan, channel, make_oracle, cgroup.as_ref());
+    if let Some(cgroup) = cgroup {
+        // What cannot be removed now is swept by the next command.
+        let _ = cgroup.remove();
+    }
+    let _ = channel.send(&Message::Ended(result?), None);
+    Ok(())
+}
+
+/// From the first namespace to the agent's end.
+fn attended(
+    spec: &Spec,
+    folders: &Folders,
+    plan: &terminal::Plan,
+    channel: &Channel,
+    make_oracle: MakeOracle,
+    cgroup: Option<&Cgroup>,
+) -> Result<Ending, LaunchError> {
+    let step = |what: &'static str| move || format!("could not {what}");
     let started = start_init(spec, folders, plan)?;
-    if let Some(cgroup) = &cgroup {
+    if let Some(cgroup) = cgroup {
         cgroup.join(started.init).map_err(io::Error::other).context(
             "E_CGROUP",
             step("put the run into its cgroup"),
@@ -74,15 +93,11 @@ pub(super) fn supervise(
         supervisor.start(Listener::new(listener)).context("E_SUPERVISOR", step("start its workers"), "")?;
     started.agent_link.tell(Topic::Go, 0).context("E_SUPERVISOR", step("release the agent"), "")?;
     // The caller may have gone; the death signal then ends all this.
-    drop(channel.send(&Message::Started { pid: agent.as_raw_pid() }, None));
+    let _ = channel.send(&Message::Started { pid: agent.as_raw_pid() }, None);
     let ending = attend(&started, agent, channel)?;
     plane.finish();
     oracle.end(ending);
-    if let Some(cgroup) = cgroup {
-        drop(cgroup.remove());
-    }
-    drop(channel.send(&Message::Ended(ending), None));
-    Ok(())
+    Ok(ending)
 }
 
 /// Init, and the ways to it and to the agent.
@@ -188,7 +203,7 @@ fn join_world(started: &Started, channel: &Channel) -> Result<World, LaunchError
         return Err(init_failed(&packet));
     }
     if let Some(master) = master {
-        drop(channel.send(&Message::Terminal, Some(master.as_fd())));
+        let _ = channel.send(&Message::Terminal, Some(master.as_fd()));
     }
     let namespace = |name: &str| {
         let path = format!("/proc/{}/ns/{name}", started.init.as_raw_pid());
@@ -280,7 +295,7 @@ fn attend(started: &Started, agent: Pid, channel: &Channel) -> Result<Ending, La
             return Ok(ending);
         }
         if from_caller {
-            obey(channel, agent);
+            obey(channel, agent)?;
         }
     }
 }
@@ -314,7 +329,7 @@ fn hear_init(
     let (packet, _) = started.link.receive().map_err(lost)?;
     let ending = match packet.topic {
         Topic::Stopped => {
-            drop(channel.send(&Message::Stopped { signal: packet.number }, None));
+            let _ = channel.send(&Message::Stopped { signal: packet.number }, None);
             return Ok(None);
         }
         Topic::Exited => ending(packet.number, not_started),
@@ -335,24 +350,28 @@ fn ending(code: i32, not_started: Option<i32>) -> Ending {
 
 /// Waits until the kernel has ended every process of the run.
 fn reap(init: Pid) {
-    drop(waitpid(Some(init), WaitOptions::empty()));
+    let _ = waitpid(Some(init), WaitOptions::empty());
 }
 
-/// Carries out what the caller asks. Its death needs no word: the death signal ends the run.
-fn obey(channel: &Channel, agent: Pid) {
-    let (target, signal) = match channel.receive() {
-        // What a terminal would send goes to everybody in the foreground.
-        Ok((Message::Signal { number: signal @ (libc::SIGINT | libc::SIGQUIT) }, _)) => {
-            (-agent.as_raw_pid(), signal)
-        }
-        Ok((Message::Signal { number }, _)) => (agent.as_raw_pid(), number),
-        Ok((Message::Continue, _)) => (-agent.as_raw_pid(), libc::SIGCONT),
-        _ => return,
+/// Carries out what the caller asks.
+fn obey(channel: &Channel, agent: Pid) -> Result<(), LaunchError> {
+    let group = -agent.as_raw_pid();
+    let message = channel.receive().map_err(io::Error::other);
+    let message = message.context("E_SUPERVISOR", || "the caller is gone".into(), "")?.0;
+    let (target, signal) = match message {
+        // What a terminal sends, it sends to everybody in the foreground.
+        Message::Signal { number } if OF_TERMINALS.contains(&number) => (group, number),
+        Message::Signal { number } => (agent.as_raw_pid(), number),
+        Message::Continue => (group, libc::SIGCONT),
+        _ => return Ok(()),
     };
     // Gone already: nothing to signal.
-    drop(crate::sys::process::kill(target, signal));
+    let _ = crate::sys::process::kill(target, signal);
+    Ok(())
 }
 
+const OF_TERMINALS: &[i32] =
+    &[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
 const NAMESPACE_HELP: &str =
     "this host may forbid user namespaces; `vantio doctor` shows what it allows and how to change it";
 const LANDLOCK_HELP: &str = "Landlock with network rules (Linux 6.7 or newer) must be enabled; `vantio doctor` shows what this host has";

@@ -5,8 +5,8 @@ use std::{os::fd::AsFd as _, sync::Arc};
 
 use rustix::{
     fs::{
-        AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, linkat, mkdirat, mknodat, openat,
-        renameat_with, statat, symlinkat, unlinkat,
+        AtFlags, FileType, Mode, RenameFlags, ResolveFlags, linkat, mkdirat, mknodat, renameat_with, statat,
+        symlinkat, unlinkat,
     },
     io::{self, Errno},
 };
@@ -15,7 +15,7 @@ use vantio_core::{Access, Effect, Target};
 use super::{
     Plane,
     request::{Reply, Request},
-    resolve::{Entry, Located, Object, Place, join},
+    resolve::{Entry, Located, Object, Place},
 };
 use crate::Ruling;
 
@@ -168,53 +168,8 @@ impl Plane {
         }
         self.note_base(&from_full)?;
         self.note_base(&to_full)?;
-        if is_directory {
-            self.judge_moved(request, &from, &from_full, &to_full)?;
-        }
         let _identity = self.assume(request)?;
         renameat_with(&from.parent.fd, &*from.name, &to.parent.fd, &*to.name, flags)
-    }
-
-    /// What a directory takes along with it is judged under both of its names.
-    fn judge_moved(&self, request: &Request, from: &Entry, old: &[u8], new: &[u8]) -> io::Result<()> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut pending = vec![(openat(&from.parent.fd, &*from.name, flags, Mode::empty())?, Vec::new())];
-        let mut seen = 0;
-        while let Some((directory, below)) = pending.pop() {
-            for item in Dir::read_from(&directory)? {
-                let item = item?;
-                let name = item.file_name().to_bytes();
-                if matches!(name, b"." | b"..") {
-                    continue;
-                }
-                seen += 1;
-                if seen > MOVED_MAX {
-                    return Err(Errno::XDEV);
-                }
-                let path = if below.is_empty() { name.to_vec() } else { join(&below, name) };
-                for root in [old, new] {
-                    let hidden = |target: &[u8]| self.is_hidden(request, target);
-                    let full = join(root, &path);
-                    if hidden(&full) {
-                        self.permit_path(request, Effect::FsRename, &full, Access::Write, false)?;
-                        return Err(Errno::ACCESS);
-                    }
-                }
-                if item.file_type() == FileType::Directory {
-                    pending.push((openat(&directory, item.file_name(), flags, Mode::empty())?, path));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a deny covers `path`.
-    fn is_hidden(&self, request: &Request, path: &[u8]) -> bool {
-        let target = Target::Path { path, access: Access::Write, subtree: false };
-        let pid = request.tid().as_raw_pid() as u32;
-        let intent =
-            vantio_core::Intent { effect: Effect::FsRename, target, pid, syscall: Some(request.syscall()) };
-        !self.oracle.would_permit(&intent)
     }
 
     fn permit_paths(
@@ -257,6 +212,3 @@ impl Plane {
 }
 
 const SYS_OPENAT2: i64 = 437;
-/// A larger tree is moved file by file: programs do so when they are told that the directories are on
-/// different file systems.
-const MOVED_MAX: usize = 100_000;

@@ -74,7 +74,7 @@ impl Plane {
 
 impl Plane {
     /// Gives up, while the result lives, what lets this thread look into other processes.
-    pub(super) fn renounce_tracing(&self) -> io::Result<Assumed> {
+    pub(super) fn renounce_tracing() -> io::Result<Assumed> {
         let before = capabilities(None)?;
         let effective = before.effective.difference(CapabilitySet::SYS_PTRACE);
         set_capabilities(None, CapabilitySets { effective, ..before })?;

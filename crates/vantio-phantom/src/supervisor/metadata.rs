@@ -40,8 +40,8 @@ impl Plane {
             libc::SYS_truncate => self.truncate(request, &object),
             libc::SYS_chmod | libc::SYS_fchmod => self.chmod(&object, request.argument(1)),
             libc::SYS_fchmodat | SYS_FCHMODAT2 => self.chmod(&object, request.argument(2)),
-            libc::SYS_chown | libc::SYS_lchown | libc::SYS_fchown => self.chown(request, &object, 1),
-            libc::SYS_fchownat => self.chown(request, &object, 2),
+            libc::SYS_chown | libc::SYS_lchown | libc::SYS_fchown => chown(request, &object, 1),
+            libc::SYS_fchownat => chown(request, &object, 2),
             libc::SYS_utime | libc::SYS_utimes | libc::SYS_futimesat | libc::SYS_utimensat => {
                 self.set_times(request, &object)
             }
@@ -101,13 +101,6 @@ impl Plane {
         chmodat(own, number, Mode::from_raw_mode(mode as u32 & 0o7777), AtFlags::empty())
     }
 
-    fn chown(&self, request: &Request, object: &Object, first: usize) -> io::Result<()> {
-        let (user, group) = (request.argument(first) as u32, request.argument(first + 1) as u32);
-        let user = (user != u32::MAX).then(|| Uid::from_raw(user));
-        let group = (group != u32::MAX).then(|| Gid::from_raw(group));
-        chownat(&object.fd, "", user, group, AtFlags::EMPTY_PATH)
-    }
-
     fn set_times(&self, request: &Request, object: &Object) -> io::Result<()> {
         let times = read_times(request)?;
         if object.kind() == FileType::Symlink {
@@ -140,10 +133,19 @@ impl Plane {
     }
 }
 
+fn chown(request: &Request, object: &Object, first: usize) -> io::Result<()> {
+    let (user, group) = (request.argument(first) as u32, request.argument(first + 1) as u32);
+    let user = (user != u32::MAX).then(|| Uid::from_raw(user));
+    let group = (group != u32::MAX).then(|| Gid::from_raw(group));
+    chownat(&object.fd, "", user, group, AtFlags::EMPTY_PATH)
+}
+
 fn subject(request: &Request) -> Option<Subject> {
     let path = |follow| Subject::Path { directory: libc::AT_FDCWD, path: 0, follow };
     let at = |path: usize, flags| Subject::At { directory: request.int(0), path, flags };
     Some(match request.number() {
+        // A null path means the descriptor itself.
+        libc::SYS_futimesat | libc::SYS_utimensat if request.argument(1) == 0 => Subject::Descriptor,
         libc::SYS_truncate
         | libc::SYS_chmod
         | libc::SYS_chown
@@ -155,13 +157,9 @@ fn subject(request: &Request) -> Option<Subject> {
         libc::SYS_fchmod | libc::SYS_fchown | libc::SYS_fsetxattr | libc::SYS_fremovexattr => {
             Subject::Descriptor
         }
-        libc::SYS_fchmodat => at(1, 0),
-        SYS_FCHMODAT2 => at(1, request.int(3)),
+        libc::SYS_fchmodat | libc::SYS_futimesat => at(1, 0),
+        SYS_FCHMODAT2 | libc::SYS_utimensat => at(1, request.int(3)),
         libc::SYS_fchownat => at(1, request.int(4)),
-        // A null path means the descriptor itself.
-        libc::SYS_futimesat | libc::SYS_utimensat if request.argument(1) == 0 => Subject::Descriptor,
-        libc::SYS_futimesat => at(1, 0),
-        libc::SYS_utimensat => at(1, request.int(3)),
         _ => return None,
     })
 }

@@ -131,7 +131,7 @@ impl Plane {
     /// Writes down what is still buffered.
     pub(crate) fn finish(&self) {
         // What is missing in the journal counts as changed by the host: nothing is overwritten for it.
-        drop(self.base.flush());
+        let _ = self.base.flush();
     }
 
     fn start_worker(self: &Arc<Self>, link: &Arc<Link>, namespace: BorrowedFd<'_>) -> io::Result<()> {
@@ -141,7 +141,7 @@ impl Plane {
         thread::Builder::new().name("vantio-worker".into()).spawn(move || {
             let entered = plane.enter_run(namespace.as_fd());
             let is_ready = entered.is_ok();
-            drop(ready.send(entered));
+            let _ = ready.send(entered);
             if is_ready {
                 plane.work(&link);
             }
@@ -275,7 +275,7 @@ impl Plane {
 
 fn end_run(init: Pid) {
     // Gone already: nothing is left to end.
-    drop(kill(init.as_raw_pid(), libc::SIGKILL));
+    let _ = kill(init.as_raw_pid(), libc::SIGKILL);
 }
 
 /// The open files at 0, 1 and 2.

@@ -74,7 +74,7 @@ impl Plane {
             Place::Proc => {
                 self.permit_path(request, Effect::FsOpen, &object.path, open.access(), false)?;
                 let _identity = self.assume(request)?;
-                let _plain = self.renounce_tracing()?;
+                let _plain = Self::renounce_tracing()?;
                 Ok(open.inject(self.view.reopen(object.fd.as_fd(), open.reopen_flags())?))
             }
             Place::Elsewhere => self.open_elsewhere(request, open, object),
@@ -85,7 +85,7 @@ impl Plane {
         self.permit_path(request, Effect::FsOpen, &object.path, open.access(), false)?;
         match object.kind() {
             FileType::CharacterDevice if is_own_terminal(&object) => {
-                return self.open_terminal(request, open);
+                return open_terminal(request, open);
             }
             FileType::Fifo
                 if !open.flags.contains(OFlags::NONBLOCK) && open.access_mode() != OFlags::RDWR =>
@@ -126,13 +126,6 @@ impl Plane {
             Ok(()) => Errno::NOENT,
             Err(error) => error,
         }
-    }
-
-    /// `/dev/tty`: the terminal of the session that the caller is in.
-    fn open_terminal(&self, request: &Request, open: &Open) -> io::Result<Reply> {
-        let number = request.terminal().ok_or(Errno::NXIO)?;
-        let flags = open.reopen_flags() | OFlags::NOCTTY | OFlags::CLOEXEC;
-        Ok(open.inject(openat(CWD, format!("/dev/pts/{number}"), flags, Mode::empty())?))
     }
 
     /// A descriptor of the agent's that leads to no mount of the run: a pipe, a memory file, or
@@ -260,8 +253,7 @@ impl Open {
     }
 
     fn follows(&self) -> bool {
-        !self.flags.contains(OFlags::NOFOLLOW)
-            && !(self.flags.contains(OFlags::CREATE) && self.flags.contains(OFlags::EXCL))
+        !self.flags.contains(OFlags::NOFOLLOW) && !self.flags.contains(OFlags::CREATE | OFlags::EXCL)
     }
 
     fn creates(&self) -> bool {
@@ -294,6 +286,13 @@ impl Open {
     fn inject(&self, fd: std::os::fd::OwnedFd) -> Reply {
         Reply::Inject { fd, close_on_exec: self.flags.contains(OFlags::CLOEXEC) }
     }
+}
+
+/// `/dev/tty`: the terminal of the session that the caller is in.
+fn open_terminal(request: &Request, open: &Open) -> io::Result<Reply> {
+    let number = request.terminal().ok_or(Errno::NXIO)?;
+    let flags = open.reopen_flags() | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok(open.inject(openat(CWD, format!("/dev/pts/{number}"), flags, Mode::empty())?))
 }
 
 /// `/dev/tty`, which means another terminal to every session.

@@ -19,7 +19,7 @@ impl Plane {
         if !aims_outside || signal == 0 {
             return Reply::Continue;
         }
-        let number = if target == 1 { 1 } else { 0 };
+        let number = u32::from(target == 1);
         self.decide(request, Effect::ProcSignal, Target::Process(number));
         Reply::Error(Errno::PERM)
     }

@@ -141,15 +141,6 @@ impl Request {
         }
     }
 
-    /// Copies `bytes` into the caller's memory.
-    pub(crate) fn write(&self, address: u64, bytes: &[u8]) -> io::Result<()> {
-        match memory::write(self.tid, address, bytes) {
-            Ok(count) if count == bytes.len() => Ok(()),
-            Err(error) if error != Errno::FAULT => Err(error),
-            _ => Err(Errno::FAULT),
-        }
-    }
-
     /// The NUL-terminated string at `address`, without the NUL; `ENAMETOOLONG`
     /// beyond [`PATH_MAX`].
     pub(crate) fn read_path(&self, address: u64) -> io::Result<Vec<u8>> {

@@ -125,7 +125,7 @@ impl View {
         follow: bool,
         flags: ResolveFlags,
     ) -> io::Result<Located> {
-        let start = self.start(request, directory, path)?;
+        let start = Self::start(request, directory, path)?;
         let nofollow = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
         let how = OFlags::PATH | OFlags::CLOEXEC | nofollow;
         let found = openat2(&start, path, how, Mode::empty(), flags | ResolveFlags::NO_MAGICLINKS);
@@ -163,7 +163,7 @@ impl View {
     }
 
     /// Where a path begins: at the root, the working directory or a descriptor of the caller.
-    fn start(&self, request: &Request, directory: i32, path: &[u8]) -> io::Result<OwnedFd> {
+    fn start(request: &Request, directory: i32, path: &[u8]) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         if path.is_empty() {
             return Err(Errno::NOENT);
@@ -290,7 +290,7 @@ impl<'a> Walk<'a> {
             };
             let object = self.view.identify(next)?;
             if object.kind() == FileType::Symlink && (follow || !is_last) {
-                self.follow(&name, object)?;
+                self.follow(&name, &object)?;
             } else {
                 self.at = object.fd;
             }
@@ -302,13 +302,13 @@ impl<'a> Walk<'a> {
         Ok(Located::Missing(Entry { parent: self.view.identify(self.at)?, name }))
     }
 
-    fn follow(&mut self, name: &[u8], link: Object) -> io::Result<()> {
+    fn follow(&mut self, name: &[u8], link: &Object) -> io::Result<()> {
         self.links += 1;
         if self.links > MAX_LINKS {
             return Err(Errno::LOOP);
         }
         if link.place == Place::Proc {
-            return self.follow_in_proc(name, &link);
+            return self.follow_in_proc(name, link);
         }
         let target = readlinkat(&link.fd, "", Vec::new())?.into_bytes();
         self.step_to(&target)

@@ -11,17 +11,9 @@ pub(crate) fn read(pid: Pid, address: u64, buffer: &mut [u8]) -> io::Result<usiz
     let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: buffer.len() };
     // SAFETY: `local` describes `buffer`, which is writable for its whole length; the remote side is
     // checked by the kernel.
-    let count = unsafe { libc::process_vm_readv(pid.as_raw_nonzero().get(), &local, 1, &remote, 1, 0) };
-    usize::try_from(count).map_err(|_| last_error())
-}
-
-/// Copies `bytes` to `address` in `pid`; returns how much was writable.
-pub(crate) fn write(pid: Pid, address: u64, bytes: &[u8]) -> io::Result<usize> {
-    let local = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-    let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: bytes.len() };
-    // SAFETY: `local` describes `bytes`, which the kernel only reads; the remote side is checked by the
-    // kernel.
-    let count = unsafe { libc::process_vm_writev(pid.as_raw_nonzero().get(), &local, 1, &remote, 1, 0) };
+    let count = unsafe {
+        libc::process_vm_readv(pid.as_raw_nonzero().get(), &raw const local, 1, &raw const remote, 1, 0)
+    };
     usize::try_from(count).map_err(|_| last_error())
 }
 

@@ -71,8 +71,7 @@ pub(crate) fn set_file_identity(user: u32, group: u32, groups: &[u32]) -> io::Re
 /// Closes every descriptor from `first` on when the next program starts.
 pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
     // SAFETY: plain integers.
-    let result =
-        unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC as u32) };
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     check(result as i32)
 }
 

@@ -45,9 +45,9 @@ pub(crate) struct Host<'a> {
 pub(crate) fn plan(host: &Host<'_>) -> io::Result<(Vec<Piece>, Vec<PathBuf>)> {
     let mut plan = Plan { host, pieces: Vec::new(), layers: Vec::new() };
     if host.privileged {
-        plan.whole_root()
+        plan.whole_root();
     } else {
-        plan.by_directory(Path::new("/"))?
+        plan.by_directory(Path::new("/"))?;
     }
     plan.fresh();
     plan.islands();
