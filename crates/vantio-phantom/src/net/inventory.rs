@@ -21,11 +21,11 @@ pub(super) fn run_has_abstract(core: &Core, name: &[u8]) -> bool {
 }
 
 /// Whether the host has a local socket of this abstract name.
-pub(super) fn host_has_abstract(name: &[u8]) -> bool {
-    read("unix").is_ok_and(|table| has_abstract(&table, name))
+pub(super) fn host_has_abstract(core: &Core, name: &[u8]) -> bool {
+    core.host.call(|| read("unix")).is_ok_and(|table| has_abstract(&table, name))
 }
 
-/// A table of the calling thread's network namespace.
+/// A table of the calling thread's network namespace, from the host's `/proc`.
 fn read(name: &str) -> io::Result<Vec<u8>> {
     fs::read(format!("/proc/thread-self/net/{name}")).map_err(|_| Errno::IO)
 }
@@ -95,8 +95,9 @@ mod tests {
         let name = format!("vantio-test-{}", std::process::id());
         let address = net::SocketAddr::from_abstract_name(&name).unwrap();
         let _socket = net::UnixListener::bind_addr(&address).unwrap();
-        assert!(host_has_abstract(name.as_bytes()));
-        assert!(!host_has_abstract(&name.as_bytes()[1..]));
-        assert!(!host_has_abstract(b""));
+        let table = read("unix").unwrap();
+        assert!(has_abstract(&table, name.as_bytes()));
+        assert!(!has_abstract(&table, &name.as_bytes()[1..]));
+        assert!(!has_abstract(&table, b""));
     }
 }

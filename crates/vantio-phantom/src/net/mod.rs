@@ -30,7 +30,7 @@ use std::{
 use rustix::io::{self, Errno};
 use vantio_core::{Effect, Endpoint, Intent, Target, Transport};
 
-use self::{address::LENGTH_MAX, dns::Resolver, socket::Sockets, unix::Bound};
+use self::{address::LENGTH_MAX, dns::Resolver, socket::Sockets, thread::Room, unix::Bound};
 pub(crate) use self::{
     thread::Pool,
     watch::{Fate, Outcome, Watch},
@@ -112,12 +112,14 @@ impl Plane {
         let resolver = Arc::new(Resolver::new(Arc::clone(&judge), config.resolvers));
         dns::server::start(&sockets, &resolver)?;
         relay::start(Arc::clone(&judge), Arc::clone(&resolver), &sockets, ports)?;
+        let host = Arc::new(Room::open("net-host", || Ok(()))?);
         let core = Core {
             judge,
             paths: config.paths,
             sockets,
             resolver,
-            pool: Pool::new("net-connect", CONNECTS_MAX),
+            pool: Pool::within(Arc::clone(&host), "net-connect", CONNECTS_MAX),
+            host,
             watch: Watch::start()?,
             bound: Bound::default(),
             privileged_below: local::privileged_below(),
@@ -182,6 +184,9 @@ struct Core {
     paths: Arc<dyn Paths>,
     sockets: Sockets,
     resolver: Arc<Resolver>,
+    /// Sees the host's files.
+    host: Arc<Room>,
+    /// Children of that room.
     pool: Pool,
     watch: Watch,
     bound: Bound,

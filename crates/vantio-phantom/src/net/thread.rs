@@ -52,6 +52,9 @@ impl Room {
 /// Threads for work that may block, started when there is work for them.
 pub(crate) struct Pool {
     shared: Arc<Shared>,
+    /// Where the threads are born; else they are children of whoever brings work, and share
+    /// the namespaces, working directory and identity that it has then.
+    birthplace: Option<Arc<Room>>,
 }
 
 struct Shared {
@@ -72,7 +75,12 @@ impl Pool {
     /// A pool of at most `limit` threads, none of which runs yet.
     pub(crate) fn new(name: &'static str, limit: usize) -> Self {
         let (state, arrived) = (Mutex::default(), Condvar::new());
-        Self { shared: Arc::new(Shared { name, limit, state, arrived }) }
+        Self { shared: Arc::new(Shared { name, limit, state, arrived }), birthplace: None }
+    }
+
+    /// A pool whose threads are where the thread of `room` is, whoever brings work.
+    pub(crate) fn within(room: Arc<Room>, name: &'static str, limit: usize) -> Self {
+        Self { birthplace: Some(room), ..Self::new(name, limit) }
     }
 
     /// Has a thread do `job` now; `EAGAIN` when every thread is busy and no other may start.
@@ -83,7 +91,11 @@ impl Pool {
                 return Err(Errno::AGAIN);
             }
             let shared = Arc::clone(&self.shared);
-            spawn(shared.name, move || shared.work()).map_err(|_| Errno::AGAIN)?;
+            let start = move || spawn(shared.name, move || shared.work()).map_err(|_| Errno::AGAIN);
+            match &self.birthplace {
+                Some(room) => room.call(start)?,
+                None => start()?,
+            }
             state.threads += 1;
             // The thread counts as idle from its birth: it will take a job from the queue.
             state.idle += 1;
@@ -186,6 +198,21 @@ mod tests {
         let (done, result) = channel();
         pool.submit(move || done.send(7).unwrap()).unwrap();
         assert_eq!(result.recv(), Ok(7));
+    }
+
+    #[test]
+    fn the_threads_of_a_room_s_pool_are_where_the_room_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap();
+        let place = path.clone();
+        let enter = move || {
+            crate::sys::process::unshare(libc::CLONE_FS)?;
+            rustix::process::chdir(place)
+        };
+        let pool = Pool::within(Arc::new(Room::open("test", enter).unwrap()), "test", 1);
+        let (done, result) = channel();
+        pool.submit(move || done.send(std::env::current_dir().unwrap()).unwrap()).unwrap();
+        assert_eq!(result.recv().unwrap(), path);
     }
 
     #[test]

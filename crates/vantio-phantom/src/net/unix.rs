@@ -111,7 +111,7 @@ pub(super) fn name_of(file: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
 /// The run's network namespace hides the host's abstract names. To try one is an anomaly
 /// all the same.
 pub(super) fn check_abstract(core: &Core, request: &Request, name: &[u8]) -> io::Result<()> {
-    if !inventory::run_has_abstract(core, name) && inventory::host_has_abstract(name) {
+    if !inventory::run_has_abstract(core, name) && inventory::host_has_abstract(core, name) {
         core.ask(request, Effect::NetConnect, Target::Unix(&[b"@", name].concat()))?;
     }
     Ok(())
