@@ -155,6 +155,9 @@ pub struct Commit {
     /// Read PATHs as patterns: *, ?, [a-z] within a name, ** across folders
     #[arg(long)]
     pub glob: bool,
+    /// Commit hazards too: without this, each must be named by its own path
+    #[arg(long)]
+    pub hazards: bool,
     /// Settle a conflict: take the run's change, overwrite what the host has
     #[arg(long, value_name = "PATH")]
     pub theirs: Vec<PathBuf>,

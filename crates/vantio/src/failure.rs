@@ -28,7 +28,10 @@ pub enum Kind {
 
 /// One screen: what happened, why, and what to do next.
 #[derive(Debug)]
-pub struct Failure {
+pub struct Failure(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     kind: Kind,
     code: String,
     message: String,
@@ -40,41 +43,46 @@ pub struct Failure {
 impl Failure {
     /// Something went wrong: a stable code and what happened.
     pub fn new(code: &str, message: impl fmt::Display) -> Self {
-        Self {
+        Self(Box::new(Parts {
             kind: Kind::Failed,
             code: code.to_owned(),
             message: message.to_string(),
             cause: None,
             help: None,
             document: None,
-        }
+        }))
     }
 
     /// The command cannot mean anything.
     pub fn misuse(code: &str, message: impl fmt::Display) -> Self {
-        Self { kind: Kind::Misused, ..Self::new(code, message) }
+        Self::new(code, message).of_kind(Kind::Misused)
     }
 
     /// What was checked is not as it should be.
     pub fn unverified(code: &str, message: impl fmt::Display) -> Self {
-        Self { kind: Kind::Unverified, ..Self::new(code, message) }
+        Self::new(code, message).of_kind(Kind::Unverified)
+    }
+
+    fn of_kind(mut self, kind: Kind) -> Self {
+        self.0.kind = kind;
+        self
     }
 
     /// Adds why it happened.
     pub fn because(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.cause = Some(cause.into());
+        self.0.cause = Some(cause.into());
         self
     }
 
     /// Adds what to do next; an empty text adds nothing.
     pub fn help(mut self, help: impl fmt::Display) -> Self {
-        self.help = Some(help.to_string()).filter(|help| !help.is_empty());
+        self.0.help = Some(help.to_string()).filter(|help| !help.is_empty());
         self
     }
 
     /// The exit status. `run` leaves every other number to the program.
     pub fn exit_code(&self, is_run: bool) -> u8 {
-        match self.kind {
+        match self.0.kind {
             _ if is_run => 125,
             Kind::Failed => 1,
             Kind::Misused => 2,
@@ -90,7 +98,7 @@ impl Failure {
     }
 
     fn shown(&self) -> &dyn Diagnostic {
-        match &self.document {
+        match &self.0.document {
             Some(document) => document,
             None => self,
         }
@@ -105,12 +113,12 @@ impl Failure {
             }
         };
         let handler = GraphicalReportHandler::new_themed(theme)
-            .with_width(present::width().clamp(60, 100))
+            .with_width(present::width().map_or(UNWRAPPED, |width| width.clamp(60, 100)))
             .with_break_words(false)
             .with_links(false);
         let mut text = String::new();
         if handler.render_report(&mut text, self.shown()).is_err() {
-            text = format!("{}: {self}\n", self.code);
+            text = format!("{}: {self}\n", self.0.code);
         }
         text
     }
@@ -118,14 +126,14 @@ impl Failure {
     fn to_json(&self) -> Value {
         let shown = self.shown();
         let mut detail = shown.to_string();
-        let mut cause = self.cause.as_deref().map(|cause| cause as &dyn Error);
+        let mut cause = self.0.cause.as_deref().map(|cause| cause as &dyn Error);
         while let Some(error) = cause {
             detail = format!("{detail}: {error}");
             cause = error.source();
         }
         let next_steps: Vec<String> = shown.help().map(|help| help.to_string()).into_iter().collect();
-        let mut object = json!({ "error": self.code, "detail": detail, "next_steps": next_steps });
-        if let Some(document) = &self.document {
+        let mut object = json!({ "error": self.0.code, "detail": detail, "next_steps": next_steps });
+        if let Some(document) = &self.0.document {
             object["file"] = document.file_name().into();
             object["problems"] = document.problems().iter().map(problem_json).collect();
         }
@@ -147,7 +155,9 @@ fn problem_json(problem: &Problem) -> Value {
 impl From<PolicyError> for Failure {
     fn from(error: PolicyError) -> Self {
         let code = error.code().map_or_else(String::new, |code| code.to_string());
-        Self { document: Some(error), ..Self::new(&code, "") }
+        let mut failure = Self::new(&code, "");
+        failure.0.document = Some(error);
+        failure
     }
 }
 
@@ -171,22 +181,25 @@ impl From<LaunchError> for Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.message)
+        formatter.write_str(&self.0.message)
     }
 }
 
 impl Error for Failure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.cause.as_deref().map(|cause| cause as &(dyn Error + 'static))
+        self.0.cause.as_deref().map(|cause| cause as &(dyn Error + 'static))
     }
 }
 
 impl Diagnostic for Failure {
     fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        Some(Box::new(&self.code))
+        Some(Box::new(&self.0.code))
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+        self.0.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
     }
 }
+
+/// Columns of a line that is never broken: logs and pipes have no edge.
+const UNWRAPPED: usize = 4096;

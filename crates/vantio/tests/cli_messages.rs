@@ -88,6 +88,11 @@ fn help_lists_commands_and_exit_codes() {
       126    the program may not be executed
       127    the program is not found
     ");
+}
+
+#[test]
+fn help_of_a_command_says_what_its_arguments_mean() {
+    let world = World::new();
     insta::assert_snapshot!(world.run(&["commit", "--help"]), @"
     exit 0
     Bring what a run changed to the host

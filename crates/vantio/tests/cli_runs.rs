@@ -309,7 +309,11 @@ fn a_run_whose_command_was_killed_is_swept() {
         false
     }));
     assert_eq!(world.run(&["ledger", "list", "--op", "run.end"]).matches("run.end").count(), 1);
-    insta::assert_snapshot!(world.run(&["diff", "last"]), @"");
+    insta::assert_snapshot!(world.run(&["diff", "last"]), @"
+    exit 0
+      ~ [WORK]/kept.txt  (4 B -> 4 B)
+    1 modified
+    ");
     assert!(world.run(&["ledger", "verify"]).starts_with("exit 0\nverified: "));
 }
 

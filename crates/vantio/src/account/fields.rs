@@ -75,6 +75,15 @@ pub fn detail(entry: &Entry) -> String {
             let effect = shown(request, "effect").unwrap_or_default();
             format!("{effect} {intent}: {times} more within a second")
         }
+        "phantom.commit" => format!(
+            "selected: {}",
+            shown(request, "selected").unwrap_or_else(|| counted(request, "selected"))
+        ),
+        "phantom.commit.end" => {
+            let parts = ["committed", "conflicts", "dropped", "hazards_left"];
+            parts.map(|part| format!("{part} {}", counted(response, part))).join(", ")
+        }
+        "phantom.discard" => format!("{} pending", counted(request, "pending")),
         "ledger.dropped" => format!("{} entries had no room", number(request, "count").unwrap_or(0)),
         _ => {
             let target = target(request);
@@ -86,6 +95,10 @@ pub fn detail(entry: &Entry) -> String {
             }
         }
     }
+}
+
+fn counted(value: &Value, key: &str) -> String {
+    number(value, key).map_or_else(|| "?".into(), |number| number.to_string())
 }
 
 fn words(value: &Value, key: &str) -> String {

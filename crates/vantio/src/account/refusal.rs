@@ -8,7 +8,7 @@ use vantio_ledger::{Entry, Filter, LedgerError, Reader};
 
 use crate::oracle::REFUSAL_REPEATED as REPEATED;
 
-use super::fields::{member, number, target, text};
+use super::fields::{member, number, target, text, to_json};
 
 /// One refusal, with how often it happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -25,6 +25,8 @@ pub struct Refusal {
     pub access: Option<String>,
     /// What it would have acted on, as a terminal may show it.
     pub target: String,
+    /// The target as the ledger has it.
+    pub intent: serde_json::Value,
     /// Names that had led to an address.
     pub names: Vec<String>,
     /// The list of the policy that decided.
@@ -122,6 +124,7 @@ fn refusal(entry: &Entry) -> Option<Refusal> {
         effect: entry.op.clone(),
         access: text(&entry.request, "access").map(str::to_owned),
         target: target(&entry.request),
+        intent: to_json(&entry.request),
         names: names(response),
         section: owned("section"),
         rule: owned("rule"),

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use vantio_core::{Hash, RunId};
-use vantio_ledger::{Draft, Ledger};
+use vantio_ledger::{Draft, Filter, Ledger, Reader};
 use vantio_phantom::{
     changes::{ChangeSet, RunFolderError, ScanError, scan},
     commit::CommitError,
@@ -13,7 +13,7 @@ use vantio_phantom::{
 use crate::{
     failure::Failure,
     oracle::event,
-    store::{Claim, Record, State, Store},
+    store::{Claim, Record, State, Store, StoreError},
 };
 
 /// The root of the host's tree.
@@ -32,9 +32,9 @@ pub fn pending(store: &Store, record: &Record) -> Result<ChangeSet, Failure> {
     }
 }
 
-/// Holds a run that ended, to change what is known about it.
-pub fn claim_ended(store: &Store, id: RunId) -> Result<Claim, Failure> {
-    let claim = store.claim(id)?;
+/// Holds a run that ended and was not discarded.
+pub fn claim_kept(store: &Store, id: RunId) -> Result<Claim, Failure> {
+    let claim = claim_ended(store, id)?;
     if claim.record.state != State::Discarded {
         return Ok(claim);
     }
@@ -44,9 +44,27 @@ pub fn claim_ended(store: &Store, id: RunId) -> Result<Claim, Failure> {
     Err(failure)
 }
 
+/// Holds a run that ended, to change what is known about it.
+pub fn claim_ended(store: &Store, id: RunId) -> Result<Claim, Failure> {
+    match store.claim(id) {
+        Err(StoreError::Busy { .. }) if store.read(id)?.state == State::Running => {
+            let short = store.short(id);
+            Err(Failure::new("E_RUN_LIVE", format!("run {short} still lives"))
+                .help(format!("wait until it ends, or end it: vantio kill {short}")))
+        }
+        other => Ok(other?),
+    }
+}
+
 /// An entry about a run, by this user.
 pub fn entry(record: &Record, op: &str, request: vantio_core::json::Value) -> Draft {
     event(record.id, record.policy_hash.parse().unwrap_or(Hash::ZERO), op, request)
+}
+
+/// Whether the ledger has an entry of this operation about a run.
+pub fn has_entry(store: &Store, record: &Record, op: &str) -> bool {
+    let filter = Filter { run_id: Some(record.id), op: Some(op.into()), limit: Some(1), ..Filter::default() };
+    Reader::open(&store.ledger()).is_ok_and(|reader| reader.entries(&filter).next().is_some())
 }
 
 /// Opens the ledger for appending.
@@ -58,7 +76,7 @@ pub fn ledger(store: &Store) -> Result<Ledger, Failure> {
 pub fn scan_failure(error: &ScanError) -> Failure {
     match error {
         ScanError::Folder(error) => folder_failure(error),
-        other => coded(&other.to_string())
+        other @ ScanError::Read { .. } => coded(&other.to_string())
             .help("the host and the run's folder must be readable; try as the user who ran it"),
     }
 }

@@ -10,7 +10,7 @@ use vantio_phantom::{
 };
 
 use super::{
-    changes::{claim_ended, commit_failure, entry, host_root, ledger, pending},
+    changes::{claim_kept, commit_failure, entry, host_root, ledger, pending},
     pick::{Asked, Pick, absolute, pick},
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
 pub fn commit(store: &Store, arguments: &Commit, json: bool) -> Result<u8, Failure> {
     let id = store.resolve(&arguments.reference.run)?;
     let short = store.short(id);
-    let mut claim = claim_ended(store, id)?;
+    let mut claim = claim_kept(store, id)?;
     let outcome = perform(store, &mut claim, arguments);
     claim.save()?;
     claim.release()?;
@@ -75,7 +75,7 @@ fn perform(store: &Store, claim: &mut Claim, arguments: &Commit) -> Result<Outco
         paths.iter().map(|path| absolute(&directory, path)).collect()
     };
     let (theirs, ours) = (resolve(&arguments.theirs)?, resolve(&arguments.ours)?);
-    let mut asked = Asked::from_arguments(&arguments.paths, arguments.glob)?;
+    let mut asked = Asked::from_arguments(arguments)?;
     theirs.iter().chain(&ours).for_each(|path| asked.add(path));
     let changes = pending(store, &claim.record)?;
     let pick = pick(&changes, &asked);
@@ -115,18 +115,13 @@ fn selected_value(selection: &[Selector]) -> Value {
 
 impl Outcome {
     /// Whether there was nothing to do.
-    fn is_nothing(&self) -> bool {
+    pub fn is_nothing(&self) -> bool {
         self.report.is_nothing_pending() && self.hazards.is_empty()
     }
 
     /// Whether everything that was asked for is done.
     pub fn is_complete(&self) -> bool {
         !self.report.is_incomplete() && self.hazards.is_empty()
-    }
-
-    /// How many paths are on the host now.
-    pub fn committed(&self) -> usize {
-        self.report.committed.len()
     }
 
     /// What was done and what was left, for a person.
@@ -157,12 +152,16 @@ impl Outcome {
         for held in &report.held {
             line(format!("waits: {} needs {}", Escaped(&held.path), Escaped(&held.on)));
         }
-        for (path, hazards) in &self.hazards {
+        for (path, hazards) in self.hazards.iter().take(HAZARD_LINES) {
             let reasons: Vec<&str> = hazards.iter().map(|hazard| hazard.reason()).collect();
             line(format!("hazard: {}: {}", Escaped(path), reasons.join(", ")));
         }
+        if self.hazards.len() > HAZARD_LINES {
+            line(format!("  … {} more hazards: vantio diff {short}", self.hazards.len() - HAZARD_LINES));
+        }
         if let Some((path, _)) = self.hazards.first() {
-            line(format!("  to commit a hazard, name it:  vantio commit {short} {}", Escaped(path)));
+            line(format!("  to commit one, name it:  vantio commit {short} {}", Escaped(path)));
+            line(format!("  to commit all of them:   vantio commit {short} --hazards"));
         }
         for (path, blocked) in &report.never {
             line(format!("never committed: {}: {}", Escaped(path), blocked.reason()));
@@ -226,6 +225,9 @@ fn path_json(path: &[u8]) -> serde_json::Value {
 fn paths(count: usize) -> String {
     if count == 1 { "1 path".into() } else { format!("{count} paths") }
 }
+
+/// Hazards that a report names.
+const HAZARD_LINES: usize = 20;
 
 /// How many paths an entry of the ledger names.
 const PATHS_KEPT: usize = 1000;

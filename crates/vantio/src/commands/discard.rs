@@ -3,7 +3,7 @@
 use vantio_core::json::Value;
 use vantio_phantom::commit;
 
-use super::changes::{commit_failure, entry, ledger};
+use super::changes::{claim_ended, commit_failure, entry, ledger};
 use crate::{
     failure::Failure,
     present::{note, print_json},
@@ -14,7 +14,7 @@ use crate::{
 pub fn discard(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
     let id = store.resolve(reference)?;
     let short = store.short(id);
-    let mut claim = store.claim(id)?;
+    let mut claim = claim_ended(store, id)?;
     if claim.record.state == State::Discarded {
         note(format!("run {short} was discarded before: nothing to do\n"));
     } else {

@@ -55,21 +55,14 @@ fn document(directory: &Path, preset_choice: Preset) -> String {
         directory.file_name().map_or_else(|| "agent".into(), |name| name.to_string_lossy().into_owned());
     let preset = preset(preset_name(preset_choice)).unwrap_or_default();
     let body = preset.lines().skip_while(|line| line.starts_with('#'));
-    let mut text = HEADER.replace("@PRESET@", preset_name(preset_choice));
-    for line in body {
-        match line {
-            // JSON's quotes are YAML's.
-            _ if line.starts_with("name:") => {
-                text.push_str(&format!("name: {}\n{MODE}", serde_json::Value::from(name.as_str())));
-            }
-            "  allow: []" => {
-                text.push_str(&format!("{NETWORK}{}\n  allow: []\n", registries(directory)));
-            }
-            "phantom:" => text.push_str(&format!("{ENVIRONMENT}phantom:\n")),
-            _ => text.push_str(&format!("{line}\n")),
-        }
-    }
-    text
+    let lines = body.map(|line| match line {
+        // JSON's quotes are YAML's.
+        _ if line.starts_with("name:") => format!("name: {}\n{MODE}", serde_json::Value::from(name.as_str())),
+        "  allow: []" => format!("{NETWORK}{}\n  allow: []\n", registries(directory)),
+        "phantom:" => format!("{ENVIRONMENT}phantom:\n"),
+        _ => format!("{line}\n"),
+    });
+    HEADER.replace("@PRESET@", preset_name(preset_choice)) + &lines.collect::<String>()
 }
 
 const fn preset_name(preset: Preset) -> &'static str {

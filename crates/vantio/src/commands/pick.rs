@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     os::unix::ffi::OsStrExt as _,
-    path::{Component, Path, PathBuf},
+    path::{Component, Path},
 };
 
 use vantio_phantom::{
@@ -11,13 +11,15 @@ use vantio_phantom::{
     commit::Selector,
 };
 
-use crate::{failure::Failure, present::shown_path, run::policy::current_directory};
+use crate::{arguments::Commit, failure::Failure, present::shown_path, run::policy::current_directory};
 
 /// What a person asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
     /// Everything, because nothing was named.
     pub all: bool,
+    /// Hazards too, although not named by their own path.
+    pub hazards: bool,
     /// Canonical paths, taken with everything below.
     pub paths: Vec<Vec<u8>>,
     /// Patterns on canonical paths, likewise.
@@ -35,11 +37,12 @@ pub struct Pick {
 
 impl Asked {
     /// Reads the paths of a command line, relative to the current folder.
-    pub fn from_arguments(paths: &[PathBuf], is_glob: bool) -> Result<Self, Failure> {
+    pub fn from_arguments(arguments: &Commit) -> Result<Self, Failure> {
         let directory = current_directory()?;
-        let mut asked = Self { all: paths.is_empty(), ..Self::default() };
-        for path in paths {
-            if is_glob {
+        let mut asked =
+            Self { all: arguments.paths.is_empty(), hazards: arguments.hazards, ..Self::default() };
+        for path in &arguments.paths {
+            if arguments.glob {
                 asked.patterns.push(pattern(&directory, path)?);
             } else {
                 asked.paths.push(absolute(&directory, path)?);
@@ -66,7 +69,7 @@ impl Asked {
     }
 
     fn names(&self, change: &Change) -> bool {
-        self.paths.contains(&change.path)
+        self.hazards || self.paths.contains(&change.path)
     }
 }
 

@@ -96,40 +96,40 @@ fn budget(name: &str, limit: u64) -> (String, Value) {
 
 /// A document of mappings, lists and scalars, in block style; scalars in JSON's quotes.
 fn yaml(document: &Value) -> String {
-    let mut text = String::new();
-    write_yaml(document, 0, &mut text);
-    text
+    let mut lines = Vec::new();
+    write_yaml(document, 0, &mut lines);
+    lines.push(String::new());
+    lines.join("\n")
 }
 
-fn write_yaml(value: &Value, depth: usize, text: &mut String) {
+fn write_yaml(value: &Value, depth: usize, lines: &mut Vec<String>) {
     let indent = "  ".repeat(depth);
     match value {
         Value::Object(members) => {
-            for key in KEYS.iter().filter(|key| members.contains_key(**key)) {
-                write_member(&indent, key, &members[*key], depth, text);
-            }
-            for (key, member) in members.iter().filter(|(key, _)| !KEYS.contains(&key.as_str())) {
-                write_member(&indent, key, member, depth, text);
+            let known = KEYS.iter().copied().filter(|key| members.contains_key(*key));
+            let others = members.keys().map(String::as_str).filter(|key| !KEYS.contains(key));
+            for key in known.chain(others) {
+                write_member(&indent, key, &members[key], depth, lines);
             }
         }
-        Value::Array(items) => items.iter().for_each(|item| text.push_str(&format!("{indent}- {item}\n"))),
-        scalar => text.push_str(&format!("{indent}{scalar}\n")),
+        Value::Array(items) => lines.extend(items.iter().map(|item| format!("{indent}- {item}"))),
+        scalar => lines.push(format!("{indent}{scalar}")),
     }
 }
 
-fn write_member(indent: &str, key: &str, member: &Value, depth: usize, text: &mut String) {
-    let is_empty = matches!(member, Value::Array(items) if items.is_empty())
-        || matches!(member, Value::Object(members) if members.is_empty());
-    let key = if key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-        key.to_owned()
-    } else {
-        Value::from(key).to_string()
+fn write_member(indent: &str, key: &str, member: &Value, depth: usize, lines: &mut Vec<String>) {
+    let is_block = match member {
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+        _ => false,
     };
-    if is_empty || !(member.is_array() || member.is_object()) {
-        text.push_str(&format!("{indent}{key}: {member}\n"));
+    let is_plain = key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let key = if is_plain { key.to_owned() } else { Value::from(key).to_string() };
+    if is_block {
+        lines.push(format!("{indent}{key}:"));
+        write_yaml(member, depth + 1, lines);
     } else {
-        text.push_str(&format!("{indent}{key}:\n"));
-        write_yaml(member, depth + 1, text);
+        lines.push(format!("{indent}{key}: {member}"));
     }
 }
 

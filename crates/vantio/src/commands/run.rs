@@ -3,11 +3,11 @@
 use std::{io, sync::Arc};
 
 use vantio_core::json::Value;
-use vantio_ledger::{Ledger, LedgerError, Reader};
+use vantio_ledger::{Ledger, LedgerError};
 use vantio_phantom::{Ending, LaunchError, MakeOracle};
 
 use super::{
-    changes::{entry, ledger, pending},
+    changes::{entry, has_entry, ledger, pending},
     commit::auto_commit,
     summary::Summary,
     sweep::sweep,
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     arguments,
     failure::Failure,
-    oracle::{Charge, Warden},
+    oracle::{Charge, Warden, ending_value},
     present::{now_ms, shown},
     run::{Plan, policy},
     store::{Claim, Process, State, Store},
@@ -32,6 +32,7 @@ pub fn run(arguments: &arguments::Run, json: bool) -> Result<u8, Failure> {
     // This process has one thread here: what starts threads is in the supervisor.
     match vantio_phantom::run(&plan.spec, oracle(&store, plan.charge)) {
         Ok(ending) => finish(&store, claim, ending, json),
+        Err(_) if was_killed(&store, &claim) => finish(&store, claim, Ending::Signaled(SIGKILL), json),
         Err(error) => Err(fail(&store, claim, error)),
     }
 }
@@ -81,6 +82,10 @@ fn finish(store: &Store, mut claim: Claim, ending: Ending, json: bool) -> Result
     claim.record.state = State::Ended;
     claim.record.outcome = Some(ending.into());
     claim.save()?;
+    if !has_entry(store, &claim.record, "run.end") {
+        // The supervisor writes it, unless it was killed.
+        ledger(store)?.append(entry(&claim.record, "run.end", ending_value(ending)))?;
+    }
     let commit = auto_commit(store, &mut claim)?;
     let summary = Summary::new(store, &mut claim, commit)?;
     claim.save()?;
@@ -109,7 +114,12 @@ fn fail(store: &Store, mut claim: Claim, error: LaunchError) -> Failure {
 
 /// Whether the ledger has the run's first entry, and so wants a last one.
 fn has_begun(store: &Store, claim: &Claim) -> bool {
-    let filter =
-        vantio_ledger::Filter { run_id: Some(claim.record.id), limit: Some(1), ..Default::default() };
-    Reader::open(&store.ledger()).is_ok_and(|reader| reader.entries(&filter).next().is_some())
+    has_entry(store, &claim.record, "run.start")
 }
+
+/// Whether somebody typed `vantio kill`: the supervisor's death is no failure then.
+fn was_killed(store: &Store, claim: &Claim) -> bool {
+    has_entry(store, &claim.record, "run.kill")
+}
+
+const SIGKILL: i32 = 9;

@@ -68,14 +68,11 @@ impl Summary {
     }
 
     fn write_commit(&self, text: &mut String, paint: Paint) {
-        let Some(committed) = &self.committed else { return };
-        if committed.committed() > 0 {
-            let count = committed.committed();
-            say(text, &paint.bold(&format!("vantio: the policy commits by itself: {count} on the host now")));
-        }
-        if !committed.is_complete() {
-            text.push_str(&committed.to_text(&self.short));
-        }
+        let Some(committed) = self.committed.as_ref().filter(|committed| !committed.is_nothing()) else {
+            return;
+        };
+        say(text, &paint.bold("vantio: the policy commits by itself"));
+        committed.to_text(&self.short).lines().for_each(|line| say(text, &format!("  {line}")));
     }
 
     fn write_changes(&self, text: &mut String, paint: Paint) {
@@ -140,7 +137,9 @@ impl Summary {
         if !self.changes.is_empty() {
             steps.push((format!("vantio diff {short} --patch"), "read the changes"));
             if self.record.commit != "never" {
-                steps.push((format!("vantio commit {short}"), "keep them"));
+                let are_hazards = self.changes.changes().iter().all(|change| !change.hazards.is_empty());
+                let flag = if are_hazards { " --hazards" } else { "" };
+                steps.push((format!("vantio commit {short}{flag}"), "keep them"));
             }
             steps.push((format!("vantio discard {short}"), "drop them"));
         }

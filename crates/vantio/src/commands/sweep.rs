@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 use vantio_core::json::Value;
 use vantio_phantom::{cgroup::Cgroup, changes::Escaped, commit};
 
-use super::changes::{commit_failure, entry, host_root, ledger, pending};
+use super::changes::{commit_failure, entry, has_entry, host_root, ledger, pending};
 use crate::{
     failure::Failure,
     present::{note, now_ms, shown_path},
@@ -55,8 +55,10 @@ fn recover(store: &Store, mut claim: Claim) -> Result<(), Failure> {
     let dead = claim.record.id;
     Cgroup::sweep(&|run| run == dead);
     if claim.record.state == State::Running {
-        let request = Value::object([("ending", Value::from("died"))]);
-        ledger(store)?.append(entry(&claim.record, "run.end", request))?;
+        if has_entry(store, &claim.record, "run.start") && !has_entry(store, &claim.record, "run.end") {
+            let request = Value::object([("ending", Value::from("died"))]);
+            ledger(store)?.append(entry(&claim.record, "run.end", request))?;
+        }
         claim.record.state = State::Died;
         claim.record.ended = Some(now_ms());
     }

@@ -175,10 +175,6 @@ impl Warden {
             ("refused", count(&self.counts.refused)),
         ])
     }
-
-    fn explained(&self, state: &State, intent: &Intent<'_>, verdict: &Verdict<'_>) -> Value {
-        describe::refusal(verdict, advise(state, intent, verdict).as_ref(), &names(state, intent))
-    }
 }
 
 impl Oracle for Warden {
@@ -190,12 +186,12 @@ impl Oracle for Warden {
             (Decision::Permit, Cause::Observed(_)) => {
                 self.counts.observed.fetch_add(1, Ordering::Relaxed);
                 let refusal = judge(&self.program, &state, intent);
-                self.permit(intent, || describe::observed(self.explained(&state, intent, &refusal)))
+                self.permit(intent, || describe::observed(explained(&state, intent, &refusal)))
             }
             (Decision::Permit, cause) => self.permit(intent, || describe::cause(&cause)),
             // There is no approver yet, so what waits for one is refused.
             (Decision::Collapse | Decision::Hold, cause) => {
-                let (reason, response) = (cause.to_string(), self.explained(&state, intent, &verdict));
+                let (reason, response) = (cause.to_string(), explained(&state, intent, &verdict));
                 drop(state);
                 self.refuse(intent, Decision::Collapse, &reason, response)
             }
@@ -264,6 +260,11 @@ impl Template {
         let request = describe::target(&intent.target);
         Self { pid: intent.pid, op: intent.effect.name(), request, decision }
     }
+}
+
+/// A refusal as the ledger has it.
+fn explained(state: &State, intent: &Intent<'_>, verdict: &Verdict<'_>) -> Value {
+    describe::refusal(verdict, advise(state, intent, verdict).as_ref(), &names(state, intent))
 }
 
 /// The names that led to the address of an intent.

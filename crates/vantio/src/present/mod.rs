@@ -54,10 +54,10 @@ pub fn has_colour(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && !is_set("NO_COLOR") && !is_dumb
 }
 
-/// Columns of the terminal on standard error; 80 when it is none.
-pub fn width() -> usize {
-    let size = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col.into());
-    if size == 0 { 80 } else { size }
+/// Columns of the terminal on standard error; `None` when it is none.
+pub fn width() -> Option<usize> {
+    let columns = rustix::termios::tcgetwinsize(io::stderr()).ok()?.ws_col;
+    (columns > 0).then_some(columns.into())
 }
 
 /// Colours words, or leaves them plain.

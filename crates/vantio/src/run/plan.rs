@@ -74,8 +74,8 @@ impl Plan {
             environment,
             visible: vec![workspace, home],
             directory,
-            masks: existing(state.denied_literals()),
-            executable: existing(state.exec_roots()),
+            masks: existing(&state.denied_literals()),
+            executable: existing(&state.exec_roots()),
             udp_ports: program.udp_ports(),
             resolvers: host::resolvers()?,
         };
@@ -83,9 +83,10 @@ impl Plan {
     }
 }
 
-/// A new id, and the time that is in it, from the clock that file systems take change times from.
+/// A new id, and the time that is in it. Change times that a file system gave before are no
+/// later: the coarse clock would lag behind those that recent kernels refine.
 fn new_id() -> Result<(RunId, i64), Failure> {
-    let now = clock_gettime(ClockId::RealtimeCoarse);
+    let now = clock_gettime(ClockId::Realtime);
     let nanoseconds = now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec);
     let mut random = [0; 10];
     getrandom::fill(&mut random).map_err(|cause| {
@@ -126,7 +127,7 @@ fn issue(store: &Store, record: &Record) -> Result<AgentSvid, Failure> {
 }
 
 /// Those of `paths` that exist, canonical.
-fn existing(paths: Vec<Vec<u8>>) -> Vec<PathBuf> {
+fn existing(paths: &[Vec<u8>]) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> =
         paths.iter().filter_map(|path| Path::new(OsStr::from_bytes(path)).canonicalize().ok()).collect();
     found.sort_unstable();

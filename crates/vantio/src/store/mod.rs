@@ -154,14 +154,17 @@ impl Store {
                 match self.read(id) {
                     Ok(record) => claims.push(Claim { record, store: self.clone(), lock }),
                     // It died before its record was written: nothing ran.
-                    Err(StoreError::Unknown { .. }) => {
-                        fs::remove_dir_all(self.folder(id)).map_err(|cause| error::folder(&path, cause))?
-                    }
+                    Err(StoreError::Unknown { .. }) => self.remove(id)?,
                     Err(other) => return Err(other),
                 }
             }
         }
         Ok(claims)
+    }
+
+    fn remove(&self, id: RunId) -> Result<(), StoreError> {
+        let folder = self.folder(id);
+        fs::remove_dir_all(&folder).map_err(|cause| error::folder(&folder, cause))
     }
 
     /// The ids of all runs, oldest first.

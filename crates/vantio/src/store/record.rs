@@ -42,8 +42,7 @@ pub struct Record {
     pub commit: String,
     /// What enforced the policy.
     pub backend: String,
-    /// When it was started, in nanoseconds since the Unix epoch on the coarse clock that
-    /// file systems take change times from.
+    /// When it was started, in nanoseconds since the Unix epoch.
     pub started_ns: i64,
     /// When it ended, in milliseconds since the Unix epoch.
     pub ended: Option<u64>,

@@ -15,15 +15,8 @@ pub fn resolve(reference: &str, ids: &[RunId]) -> Result<RunId, StoreError> {
     }
     let digits = digits(reference);
     let is_hexadecimal = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let candidates: Vec<RunId> = match is_hexadecimal {
-        true => ids
-            .iter()
-            .rev()
-            .copied()
-            .filter(|id| self::digits(&id.to_string()).starts_with(&digits))
-            .collect(),
-        false => Vec::new(),
-    };
+    let is_meant = |id: &RunId| is_hexadecimal && self::digits(&id.to_string()).starts_with(&digits);
+    let candidates: Vec<RunId> = ids.iter().rev().copied().filter(is_meant).collect();
     match candidates[..] {
         [] => Err(StoreError::Unknown { reference: reference.to_owned() }),
         [id] => Ok(id),

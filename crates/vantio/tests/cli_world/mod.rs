@@ -1,5 +1,8 @@
 //! A folder to work in, a state folder and a home of their own, and the command.
 
+#![allow(dead_code, reason = "not every test file needs all of it")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     env,
     ffi::OsString,
@@ -80,14 +83,12 @@ impl World {
     }
 
     /// Runs a script of bash, where `$VANTIO` is the command; its standard output.
-    #[allow(dead_code, reason = "not every test file needs it")]
     pub fn shell(&self, script: &str) -> String {
         let output = self.command(Path::new("bash")).args(["-c", script]).output().unwrap();
         self.mask(&String::from_utf8_lossy(&output.stdout))
     }
 
     /// Starts the command, and leaves it running.
-    #[allow(dead_code, reason = "not every test file needs it")]
     pub fn start(&self, arguments: &[&str], stdout: Stdio) -> Started {
         let mut command = self.command(Path::new(env!("CARGO_BIN_EXE_vantio")));
         let child = command
@@ -125,7 +126,6 @@ impl World {
 /// A command that runs.
 pub struct Started(Child);
 
-#[allow(dead_code, reason = "not every test file needs it")]
 impl Started {
     /// Reads its output up to a line.
     pub fn wait_for(&mut self, line: &str) {
