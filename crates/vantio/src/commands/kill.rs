@@ -5,8 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use vantio_core::json::Value;
-use vantio_phantom::cgroup::{Cgroup, CgroupError};
+use vantio_core::{RunId, json::Value};
+use vantio_phantom::cgroup::Cgroup;
 
 use super::changes::{entry, ledger};
 use crate::{
@@ -25,17 +25,7 @@ pub fn kill(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
             .help("`vantio ps` lists the runs that do"));
     }
     ledger(store)?.append(entry(&record, "run.kill", Value::Null))?;
-    let supervisor = store.supervisor(id)?;
-    if let Some(group) = Cgroup::find(id).map_err(|error| cgroup_failure(&error))? {
-        group.kill().map_err(|error| cgroup_failure(&error))?;
-    } else if let Some(supervisor) = supervisor {
-        // Its death is the death of everything in the run.
-        supervisor
-            .kill()
-            .map_err(|cause| Failure::new("E_KILL", "the supervisor cannot be killed").because(cause))?;
-    } else {
-        return Err(Failure::new("E_RUN_STARTING", format!("run {short} is only starting")).help("try again"));
-    }
+    end(store, id, &short)?;
     wait(store, id, &short)?;
     note(format!("run {short} killed; `vantio diff {short}` shows what it had changed\n"));
     if json {
@@ -44,8 +34,26 @@ pub fn kill(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
     Ok(0)
 }
 
+/// Kills the run's control group, and without one its supervisor: whose death is the
+/// death of everything in the run.
+fn end(store: &Store, id: RunId, short: &str) -> Result<(), Failure> {
+    // A group that cannot be killed to its end was removed by the run itself, or cannot be
+    // relied on.
+    if let Ok(Some(group)) = Cgroup::find(id)
+        && group.kill().is_ok()
+    {
+        return Ok(());
+    }
+    let supervisor = store.supervisor(id)?.ok_or_else(|| {
+        Failure::new("E_RUN_STARTING", format!("run {short} is only starting")).help("try again")
+    })?;
+    supervisor
+        .kill()
+        .map_err(|cause| Failure::new("E_KILL", "the supervisor cannot be killed").because(cause))
+}
+
 /// Waits until the run's own command has let go of it.
-fn wait(store: &Store, id: vantio_core::RunId, short: &str) -> Result<(), Failure> {
+fn wait(store: &Store, id: RunId, short: &str) -> Result<(), Failure> {
     let deadline = Instant::now() + PATIENCE;
     while store.is_held(id)? {
         if Instant::now() > deadline {
@@ -58,10 +66,6 @@ fn wait(store: &Store, id: vantio_core::RunId, short: &str) -> Result<(), Failur
         thread::sleep(Duration::from_millis(10));
     }
     Ok(())
-}
-
-fn cgroup_failure(error: &CgroupError) -> Failure {
-    Failure::new(error.code(), error).help(error.help())
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);
