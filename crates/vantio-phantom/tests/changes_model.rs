@@ -7,6 +7,7 @@ mod changes_support;
 
 use changes_support::{World, assert_same, sh};
 use proptest::prelude::*;
+use vantio_phantom::commit::Options;
 
 const BEFORE: &str = "mkdir -p a/b c/d/e; echo 1 > a/x; echo 2 > a/b/y; echo 3 > c/x; echo 4 > c/d/y; echo 5 > c/d/e/x; echo 6 > x
      ln -s a/x y; mkdir b; chmod 700 b";
@@ -47,7 +48,7 @@ proptest! {
         let wanted = world.inside_shape(&quiet.join("\n"));
         let context = format!("{operations:#?}\n{:#?}", world.kinds());
         let absolute = format!("/{first}");
-        let part = world.try_commit(&[&absolute], Default::default());
+        let part = world.try_commit(&[&absolute], Options::default());
         prop_assert!(part.as_ref().map_or(true, |report| !report.is_incomplete()), "{context}\n{part:?}");
         let report = world.commit(&[]);
         prop_assert!(!report.is_incomplete(), "{context}\n{report:?}");

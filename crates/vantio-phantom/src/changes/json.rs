@@ -11,7 +11,7 @@ impl ChangeSet {
     /// {"version": 1, "changes": [{
     ///   "path": "/absolute", "kind": "added|modified|deleted|renamed|retyped|metadata",
     ///   "from": "/old or null", "before": NODE or null, "after": NODE or null,
-    ///   "links": ["/other names of the same file"], "hazards": ["setuid", …],
+    ///   "links": ["/up to 100 other names of the same file"], "hazards": ["setuid", …],
     ///   "never_committed": "socket" or null}]}
     /// ```
     ///
@@ -51,11 +51,16 @@ impl Entry {
             from: change.from.clone().map(PathBytes),
             before: change.before.as_ref().map(Described::of),
             after: change.after.as_ref().map(Described::of),
-            links: change.links.iter().cloned().map(PathBytes).collect(),
+            links: others(change),
             hazards: change.hazards.clone(),
             never_committed: change.blocked,
         }
     }
+}
+
+fn others(change: &Change) -> Vec<PathBytes> {
+    let others = change.links.iter().filter(|name| **name != change.path);
+    others.take(MOST_LINKS).cloned().map(PathBytes).collect()
 }
 
 #[derive(Serialize)]
@@ -87,4 +92,6 @@ impl Described {
     }
 }
 
+/// Of a file with more names, only so many are listed with each.
+const MOST_LINKS: usize = 100;
 const SCHEMA_VERSION: u32 = 1;

@@ -237,7 +237,8 @@ fn commits(settled: &[Committed]) -> BTreeSet<u64> {
     settled.iter().filter(|entry| entry.from.is_some()).map(|entry| entry.by).collect()
 }
 
-fn moved<'a>(path: &[u8], renames: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Vec<u8> {
+/// Where `path` is after the renames, of which the nearest above it counts.
+pub(crate) fn moved<'a>(path: &[u8], renames: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Vec<u8> {
     let nearest = renames.filter(|(from, _)| is_within(path, from)).max_by_key(|(from, _)| from.len());
     nearest.map_or_else(|| path.to_vec(), |(from, to)| [to, &path[from.len()..]].concat())
 }

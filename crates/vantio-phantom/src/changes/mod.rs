@@ -14,6 +14,7 @@ mod layers;
 mod model;
 pub(crate) mod node;
 mod patch;
+mod roots;
 mod scan;
 mod tree;
 mod walk;
@@ -28,7 +29,8 @@ pub use node::{FileType, Node, Stamp};
 pub use scan::{ScanError, scan};
 
 pub(crate) use compare::{Readable, same_content, same_metadata};
-pub(crate) use layers::{Committed, LAYERS_FILE, OVERLAY_PREFIXES, path_now, path_then, write_json};
+pub(crate) use layers::{Committed, LAYERS_FILE, OVERLAY_PREFIXES, moved, path_now, path_then, write_json};
 pub(crate) use model::Origin;
+pub(crate) use roots::LayerRoot;
 pub(crate) use scan::{open_layers, scan_layers};
-pub(crate) use walk::{LayerRoot, names_in};
+pub(crate) use walk::names_in;

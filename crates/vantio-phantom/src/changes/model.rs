@@ -1,6 +1,6 @@
 //! A set of changes.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use serde::Serialize;
 
@@ -81,8 +81,9 @@ pub struct Change {
     pub before: Option<Node>,
     /// What the run left.
     pub after: Option<Node>,
-    /// The other names of the same file in the run, changed or not.
-    pub links: Vec<Vec<u8>>,
+    /// Every name of the same file in the run, its own among them, changed or
+    /// not; empty where it has one name.
+    pub links: Arc<[Vec<u8>]>,
     /// What deserves a look before this is committed.
     pub hazards: Vec<Hazard>,
     /// Why it can never be committed.
@@ -108,6 +109,8 @@ pub(crate) struct Origin {
     pub(crate) replaced: Option<Node>,
     /// The host had this directory when the run first wrote below it.
     pub(crate) had_lower: bool,
+    /// What the host has at this path, or above it, the run moved elsewhere.
+    pub(crate) is_vacated: bool,
 }
 
 /// Everything a run changed, ordered by the bytes of the paths.

@@ -1,6 +1,7 @@
 //! Changes as a unified patch.
 
 use std::{
+    collections::HashSet,
     fs::File,
     io::{self, Read as _, Write},
     time::Duration,
@@ -12,8 +13,9 @@ use similar::TextDiff;
 use super::{
     Change, ChangeKind, ChangeSet, Escaped, FileType, Node, Readable, RunFolder, ScanError,
     beneath::{self, Pinned},
+    roots::LayerRoot,
     scan::open_layers,
-    walk::{LayerRoot, names_in},
+    walk::names_in,
 };
 
 /// Where the two sides of a patch are read.
@@ -111,6 +113,7 @@ impl Sides {
     /// Git knows no directories: a renamed one is a rename of every file in
     /// it that has no change of its own.
     fn write_renamed_tree(&self, set: &ChangeSet, change: &Change, out: &mut dyn Write) -> io::Result<()> {
+        let sources: HashSet<_> = set.changes().iter().filter_map(|other| other.from.as_deref()).collect();
         let mut waiting = vec![(change.host_path().to_vec(), change.path.clone())];
         while let Some((from, to)) = waiting.pop() {
             let relative = from.strip_prefix(b"/").unwrap_or(&from);
@@ -123,7 +126,7 @@ impl Sides {
                 let old = beneath::join(&from, &name);
                 let new = beneath::join(&to, &name);
                 let is_settled = set.get(&old).is_some_and(|change| change.kind == ChangeKind::Deleted)
-                    || set.changes().iter().any(|other| other.from.as_deref() == Some(&old))
+                    || sources.contains(old.as_slice())
                     || set.get(&new).is_some_and(|change| change.kind != ChangeKind::Deleted);
                 let Some(node) = Node::at(dir.as_fd(), &name)? else { continue };
                 if node.is_dir() {

@@ -1,14 +1,13 @@
 //! From layers to a set of changes.
 
-use std::{collections::HashMap, io};
+use std::{collections::HashMap, io, sync::Arc};
 
 use rustix::fd::BorrowedFd;
 use thiserror::Error;
 
 use super::{
-    Change, ChangeKind, ChangeSet, Escaped, RunFolder, RunFolderError,
-    layers::Committed,
-    walk::{LayerRoot, Walk},
+    Change, ChangeKind, ChangeSet, Escaped, RunFolder, RunFolderError, layers::Committed, roots::LayerRoot,
+    walk::Walk,
 };
 
 /// Why the changes of a run cannot be told.
@@ -81,11 +80,15 @@ fn assemble(mut changes: Vec<Change>, links: &Links, committed: &[Committed]) ->
 }
 
 fn link_group(set: &mut ChangeSet, key: (usize, u64), names: &[Vec<u8>]) {
-    let (changed, kept): (Vec<_>, Vec<_>) = names.iter().partition(|name| set.position(name).is_some());
-    for name in changed {
-        let Some(index) = set.position(name) else { continue };
-        set.changes[index].links = names.iter().filter(|other| *other != name).cloned().collect();
-        set.changes[index].links.sort();
+    let mut sorted = names.to_vec();
+    sorted.sort();
+    let all: Arc<[Vec<u8>]> = sorted.into();
+    let mut kept = Vec::new();
+    for name in all.iter() {
+        match set.position(name) {
+            Some(index) => set.changes[index].links = Arc::clone(&all),
+            None => kept.push(name.clone()),
+        }
     }
-    set.kept_links.insert(key, kept.into_iter().cloned().collect());
+    set.kept_links.insert(key, kept);
 }

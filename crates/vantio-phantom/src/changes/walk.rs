@@ -1,78 +1,25 @@
 //! The walk over one layer.
 
 use std::{
-    cell::RefCell,
     collections::{BTreeMap, HashMap, HashSet},
     io,
+    sync::Arc,
 };
 
 use rustix::{
     fd::{AsFd as _, BorrowedFd, OwnedFd},
-    fs::{CWD, Dir, Mode, OFlags, chmod, openat},
+    fs::{Dir, Mode, OFlags, openat},
 };
 
 use super::{
-    Blocked, Change, ChangeKind, FileType, Layer, LayerKind, Node, Origin, Readable, RunFolder, ScanError,
-    beneath::{self, Pinned, join, magic},
+    Blocked, Change, ChangeKind, FileType, LayerKind, Node, Origin, Readable, ScanError,
+    beneath::{self, Pinned, join},
     hazards,
     layers::{Committed, path_now},
     node::xattr,
+    roots::LayerRoot,
     same_content, same_metadata,
 };
-
-/// The two directories of a layer: what the run wrote, and the host's.
-#[derive(Debug)]
-pub(crate) struct LayerRoot {
-    pub(crate) layer: Layer,
-    /// `None` for a layer that was not kept.
-    pub(crate) upper: Option<Pinned>,
-    pub(crate) lower: Pinned,
-    relaxed: RefCell<Vec<(Vec<u8>, u32)>>,
-}
-
-impl LayerRoot {
-    pub(crate) fn open(run: &RunFolder, layer: Layer, host_root: BorrowedFd<'_>) -> io::Result<Self> {
-        let mount_point = layer.mount_point.as_bytes();
-        let lower = Pinned::open(host_root, mount_point.strip_prefix(b"/").unwrap_or(mount_point))?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let upper = match openat(CWD, run.path().join(&layer.upper), flags, Mode::empty()) {
-            Ok(fd) => Some(Pinned::adopt(fd)?),
-            Err(rustix::io::Errno::NOENT) => None,
-            Err(error) => return Err(error.into()),
-        };
-        Ok(Self { layer, upper, lower, relaxed: RefCell::default() })
-    }
-
-    /// Makes a file of the upper layer readable for its owner, until the
-    /// layer is closed: a run may leave files without any permission.
-    fn relax(&self, path: &[u8], node: &Node) -> io::Result<()> {
-        let needed = if node.is_dir() { 0o700 } else { 0o400 };
-        let is_exempt = rustix::process::geteuid().is_root() || node.mode & needed == needed;
-        let may = node.is_dir() || node.file_type == FileType::File;
-        let (false, true, Some(upper)) = (is_exempt, may, &self.upper) else { return Ok(()) };
-        let file = upper.at(path, OFlags::PATH | OFlags::NOFOLLOW)?;
-        chmod(magic(file.as_fd()), Mode::from_raw_mode(node.mode | needed))?;
-        self.relaxed.borrow_mut().push((path.to_vec(), node.mode));
-        Ok(())
-    }
-
-    /// The mode that a file of the upper layer had before [`Self::relax`].
-    fn true_mode(&self, path: &[u8]) -> Option<u32> {
-        self.relaxed.borrow().iter().find(|(relaxed, _)| relaxed == path).map(|(_, mode)| *mode)
-    }
-}
-
-impl Drop for LayerRoot {
-    fn drop(&mut self) {
-        let Some(upper) = &self.upper else { return };
-        for (path, mode) in self.relaxed.borrow().iter().rev() {
-            if let Ok(file) = upper.at(path, OFlags::PATH | OFlags::NOFOLLOW) {
-                // A failure leaves the run's copy more readable for its owner.
-                let _ = chmod(magic(file.as_fd()), Mode::from_raw_mode(*mode));
-            }
-        }
-    }
-}
 
 /// The state of a walk.
 pub(crate) struct Walk<'a> {
@@ -97,6 +44,8 @@ struct Frame {
     /// The run removed the host's directory and made it anew: what it does
     /// not hold now is deleted.
     opaque: bool,
+    /// What the host has here, or above, was moved elsewhere.
+    vacated: bool,
 }
 
 /// An entry of the upper layer with what the host has at the same place.
@@ -106,6 +55,7 @@ struct Entry<'f> {
     path: Vec<u8>,
     node: Node,
     lower: Option<Lower<'f>>,
+    vacated: bool,
 }
 
 struct Lower<'f> {
@@ -137,7 +87,8 @@ impl<'a> Walk<'a> {
     pub(crate) fn run(&mut self) -> Result<(), ScanError> {
         let Some(upper) = &self.root.upper else { return Ok(()) };
         self.find_renames(upper).map_err(|(path, source)| self.failed(&path, source))?;
-        let mut waiting = vec![Frame { upper: Vec::new(), lower: Some(Vec::new()), opaque: false }];
+        let mut waiting =
+            vec![Frame { upper: Vec::new(), lower: Some(Vec::new()), opaque: false, vacated: false }];
         while let Some(frame) = waiting.pop() {
             self.visit(upper, &frame, &mut waiting).map_err(|source| self.failed(&frame.upper, source))?;
         }
@@ -165,7 +116,9 @@ impl<'a> Walk<'a> {
                 },
                 _ => None,
             };
-            self.entry(Entry { dir: upper_dir.as_fd(), name, path, node, lower }, waiting)?;
+            let is_moved = |parent: &Vec<u8>| self.moved.contains(&join(parent, name));
+            let vacated = frame.vacated || frame.lower.as_ref().is_some_and(is_moved);
+            self.entry(Entry { dir: upper_dir.as_fd(), name, path, node, lower, vacated }, waiting)?;
         }
         if let (true, Some(dir), Some(parent)) = (frame.opaque, &lower_dir, &frame.lower) {
             let kept: HashSet<_> = names.into_iter().collect();
@@ -190,7 +143,8 @@ impl<'a> Walk<'a> {
         if let Some(source) = self.renames.get(&entry.path).cloned() {
             return self.renamed(entry, source, waiting);
         }
-        let mut frame = Frame { upper: entry.path.clone(), lower: None, opaque: false };
+        let mut frame =
+            Frame { upper: entry.path.clone(), lower: None, opaque: false, vacated: entry.vacated };
         match &entry.lower {
             None => {
                 self.push(entry, ChangeKind::Added, None);
@@ -232,16 +186,17 @@ impl<'a> Walk<'a> {
             from: Some(self.root.layer.absolute(&source)),
             before,
             after: Some(entry.node.clone()),
-            links: Vec::new(),
+            links: Arc::default(),
             blocked: None,
             origin: Origin {
                 layer: self.index,
                 upper: Some(entry.path.clone()),
                 replaced: entry.lower.as_ref().map(|lower| lower.node.clone()),
                 had_lower: true,
+                is_vacated: entry.vacated,
             },
         });
-        waiting.push(Frame { upper: entry.path.clone(), lower: Some(source), opaque: false });
+        waiting.push(Frame { upper: entry.path.clone(), lower: Some(source), opaque: false, vacated: false });
         Ok(())
     }
 
@@ -292,7 +247,7 @@ impl<'a> Walk<'a> {
                 .map(|lower| self.root.layer.absolute(&lower.path)),
             before: lower.map(|lower| lower.node.clone()),
             after: Some(entry.node.clone()),
-            links: Vec::new(),
+            links: Arc::default(),
             blocked,
             origin: Origin { layer: self.index, upper: Some(entry.path.clone()), ..Origin::default() },
         });
@@ -325,7 +280,7 @@ impl<'a> Walk<'a> {
             from: None,
             before: Some(node),
             after: None,
-            links: Vec::new(),
+            links: Arc::default(),
             hazards: Vec::new(),
             blocked,
             origin: Origin { layer: self.index, ..Origin::default() },

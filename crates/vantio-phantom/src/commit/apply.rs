@@ -8,10 +8,7 @@ use std::{
 
 use rustix::{
     fd::{AsFd as _, BorrowedFd, OwnedFd},
-    fs::{
-        AtFlags, FallocateFlags, Mode, OFlags, RenameFlags, chmod, fallocate, linkat, openat, renameat_with,
-        syncfs,
-    },
+    fs::{AtFlags, FallocateFlags, Mode, OFlags, RenameFlags, chmod, fallocate, linkat, openat, syncfs},
     io::Errno,
 };
 
@@ -20,6 +17,7 @@ use super::{
     conflict::is_same_file,
     journal::Steps,
     meta::{Meta, overwrite, set_times},
+    moving::rename,
     plan::{Kind, Plan, Planned},
     stage::Stage,
     steps::{Action, Dir, Step},
@@ -363,12 +361,8 @@ impl Place<'_> {
 
     /// Renames this entry to a slot, or a slot to this entry.
     fn rename(&self, depot: BorrowedFd<'_>, slot: &[u8], flags: RenameFlags, is_out: bool) -> io::Result<()> {
-        if is_out {
-            renameat_with(self.dir, self.name, depot, slot, flags)?;
-        } else {
-            renameat_with(depot, slot, self.dir, self.name, flags)?;
-        }
-        Ok(())
+        let (here, there) = ((self.dir.as_fd(), self.name), (depot, slot));
+        if is_out { rename(here, there, flags) } else { rename(there, here, flags) }
     }
 }
 

@@ -16,13 +16,19 @@ use crate::changes::{FileType, Readable};
 pub(super) fn of(change: &Change, known: &Known, layers: &[LayerRoot]) -> io::Result<Option<Reason>> {
     let judge = Judge { known, layer: &layers[change.origin.layer] };
     if change.kind == ChangeKind::Renamed {
-        let target = judge.judge(&change.path, change.origin.replaced.as_ref())?;
-        if target.is_some() {
-            return Ok(target);
+        let replaced = change.origin.replaced.as_ref();
+        if replaced.is_some() || !change.origin.is_vacated {
+            let target = judge.judge(&change.path, replaced)?;
+            if target.is_some() {
+                return Ok(target);
+            }
         }
         if change.before.is_none() {
             return Ok(Some(Reason::Vanished));
         }
+    }
+    if change.before.is_none() && change.origin.is_vacated {
+        return Ok(None);
     }
     if change.before.is_none() && change.origin.had_lower {
         return Ok(Some(Reason::Vanished));

@@ -15,6 +15,7 @@ mod error;
 mod finish;
 mod journal;
 mod meta;
+mod moving;
 mod plan;
 mod recover;
 mod report;

@@ -7,7 +7,7 @@ use super::{
     select::{makes_directory, parent_of, takes_tree},
     steps::Dir,
 };
-use crate::changes::{Change, ChangeKind, ChangeSet, FileType, LayerRoot, Node, PathBytes, beneath};
+use crate::changes::{Change, ChangeKind, ChangeSet, FileType, LayerRoot, Node, PathBytes, beneath, moved};
 
 /// A step that is not staged yet.
 pub(super) struct Planned<'a> {
@@ -51,6 +51,8 @@ pub(super) struct Plan<'a> {
     pub(super) set: &'a ChangeSet,
     pub(super) steps: Vec<Planned<'a>>,
     pub(super) items: Vec<Item<'a>>,
+    /// Old and new path of every rename among the steps.
+    renames: Vec<(&'a [u8], &'a [u8])>,
 }
 
 impl<'a> Plan<'a> {
@@ -60,7 +62,7 @@ impl<'a> Plan<'a> {
             layers,
             set,
             chosen: chosen.iter().copied().collect(),
-            plan: Self { set, steps: Vec::new(), items: Vec::new() },
+            plan: Self { set, steps: Vec::new(), items: Vec::new(), renames: Vec::new() },
             slots: HashMap::new(),
             staged: HashMap::new(),
             first_copies: HashMap::new(),
@@ -86,37 +88,13 @@ impl<'a> Plan<'a> {
     }
 
     /// Where a path of the run's view is on the host before the first step.
-    pub(super) fn before<'p>(&self, absolute: &'p [u8]) -> std::borrow::Cow<'p, [u8]> {
-        self.moved(absolute, |rename| (&rename.path, rename.host_path()))
+    pub(super) fn before(&self, absolute: &[u8]) -> Vec<u8> {
+        moved(absolute, self.renames.iter().map(|(from, to)| (*to, *from)))
     }
 
     /// Where a path of the host is after the last step.
-    pub(super) fn after<'p>(&self, absolute: &'p [u8]) -> std::borrow::Cow<'p, [u8]> {
-        self.moved(absolute, |rename| (rename.host_path(), &rename.path))
-    }
-
-    fn moved<'p>(
-        &self,
-        absolute: &'p [u8],
-        sides: impl Fn(&'a Change) -> (&'a [u8], &'a [u8]),
-    ) -> std::borrow::Cow<'p, [u8]> {
-        let renames = self.steps.iter().filter(|step| matches!(step.kind, Kind::PutMoved(_)));
-        let sides = renames.filter_map(|step| self.rename_at(step)).map(sides);
-        let nearest =
-            sides.filter(|(from, _)| beneath::is_within(absolute, from)).max_by_key(|(from, _)| from.len());
-        match nearest {
-            Some((from, to)) => [to, &absolute[from.len()..]].concat().into(),
-            None => absolute.into(),
-        }
-    }
-
-    fn rename_at(&self, step: &Planned<'_>) -> Option<&'a Change> {
-        let same = |change: &&'a Change| {
-            change.kind == ChangeKind::Renamed
-                && change.origin.layer == step.layer
-                && change.origin.upper.as_deref() == Some(&step.path)
-        };
-        self.set.changes().iter().find(same)
+    fn after(&self, absolute: &[u8]) -> Vec<u8> {
+        moved(absolute, self.renames.iter().copied())
     }
 
     /// The directories whose entries change, and what they are afterwards.
@@ -128,9 +106,9 @@ impl<'a> Plan<'a> {
             let parent = beneath::split(&step.path).0;
             let absolute = layer.layer.absolute(parent);
             let (before, after) = match step.kind {
-                Kind::Take(_) => (absolute.clone(), self.after(&absolute).into_owned()),
+                Kind::Take(_) => (absolute.clone(), self.after(&absolute)),
                 Kind::Rewrite(_) | Kind::Meta(..) => continue,
-                _ => (self.before(&absolute).into_owned(), absolute),
+                _ => (self.before(&absolute), absolute),
             };
             if seen.insert((before.clone(), after.clone())) {
                 dirs.push(self.dir(layers, step.layer, &before, &after)?);
@@ -237,6 +215,7 @@ impl<'a> Planner<'a, '_> {
         match (change.kind, &change.before) {
             (ChangeKind::Renamed, Some(before)) => {
                 let slot = self.slots.remove(&index).unwrap_or_default();
+                self.plan.renames.push((change.host_path(), &change.path));
                 self.step(change, &change.path, slot, Kind::PutMoved(before));
             }
             (ChangeKind::Added | ChangeKind::Modified | ChangeKind::Retyped, _)
@@ -322,7 +301,8 @@ impl<'a> Planner<'a, '_> {
         let kept = set.kept_links.get(&(change.origin.layer, after.id.1)).and_then(|names| names.first());
         let stays = |other: &&'a Change| other.kind == ChangeKind::Metadata || self.is_rewritten(other);
         kept.map(Vec::as_slice).or_else(|| {
-            let others = change.links.iter().filter_map(|name| set.get(name));
+            let others =
+                change.links.iter().filter(|name| **name != change.path).filter_map(|name| set.get(name));
             others.filter(stays).map(|other| other.path.as_slice()).next()
         })
     }

@@ -4,7 +4,7 @@ use std::{fs::File, io, os::fd::BorrowedFd, path::Path};
 
 use rustix::{
     fd::AsFd as _,
-    fs::{AtFlags, OFlags, RenameFlags, renameat_with, unlinkat},
+    fs::{AtFlags, OFlags, RenameFlags, unlinkat},
     io::Errno,
 };
 
@@ -13,6 +13,7 @@ use super::{
     depot,
     journal::{Record, Steps},
     meta::{Meta, overwrite},
+    moving::rename,
     steps::{Action, Dir, Id, Step},
 };
 use crate::changes::{
@@ -137,17 +138,21 @@ pub(super) fn roll_back(
     let mut back_again = Vec::new();
     for (index, step) in steps.list.iter().enumerate().rev() {
         let Some(ground) = grounds.get(step.layer) else { continue };
+        let path = ground.absolute(step.path.as_bytes());
         if matches!(reason, Reason::Undo(stays) if stays.contains(&index)) {
-            stayed.push(ground.absolute(step.path.as_bytes()));
+            stayed.push(path);
             continue;
         }
         let back = Back { ground, step, reason };
         match back.take_back() {
             Ok(true) if matches!(step.action, Action::Put { .. } | Action::Link { .. }) => {}
-            Ok(true) => back_again.push(path_then(&steps.settled, &ground.absolute(step.path.as_bytes()))),
-            Ok(false) => stayed.push(ground.absolute(step.path.as_bytes())),
+            // What a step takes, it takes before the renames; the others
+            // find their file where a rename has put it.
+            Ok(true) if matches!(step.action, Action::Take { .. }) => back_again.push(path),
+            Ok(true) => back_again.push(path_then(&steps.settled, &path)),
+            Ok(false) => stayed.push(path),
             Err(error) if beneath::is_absent(&error) || is_occupied(&error) => {
-                stayed.push(ground.absolute(step.path.as_bytes()));
+                stayed.push(path);
             }
             Err(error) => return Err(error),
         }
@@ -220,7 +225,7 @@ impl Back<'_> {
             return Ok(true);
         }
         let (dir, name) = self.ground.lower.parent(path)?;
-        renameat_with(depot, self.step.slot.as_str(), &dir, name, RenameFlags::NOREPLACE)?;
+        rename((depot.as_fd(), self.step.slot.as_bytes()), (dir.as_fd(), name), RenameFlags::NOREPLACE)?;
         Ok(true)
     }
 
@@ -233,7 +238,7 @@ impl Back<'_> {
         if self.on_host(path)? != Some(node) {
             return Ok(false);
         }
-        renameat_with(&dir, name, depot, self.step.slot.as_str(), RenameFlags::NOREPLACE)?;
+        rename((dir.as_fd(), name), (depot.as_fd(), self.step.slot.as_bytes()), RenameFlags::NOREPLACE)?;
         Ok(true)
     }
 
@@ -248,7 +253,7 @@ impl Back<'_> {
             return Ok(false);
         }
         let (dir, name) = self.ground.lower.parent(path)?;
-        renameat_with(depot, self.step.slot.as_str(), &dir, name, RenameFlags::EXCHANGE)?;
+        rename((depot.as_fd(), self.step.slot.as_bytes()), (dir.as_fd(), name), RenameFlags::EXCHANGE)?;
         Ok(true)
     }
 

@@ -107,10 +107,8 @@ fn needs(set: &ChangeSet) -> Vec<Vec<usize>> {
         .filter(|(_, change)| change.kind == ChangeKind::Renamed)
         .map(|(index, change)| (change.host_path(), index))
         .collect();
+    ring_links(set, &mut needs);
     for (index, change) in changes.iter().enumerate() {
-        for name in &change.links {
-            needs[index].extend(set.position(name));
-        }
         if change.kind == ChangeKind::Deleted {
             // A directory goes only with all that is in it.
             if let Some(parent) = parent_of(set, &change.path).filter(|parent| takes_tree(&changes[*parent]))
@@ -132,6 +130,15 @@ fn needs(set: &ChangeSet) -> Vec<Vec<usize>> {
         }
     }
     needs
+}
+
+/// The changed names of a file need each other: each the next, around.
+fn ring_links(set: &ChangeSet, needs: &mut [Vec<usize>]) {
+    for (index, change) in set.changes().iter().enumerate() {
+        let Some(own) = change.links.iter().position(|name| *name == change.path) else { continue };
+        let others = change.links[own + 1..].iter().chain(&change.links[..own]);
+        needs[index].extend(others.filter_map(|name| set.position(name)).take(1));
+    }
 }
 
 /// True for a change that brings the directory which things below it need.

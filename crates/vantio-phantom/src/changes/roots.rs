@@ -1,0 +1,79 @@
+//! The directories that a walk compares.
+
+use std::{cell::RefCell, collections::HashMap, io};
+
+use rustix::{
+    fd::{AsFd as _, BorrowedFd},
+    fs::{CWD, Mode, OFlags, chmod, openat},
+};
+
+use super::{
+    FileType, Layer, Node, RunFolder,
+    beneath::{Pinned, magic},
+};
+
+/// The two directories of a layer: what the run wrote, and the host's.
+#[derive(Debug)]
+pub(crate) struct LayerRoot {
+    pub(crate) layer: Layer,
+    /// `None` for a layer that was not kept.
+    pub(crate) upper: Option<Pinned>,
+    pub(crate) lower: Pinned,
+    relaxed: RefCell<Relaxed>,
+}
+
+/// Files whose mode is changed for the while.
+#[derive(Debug, Default)]
+struct Relaxed {
+    order: Vec<Vec<u8>>,
+    modes: HashMap<Vec<u8>, u32>,
+}
+
+impl LayerRoot {
+    pub(crate) fn open(run: &RunFolder, layer: Layer, host_root: BorrowedFd<'_>) -> io::Result<Self> {
+        let mount_point = layer.mount_point.as_bytes();
+        let lower = Pinned::open(host_root, mount_point.strip_prefix(b"/").unwrap_or(mount_point))?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let upper = match openat(CWD, run.path().join(&layer.upper), flags, Mode::empty()) {
+            Ok(fd) => Some(Pinned::adopt(fd)?),
+            Err(rustix::io::Errno::NOENT) => None,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Self { layer, upper, lower, relaxed: RefCell::default() })
+    }
+
+    /// Makes a file of the upper layer readable for its owner, until the
+    /// layer is closed: a run may leave files without any permission.
+    pub(crate) fn relax(&self, path: &[u8], node: &Node) -> io::Result<()> {
+        let needed = if node.is_dir() { 0o700 } else { 0o400 };
+        let is_exempt = rustix::process::geteuid().is_root() || node.mode & needed == needed;
+        let may = node.is_dir() || node.file_type == FileType::File;
+        let (false, true, Some(upper)) = (is_exempt, may, &self.upper) else { return Ok(()) };
+        let file = upper.at(path, OFlags::PATH | OFlags::NOFOLLOW)?;
+        chmod(magic(file.as_fd()), Mode::from_raw_mode(node.mode | needed))?;
+        let mut relaxed = self.relaxed.borrow_mut();
+        relaxed.order.push(path.to_vec());
+        relaxed.modes.insert(path.to_vec(), node.mode);
+        Ok(())
+    }
+
+    /// The mode that a file of the upper layer had before [`Self::relax`].
+    pub(crate) fn true_mode(&self, path: &[u8]) -> Option<u32> {
+        self.relaxed.borrow().modes.get(path).copied()
+    }
+}
+
+impl Drop for LayerRoot {
+    fn drop(&mut self) {
+        let Some(upper) = &self.upper else { return };
+        let relaxed = self.relaxed.borrow();
+        for path in relaxed.order.iter().rev() {
+            if let (Some(mode), Ok(file)) =
+                (relaxed.modes.get(path), upper.at(path, OFlags::PATH | OFlags::NOFOLLOW))
+            {
+                // A failure leaves the run's copy more readable for its owner.
+                let _ = chmod(magic(file.as_fd()), Mode::from_raw_mode(*mode));
+            }
+        }
+    }
+}
