@@ -187,6 +187,21 @@ fn a_hazard_is_left_until_it_is_named() {
 }
 
 #[test]
+fn an_agent_does_not_loosen_its_own_leash() {
+    let world = world(&format!("{POLICY}phantom: {{commit: auto}}\n"));
+    let script = "echo 'net: {allow: [\"*\"]}' >> vantio.yaml; echo x > plain";
+    world.run(&["run", "--", "sh", "-c", script]);
+    assert!(world.work().join("plain").exists());
+    assert!(!fs::read_to_string(world.work().join("vantio.yaml")).unwrap().contains("allow: [\"*\"]"));
+    insta::assert_snapshot!(world.run(&["commit", "last"]), @r"
+    exit 4
+    hazard: [WORK]/vantio.yaml: decides what the next run may do (policy)
+      to commit one, name it:  vantio commit [RUN] [WORK]/vantio.yaml
+      to commit all of them:   vantio commit [RUN] --hazards
+    ");
+}
+
+#[test]
 fn patterns_select_what_they_match() {
     let world = world(POLICY);
     world.run(&["run", "--", "sh", "-c", "echo > a.rs; echo > b.txt; mkdir s; echo > s/c.rs"]);

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, os::fd::AsFd as _, path::PathBuf};
 use serde_json::json;
 use vantio_core::{Hash, json::Value};
 use vantio_phantom::{
-    changes::{Escaped, Hazard, PathBytes},
+    changes::{Escaped, PathBytes},
     commit::{self, CommitReport, Options, Selector},
 };
 
@@ -54,7 +54,7 @@ pub fn auto_commit(store: &Store, claim: &mut Claim) -> Result<Option<Outcome>, 
 #[derive(Debug, Default)]
 pub struct Outcome {
     report: CommitReport,
-    hazards: Vec<(Vec<u8>, Vec<Hazard>)>,
+    hazards: Vec<(Vec<u8>, Vec<&'static str>)>,
     pending: u64,
 }
 
@@ -152,8 +152,7 @@ impl Outcome {
         for held in &report.held {
             line(format!("waits: {} needs {}", Escaped(&held.path), Escaped(&held.on)));
         }
-        for (path, hazards) in self.hazards.iter().take(HAZARD_LINES) {
-            let reasons: Vec<&str> = hazards.iter().map(|hazard| hazard.reason()).collect();
+        for (path, reasons) in self.hazards.iter().take(HAZARD_LINES) {
             line(format!("hazard: {}: {}", Escaped(path), reasons.join(", ")));
         }
         if self.hazards.len() > HAZARD_LINES {
@@ -183,7 +182,7 @@ impl Outcome {
             .iter()
             .map(|held| json!({ "path": path_json(&held.path), "on": path_json(&held.on) }));
         let hazards =
-            self.hazards.iter().map(|(path, hazards)| json!({ "path": path_json(path), "hazards": hazards }));
+            self.hazards.iter().map(|(path, reasons)| json!({ "path": path_json(path), "reasons": reasons }));
         let never =
             report.never.iter().map(|(path, blocked)| json!({ "path": path_json(path), "reason": blocked }));
         json!({

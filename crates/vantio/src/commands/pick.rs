@@ -7,11 +7,16 @@ use std::{
 };
 
 use vantio_phantom::{
-    changes::{Change, ChangeSet, Hazard},
+    changes::{Change, ChangeKind, ChangeSet},
     commit::Selector,
 };
 
-use crate::{arguments::Commit, failure::Failure, present::shown_path, run::policy::current_directory};
+use crate::{
+    arguments::Commit,
+    failure::Failure,
+    present::shown_path,
+    run::policy::{FILE_NAMES, current_directory},
+};
 
 /// What a person asked for.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +37,7 @@ pub struct Pick {
     /// What to hand to the commit, where empty means all; `None` when nothing is to be done.
     pub selection: Option<Vec<Selector>>,
     /// What was asked for and is left, because it was not named itself.
-    pub hazards: Vec<(Vec<u8>, Vec<Hazard>)>,
+    pub hazards: Vec<(Vec<u8>, Vec<&'static str>)>,
 }
 
 impl Asked {
@@ -77,10 +82,9 @@ impl Asked {
 /// named, not with a folder above it.
 pub fn pick(changes: &ChangeSet, asked: &Asked) -> Pick {
     let covered: Vec<&Change> = changes.changes().iter().filter(|change| asked.covers(change)).collect();
-    let is_left =
-        |change: &&Change| !change.hazards.is_empty() && change.blocked.is_none() && !asked.names(change);
+    let is_left = |change: &&Change| is_hazard(change) && change.blocked.is_none() && !asked.names(change);
     let left: Vec<&Change> = covered.iter().copied().filter(is_left).collect();
-    let hazards: Vec<_> = left.iter().map(|change| (change.path.clone(), change.hazards.clone())).collect();
+    let hazards: Vec<_> = left.iter().map(|change| (change.path.clone(), reasons(change))).collect();
     if asked.all && left.is_empty() {
         return Pick { selection: (!covered.is_empty()).then(Vec::new), hazards };
     }
@@ -98,6 +102,27 @@ pub fn pick(changes: &ChangeSet, asked: &Asked) -> Pick {
     let safe = covered.iter().filter(|change| !reaches_hazard(change));
     let selection: Vec<_> = safe.map(|change| Selector::new(change.path.clone())).collect();
     Pick { selection: (!selection.is_empty()).then_some(selection), hazards }
+}
+
+/// Whether a change can harm more than its file.
+pub fn is_hazard(change: &Change) -> bool {
+    !reasons(change).is_empty()
+}
+
+/// Why a change deserves a look of its own.
+fn reasons(change: &Change) -> Vec<&'static str> {
+    let mut reasons: Vec<_> = change.hazards.iter().map(|hazard| hazard.reason()).collect();
+    if is_policy(&change.path, change.kind) {
+        reasons.push("decides what the next run may do (policy)");
+    }
+    reasons
+}
+
+/// Whether a later `vantio run` would find its policy there, or no longer find it.
+fn is_policy(path: &[u8], kind: ChangeKind) -> bool {
+    let path = Path::new(OsStr::from_bytes(path));
+    let moves_folder = path.ends_with(".vantio") && kind != ChangeKind::Added;
+    moves_folder || FILE_NAMES.iter().any(|name| path.ends_with(name))
 }
 
 /// A path as the changes have it: its folders resolved as far as they exist on the host,
@@ -192,6 +217,17 @@ mod tests {
         assert_eq!(resolve("real/..").unwrap(), root.display().to_string());
         assert_eq!(resolve("/none/x/").unwrap(), "/none/x");
         assert!(resolve("none/../x").is_err());
+    }
+
+    #[test]
+    fn what_a_later_run_would_obey_is_a_hazard() {
+        for path in ["/w/vantio.yaml", "/w/sub/vantio.yaml", "/w/.vantio/policy.yaml"] {
+            assert!(is_policy(path.as_bytes(), ChangeKind::Added), "{path}");
+        }
+        assert!(is_policy(b"/w/.vantio", ChangeKind::Retyped));
+        for path in ["/w/.vantio", "/w/not-vantio.yaml", "/w/vantio.yaml/x", "/w/policy.yaml"] {
+            assert!(!is_policy(path.as_bytes(), ChangeKind::Added), "{path}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use vantio_phantom::changes::{ChangeKind, ChangeSet};
 use super::{
     changes::pending,
     commit::Outcome as Committed,
+    pick::is_hazard,
     why::{refusals, what},
 };
 use crate::{
@@ -137,7 +138,7 @@ impl Summary {
         if !self.changes.is_empty() {
             steps.push((format!("vantio diff {short} --patch"), "read the changes"));
             if self.record.commit != "never" {
-                let are_hazards = self.changes.changes().iter().all(|change| !change.hazards.is_empty());
+                let are_hazards = self.changes.changes().iter().all(is_hazard);
                 let flag = if are_hazards { " --hazards" } else { "" };
                 steps.push((format!("vantio commit {short}{flag}"), "keep them"));
             }
