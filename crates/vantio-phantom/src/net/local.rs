@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::io::{self, Errno};
-use vantio_core::{Effect, Target};
+use vantio_core::Effect;
 
 use super::{
     Core,
@@ -23,32 +23,24 @@ use crate::{
     sys::socket as raw,
 };
 
-/// Answers `socket(domain, type, protocol)`: a TCP socket is made in the host's namespace,
-/// before anybody knows whether it will need to be the run's.
-pub(super) fn socket(core: &Core, request: &Request) -> io::Result<Reply> {
+/// Answers `socket(domain, type, protocol)` for the stream sockets of the internet families:
+/// one of TCP is made in the host's namespace, before anybody knows whether it will need to be
+/// the run's.
+pub(super) fn socket(request: &Request) -> io::Result<Reply> {
     let [domain, kind, protocol] = [0, 1, 2].map(|index| request.int(index));
     let flags = kind & !SOCK_TYPE_MASK;
-    match (domain, kind & SOCK_TYPE_MASK, protocol) {
-        (libc::AF_UNIX, _, _)
-        | (libc::AF_INET | libc::AF_INET6, libc::SOCK_DGRAM, libc::IPPROTO_IP | libc::IPPROTO_UDP)
-        | (libc::AF_NETLINK, _, libc::NETLINK_ROUTE) => Ok(Reply::Continue),
-        (libc::AF_INET | libc::AF_INET6, libc::SOCK_STREAM, libc::IPPROTO_IP | libc::IPPROTO_TCP) => {
-            if flags & !(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) != 0 {
-                return Err(Errno::INVAL);
-            }
-            let fd = Sockets::of_host(domain)?;
-            if flags & libc::SOCK_NONBLOCK != 0 {
-                rustix::io::ioctl_fionbio(&fd, true)?;
-            }
-            Ok(Reply::Inject { fd, close_on_exec: flags & libc::SOCK_CLOEXEC != 0 })
-        }
-        // Programs try these before TCP and go on without them.
-        (libc::AF_INET | libc::AF_INET6, libc::SOCK_STREAM, _) => Err(Errno::PROTONOSUPPORT),
-        _ => {
-            let _ = core.ask(request, Effect::ProcSyscall, Target::Syscall("socket"));
-            Err(Errno::PERM)
-        }
+    if flags & !(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) != 0 {
+        return Err(Errno::INVAL);
     }
+    if kind & SOCK_TYPE_MASK != libc::SOCK_STREAM || !matches!(protocol, 0 | libc::IPPROTO_TCP) {
+        // Programs try other protocols before TCP, and go on without them.
+        return Err(Errno::PROTONOSUPPORT);
+    }
+    let fd = Sockets::of_host(domain)?;
+    if flags & libc::SOCK_NONBLOCK != 0 {
+        io::ioctl_fionbio(&fd, true)?;
+    }
+    Ok(Reply::Inject { fd, close_on_exec: flags & libc::SOCK_CLOEXEC != 0 })
 }
 
 /// Answers `bind(fd, address, length)`.

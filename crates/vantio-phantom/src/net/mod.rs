@@ -127,25 +127,11 @@ impl Plane {
         Ok(Self { core: Arc::new(core) })
     }
 
-    /// Whether [`Plane::handle`] answers this system call.
-    pub(crate) fn owns(number: i64) -> bool {
-        matches!(
-            number,
-            libc::SYS_socket
-                | libc::SYS_connect
-                | libc::SYS_bind
-                | libc::SYS_listen
-                | libc::SYS_sendto
-                | libc::SYS_sendmsg
-                | libc::SYS_sendmmsg
-        )
-    }
-
-    /// Answers a system call that the plane [owns](Plane::owns). The calling thread is
-    /// in the run's mount namespace with a working directory and umask of its own.
+    /// Answers a socket call. The calling thread is in the run's mount namespace with a working
+    /// directory and umask of its own.
     pub(crate) fn handle(&self, request: &Request) -> Reply {
         let answer = match request.number() {
-            libc::SYS_socket => local::socket(&self.core, request),
+            libc::SYS_socket => local::socket(request),
             libc::SYS_connect => connect::connect(&self.core, request),
             libc::SYS_bind => local::bind(&self.core, request),
             libc::SYS_listen => local::listen(&self.core, request),
