@@ -19,7 +19,7 @@ use crate::{
     oracle::bytes_value,
     present::{note, print, print_json},
     run::policy::current_directory,
-    store::{Claim, Store},
+    store::{Claim, Outcome as Ended, Store},
 };
 
 /// Brings what a run changed to the host: all of it, or the paths that are named.
@@ -41,9 +41,12 @@ pub fn commit(store: &Store, arguments: &Commit, json: bool) -> Result<u8, Failu
     Ok(if outcome.is_complete() { 0 } else { 4 })
 }
 
-/// Commits what a policy with `commit: auto` commits at a run's end: everything but hazards.
+/// Commits what a policy with `commit: auto` commits when the program has exited: everything
+/// but hazards.
 pub fn auto_commit(store: &Store, claim: &mut Claim) -> Result<Option<Outcome>, Failure> {
-    if claim.record.commit != "auto" {
+    // What was cut off is for a person to judge.
+    let has_ended = matches!(claim.record.outcome, Some(Ended::Exited(_)));
+    if claim.record.commit != "auto" || !has_ended {
         return Ok(None);
     }
     let pick = pick(&pending(store, &claim.record)?, &Asked { all: true, ..Asked::default() });

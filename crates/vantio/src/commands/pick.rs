@@ -1,6 +1,7 @@
 //! Which of a run's changes a commit asks for, and which it leaves until they are named.
 
 use std::{
+    collections::HashSet,
     ffi::OsStr,
     os::unix::ffi::OsStrExt as _,
     path::{Component, Path},
@@ -93,13 +94,15 @@ pub fn pick(changes: &ChangeSet, asked: &Asked) -> Pick {
     }
     // A selection reaches below its path, so what lies above a hazard is not selected
     // itself; it comes along with what else is in it.
-    let reaches_hazard = |change: &Change| {
-        left.iter().any(|hazard| {
-            is_within(&hazard.path, &change.path)
-                || hazard.from.as_deref().is_some_and(|from| is_within(from, change.host_path()))
+    let above: HashSet<&[u8]> = left
+        .iter()
+        .flat_map(|hazard| {
+            ancestors(&hazard.path).chain(hazard.from.as_deref().into_iter().flat_map(ancestors))
         })
-    };
-    let safe = covered.iter().filter(|change| !reaches_hazard(change));
+        .collect();
+    let safe = covered
+        .iter()
+        .filter(|change| !above.contains(change.path.as_slice()) && !above.contains(change.host_path()));
     let selection: Vec<_> = safe.map(|change| Selector::new(change.path.clone())).collect();
     Pick { selection: (!selection.is_empty()).then_some(selection), hazards }
 }
