@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use vantio_core::json::Value;
 use vantio_ledger::{Ledger, LedgerError};
-use vantio_phantom::{Ending, LaunchError, MakeOracle};
+use vantio_phantom::{Ending, LaunchError, MakeOracle, cgroup::Cgroup};
 
 use super::{
     changes::{entry, has_entry, ledger, pending},
@@ -30,7 +30,12 @@ pub fn run(arguments: &arguments::Run, json: bool) -> Result<u8, Failure> {
     let plan = Plan::new(&store, policy, arguments)?;
     let claim = store.create(plan.record)?;
     // This process has one thread here: what starts threads is in the supervisor.
-    match vantio_phantom::run(&plan.spec, oracle(&store, plan.charge)) {
+    let ending = vantio_phantom::run(&plan.spec, oracle(&store, plan.charge));
+    if ending.is_err() {
+        // A supervisor that was lost has left its control group.
+        Cgroup::sweep(&|run| run == claim.record.id);
+    }
+    match ending {
         Ok(ending) => finish(&store, claim, ending, json),
         Err(_) if was_killed(&store, &claim) => finish(&store, claim, Ending::Signaled(SIGKILL), json),
         Err(error) => Err(fail(&store, claim, error)),
