@@ -32,7 +32,7 @@ pub const CLOSED: &str = r#"version: 1
 name: closed
 fs:
   read: [/usr, /etc, /bin, /sbin, /lib, /lib64, /proc, /dev, /sys, "${workspace}"]
-  write: ["${workspace}", "${tmp}"]
+  write: ["${workspace}", "${tmp}", /dev]
 exec: {allow: [/usr, /bin, /sbin, /lib, /lib64, "${workspace}"]}
 "#;
 

@@ -59,19 +59,12 @@ git stash list; git status --porcelain; git log --oneline --graph --all | head -
 git branch other HEAD~1; git merge -q other; git worktree add -q ../tree v1 2>&1; ls ../tree
 git gc -q; git fsck 2>&1; git rev-parse HEAD; git diff v1 --stat"#;
     let (bare, governed) = same(with_origin, WORKSPACE, script);
-    commit_hazards_too(&governed);
+    // What git would run or read as configuration comes only when it is asked for.
+    finish(&mut governed.vantio(["commit", "last"])).assert_code(4);
+    governed.ask(&["commit", "last", "--hazards"]);
     let check = "cd clone; git fsck; git status --porcelain; git log --format=%H; git worktree list | wc -l";
     let [expected, actual] = [&bare, &governed].map(|world| world.bare(&["/bin/bash", "-c", check]).stdout);
     assert_eq!(actual, expected);
-}
-
-/// Commits everything: what git would run or read as configuration comes only when it is named.
-fn commit_hazards_too(world: &World) {
-    let first = finish(&mut world.vantio(["commit", "last"]));
-    first.assert_code(4);
-    let hazards: Vec<_> = world.changes().into_iter().map(|(_, path)| path.into_os_string()).collect();
-    let mut named = world.vantio(["commit", "last"]);
-    finish(named.args(hazards)).assert_success();
 }
 
 /// A wheel made by hand, so that nothing needs a package index.

@@ -10,7 +10,7 @@ for pid in ["1", *supervisors]:
     for name in ("mem", "environ", "maps", "auxv", "syscall", "stack"):
         attempt(f"read {pid} {name}", lambda: len(os.pread(os.open(f"/proc/{pid}/{name}", os.O_RDONLY), 64, 0)) > 0)
     attempt(f"write {pid} mem", lambda: open_for_writing(f"/proc/{pid}/mem"))
-    attempt(f"list {pid} fd", lambda: len(os.listdir(f"/proc/{pid}/fd")) > 0)
+    attempt(f"names behind {pid} fd", lambda: any("/world-" in os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")))
     attempt(f"cwd of {pid}", lambda: "secret" in os.listdir(f"/proc/{pid}/cwd"))
     for fd in range(64):
         attempt(f"fd {pid} {fd}", lambda: b"secret" in read(f"/proc/{pid}/fd/{fd}"))

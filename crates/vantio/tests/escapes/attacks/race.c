@@ -14,6 +14,9 @@
 
 static const char *allowed, *forbidden;
 static volatile int stop;
+
+/* Every store of a flipping loop must reach memory. */
+#define FLUSH __asm__ volatile("" ::: "memory")
 static char shared[4096];
 static struct sockaddr_in shared_address;
 static unsigned short ports[2];
@@ -25,7 +28,10 @@ static void *flip_pointer(void *unused) {
   strcpy(pad[0], allowed);
   strcpy(pad[1], forbidden);
   while (!stop)
-    for (int i = 0; i < 2; i++) memcpy(shared, pad[i], length + 1);
+    for (int i = 0; i < 2; i++) {
+      memcpy(shared, pad[i], length + 1);
+      FLUSH;
+    }
   return 0;
 }
 
@@ -36,7 +42,10 @@ static void *flip_name(void *unused) {
 }
 
 static void *flip_port(void *unused) {
-  for (int i = 0; !stop; i ^= 1) shared_address.sin_port = ports[i];
+  for (int i = 0; !stop; i ^= 1) {
+    shared_address.sin_port = ports[i];
+    FLUSH;
+  }
   return 0;
 }
 
