@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::io::{self, Errno};
-use vantio_core::Effect;
+use vantio_core::{Effect, Target};
 
 use super::{
     Core,
@@ -107,6 +107,17 @@ pub(super) fn listen(core: &Core, request: &Request) -> io::Result<Reply> {
     Ok(Reply::Value(0))
 }
 
+/// Answers `setsockopt(fd, level, option, value, length)`: a routing header would lead the
+/// packets of a permitted connection past an address of the program's choice (RFC 8754).
+pub(super) fn set_option(core: &Core, request: &Request) -> io::Result<Reply> {
+    let [level, option] = [1, 2].map(|index| request.int(index));
+    if level == libc::IPPROTO_IPV6 && matches!(option, libc::IPV6_RTHDR | IPV6_2292PKTOPTIONS) {
+        let _ = core.ask(request, Effect::ProcSyscall, Target::Syscall("setsockopt of a routing header"));
+        return Err(Errno::PERM);
+    }
+    Ok(Reply::Continue)
+}
+
 /// The first port that an unprivileged program of this host may bind.
 pub(super) fn privileged_below() -> u16 {
     let text = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
@@ -124,3 +135,5 @@ fn port(bytes: &[u8]) -> u16 {
 }
 
 const SOCK_TYPE_MASK: i32 = 0xf;
+// include/uapi/linux/in6.h
+const IPV6_2292PKTOPTIONS: i32 = 6;

@@ -135,6 +135,7 @@ impl Plane {
             libc::SYS_connect => connect::connect(&self.core, request),
             libc::SYS_bind => local::bind(&self.core, request),
             libc::SYS_listen => local::listen(&self.core, request),
+            libc::SYS_setsockopt => local::set_option(&self.core, request),
             libc::SYS_sendto => send::sendto(&self.core, request),
             libc::SYS_sendmsg => send::sendmsg(&self.core, request),
             libc::SYS_sendmmsg => send::sendmmsg(&self.core, request),
