@@ -180,3 +180,18 @@ fn two_commits_are_undone_one_after_the_other() {
     assert_eq!(world.listing(), before);
     assert_eq!(changes::scan(&world.run, world.root.as_fd()).unwrap().changes().len(), 2);
 }
+
+#[test]
+fn an_undone_rename_can_be_committed_again() {
+    if !is_root() {
+        return;
+    }
+    let world = World::new("mkdir a b; echo 1 > a/f");
+    let wanted = world.inside_shape("mv -T a b; mkdir a");
+    for _ in 0..2 {
+        let report = world.commit(&[]);
+        assert!(!report.is_incomplete(), "{report:?}");
+        assert_same(&world.shape(), &wanted, "the host");
+        assert!(world.undo().stayed.is_empty());
+    }
+}

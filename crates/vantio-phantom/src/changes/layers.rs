@@ -243,9 +243,10 @@ pub(crate) fn moved<'a>(path: &[u8], renames: impl Iterator<Item = (&'a [u8], &'
     nearest.map_or_else(|| path.to_vec(), |(from, to)| [to, &path[from.len()..]].concat())
 }
 
-/// Records the layers of the run whose folder is `run`.
+/// Records the layers of the run whose folder is `run`, before anything is in them: a loss of power
+/// that takes the file takes what the layers held too.
 pub fn write_layers(run: &Path, layers: &[Layer]) -> io::Result<()> {
-    write_json(run, LAYERS_FILE, &layers)
+    fs::write(run.join(LAYERS_FILE), serde_json::to_vec(layers)?)
 }
 
 /// Replaces a file of the run's folder, durably and at once.

@@ -249,7 +249,12 @@ impl<'a> Walk<'a> {
             after: Some(entry.node.clone()),
             links: Arc::default(),
             blocked,
-            origin: Origin { layer: self.index, upper: Some(entry.path.clone()), ..Origin::default() },
+            origin: Origin {
+                layer: self.index,
+                upper: Some(entry.path.clone()),
+                is_vacated: entry.vacated,
+                ..Origin::default()
+            },
         });
     }
 
