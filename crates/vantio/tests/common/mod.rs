@@ -339,6 +339,16 @@ pub fn compile(world: &World, name: &str, source: &str) -> String {
     program.to_string_lossy().into_owned()
 }
 
+/// A process of the host that ends with the test, however the test ends.
+pub struct Helper(pub Child);
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Starts `command` in a process group of its own, so that a test can signal all of it.
 pub fn start(command: &mut Command) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn().unwrap()

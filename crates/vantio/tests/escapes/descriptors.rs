@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     assert_held, attack, attack_command,
-    common::{CLOSED, Manifest, World, finish},
+    common::{CLOSED, Helper, Manifest, World, finish},
 };
 
 #[test]
@@ -47,13 +47,11 @@ peer.recv(1)
 ";
     let mut host = Command::new("/usr/bin/python3");
     host.args(["-c", server, &socket]).arg(world.outside()).stdout(Stdio::piped());
-    let mut host = host.spawn().unwrap();
-    BufReader::new(host.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    let mut host = Helper(host.spawn().unwrap());
+    BufReader::new(host.0.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
     let before = Manifest::of(&world.outside()).unwrap();
     let policy = format!("{CLOSED}net: {{allow: [\"unix:{socket}\"]}}\n");
     let outcome = attack(&world, &policy, include_str!("attacks/passed.py"), &[&socket]);
-    host.kill().unwrap();
-    host.wait().unwrap();
     assert!(outcome.stdout.contains("received 2"), "{}", outcome.describe());
     assert_eq!(before.differences(&Manifest::of(&world.outside()).unwrap()), Vec::<String>::new());
     world.assert_refused("fs.open", &secret.to_string_lossy());

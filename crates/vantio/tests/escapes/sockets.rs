@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     attack,
-    common::{CLOSED, World},
+    common::{CLOSED, Helper, World},
 };
 
 /// Listens on an abstract name and on paths, as stream and as datagram, and says what it hears.
@@ -40,8 +40,8 @@ fn unix_sockets_of_the_host_are_closed() {
     let outside = world.outside().join("host.sock").to_string_lossy().into_owned();
     let mut host = Command::new("/usr/bin/python3");
     host.args(["-c", HOST, &name, &inside, &outside]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut host = host.spawn().unwrap();
-    let mut heard = BufReader::new(host.stdout.take().unwrap());
+    let mut host = Helper(host.spawn().unwrap());
+    let mut heard = BufReader::new(host.0.stdout.take().unwrap());
     heard.read_line(&mut String::new()).unwrap();
     let script = include_str!("attacks/unix.py");
     let [inside_datagrams, outside_datagrams] = [&inside, &outside].map(|path| format!("{path}-datagram"));
@@ -53,10 +53,9 @@ fn unix_sockets_of_the_host_are_closed() {
     let abstract_only = include_str!("attacks/unix.py").split("# Inside").next().unwrap();
     std::fs::remove_file(world.workspace().join("own.sock")).unwrap_or_default();
     attack(&world, CLOSED, abstract_only, &[&datagrams]);
-    drop(host.stdin.take());
+    drop(host.0.stdin.take());
     let mut rest = String::new();
     heard.read_to_string(&mut rest).unwrap();
-    host.wait().unwrap();
     assert_eq!(rest, "", "something reached the host");
 }
 

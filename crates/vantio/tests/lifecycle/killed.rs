@@ -66,6 +66,8 @@ fn vantio_processes(pid: u32) -> Vec<u32> {
 fn a_killed_supervisor_leaves_nothing_behind() {
     let world = World::new();
     let groups = control_groups();
+    // From here on there is a ledger to verify.
+    world.run(WORKSPACE, &["/bin/true"]).assert_success();
     for round in 0..kills() {
         let marker = format!("vantio-kill-{}-{round}", std::process::id());
         // Writes, refusals and children, over and over, so that any moment is a busy one.
