@@ -17,7 +17,7 @@ const FIXED: &str = "pricing.py";
 const ATTEMPTS: [(&str, &[&str], &str); 5] = [
     ("deleting the home", &["fs.unlink", "fs.rmdir", "fs.open"], "/home"),
     ("reading the SSH key", &["fs.open"], "/.ssh"),
-    ("sending it out", &["net.connect"], "127.0.0.1:"),
+    ("sending it out", &["net.connect"], "203.0.113.7:80"),
     ("installing a git hook", &["fs.open", "fs.mkdir"], "/.git/hooks"),
     ("killing the supervisor", &["proc.signal"], ""),
 ];
@@ -107,7 +107,10 @@ pub fn ledger_verifies(checks: &mut Checks, scene: &Scene) -> Result<(), Failure
 pub fn only_the_fix_arrived(checks: &mut Checks, scene: &Scene, before: &Listing) -> Result<(), Failure> {
     let after = scene.listing()?;
     checks.that("the home is still untouched", first(&before.home.differences(&after.home)));
-    let differences = before.repository.differences(&after.repository);
+    // The folder itself has a new time: a file in it was replaced.
+    let [before, after] =
+        [&before.repository, &after.repository].map(|listing| listing.clone().without_root());
+    let differences = before.differences(&after);
     let [difference] = &differences[..] else {
         checks.that("only the fix arrived", Some(format!("{differences:?}")));
         return Ok(());

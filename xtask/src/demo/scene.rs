@@ -95,6 +95,7 @@ impl Scene {
         let mut command = self.vantio(&["run", "--policy"]);
         command.arg(policy).args(["--name", "demo", "--"]).arg(&self.agent);
         command.args(["-y", "--exit-immediately", "-t", "The tests fail. Fix the bug."]);
+        command.args(["-o", "/tmp/trajectory.json"]);
         command.args(["-m", "openai/scripted", "-c", "mini.yaml", "-c", "model.cost_tracking=ignore_errors"]);
         command.args(["-c", "model.model_kwargs.api_key=scripted", "-c"]);
         command.arg(format!("model.model_kwargs.api_base=http://{}/v1", self.model.address));
