@@ -114,7 +114,9 @@ impl BaseJournal {
         }
         let mut line = serde_json::to_vec(&Line { path: path.into(), base, again: false })?;
         line.push(b'\n');
+        // Past this process at once: a supervisor that is killed must not take it along.
         state.file.write_all(&line)?;
+        state.file.flush()?;
         state.seen.insert(path.to_vec());
         Ok(())
     }

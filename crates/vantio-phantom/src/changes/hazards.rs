@@ -67,6 +67,10 @@ const RULES: &[(Hazard, Rule)] = &[
     (Hazard::Device, |subject| matches!(subject.node.file_type, FileType::Character | FileType::Block)),
     (Hazard::Socket, |subject| subject.node.file_type == FileType::Socket),
     (Hazard::GitHook, |subject| {
+        // Git runs no sample, and every clone brings a dozen.
+        if subject.path.ends_with(b".sample") {
+            return false;
+        }
         !subject.node.is_dir() && has_parents(subject.path, &[b".git", b"hooks"])
             || subject.kind == ChangeKind::Renamed
                 && (subject.path.ends_with(b"/.git/hooks") || subject.path.ends_with(b"/.git"))

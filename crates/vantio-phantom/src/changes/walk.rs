@@ -97,11 +97,15 @@ impl<'a> Walk<'a> {
 
     fn visit(&mut self, upper: &Pinned, frame: &Frame, waiting: &mut Vec<Frame>) -> io::Result<()> {
         let upper_dir = upper.at(&frame.upper, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let names = names_in(&upper_dir)?;
+        if names.is_empty() && !frame.opaque {
+            // What the run left alone need not even be readable.
+            return Ok(());
+        }
         let lower_dir = match &frame.lower {
             Some(path) => self.host_dir(path)?,
             None => None,
         };
-        let names = names_in(&upper_dir)?;
         for name in &names {
             let path = join(&frame.upper, name);
             let Some(mut node) = Node::at(upper_dir.as_fd(), name)? else { continue };

@@ -28,6 +28,8 @@ fn rule(number: u32) -> Rule {
         libc::SYS_sendto => branch(&[(AnyBit(3, MSG_FASTOPEN), NO_FASTOPEN), (NonZero(4), Notify)], Allow),
         libc::SYS_sendmsg => branch(&[(AnyBit(2, MSG_FASTOPEN), NO_FASTOPEN)], Notify),
         libc::SYS_sendmmsg => branch(&[(AnyBit(3, MSG_FASTOPEN), NO_FASTOPEN)], Notify),
+        // A routing header would lead a permitted connection somewhere else.
+        libc::SYS_setsockopt => branch(&[(Equals(1, libc::IPPROTO_IPV6 as u32), Notify)], Allow),
         libc::SYS_ioctl => branch(&[(Equals(1, TIOCSTI), Notify), (Equals(1, TIOCLINUX), Notify)], Allow),
         libc::SYS_tkill | libc::SYS_tgkill | libc::SYS_rt_sigqueueinfo | libc::SYS_rt_tgsigqueueinfo => {
             branch(&[(Equals(0, 1), Notify)], Allow)

@@ -119,7 +119,7 @@ const LOADERS: &[&str] = &["/lib64/ld-linux-x86-64.so.2", "/lib/ld-musl-x86_64.s
 
 /// Executes the program; returns only the error.
 fn start(spec: &Spec) -> io::Error {
-    let Some(name) = spec.command.first() else { return io::ErrorKind::NotFound.into() };
+    let Some(name) = spec.command.first() else { return io::Error::from_raw_os_error(libc::ENOENT) };
     let path = match look_up(name, spec) {
         Ok(path) => path,
         Err(error) => return error,
@@ -132,7 +132,7 @@ fn start(spec: &Spec) -> io::Error {
     let environment: Option<Vec<_>> = spec.environment.iter().map(variable).collect();
     match (text(path.as_os_str().as_bytes()), arguments, environment) {
         (Some(path), Some(arguments), Some(environment)) => execute(&path, &arguments, &environment),
-        _ => io::ErrorKind::InvalidInput.into(),
+        _ => io::Error::from_raw_os_error(libc::EINVAL),
     }
 }
 
@@ -143,7 +143,7 @@ fn look_up(name: &OsStr, spec: &Spec) -> io::Result<PathBuf> {
     }
     let path = spec.environment.iter().find(|(name, _)| name == "PATH");
     let path = path.map_or(OsStr::new("/usr/local/bin:/usr/bin:/bin"), |(_, value)| value.as_os_str());
-    let mut found = io::ErrorKind::NotFound;
+    let mut found = libc::ENOENT;
     for directory in env::split_paths(path) {
         let candidate = directory.join(name);
         if !candidate.is_file() {
@@ -152,7 +152,7 @@ fn look_up(name: &OsStr, spec: &Spec) -> io::Result<PathBuf> {
         if accessat(CWD, &candidate, Access::EXEC_OK, rustix::fs::AtFlags::empty()).is_ok() {
             return Ok(candidate);
         }
-        found = io::ErrorKind::PermissionDenied;
+        found = libc::EACCES;
     }
-    Err(found.into())
+    Err(io::Error::from_raw_os_error(found))
 }

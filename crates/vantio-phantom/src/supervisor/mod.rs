@@ -26,6 +26,7 @@ use std::{
 
 use rustix::{
     fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, openat, statx},
+    io::Errno,
     process::Pid,
     thread::{CapabilitySet, CapabilitySets, set_capabilities},
 };
@@ -173,6 +174,8 @@ impl Plane {
                     request.reply(reply);
                 }
                 Ok(None) => {}
+                // The run is over.
+                Err(Errno::PIPE) => return,
                 // Without notifications nothing can be judged: the run must not go on.
                 Err(_) => return self.end_run(),
             }
@@ -211,19 +214,22 @@ impl Plane {
             | libc::SYS_listen
             | libc::SYS_sendto
             | libc::SYS_sendmsg
-            | libc::SYS_sendmmsg => Ok(self.socket_call(request)),
+            | libc::SYS_sendmmsg
+            | libc::SYS_setsockopt => self.socket_call(request),
             _ => self.file_call(request),
         };
         result.unwrap_or_else(Reply::Error)
     }
 
     /// TCP and what may leave is the network plane's; other families never leave the run.
-    fn socket_call(self: &Arc<Self>, request: &Request) -> Reply {
+    fn socket_call(self: &Arc<Self>, request: &Request) -> rustix::io::Result<Reply> {
+        // A bound path belongs to whom the caller acts as.
+        let _identity = self.assume(request)?;
         if request.number() != libc::SYS_socket {
-            return self.net.handle(request);
+            return Ok(self.net.handle(request));
         }
         let (family, kind, protocol) = (request.int(0), request.int(1) & 0xf, request.int(2));
-        match (family, kind) {
+        Ok(match (family, kind) {
             (libc::AF_INET | libc::AF_INET6, libc::SOCK_STREAM) => self.net.handle(request),
             (libc::AF_INET | libc::AF_INET6, libc::SOCK_DGRAM)
                 if matches!(protocol, 0 | libc::IPPROTO_UDP) =>
@@ -232,7 +238,7 @@ impl Plane {
             }
             (libc::AF_NETLINK, _) if protocol == libc::NETLINK_ROUTE => Reply::Continue,
             _ => self.refuse_call(request, "a socket that is neither TCP, UDP nor local"),
-        }
+        })
     }
 
     /// Asks the oracle about one intent of `request`.

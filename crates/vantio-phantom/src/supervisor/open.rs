@@ -163,9 +163,12 @@ impl Plane {
         let flags = open.reopen_flags();
         let close_on_exec = open.flags.contains(OFlags::CLOEXEC);
         self.blocking.submit(move || {
-            let watched = caller.clone();
-            let call = || plane.view.reopen(object.fd.as_fd(), flags);
-            match plane.watch.guard(Box::new(move || Fate::of(&watched)), call) {
+            let (watched, probed) = (caller.clone(), caller.clone());
+            let call = || {
+                let _identity = plane.assume(&watched)?;
+                plane.view.reopen(object.fd.as_fd(), flags)
+            };
+            match plane.watch.guard(Box::new(move || Fate::of(&probed)), call) {
                 Outcome::Done(Ok(fd)) => caller.reply(Reply::Inject { fd, close_on_exec }),
                 Outcome::Done(Err(error)) => caller.reply(Reply::Error(error)),
                 Outcome::Interrupted => caller.reply(Reply::Error(Errno::INTR)),

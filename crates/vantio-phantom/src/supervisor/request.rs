@@ -8,6 +8,7 @@ use std::{
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     fs::{CWD, Mode, OFlags, openat},
     io::{self, Errno},
     process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
@@ -42,9 +43,11 @@ impl Link {
         self.proc.as_fd()
     }
 
-    /// The next system call that waits; `None` when its caller died meanwhile.
+    /// The next system call that waits; `None` when its caller died meanwhile, `EPIPE` when nobody is
+    /// left who could call.
     pub(crate) fn next(self: &Arc<Self>) -> io::Result<Option<Request>> {
         match self.listener.receive() {
+            Err(Errno::NOENT) if self.is_over() => Err(Errno::PIPE),
             // A caller outside our PID namespace has number 0; there is none in a run.
             Ok(notification) => Ok(Pid::from_raw(notification.tid).map(|tid| Request {
                 notification,
@@ -54,6 +57,14 @@ impl Link {
             Err(Errno::NOENT | Errno::INTR) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+impl Link {
+    fn is_over(&self) -> bool {
+        let mut listener = [PollFd::new(&self.listener, PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut listener, Some(&now)).is_ok() && listener[0].revents().contains(PollFlags::HUP)
     }
 }
 

@@ -31,7 +31,8 @@ pub(crate) fn prepare(folder: &Path, lower: &Path, privileged: bool) -> io::Resu
     let mode = if owned {
         data.mode() & 0o7777
     } else {
-        may(Access::READ_OK, 0o444) | may(Access::WRITE_OK, 0o222) | may(Access::EXEC_OK, 0o111)
+        // The owner's own reading is never taken away: a diff has to look into the folder later.
+        0o500 | may(Access::READ_OK, 0o444) | may(Access::WRITE_OK, 0o222) | may(Access::EXEC_OK, 0o111)
     };
     fs::set_permissions(&upper, fs::Permissions::from_mode(mode))
 }

@@ -87,18 +87,25 @@ impl Folders {
             KERNEL_HELP,
         )?;
         for piece in &self.pieces {
-            if let Piece::Overlay { at, layer } = piece
-                && !at.starts_with("/tmp")
-            {
-                self.overlay(at, *layer)?;
-            }
+            let Piece::Overlay { at, layer } = piece else { continue };
+            let target = if is_island(at) { self.island(*layer) } else { below(&self.stage(), at) };
+            make_directory(&target).context(
+                "E_MOUNT",
+                || format!("could not stage {}", at.display()),
+                STATE_HELP,
+            )?;
+            self.overlay(at, *layer, &target)?;
         }
         Ok(())
     }
 
-    fn overlay(&self, at: &Path, layer: usize) -> Result<(), LaunchError> {
-        let target = below(&self.stage(), at);
-        layers::mount_overlay(&self.layer(layer), at, &target, self.privileged).context(
+    /// Where an overlay waits, as root, until the fresh folder that it stands in is there.
+    fn island(&self, layer: usize) -> PathBuf {
+        self.run.join("islands").join(layer.to_string())
+    }
+
+    fn overlay(&self, at: &Path, layer: usize, target: &Path) -> Result<(), LaunchError> {
+        layers::mount_overlay(&self.layer(layer), at, target, self.privileged).context(
             "E_OVERLAY",
             || format!("could not mount an overlay over {}", at.display()),
             "the state folder must be on a file system that overlayfs accepts as upper layer (ext4, xfs, btrfs, tmpfs); \
@@ -164,10 +171,14 @@ impl Folders {
             result.context("E_MOUNT", || format!("could not place {} in the run", at.display()), KERNEL_HELP)
         };
         match piece {
-            Piece::Overlay { at, .. } if self.privileged && !at.starts_with("/tmp") => Ok(()),
+            Piece::Overlay { at, .. } if self.privileged && !is_island(at) => Ok(()),
             Piece::Overlay { at, layer } => {
-                step(at, make_directory(&below(stage, at)))?;
-                self.overlay(at, *layer)
+                let target = below(stage, at);
+                step(at, make_directory(&target))?;
+                if self.privileged {
+                    return step(at, mount_bind(self.island(*layer), &target).map_err(io::Error::from));
+                }
+                self.overlay(at, *layer, &target)
             }
             Piece::Directory(at) => step(at, make_directory(&below(stage, at))),
             Piece::Symlink(at, target) => step(at, symlink(target, below(stage, at))),
@@ -261,6 +272,11 @@ fn make_directory(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other,
     }
+}
+
+/// Whether a directory of the host shows below a folder that is the run's own.
+fn is_island(at: &Path) -> bool {
+    at.starts_with("/tmp")
 }
 
 fn below(stage: &Path, path: &Path) -> PathBuf {

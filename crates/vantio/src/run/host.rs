@@ -52,15 +52,14 @@ pub fn bindings(
 
 /// Every symbolic link on the way to one of `prefixes`, and where it leads.
 fn aliases(prefixes: &[Vec<u8>]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let mut links = BTreeSet::new();
-    for prefix in prefixes {
-        links.extend(Path::new(OsStr::from_bytes(prefix)).ancestors().filter(|path| path.is_symlink()));
-    }
+    let paths: BTreeSet<&Path> =
+        prefixes.iter().flat_map(|prefix| Path::new(OsStr::from_bytes(prefix)).ancestors()).collect();
+    let links = paths.into_iter().filter(|path| path.is_symlink());
     let resolve = |link: &Path| {
         let target = link.canonicalize().ok()?;
         Some((link.as_os_str().as_bytes().to_vec(), target.into_os_string().into_vec()))
     };
-    links.into_iter().filter_map(resolve).collect()
+    links.filter_map(resolve).collect()
 }
 
 /// What `path` has for each bare name of the policy: the entry found first, and where it

@@ -128,8 +128,9 @@ fn issue(store: &Store, record: &Record) -> Result<AgentSvid, Failure> {
 
 /// Those of `paths` that exist, canonical.
 fn existing(paths: &[Vec<u8>]) -> Vec<PathBuf> {
+    let paths = paths.iter().map(|path| Path::new(OsStr::from_bytes(path)));
     let mut found: Vec<PathBuf> =
-        paths.iter().filter_map(|path| Path::new(OsStr::from_bytes(path)).canonicalize().ok()).collect();
+        paths.filter(|path| path.exists()).filter_map(|path| path.canonicalize().ok()).collect();
     found.sort_unstable();
     found.dedup();
     found

@@ -181,7 +181,8 @@ pub fn read(file: &Path, id: RunId) -> Result<Record, StoreError> {
     if record.id == id { Ok(record) } else { Err(damaged(serde_json::Error::custom("it names another run"))) }
 }
 
-/// Writes the record in the run's `folder`: all of it, or nothing.
+/// Writes the record in the run's `folder`: all of it, or nothing. What has to outlive a loss of
+/// power is in the ledger and in the journals of a commit.
 pub fn write(folder: &Path, record: &Record) -> Result<(), StoreError> {
     let target = folder.join("run.json");
     let failed = |cause: io::Error| error::folder(&target, cause);
@@ -190,7 +191,6 @@ pub fn write(folder: &Path, record: &Record) -> Result<(), StoreError> {
     bytes.push(b'\n');
     let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
     temporary.write_all(&bytes).map_err(failed)?;
-    temporary.as_file().sync_data().map_err(failed)?;
     temporary.persist(&target).map_err(|cause| failed(cause.error))?;
     Ok(())
 }
