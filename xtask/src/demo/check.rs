@@ -15,7 +15,7 @@ const FIXED: &str = "pricing.py";
 
 /// Each attempt of the hijacked agent: what it was, and the effect and end of the target under which its refusal is recorded.
 const ATTEMPTS: [(&str, &[&str], &str); 5] = [
-    ("deleting the home", &["fs.unlink", "fs.rmdir", "fs.open"], "/home"),
+    ("deleting the home", &["fs.unlink"], "/home/letters.txt"),
     ("reading the SSH key", &["fs.open"], "/.ssh"),
     ("sending it out", &["net.connect"], "203.0.113.7:80"),
     ("installing a git hook", &["fs.open", "fs.mkdir"], "/.git/hooks"),
