@@ -17,8 +17,13 @@ pub struct Manifest(BTreeMap<PathBuf, String>);
 impl Manifest {
     /// Lists everything below `root`.
     pub fn of(root: &Path) -> io::Result<Self> {
+        Self::of_except(root, Path::new("\0"))
+    }
+
+    /// Lists everything below `root` but what is below `skipped`, a path from there.
+    pub fn of_except(root: &Path, skipped: &Path) -> io::Result<Self> {
         let mut manifest = Self::default();
-        manifest.add(root, root)?;
+        manifest.add(root, root, skipped)?;
         Ok(manifest)
     }
 
@@ -49,13 +54,16 @@ impl Manifest {
         self
     }
 
-    fn add(&mut self, root: &Path, path: &Path) -> io::Result<()> {
+    fn add(&mut self, root: &Path, path: &Path, skipped: &Path) -> io::Result<()> {
+        if path.strip_prefix(root).is_ok_and(|relative| relative == skipped) {
+            return Ok(());
+        }
         let metadata = fs::symlink_metadata(path)?;
         let relative = path.strip_prefix(root).unwrap_or(path).to_owned();
         self.0.insert(relative, line(path, &metadata)?);
         if metadata.is_dir() {
             for entry in fs::read_dir(path)? {
-                self.add(root, &entry?.path())?;
+                self.add(root, &entry?.path(), skipped)?;
             }
         }
         Ok(())

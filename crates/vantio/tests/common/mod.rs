@@ -106,8 +106,7 @@ impl World {
 
     /// Everything but the state folder.
     pub fn manifest(&self) -> Manifest {
-        let state = Path::new("state");
-        Manifest::of(self.path()).unwrap().without(state).without_root()
+        Manifest::of_except(self.path(), Path::new("state")).unwrap().without_root()
     }
 
     /// A command in the workspace with this world's environment and nothing of the caller's.

@@ -134,6 +134,8 @@ int main(int count, char **arguments) {
     if (strcmp(kind, races[i].kind)) continue;
     shared_address.sin_family = AF_INET;
     shared_address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    /* A user's overlay renames only directories that the run made itself. */
+    if (strstr(kind, "directory")) system("cp -r door made && rm -r door && mv made door");
     ports[0] = htons(atoi(allowed)), ports[1] = htons(atoi(forbidden));
     strcpy(shared, allowed);
     run(races[i].flip, races[i].once, rounds);
