@@ -3,6 +3,7 @@
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::PoisonError,
 };
 
 use rustix::io::{self, Errno};
@@ -10,7 +11,15 @@ use rustix::io::{self, Errno};
 use super::Core;
 
 /// Whether a program of the run listens where `address` leads. True when that cannot be known.
+///
+/// The kernel's tables take milliseconds to read, so they are read only for ports on which the run
+/// listened at some time.
 pub(super) fn run_listens(core: &Core, address: SocketAddr) -> bool {
+    let listened = core.listened.lock().unwrap_or_else(PoisonError::into_inner);
+    if !listened.contains(&address.port()) {
+        return false;
+    }
+    drop(listened);
     let tables = core.sockets.in_run(|| Ok([read("tcp")?, read("tcp6")?]));
     tables.map_or(true, |tables| tables.iter().any(|table| listens(table, address)))
 }

@@ -4,7 +4,7 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     os::fd::AsFd,
-    sync::Arc,
+    sync::{Arc, PoisonError},
 };
 
 use rustix::io::{self, Errno};
@@ -104,6 +104,12 @@ pub(super) fn listen(core: &Core, request: &Request) -> io::Result<Reply> {
         file
     };
     rustix::net::listen(&file, request.int(1))?;
+    if facts.is_tcp()
+        && let Some(address) = local(file.as_fd())
+    {
+        // An unbound socket has its port only now.
+        core.listened.lock().unwrap_or_else(PoisonError::into_inner).insert(address.port());
+    }
     Ok(Reply::Value(0))
 }
 

@@ -21,10 +21,11 @@ mod unix;
 mod watch;
 
 use std::{
+    collections::HashSet,
     net::SocketAddr,
     os::fd::{BorrowedFd, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use rustix::io::{self, Errno};
@@ -122,6 +123,7 @@ impl Plane {
             host,
             watch: Watch::start()?,
             bound: Bound::default(),
+            listened: Mutex::default(),
             privileged_below: local::privileged_below(),
         };
         Ok(Self { core: Arc::new(core) })
@@ -177,6 +179,8 @@ struct Core {
     pool: Pool,
     watch: Watch,
     bound: Bound,
+    /// The ports on which the run ever listened.
+    listened: Mutex<HashSet<u16>>,
     /// The first port that an unprivileged program of this host may bind.
     privileged_below: u16,
 }

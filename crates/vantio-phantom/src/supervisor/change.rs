@@ -139,7 +139,7 @@ impl Plane {
             return self.view.locate_descriptor(request, directory);
         }
         let follow = flags & libc::AT_SYMLINK_FOLLOW != 0;
-        match self.view.locate(request, directory, &path, follow, ResolveFlags::empty())? {
+        match self.locate(request, directory, &path, follow, ResolveFlags::empty())? {
             Located::Found(object) => Ok(object),
             Located::Missing(entry) => Err(self.absence(request, &entry)),
         }
@@ -188,7 +188,7 @@ impl Plane {
 
     /// A name in a directory of the run.
     fn entry(&self, request: &Request, directory: i32, path: &[u8]) -> io::Result<Entry> {
-        let entry = self.view.locate_entry(request, directory, path)?;
+        let entry = self.locate_entry(request, directory, path)?;
         if entry.parent.place == Place::Run { Ok(entry) } else { Err(Errno::ACCESS) }
     }
 

@@ -32,7 +32,7 @@ impl Plane {
         let none = ResolveFlags::empty();
         if request.number() == libc::SYS_execve {
             let path = request.read_path(request.argument(0))?;
-            let located = self.view.locate(request, libc::AT_FDCWD, &path, true, none)?;
+            let located = self.locate(request, libc::AT_FDCWD, &path, true, none)?;
             return found(located).map(|object| (object, request.argument(1)));
         }
         let (path, flags) = (request.read_path(request.argument(1))?, request.int(4));
@@ -40,7 +40,7 @@ impl Plane {
             self.view.locate_descriptor(request, request.int(0))?
         } else {
             let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
-            found(self.view.locate(request, request.int(0), &path, follow, none)?)?
+            found(self.locate(request, request.int(0), &path, follow, none)?)?
         };
         Ok((object, request.argument(2)))
     }
@@ -81,7 +81,7 @@ impl Plane {
         let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
         let words = line.split(|byte| matches!(byte, b'\n' | b'\0')).next().unwrap_or_default();
         let Some(name) = words.split(is_blank).find(|word| !word.is_empty()) else { return Ok(None) };
-        let located = self.view.locate(request, libc::AT_FDCWD, name, true, ResolveFlags::empty())?;
+        let located = self.locate(request, libc::AT_FDCWD, name, true, ResolveFlags::empty())?;
         found(located).map(Some)
     }
 
@@ -100,13 +100,7 @@ impl Plane {
                 continue;
             }
             if !word.starts_with(b"-") {
-                return found(self.view.locate(
-                    request,
-                    libc::AT_FDCWD,
-                    &word,
-                    true,
-                    ResolveFlags::empty(),
-                )?);
+                return found(self.locate(request, libc::AT_FDCWD, &word, true, ResolveFlags::empty())?);
             }
             is_value = LOADER_OPTIONS_WITH_VALUE.contains(&word.as_slice());
         }

@@ -64,7 +64,7 @@ impl Plane {
         if path.is_empty() && may_be_empty {
             return self.view.locate_descriptor(request, directory);
         }
-        match self.view.locate(request, directory, &path, follow, ResolveFlags::empty())? {
+        match self.locate(request, directory, &path, follow, ResolveFlags::empty())? {
             Located::Found(object) => Ok(object),
             Located::Missing(entry) => Err(self.absence(request, &entry)),
         }

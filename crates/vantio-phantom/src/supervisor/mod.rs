@@ -5,6 +5,7 @@
 
 mod change;
 mod execute;
+mod hidden;
 mod identity;
 mod metadata;
 mod open;

@@ -30,7 +30,7 @@ impl Plane {
         if open.flags.contains(OFlags::PATH) {
             return self.open_path(request, &open);
         }
-        match self.view.locate(request, open.directory, &open.path, open.follows(), open.resolve)? {
+        match self.locate(request, open.directory, &open.path, open.follows(), open.resolve)? {
             Located::Found(object) => self.open_object(request, &open, object),
             Located::Missing(entry) if open.creates() => self.create(request, &open, &entry),
             Located::Missing(entry) => Err(self.absence(request, &entry)),
@@ -43,7 +43,7 @@ impl Plane {
             // The flag is in a register: whatever the path becomes, nothing can be read through it.
             return Ok(Reply::Continue);
         }
-        match self.view.locate(request, open.directory, &open.path, open.follows(), open.resolve)? {
+        match self.locate(request, open.directory, &open.path, open.follows(), open.resolve)? {
             Located::Found(object) if object.place == Place::Elsewhere => Err(Errno::ACCESS),
             Located::Found(object) if open.wants_directory() && object.kind() != FileType::Directory => {
                 Err(Errno::NOTDIR)
