@@ -126,7 +126,7 @@ fn a_discarded_run_leaves_nothing_to_commit() {
     world.run(&["run", "--", "sh", "-c", "echo two > kept.txt"]);
     insta::assert_snapshot!(world.run(&["discard", "last"]), @"
     exit 0
-    run [RUN] discarded: the host was not touched
+    run [RUN] discarded: what it had not committed is gone, the host is as it was
     ");
     insta::assert_snapshot!(world.run(&["discard", "last", "--json"]), @r#"
     exit 0

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use vantio_core::{Hash, RunId};
-use vantio_ledger::{Draft, Filter, Ledger, Reader};
+use vantio_ledger::{Draft, Entry, Filter, Ledger, LedgerError, Reader};
 use vantio_phantom::{
     changes::{ChangeSet, RunFolderError, ScanError, scan},
     commit::CommitError,
@@ -63,8 +63,13 @@ pub fn entry(record: &Record, op: &str, request: vantio_core::json::Value) -> Dr
 
 /// Whether the ledger has an entry of this operation about a run.
 pub fn has_entry(store: &Store, record: &Record, op: &str) -> bool {
+    first_entry(store, record, op).is_some()
+}
+
+/// The ledger's first entry of this operation about a run.
+pub fn first_entry(store: &Store, record: &Record, op: &str) -> Option<Result<Entry, LedgerError>> {
     let filter = Filter { run_id: Some(record.id), op: Some(op.into()), limit: Some(1), ..Filter::default() };
-    Reader::open(&store.ledger()).is_ok_and(|reader| reader.entries(&filter).next().is_some())
+    Reader::open(&store.ledger()).ok()?.entries(&filter).next()
 }
 
 /// Opens the ledger for appending.

@@ -7,13 +7,14 @@ use vantio_ledger::{Ledger, LedgerError};
 use vantio_phantom::{Ending, LaunchError, MakeOracle, cgroup::Cgroup};
 
 use super::{
-    changes::{entry, has_entry, ledger, pending},
+    changes::{entry, first_entry, has_entry, ledger, pending},
     commit::auto_commit,
     summary::Summary,
     sweep::sweep,
+    why::refusals,
 };
 use crate::{
-    arguments,
+    account, arguments,
     failure::Failure,
     oracle::{Charge, Warden, ending_value},
     present::{now_ms, shown},
@@ -87,12 +88,15 @@ fn finish(store: &Store, mut claim: Claim, ending: Ending, json: bool) -> Result
     claim.record.state = State::Ended;
     claim.record.outcome = Some(ending.into());
     claim.save()?;
-    if !has_entry(store, &claim.record, "run.end") {
+    let last = first_entry(store, &claim.record, "run.end");
+    if last.is_none() {
         // The supervisor writes it, unless it was killed.
         ledger(store)?.append(entry(&claim.record, "run.end", ending_value(ending)))?;
     }
+    let is_quiet = last.and_then(Result::ok).is_some_and(|end| account::says_nothing_was_refused(&end));
+    let refusals = if is_quiet { Vec::new() } else { refusals(store, &claim.record)? };
     let commit = auto_commit(store, &mut claim)?;
-    let summary = Summary::new(store, &mut claim, commit)?;
+    let summary = Summary::new(store, &mut claim, commit, refusals)?;
     claim.save()?;
     claim.release()?;
     summary.print(json);

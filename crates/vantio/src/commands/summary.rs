@@ -5,12 +5,7 @@ use std::{fmt::Write as _, io};
 use serde_json::json;
 use vantio_phantom::changes::{ChangeKind, ChangeSet};
 
-use super::{
-    changes::pending,
-    commit::Outcome as Committed,
-    pick::is_hazard,
-    why::{refusals, what},
-};
+use super::{changes::pending, commit::Outcome as Committed, pick::is_hazard, why::what};
 use crate::{
     account::Refusal,
     failure::Failure,
@@ -29,10 +24,14 @@ pub struct Summary {
 
 impl Summary {
     /// Gathers what there is to say, and writes down how many changes wait.
-    pub fn new(store: &Store, claim: &mut Claim, committed: Option<Committed>) -> Result<Self, Failure> {
+    pub fn new(
+        store: &Store,
+        claim: &mut Claim,
+        committed: Option<Committed>,
+        refusals: Vec<Refusal>,
+    ) -> Result<Self, Failure> {
         let changes = pending(store, &claim.record)?;
         claim.record.pending = Some(changes.changes().len() as u64);
-        let refusals = refusals(store, &claim.record)?;
         let (record, short) = (claim.record.clone(), store.short(claim.record.id));
         Ok(Self { record, short, changes, committed, refusals })
     }
@@ -60,6 +59,9 @@ impl Summary {
     fn write_ending(&self, text: &mut String, paint: Paint) {
         let program = self.record.program();
         let sentence = match self.record.outcome {
+            Some(Outcome::NotFound) if program.contains('/') => {
+                format!("`{program}` does not exist in the run")
+            }
             Some(Outcome::NotFound) => format!("`{program}` was not found in the run's PATH"),
             Some(Outcome::NotExecutable) => format!("`{program}` may not be executed"),
             Some(Outcome::Signaled(signal)) => format!("`{program}` was ended by signal {signal}"),
