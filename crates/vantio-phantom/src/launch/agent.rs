@@ -100,9 +100,11 @@ fn drop_capabilities() -> rustix::io::Result<()> {
 fn restrict_files(executable: &[PathBuf]) -> Result<(), landlock::RulesetError> {
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(ABI::V1))?
+        // What follows is a second floor: the supervisor makes every such call itself.
+        .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(ABI::V3))?
         .handle_access(AccessNet::from_all(ABI::V4))?
-        .set_compatibility(CompatLevel::BestEffort)
         .scope(Scope::AbstractUnixSocket)?
         .create()?
         .set_compatibility(CompatLevel::BestEffort);

@@ -48,6 +48,7 @@ pub fn host(state: &Path) -> Vec<Finding> {
         system::pidfd_getfd(),
         system::yama(),
         system::landlock(),
+        system::landlock_tcp(),
         system::landlock_scopes(),
         system::openat2(),
         system::cgroup(),

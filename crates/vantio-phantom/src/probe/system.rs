@@ -23,15 +23,23 @@ use crate::{
     },
 };
 
-/// Landlock that governs files and TCP.
+/// Landlock that governs files.
 pub(super) fn landlock() -> Finding {
     match landlock_version() {
-        Ok(version @ 4..) => LANDLOCK.works(format!("ABI {version}")),
-        Ok(version) => LANDLOCK.fails(format!("ABI {version} cannot refuse TCP; it needs Linux 6.7")),
+        Ok(version) => LANDLOCK.works(format!("ABI {version}")),
         Err(Errno::OPNOTSUPP) => {
             LANDLOCK.fails("disabled at boot; add `landlock` to the kernel parameter `lsm=` and restart")
         }
-        Err(errno) => LANDLOCK.fails(format!("{}; it needs Linux 6.7", std::io::Error::from(errno))),
+        Err(errno) => LANDLOCK.fails(format!("{}; it needs Linux 5.13", std::io::Error::from(errno))),
+    }
+}
+
+/// Landlock that governs TCP.
+pub(super) fn landlock_tcp() -> Finding {
+    match landlock_version() {
+        Ok(version @ 4..) => TCP.works(format!("ABI {version}")),
+        Ok(version) => TCP.fails(format!("ABI {version}; it needs Linux 6.7")),
+        Err(errno) => TCP.fails(std::io::Error::from(errno).to_string()),
     }
 }
 
@@ -155,7 +163,11 @@ fn setting(path: &str) -> Option<String> {
     fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
 }
 
-const LANDLOCK: Subject = Subject::required("Landlock for files and TCP");
+const LANDLOCK: Subject = Subject::required("Landlock for files");
+const TCP: Subject = Subject::optional(
+    "Landlock for TCP",
+    "connections are held by the supervisor alone, without a second floor; a run can occupy a free TCP port of the host",
+);
 const SCOPES: Subject = Subject::optional(
     "Landlock scopes",
     "abstract Unix sockets and signals are closed by namespaces alone, without a second floor",
