@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::symlink, path::Path};
 
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, mount, mount_bind, mount_bind_recursive, mount_change, mount_remount,
+    MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_change, mount_remount,
 };
 
 use super::root::bind_read_only;
@@ -20,7 +20,8 @@ fn dev(dev: &Path) -> std::io::Result<()> {
     for name in DEVICES {
         let (host, own) = (Path::new("/dev").join(name), dev.join(name));
         fs::write(&own, "")?;
-        mount_bind(&host, &own)?;
+        // The nodes are the host's: whoever owns them may write to them, and change nothing about them.
+        bind_read_only(&host, &own)?;
     }
     fs::create_dir(dev.join("pts"))?;
     let options = c"newinstance,ptmxmode=0666,mode=0620";
@@ -48,7 +49,7 @@ fn proc(proc: &Path) -> std::io::Result<()> {
     for name in PROC_HIDDEN {
         let path = proc.join(name);
         if path.exists() {
-            mount_bind("/dev/null", &path)?;
+            bind_read_only(Path::new("/dev/null"), &path)?;
         }
     }
     Ok(())
@@ -79,8 +80,20 @@ const LINKS: &[(&str, &str)] = &[
 ];
 
 /// Settings of the whole machine: root's number alone would be enough to write them.
-const PROC_READ_ONLY: &[&str] =
-    &["sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "driver", "tty", "mtrr"];
+const PROC_READ_ONLY: &[&str] = &[
+    "sys",
+    "sysrq-trigger",
+    "irq",
+    "bus",
+    "fs",
+    "acpi",
+    "driver",
+    "tty",
+    "mtrr",
+    "scsi",
+    "asound",
+    "dynamic_debug",
+];
 
 /// What the kernel tells about the whole machine.
 const PROC_HIDDEN: &[&str] =

@@ -8,6 +8,7 @@ mod common;
 
 mod descriptors;
 mod files;
+mod host;
 mod names;
 mod network;
 mod privileges;
