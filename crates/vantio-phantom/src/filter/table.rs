@@ -30,7 +30,7 @@ fn rule(number: u32) -> Rule {
         libc::SYS_sendmmsg => branch(&[(AnyBit(3, MSG_FASTOPEN), NO_FASTOPEN)], Notify),
         // A routing header would lead a permitted connection somewhere else.
         libc::SYS_setsockopt => branch(&[(Equals(1, libc::IPPROTO_IPV6 as u32), Notify)], Allow),
-        libc::SYS_ioctl => branch(&[(Equals(1, TIOCSTI), Notify), (Equals(1, TIOCLINUX), Notify)], Allow),
+        libc::SYS_ioctl => branch(&REFUSED_CONTROLS.map(|control| (Equals(1, control), Notify)), Allow),
         libc::SYS_tkill | libc::SYS_tgkill | libc::SYS_rt_sigqueueinfo | libc::SYS_rt_tgsigqueueinfo => {
             branch(&[(Equals(0, 1), Notify)], Allow)
         }
@@ -190,7 +190,7 @@ const CONDITIONAL: &[(i64, &str)] = &[
     (libc::SYS_clone, "clone with a new namespace"),
     (libc::SYS_unshare, "unshare"),
     (libc::SYS_socket, "socket"),
-    (libc::SYS_ioctl, "ioctl that types into a terminal"),
+    (libc::SYS_ioctl, "ioctl that types into a terminal or changes the flags of a file"),
 ];
 
 const NAMESPACES: u32 = (CLONE_NEWNS
@@ -203,8 +203,25 @@ const NAMESPACES: u32 = (CLONE_NEWNS
 const CLONE_NEWTIME: u32 = 0x80;
 const MSG_FASTOPEN: u32 = 0x2000_0000;
 const NO_FASTOPEN: Action = Fail(libc::EOPNOTSUPP);
-const TIOCSTI: u32 = 0x5412;
-const TIOCLINUX: u32 = 0x541c;
+
+/// What types into a terminal; and what changes a file through a descriptor that was opened for reading,
+/// be it one of the host's that the run was started with (linux/fs.h, linux/fsverity.h, linux/fscrypt.h).
+const REFUSED_CONTROLS: [u32; 14] = [
+    0x5412,      // TIOCSTI
+    0x541c,      // TIOCLINUX
+    0x4008_6602, // FS_IOC_SETFLAGS
+    0x4004_6602, // FS_IOC32_SETFLAGS
+    0x401c_5820, // FS_IOC_FSSETXATTR
+    0x4008_7602, // FS_IOC_SETVERSION
+    0x4004_7602, // FS_IOC32_SETVERSION
+    0x4008_6604, // EXT4_IOC_SETVERSION
+    0x6609,      // EXT4_IOC_MIGRATE
+    0x660c,      // EXT4_IOC_ALLOC_DA_BLKS
+    0x4080_6685, // FS_IOC_ENABLE_VERITY
+    0x800c_6613, // FS_IOC_SET_ENCRYPTION_POLICY
+    0xc050_6617, // FS_IOC_ADD_ENCRYPTION_KEY
+    0xc040_6618, // FS_IOC_REMOVE_ENCRYPTION_KEY
+];
 
 // Newer than the C library's table: include/uapi/asm-generic/unistd.h.
 const SYS_OPENAT2: i64 = 437;

@@ -1,11 +1,25 @@
 //! What of the host a run holds in its hands: device nodes, and the standard streams that it was started with.
 
-use std::{fs, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    fs::{self, File},
+    os::unix::fs::MetadataExt,
+    path::Path,
+    process::Command,
+};
 
-use crate::{assert_held, attack_command, common::World};
+use crate::{
+    assert_held, attack_command,
+    common::{World, finish},
+};
 
 /// Everything in `/dev` and `/proc` may be written, as far as the policy goes.
 const OPENED: &str = "version: 1\nfs: {read: [/], write: [/]}\nexec: {allow: [/usr, /bin, /lib64]}\n";
+
+/// What `lsattr` shows: the flags of a file's inode.
+fn flags(path: &Path) -> String {
+    let listed = finish(Command::new("/usr/bin/lsattr").arg("-d").arg(path));
+    listed.stdout.split_whitespace().next().unwrap_or_default().to_owned()
+}
 
 #[test]
 fn device_nodes_stay_as_the_host_has_them() {
@@ -27,4 +41,23 @@ open_for_writing("/dev/null")
     let before = ["full", "zero"].map(stamp);
     assert_held(&world.run(OPENED, &attack_command(&world, script, &[])));
     assert_eq!(before, ["full", "zero"].map(stamp));
+}
+
+#[test]
+fn the_flags_of_an_inherited_file_stay() {
+    let world = World::new();
+    let input = world.outside().join("input");
+    fs::write(&input, "input\n").unwrap();
+    let script = r#"
+import fcntl
+open("own", "w").close()
+for name, handle in (("inherited", 0), ("own", os.open("own", os.O_RDONLY))):
+    for request in (0x40086602, 0x40046602):
+        attempt(f"no dump {name} {request:x}", lambda: fcntl.ioctl(handle, request, struct.pack("l", 0x80040)) == 0)
+"#;
+    let before = flags(&input);
+    let mut governed = world.governed(OPENED, &attack_command(&world, script, &[]));
+    assert_held(&finish(governed.stdin(File::open(&input).unwrap())));
+    assert_eq!(flags(&input), before);
+    world.assert_refused("proc.syscall", "ioctl");
 }
