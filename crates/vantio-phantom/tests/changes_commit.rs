@@ -89,6 +89,30 @@ fn a_file_with_several_names_is_written_in_place() {
 }
 
 #[test]
+fn a_removed_name_counts_no_more_until_an_undo_brings_it_back() {
+    let world = World::new("mkdir d; echo one > a; ln a b; echo two > c; ln c d/c; echo three > e; ln e f");
+    let inode = world.inode("a");
+    world.inside("rm b; rm d/c; rm e; mkdir e");
+    world.commit(&[]);
+    assert_eq!(sh(&world.host(), "stat -c '%n %h' a c f"), "a 1\nc 1\nf 1\n");
+    assert_eq!(world.inode("a"), inode);
+    assert!(world.undo().stayed.is_empty());
+    assert_eq!(sh(&world.host(), "cat a b c d/c e f"), "one\none\ntwo\ntwo\nthree\nthree\n");
+    // The name's old directory has another name of the file, or has none.
+    assert_eq!(sh(&world.host(), "stat -c '%n %h' a b c d/c e f"), "a 2\nb 2\nc 1\nd/c 1\ne 2\nf 2\n");
+}
+
+#[test]
+fn removing_every_name_of_a_file_keeps_the_file_for_an_undo() {
+    let world = World::new("echo one > a; ln a b");
+    let inode = world.inode("a");
+    world.inside("rm a b");
+    world.commit(&[]);
+    assert!(world.undo().stayed.is_empty());
+    assert_eq!((world.inode("a"), world.inode("b")), (inode, inode));
+}
+
+#[test]
 fn directories_are_renamed_and_not_copied() {
     if !is_root() {
         return;

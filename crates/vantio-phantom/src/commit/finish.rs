@@ -13,6 +13,7 @@ use super::{
     CommitError,
     depot::{self, DepotPlace, undo_folder},
     journal::{JOURNAL_FILE, Record},
+    links,
     rollback::Ground,
 };
 use crate::changes::RunFolder;
@@ -55,6 +56,9 @@ fn complete(run: &Path, record: &Record, host_root: BorrowedFd<'_>) -> io::Resul
         if let Some(place @ DepotPlace::Hidden { .. }) = &layer.depot {
             depot::remove(place, &folder, &ground.lower)?;
         }
+    }
+    if let Some(steps) = &record.steps {
+        links::release(&grounds, steps);
     }
     fs::rename(run.join(JOURNAL_FILE), folder.join(JOURNAL_FILE))?;
     File::open(&folder)?.sync_all()?;

@@ -14,6 +14,7 @@ mod discard;
 mod error;
 mod finish;
 mod journal;
+mod links;
 mod meta;
 mod moving;
 mod plan;

@@ -12,6 +12,7 @@ use super::{
     apply::open_in_place,
     depot,
     journal::{Record, Steps},
+    links,
     meta::{Meta, overwrite},
     moving::rename,
     steps::{Action, Dir, Id, Step},
@@ -56,7 +57,7 @@ pub(super) fn changed_since(grounds: &[Ground], steps: &Steps, done: Stamp) -> i
 pub(super) struct Ground {
     mount_point: Vec<u8>,
     pub(super) lower: Pinned,
-    depot: Option<Pinned>,
+    pub(super) depot: Option<Pinned>,
 }
 
 impl Ground {
@@ -211,7 +212,7 @@ impl Back<'_> {
         match &self.step.action {
             Action::Take { node } => self.untake(path, *node),
             Action::Put { node } => self.unput(path, *node),
-            Action::Swap { old: _, new } => self.unswap(path, *new),
+            Action::Swap { old, new } => self.unswap(path, *old, *new),
             Action::Rewrite { node, backup } => self.unwrite(path, *node, backup),
             Action::Meta { node, old, .. } => self.unset(path, *node, old),
             Action::Link { node, .. } => self.unlink(path, *node),
@@ -220,11 +221,12 @@ impl Back<'_> {
 
     fn untake(&self, path: &[u8], node: Id) -> io::Result<bool> {
         let Some(depot) = &self.ground.depot else { return Ok(self.reason.is_unfinished()) };
-        if self.in_slot()? != Some(node) {
+        if self.in_slot()?.is_none() {
             // Not taken, or back already.
             return Ok(true);
         }
         let (dir, name) = self.ground.lower.parent(path)?;
+        links::restore(depot, self.step.slot.as_bytes(), &dir, node)?;
         rename((depot.as_fd(), self.step.slot.as_bytes()), (dir.as_fd(), name), RenameFlags::NOREPLACE)?;
         Ok(true)
     }
@@ -242,7 +244,7 @@ impl Back<'_> {
         Ok(true)
     }
 
-    fn unswap(&self, path: &[u8], new: Id) -> io::Result<bool> {
+    fn unswap(&self, path: &[u8], old: Id, new: Id) -> io::Result<bool> {
         let Some(depot) = &self.ground.depot else { return Ok(self.reason.is_unfinished()) };
         match self.in_slot()? {
             None => return Ok(self.reason.is_unfinished()),
@@ -253,6 +255,7 @@ impl Back<'_> {
             return Ok(false);
         }
         let (dir, name) = self.ground.lower.parent(path)?;
+        links::restore(depot, self.step.slot.as_bytes(), &dir, old)?;
         rename((depot.as_fd(), self.step.slot.as_bytes()), (dir.as_fd(), name), RenameFlags::EXCHANGE)?;
         Ok(true)
     }

@@ -1,0 +1,100 @@
+//! Files with several names, of which a commit removes one.
+//!
+//! What a commit removes is kept for an undo. Kept as it is, it would count as
+//! another name of a file that the host still has. So a copy is kept instead,
+//! and an undo makes it a name of that file again where it finds the file.
+
+use std::{collections::HashMap, fs::File, io};
+
+use rustix::{
+    fd::{AsFd as _, OwnedFd},
+    fs::{AtFlags, Mode, OFlags, linkat, openat, renameat, unlinkat},
+};
+
+use super::{
+    journal::Steps,
+    meta::{Meta, copy_content},
+    rollback::Ground,
+    steps::{Action, Id, Step},
+};
+use crate::changes::{
+    FileType, Node, Readable,
+    beneath::{Pinned, stat_at},
+    names_in,
+};
+
+/// Keeps copies of removed files that have names on the host still. May be
+/// repeated; a file that cannot be copied is kept with its link.
+pub(super) fn release(grounds: &[Ground], steps: &Steps) {
+    let kept: Vec<_> = steps.list.iter().filter_map(|step| Kept::of(grounds, step)).collect();
+    let mut names: HashMap<Id, u32> = HashMap::new();
+    for kept in &kept {
+        *names.entry(kept.node.id).or_default() += 1;
+    }
+    for kept in &kept {
+        if kept.node.links > names.get(&kept.node.id).copied().unwrap_or_default() {
+            let _ = kept.copy();
+        }
+    }
+}
+
+/// Makes the copy in a slot a name of the file `wanted` again, where `dir`,
+/// the directory it returns to, still has another name of that file.
+pub(super) fn restore(depot: &Pinned, slot: &[u8], dir: &OwnedFd, wanted: Id) -> io::Result<()> {
+    let is_copy = |node: &Node| node.id != wanted && node.file_type == FileType::File;
+    if !stat_at(depot.as_fd(), slot)?.is_some_and(|stat| is_copy(&Node::of_stat(&stat))) {
+        return Ok(());
+    }
+    let readable = openat(dir, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    for name in names_in(&readable)? {
+        if stat_at(dir.as_fd(), &name)?.is_some_and(|stat| Node::of_stat(&stat).id == wanted) {
+            let spare = spare(slot);
+            let _ = unlinkat(depot.as_fd(), &spare[..], AtFlags::empty());
+            linkat(dir, &name[..], depot.as_fd(), &spare[..], AtFlags::empty())?;
+            return Ok(renameat(depot.as_fd(), &spare[..], depot.as_fd(), slot)?);
+        }
+    }
+    Ok(())
+}
+
+/// A regular file in the slot of a step that took it from the host.
+struct Kept<'a> {
+    depot: &'a Pinned,
+    slot: &'a [u8],
+    node: Node,
+}
+
+impl<'a> Kept<'a> {
+    fn of(grounds: &'a [Ground], step: &'a Step) -> Option<Self> {
+        let (Action::Take { .. } | Action::Swap { .. }) = step.action else { return None };
+        let depot = grounds.get(step.layer)?.depot.as_ref()?;
+        let slot = step.slot.as_bytes();
+        let node = Node::at(depot.as_fd(), slot).ok()??;
+        (node.file_type == FileType::File && node.links > 1).then_some(Self { depot, slot, node })
+    }
+
+    fn copy(&self) -> io::Result<()> {
+        let (depot, spare) = (self.depot.as_fd(), spare(self.slot));
+        let _ = unlinkat(depot, &spare[..], AtFlags::empty());
+        let made = self.copy_to(&spare);
+        if made.is_err() {
+            let _ = unlinkat(depot, &spare[..], AtFlags::empty());
+        }
+        made
+    }
+
+    fn copy_to(&self, spare: &[u8]) -> io::Result<()> {
+        let depot = self.depot.as_fd();
+        let from = File::from(Readable { node: &self.node, dir: depot, name: self.slot }.open()?);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let to = File::from(openat(depot, spare, flags, Mode::RUSR | Mode::WUSR)?);
+        copy_content(&from, &to)?;
+        Meta::of(&self.node).set(to.as_fd())?;
+        to.sync_all()?;
+        Ok(renameat(depot, spare, depot, self.slot)?)
+    }
+}
+
+fn spare(slot: &[u8]) -> Vec<u8> {
+    [slot, b"-spare"].concat()
+}
