@@ -68,7 +68,7 @@ impl Init<'_> {
         self.link.wait().context("E_NAMESPACE", step("start the agent"), "")?;
         let slave = pair.map(|pair| pair.slave);
         let slave = slave.as_ref().map(std::os::fd::AsFd::as_fd);
-        let agent = match fork(0).context("E_FORK", step("start the agent"), "")? {
+        let agent = match fork().context("E_FORK", step("start the agent"), "")? {
             Fork::Child => agent::main(self.spec, self.terminal, slave, &self.agent_link),
             Fork::Parent(agent) => agent,
         };

@@ -22,7 +22,7 @@ use crate::{
     world::{mounts, plan, root::Folders},
 };
 
-/// Makes the oracle inside the supervisor, once no fork is left to happen.
+/// Makes the oracle inside the supervisor, once no fork of its own is left to happen.
 pub type MakeOracle = Box<dyn FnOnce() -> Result<Arc<dyn Oracle>, LaunchError>>;
 
 /// Runs `spec` to its end. The calling process must be single-threaded.
@@ -35,7 +35,7 @@ pub fn run(spec: &Spec, make_oracle: MakeOracle) -> Result<Ending, LaunchError> 
     let folders = prepare(spec)?;
     let terminal = terminal::Plan::of_caller();
     let (ours, theirs) = Channel::pair().map_err(|error| failed(&error))?;
-    match fork(0).context("E_FORK", || "could not start the supervisor".into(), "")? {
+    match fork().context("E_FORK", || "could not start the supervisor".into(), "")? {
         Fork::Child => {
             drop(ours);
             let code = match supervise::supervise(spec, &folders, &terminal, &theirs, make_oracle) {

@@ -1,7 +1,7 @@
 //! The supervisor: sets a run up from outside, answers it, and sees it end.
 
 use std::{
-    fs, io,
+    fs, io, mem,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     sync::Arc,
 };
@@ -28,7 +28,7 @@ use crate::{
     error::Context as _,
     supervisor::Supervisor,
     sys::{
-        process::{Fork, enter, fork, unshare},
+        process::{Fork, enter, fork_into, unshare},
         seccomp::Listener,
     },
     terminal,
@@ -70,24 +70,19 @@ fn attended(
     cgroup: Option<&Cgroup>,
 ) -> Result<Ending, LaunchError> {
     let step = |what: &'static str| move || format!("could not {what}");
-    let started = start_init(spec, folders, plan)?;
-    if let Some(cgroup) = cgroup {
-        cgroup.join(started.init).map_err(io::Error::other).context(
-            "E_CGROUP",
-            step("put the run into its cgroup"),
-            "",
-        )?;
-    }
-    let world = join_world(&started, channel)?;
-    let (agent, listener) = filtered(&started)?;
+    let started = start_init(spec, folders, plan, cgroup)?;
+    let world = join_world(&started)?;
+    // Init builds meanwhile. Nothing of the agent runs yet, and this process forks no more.
     let oracle = make_oracle()?;
+    see_built(&started, channel)?;
+    let (agent, listener) = filtered(&started)?;
     let supervisor = Supervisor {
         spec,
         oracle: Arc::clone(&oracle),
         init: started.init,
         privileged: folders.privileged,
-        mount_namespace: world.mount,
-        network_namespace: world.network,
+        mount_namespace: world.mount.as_fd(),
+        network_namespace: world.network.try_clone().context("E_SUPERVISOR", step("keep the network"), "")?,
     };
     let plane =
         supervisor.start(Listener::new(listener)).context("E_SUPERVISOR", step("start its workers"), "")?;
@@ -97,7 +92,14 @@ fn attended(
     let ending = attend(&started, agent, channel)?;
     plane.finish();
     oracle.end(ending);
+    leave_to_the_end(world, started);
     Ok(ending)
+}
+
+/// The kernel takes long to take a mount namespace apart, and whoever lets go of it last waits: that
+/// shall be this process when it ends, for which nobody waits.
+fn leave_to_the_end(world: World, started: Started) {
+    mem::forget((world, started.staging));
 }
 
 /// Init, and the ways to it and to the agent.
@@ -105,6 +107,8 @@ struct Started {
     init: Pid,
     link: Link,
     agent_link: Link,
+    /// Where the overlays were staged, as root.
+    staging: Option<OwnedFd>,
 }
 
 const NAMESPACES: i32 = libc::CLONE_NEWUSER
@@ -114,17 +118,28 @@ const NAMESPACES: i32 = libc::CLONE_NEWUSER
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUTS;
 
-fn start_init(spec: &Spec, folders: &Folders, plan: &terminal::Plan) -> Result<Started, LaunchError> {
+fn start_init(
+    spec: &Spec,
+    folders: &Folders,
+    plan: &terminal::Plan,
+    cgroup: Option<&Cgroup>,
+) -> Result<Started, LaunchError> {
     let step = |what: &'static str| move || format!("could not {what}");
     let (link, init_link) = Link::pair().context("E_SUPERVISOR", step("make a link"), "")?;
     let (agent_link, agent_end) = Link::pair().context("E_SUPERVISOR", step("make a link"), "")?;
     let host = Host::remember().context("E_NAMESPACE", step("remember the host's namespace"), "")?;
+    let mut staging = None;
     if folders.privileged {
         unshare(libc::CLONE_NEWNS).context("E_NAMESPACE", step("make a mount namespace"), NAMESPACE_HELP)?;
         folders.stage_overlays()?;
+        staging = Some(own_mounts().context("E_NAMESPACE", step("keep the staged overlays"), "")?);
     }
-    let forked =
-        fork(NAMESPACES).context("E_NAMESPACE", step("make the run's namespaces"), NAMESPACE_HELP)?;
+    let cgroup = cgroup.map(std::os::fd::AsFd::as_fd);
+    let forked = fork_into(NAMESPACES, cgroup).context(
+        "E_NAMESPACE",
+        step("make the run's namespaces"),
+        NAMESPACE_HELP,
+    )?;
     let Fork::Parent(init) = forked else {
         drop((link, agent_link));
         Init { spec, folders, terminal: plan, link: init_link, agent_link: agent_end }.main()
@@ -137,8 +152,7 @@ fn start_init(spec: &Spec, folders: &Folders, plan: &terminal::Plan) -> Result<S
     if folders.privileged {
         host.restore().context("E_NAMESPACE", step("return to the host's namespace"), "")?;
     }
-    link.tell(Topic::Go, 0).context("E_NAMESPACE", step("start init"), "")?;
-    Ok(Started { init, link, agent_link })
+    Ok(Started { init, link, agent_link, staging })
 }
 
 /// The mount namespace and folder that this process came from.
@@ -149,17 +163,19 @@ struct Host {
 
 impl Host {
     fn remember() -> rustix::io::Result<Self> {
-        let flags = OFlags::CLOEXEC;
-        Ok(Self {
-            namespace: open("/proc/self/ns/mnt", flags, Mode::empty())?,
-            directory: open(".", flags | OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?,
-        })
+        let flags = OFlags::CLOEXEC | OFlags::PATH | OFlags::DIRECTORY;
+        Ok(Self { namespace: own_mounts()?, directory: open(".", flags, Mode::empty())? })
     }
 
     fn restore(&self) -> rustix::io::Result<()> {
         enter(self.namespace.as_fd(), libc::CLONE_NEWNS)?;
         rustix::process::fchdir(&self.directory)
     }
+}
+
+/// The calling process's mount namespace.
+fn own_mounts() -> rustix::io::Result<OwnedFd> {
+    open("/proc/self/ns/mnt", OFlags::CLOEXEC, Mode::empty())
 }
 
 /// An ordinary user is itself and nobody else in the run; root is everybody, one to one.
@@ -194,17 +210,10 @@ struct World {
     network: OwnedFd,
 }
 
-/// Waits until init built the world, and enters its user namespace.
-fn join_world(started: &Started, channel: &Channel) -> Result<World, LaunchError> {
+/// Has init build the world, and enters the user namespace that it is built in.
+fn join_world(started: &Started) -> Result<World, LaunchError> {
     let step = |what: &'static str| move || format!("could not {what}");
-    let (packet, master) =
-        started.link.receive().context("E_NAMESPACE", step("build the world"), NAMESPACE_HELP)?;
-    if packet.topic != Topic::Built {
-        return Err(init_failed(&packet));
-    }
-    if let Some(master) = master {
-        let _ = channel.send(&Message::Terminal, Some(master.as_fd()));
-    }
+    started.link.tell(Topic::Go, 0).context("E_NAMESPACE", step("start init"), "")?;
     let namespace = |name: &str| {
         let path = format!("/proc/{}/ns/{name}", started.init.as_raw_pid());
         open(path, OFlags::CLOEXEC, Mode::empty()).context(
@@ -227,8 +236,21 @@ fn join_world(started: &Started, channel: &Channel) -> Result<World, LaunchError
         step("tie itself to the caller"),
         "",
     )?;
-    started.link.tell(Topic::Go, 0).context("E_NAMESPACE", step("start the agent"), "")?;
     Ok(World { mount, network })
+}
+
+/// Waits until init built the world, and has it start the agent.
+fn see_built(started: &Started, channel: &Channel) -> Result<(), LaunchError> {
+    let step = |what: &'static str| move || format!("could not {what}");
+    let (packet, master) =
+        started.link.receive().context("E_NAMESPACE", step("build the world"), NAMESPACE_HELP)?;
+    if packet.topic != Topic::Built {
+        return Err(init_failed(&packet));
+    }
+    if let Some(master) = master {
+        let _ = channel.send(&Message::Terminal, Some(master.as_fd()));
+    }
+    started.link.tell(Topic::Go, 0).context("E_NAMESPACE", step("start the agent"), "")
 }
 
 fn init_failed(packet: &Packet) -> LaunchError {
@@ -374,4 +396,5 @@ const OF_TERMINALS: &[i32] =
     &[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
 const NAMESPACE_HELP: &str =
     "this host may forbid user namespaces; `vantio doctor` shows what it allows and how to change it";
-const LANDLOCK_HELP: &str = "Landlock with network rules (Linux 6.7 or newer) must be enabled; `vantio doctor` shows what this host has";
+const LANDLOCK_HELP: &str =
+    "Linux 5.19 or newer with Landlock enabled is needed; `vantio doctor` shows what this host has";

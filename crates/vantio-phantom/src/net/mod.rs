@@ -121,7 +121,7 @@ impl Plane {
             resolver,
             pool: Pool::within(Arc::clone(&host), "net-connect", CONNECTS_MAX),
             host,
-            watch: Watch::start()?,
+            watch: Watch::prepare()?,
             bound: Bound::default(),
             listened: Mutex::default(),
             privileged_below: local::privileged_below(),

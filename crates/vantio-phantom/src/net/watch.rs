@@ -61,6 +61,8 @@ pub(crate) struct Watch {
 struct Shared {
     flights: Mutex<Vec<Arc<Flight>>>,
     taken_off: Condvar,
+    /// Whether the thread that looks runs: few runs have a call to look after.
+    is_started: Mutex<bool>,
 }
 
 /// One call that may block.
@@ -73,18 +75,18 @@ struct Flight {
 }
 
 impl Watch {
-    /// Starts the thread that looks.
-    pub(crate) fn start() -> std::io::Result<Self> {
+    /// Prepares the calling thread, and those that it starts from here on, for being watched.
+    pub(crate) fn prepare() -> std::io::Result<Self> {
         socket::prepare_wake()?;
-        let shared = Arc::new(Shared::default());
-        let watched = Arc::clone(&shared);
-        spawn("net-watch", move || watched.look())?;
-        Ok(Self { shared })
+        Ok(Self { shared: Arc::default() })
     }
 
     /// Carries out `call`, which may block in the kernel, until it ends or `probe` says that
     /// its caller cannot wait. `EINTR` from `call` for any other reason starts it again.
     pub(crate) fn guard<T>(&self, probe: Probe, mut call: impl FnMut() -> io::Result<T>) -> Outcome<T> {
+        if self.shared.start().is_err() {
+            return Outcome::Done(Err(Errno::AGAIN));
+        }
         let flight = Arc::new(Flight {
             thread: gettid().as_raw_pid(),
             probe,
@@ -108,6 +110,17 @@ impl Watch {
 }
 
 impl Shared {
+    /// Starts the thread that looks, the first time.
+    fn start(self: &Arc<Self>) -> std::io::Result<()> {
+        let mut is_started = self.is_started.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*is_started {
+            let shared = Arc::clone(self);
+            spawn("net-watch", move || shared.look())?;
+            *is_started = true;
+        }
+        Ok(())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Flight>>> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -180,7 +193,7 @@ mod tests {
     }
 
     fn connect_with(fate: Fate) -> Outcome<()> {
-        let watch = Watch::start().unwrap();
+        let watch = Watch::prepare().unwrap();
         let (_listener, _filled, address) = stuck();
         let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
         watch.guard(Box::new(move || fate), || socket::connect(socket.as_fd(), &address))
@@ -198,7 +211,7 @@ mod tests {
 
     #[test]
     fn other_calls_end_by_themselves() {
-        let watch = Watch::start().unwrap();
+        let watch = Watch::prepare().unwrap();
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let result = watch.guard(Box::new(|| Fate::Waits), || Ok(socket.local_addr().is_ok()));
         assert_eq!(result, Outcome::Done(Ok(true)));

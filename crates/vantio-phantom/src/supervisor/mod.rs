@@ -21,6 +21,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, sync_channel},
     },
     thread,
 };
@@ -57,7 +58,7 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) init: Pid,
     /// Whether the agent may act as any user of the run.
     pub(crate) privileged: bool,
-    pub(crate) mount_namespace: OwnedFd,
+    pub(crate) mount_namespace: BorrowedFd<'a>,
     pub(crate) network_namespace: OwnedFd,
 }
 
@@ -119,11 +120,12 @@ impl Supervisor<'_> {
             masks_differ: AtomicBool::new(false),
             initial_mask: current_mask(),
             blocking: Pool::new("vantio-blocking", BLOCKING_MAX),
-            watch: Watch::start()?,
+            watch: Watch::prepare()?,
         });
         let link = Arc::new(Link::new(listener)?);
-        for _ in 0..workers() {
-            plane.start_worker(&link, self.mount_namespace.as_fd())?;
+        let started = (0..workers()).map(|_| plane.start_worker(&link, self.mount_namespace));
+        for ready in started.collect::<io::Result<Vec<_>>>()? {
+            ready.recv().map_err(io::Error::other)??;
         }
         Ok(plane)
     }
@@ -136,10 +138,15 @@ impl Plane {
         let _ = self.base.flush();
     }
 
-    fn start_worker(self: &Arc<Self>, link: &Arc<Link>, namespace: BorrowedFd<'_>) -> io::Result<()> {
+    /// Starts a worker, which says when it is in the run, or why not.
+    fn start_worker(
+        self: &Arc<Self>,
+        link: &Arc<Link>,
+        namespace: BorrowedFd<'_>,
+    ) -> io::Result<Receiver<rustix::io::Result<()>>> {
         let (plane, link) = (Arc::clone(self), Arc::clone(link));
         let namespace = namespace.try_clone_to_owned()?;
-        let (ready, started) = std::sync::mpsc::sync_channel(1);
+        let (ready, started) = sync_channel(1);
         thread::Builder::new().name("vantio-worker".into()).spawn(move || {
             let entered = plane.enter_run(namespace.as_fd());
             let is_ready = entered.is_ok();
@@ -148,7 +155,7 @@ impl Plane {
                 plane.work(&link);
             }
         })?;
-        Ok(started.recv().map_err(io::Error::other)??)
+        Ok(started)
     }
 
     /// Moves this thread alone into the run's file system.

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::{CStr, CString},
+    mem,
     os::fd::{AsRawFd, BorrowedFd},
 };
 
@@ -16,14 +17,28 @@ pub(crate) enum Fork {
     Child,
 }
 
-/// Forks, the child in new namespaces by `flags` (`CLONE_NEW*`).
+/// Forks. The caller has one thread, so the child may do anything.
+pub(crate) fn fork() -> io::Result<Fork> {
+    fork_into(0, None)
+}
+
+/// Forks, the child in new namespaces by `flags` (`CLONE_NEW*`) and born in `cgroup`: to move it there
+/// later would wait for every processor of the machine.
 ///
 /// The caller has one thread, so the child may do anything.
-pub(crate) fn fork(flags: libc::c_int) -> io::Result<Fork> {
-    let flags = libc::c_ulong::from((flags | libc::SIGCHLD) as u32);
+pub(crate) fn fork_into(flags: libc::c_int, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Fork> {
+    // SAFETY: all-zero is a valid value of this plain struct of integers.
+    let mut arguments: libc::clone_args = unsafe { mem::zeroed() };
+    arguments.flags = u64::from(flags as u32);
+    arguments.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = cgroup {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    let size = mem::size_of::<libc::clone_args>();
     // SAFETY: without CLONE_VM and with no stack given, this is fork: the child runs on a copy. The caller
-    // is single-threaded, so no lock is held by a thread that the child lacks.
-    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    // is single-threaded, so no lock is held by a thread that the child lacks. `arguments` outlives the call.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size) };
     match Pid::from_raw(pid as i32) {
         _ if pid < 0 => Err(last_error()),
         Some(pid) => Ok(Fork::Parent(pid)),
@@ -81,7 +96,7 @@ pub(crate) fn restore_signals() {
     // SAFETY: SIG_DFL is a valid disposition, and an initialised empty set a valid mask.
     unsafe {
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-        let mut none: libc::sigset_t = std::mem::zeroed();
+        let mut none: libc::sigset_t = mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
     }
@@ -101,3 +116,6 @@ pub(crate) fn execute(path: &CStr, arguments: &[CString], environment: &[CString
 fn check(result: libc::c_int) -> io::Result<()> {
     if result < 0 { Err(last_error()) } else { Ok(()) }
 }
+
+/// linux/sched.h; it does not fit the `int` that `libc` has for it.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;

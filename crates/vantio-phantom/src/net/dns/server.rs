@@ -7,9 +7,12 @@ use std::{
     time::Duration,
 };
 
-use rustix::net::{
-    AddressFamily, Ipv4Addr, Ipv6Addr, SocketAddr, SocketFlags, SocketType, bind, ipproto, listen,
-    socket_with, sockopt::set_ipv6_v6only,
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    net::{
+        AddressFamily, Ipv4Addr, Ipv6Addr, SocketAddr, SocketFlags, SocketType, bind, ipproto, listen,
+        socket_with, sockopt::set_ipv6_v6only,
+    },
 };
 
 use super::{Carrier, Resolver};
@@ -21,18 +24,15 @@ use crate::net::{
 
 /// Listens at port 53 of every address of the run.
 pub(in crate::net) fn start(sockets: &Sockets, resolver: &Arc<Resolver>) -> io::Result<()> {
-    let pool = Arc::new(Pool::new("net-dns-tcp", CLIENTS_MAX));
-    for listener in
-        sockets.in_run(|| Ok([listener(AddressFamily::INET)?, listener(AddressFamily::INET6)?]))?
-    {
-        let (pool, resolver) = (Arc::clone(&pool), Arc::clone(resolver));
-        spawn("net-dns-tcp", move || accept(&listener, &pool, &resolver))?;
-    }
-    Ok(())
+    let listeners =
+        sockets.in_run(|| Ok([listener(AddressFamily::INET)?, listener(AddressFamily::INET6)?]))?;
+    let resolver = Arc::clone(resolver);
+    spawn("net-dns-tcp", move || serve(&listeners, &Pool::new("net-dns-tcp", CLIENTS_MAX), &resolver))
 }
 
 fn listener(family: AddressFamily) -> rustix::io::Result<TcpListener> {
-    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, Some(ipproto::TCP))?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
     let address: SocketAddr = if family == AddressFamily::INET6 {
         set_ipv6_v6only(&socket, true)?;
         (Ipv6Addr::UNSPECIFIED, DNS).into()
@@ -44,15 +44,29 @@ fn listener(family: AddressFamily) -> rustix::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// A client beyond the limit is turned away.
-fn accept(listener: &TcpListener, pool: &Pool, resolver: &Arc<Resolver>) {
-    for stream in listener.incoming() {
-        let Ok(stream) = stream else {
+fn serve(listeners: &[TcpListener], pool: &Pool, resolver: &Arc<Resolver>) {
+    loop {
+        let mut waiting: Vec<_> =
+            listeners.iter().map(|listener| PollFd::new(listener, PollFlags::IN)).collect();
+        if poll(&mut waiting, None).is_err() {
             std::thread::sleep(PAUSE);
-            continue;
-        };
-        let resolver = Arc::clone(resolver);
-        let _ = pool.submit(move || drop(converse(stream, &resolver)));
+        }
+        listeners.iter().for_each(|listener| accept(listener, pool, resolver));
+    }
+}
+
+/// Takes in whoever waits. A client beyond the limit is turned away.
+fn accept(listener: &TcpListener, pool: &Pool, resolver: &Arc<Resolver>) {
+    loop {
+        match listener.accept() {
+            // It inherits nothing of the listener's: it blocks.
+            Ok((stream, _)) => {
+                let resolver = Arc::clone(resolver);
+                let _ = pool.submit(move || drop(converse(stream, &resolver)));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(_) => return std::thread::sleep(PAUSE),
+        }
     }
 }
 
