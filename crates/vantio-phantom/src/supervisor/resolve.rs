@@ -125,7 +125,7 @@ impl View {
         follow: bool,
         flags: ResolveFlags,
     ) -> io::Result<Located> {
-        let start = Self::start(request, directory, path)?;
+        let start = Start::of(request, directory, path, flags)?;
         let nofollow = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
         let how = OFlags::PATH | OFlags::CLOEXEC | nofollow;
         let found = openat2(&start, path, how, Mode::empty(), flags | ResolveFlags::NO_MAGICLINKS);
@@ -134,7 +134,7 @@ impl View {
             Err(error) if !flags.is_empty() && error != Errno::NOENT => Err(error),
             Err(Errno::NOENT) => self.absent(request, start, path, follow, flags),
             // A magic link, which the kernel must not follow as us.
-            Err(Errno::LOOP) => Walk::new(self, request, start, path).finish(follow),
+            Err(Errno::LOOP) => Walk::new(self, request, start.open()?, path).finish(follow),
             Err(error) => Err(error),
         }
     }
@@ -162,30 +162,12 @@ impl View {
         }
     }
 
-    /// Where a path begins: at the root, the working directory or a descriptor of the caller.
-    fn start(request: &Request, directory: i32, path: &[u8]) -> io::Result<OwnedFd> {
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        if path.is_empty() {
-            return Err(Errno::NOENT);
-        }
-        if path.starts_with(b"/") {
-            return openat(CWD, "/", flags, Mode::empty());
-        }
-        let tid = request.tid().as_raw_pid();
-        let link =
-            if directory == libc::AT_FDCWD { format!("{tid}/cwd") } else { format!("{tid}/fd/{directory}") };
-        match openat(request.proc(), link, flags | OFlags::DIRECTORY, Mode::empty()) {
-            Err(Errno::NOENT) if directory != libc::AT_FDCWD => Err(Errno::BADF),
-            other => other,
-        }
-    }
-
     /// After `ENOENT`: either nothing is there, or the way leads through a link that only a
     /// walk can follow.
     fn absent(
         &self,
         request: &Request,
-        start: OwnedFd,
+        start: Start,
         path: &[u8],
         follow: bool,
         flags: ResolveFlags,
@@ -203,7 +185,7 @@ impl View {
             }
         }
         if flags.is_empty() {
-            Walk::new(self, request, start, path).finish(follow)
+            Walk::new(self, request, start.open()?, path).finish(follow)
         } else {
             Err(Errno::NOENT)
         }
@@ -252,6 +234,50 @@ impl net::Paths for View {
             return Err(Errno::ACCESS);
         }
         Ok(net::Place { path: entry.path(), directory: entry.parent.fd, name: entry.name })
+    }
+}
+
+/// Where a path begins.
+enum Start {
+    /// At the root, for which no descriptor is opened.
+    Root,
+    /// At the working directory or a descriptor of the caller.
+    Directory(OwnedFd),
+}
+
+impl Start {
+    fn of(request: &Request, directory: i32, path: &[u8], flags: ResolveFlags) -> io::Result<Self> {
+        if path.is_empty() {
+            return Err(Errno::NOENT);
+        }
+        if path.starts_with(b"/") && !flags.contains(ResolveFlags::IN_ROOT) {
+            return Ok(Self::Root);
+        }
+        let tid = request.tid().as_raw_pid();
+        let link =
+            if directory == libc::AT_FDCWD { format!("{tid}/cwd") } else { format!("{tid}/fd/{directory}") };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match openat(request.proc(), link, flags, Mode::empty()) {
+            Err(Errno::NOENT) if directory != libc::AT_FDCWD => Err(Errno::BADF),
+            other => other.map(Self::Directory),
+        }
+    }
+
+    fn open(self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Root => openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()),
+            Self::Directory(directory) => Ok(directory),
+        }
+    }
+}
+
+impl AsFd for Start {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            // What a path that begins with a slash is relative to has no meaning.
+            Self::Root => CWD,
+            Self::Directory(directory) => directory.as_fd(),
+        }
     }
 }
 
