@@ -25,6 +25,10 @@ pub(crate) const FORMAT: i64 = 1;
 /// this long, it starts again at 1 ms.
 const BUSY_STEP: Duration = Duration::from_millis(10);
 
+/// Beyond so many pages the WAL is copied into the file: whoever opens a ledger that nobody else has
+/// open reads all of it.
+const WAL_PAGES: i64 = 128;
+
 /// "Vant": marks a SQLite file as a ledger.
 const APPLICATION_ID: i64 = 0x5661_6e74;
 
@@ -271,6 +275,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", WAL_PAGES, |_| Ok(()))?;
     connection.busy_timeout(BUSY_STEP)
 }
 

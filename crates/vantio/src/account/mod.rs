@@ -4,4 +4,4 @@ mod fields;
 mod refusal;
 
 pub use fields::{detail, to_json};
-pub use refusal::{Refusal, of_run};
+pub use refusal::{Refusal, of_run, says_nothing_was_refused};

@@ -64,6 +64,11 @@ pub enum Action {
     Remove,
 }
 
+/// Whether a run's last entry counts neither refusals nor what only observing let pass.
+pub fn says_nothing_was_refused(end: &Entry) -> bool {
+    ["refused", "observed"].iter().all(|count| number(&end.response, count) == Some(0))
+}
+
 /// Everything that was refused to a run, or observed, by its first time.
 ///
 /// What only observes permits, so its entries stand among the permitted ones: they are
