@@ -90,7 +90,7 @@ impl Plane {
         let mut is_value = false;
         for index in 1..LOADER_ARGUMENTS_MAX {
             let mut pointer = [0; 8];
-            request.read(arguments + 8 * index, &mut pointer)?;
+            request.read(arguments.checked_add(8 * index).ok_or(Errno::FAULT)?, &mut pointer)?;
             let pointer = u64::from_ne_bytes(pointer);
             if pointer == 0 {
                 break;

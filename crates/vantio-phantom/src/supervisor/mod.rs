@@ -18,6 +18,7 @@ pub(crate) use identity::ROOT_CAPABILITIES;
 use std::{
     fs, io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -58,7 +59,6 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) init: Pid,
     /// Whether the agent may act as any user of the run.
     pub(crate) privileged: bool,
-    pub(crate) mount_namespace: BorrowedFd<'a>,
     pub(crate) network_namespace: OwnedFd,
 }
 
@@ -94,8 +94,8 @@ struct Inherited {
 }
 
 impl Supervisor<'_> {
-    /// Starts the workers. The calling thread sees the host's mounts.
-    pub(crate) fn start(self, listener: Listener) -> io::Result<Arc<Plane>> {
+    /// Starts everything but the workers, once the world is built. The calling thread sees the host's mounts.
+    pub(crate) fn start(self) -> io::Result<Arc<Plane>> {
         let init = self.init;
         let listed = mounts::parse(&fs::read(format!("/proc/{}/mountinfo", init.as_raw_pid()))?);
         let view = Arc::new(View::new(&listed)?);
@@ -107,7 +107,7 @@ impl Supervisor<'_> {
             kill: Box::new(move || end_run(init)),
         };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let plane = Arc::new(Plane {
+        Ok(Arc::new(Plane {
             net: net::Plane::start(Arc::clone(&self.oracle), config).map_err(io::Error::other)?,
             oracle: self.oracle,
             view,
@@ -121,17 +121,22 @@ impl Supervisor<'_> {
             initial_mask: current_mask(),
             blocking: Pool::new("vantio-blocking", BLOCKING_MAX),
             watch: Watch::prepare()?,
-        });
-        let link = Arc::new(Link::new(listener)?);
-        let started = (0..workers()).map(|_| plane.start_worker(&link, self.mount_namespace));
-        for ready in started.collect::<io::Result<Vec<_>>>()? {
-            ready.recv().map_err(io::Error::other)??;
-        }
-        Ok(plane)
+        }))
     }
 }
 
 impl Plane {
+    /// Starts the workers, which answer what arrives at `listener` in the run's mount namespace. The
+    /// calling thread sees the host's mounts.
+    pub(crate) fn serve(self: &Arc<Self>, listener: Listener, namespace: BorrowedFd<'_>) -> io::Result<()> {
+        let link = Arc::new(Link::new(listener)?);
+        let started = (0..workers()).map(|_| self.start_worker(&link, namespace));
+        for ready in started.collect::<io::Result<Vec<_>>>()? {
+            ready.recv().map_err(io::Error::other)??;
+        }
+        Ok(())
+    }
+
     /// Writes down what is still buffered.
     pub(crate) fn finish(&self) {
         // What is missing in the journal counts as changed by the host: nothing is overwritten for it.
@@ -178,7 +183,10 @@ impl Plane {
         loop {
             match link.next() {
                 Ok(Some(request)) => {
-                    let reply = self.answer(&request);
+                    let Ok(reply) = catch_unwind(AssertUnwindSafe(|| self.answer(&request))) else {
+                        // Whatever it was, the agent found a way to lose those who answer it.
+                        return self.end_run();
+                    };
                     request.reply(reply);
                 }
                 Ok(None) => {}

@@ -15,6 +15,7 @@ mod privileges;
 mod processes;
 mod races;
 mod sockets;
+mod supervisor;
 mod syscalls;
 
 use common::{Outcome, World};
