@@ -1,7 +1,12 @@
 //! Creating, removing and renaming, performed on the agent's behalf: by the descriptor of the directory
 //! that was judged, so that nothing on the way can be exchanged.
 
-use std::{os::fd::AsFd as _, sync::Arc};
+use std::{
+    ffi::OsStr,
+    os::{fd::AsFd as _, unix::ffi::OsStrExt as _},
+    path::Path,
+    sync::Arc,
+};
 
 use rustix::{
     fs::{
@@ -162,6 +167,9 @@ impl Plane {
             return Err(Errno::NOTDIR);
         }
         let (from_full, to_full) = (from.path(), to.path());
+        for path in [&from_full, &to_full] {
+            self.keep_hidden(request, path)?;
+        }
         self.permit_paths(request, Effect::FsRename, &from_full, &to_full, is_directory)?;
         if flags.contains(RenameFlags::EXCHANGE) {
             self.permit_paths(request, Effect::FsRename, &to_full, &from_full, true)?;
@@ -170,6 +178,16 @@ impl Plane {
         self.note_base(&to_full)?;
         let _identity = self.assume(request)?;
         renameat_with(&from.parent.fd, &*from.name, &to.parent.fd, &*to.name, flags)
+    }
+
+    /// A commit would move the state folder with what holds it, or put another in its place.
+    fn keep_hidden(&self, request: &Request, path: &[u8]) -> io::Result<()> {
+        let path = Path::new(OsStr::from_bytes(path));
+        if self.hidden.iter().any(|hidden| hidden.starts_with(path)) {
+            self.refuse_call(request, "rename of what holds the state folder");
+            return Err(Errno::ACCESS);
+        }
+        Ok(())
     }
 
     fn permit_paths(

@@ -19,6 +19,7 @@ use std::{
     fs, io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -72,6 +73,8 @@ pub(crate) struct Plane {
     /// The host's root directory.
     host_root: OwnedFd,
     view: Arc<View>,
+    /// What no run may see, move or replace: Vantio's own state.
+    hidden: Vec<PathBuf>,
     /// What the caller gave as standard input, output and error.
     inherited: Vec<Inherited>,
     /// Set once a process of the run changed whom it acts as.
@@ -115,6 +118,7 @@ impl Supervisor<'_> {
             init,
             privileged: self.privileged,
             host_root: openat(CWD, "/", flags, Mode::empty())?,
+            hidden: self.spec.hidden.clone(),
             inherited: inherited(),
             identities_differ: AtomicBool::new(false),
             masks_differ: AtomicBool::new(false),

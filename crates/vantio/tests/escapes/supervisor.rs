@@ -1,8 +1,10 @@
 //! Attempts on the supervisor itself, and on what it keeps.
 
+use std::fs;
+
 use crate::{
     attack,
-    common::{CLOSED, World},
+    common::{CLOSED, World, finish},
 };
 
 #[test]
@@ -16,4 +18,23 @@ open("alive", "w").close()
 "#;
     attack(&world, CLOSED, script, &[]);
     assert!(world.changes().iter().any(|(_, path)| path.ends_with("alive")), "nobody answered any more");
+}
+
+#[test]
+fn what_holds_the_state_folder_stays_where_it_is() {
+    let world = World::new();
+    let script = r#"
+state = sys.argv[1]
+above = os.path.dirname(state)
+attempt("move", lambda: os.rename(above, above + "-moved"))
+os.mkdir(above + "-forged")
+attempt("replace", lambda: os.rename(above + "-forged", above))
+attempt("exchange", lambda: syscall(316, -100, above.encode(), -100, (above + "-forged").encode(), 2))
+attempt("exchange back", lambda: syscall(316, -100, (above + "-forged").encode(), -100, above.encode(), 2))
+"#;
+    let policy = "version: 1\nfs: {read: [/], write: [/]}\nexec: {allow: [/usr, /bin]}\n";
+    fs::create_dir(world.state()).unwrap();
+    attack(&world, policy, script, &[&world.state().to_string_lossy()]);
+    world.assert_refused("proc.syscall", "state folder");
+    assert!(finish(&mut world.vantio(["ledger", "verify"])).status.success());
 }
