@@ -38,7 +38,7 @@ use vantio_core::{Access, Effect, Intent, Target};
 
 use self::{
     request::{Link, Reply, Request},
-    resolve::View,
+    resolve::{Object, View},
 };
 use crate::{
     Oracle, Ruling, Spec,
@@ -94,6 +94,13 @@ struct Inherited {
     inode: u64,
     may_read: bool,
     may_write: bool,
+}
+
+impl Inherited {
+    fn is(&self, object: &Object) -> bool {
+        let data = &object.data;
+        self.device == (data.stx_dev_major, data.stx_dev_minor) && self.inode == data.stx_ino
+    }
 }
 
 impl Supervisor<'_> {
@@ -308,7 +315,7 @@ fn end_run(init: Pid) {
 fn inherited() -> Vec<Inherited> {
     let describe = |fd: BorrowedFd<'_>| {
         let data = statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS).ok()?;
-        if FileType::from_raw_mode(data.stx_mode.into()) != FileType::RegularFile {
+        if !matches!(FileType::from_raw_mode(data.stx_mode.into()), FileType::RegularFile | FileType::Fifo) {
             return None;
         }
         let access = rustix::fs::fcntl_getfl(fd).ok()? & OFlags::RWMODE;

@@ -133,7 +133,9 @@ impl Plane {
     fn open_elsewhere(self: &Arc<Self>, request: &Request, open: &Open, object: Object) -> io::Result<Reply> {
         let is_memory = object.data.stx_nlink == 0 && object.path.starts_with(b"/memfd:");
         let is_own = match object.kind() {
-            FileType::Fifo => return self.open_fifo(request, open, object),
+            FileType::Fifo if self.is_own_pipe(&object, open) => {
+                return self.open_fifo(request, open, object);
+            }
             FileType::Socket => return Err(Errno::NXIO),
             FileType::CharacterDevice => is_harmless(&object),
             FileType::RegularFile => is_memory || self.was_given(&object, open),
@@ -147,14 +149,18 @@ impl Plane {
         Ok(open.inject(self.view.reopen(object.fd.as_fd(), open.reopen_flags())?))
     }
 
+    /// A pipe that the agent made, or one that it was given, in the direction in which it was given; never
+    /// a named one of the host's.
+    fn is_own_pipe(&self, object: &Object, open: &Open) -> bool {
+        let is_inherited = self.inherited.iter().any(|given| given.is(object));
+        object.path.starts_with(b"pipe:") && !is_inherited || self.was_given(object, open)
+    }
+
     fn was_given(&self, object: &Object, open: &Open) -> bool {
         let wants = (open.access_mode() != OFlags::WRONLY, open.access() == Access::Write);
-        self.inherited.iter().any(|given| {
-            given.device == (object.data.stx_dev_major, object.data.stx_dev_minor)
-                && given.inode == object.data.stx_ino
-                && (given.may_read || !wants.0)
-                && (given.may_write || !wants.1)
-        })
+        self.inherited
+            .iter()
+            .any(|given| given.is(object) && (given.may_read || !wants.0) && (given.may_write || !wants.1))
     }
 
     /// Opening a fifo waits for its other end: on a thread of its own.

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     assert_held, attack_command,
-    common::{World, finish},
+    common::{World, finish, finish_with_input},
 };
 
 /// Everything in `/dev` and `/proc` may be written, as far as the policy goes.
@@ -60,4 +60,21 @@ for name, handle in (("inherited", 0), ("own", os.open("own", os.O_RDONLY))):
     assert_held(&finish(governed.stdin(File::open(&input).unwrap())));
     assert_eq!(flags(&input), before);
     world.assert_refused("proc.syscall", "ioctl");
+}
+
+#[test]
+fn an_inherited_pipe_carries_one_way() {
+    let world = World::new();
+    let script = r#"
+attempt("write to standard input", lambda: open_for_writing("/proc/self/fd/0"))
+attempt("write to /dev/stdin", lambda: open_for_writing("/dev/stdin"))
+attempt("read standard output", lambda: os.open("/proc/self/fd/1", os.O_RDONLY | os.O_NONBLOCK) >= 0)
+assert os.read(os.open("/dev/stdin", os.O_RDONLY), 100) == b"input"
+reading, writing = os.pipe()
+os.write(os.open(f"/proc/self/fd/{reading}", os.O_WRONLY), b"own")
+assert os.read(reading, 3) == b"own"
+"#;
+    let mut governed = world.governed(OPENED, &attack_command(&world, script, &[]));
+    assert_held(&finish_with_input(&mut governed, b"input"));
+    world.assert_refused("fs.open", "pipe:");
 }
