@@ -6,6 +6,7 @@
 mod agent;
 mod init;
 mod link;
+mod streams;
 mod supervise;
 
 use std::{fs, path::Path, sync::Arc};
@@ -32,6 +33,7 @@ pub type MakeOracle = Box<dyn FnOnce() -> Result<Arc<dyn Oracle>, LaunchError>>;
 /// When any part of the world could not be built, the program was never started; when the
 /// supervisor is lost, the run is over.
 pub fn run(spec: &Spec, make_oracle: MakeOracle) -> Result<Ending, LaunchError> {
+    streams::check()?;
     let folders = prepare(spec)?;
     let terminal = terminal::Plan::of_caller();
     let (ours, theirs) = Channel::pair().map_err(|error| failed(&error))?;

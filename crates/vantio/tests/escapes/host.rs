@@ -63,6 +63,15 @@ for name, handle in (("inherited", 0), ("own", os.open("own", os.O_RDONLY))):
 }
 
 #[test]
+fn a_directory_is_no_standard_stream() {
+    let world = World::new();
+    let mut governed = world.governed(OPENED, &["/bin/ls", "/proc/self/fd/0/"]);
+    let outcome = finish(governed.stdin(File::open(world.outside()).unwrap()));
+    outcome.assert_code(125);
+    assert!(outcome.stderr.contains("E_STREAM"), "{}", outcome.describe());
+}
+
+#[test]
 fn an_inherited_pipe_carries_one_way() {
     let world = World::new();
     let script = r#"
