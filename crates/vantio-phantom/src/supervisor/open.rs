@@ -30,11 +30,18 @@ impl Plane {
         if open.flags.contains(OFlags::PATH) {
             return self.open_path(request, &open);
         }
-        match self.locate(request, open.directory, &open.path, open.follows(), open.resolve)? {
-            Located::Found(object) => self.open_object(request, &open, object),
-            Located::Missing(entry) if open.creates() => self.create(request, &open, &entry),
-            Located::Missing(entry) => Err(self.absence(request, &entry)),
+        for _ in 0..CREATIONS_MAX {
+            match self.locate(request, open.directory, &open.path, open.follows(), open.resolve)? {
+                Located::Found(object) => return self.open_object(request, &open, object),
+                Located::Missing(entry) if open.creates() => match self.create(request, &open, &entry) {
+                    // Something appeared meanwhile: it is judged as what it is.
+                    Err(Errno::EXIST) if !open.flags.contains(OFlags::EXCL) => {}
+                    other => return other,
+                },
+                Located::Missing(entry) => return Err(self.absence(request, &entry)),
+            }
         }
+        Err(Errno::EXIST)
     }
 
     /// `O_PATH` neither reads nor changes anything; what is done with it later is judged then.
@@ -113,8 +120,8 @@ impl Plane {
         self.note_base(&path)?;
         let _identity = self.assume(request)?;
         let _mask = self.with_mask(request)?;
-        // A link that appeared meanwhile is not followed: it was not judged.
-        let flags = open.flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
+        // What appeared meanwhile was not judged: a link may lead anywhere, and a fifo would hold this thread.
+        let flags = open.flags | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
         let fd = openat(&entry.parent.fd, &*entry.name, flags, open.mode)?;
         Ok(open.inject(fd))
     }
@@ -315,5 +322,7 @@ fn is_harmless(object: &Object) -> bool {
 }
 
 const SYS_OPENAT2: i64 = 437;
+/// How often a name may appear and vanish while it is being created.
+const CREATIONS_MAX: usize = 16;
 /// Every `O_*` bit of linux/fcntl.h.
 const KNOWN_FLAGS: u32 = 0o37_777_777 & !0o34;

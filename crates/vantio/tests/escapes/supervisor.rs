@@ -38,3 +38,18 @@ attempt("exchange back", lambda: syscall(316, -100, (above + "-forged").encode()
     world.assert_refused("proc.syscall", "state folder");
     assert!(finish(&mut world.vantio(["ledger", "verify"])).status.success());
 }
+
+#[test]
+fn a_root_of_resolution_is_the_callers() {
+    let world = World::new();
+    world.write("jail/etc/hostname", "jailed\n");
+    let script = r#"
+jail = os.open("jail", os.O_PATH)
+how = (ctypes.c_uint64 * 3)(0, 0, 0x10)
+for path in (b"/etc/hostname", b"../../etc/hostname", b"/../etc/hostname"):
+    handle = syscall(437, jail, ctypes.c_char_p(path), how, 24)
+    content = os.read(handle, 100)
+    attempt(f"leave by {path}", lambda: content != b"jailed\n")
+"#;
+    attack(&world, CLOSED, script, &[]);
+}
