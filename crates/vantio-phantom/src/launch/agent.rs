@@ -17,7 +17,7 @@ use landlock::{
 };
 use rustix::{
     fs::{Access, CWD, accessat},
-    process::{PidfdFlags, geteuid, getpid, pidfd_open},
+    process::{DumpableBehavior, PidfdFlags, geteuid, getpid, pidfd_open, set_dumpable_behavior},
     thread::{
         CapabilitySet, CapabilitySets, remove_capability_from_bounding_set, set_capabilities,
         set_no_new_privs,
@@ -60,6 +60,8 @@ fn confine(
     link: &Link,
 ) -> Result<(), Step> {
     let at = |step: &'static str| move |error: rustix::io::Errno| (step, io::Error::from(error));
+    // Init closed itself; the supervisor still has to take the filter over from here.
+    set_dumpable_behavior(DumpableBehavior::Dumpable).map_err(at("open itself"))?;
     session::join(slave, plan).map_err(at("join the session"))?;
     env::set_current_dir(&spec.directory).map_err(|error| ("enter the working directory", error))?;
     let handle = pidfd_open(getpid(), PidfdFlags::empty()).map_err(at("open a handle"))?;

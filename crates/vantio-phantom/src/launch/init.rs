@@ -18,7 +18,7 @@ use super::{
 use crate::{
     LaunchError, Spec,
     error::Context as _,
-    sys::process::{Fork, close_on_exec_from, exit, fork},
+    sys::process::{Fork, exit, fork},
     terminal::{self, session},
     world::{network, root::Folders},
 };
@@ -68,16 +68,16 @@ impl Init<'_> {
         self.link.wait().context("E_NAMESPACE", step("start the agent"), "")?;
         let slave = pair.map(|pair| pair.slave);
         let slave = slave.as_ref().map(std::os::fd::AsFd::as_fd);
-        let agent = match fork().context("E_FORK", step("start the agent"), "")? {
-            Fork::Child => agent::main(self.spec, self.terminal, slave, &self.agent_link),
-            Fork::Parent(agent) => agent,
-        };
-        // The agent can neither read this memory nor take these descriptors.
-        set_dumpable_behavior(DumpableBehavior::NotDumpable).and_then(|()| close_on_exec_from(3)).context(
+        // The agent can neither read this memory nor take these descriptors, from its first moment on.
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).context(
             "E_NAMESPACE",
             step("close init"),
             "",
         )?;
+        let agent = match fork().context("E_FORK", step("start the agent"), "")? {
+            Fork::Child => agent::main(self.spec, self.terminal, slave, &self.agent_link),
+            Fork::Parent(agent) => agent,
+        };
         self.reap(agent, slave).context("E_FORK", step("wait for the agent"), "")
     }
 
