@@ -29,7 +29,11 @@ fn rule(number: u32) -> Rule {
         libc::SYS_sendmsg => branch(&[(AnyBit(2, MSG_FASTOPEN), NO_FASTOPEN)], Notify),
         libc::SYS_sendmmsg => branch(&[(AnyBit(3, MSG_FASTOPEN), NO_FASTOPEN)], Notify),
         // A routing header would lead a permitted connection somewhere else.
-        libc::SYS_setsockopt => branch(&[(Equals(1, libc::IPPROTO_IPV6 as u32), Notify)], Allow),
+        libc::SYS_setsockopt => branch(
+            &[(Equals(1, libc::IPPROTO_IPV6 as u32), Notify), (Equals(1, libc::IPPROTO_IP as u32), Notify)],
+            Allow,
+        ),
+        libc::SYS_socketpair => branch(&[(Equals(0, libc::AF_UNIX as u32), Allow)], Fail(libc::EOPNOTSUPP)),
         libc::SYS_ioctl => branch(&REFUSED_CONTROLS.map(|control| (Equals(1, control), Notify)), Allow),
         libc::SYS_tkill | libc::SYS_tgkill | libc::SYS_rt_sigqueueinfo | libc::SYS_rt_tgsigqueueinfo => {
             branch(&[(Equals(0, 1), Notify)], Allow)

@@ -121,6 +121,11 @@ pub(super) fn set_option(core: &Core, request: &Request) -> io::Result<Reply> {
         let _ = core.ask(request, Effect::ProcSyscall, Target::Syscall("setsockopt of a routing header"));
         return Err(Errno::PERM);
     }
+    // A source route does the same (RFC 791).
+    if level == libc::IPPROTO_IP && option == libc::IP_OPTIONS {
+        let _ = core.ask(request, Effect::ProcSyscall, Target::Syscall("setsockopt of a source route"));
+        return Err(Errno::PERM);
+    }
     Ok(Reply::Continue)
 }
 

@@ -53,3 +53,18 @@ for path in (b"/etc/hostname", b"../../etc/hostname", b"/../etc/hostname"):
 "#;
     attack(&world, CLOSED, script, &[]);
 }
+
+#[test]
+fn a_connection_takes_no_route_of_its_own() {
+    let world = World::new();
+    let script = r#"
+stream = socket.socket()
+route = bytes([131, 11, 4, 127, 0, 0, 2, 127, 0, 0, 3, 0])
+attempt("source route", lambda: stream.setsockopt(socket.IPPROTO_IP, 4, route))
+stream.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 16)
+for family in (2, 16, 30, 40):
+    attempt(f"pair of family {family}", lambda: syscall(53, family, 1, 0, (ctypes.c_int * 2)()))
+"#;
+    attack(&world, CLOSED, script, &[]);
+    world.assert_refused("proc.syscall", "source route");
+}
