@@ -55,8 +55,15 @@ pub(super) fn bind(core: &Arc<Core>, request: &Request) -> io::Result<Reply> {
             Address::Path(path) if facts.domain == libc::AF_UNIX => {
                 unix::bind(core, request, file.as_fd(), &bytes, &path)
             }
-            // Landlock refuses the agent's own binding of TCP ports and local paths.
-            _ => Ok(Reply::Continue),
+            Address::Abstract(_) | Address::Other
+                if facts.domain == libc::AF_UNIX && bytes.get(2) > Some(&0) =>
+            {
+                Err(Errno::INVAL)
+            }
+            // A socket of the host that reached the agent by descriptor.
+            _ if facts.is_internet() && !facts.in_run => Err(Errno::ACCESS),
+            // Never left to the kernel, which would look at the descriptor again.
+            _ => raw::bind(file.as_fd(), &bytes).map(|()| Reply::Value(0)),
         };
     }
     if state(file.as_fd())? != State::Closed {
