@@ -75,17 +75,21 @@ fn attended(
     // Init builds meanwhile. Nothing of the agent runs yet, and this process forks no more.
     let oracle = make_oracle()?;
     see_built(&started, channel)?;
-    let (agent, listener) = filtered(&started)?;
     let supervisor = Supervisor {
         spec,
         oracle: Arc::clone(&oracle),
         init: started.init,
         privileged: folders.privileged,
-        mount_namespace: world.mount.as_fd(),
         network_namespace: world.network.try_clone().context("E_SUPERVISOR", step("keep the network"), "")?,
     };
-    let plane =
-        supervisor.start(Listener::new(listener)).context("E_SUPERVISOR", step("start its workers"), "")?;
+    // The agent confines itself meanwhile, and then waits.
+    let plane = supervisor.start().context("E_SUPERVISOR", step("start its planes"), "")?;
+    let (agent, listener) = filtered(&started)?;
+    plane.serve(Listener::new(listener), world.mount.as_fd()).context(
+        "E_SUPERVISOR",
+        step("start its workers"),
+        "",
+    )?;
     started.agent_link.tell(Topic::Go, 0).context("E_SUPERVISOR", step("release the agent"), "")?;
     // The caller may have gone; the death signal then ends all this.
     let _ = channel.send(&Message::Started { pid: agent.as_raw_pid() }, None);
