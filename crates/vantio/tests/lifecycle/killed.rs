@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{WORKSPACE, World, eventually, finish};
+use crate::common::{WORKSPACE, World, binary, eventually, finish};
 
 /// How often, in the whole suite; `cargo xtask test --kills N` sets it.
 fn kills() -> u32 {
@@ -30,11 +30,14 @@ fn leftovers(world: &World, marker: &str) -> Vec<String> {
     found
 }
 
-/// Control groups of runs that exist now.
-fn control_groups() -> usize {
+/// Control groups of the world's runs that exist now.
+fn control_groups(world: &World) -> Vec<String> {
     let mut find = Command::new("find");
-    let listing = finish(find.args(["/sys/fs/cgroup", "-maxdepth", "6", "-type", "d", "-name", "*vantio*"]));
-    listing.stdout.lines().filter(|line| !line.ends_with("/vantio")).count()
+    let listing = finish(find.args(["/sys/fs/cgroup", "-maxdepth", "6", "-type", "d", "-name", "vantio-*"]));
+    let runs = fs::read_dir(world.state().join("runs")).unwrap().flatten();
+    let runs: Vec<_> = runs.map(|run| run.file_name().to_string_lossy().into_owned()).collect();
+    let is_ours = |group: &&str| runs.iter().any(|run| group.ends_with(run));
+    listing.stdout.lines().filter(is_ours).map(str::to_owned).collect()
 }
 
 /// A pseudo-random delay that another run of the suite does not repeat.
@@ -45,7 +48,8 @@ fn delay(round: u32) -> Duration {
     ))
 }
 
-/// Host pids of the processes that `vantio run` started, with itself first: the caller's process, the supervisor, init.
+/// Host pids of Vantio's own processes below a `vantio run`, with itself first: the caller's process, the supervisor,
+/// init. What the run started is not among them.
 fn vantio_processes(pid: u32) -> Vec<u32> {
     let mut processes = vec![pid];
     let mut next = 0;
@@ -55,17 +59,14 @@ fn vantio_processes(pid: u32) -> Vec<u32> {
         processes.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
         next += 1;
     }
-    processes.retain(|pid| {
-        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        !command.starts_with(b"/bin/bash")
-    });
+    let own = binary().into_os_string().into_encoded_bytes();
+    processes.retain(|pid| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(&own)));
     processes
 }
 
 #[test]
 fn a_killed_supervisor_leaves_nothing_behind() {
     let world = World::new();
-    let groups = control_groups();
     // From here on there is a ledger to verify.
     world.run(WORKSPACE, &["/bin/true"]).assert_success();
     for round in 0..kills() {
@@ -79,21 +80,18 @@ fn a_killed_supervisor_leaves_nothing_behind() {
         thread::sleep(delay(round));
         let victims = vantio_processes(child.id());
         // Every process of Vantio gets its turn.
-        let victim = victims[round as usize % victims.len()];
-        finish(Command::new("kill").args(["-KILL", &victim.to_string()]));
-        let victim_was_caller = victim == child.id();
-        child.wait().unwrap();
+        let turn = round as usize % victims.len();
+        finish(Command::new("kill").args(["-KILL", &victims[turn].to_string()]));
+        let ended = eventually(Duration::from_secs(20), || child.try_wait().unwrap().is_some());
+        assert!(ended, "round {round}: the run goes on after {turn} of {victims:?} was killed");
         let clean = eventually(Duration::from_secs(20), || leftovers(&world, &marker).is_empty());
-        assert!(
-            clean,
-            "round {round}, caller killed: {victim_was_caller}: {:#?}",
-            leftovers(&world, &marker)
-        );
+        assert!(clean, "round {round}, {turn} of {victims:?} killed: {:#?}", leftovers(&world, &marker));
         finish(&mut world.vantio(["ledger", "verify"])).assert_success();
     }
     // The next command sweeps what a dead run could not.
     world.run(WORKSPACE, &["/bin/true"]).assert_success();
-    assert!(eventually(Duration::from_secs(10), || control_groups() <= groups), "control groups are left");
+    let swept = eventually(Duration::from_secs(10), || control_groups(&world).is_empty());
+    assert!(swept, "{:#?}", control_groups(&world));
     world.ask(&["ps"]);
 }
 
