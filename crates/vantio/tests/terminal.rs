@@ -4,7 +4,11 @@
 
 mod common;
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use common::{Outcome, WORKSPACE, World, eventually, finish};
 
@@ -17,7 +21,10 @@ struct Terminal<'w> {
 impl<'w> Terminal<'w> {
     /// Runs `command` through a shell in a window of 90 columns and 30 rows; the window stays when it ends.
     fn open(world: &'w World, command: &str) -> Self {
-        let terminal = Self { world, socket: world.path().join("tmux.sock").to_string_lossy().into_owned() };
+        // Each its own: a server that was told to end still answers for a moment.
+        static OPENED: AtomicU32 = AtomicU32::new(0);
+        let socket = world.path().join(format!("tmux-{}", OPENED.fetch_add(1, Ordering::Relaxed)));
+        let terminal = Self { world, socket: socket.to_string_lossy().into_owned() };
         let hold = format!("trap : INT; {command}; echo \"[exit $?]\"; sleep 600");
         terminal.tmux(&["new-session", "-d", "-x", "90", "-y", "30", &hold]).assert_success();
         terminal.tmux(&["set", "-g", "status", "off"]);
