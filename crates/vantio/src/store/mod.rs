@@ -21,7 +21,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::fs::Mode;
+use rustix::{
+    fs::{Access, AtFlags, Mode, OFlags, accessat, open},
+    io::Errno,
+};
 use vantio_core::RunId;
 use vantio_phantom::changes::RunFolder;
 
@@ -145,11 +148,16 @@ impl Store {
     /// Runs that a command held when it died. They are held now.
     pub fn abandoned(&self) -> Result<Vec<Claim>, StoreError> {
         let mut claims = Vec::new();
+        let runs = self.runs();
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = open(&runs, flags, Mode::empty()).map_err(|cause| error::folder(&runs, cause))?;
         for id in self.ids()? {
-            let path = self.folder(id).join("lock");
-            if !path.try_exists().map_err(|cause| error::folder(&path, cause))? {
-                continue;
+            // Every command asks this of every run, and hardly any has a lock.
+            match accessat(&folder, format!("{id}/lock"), Access::EXISTS, AtFlags::empty()) {
+                Err(Errno::NOENT) => continue,
+                other => other.map_err(|cause| error::folder(&runs, cause))?,
             }
+            let path = self.folder(id).join("lock");
             if let Some(lock) = Lock::take(&path)? {
                 match self.read(id) {
                     Ok(record) => claims.push(Claim { record, store: self.clone(), lock }),
