@@ -1,8 +1,8 @@
 //! Who is measured: the bare machine, Vantio, and what else is installed.
 
-use std::{fs, os::unix::process::CommandExt, path::Path, process::Command};
+use std::{ffi::CString, fs, os::unix::process::CommandExt, path::Path, process::Command};
 
-use rustix::mount::{MountFlags, mount};
+use rustix::mount::{MountFlags, mount, mount_bind_recursive};
 
 use super::cases::Stage;
 use crate::{
@@ -32,10 +32,8 @@ pub enum Subject {
 pub enum Overlay {
     /// `--tmp-overlay`, from 0.11 on.
     Own,
-    /// The overlay is mounted for it first.
+    /// The overlay is mounted for it first; for an ordinary user, in a user namespace around it.
     Mounted,
-    /// None: the root is read-only.
-    Missing,
 }
 
 /// The subjects that this machine has.
@@ -74,10 +72,7 @@ impl Subject {
                 Some("bwrap: --unshare-all --share-net for connect, --overlay-src / --tmp-overlay /")
             }
             Self::Bwrap(Overlay::Mounted) => Some(
-                "bwrap: this version lacks --tmp-overlay, so `unshare --mount` and a small program that mounts\n       an overlay of / come before bwrap --unshare-all; for connect the network is shared",
-            ),
-            Self::Bwrap(Overlay::Missing) => Some(
-                "bwrap: --unshare-all --ro-bind / / without an overlay, which this user cannot mount before it; the\n       workspace is bound for writing; for connect the network is shared",
+                "bwrap: this version lacks --tmp-overlay, so `unshare --mount` and a small program that mounts\n       an overlay of / (as an ordinary user: of each folder in it) come before bwrap --unshare-all; for\n       connect the network is shared",
             ),
             Self::Firejail => Some("firejail: --noprofile --private-tmp, no overlay: it no longer has one"),
             Self::Nsjail => {
@@ -108,9 +103,13 @@ impl Subject {
                 )
             }
             Self::Vantio => {
-                let mut command = Command::new(&stage.vantio);
-                command.args(["run", "--policy"]).arg(stage.policy()).arg("--");
-                command
+                let mut command = with(Command::new(&stage.vantio), &["run"]);
+                if is_connect {
+                    command.arg("--policy").arg(stage.policy());
+                } else {
+                    command.args(["--preset", "workspace"]);
+                }
+                with(command, &["--"])
             }
         };
         command.args(program);
@@ -120,27 +119,55 @@ impl Subject {
 
 /// Mounts an overlay of `/`, then executes `program`. The caller has made a mount namespace.
 pub fn overlay_then_exec(directory: &Path, program: &[String]) -> Result<(), Failure> {
-    let [upper, work, merged] = ["upper", "work", "merged"].map(|name| directory.join(name));
-    for directory in [&upper, &work, &merged] {
-        fs::create_dir_all(directory).at(directory)?;
+    let merged = directory.join("merged");
+    fs::create_dir_all(&merged).at(&merged)?;
+    // The kernel refuses an overlay of the whole root to an ordinary user.
+    if overlay(Path::new("/"), &directory.join("root"), &merged, "index=off").is_err() {
+        mount("tmpfs", &merged, "tmpfs", MountFlags::empty(), None).map_err(Into::into).at(&merged)?;
+        for entry in fs::read_dir("/").at("/")? {
+            let entry = entry.at("/")?;
+            overlay_entry(&entry.path(), &directory.join("layers"), &merged)?;
+        }
     }
-    let layers = format!("lowerdir=/,upperdir={},workdir={}", upper.display(), work.display());
-    let layers = std::ffi::CString::new(layers).map_err(Into::into).at(directory)?;
-    mount("overlay", &merged, "overlay", MountFlags::empty(), layers.as_c_str())
-        .map_err(Into::into)
-        .at(&merged)?;
     let error = Command::new(&program[0]).args(&program[1..]).exec();
     Err(Failure::Start { program: program[0].clone(), source: error })
+}
+
+/// Shows one entry of the root in `merged`: a folder as an overlay, or where the kernel refuses that, as it is.
+fn overlay_entry(path: &Path, layers: &Path, merged: &Path) -> Result<(), Failure> {
+    let name = path.file_name().unwrap_or_default();
+    let target = merged.join(name);
+    if path.is_symlink() {
+        let leads = fs::read_link(path).at(path)?;
+        return std::os::unix::fs::symlink(leads, &target).at(&target);
+    }
+    if !path.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir(&target).at(&target)?;
+    let is_own = ["dev", "proc", "tmp"].iter().any(|own| name == *own);
+    if !is_own && overlay(path, &layers.join(name), &target, "userxattr").is_err() {
+        mount_bind_recursive(path, &target).map_err(Into::into).at(&target)?;
+    }
+    Ok(())
+}
+
+/// Mounts an overlay of `lower` at `target`, its layers in `directory`.
+fn overlay(lower: &Path, directory: &Path, target: &Path, options: &str) -> Result<(), Failure> {
+    let [upper, work] = ["upper", "work"].map(|name| directory.join(name));
+    for directory in [&upper, &work] {
+        fs::create_dir_all(directory).at(directory)?;
+    }
+    let [lower, upper, work] = [lower, &upper, &work].map(Path::display);
+    let layers = format!("lowerdir={lower},upperdir={upper},workdir={work},{options}");
+    let layers = CString::new(layers).map_err(Into::into).at(directory)?;
+    mount("overlay", target, "overlay", MountFlags::empty(), layers.as_c_str()).map_err(Into::into).at(target)
 }
 
 fn bwrap_overlay() -> Option<Overlay> {
     let bwrap = shell::which("bwrap")?;
     let help = shell::quiet(Command::new(bwrap).arg("--help")).unwrap_or_default();
-    Some(match (help.contains("--tmp-overlay"), layout::is_root()) {
-        (true, _) => Overlay::Own,
-        (false, true) => Overlay::Mounted,
-        (false, false) => Overlay::Missing,
-    })
+    Some(if help.contains("--tmp-overlay") { Overlay::Own } else { Overlay::Mounted })
 }
 
 fn bwrap(overlay: Overlay, stage: &Stage, is_connect: bool) -> Command {
@@ -149,13 +176,13 @@ fn bwrap(overlay: Overlay, stage: &Stage, is_connect: bool) -> Command {
             vec!["--overlay-src".to_owned(), "/".to_owned(), "--tmp-overlay".to_owned(), "/".to_owned()]
         }
         Overlay::Mounted => vec!["--bind".to_owned(), text(&stage.path("upper/merged")), "/".to_owned()],
-        Overlay::Missing => {
-            let workspace = workspace(stage);
-            ["--ro-bind", "/", "/", "--bind", &workspace, &workspace].map(str::to_owned).to_vec()
-        }
     };
     let mut command = if overlay == Overlay::Mounted {
-        let mut command = with(Command::new("unshare"), &["--mount", "--propagation", "private", "--"]);
+        let mut command = Command::new("unshare");
+        if !layout::is_root() {
+            command.args(["--user", "--map-root-user"]);
+        }
+        command.args(["--mount", "--propagation", "private", "--"]);
         command.arg(stage.probe()).args(["probe", "overlay"]).arg(stage.path("upper")).arg("bwrap");
         command
     } else {
