@@ -99,7 +99,7 @@ impl Warden {
         }
         let draft = self.draft(&Template::of(intent, Decision::Permit), response(), None);
         let previous = lock(&self.permits).remember(now, &key, Template::of(intent, Decision::Permit));
-        let counted = previous.map_or(Ok(()), |(template, more)| self.count(&template, more));
+        let counted = previous.into_iter().try_for_each(|(template, more)| self.count(&template, more));
         match counted.and_then(|()| self.ledger.record(draft)) {
             // The ledger counts what it had no room for, in an entry of its own.
             Ok(_) => Ruling::Permit,
@@ -120,7 +120,7 @@ impl Warden {
             return Ruling::Kill;
         }
         let previous = lock(&self.refusals).remember(Instant::now(), &key, template);
-        match previous.map_or(Ok(()), |(template, more)| self.count(&template, more)) {
+        match previous.into_iter().try_for_each(|(template, more)| self.count(&template, more)) {
             Ok(()) => Ruling::Refuse,
             Err(_) => Ruling::Kill,
         }

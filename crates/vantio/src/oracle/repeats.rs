@@ -42,13 +42,15 @@ impl<T> Repeats<T> {
         }
     }
 
-    /// Begins a second for `key`; returns the count of the one before.
-    pub fn remember(&mut self, now: Instant, key: &impl Hash, what: T) -> Option<Counted<T>> {
+    /// Begins a second for `key`; returns the count of the one before, and what is forgotten for room.
+    pub fn remember(&mut self, now: Instant, key: &impl Hash, what: T) -> Vec<Counted<T>> {
+        let mut over = Vec::new();
         if self.seen.len() >= CAPACITY {
-            self.seen.retain(|_, seen| seen.more > 0 || now.saturating_duration_since(seen.since) < WINDOW);
+            let is_over = |_: &u64, seen: &mut Seen<T>| now.saturating_duration_since(seen.since) >= WINDOW;
+            over.extend(self.seen.extract_if(is_over).map(|(_, seen)| seen));
         }
-        let previous = self.seen.insert(self.hasher.hash_one(key), Seen { since: now, more: 0, what });
-        previous.filter(|seen| seen.more > 0).map(|seen| (seen.what, seen.more))
+        over.extend(self.seen.insert(self.hasher.hash_one(key), Seen { since: now, more: 0, what }));
+        over.into_iter().filter(|seen| seen.more > 0).map(|seen| (seen.what, seen.more)).collect()
     }
 
     /// Everything that has a count.
@@ -60,7 +62,7 @@ impl<T> Repeats<T> {
 
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Beyond this many, what is over and was not repeated is forgotten.
+/// Beyond this many, what is over is told and forgotten.
 const CAPACITY: usize = 65_536;
 
 #[cfg(test)]
@@ -73,12 +75,12 @@ mod tests {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         assert!(!repeats.is_repeat(at(0), &"a"));
-        assert_eq!(repeats.remember(at(0), &"a", 'a'), None);
+        assert_eq!(repeats.remember(at(0), &"a", 'a'), []);
         assert!(repeats.is_repeat(at(10), &"a"));
         assert!(repeats.is_repeat(at(999), &"a"));
         assert!(!repeats.is_repeat(at(999), &"b"));
         assert!(!repeats.is_repeat(at(1000), &"a"));
-        assert_eq!(repeats.remember(at(1000), &"a", 'a'), Some(('a', 2)));
+        assert_eq!(repeats.remember(at(1000), &"a", 'a'), [('a', 2)]);
         assert!(repeats.is_repeat(at(1001), &"a"));
         assert_eq!(repeats.drain().collect::<Vec<_>>(), [('a', 1)]);
     }
@@ -89,8 +91,9 @@ mod tests {
         let start = Instant::now();
         for key in 0..CAPACITY {
             repeats.remember(start, &key, ());
+            repeats.is_repeat(start, &key);
         }
-        repeats.remember(start + WINDOW, &CAPACITY, ());
+        assert_eq!(repeats.remember(start + WINDOW, &CAPACITY, ()).len(), CAPACITY);
         assert_eq!(repeats.seen.len(), 1);
     }
 }
