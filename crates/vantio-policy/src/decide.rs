@@ -104,7 +104,7 @@ const fn mismatch() -> Verdict<'static> {
 }
 
 const fn not_canonical() -> Verdict<'static> {
-    collapse(Cause::Always("the path is not canonical"))
+    collapse(Cause::Always("the path names nothing in the run"))
 }
 
 struct Judge<'p> {

@@ -270,7 +270,11 @@ impl Plane {
 
     /// Asks the oracle about one intent of `request`.
     pub(crate) fn decide(&self, request: &Request, effect: Effect, target: Target<'_>) -> Ruling {
-        let pid = request.tid().as_raw_pid() as u32;
+        if !request.is_waiting() {
+            // The caller is gone, and its number may be somebody else's: what was read of it is void.
+            return Ruling::Refuse;
+        }
+        let pid = request.tid().as_raw_pid().unsigned_abs();
         let intent = Intent { effect, target, pid, syscall: Some(request.syscall()) };
         let ruling = self.oracle.decide(&intent);
         if ruling == Ruling::Kill {

@@ -125,7 +125,7 @@ fn a_name_opens_the_addresses_it_gave_until_it_is_forgotten() {
     let world = World::new(POLICY);
     let intent = connect("93.184.216.34:443");
     assert_eq!(world.decide(&intent), Ruling::Refuse);
-    world.warden.learn("api.example.com", &["93.184.216.34".parse().unwrap()], Duration::from_secs(60));
+    world.warden.learn("api.example.com", &["93.184.216.34".parse().unwrap()], Duration::from_mins(1));
     assert!(world.warden.would_permit(&intent));
     assert_eq!(world.warden.stale_names("93.184.216.34".parse().unwrap()), Vec::<String>::new());
     world.warden.forget("api.example.com");

@@ -51,7 +51,9 @@ fn serve(listeners: &[TcpListener], pool: &Pool, resolver: &Arc<Resolver>) {
         if poll(&mut waiting, None).is_err() {
             std::thread::sleep(PAUSE);
         }
-        listeners.iter().for_each(|listener| accept(listener, pool, resolver));
+        for listener in listeners {
+            accept(listener, pool, resolver);
+        }
     }
 }
 
