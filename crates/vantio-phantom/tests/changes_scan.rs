@@ -13,7 +13,8 @@ fn what_ends_as_it_was_is_no_change() {
     let world = World::new("mkdir d; echo one > d/a; echo two > d/b; echo three > c; chmod 640 c");
     world.inside(
         "echo x >> d/a; echo one > d/a; touch d/b d; chmod 600 c; chmod 640 c; touch d/new; rm d/new
-         mv c e; mv e c; rm d/b; echo two > d/b; mkdir n; rmdir n; setfattr -n user.a -v b c; setfattr -x user.a c",
+         mv c e; mv e c; rm d/b; echo two > d/b; mkdir n; rmdir n; setfattr -n user.a -v b c; setfattr -x user.a c
+         mv d m; mv m d",
     );
     assert_eq!(world.kinds(), [""; 0]);
     assert!(world.scan().is_empty());

@@ -373,7 +373,10 @@ impl<'a> Walk<'a> {
             let mut source = join(lower, &name);
             if let Some(redirect) = self.overlay_note(dir.as_fd(), &name, "redirect")? {
                 let target = self.redirect_target(&redirect, lower);
-                if let Some(target) = target.filter(|_| !self.is_committed_rename(&child)) {
+                // Moved away and back again is not moved.
+                if let Some(target) =
+                    target.filter(|target| *target != source && !self.is_committed_rename(&child))
+                {
                     self.moved.insert(target.clone());
                     self.renames.insert(child.clone(), target.clone());
                     source = target;
