@@ -1,6 +1,11 @@
 //! Processes of the host: what procfs shows of them, signals to them, and processes that outlive the run.
 
-use std::{fs, process::Command, time::Duration};
+use std::{
+    fs,
+    io::Write as _,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use crate::{
     assert_held, attack, attack_command,
@@ -20,16 +25,16 @@ fn family(pid: u32) -> Vec<String> {
     family.into_iter().map(|pid| pid.to_string()).collect()
 }
 
-/// Starts a governed shell that waits for the file `go` and then runs the attack with the host pids in `pids`.
+/// Starts a governed shell that reads the host pids of its own run and attacks them.
 #[track_caller]
 fn attack_the_family(world: &World, script: &str, arguments: &[&str]) -> Outcome {
     let attack = attack_command(world, script, arguments).join(" ");
-    let waiting = format!("while ! test -e go; do sleep 0.05; done; exec {attack} $(cat pids)");
+    let waiting = format!("read -r pids; exec {attack} $pids");
     let mut command = world.governed(CLOSED, &["/bin/sh", "-c", &waiting]);
-    let child = start(&mut command);
+    let mut child = start(command.stdin(Stdio::piped()));
     assert!(eventually(Duration::from_secs(30), || family(child.id()).len() > 2), "the run did not start");
-    fs::write(world.workspace().join("pids"), family(child.id()).join(" ")).unwrap();
-    fs::write(world.workspace().join("go"), "").unwrap();
+    let pids = family(child.id()).join(" ") + "\n";
+    child.stdin.take().unwrap().write_all(pids.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     Outcome {
         status: output.status,
