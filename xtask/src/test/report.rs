@@ -29,8 +29,10 @@ pub enum Outcome {
     Tests {
         /// Whether the executable succeeded.
         passed: bool,
-        /// Tests that passed, failed and were ignored.
+        /// Tests that passed, failed and were skipped.
         counts: [u32; 3],
+        /// Tests that skipped themselves, with the reason.
+        skips: Vec<String>,
     },
     /// Nothing was run.
     Skipped(String),
@@ -44,13 +46,18 @@ impl Outcome {
 
     /// The outcome of test executables, by the closing lines of their output.
     pub fn of_tests(passed: bool, output: &str) -> Self {
-        let mut counts = [0; 3];
+        let mut counts = [0_u32; 3];
         for line in output.lines().filter(|line| line.starts_with("test result:")) {
             for (count, word) in counts.iter_mut().zip([" passed", " failed", " ignored"]) {
                 *count += number_before(line, word);
             }
         }
-        Self::Tests { passed, counts }
+        let skips = output.lines().filter_map(|line| line.split_once("SKIP "));
+        let skips: Vec<_> = skips.map(|(_, skip)| skip.to_owned()).collect();
+        // The harness counts them as passed.
+        let own = u32::try_from(skips.len()).unwrap_or(u32::MAX).min(counts[0]);
+        let counts = [counts[0] - own, counts[1], counts[2] + own];
+        Self::Tests { passed, counts, skips }
     }
 
     fn failed(&self) -> bool {
@@ -82,7 +89,7 @@ impl Report {
     pub fn finish(self) -> Result<(), Failure> {
         println!(
             "\n{:<10} {:<5} {:<8} {:>7} {:>7} {:>8} {:>9}",
-            "suite", "as", "", "passed", "failed", "ignored", "time"
+            "suite", "as", "", "passed", "failed", "skipped", "time"
         );
         let mut total = [0; 3];
         for Row { suite, who, outcome, time } in &self.rows {
@@ -98,12 +105,13 @@ impl Report {
                         ""
                     );
                 }
-                Outcome::Tests { counts: [passed, failed, ignored], .. } => {
+                Outcome::Tests { counts: [passed, failed, skipped], skips, .. } => {
                     println!(
-                        "{suite:<10} {who:<5} {:<8} {passed:>7} {failed:>7} {ignored:>8} {time:>9}",
+                        "{suite:<10} {who:<5} {:<8} {passed:>7} {failed:>7} {skipped:>8} {time:>9}",
                         word(outcome)
                     );
-                    total = [total[0] + passed, total[1] + failed, total[2] + ignored];
+                    skips.iter().for_each(|skip| println!("{:17}skipped {skip}", ""));
+                    total = [total[0] + passed, total[1] + failed, total[2] + skipped];
                 }
             }
         }
