@@ -5,28 +5,20 @@
 //! never holds an end: every descriptor here closes on exec.
 
 use std::{
-    io::{IoSlice, IoSliceMut},
-    mem::MaybeUninit,
+    io::IoSlice,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use rustix::{
-    io::Errno,
-    net::{
-        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-        SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg,
-        socketpair,
-    },
-};
+use rustix::io::Errno;
 
-use crate::Ending;
+use crate::{Ending, packets::Packets};
 
 /// One end of the connection between caller and supervisor.
 ///
 /// Each process drops the end that is not its own right after the fork, and
 /// init drops both: otherwise a death is not seen as [`ControlError::Closed`].
 #[derive(Debug)]
-pub(crate) struct Channel(OwnedFd);
+pub(crate) struct Channel(Packets);
 
 /// What one end tells the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,8 +76,7 @@ pub(crate) enum ControlError {
 impl Channel {
     /// Two connected ends.
     pub(crate) fn pair() -> Result<(Self, Self), ControlError> {
-        let (one, other) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let (one, other) = Packets::pair()?;
         Ok((Self(one), Self(other)))
     }
 
@@ -95,36 +86,14 @@ impl Channel {
         message: &Message,
         descriptor: Option<BorrowedFd<'_>>,
     ) -> Result<(), ControlError> {
-        let bytes = message.encode();
-        let descriptors: Vec<_> = descriptor.into_iter().collect();
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if !descriptors.is_empty() {
-            control.push(SendAncillaryMessage::ScmRights(&descriptors));
-        }
-        retry(|| sendmsg(&self.0, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL))?;
-        Ok(())
+        Ok(self.0.send(&[IoSlice::new(&message.encode())], descriptor)?)
     }
 
     /// Waits for a message and the descriptor that came with it.
     pub(crate) fn receive(&self) -> Result<(Message, Option<OwnedFd>), ControlError> {
         let mut bytes = vec![0; PACKET_MAX];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let packet = retry(|| {
-            recvmsg(&self.0, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)
-        })?;
-        if packet.bytes == 0 {
-            return Err(ControlError::Closed);
-        }
-        if packet.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
-            return Err(ControlError::Malformed);
-        }
-        let descriptor = control.drain().find_map(|part| match part {
-            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-            _ => None,
-        });
-        let message = Message::decode(&bytes[..packet.bytes]).ok_or(ControlError::Malformed)?;
+        let (length, descriptor) = self.0.receive(&mut bytes)?;
+        let message = Message::decode(&bytes[..length]).ok_or(ControlError::Malformed)?;
         Ok((message, descriptor))
     }
 }
@@ -140,6 +109,7 @@ impl From<Errno> for ControlError {
     fn from(errno: Errno) -> Self {
         match errno {
             Errno::PIPE | Errno::CONNRESET => Self::Closed,
+            Errno::MSGSIZE => Self::Malformed,
             other => Self::Failed(other),
         }
     }
@@ -212,15 +182,6 @@ fn number(fields: &[u8]) -> Option<i32> {
 fn cut(text: &str) -> &str {
     let text = text.split('\0').next().unwrap_or_default();
     &text[..text.floor_char_boundary(TEXT_MAX)]
-}
-
-fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
-    loop {
-        match call() {
-            Err(Errno::INTR) => {}
-            other => return other,
-        }
-    }
 }
 
 /// Three texts of the greatest length, their separators and the tag fit.

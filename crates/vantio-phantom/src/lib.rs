@@ -13,6 +13,7 @@ mod filter;
 mod launch;
 mod net;
 mod oracle;
+mod packets;
 pub mod probe;
 mod spec;
 mod sys;

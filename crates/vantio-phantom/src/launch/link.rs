@@ -1,22 +1,17 @@
 //! What supervisor, init and agent tell each other while a run starts and ends.
 
 use std::{
-    io::{IoSlice, IoSliceMut},
-    mem::MaybeUninit,
+    io::IoSlice,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use rustix::{
-    io::{self, Errno},
-    net::{
-        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-        SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
-    },
-};
+use rustix::io::{self, Errno};
+
+use crate::packets::Packets;
 
 /// One end of a packet connection. Closed on exec.
 #[derive(Debug)]
-pub(super) struct Link(OwnedFd);
+pub(super) struct Link(Packets);
 
 /// A packet: what it is about, a number, perhaps a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +46,7 @@ pub(super) enum Topic {
 
 impl Link {
     pub(super) fn pair() -> io::Result<(Self, Self)> {
-        let (one, other) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let (one, other) = Packets::pair()?;
         Ok((Self(one), Self(other)))
     }
 
@@ -71,32 +65,14 @@ impl Link {
     ) -> io::Result<()> {
         let (topic, number) = ([topic as u8], number.to_ne_bytes());
         let parts = [IoSlice::new(&topic), IoSlice::new(&number), IoSlice::new(text.as_bytes())];
-        let descriptors: Vec<_> = fd.into_iter().collect();
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if !descriptors.is_empty() {
-            control.push(SendAncillaryMessage::ScmRights(&descriptors));
-        }
-        sendmsg(&self.0, &parts, &mut control, SendFlags::NOSIGNAL).map(drop)
+        self.0.send(&parts, fd)
     }
 
     /// The next packet; `ECONNRESET` when the other end is gone.
     pub(super) fn receive(&self) -> io::Result<(Packet, Option<OwnedFd>)> {
         let mut bytes = [0; 4096];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let received = loop {
-            let mut parts = [IoSliceMut::new(&mut bytes)];
-            match recvmsg(&self.0, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
-                Err(Errno::INTR) => {}
-                other => break other?,
-            }
-        };
-        let fd = control.drain().find_map(|part| match part {
-            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-            _ => None,
-        });
-        let [topic, number @ ..] = &bytes[..received.bytes] else { return Err(Errno::CONNRESET) };
+        let (length, fd) = self.0.receive(&mut bytes)?;
+        let [topic, number @ ..] = &bytes[..length] else { return Err(Errno::PROTO) };
         let (number, text) = number.split_first_chunk::<4>().ok_or(Errno::PROTO)?;
         let packet = Packet {
             topic: Topic::from_byte(*topic).ok_or(Errno::PROTO)?,
