@@ -110,7 +110,9 @@ impl Report {
                         "{suite:<10} {who:<5} {:<8} {passed:>7} {failed:>7} {skipped:>8} {time:>9}",
                         word(outcome)
                     );
-                    skips.iter().for_each(|skip| println!("{:17}skipped {skip}", ""));
+                    for skip in skips {
+                        println!("{:17}skipped {skip}", "");
+                    }
                     total = [total[0] + passed, total[1] + failed, total[2] + skipped];
                 }
             }
