@@ -86,16 +86,18 @@ impl Sheet {
     pub fn print_json(&self) {
         for row in &self.rows {
             let [median, p99] = [50, 99].map(|percent| self.unit.of(row.percentile(percent)));
-            let object = json!({
-                "bench": self.bench,
-                "case": self.case,
-                "subject": row.subject,
-                "unit": self.unit.name(),
-                "median": median,
-                "p99": p99,
-                "ratio": self.ratio(row),
-            });
-            println!("{object}");
+            let members = [
+                ("bench", json!(self.bench)),
+                ("case", json!(self.case)),
+                ("subject", json!(row.subject)),
+                ("unit", json!(self.unit.name())),
+                ("median", json!(median)),
+                ("p99", json!(p99)),
+                ("ratio", json!(self.ratio(row))),
+            ];
+            // In this order, which an object of the library does not keep.
+            let members: Vec<_> = members.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
+            println!("{{{}}}", members.join(","));
         }
     }
 
