@@ -10,7 +10,7 @@ use std::{
     io::{self, Write as _},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::ffi::{OsStrExt as _, OsStringExt as _},
+        unix::ffi::OsStrExt as _,
     },
     path::{Path, PathBuf},
     thread,
@@ -23,6 +23,8 @@ use rustix::{
     process::{Pid, Signal},
 };
 use vantio_core::RunId;
+
+use crate::world::mounts;
 
 /// The control group of a run.
 #[derive(Debug)]
@@ -247,35 +249,9 @@ fn own_group() -> Option<PathBuf> {
 
 /// Where version 2 is mounted, and which part of it: `(mount point, root)`.
 fn hierarchy() -> Option<(PathBuf, PathBuf)> {
-    let mounts = fs::read("/proc/self/mountinfo").ok()?;
-    mounts.split(|byte| *byte == b'\n').find_map(parse_mount)
-}
-
-/// Reads one line of `proc_pid_mountinfo(5)`; `None` unless its type is `cgroup2`.
-fn parse_mount(line: &[u8]) -> Option<(PathBuf, PathBuf)> {
-    let mut fields = line.split(|byte| *byte == b' ');
-    let (root, mount) = (fields.nth(3)?, fields.next()?);
-    let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
-    (kind == b"cgroup2").then(|| (unescape(mount), unescape(root)))
-}
-
-/// Replaces the `\ooo` escapes that the kernel writes for blanks and backslashes.
-fn unescape(field: &[u8]) -> PathBuf {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        let digits = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match escaped {
-            Some(escaped) if byte == b'\\' => {
-                bytes.push(escaped);
-                rest = &tail[3..];
-            }
-            _ => bytes.push(byte),
-        }
-    }
-    PathBuf::from(std::ffi::OsString::from_vec(bytes))
+    let mounts = mounts::parse(&fs::read("/proc/self/mountinfo").ok()?);
+    let mount = mounts.into_iter().find(|mount| mount.kind == "cgroup2")?;
+    Some((mount.point, mount.root))
 }
 
 const PREFIX: &str = "vantio-";
@@ -288,14 +264,6 @@ mod tests {
     use std::process::{Child, Command};
 
     use super::*;
-
-    #[test]
-    fn mounts_are_read_with_their_escapes() {
-        let line = br"42 32 0:28 /a\040b /sys/fs/cg\134roup rw,nosuid shared:9 master:1 - cgroup2 cgroup2 rw,nsdelegate";
-        assert_eq!(parse_mount(line), Some((r"/sys/fs/cg\roup".into(), "/a b".into())));
-        assert_eq!(parse_mount(b"42 32 0:28 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu"), None);
-        assert_eq!(parse_mount(b""), None);
-    }
 
     #[test]
     fn a_group_is_found_frozen_thawed_killed_and_removed() {

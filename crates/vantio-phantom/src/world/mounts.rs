@@ -11,6 +11,8 @@ use std::{
 pub(crate) struct Mount {
     /// Its number, unique on the host while it is mounted.
     pub(crate) id: u64,
+    /// Which directory of its file system it shows.
+    pub(crate) root: PathBuf,
     /// Where it is mounted.
     pub(crate) point: PathBuf,
     /// Whether it may be written.
@@ -28,19 +30,20 @@ pub(crate) fn parse(text: &[u8]) -> Vec<Mount> {
 fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
     let id = str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-    let point = unescape(fields.nth(3)?);
+    let (root, point) = (path(fields.nth(2)?), path(fields.next()?));
     let options = fields.next()?;
     let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
     Some(Mount {
         id,
-        point: PathBuf::from(OsString::from_vec(point)),
+        root,
+        point,
         read_only: options.split(|byte| *byte == b',').any(|option| option == b"ro"),
         kind: String::from_utf8_lossy(kind).into_owned(),
     })
 }
 
-/// Undoes the kernel's `\ooo` escapes.
-fn unescape(field: &[u8]) -> Vec<u8> {
+/// A path without the kernel's `\ooo` escapes.
+fn path(field: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
     while let [first, tail @ ..] = rest {
@@ -57,7 +60,7 @@ fn unescape(field: &[u8]) -> Vec<u8> {
             rest = tail;
         }
     }
-    bytes
+    PathBuf::from(OsString::from_vec(bytes))
 }
 
 /// Those of `mounts` that can be reached: a later mount at or above a point hides
@@ -81,15 +84,19 @@ mod tests {
 
     #[test]
     fn a_line_with_optional_fields_and_escapes_is_read() {
-        let text = b"36 35 98:0 /mnt1 /mnt/a\\040b\\134 rw,noatime master:1 - ext3 /dev/root rw\n\
+        let text = b"36 35 98:0 /mnt\\0401 /mnt/a\\040b\\134 rw,noatime master:1 - ext3 /dev/root rw\n\
             37 36 0:5 / /proc ro shared:2 master:3 - proc proc rw\nnonsense\n";
-        let mount = |id, point: &str, read_only, kind: &str| Mount {
+        let mount = |id, root: &str, point: &str, read_only, kind: &str| Mount {
             id,
+            root: root.into(),
             point: point.into(),
             read_only,
             kind: kind.into(),
         };
-        assert_eq!(parse(text), [mount(36, "/mnt/a b\\", false, "ext3"), mount(37, "/proc", true, "proc")]);
+        assert_eq!(
+            parse(text),
+            [mount(36, "/mnt 1", "/mnt/a b\\", false, "ext3"), mount(37, "/", "/proc", true, "proc")]
+        );
     }
 
     #[test]
