@@ -22,7 +22,7 @@
 //!     run_id: RunId::new(1_700_000_000_000, [7; 10]),
 //!     pid: 12,
 //!     op: "fs.open".into(),
-//!     request: Value::object([("path", Value::from("/work/main.rs"))]),
+//!     request: Value::object([("path", Value::from("/home/alice/notes.txt"))]),
 //!     response: Value::object([("rule", Value::from("fs.read: /work"))]),
 //!     policy_hash: Hash::of(b"a policy program"),
 //!     decision: Some(Decision::Permit),
