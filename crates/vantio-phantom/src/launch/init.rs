@@ -74,7 +74,7 @@ impl Init<'_> {
             step("close init"),
             "",
         )?;
-        let agent = match fork().context("E_FORK", step("start the agent"), "")? {
+        let agent = match fork(0).context("E_FORK", step("start the agent"), "")? {
             Fork::Child => agent::main(self.spec, self.terminal, slave, &self.agent_link),
             Fork::Parent(agent) => agent,
         };

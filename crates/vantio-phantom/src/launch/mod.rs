@@ -37,7 +37,7 @@ pub fn run(spec: &Spec, make_oracle: MakeOracle) -> Result<Ending, LaunchError> 
     let folders = prepare(spec)?;
     let terminal = terminal::Plan::of_caller();
     let (ours, theirs) = Channel::pair().map_err(|error| failed(&error))?;
-    match fork().context("E_FORK", || "could not start the supervisor".into(), "")? {
+    match fork(0).context("E_FORK", || "could not start the supervisor".into(), "")? {
         Fork::Child => {
             drop(ours);
             let code = match supervise::supervise(spec, &folders, &terminal, &theirs, make_oracle) {

@@ -28,7 +28,7 @@ use crate::{
     error::Context as _,
     supervisor::Supervisor,
     sys::{
-        process::{Fork, enter, fork_into, unshare},
+        process::{Fork, enter, fork, fork_into, unshare},
         seccomp::Listener,
     },
     terminal,
@@ -131,29 +131,36 @@ fn start_init(
     let step = |what: &'static str| move || format!("could not {what}");
     let (link, init_link) = Link::pair().context("E_SUPERVISOR", step("make a link"), "")?;
     let (agent_link, agent_end) = Link::pair().context("E_SUPERVISOR", step("make a link"), "")?;
-    let host = Host::remember().context("E_NAMESPACE", step("remember the host's namespace"), "")?;
     let mut staging = None;
+    let mut host = None;
     if folders.privileged {
+        let remembered = Host::remember();
+        host = Some(remembered.context("E_NAMESPACE", step("remember the host's mounts"), NAMESPACE_HELP)?);
         unshare(libc::CLONE_NEWNS).context("E_NAMESPACE", step("make a mount namespace"), NAMESPACE_HELP)?;
         folders.stage_overlays()?;
         staging = Some(own_mounts().context("E_NAMESPACE", step("keep the staged overlays"), "")?);
     }
-    let cgroup = cgroup.map(std::os::fd::AsFd::as_fd);
-    let forked = fork_into(NAMESPACES, cgroup).context(
-        "E_NAMESPACE",
-        step("make the run's namespaces"),
-        NAMESPACE_HELP,
-    )?;
+    let born = cgroup.map(|cgroup| fork_into(NAMESPACES, cgroup.as_fd()));
+    let joins_later = matches!(born, Some(Err(Errno::NOSYS)));
+    let forked = match born {
+        None | Some(Err(Errno::NOSYS)) => fork(NAMESPACES),
+        Some(forked) => forked,
+    };
+    let forked = forked.context("E_NAMESPACE", step("make the run's namespaces"), NAMESPACE_HELP)?;
     let Fork::Parent(init) = forked else {
         drop((link, agent_link));
         Init { spec, folders, terminal: plan, link: init_link, agent_link: agent_end }.main()
     };
+    if joins_later && let Some(cgroup) = cgroup {
+        let joined = cgroup.join(init).map_err(io::Error::other);
+        joined.context("E_CGROUP", step("put the run into its cgroup"), "")?;
+    }
     map_identities(init, folders.privileged).context(
         "E_NAMESPACE",
         step("map the run's identities"),
         NAMESPACE_HELP,
     )?;
-    if folders.privileged {
+    if let Some(host) = host {
         host.restore().context("E_NAMESPACE", step("return to the host's namespace"), "")?;
     }
     Ok(Started { init, link, agent_link, staging })

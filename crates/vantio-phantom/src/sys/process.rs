@@ -17,28 +17,29 @@ pub(crate) enum Fork {
     Child,
 }
 
-/// Forks. The caller has one thread, so the child may do anything.
-pub(crate) fn fork() -> io::Result<Fork> {
-    fork_into(0, None)
-}
-
-/// Forks, the child in new namespaces by `flags` (`CLONE_NEW*`) and born in `cgroup`: to move it there
-/// later would wait for every processor of the machine.
+/// Forks, the child in new namespaces by `flags` (`CLONE_NEW*`).
 ///
 /// The caller has one thread, so the child may do anything.
-pub(crate) fn fork_into(flags: libc::c_int, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Fork> {
+pub(crate) fn fork(flags: libc::c_int) -> io::Result<Fork> {
+    let flags = libc::c_ulong::from((flags | libc::SIGCHLD) as u32);
+    // SAFETY: without CLONE_VM and with no stack given, this is fork: the child runs on a copy. The caller
+    // is single-threaded, so no lock is held by a thread that the child lacks.
+    side(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })
+}
+
+/// As [`fork`], the child born in `cgroup`: to move it there later would wait for every processor of the
+/// machine. `ENOSYS` where `clone3(2)` is not to be had, as in some containers.
+pub(crate) fn fork_into(flags: libc::c_int, cgroup: BorrowedFd<'_>) -> io::Result<Fork> {
     // SAFETY: all-zero is a valid value of this plain struct of integers.
     let mut arguments: libc::clone_args = unsafe { mem::zeroed() };
-    arguments.flags = u64::from(flags as u32);
+    arguments.flags = u64::from(flags as u32) | CLONE_INTO_CGROUP;
     arguments.exit_signal = libc::SIGCHLD as u64;
-    if let Some(cgroup) = cgroup {
-        arguments.flags |= CLONE_INTO_CGROUP;
-        arguments.cgroup = cgroup.as_raw_fd() as u64;
-    }
-    let size = mem::size_of::<libc::clone_args>();
-    // SAFETY: without CLONE_VM and with no stack given, this is fork: the child runs on a copy. The caller
-    // is single-threaded, so no lock is held by a thread that the child lacks. `arguments` outlives the call.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size) };
+    arguments.cgroup = cgroup.as_raw_fd() as u64;
+    // SAFETY: as in `fork`; `arguments` is as long as the size passed with it and outlives the call.
+    side(unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, mem::size_of::<libc::clone_args>()) })
+}
+
+fn side(pid: libc::c_long) -> io::Result<Fork> {
     match Pid::from_raw(pid as i32) {
         _ if pid < 0 => Err(last_error()),
         Some(pid) => Ok(Fork::Parent(pid)),
