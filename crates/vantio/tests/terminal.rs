@@ -125,8 +125,9 @@ fn control_z_stops_the_run_and_fg_continues_it() {
     let world = World::new();
     let terminal = Terminal::open(&world, "PS1=OUTER: /bin/bash --norc -i");
     terminal.wait_for("OUTER:");
-    terminal.send(&[&governed(&world, "/bin/sh -c 'echo inside; read line; echo got $line'"), "Enter"]);
-    terminal.wait_for("inside");
+    terminal.send(&[&governed(&world, "/bin/sh -c 'echo in$((1))side; read line; echo got $line'"), "Enter"]);
+    // The command itself is on the screen too, without the number in it.
+    terminal.wait_for("in1side");
     terminal.send(&["C-z"]);
     terminal.wait_for("Stopped");
     terminal.send(&["fg", "Enter"]);

@@ -18,7 +18,7 @@ use crate::{
     changes::{Layer, LayerKind, write_layers},
     control::{Channel, Failure, Message},
     error::Context as _,
-    sys::process::{Fork, exit, fork},
+    sys::process::{Fork, block_stops, exit, fork},
     terminal::{self, Outcome},
     world::{mounts, plan, root::Folders},
 };
@@ -37,6 +37,8 @@ pub fn run(spec: &Spec, make_oracle: MakeOracle) -> Result<Ending, LaunchError> 
     let folders = prepare(spec)?;
     let terminal = terminal::Plan::of_caller();
     let (ours, theirs) = Channel::pair().map_err(|error| failed(&error))?;
+    // A `^Z` before the supervisor left the caller's session would stop it for good.
+    block_stops(true);
     match fork(0).context("E_FORK", || "could not start the supervisor".into(), "")? {
         Fork::Child => {
             drop(ours);
@@ -54,6 +56,7 @@ pub fn run(spec: &Spec, make_oracle: MakeOracle) -> Result<Ending, LaunchError> 
         }
         Fork::Parent(_) => {
             drop(theirs);
+            block_stops(false);
             attend(&ours, &terminal)
         }
     }

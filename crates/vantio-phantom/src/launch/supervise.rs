@@ -28,7 +28,7 @@ use crate::{
     error::Context as _,
     supervisor::Supervisor,
     sys::{
-        process::{Fork, enter, fork, fork_into, unshare},
+        process::{Fork, block_stops, enter, fork, fork_into, unshare},
         seccomp::Listener,
     },
     terminal,
@@ -50,6 +50,7 @@ pub(super) fn supervise(
         "",
     )?;
     setsid().context("E_SUPERVISOR", step("leave the caller's session"), "")?;
+    block_stops(false);
     let cgroup = Cgroup::create(spec.run_id).ok().flatten();
     let result = attended(spec, folders, plan, channel, make_oracle, cgroup.as_ref());
     if let Some(cgroup) = cgroup {

@@ -91,6 +91,20 @@ pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
     check(result as i32)
 }
 
+/// Holds back, or lets through again, what a terminal stops a job with.
+pub(crate) fn block_stops(blocks: bool) {
+    let how = if blocks { libc::SIG_BLOCK } else { libc::SIG_UNBLOCK };
+    // SAFETY: the set is initialised before it is used, and outlives the call.
+    unsafe {
+        let mut stops: libc::sigset_t = mem::zeroed();
+        libc::sigemptyset(&raw mut stops);
+        for signal in [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU] {
+            libc::sigaddset(&raw mut stops, signal);
+        }
+        libc::sigprocmask(how, &raw const stops, std::ptr::null_mut());
+    }
+}
+
 /// Undoes what the Rust runtime changed, so that a program starts as from a shell:
 /// `SIGPIPE` acts by default and no signal is blocked.
 pub(crate) fn restore_signals() {
