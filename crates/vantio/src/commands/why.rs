@@ -9,7 +9,7 @@ use std::{
 
 use vantio_core::{Hash, Section};
 use vantio_ledger::{LedgerError, Reader};
-use vantio_policy::{SourceMap, compile, preset};
+use vantio_policy::{PolicyProgram, SourceMap, compile, preset};
 
 use crate::{
     account::{self, Refusal},
@@ -129,14 +129,5 @@ fn relative(path: &Path) -> &Path {
 }
 
 fn section(name: &str) -> Option<Section> {
-    let all = [
-        Section::FsRead,
-        Section::FsWrite,
-        Section::FsDeny,
-        Section::ExecAllow,
-        Section::ExecDeny,
-        Section::NetAllow,
-        Section::NetDeny,
-    ];
-    all.into_iter().find(|section| section.name() == name)
+    PolicyProgram::SECTIONS.into_iter().find(|section| section.name() == name)
 }
