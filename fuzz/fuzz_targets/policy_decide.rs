@@ -49,7 +49,7 @@ fuzz_target!(|input: Input<'_>| {
     };
     let effect = Effect::ALL[usize::from(input.effect) % Effect::ALL.len()];
     let ask =
-        |effect, target| decide(&compiled.program, &state, &Intent { effect, target, pid: 1, syscall: None });
+        |effect, target| decide(&compiled.program, &state, &Intent::new(effect, target));
     let _ = ask(effect, target);
     let exec =
         |path| ask(Effect::ProcExec, Target::Path { path, access: Access::Read, subtree: false }).is_permit();

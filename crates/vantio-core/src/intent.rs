@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use crate::Effect;
+use crate::{Effect, Labels};
 
 /// An action that has not happened yet.
 ///
@@ -19,6 +19,27 @@ pub struct Intent<'a> {
     pub pid: u32,
     /// The system call behind the intent, when there is one.
     pub syscall: Option<Syscall>,
+    /// What is known about the moment.
+    pub context: Context,
+}
+
+impl<'a> Intent<'a> {
+    /// An intent of which nothing more is known.
+    pub const fn new(effect: Effect, target: Target<'a>) -> Self {
+        let context = Context { labels: Labels::NONE, elapsed_ms: 0, bytes: 0 };
+        Self { effect, target, pid: 0, syscall: None, context }
+    }
+}
+
+/// What the oracle knows about the moment of an intent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Context {
+    /// The taint labels of the process that asks.
+    pub labels: Labels,
+    /// Milliseconds since the run began, on a clock that never goes back.
+    pub elapsed_ms: u64,
+    /// Bytes that would be overwritten or sent, where the plane can tell; else 0.
+    pub bytes: u64,
 }
 
 /// A raw system call: number and six arguments, as the process gave them.
@@ -31,7 +52,7 @@ pub struct Syscall {
 }
 
 /// What a file is opened for. Writing includes creating and truncating.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Access {
     /// Content or a listing is read.
     Read,

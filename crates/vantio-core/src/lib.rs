@@ -15,10 +15,12 @@ mod hash;
 mod id;
 mod intent;
 pub mod json;
+mod labels;
 mod verdict;
 
 pub use effect::{Effect, Reversibility};
 pub use hash::{Hash, ParseHashError};
 pub use id::{ParseRunIdError, RunId};
-pub use intent::{Access, Endpoint, Intent, Syscall, Target, Transport};
+pub use intent::{Access, Context, Endpoint, Intent, Syscall, Target, Transport};
+pub use labels::Labels;
 pub use verdict::{Cause, Decision, Section, Verdict};

@@ -66,6 +66,24 @@ pub enum Section {
     NetAllow,
     /// `net.deny`
     NetDeny,
+    /// `tools.allow`
+    ToolsAllow,
+    /// `tools.deny`
+    ToolsDeny,
+    /// `infer.models`
+    InferModels,
+    /// `taint.sources`
+    TaintSources,
+    /// `taint.sinks`
+    TaintSinks,
+    /// `taint.sanitizers`
+    TaintSanitizers,
+    /// `order`
+    Order,
+    /// `thresholds`
+    Thresholds,
+    /// `hold`
+    Hold,
 }
 
 impl Section {
@@ -79,6 +97,15 @@ impl Section {
             Self::ExecDeny => "exec.deny",
             Self::NetAllow => "net.allow",
             Self::NetDeny => "net.deny",
+            Self::ToolsAllow => "tools.allow",
+            Self::ToolsDeny => "tools.deny",
+            Self::InferModels => "infer.models",
+            Self::TaintSources => "taint.sources",
+            Self::TaintSinks => "taint.sinks",
+            Self::TaintSanitizers => "taint.sanitizers",
+            Self::Order => "order",
+            Self::Thresholds => "thresholds",
+            Self::Hold => "hold",
         }
     }
 }
@@ -109,6 +136,13 @@ pub enum Cause<'p> {
     KillSwitch,
     /// A budget is used up.
     Budget(&'static str),
+    /// The process carries a label that must not reach the target.
+    Tainted {
+        /// The label.
+        label: &'p str,
+        /// The rule of `taint.sinks`, in its canonical text.
+        sink: &'p str,
+    },
 }
 
 impl fmt::Display for Cause<'_> {
@@ -120,6 +154,9 @@ impl fmt::Display for Cause<'_> {
             Self::Observed(section) => write!(formatter, "observed only; {section} would decide"),
             Self::KillSwitch => formatter.write_str("the kill switch is set"),
             Self::Budget(name) => write!(formatter, "budget {name} is used up"),
+            Self::Tainted { label, sink } => {
+                write!(formatter, "it carries the label {label}, which taint.sinks keeps from here: {sink}")
+            }
         }
     }
 }

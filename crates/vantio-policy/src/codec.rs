@@ -11,11 +11,12 @@ use crate::{
     Budgets, CommitMode, EnvRules, Mode, PolicyProgram, Rule,
     env::{NamePattern, is_variable_name},
     names,
-    rule::{Rules, SECTIONS},
+    program::Parts,
+    rule::{LISTS, Rules, SECTIONS},
 };
 
 const MAGIC: &[u8; 4] = b"VPOL";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 /// Larger programs are not decoded.
 const MAX_BYTES: usize = 16 << 20;
 /// Elements of one list.
@@ -28,7 +29,7 @@ pub enum DecodeError {
     #[error("not a compiled policy")]
     Magic,
     /// The version is not one that this build reads.
-    #[error("a compiled policy of version {0} is not supported; this build reads version 1")]
+    #[error("a compiled policy of version {0} is not supported; this build reads version 2")]
     Version(u16),
     /// The bytes end too early.
     #[error("a compiled policy is cut off")]
@@ -48,9 +49,9 @@ pub enum DecodeError {
 pub(crate) fn encode_meaning(program: &PolicyProgram) -> Vec<u8> {
     let mut bytes = Vec::from(*MAGIC);
     bytes.extend_from_slice(&VERSION.to_be_bytes());
-    bytes.push(program.mode as u8);
-    bytes.push(program.commit_mode as u8);
-    for value in program.budgets.values() {
+    bytes.push(program.parts.mode as u8);
+    bytes.push(program.parts.commit_mode as u8);
+    for value in program.parts.budgets.values() {
         bytes.push(u8::from(value.is_some()));
         bytes.extend_from_slice(&value.unwrap_or_default().to_be_bytes());
     }
@@ -61,14 +62,14 @@ pub(crate) fn encode_meaning(program: &PolicyProgram) -> Vec<u8> {
             write_text(&rule.canonical(), &mut bytes);
         }
     }
-    for list in [&program.env.allow, &program.env.deny] {
+    for list in [&program.parts.env.allow, &program.parts.env.deny] {
         write_length(list.len(), &mut bytes);
         for pattern in list {
             write_text(&pattern.text, &mut bytes);
         }
     }
-    write_length(program.env.set.len(), &mut bytes);
-    for (name, value) in &program.env.set {
+    write_length(program.parts.env.set.len(), &mut bytes);
+    for (name, value) in &program.parts.env.set {
         write_text(name, &mut bytes);
         write_text(value, &mut bytes);
     }
@@ -77,7 +78,7 @@ pub(crate) fn encode_meaning(program: &PolicyProgram) -> Vec<u8> {
 
 pub(crate) fn encode(program: &PolicyProgram) -> Vec<u8> {
     let mut bytes = encode_meaning(program);
-    bytes.push(u8::from(program.name.is_some()));
+    bytes.push(u8::from(program.parts.name.is_some()));
     write_text(program.name().unwrap_or_default(), &mut bytes);
     for section in SECTIONS {
         for rule in program.rules(section) {
@@ -122,7 +123,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<PolicyProgram, DecodeError> {
         _ => return Err(DecodeError::Invalid("commit mode")),
     };
     let budgets = decode_budgets(&mut reader)?;
-    let mut lists: [Vec<&str>; 7] = [const { Vec::new() }; 7];
+    let mut lists: [Vec<&str>; LISTS] = [const { Vec::new() }; LISTS];
     for list in &mut lists {
         *list = reader.list(Reader::text)?;
     }
@@ -137,7 +138,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<PolicyProgram, DecodeError> {
         return Err(DecodeError::Trailing);
     }
     let name = has_name.then(|| String::from(name));
-    Ok(PolicyProgram::new(name, mode, commit_mode, budgets, env, rules))
+    Ok(PolicyProgram::new(Parts { name, mode, commit_mode, budgets, env, rules, ..Parts::default() }))
 }
 
 fn decode_budgets(reader: &mut Reader) -> Result<Budgets, DecodeError> {
@@ -170,8 +171,8 @@ fn decode_env(reader: &mut Reader) -> Result<EnvRules, DecodeError> {
 }
 
 /// The rules of the canonical texts in `lists`, with their texts as written.
-fn decode_rules(reader: &mut Reader, lists: &[Vec<&str>; 7]) -> Result<Rules, DecodeError> {
-    let mut rules: [Vec<Rule>; 7] = [const { Vec::new() }; 7];
+fn decode_rules(reader: &mut Reader, lists: &[Vec<&str>; LISTS]) -> Result<Rules, DecodeError> {
+    let mut rules: [Vec<Rule>; LISTS] = [const { Vec::new() }; LISTS];
     for ((section, texts), rules) in SECTIONS.into_iter().zip(lists).zip(&mut rules) {
         for canonical in texts {
             let invalid = DecodeError::Invalid("rule");

@@ -24,6 +24,9 @@ mod decide;
 mod document;
 mod env;
 mod glob;
+mod guard;
+mod lists;
+mod named;
 mod names;
 mod net;
 mod path;
@@ -38,6 +41,7 @@ pub use decide::{decide, judge};
 #[cfg(feature = "document")]
 pub use document::{Compiled, PRESETS, Place, PolicyError, Position, Problem, SourceMap, compile, preset};
 pub use env::EnvRules;
+pub use guard::{Backend, Guards};
 pub use program::{CommitMode, Mode, PolicyProgram};
 pub use rule::Rule;
 pub use state::{Bindings, State};

@@ -6,7 +6,8 @@ use vantio_core::{Hash, Section};
 
 use crate::{
     Budgets, DecodeError, EnvRules, Rule, codec,
-    rule::{Rules, SECTIONS},
+    guard::Guards,
+    rule::{self, Rules, SECTIONS},
     state::Bindings,
 };
 
@@ -61,60 +62,62 @@ impl CommitMode {
 /// variables still variables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyProgram {
+    pub(crate) parts: Parts,
+    pub(crate) hash: Hash,
+}
+
+/// What a program is made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Parts {
     pub(crate) name: Option<String>,
     pub(crate) mode: Mode,
     pub(crate) commit_mode: CommitMode,
     pub(crate) budgets: Budgets,
     pub(crate) env: EnvRules,
     pub(crate) rules: Rules,
-    pub(crate) hash: Hash,
+    /// `infer.max_tokens`: tokens that one inference may ask for.
+    pub(crate) max_tokens: Option<u64>,
+    pub(crate) guards: Guards,
 }
 
 impl PolicyProgram {
-    pub(crate) fn new(
-        name: Option<String>,
-        mode: Mode,
-        commit_mode: CommitMode,
-        budgets: Budgets,
-        env: EnvRules,
-        rules: Rules,
-    ) -> Self {
-        let mut program = Self { name, mode, commit_mode, budgets, env, rules, hash: Hash::ZERO };
+    pub(crate) fn new(parts: Parts) -> Self {
+        let mut program = Self { parts, hash: Hash::ZERO };
         program.hash = Hash::of(&codec::encode_meaning(&program));
         program
     }
 
     /// The policy's name, where it has one.
     pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        self.parts.name.as_deref()
     }
 
     /// What happens to a refusal.
     pub const fn mode(&self) -> Mode {
-        self.mode
+        self.parts.mode
     }
 
     /// When a run's changes reach the host.
     pub const fn commit_mode(&self) -> CommitMode {
-        self.commit_mode
+        self.parts.commit_mode
     }
 
     /// Limits of a run.
     pub const fn budgets(&self) -> &Budgets {
-        &self.budgets
+        &self.parts.budgets
     }
 
     /// Which environment variables a run gets.
     pub const fn env(&self) -> &EnvRules {
-        &self.env
+        &self.parts.env
     }
 
-    /// The lists of rules that a policy has.
-    pub const SECTIONS: [Section; 7] = SECTIONS;
+    /// The lists of patterns that a policy has.
+    pub const SECTIONS: [Section; rule::LISTS] = SECTIONS;
 
     /// The rules of one list, in canonical order.
     pub fn rules(&self, section: Section) -> &[Rule] {
-        self.rules.of(section)
+        self.parts.rules.of(section)
     }
 
     /// SHA-256 over what the policy means: not over its name, layout, file format,
@@ -140,7 +143,7 @@ impl PolicyProgram {
 
     /// The bare names in `exec`, for the caller to look up in the run's `PATH`.
     pub fn bare_programs(&self) -> impl Iterator<Item = &str> {
-        self.rules.bare_programs()
+        self.parts.rules.bare_programs()
     }
 
     /// The literal beginning of every path pattern, with the variables' values: what
@@ -149,6 +152,7 @@ impl PolicyProgram {
     /// ancestor that does is resolved.
     pub fn literal_prefixes(&self, bindings: &Bindings) -> Vec<Vec<u8>> {
         let mut prefixes: Vec<Vec<u8>> = self
+            .parts
             .rules
             .path_patterns()
             .filter_map(|pattern| pattern.literal_prefix(bindings))

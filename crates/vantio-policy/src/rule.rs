@@ -8,6 +8,7 @@ use alloc::{
 use vantio_core::Section;
 
 use crate::{
+    named::{NamedError, NamedPattern},
     net::{NetError, NetPattern},
     path::{Kind, MAX_TEXT, PathPattern, PatternError},
 };
@@ -26,6 +27,8 @@ pub(crate) enum Pattern {
     /// A program by its bare name.
     Program(String),
     Net(NetPattern),
+    /// A tool, model or heap type.
+    Named(NamedPattern),
 }
 
 /// Why a text is not a rule.
@@ -35,6 +38,8 @@ pub(crate) enum RuleError {
     Path(#[from] PatternError),
     #[error(transparent)]
     Net(#[from] NetError),
+    #[error(transparent)]
+    Named(#[from] NamedError),
     #[error("a program's name has a wildcard in it")]
     ProgramWildcard,
     #[error("a program is a bare name or begins with `/`, `~/`, a variable or `**/`")]
@@ -74,16 +79,15 @@ impl Pattern {
         text: &str,
         map_name: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, RuleError> {
-        match section {
-            Section::FsRead | Section::FsWrite | Section::FsDeny => Ok(Self::Path(PathPattern::parse(text)?)),
-            Section::ExecAllow | Section::ExecDeny => Self::parse_program(text),
-            Section::NetAllow | Section::NetDeny => {
-                Ok(Self::Net(NetPattern::parse(text, kind(section), map_name)?))
-            }
+        match family(section) {
+            Family::Path => Ok(Self::Path(PathPattern::parse(text)?)),
+            Family::Program => Self::parse_program(text),
+            Family::Net => Ok(Self::Net(NetPattern::parse(text, kind(section), map_name)?)),
+            Family::Named => Ok(Self::Named(NamedPattern::parse(text)?)),
         }
     }
 
-    fn parse_program(text: &str) -> Result<Self, RuleError> {
+    pub(crate) fn parse_program(text: &str) -> Result<Self, RuleError> {
         if text.contains('/') || text.starts_with("${") || text.starts_with('~') || text.starts_with("**") {
             return match PathPattern::parse(text) {
                 Err(PatternError::Anchor) => Err(RuleError::RelativeProgram),
@@ -111,11 +115,12 @@ impl Pattern {
         Ok(Self::Program(text.to_string()))
     }
 
-    fn canonical(&self) -> String {
+    pub(crate) fn canonical(&self) -> String {
         match self {
             Self::Path(pattern) => pattern.canonical(),
             Self::Program(name) => name.clone(),
             Self::Net(pattern) => pattern.canonical(),
+            Self::Named(pattern) => pattern.canonical(),
         }
     }
 
@@ -127,20 +132,38 @@ impl Pattern {
     }
 }
 
-/// Whether a section permits or refuses.
-pub(crate) const fn kind(section: Section) -> Kind {
+/// What the patterns of a list are over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    Path,
+    Program,
+    Net,
+    Named,
+}
+
+/// What the patterns of one of [`SECTIONS`] are over.
+pub(crate) const fn family(section: Section) -> Family {
     match section {
-        Section::FsRead | Section::FsWrite | Section::ExecAllow | Section::NetAllow => Kind::Allow,
-        Section::FsDeny | Section::ExecDeny | Section::NetDeny => Kind::Deny,
+        Section::ExecAllow | Section::ExecDeny => Family::Program,
+        Section::NetAllow | Section::NetDeny => Family::Net,
+        Section::ToolsAllow | Section::ToolsDeny | Section::InferModels => Family::Named,
+        _ => Family::Path,
     }
 }
 
-/// The seven lists.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Rules([Vec<Rule>; 7]);
+/// Whether a section permits or refuses.
+pub(crate) const fn kind(section: Section) -> Kind {
+    match section {
+        Section::FsDeny | Section::ExecDeny | Section::NetDeny | Section::ToolsDeny => Kind::Deny,
+        _ => Kind::Allow,
+    }
+}
 
-/// The sections in the order in which they are stored and encoded.
-pub(crate) const SECTIONS: [Section; 7] = [
+/// How many lists of patterns a policy has.
+pub(crate) const LISTS: usize = 10;
+
+/// The lists of patterns in the order in which they are stored and encoded.
+pub(crate) const SECTIONS: [Section; LISTS] = [
     Section::FsRead,
     Section::FsWrite,
     Section::FsDeny,
@@ -148,12 +171,19 @@ pub(crate) const SECTIONS: [Section; 7] = [
     Section::ExecDeny,
     Section::NetAllow,
     Section::NetDeny,
+    Section::ToolsAllow,
+    Section::ToolsDeny,
+    Section::InferModels,
 ];
+
+/// The lists of patterns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rules([Vec<Rule>; LISTS]);
 
 impl Rules {
     /// Sorts the lists and drops all but the first spelling of each rule. The lists
     /// are in the order of [`SECTIONS`].
-    pub(crate) fn new(mut lists: [Vec<Rule>; 7]) -> Self {
+    pub(crate) fn new(mut lists: [Vec<Rule>; LISTS]) -> Self {
         for list in &mut lists {
             list.sort_by(|left, right| left.pattern.cmp(&right.pattern));
             list.dedup_by(|later, first| later.pattern == first.pattern);

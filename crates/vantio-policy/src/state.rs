@@ -9,7 +9,7 @@ use crate::{
     PolicyProgram, Rule, address,
     net::{EndpointPattern, NetPattern},
     path::{CanonicalPath, Kind, Matcher, Reach, absolute, is_within},
-    rule::{self, Pattern, SECTIONS},
+    rule::{self, LISTS, Pattern, SECTIONS},
 };
 
 /// What a host and a run give the variables and names of a policy. Paths are
@@ -39,7 +39,7 @@ pub struct State {
     pub(crate) program: Hash,
     pub(crate) is_killed: bool,
     pub(crate) host_addresses: Vec<IpAddr>,
-    matchers: [Vec<Matcher>; 7],
+    matchers: [Vec<Matcher>; LISTS],
     names: BTreeMap<IpAddr, Vec<Answer>>,
 }
 
@@ -203,7 +203,7 @@ fn rule_matchers(rule: &Rule, kind: Kind, bindings: &Bindings, index: u32) -> Ve
             let paths = found.flat_map(|(_, paths)| paths).filter_map(|path| absolute(path));
             paths.map(|path| Matcher::literal(path, index)).collect()
         }
-        Pattern::Net(NetPattern::Endpoint(_)) => Vec::new(),
+        Pattern::Net(NetPattern::Endpoint(_)) | Pattern::Named(_) => Vec::new(),
     }
 }
 

@@ -58,7 +58,7 @@ impl Case {
 }
 
 fn intent(effect: Effect, target: Target<'_>) -> Intent<'_> {
-    Intent { effect, target, pid: 1, syscall: None }
+    Intent::new(effect, target)
 }
 
 fn at(path: &str, access: Access) -> Target<'_> {

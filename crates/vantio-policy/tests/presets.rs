@@ -26,7 +26,7 @@ fn host(name: &str) -> Host {
 
 impl Host {
     fn decide(&self, effect: Effect, target: Target<'_>) -> Verdict<'_> {
-        decide(&self.program, &self.state, &Intent { effect, target, pid: 1, syscall: None })
+        decide(&self.program, &self.state, &Intent::new(effect, target))
     }
 
     fn open(&self, path: &str, access: Access) -> Verdict<'_> {

@@ -250,7 +250,7 @@ fn inside(address: SocketAddr) -> Target<'static> {
 
 fn intent<'a>(request: &Request, effect: Effect, target: Target<'a>) -> Intent<'a> {
     let pid = request.tid().as_raw_pid() as u32;
-    Intent { effect, target, pid, syscall: Some(request.syscall()) }
+    Intent { pid, syscall: Some(request.syscall()), ..Intent::new(effect, target) }
 }
 
 /// Reads a socket address from the caller's memory as the kernel does.

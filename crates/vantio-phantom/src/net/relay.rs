@@ -245,7 +245,7 @@ fn connect(to: SocketAddr) -> std::io::Result<UdpSocket> {
 
 fn intent(address: SocketAddr) -> Intent<'static> {
     let target = outside(Transport::Udp, address);
-    Intent { effect: Effect::NetConnect, target, pid: 0, syscall: None }
+    Intent::new(Effect::NetConnect, target)
 }
 
 const FLOWS_MAX: usize = 1024;

@@ -46,7 +46,7 @@ impl Plane {
         let Some(path) = self.reachable(request, directory, path) else { return };
         let target = Target::Path { path: &path, access: Access::Read, subtree: false };
         let pid = request.tid().as_raw_pid().unsigned_abs();
-        let intent = Intent { effect: Effect::FsOpen, target, pid, syscall: Some(request.syscall()) };
+        let intent = Intent { pid, syscall: Some(request.syscall()), ..Intent::new(Effect::FsOpen, target) };
         // The kernel alone refuses what the policy would permit: nothing to record.
         if !self.oracle.would_permit(&intent) {
             self.decide(request, Effect::FsOpen, target);

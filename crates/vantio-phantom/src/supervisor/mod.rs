@@ -275,7 +275,7 @@ impl Plane {
             return Ruling::Refuse;
         }
         let pid = request.tid().as_raw_pid().unsigned_abs();
-        let intent = Intent { effect, target, pid, syscall: Some(request.syscall()) };
+        let intent = Intent { pid, syscall: Some(request.syscall()), ..Intent::new(effect, target) };
         let ruling = self.oracle.decide(&intent);
         if ruling == Ruling::Kill {
             self.end_run();

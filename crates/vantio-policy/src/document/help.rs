@@ -13,6 +13,10 @@ pub(super) fn rule_error(section: Section, text: &str, error: &RuleError) -> Err
             ("E_POLICY_PATH", path_help(section, text, error))
         }
         RuleError::Net(error) => ("E_POLICY_NET", net_help(error)),
+        RuleError::Named(_) => (
+            "E_POLICY_NAMED",
+            "write the name as the tool or model has it; `*` stands for any characters".to_owned(),
+        ),
         RuleError::ProgramWildcard => {
             ("E_POLICY_EXEC", format!("write a path, such as `/usr/bin/{text}`, or `**/{text}`"))
         }

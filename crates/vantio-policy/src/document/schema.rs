@@ -16,7 +16,8 @@ use super::{
 use crate::{
     Budgets, CommitMode, EnvRules, Mode, PolicyProgram, Rule, credentials,
     env::{NamePattern, is_variable_name},
-    rule::Rules,
+    program::Parts,
+    rule::{LISTS, Rules},
 };
 
 /// Problems that one error reports.
@@ -91,7 +92,7 @@ impl Compiler<'_> {
         let mut commit_mode = CommitMode::default();
         let mut budgets = Budgets::default();
         let mut env = EnvRules::default();
-        let mut lists: [Vec<Rule>; 7] = Default::default();
+        let mut lists: [Vec<Rule>; LISTS] = Default::default();
         let mut has_version = false;
         for (key, _, node) in entries {
             match key {
@@ -128,7 +129,8 @@ impl Compiler<'_> {
                 error.help("add `version: 1` as the first line"),
             );
         }
-        Some(PolicyProgram::new(name, mode, commit_mode, budgets, env, Rules::new(lists)))
+        let rules = Rules::new(lists);
+        Some(PolicyProgram::new(Parts { name, mode, commit_mode, budgets, env, rules, ..Parts::default() }))
     }
 
     fn version(&mut self, node: &Node) {
@@ -160,7 +162,7 @@ impl Compiler<'_> {
         key: &str,
         keys: &[&str],
         sections: &[Section],
-        lists: &mut [Vec<Rule>; 7],
+        lists: &mut [Vec<Rule>; LISTS],
     ) {
         let Some(entries) = self.known_entries(node, &format!("`{key}`"), keys) else { return };
         for (key, _, node) in entries {

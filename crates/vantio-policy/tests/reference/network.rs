@@ -194,7 +194,7 @@ proptest! {
         }
         let transport = if is_udp { Transport::Udp } else { Transport::Tcp };
         let endpoint = Endpoint { transport, address: SocketAddr::new(ip, port), in_run: false };
-        let intent = Intent { effect: Effect::NetConnect, target: Target::Endpoint(endpoint), pid: 1, syscall: None };
+        let intent = Intent::new(Effect::NetConnect, Target::Endpoint(endpoint));
         let verdict = decide(&program, &state, &intent);
         prop_assert_eq!(verdict.is_permit(), permits(&allow, &deny, is_udp, address, port, &names), "{:?}", verdict);
     }
@@ -207,7 +207,7 @@ proptest! {
     ) {
         let source = format!("version: 1\nnet: {{allow: {}, deny: {}}}\n", list(&allow), list(&deny));
         let (program, state) = build(&source);
-        let intent = Intent { effect: Effect::NetDns, target: Target::Name(name), pid: 1, syscall: None };
+        let intent = Intent::new(Effect::NetDns, Target::Name(name));
         let by_name = |texts: &[String], is_deny: bool| {
             texts.iter().map(|text| Rule::new(text)).any(|rule| {
                 let covers_all_ports = matches!(rule.ports, None | Some("*")) && !rule.is_udp;

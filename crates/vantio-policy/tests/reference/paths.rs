@@ -156,7 +156,7 @@ fn join_below(path: &str, names: &[&str]) -> String {
 
 fn is_permitted(policy: &Policy, effect: Effect, target: Target<'_>) -> bool {
     let (program, state) = build(&policy.document());
-    decide(&program, &state, &Intent { effect, target, pid: 1, syscall: None }).is_permit()
+    decide(&program, &state, &Intent::new(effect, target)).is_permit()
 }
 
 fn at(path: &str, access: Access, subtree: bool) -> Target<'_> {

@@ -64,6 +64,7 @@ pub fn cause(cause: &Cause<'_>) -> Value {
         Cause::Observed(section) => ("observed", Some(*section), None),
         Cause::KillSwitch => ("kill_switch", None, None),
         Cause::Budget(name) => ("budget", None, Some(*name)),
+        Cause::Tainted { sink, .. } => ("tainted", Some(Section::TaintSinks), Some(*sink)),
     };
     let mut members = vec![("cause", Value::from(kind)), ("reason", cause.to_string().into())];
     members.extend(section.map(|section: Section| ("section", section.name().into())));

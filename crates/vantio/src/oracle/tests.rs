@@ -56,12 +56,12 @@ const POLICY: &str =
 fn open(path: &str) -> Intent<'_> {
     let target = Target::Path { path: path.as_bytes(), access: Access::Read, subtree: false };
     let syscall = Some(vantio_core::Syscall { number: 257, arguments: [1, 2, 3, 4, 5, u64::MAX] });
-    Intent { effect: Effect::FsOpen, target, pid: 7, syscall }
+    Intent { pid: 7, syscall, ..Intent::new(Effect::FsOpen, target) }
 }
 
 fn connect(address: &str) -> Intent<'static> {
     let endpoint = Endpoint { transport: Transport::Tcp, address: address.parse().unwrap(), in_run: false };
-    Intent { effect: Effect::NetConnect, target: Target::Endpoint(endpoint), pid: 7, syscall: None }
+    Intent { pid: 7, ..Intent::new(Effect::NetConnect, Target::Endpoint(endpoint)) }
 }
 
 fn ops(entries: &[Entry]) -> Vec<&str> {

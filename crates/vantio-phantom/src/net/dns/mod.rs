@@ -130,7 +130,7 @@ impl Resolver {
 
     fn permits(&self, name: &str) -> bool {
         let target = Target::Name(name);
-        self.judge.permits(&Intent { effect: Effect::NetDns, target, pid: 0, syscall: None })
+        self.judge.permits(&Intent::new(Effect::NetDns, target))
     }
 
     /// Tells the oracle. Names on the way are told as well: a deny of one of them reaches the
