@@ -23,6 +23,7 @@ mod decide;
 #[cfg(feature = "document")]
 mod document;
 mod env;
+pub mod explain;
 mod glob;
 mod guard;
 mod lists;
@@ -41,6 +42,7 @@ pub use decide::{decide, judge};
 #[cfg(feature = "document")]
 pub use document::{Compiled, PRESETS, Place, PolicyError, Position, Problem, SourceMap, compile, preset};
 pub use env::EnvRules;
+pub use explain::explain;
 pub use guard::{Backend, Guards};
 pub use program::{CommitMode, Mode, PolicyProgram};
 pub use rule::Rule;

@@ -1,6 +1,8 @@
 //! Path patterns: from text to canonical form, and from there, with the values
 //! of the variables, to something that a path can be compared with.
 
+mod miss;
+
 use alloc::{string::String, vec::Vec};
 
 use crate::{
