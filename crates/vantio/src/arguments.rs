@@ -81,7 +81,7 @@ pub enum Command {
     /// Read and verify the ledger
     #[command(subcommand)]
     Ledger(Ledger),
-    /// Check, show or hash a policy
+    /// Check, show, explain or hash a policy
     #[command(subcommand)]
     Policy(Policy),
     /// Write a policy for this folder
@@ -229,6 +229,46 @@ pub enum Policy {
         /// The policy, or preset:NAME
         file: PathBuf,
     },
+    /// Say what a policy would answer, and why each rule won or lost
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain(Explain),
+}
+
+/// Arguments of `vantio policy explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// The policy, or preset:NAME
+    pub file: PathBuf,
+    /// The kind of action, such as fs.open, proc.exec or net.connect
+    #[arg(long)]
+    pub effect: String,
+    /// What it acts on: a path, a program, HOST:PORT, unix:PATH, or the name of a tool or model
+    #[arg(long)]
+    pub target: String,
+    /// Open for writing
+    #[arg(long)]
+    pub write: bool,
+    /// Mean everything below the folder too, as when it is renamed or removed
+    #[arg(long)]
+    pub subtree: bool,
+    /// The new name of fs.rename and fs.link
+    #[arg(long, value_name = "PATH")]
+    pub to: Option<String>,
+    /// A label that the process carries; may be repeated
+    #[arg(long = "label", value_name = "LABEL")]
+    pub labels: Vec<String>,
+    /// Send a datagram instead of connecting
+    #[arg(long)]
+    pub udp: bool,
+    /// Follow symbolic links of this host, in the target and in the rules
+    #[arg(long)]
+    pub resolve: bool,
+    /// Print every rule that was weighed
+    #[arg(long)]
+    pub all: bool,
+    /// Exit with 3 when it would be refused
+    #[arg(long)]
+    pub exit_code: bool,
 }
 
 /// Arguments of `vantio init`.
@@ -289,6 +329,18 @@ Exit status:
   125    Vantio failed; the program never ran unguarded
   126    the program may not be executed
   127    the program is not found";
+
+const EXPLAIN_HELP: &str = "\
+${workspace} is this folder; a target may begin with ${workspace}, ${tmp} or ~ (quote them
+from the shell). Symbolic links are followed only with --resolve; a bare name of a program
+is looked up in PATH. A host name is judged as if it had led to a public address.
+
+For example:
+  vantio policy explain vantio.yaml --effect fs.open --target '${workspace}/.env' --write
+  vantio policy explain preset:workspace --effect net.connect --target github.com:443
+
+Exit status: 0 when it could be explained, whatever the verdict; with --exit-code 3 when
+it would be refused or held.";
 
 const COMMIT_HELP: &str = "\
 Exit status: 0 when everything asked for was committed or nothing was pending,

@@ -40,6 +40,8 @@ pub enum Reason {
     OtherProgram(String),
     /// Another name.
     OtherName,
+    /// The rule covers its name alone, and this one is below it.
+    OnlyItself,
     /// The rule is about names below its own.
     NotBelowName,
     /// No name is known to lead to the address, and the rule is about names.
@@ -102,6 +104,7 @@ impl fmt::Display for Reason {
             Self::NotInPath => formatter.write_str("PATH has no program of that name"),
             Self::OtherProgram(path) => write!(formatter, "it stands for {path}"),
             Self::OtherName => formatter.write_str("it is another name"),
+            Self::OnlyItself => formatter.write_str("it covers that name alone, not names below it"),
             Self::NotBelowName => formatter.write_str("it covers names below its own"),
             Self::NoName => formatter.write_str("no permitted name is known to lead to this address"),
             Self::OutsideBlock => formatter.write_str("the address is outside of it"),

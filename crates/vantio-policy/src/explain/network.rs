@@ -139,6 +139,7 @@ fn covers_name(host: &Host, name: &str, kind: Kind) -> Result<(), Miss> {
     let (reason, own) = match host {
         Host::Block(_) => return Err(Miss::new(Reason::OtherKind, 0)),
         Host::Below(own) if own == name => (Reason::NotBelowName, own.as_str()),
+        Host::Name(own) if names::is_below(name, own) => (Reason::OnlyItself, own.as_str()),
         Host::Below(own) | Host::Name(own) => (Reason::OtherName, own.as_str()),
         Host::Any => (Reason::OtherName, ""),
     };

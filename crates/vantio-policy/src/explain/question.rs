@@ -295,6 +295,19 @@ fn stand_in(program: &PolicyProgram, state: &State) -> IpAddr {
     candidates.into_iter().find(|address| is_free(*address)).unwrap_or(Ipv4Addr::new(93, 90, 23, 43).into())
 }
 
+/// The set of the labels of these names, or the first name that the policy does not have.
+///
+/// # Errors
+///
+/// A name of which the policy does not speak.
+pub fn labels<'a>(program: &PolicyProgram, names: &'a [String]) -> Result<Labels, &'a str> {
+    names.iter().try_fold(Labels::NONE, |labels, name| {
+        let number = program.parts.guards.labels.iter().position(|label| label == name);
+        let number = number.and_then(|number| u8::try_from(number).ok()).ok_or(name.as_str())?;
+        Ok(labels.union(Labels::single(number)))
+    })
+}
+
 /// Maps a name to A-labels (UTS 46, non-transitional), as documents do.
 #[cfg(feature = "document")]
 pub fn to_a_labels(name: &str) -> Option<String> {

@@ -6,6 +6,7 @@ mod completions;
 mod diff;
 mod discard;
 mod doctor;
+mod explain;
 mod init;
 mod kill;
 mod ledger;

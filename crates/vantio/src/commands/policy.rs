@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use vantio_core::Section;
 use vantio_policy::{Budgets, Compiled, PolicyProgram};
 
+use super::explain::explain;
 use crate::{
     arguments::Policy,
     failure::Failure,
@@ -19,6 +20,7 @@ pub fn policy(command: &Policy, json: bool) -> Result<u8, Failure> {
         Policy::Check { file } => check(file, json)?,
         Policy::Show { file } => show(file, json)?,
         Policy::Hash { file } => hash(file, json)?,
+        Policy::Explain(arguments) => return explain(arguments, json),
     }
     Ok(0)
 }
@@ -43,7 +45,7 @@ fn hash(file: &Path, json: bool) -> Result<(), Failure> {
 }
 
 /// A document, or a policy that comes with Vantio as `preset:NAME`.
-fn open(file: &Path) -> Result<Compiled, Failure> {
+pub(super) fn open(file: &Path) -> Result<Compiled, Failure> {
     let preset = file.to_str().and_then(|text| text.strip_prefix("preset:"));
     Ok(match preset {
         Some(name) => load_preset(name)?.0,

@@ -38,16 +38,26 @@ pub fn bindings(
     home: &Path,
     path: Option<&OsStr>,
 ) -> Result<Bindings, Failure> {
-    let mut bindings = Bindings {
+    let mut bindings = bindings_by_text(program, workspace, home, path)?;
+    bindings.aliases = aliases(&program.literal_prefixes(&bindings));
+    Ok(bindings)
+}
+
+/// [`bindings`] without symbolic links: the disk is asked for nothing but what `path` has.
+pub fn bindings_by_text(
+    program: &PolicyProgram,
+    workspace: &Path,
+    home: &Path,
+    path: Option<&OsStr>,
+) -> Result<Bindings, Failure> {
+    Ok(Bindings {
         workspace: workspace.as_os_str().as_bytes().to_vec(),
         home: home.as_os_str().as_bytes().to_vec(),
         tmp: b"/tmp".to_vec(),
         programs: programs(program, path),
         host_addresses: addresses()?,
         aliases: Vec::new(),
-    };
-    bindings.aliases = aliases(&program.literal_prefixes(&bindings));
-    Ok(bindings)
+    })
 }
 
 /// Every symbolic link on the way to one of `prefixes`, and where it leads.
@@ -70,6 +80,14 @@ fn programs(program: &PolicyProgram, path: Option<&OsStr>) -> Vec<(String, Vec<V
         .collect();
     let names: BTreeSet<&str> = program.bare_programs().collect();
     names.into_iter().map(|name| (name.to_owned(), find_program(name, &folders))).collect()
+}
+
+/// What a bare name means in the `PATH` of this process.
+pub fn find_in_path(name: &str) -> Option<Vec<u8>> {
+    let path = env::var_os("PATH");
+    let folders = env::split_paths(path.as_deref().unwrap_or(OsStr::new(DEFAULT_PATH)));
+    let folders: Vec<PathBuf> = folders.filter(|folder| folder.is_absolute()).collect();
+    find_program(name, &folders).into_iter().next()
 }
 
 fn find_program(name: &str, folders: &[PathBuf]) -> Vec<Vec<u8>> {
