@@ -34,6 +34,7 @@ mod path;
 mod program;
 mod rule;
 mod state;
+pub mod suggest;
 
 pub use advise::{Advice, advise};
 pub use budget::Budgets;

@@ -26,7 +26,7 @@ use crate::{
 pub use miss::{Miss, Reason};
 #[cfg(feature = "document")]
 pub use question::to_a_labels;
-pub use question::{Question, QuestionError, Wish, labels};
+pub use question::{Question, QuestionError, Subject, Wish, labels};
 
 /// A verdict with everything that was weighed for it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -41,16 +41,60 @@ pub struct Question {
     labels: Labels,
 }
 
+/// A target that owns what it names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Subject {
-    Path { path: Vec<u8>, access: Access, subtree: bool },
-    Paths { from: Vec<u8>, to: Vec<u8>, subtree: bool },
-    Endpoint { endpoint: Endpoint, name: Option<String> },
+pub enum Subject {
+    /// See [`Target::Path`].
+    Path {
+        /// Canonical.
+        path: Vec<u8>,
+        /// What for.
+        access: Access,
+        /// Whether everything below is meant.
+        subtree: bool,
+    },
+    /// See [`Target::Paths`].
+    Paths {
+        /// The existing name.
+        from: Vec<u8>,
+        /// The new name.
+        to: Vec<u8>,
+        /// Whether everything below is meant.
+        subtree: bool,
+    },
+    /// See [`Target::Endpoint`].
+    Endpoint {
+        /// The address.
+        endpoint: Endpoint,
+        /// The name that led to it.
+        name: Option<String>,
+    },
+    /// See [`Target::Name`].
     Name(String),
+    /// See [`Target::Unix`].
     Unix(Vec<u8>),
+    /// See [`Target::Named`].
     Named(String),
+    /// See [`Target::Process`].
     Process(u32),
+    /// See [`Target::Syscall`].
     Syscall(String),
+}
+
+impl Subject {
+    /// The target.
+    pub fn target(&self) -> Target<'_> {
+        match self {
+            Self::Path { path, access, subtree } => Target::Path { path, access: *access, subtree: *subtree },
+            Self::Paths { from, to, subtree } => Target::Paths { from, to, subtree: *subtree },
+            Self::Endpoint { endpoint, .. } => Target::Endpoint(*endpoint),
+            Self::Name(name) => Target::Name(name),
+            Self::Unix(path) => Target::Unix(path),
+            Self::Named(name) => Target::Named(name),
+            Self::Process(number) => Target::Process(*number),
+            Self::Syscall(name) => Target::Syscall(name),
+        }
+    }
 }
 
 /// Why what was typed is no target.
@@ -120,19 +164,7 @@ impl Question {
 
     /// The intent.
     pub fn intent(&self) -> Intent<'_> {
-        let target = match &self.subject {
-            Subject::Path { path, access, subtree } => {
-                Target::Path { path, access: *access, subtree: *subtree }
-            }
-            Subject::Paths { from, to, subtree } => Target::Paths { from, to, subtree: *subtree },
-            Subject::Endpoint { endpoint, .. } => Target::Endpoint(*endpoint),
-            Subject::Name(name) => Target::Name(name),
-            Subject::Unix(path) => Target::Unix(path),
-            Subject::Named(name) => Target::Named(name),
-            Subject::Process(number) => Target::Process(*number),
-            Subject::Syscall(name) => Target::Syscall(name),
-        };
-        let mut intent = Intent::new(self.effect, target);
+        let mut intent = Intent::new(self.effect, self.subject.target());
         intent.context.labels = self.labels;
         intent
     }
