@@ -1,8 +1,8 @@
 //! The decision: kill switch, lists, guards, in this order; the first refusal stands.
 
-use vantio_core::{Cause, Decision, Effect, Intent, Reversibility, Verdict};
+use vantio_core::{Cause, Decision, Intent, Verdict};
 
-use crate::{Mode, PolicyProgram, State, guard, lists};
+use crate::{Mode, PolicyProgram, State, guard, learn, lists};
 
 /// Answers an intent, as the policy's mode has it carried out.
 ///
@@ -17,7 +17,7 @@ pub fn decide<'p>(program: &'p PolicyProgram, state: &'p State, intent: &Intent<
     }
     let section = match (program.mode(), verdict.cause) {
         (Mode::Monitor, Cause::Rule { section, .. } | Cause::Unmatched(section)) => section,
-        (Mode::Learn, Cause::Unmatched(section)) if can_be_taken_back(intent.effect) => section,
+        (Mode::Learn, Cause::Unmatched(section)) if learn::can_be_taken_back(intent) => section,
         _ => return verdict,
     };
     permit(Cause::Observed(section))
@@ -36,10 +36,6 @@ pub fn judge<'p>(program: &'p PolicyProgram, state: &'p State, intent: &Intent<'
         return verdict;
     }
     guard::hold_back(program, state, intent).unwrap_or(verdict)
-}
-
-fn can_be_taken_back(effect: Effect) -> bool {
-    matches!(effect.reversibility(), Reversibility::None | Reversibility::Reversible)
 }
 
 const fn permit(cause: Cause<'_>) -> Verdict<'_> {

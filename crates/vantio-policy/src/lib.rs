@@ -26,6 +26,7 @@ mod env;
 pub mod explain;
 mod glob;
 mod guard;
+mod learn;
 mod lists;
 mod named;
 mod names;

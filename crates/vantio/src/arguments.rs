@@ -81,7 +81,7 @@ pub enum Command {
     /// Read and verify the ledger
     #[command(subcommand)]
     Ledger(Ledger),
-    /// Check, show, explain or hash a policy
+    /// Check, show, explain or hash a policy, or write one from runs
     #[command(subcommand)]
     Policy(Policy),
     /// Write a policy for this folder
@@ -112,7 +112,7 @@ pub struct Run {
     /// The policy; without it and --preset, vantio.yaml or .vantio/policy.yaml of this folder or one above
     #[arg(long, value_name = "FILE", conflicts_with = "preset")]
     pub policy: Option<PathBuf>,
-    /// A policy that comes with Vantio: read-only, workspace or open
+    /// A policy that comes with Vantio: read-only, workspace, open or learn
     #[arg(long, value_name = "NAME")]
     pub preset: Option<String>,
     /// A name for the run, shown in lists
@@ -232,6 +232,23 @@ pub enum Policy {
     /// Say what a policy would answer, and why each rule won or lost
     #[command(after_help = EXPLAIN_HELP)]
     Explain(Explain),
+    /// Write the smallest policy under which runs could do again what they did
+    #[command(after_help = SUGGEST_HELP)]
+    Suggest(Suggest),
+}
+
+/// Arguments of `vantio policy suggest`.
+#[derive(Debug, Args)]
+pub struct Suggest {
+    /// Runs: ids, beginnings of ids, or `last`
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<String>,
+    /// Where to write it; standard output without it
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Overwrite a file that exists
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Arguments of `vantio policy explain`.
@@ -283,7 +300,7 @@ pub struct Init {
 }
 
 /// The policies that come with Vantio.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Preset {
     /// Read the system and this folder, change nothing
     ReadOnly,
@@ -291,6 +308,8 @@ pub enum Preset {
     Workspace,
     /// Anything but credentials
     Open,
+    /// Watch what the agent does, to write a policy from it
+    Learn,
 }
 
 const OVERVIEW: &str = "\
@@ -329,6 +348,18 @@ Exit status:
   125    Vantio failed; the program never ran unguarded
   126    the program may not be executed
   127    the program is not found";
+
+const SUGGEST_HELP: &str = "\
+From learning to enforcing:
+  vantio run --preset learn -- CMD                 watch the agent; its writes wait for review
+  vantio policy suggest last --output vantio.yaml  write down what it did
+  vantio run --policy vantio.yaml -- CMD           hold it to that
+
+What holds credentials, or is called like it, is never suggested. Read the policy before you use
+it: it permits what the runs did, right or wrong.
+
+Exit status: 0 when the policy is complete, 4 when the ledger had no room for some entries of
+these runs, so that it may be too narrow.";
 
 const EXPLAIN_HELP: &str = "\
 ${workspace} is this folder; a target may begin with ${workspace}, ${tmp} or ~ (quote them

@@ -91,17 +91,20 @@ pub struct LeftOut {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Evidence {
     count: u64,
+    /// Whether the rule covers a folder and nothing below it.
+    is_entry: bool,
     who: BTreeSet<String>,
 }
 
 impl Evidence {
     fn add(&mut self, other: &Self) {
         self.count = self.count.saturating_add(other.count);
+        self.is_entry |= other.is_entry;
         self.who.extend(other.who.iter().cloned());
     }
 
     fn of(observation: &Observation) -> Self {
-        Self { count: observation.count, who: observation.who.iter().cloned().collect() }
+        Self { count: observation.count, is_entry: false, who: observation.who.iter().cloned().collect() }
     }
 
     /// `14 reads by node, npm`.
@@ -109,11 +112,9 @@ impl Evidence {
         let verb = if self.count == 1 { one } else { several };
         let shown = self.who.iter().take(WHO_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
         let more = if self.who.len() > WHO_SHOWN { ", …" } else { "" };
-        if shown.is_empty() {
-            alloc::format!("{} {verb}", self.count)
-        } else {
-            alloc::format!("{} {verb} by {shown}{more}", self.count)
-        }
+        let by = if shown.is_empty() { String::new() } else { alloc::format!(" by {shown}{more}") };
+        let scope = if self.is_entry { "; this folder, nothing below it" } else { "" };
+        alloc::format!("{} {verb}{by}{scope}", self.count)
     }
 }
 

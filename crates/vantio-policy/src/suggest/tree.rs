@@ -69,7 +69,8 @@ impl Gardener<'_> {
             } else {
                 Shape::Whole(folder.to_vec())
             };
-            rules.push((shape, own.evidence.clone()));
+            let is_entry = matches!(shape, Shape::Entry(_));
+            rules.push((shape, Evidence { is_entry, ..own.evidence.clone() }));
         }
         for child in children {
             self.folder(&child, uses, rules);

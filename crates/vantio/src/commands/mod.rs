@@ -14,6 +14,7 @@ mod pick;
 mod policy;
 mod ps;
 mod run;
+mod suggest;
 mod summary;
 mod sweep;
 mod why;
