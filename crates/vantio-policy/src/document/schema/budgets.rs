@@ -1,24 +1,23 @@
 //! Limits of a run.
 
-use super::{Compiler, Error};
+use super::{Compiler, Error, keys};
 use crate::{
     Budgets,
     document::{
         tree::{Content, Node},
-        values::{Kind, to_millionths, to_u64},
+        values::to_millionths,
     },
 };
-
-const BUDGET_KEYS: &[&str] =
-    &["tokens", "calls", "inference_ms", "file_bytes", "network_bytes", "wall_ms", "processes", "cost_usd"];
 
 impl Compiler<'_> {
     pub(super) fn budgets(&mut self, node: &Node) -> Budgets {
         let mut budgets = Budgets::default();
-        for (key, _, node) in self.known_entries(node, "`budgets`", BUDGET_KEYS).unwrap_or_default() {
-            let limit = match key {
-                "cost_usd" => self.cost(node),
-                _ => self.integer(node, key),
+        for (key, _, node) in self.known_entries(node, &keys::BUDGETS).unwrap_or_default() {
+            let limit = if key == "cost_usd" {
+                self.cost(node)
+            } else {
+                let absent = format!("leave `{key}` out for no limit");
+                self.integer(node, key, 0..=u64::MAX, ("E_POLICY_BUDGET", &absent))
             };
             *match key {
                 "tokens" => &mut budgets.tokens,
@@ -32,24 +31,6 @@ impl Compiler<'_> {
             } = limit;
         }
         budgets
-    }
-
-    fn integer(&mut self, node: &Node, key: &str) -> Option<u64> {
-        let Content::Scalar { text, is_plain } = &*node.content else {
-            self.report(&node.span, Error::new("E_POLICY_BUDGET", format!("`{key}` is a whole number")));
-            return None;
-        };
-        let kind = Kind::of(text, *is_plain);
-        let limit = if kind == Kind::Integer { to_u64(text) } else { None };
-        if limit.is_none() {
-            let message = format!("`{key}` is a whole number from 0 to {}", u64::MAX);
-            let help = match kind {
-                Kind::String if to_u64(text).is_some() => "remove the quotes".to_owned(),
-                _ => format!("leave `{key}` out for no limit"),
-            };
-            self.report(&node.span, Error::new("E_POLICY_BUDGET", message).help(help));
-        }
-        limit
     }
 
     fn cost(&mut self, node: &Node) -> Option<u64> {

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Compiler, Error};
+use super::{
+    Compiler, Error,
+    keys::{self, MAX_RULES},
+};
 use crate::{
     EnvRules,
     document::tree::Node,
@@ -12,8 +15,7 @@ use crate::{
 impl Compiler<'_> {
     pub(super) fn env(&mut self, node: &Node) -> EnvRules {
         let mut env = EnvRules::default();
-        for (key, _, node) in self.known_entries(node, "`env`", &["allow", "deny", "set"]).unwrap_or_default()
-        {
+        for (key, _, node) in self.known_entries(node, &keys::ENV).unwrap_or_default() {
             match key {
                 "allow" => env.allow = self.name_patterns(node, "env.allow"),
                 "deny" => env.deny = self.name_patterns(node, "env.deny"),
@@ -25,7 +27,7 @@ impl Compiler<'_> {
 
     fn name_patterns(&mut self, node: &Node, key: &str) -> Vec<NamePattern> {
         let mut patterns = Vec::new();
-        for element in self.list(node, key) {
+        for element in self.list(node, key, MAX_RULES) {
             let Some(text) = self.string(element, "a variable's name") else { continue };
             if let Some(pattern) = NamePattern::parse(text) {
                 patterns.push(pattern);

@@ -1,54 +1,48 @@
 //! From nodes to a program: the keys that a policy has and what stands under them.
 
+mod beside;
 mod budgets;
 mod env;
+mod guards;
+pub(super) mod keys;
 mod lists;
+mod manifest;
 mod read;
+mod scope;
+mod taint;
+
+use std::mem;
 
 use vantio_core::Section;
 
 use super::{
-    Compiled, Position, SourceMap,
+    Compiled, Example, Include, Llm, Place, Position, SourceMap,
     error::{PolicyError, Problem},
-    source::Source,
+    source::{Source, Span},
     tree::{Content, Node},
 };
 use crate::{
-    Budgets, CommitMode, EnvRules, Mode, PolicyProgram, Rule,
+    CommitMode, Mode, PolicyProgram, Rule,
     program::Parts,
     rule::{LISTS, Rules},
 };
 use read::is_null;
 
+pub(super) use manifest::manifest;
+
 /// Problems that one error reports.
 const MAX_PROBLEMS: usize = 20;
 
-const KEYS: &[&str] = &["version", "name", "mode", "fs", "exec", "net", "env", "budgets", "phantom"];
-/// Keys of the policy language that this version does not read yet.
-const LATER_KEYS: &[&str] = &["include", "tools", "infer", "taint", "thresholds", "hold", "require", "tests"];
-
-pub(in crate::document) fn compile(source: &Source, root: Option<&Node>) -> Result<Compiled, PolicyError> {
-    let mut compiler = Compiler { source, problems: Vec::new(), source_map: SourceMap::default() };
-    let program = match root {
+pub(super) fn compile(source: &Source, root: Option<&Node>) -> Result<Compiled, PolicyError> {
+    let mut compiler = Compiler::new(source);
+    match root {
         Some(root) if !is_null(root) => compiler.policy(root),
         _ => {
-            compiler.report(
-                &(0..0),
-                Error::new("E_POLICY_EMPTY", "a policy is empty").help("`vantio init` writes one"),
-            );
-            None
-        }
-    };
-    match program {
-        Some(program) if compiler.problems.is_empty() => {
-            Ok(Compiled { program, source_map: compiler.source_map })
-        }
-        _ => {
-            compiler.problems.sort_by_key(|problem| problem.place.as_ref().map(|place| place.bytes.start));
-            compiler.problems.truncate(MAX_PROBLEMS);
-            Err(source.error(compiler.problems))
+            let error = Error::new("E_POLICY_EMPTY", "a policy is empty").help("`vantio init` writes one");
+            compiler.report(&(0..0), error);
         }
     }
+    compiler.finish()
 }
 
 /// A problem before it has a place.
@@ -73,59 +67,91 @@ impl Error {
     }
 }
 
+/// What has been read so far.
 struct Compiler<'s> {
     source: &'s Source<'s>,
     problems: Vec<Problem>,
     source_map: SourceMap,
+    lists: [Vec<Rule>; LISTS],
+    parts: Parts,
+    tests: Vec<Example>,
+    includes: Vec<Include>,
+    llm: Option<Llm>,
 }
 
-impl Compiler<'_> {
-    fn policy(&mut self, root: &Node) -> Option<PolicyProgram> {
-        let entries = self.known_entries(root, "a policy", KEYS)?;
-        let mut name = None;
-        let mut mode = Mode::default();
-        let mut commit_mode = CommitMode::default();
-        let mut budgets = Budgets::default();
-        let mut env = EnvRules::default();
-        let mut lists: [Vec<Rule>; LISTS] = Default::default();
-        let mut has_version = false;
+impl<'s> Compiler<'s> {
+    fn new(source: &'s Source<'s>) -> Self {
+        Self {
+            source,
+            problems: Vec::new(),
+            source_map: SourceMap::default(),
+            lists: Default::default(),
+            parts: Parts::default(),
+            tests: Vec::new(),
+            includes: Vec::new(),
+            llm: None,
+        }
+    }
+
+    fn finish(mut self) -> Result<Compiled, PolicyError> {
+        self.fail_on_problems()?;
+        let rules = Rules::new(self.lists);
+        Ok(Compiled {
+            program: PolicyProgram::new(Parts { rules, ..self.parts }),
+            source_map: self.source_map,
+            tests: self.tests,
+            includes: self.includes,
+            llm: self.llm,
+        })
+    }
+
+    /// The problems found, in the order of the document.
+    fn fail_on_problems(&mut self) -> Result<(), PolicyError> {
+        if self.problems.is_empty() {
+            return Ok(());
+        }
+        let mut problems = mem::take(&mut self.problems);
+        problems.sort_by_key(|problem| problem.place.as_ref().map(|place| place.bytes.start));
+        problems.truncate(MAX_PROBLEMS);
+        Err(self.source.error(problems))
+    }
+
+    fn policy(&mut self, root: &Node) {
+        let Some(entries) = self.known_entries(root, &keys::POLICY) else { return };
         for (key, _, node) in entries {
-            match key {
-                "version" => {
-                    has_version = true;
-                    self.version(node);
-                }
-                "name" => name = self.name(node),
-                "mode" => {
-                    let modes = [Mode::Enforce, Mode::Monitor, Mode::Learn].map(|mode| (mode.name(), mode));
-                    mode = self.choice(node, "mode", &modes).unwrap_or_default();
-                }
-                "fs" => {
-                    let sections = [Section::FsRead, Section::FsWrite, Section::FsDeny];
-                    self.sections(node, "fs", &["read", "write", "deny"], &sections, &mut lists);
-                }
-                "exec" => {
-                    let sections = [Section::ExecAllow, Section::ExecDeny];
-                    self.sections(node, "exec", &["allow", "deny"], &sections, &mut lists);
-                }
-                "net" => {
-                    let sections = [Section::NetAllow, Section::NetDeny];
-                    self.sections(node, "net", &["allow", "deny"], &sections, &mut lists);
-                }
-                "env" => env = self.env(node),
-                "budgets" => budgets = self.budgets(node),
-                _ => commit_mode = self.phantom(node),
+            self.policy_key(key, node);
+        }
+    }
+
+    fn policy_key(&mut self, key: &str, node: &Node) {
+        match key {
+            "version" => self.version(node),
+            "name" => self.parts.name = self.name(node),
+            "mode" => {
+                let modes = [Mode::Enforce, Mode::Monitor, Mode::Learn].map(|mode| (mode.name(), mode));
+                self.parts.mode = self.choice(node, "mode", &modes).unwrap_or_default();
             }
+            "include" => self.includes(node),
+            "fs" => self.sections(node, &keys::FS, &[Section::FsRead, Section::FsWrite, Section::FsDeny]),
+            "exec" => self.sections(node, &keys::EXEC, &[Section::ExecAllow, Section::ExecDeny]),
+            "net" => self.sections(node, &keys::NET, &[Section::NetAllow, Section::NetDeny]),
+            "domains" => self.sections(node, &keys::DOMAIN, &[Section::NetAllow, Section::NetDeny]),
+            "tools" => self.sections(node, &keys::TOOLS, &[Section::ToolsAllow, Section::ToolsDeny]),
+            "infer" => self.infer(node),
+            "env" => self.parts.env = self.env(node),
+            "budgets" => self.parts.budgets = self.budgets(node),
+            "taint" => self.taint(node),
+            "order" => self.order(node),
+            "thresholds" => self.thresholds(node),
+            "hold" => self.hold(node),
+            "kill_switch" => self.parts.guards.kill_switch = self.kill_switch(node),
+            "require" => self.parts.guards.require = self.backend(node),
+            "reversibility" => self.reversibility(node),
+            "phantom" => self.parts.commit_mode = self.phantom(node),
+            "tests" => self.tests(node),
+            // INVARIANT: the keys are those of `keys::POLICY`.
+            _ => self.llm = self.llm(node),
         }
-        if !has_version {
-            let error = Error::new("E_POLICY_VERSION", "a policy has no version");
-            self.report(
-                &(root.span.start..root.span.start),
-                error.help("add `version: 1` as the first line"),
-            );
-        }
-        let rules = Rules::new(lists);
-        Some(PolicyProgram::new(Parts { name, mode, commit_mode, budgets, env, rules, ..Parts::default() }))
     }
 
     fn version(&mut self, node: &Node) {
@@ -153,11 +179,20 @@ impl Compiler<'_> {
 
     fn phantom(&mut self, node: &Node) -> CommitMode {
         let mut commit_mode = CommitMode::default();
-        for (_, _, node) in self.known_entries(node, "`phantom`", &["commit"]).unwrap_or_default() {
+        for (_, _, node) in self.known_entries(node, &keys::PHANTOM).unwrap_or_default() {
             let modes =
                 [CommitMode::Review, CommitMode::Auto, CommitMode::Never].map(|mode| (mode.name(), mode));
             commit_mode = self.choice(node, "phantom.commit", &modes).unwrap_or_default();
         }
         commit_mode
+    }
+
+    fn place(&self, node: &Node) -> Place {
+        self.source.place(&node.span)
+    }
+
+    fn position(&self, span: &Span) -> Position {
+        let place = self.source.place(span);
+        Position { line: place.line, column: place.column }
     }
 }
