@@ -22,6 +22,7 @@ pub mod credentials;
 mod decide;
 #[cfg(feature = "document")]
 mod document;
+mod entries;
 mod env;
 mod glob;
 mod guard;
@@ -33,6 +34,7 @@ mod path;
 mod program;
 mod rule;
 mod state;
+mod trie;
 
 pub use advise::{Advice, advise};
 pub use budget::Budgets;

@@ -1,6 +1,6 @@
 //! The compiled policy.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{string::String, sync::Arc, vec::Vec};
 
 use vantio_core::{Hash, Section};
 
@@ -9,6 +9,7 @@ use crate::{
     guard::Guards,
     rule::{self, Rules, SECTIONS},
     state::Bindings,
+    trie::Trie,
 };
 
 /// What happens to a refusal.
@@ -60,11 +61,21 @@ impl CommitMode {
 
 /// A policy in compiled, canonical form: rules sorted and without duplicates,
 /// variables still variables.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct PolicyProgram {
     pub(crate) parts: Parts,
     pub(crate) hash: Hash,
+    /// The rules as `decide` walks them.
+    pub(crate) trie: Arc<Trie>,
 }
+
+impl PartialEq for PolicyProgram {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts == other.parts
+    }
+}
+
+impl Eq for PolicyProgram {}
 
 /// What a program is made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,7 +93,8 @@ pub(crate) struct Parts {
 
 impl PolicyProgram {
     pub(crate) fn new(parts: Parts) -> Self {
-        let mut program = Self { parts, hash: Hash::ZERO };
+        let trie = Arc::new(Trie::new(&parts.rules));
+        let mut program = Self { parts, hash: Hash::ZERO, trie };
         program.hash = Hash::of(&codec::encode_meaning(&program));
         program
     }

@@ -12,7 +12,7 @@ use super::{
 /// Levels that a document may nest.
 const MAX_DEPTH: usize = 32;
 /// Nodes that a document may have, aliases expanded.
-const MAX_NODES: usize = 10_000;
+const MAX_NODES: usize = 16_384;
 /// Bytes that its scalars may have, aliases expanded.
 const MAX_TEXT: usize = 4 << 20;
 
