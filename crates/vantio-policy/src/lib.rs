@@ -32,6 +32,7 @@ mod names;
 mod net;
 mod path;
 mod program;
+mod root;
 mod rule;
 mod state;
 mod trie;

@@ -3,7 +3,7 @@
 //! Taint (`taint`), rules with time (`order`), thresholds, holds and the kill switch. They
 //! are few, and each is looked at in turn.
 
-mod model;
+pub(crate) mod model;
 
 use vantio_core::{Intent, Verdict};
 
