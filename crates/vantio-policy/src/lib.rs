@@ -22,6 +22,7 @@ pub mod credentials;
 mod decide;
 #[cfg(feature = "document")]
 mod document;
+mod entries;
 mod env;
 mod glob;
 mod guard;
@@ -31,8 +32,10 @@ mod names;
 mod net;
 mod path;
 mod program;
+mod root;
 mod rule;
 mod state;
+mod trie;
 
 pub use advise::{Advice, advise};
 pub use budget::Budgets;
