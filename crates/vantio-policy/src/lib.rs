@@ -22,6 +22,7 @@ pub mod credentials;
 mod decide;
 #[cfg(feature = "document")]
 mod document;
+mod entries;
 mod env;
 pub mod explain;
 mod glob;
@@ -33,16 +34,21 @@ mod names;
 mod net;
 mod path;
 mod program;
+mod root;
 mod rule;
 mod state;
 pub mod suggest;
+mod trie;
 
 pub use advise::{Advice, advise};
 pub use budget::Budgets;
 pub use codec::DecodeError;
 pub use decide::{decide, judge};
 #[cfg(feature = "document")]
-pub use document::{Compiled, PRESETS, Place, PolicyError, Position, Problem, SourceMap, compile, preset};
+pub use document::{
+    ApiModels, Compiled, Example, Include, Llm, LlmMode, LocalModels, Manifest, PRESETS, Place, PolicyError,
+    Position, Problem, SourceMap, compile, manifest, preset,
+};
 pub use env::EnvRules;
 pub use explain::explain;
 pub use guard::{Backend, Guards};

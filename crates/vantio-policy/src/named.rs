@@ -42,6 +42,12 @@ impl NamedPattern {
         self.0.clone()
     }
 
+    /// The text, in which only `*` is a wildcard.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+
+    #[cfg_attr(not(test), allow(dead_code, reason = "waits for the guards that use it"))]
     /// Whether the whole of `name` matches.
     pub(crate) fn matches(&self, name: &str) -> bool {
         let Some((first, rest)) = self.0.split_once('*') else { return self.0 == name };

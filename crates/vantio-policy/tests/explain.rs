@@ -38,7 +38,7 @@ fn asked(document: &str, effect: Effect, target: &str, access: Access) -> Vec<(S
     let mut state = State::new(&program, bindings());
     let wish = Wish { effect, target, to: None, access, subtree: false, is_udp: false, labels: Labels::NONE };
     let question = Question::new(&wish, &program, &bindings(), &mut state, |_| None, to_a_labels).unwrap();
-    let explanation = explain(&program, &bindings(), &state, &question.intent());
+    let explanation = explain(&program, &state, &question.intent());
     let line = |it: &Considered<'_>| (format!("{}: {}", it.section, it.rule), it.to_string());
     explanation.considered.iter().map(line).collect()
 }
@@ -186,7 +186,7 @@ fn paths() -> impl Strategy<Value = String> {
 
 /// What must hold of every explanation.
 fn check(program: &PolicyProgram, state: &State, intent: &Intent<'_>) {
-    let explanation = explain(program, &bindings(), state, intent);
+    let explanation = explain(program, state, intent);
     assert_eq!(explanation.verdict, decide(program, state, intent));
     assert_eq!(explanation.judged, judge(program, state, intent));
     let decided: Vec<&Considered<'_>> =

@@ -84,16 +84,11 @@ pub enum Outcome {
     Missed(Miss),
 }
 
-/// Explains the answer to an intent. `bindings` are those that `state` was made with.
-pub fn explain<'p>(
-    program: &'p PolicyProgram,
-    bindings: &Bindings,
-    state: &'p State,
-    intent: &Intent<'_>,
-) -> Explanation<'p> {
+/// Explains the answer to an intent.
+pub fn explain<'p>(program: &'p PolicyProgram, state: &'p State, intent: &Intent<'_>) -> Explanation<'p> {
     let verdict = decide(program, state, intent);
     let judged = judge(program, state, intent);
-    let mut weighed = Weighed { program, bindings, state, rules: Vec::new() };
+    let mut weighed = Weighed { program, bindings: &state.bindings, state, rules: Vec::new() };
     weighed.weigh(intent);
     let advice = advise(state, intent, &judged);
     let considered = rank(weighed.rules, &judged);

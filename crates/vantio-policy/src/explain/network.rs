@@ -46,7 +46,7 @@ impl Weighed<'_, '_> {
             port: target.address.port(),
             is_udp: target.transport == Transport::Udp,
             names: self.state.names_of(first).map(String::from).collect(),
-            reserved: address::reserved(first, &self.state.host_addresses),
+            reserved: address::reserved(first, &self.state.facts.host_addresses),
         };
         self.each(Section::NetDeny, None, |pattern| question.denied_by(endpoint(pattern)?));
         self.each(Section::NetAllow, None, |pattern| question.allowed_by(endpoint(pattern)?));

@@ -29,6 +29,22 @@ pub struct Guards {
     pub(crate) require: Option<Backend>,
 }
 
+impl Guards {
+    /// Brings the lists into canonical order.
+    pub(crate) fn sort(&mut self) {
+        fn sort<T: Ord>(list: &mut Vec<T>) {
+            list.sort();
+            list.dedup();
+        }
+        for list in [&mut self.sources, &mut self.sinks, &mut self.sanitizers] {
+            sort(list);
+        }
+        sort(&mut self.order);
+        sort(&mut self.thresholds);
+        sort(&mut self.hold);
+    }
+}
+
 /// Which intents a guard is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Scope {

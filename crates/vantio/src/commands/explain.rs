@@ -26,7 +26,7 @@ pub fn explain(arguments: &Explain, json: bool) -> Result<u8, Failure> {
     let bindings = bindings(&program, arguments.resolve)?;
     let mut state = State::new(&program, bindings.clone());
     let question = question(arguments, &program, &bindings, &mut state)?;
-    let explanation = vantio_policy::explain(&program, &bindings, &state, &question.intent());
+    let explanation = vantio_policy::explain(&program, &state, &question.intent());
     let told = Told {
         arguments,
         program: &program,
