@@ -81,7 +81,7 @@ pub enum Command {
     /// Read and verify the ledger
     #[command(subcommand)]
     Ledger(Ledger),
-    /// Check, show, explain or hash a policy, or write one from runs
+    /// Check, show, explain, test or hash a policy, or write one from runs
     #[command(subcommand)]
     Policy(Policy),
     /// Write a policy for this folder
@@ -232,6 +232,14 @@ pub enum Policy {
     /// Say what a policy would answer, and why each rule won or lost
     #[command(after_help = EXPLAIN_HELP)]
     Explain(Explain),
+    /// Run the examples that a policy has under `tests`
+    #[command(
+        after_help = "Examples are judged as in mode enforce, by their text: ${workspace} is this folder.\n\nExit status: 0 when every example holds, or there is none; 3 when one does not."
+    )]
+    Test {
+        /// The policy
+        file: PathBuf,
+    },
     /// Write the smallest policy under which runs could do again what they did
     #[command(after_help = SUGGEST_HELP)]
     Suggest(Suggest),

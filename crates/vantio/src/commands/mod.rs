@@ -6,6 +6,7 @@ mod completions;
 mod diff;
 mod discard;
 mod doctor;
+mod examples;
 mod explain;
 mod init;
 mod kill;
