@@ -37,8 +37,9 @@ fn credentials_stay_closed_while_learning_and_after() {
     let world = with_files(&[]);
     at_home(&world, ".ssh/id_ed25519", "key");
     let (document, _) = suggested(&world, LEARN, "cat ~/.ssh/id_ed25519; ls ~; true");
-    world.assert_refused("fs.open", "/.ssh/id_ed25519");
-    assert!(!document.contains("id_ed25519\" "), "{document}");
+    world.assert_refused("fs.", "/.ssh");
+    let rules = document.lines().filter(|line| line.starts_with("    - "));
+    assert!(!rules.into_iter().any(|rule| rule.contains("/.ssh")), "{document}");
     assert!(!world.run(&document, &["/bin/cat", "../home/.ssh/id_ed25519"]).status.success());
 }
 
@@ -61,7 +62,7 @@ fn several_runs_make_one_policy() {
         world.run(LEARN, &["/bin/bash", "-c", script]).assert_success();
     }
     let runs = parse(&world.ask(&["ps", "--all", "--json"]));
-    let ids: Vec<&str> = runs.as_array().unwrap().iter().map(|run| run["run"].as_str().unwrap()).collect();
+    let ids: Vec<&str> = runs.as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap()).collect();
     let document = world.ask(&["policy", "suggest", ids[0], ids[1]]);
     world.run(&document, &["/bin/bash", "-c", "cat a b; mkdir out1"]).assert_success();
 }
@@ -82,8 +83,8 @@ fn a_suggestion_is_written_once_and_says_what_is_next() {
 fn learning_leaves_the_kernel_of_the_host_and_the_network_alone() {
     let world = with_files(&[]);
     let script =
-        "echo x > /proc/sys/kernel/hostname && exit 9\nexec 3<>/dev/tcp/127.0.0.1/9 && exit 8\nexit 0";
+        "echo x > /proc/sys/kernel/hostname && exit 9\n(exec 3<>/dev/tcp/192.0.2.1/80) && exit 8\nexit 0";
     world.run(&learning(&[]), &["/bin/bash", "-c", script]).assert_success();
     world.assert_refused("fs.open", "/proc/sys/kernel/hostname");
-    world.assert_refused("net.connect", "127.0.0.1:9");
+    world.assert_refused("net.connect", "192.0.2.1:80");
 }

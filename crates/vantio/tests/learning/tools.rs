@@ -29,12 +29,9 @@ ls build; head -n 2 build/latest"#;
         (".env", "K=1\n"),
     ]);
     let round = closes(world, LEARN, &["/bin/bash", "-c", script], |_| {});
-    assert_eq!(
-        round.rules("fs.write"),
-        ["${tmp}", "${workspace}/build", "/dev/null"].map(|rule| rule),
-        "{}",
-        round.document()
-    );
+    let written: Vec<&str> =
+        round.rules("fs.write").into_iter().filter(|rule| !rule.starts_with("/dev/")).collect();
+    assert_eq!(written, ["${tmp}", "${workspace}/build"], "{}", round.document());
     assert!(round.rules("exec.allow").contains(&"sort"), "{}", round.document());
     assert_eq!(round.rules("net.allow"), Vec::<&str>::new());
     // What the script did not need stays closed, and so does all beside its folder.
@@ -61,7 +58,8 @@ fn a_python_program_with_modules_and_a_subprocess() {
         ("data/three", "3"),
     ];
     let round = closes(with_files(&files), LEARN, &["/usr/bin/python3", "main.py"], |_| {});
-    assert!(round.rules("fs.read").contains(&"${workspace}/data"), "{}", round.document());
+    // Its script, a folder of modules and one of data: enough for the workspace, to read.
+    assert!(round.rules("fs.read").contains(&"${workspace}"), "{}", round.document());
     assert!(round.rules("fs.write").contains(&"${workspace}/out"), "{}", round.document());
 }
 
@@ -71,7 +69,9 @@ fn git_commits_in_a_repository() {
     let make = "git init -q -b main && echo one > file && git add -A && git commit -q -m first";
     finish(settings(world.command("/bin/bash").args(["-c", make]))).assert_success();
     let script = "echo two >> file && git add -A && git commit -q -m second && git log --format=%s && git status --short";
-    closes(world, LEARN, &["/bin/bash", "-c", script], |command| drop(settings(command)));
+    closes(world, LEARN, &["/bin/bash", "-c", script], |command| {
+        settings(command);
+    });
 }
 
 #[test]
@@ -90,7 +90,10 @@ fn cargo_builds_a_crate_with_a_dependency_and_a_build_script() {
     let script = format!("export PATH={toolchain}/bin:$PATH; cargo build --offline -q && target/debug/app");
     let round = closes(with_files(&files), LEARN, &["/bin/bash", "-c", &script], |_| {});
     assert_eq!(round.enforced.stdout, "well built\n");
-    assert!(round.rules("fs.write").contains(&"${workspace}/target"), "{}", round.document());
+    // Cargo makes `target` under a random name, and renames it: that takes a rule for the workspace.
+    assert!(round.rules("fs.write").contains(&"${workspace}"), "{}", round.document());
+    let runs = round.rules("exec.allow");
+    assert!(runs.contains(&"${workspace}/target/debug/build/app-*/build-script-build"), "{runs:?}");
 }
 
 #[test]
