@@ -67,18 +67,18 @@ impl Bound {
                     refuse: scope(&rule.refuse),
                     unless_after: scope(&rule.unless_after.scope),
                     since: scope(&rule.since),
-                    text: rule.text(&guards.labels),
+                    text: rule.text(),
                 })
                 .collect(),
             thresholds: guards
                 .thresholds
                 .iter()
-                .map(|rule| BoundText { scope: scope(&rule.scope), text: rule.text(&guards.labels) })
+                .map(|rule| BoundText { scope: scope(&rule.scope), text: rule.text() })
                 .collect(),
             hold: guards
                 .hold
                 .iter()
-                .map(|rule| BoundText { scope: scope(&rule.scope), text: rule.text(&guards.labels) })
+                .map(|rule| BoundText { scope: scope(&rule.scope), text: rule.text() })
                 .collect(),
             history: History::new(guards),
         }

@@ -7,10 +7,11 @@ mod bound;
 #[allow(dead_code, reason = "until programs are encoded with their guards")]
 mod codec;
 mod history;
-mod model;
+pub(crate) mod model;
 mod scope;
 mod settle;
-mod text;
+#[cfg_attr(not(feature = "document"), allow(dead_code, reason = "only documents need some of the texts"))]
+pub(crate) mod text;
 
 #[cfg(all(test, feature = "document"))]
 pub(crate) mod tests;

@@ -25,7 +25,7 @@ fn a_label_is_kept_from_its_sink_only() {
     let case = Case::new(net_sink(Some(1), &["*"]));
     let verdict = case.ask(&at(connect("192.0.2.1:443"), 0, SECRET.union(OTHER)));
     assert_eq!(verdict.decision, Decision::Collapse);
-    assert_eq!(verdict.cause, Cause::Tainted { label: "secret", sink: "secret: net *:*" });
+    assert_eq!(verdict.cause, Cause::Tainted { label: "secret", sink: "secret: net *" });
     assert!(case.ask(&at(connect("192.0.2.1:443"), 0, OTHER)).is_permit());
     assert!(case.ask(&at(connect("192.0.2.1:443"), 0, Labels::NONE)).is_permit());
     assert!(case.ask(&at(open("/w/x", Access::Write), 0, SECRET)).is_permit());
@@ -36,7 +36,7 @@ fn a_sink_without_label_refuses_every_label() {
     let case = Case::new(net_sink(None, &["*"]));
     for (labels, name) in [(OTHER, "other"), (SECRET, "secret"), (Labels::single(63), "unknown")] {
         let verdict = case.ask(&at(connect("192.0.2.1:443"), 0, labels));
-        assert_eq!(verdict.cause, Cause::Tainted { label: name, sink: "net *:*" });
+        assert_eq!(verdict.cause, Cause::Tainted { label: name, sink: "every label: net *" });
     }
 }
 
@@ -88,7 +88,10 @@ fn a_guard_on_a_file_holds_for_the_directory_that_is_moved_with_it() {
     assert_eq!(verdict.decision, Decision::Hold);
     assert_eq!(
         verdict.cause,
-        Cause::Rule { section: Section::Hold, text: "fs.rmdir, fs.rename /w/keep/file, 5m" }
+        Cause::Rule {
+            section: Section::Hold,
+            text: "fs.rmdir, fs.rename /w/keep/file: whoever started the run approves within 5m"
+        }
     );
 }
 
@@ -124,7 +127,7 @@ fn order_is_kept_from_the_last_change_on() {
         case.ask(&push).cause,
         Cause::Rule {
             section: Section::Order,
-            text: "net.connect 192.0.2.1:443 unless after proc.exec /w/test.sh since fs.open write /w/src/**"
+            text: "net.connect 192.0.2.1:443: unless proc.exec /w/test.sh since fs.open to write /w/src/**"
         }
     );
     assert!(case.act(&connect("192.0.2.2:443")));
