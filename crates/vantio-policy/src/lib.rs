@@ -24,6 +24,7 @@ mod decide;
 mod document;
 mod entries;
 mod env;
+pub mod flow;
 mod glob;
 mod guard;
 mod lists;
