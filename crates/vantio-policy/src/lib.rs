@@ -24,6 +24,7 @@ mod decide;
 mod document;
 mod entries;
 mod env;
+mod evidence;
 mod glob;
 mod guard;
 mod lists;
@@ -44,6 +45,7 @@ pub use decide::{decide, judge};
 #[cfg(feature = "document")]
 pub use document::{Compiled, PRESETS, Place, PolicyError, Position, Problem, SourceMap, compile, preset};
 pub use env::EnvRules;
+pub use evidence::{EvidenceError, Proven, ProvenCause, evidence, verify_evidence};
 pub use guard::{Backend, Guards};
 pub use program::{CommitMode, Mode, PolicyProgram};
 pub use rule::Rule;
