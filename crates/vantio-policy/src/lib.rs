@@ -24,6 +24,7 @@ mod decide;
 mod document;
 mod entries;
 mod env;
+mod evidence;
 pub mod flow;
 mod glob;
 mod guard;
@@ -48,6 +49,7 @@ pub use document::{
     Position, Problem, SourceMap, compile, manifest, preset,
 };
 pub use env::EnvRules;
+pub use evidence::{EvidenceError, Proven, ProvenCause, evidence, verify_evidence};
 pub use guard::{Backend, Guards};
 pub use program::{CommitMode, Mode, PolicyProgram};
 pub use rule::Rule;

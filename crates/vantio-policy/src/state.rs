@@ -50,7 +50,6 @@ pub struct Bindings {
 pub struct State {
     pub(crate) program: Hash,
     pub(crate) is_killed: bool,
-    #[allow(dead_code, reason = "until evidence is there")]
     pub(crate) bindings: Arc<Bindings>,
     pub(crate) facts: Facts,
     pub(crate) guards: Bound,
