@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "matchers wait for the guards that use them")]
 
+mod miss;
+
 use alloc::{string::String, vec::Vec};
 
 use crate::{
