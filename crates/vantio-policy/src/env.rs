@@ -63,7 +63,7 @@ fn covers(patterns: &[NamePattern], name: &[u8]) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NamePattern {
     pub(crate) text: String,
-    glob: Option<Glob>,
+    pub(crate) glob: Option<Glob>,
 }
 
 impl NamePattern {

@@ -16,6 +16,8 @@ extern crate alloc;
 
 mod address;
 mod advise;
+#[allow(dead_code, reason = "until layers use it")]
+mod algebra;
 mod budget;
 mod codec;
 pub mod credentials;
