@@ -55,7 +55,7 @@ impl EnvRules {
     }
 }
 
-fn covers(patterns: &[NamePattern], name: &[u8]) -> bool {
+pub(crate) fn covers(patterns: &[NamePattern], name: &[u8]) -> bool {
     patterns.iter().any(|pattern| pattern.covers(name))
 }
 

@@ -16,7 +16,7 @@ extern crate alloc;
 
 mod address;
 mod advise;
-#[allow(dead_code, reason = "until layers use it")]
+#[cfg(feature = "document")]
 mod algebra;
 mod budget;
 mod codec;
@@ -27,6 +27,8 @@ mod document;
 mod env;
 mod glob;
 mod guard;
+#[cfg(feature = "document")]
+pub mod layers;
 mod lists;
 mod named;
 mod names;
@@ -41,7 +43,9 @@ pub use budget::Budgets;
 pub use codec::DecodeError;
 pub use decide::{decide, judge};
 #[cfg(feature = "document")]
-pub use document::{Compiled, PRESETS, Place, PolicyError, Position, Problem, SourceMap, compile, preset};
+pub use document::{
+    Compiled, Origin, PRESETS, Place, PolicyError, Position, Present, Problem, SourceMap, compile, preset,
+};
 pub use env::EnvRules;
 pub use guard::{Backend, Guards};
 pub use program::{CommitMode, Mode, PolicyProgram};

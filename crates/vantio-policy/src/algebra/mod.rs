@@ -7,7 +7,7 @@ mod hosts;
 mod paths;
 mod sequence;
 
-use alloc::vec::Vec;
+use alloc::{borrow::Cow, vec::Vec};
 
 use crate::{
     env::NamePattern,
@@ -30,6 +30,7 @@ pub(crate) enum Sense {
 }
 
 /// Whether `outer` covers every target that `inner` does, whatever the host is like.
+#[allow(dead_code, reason = "until differences are told")]
 pub(crate) fn covers(outer: &Pattern, outer_sense: Sense, inner: &Pattern, inner_sense: Sense) -> bool {
     pattern_covers(outer, outer_sense, inner, inner_sense, None)
 }
@@ -37,29 +38,46 @@ pub(crate) fn covers(outer: &Pattern, outer_sense: Sense, inner: &Pattern, inner
 /// A pattern in a list of this sense.
 pub(crate) type Element<'p> = (&'p Pattern, Sense);
 
-/// Whether the list `outer` covers every target that `inner` does on the host of
-/// `bindings`, symbolic links and programs' names resolved. Each form of `inner` is covered by
-/// one element.
-pub(crate) fn list_covers(outer: &[Element<'_>], inner: Element<'_>, bindings: &Bindings) -> bool {
-    let is_same = |element: &Element| *element == inner;
-    if outer.iter().any(is_same) {
-        return true;
+/// A list on one host: symbolic links and programs' names resolved.
+pub(crate) struct Cover<'p> {
+    /// Ascending.
+    elements: Vec<Element<'p>>,
+    forms: Vec<(Cow<'p, Pattern>, Sense)>,
+    bindings: &'p Bindings,
+}
+
+impl<'p> Cover<'p> {
+    pub(crate) fn new(elements: impl Iterator<Item = Element<'p>>, bindings: &'p Bindings) -> Self {
+        let mut elements: Vec<Element> = elements.collect();
+        elements.sort_unstable();
+        let mut all = Vec::with_capacity(elements.len());
+        for (pattern, sense) in &elements {
+            match forms(pattern, bindings) {
+                None => all.push((Cow::Borrowed(*pattern), *sense)),
+                Some(forms) => all.extend(forms.into_iter().map(|form| (Cow::Owned(form), *sense))),
+            }
+        }
+        Self { elements, forms: all, bindings }
     }
-    let own = Some(bindings.host_addresses.as_slice());
-    let Some(forms) = forms(inner.0, bindings) else {
-        return outer.iter().any(|(pattern, sense)| pattern_covers(pattern, *sense, inner.0, inner.1, own));
-    };
-    let outer: Vec<(Pattern, Sense)> = outer
-        .iter()
-        .flat_map(|(pattern, sense)| {
-            let forms = forms_or_self(pattern, bindings);
-            forms.into_iter().map(|form| (form, *sense))
-        })
-        .collect();
-    !forms.is_empty()
-        && forms.iter().all(|form| {
-            outer.iter().any(|(pattern, sense)| pattern_covers(pattern, *sense, form, inner.1, own))
-        })
+
+    /// Whether the list covers every target that `inner` does on this host: each form of
+    /// `inner` is covered by one element. A program that this host does not have is covered
+    /// only by its own name.
+    pub(crate) fn covers(&self, inner: Element<'_>) -> bool {
+        if self.elements.binary_search(&inner).is_ok() {
+            return true;
+        }
+        let own = Some(self.bindings.host_addresses.as_slice());
+        let (inner, inner_sense) = inner;
+        let Some(forms) = forms(inner, self.bindings) else {
+            let mut elements = self.elements.iter();
+            return elements.any(|(outer, sense)| pattern_covers(outer, *sense, inner, inner_sense, own));
+        };
+        let is_covered = |form: &Pattern| {
+            self.forms.iter().any(|(outer, sense)| pattern_covers(outer, *sense, form, inner_sense, own))
+        };
+        !forms.is_empty() && forms.iter().all(is_covered)
+    }
 }
 
 /// Whether `outer` covers every name of a variable that `inner` does.
@@ -108,10 +126,6 @@ fn forms(pattern: &Pattern, bindings: &Bindings) -> Option<Vec<Pattern>> {
     };
     // A variable without value.
     (!forms.is_empty()).then_some(forms)
-}
-
-fn forms_or_self(pattern: &Pattern, bindings: &Bindings) -> Vec<Pattern> {
-    forms(pattern, bindings).unwrap_or_else(|| Vec::from([pattern.clone()]))
 }
 
 impl From<Kind> for Sense {

@@ -197,6 +197,10 @@ fn network_intents() -> Vec<Intent<'static>> {
     intents
 }
 
+fn list_covers(outer: &[Element<'_>], inner: Element<'_>, bindings: &Bindings) -> bool {
+    Cover::new(outer.iter().copied(), bindings).covers(inner)
+}
+
 fn pattern(section: Section, text: &str) -> Pattern {
     Rule::parse(section, text, names::lower_ascii).unwrap().pattern
 }

@@ -2,6 +2,7 @@
 
 mod error;
 mod help;
+mod present;
 mod presets;
 mod schema;
 mod source;
@@ -10,8 +11,11 @@ mod tree;
 mod values;
 
 pub use error::{Place, PolicyError, Problem};
+pub use present::Present;
 pub use presets::{PRESETS, preset};
-pub use source_map::{Position, SourceMap};
+pub use source_map::{Origin, Position, SourceMap};
+
+use std::sync::Arc;
 
 use crate::PolicyProgram;
 
@@ -22,6 +26,8 @@ pub struct Compiled {
     pub program: PolicyProgram,
     /// Where in the document its rules stand.
     pub source_map: SourceMap,
+    /// Which keys it has.
+    pub present: Present,
 }
 
 /// Compiles a document of YAML 1.2, of which JSON is a part. `file_name` is what
@@ -33,5 +39,8 @@ pub struct Compiled {
 pub fn compile(source: &[u8], file_name: &str) -> Result<Compiled, PolicyError> {
     let source = source::Source::new(source, file_name)?;
     let root = tree::parse(&source).map_err(|problem| source.error(vec![*problem]))?;
-    schema::compile(&source, root.as_ref())
+    let mut compiled = schema::compile(&source, root.as_ref())?;
+    compiled.source_map.set_file(&Arc::from(file_name));
+    compiled.present = Present::of(&source, root.as_ref());
+    Ok(compiled)
 }

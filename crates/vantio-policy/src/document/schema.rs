@@ -6,7 +6,7 @@ use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 use vantio_core::Section;
 
 use super::{
-    Compiled, Position, SourceMap,
+    Compiled, Position, Present, SourceMap,
     error::{PolicyError, Problem},
     help,
     source::{Source, Span},
@@ -43,7 +43,7 @@ pub(super) fn compile(source: &Source, root: Option<&Node>) -> Result<Compiled, 
     };
     match program {
         Some(program) if compiler.problems.is_empty() => {
-            Ok(Compiled { program, source_map: compiler.source_map })
+            Ok(Compiled { program, source_map: compiler.source_map, present: Present::default() })
         }
         _ => {
             compiler.problems.sort_by_key(|problem| problem.place.as_ref().map(|place| place.bytes.start));

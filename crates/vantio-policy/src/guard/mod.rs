@@ -8,6 +8,7 @@ mod model;
 use vantio_core::{Intent, Verdict};
 
 pub use model::{Backend, Guards};
+pub(crate) use model::{KillSwitch, Labelled};
 
 use crate::{PolicyProgram, State};
 
