@@ -44,7 +44,8 @@ pub use codec::DecodeError;
 pub use decide::{decide, judge};
 #[cfg(feature = "document")]
 pub use document::{
-    Compiled, Origin, PRESETS, Place, PolicyError, Position, Present, Problem, SourceMap, compile, preset,
+    ApiModels, Compiled, Example, Include, Llm, LlmMode, LocalModels, Manifest, Origin, PRESETS, Place,
+    PolicyError, Position, Present, Problem, SourceMap, compile, manifest, preset,
 };
 pub use env::EnvRules;
 pub use guard::{Backend, Guards};
