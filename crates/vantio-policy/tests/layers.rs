@@ -91,7 +91,7 @@ fn a_lower_layer_keeps_what_lies_within_the_higher_one() {
              net: {allow: ['*:*'], deny: ['*.corp']}",
         ),
     ]);
-    insta::assert_snapshot!(told(&both), @r"
+    insta::assert_snapshot!(told(&both), @"
     fs.read: /usr/lib  # project project.yaml:2:13
     fs.read: ${workspace}  # project project.yaml:2:33
     fs.write: ${workspace}/src  # project project.yaml:2:58

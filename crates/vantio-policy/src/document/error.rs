@@ -42,7 +42,7 @@ pub struct Place {
 }
 
 impl PolicyError {
-    pub(super) fn new(file_name: &str, source: String, problems: Vec<Problem>) -> Self {
+    pub(crate) fn new(file_name: &str, source: String, problems: Vec<Problem>) -> Self {
         let extension = std::path::Path::new(file_name).extension();
         let is_json = extension.is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
         let language = if is_json { "JSON" } else { "YAML" };

@@ -48,7 +48,6 @@ impl Present {
     }
 
     /// Adds the keys of another document that are not here.
-    #[allow(dead_code, reason = "until includes are read")]
     pub(crate) fn join(&mut self, other: &Self) {
         for (key, origin) in &other.0 {
             self.0.entry(key.clone()).or_insert_with(|| origin.clone());

@@ -7,8 +7,11 @@
 
 mod env;
 mod guards;
+mod include;
 mod lists;
 mod settings;
+
+pub use include::{Included, compile_whole};
 
 use std::collections::BTreeMap;
 
@@ -104,6 +107,14 @@ impl LayersError {
         match self {
             Self::None => "E_POLICY_NONE",
             Self::TooMany { .. } => "E_POLICY_LAYERS",
+        }
+    }
+
+    /// What to say where one document includes too much.
+    fn of_includes(self) -> String {
+        match self {
+            Self::None => self.to_string(),
+            Self::TooMany { what, limit } => format!("the policy has more than {limit} {what}"),
         }
     }
 }
