@@ -45,6 +45,11 @@ pub(super) fn merge(layers: &[&Layer]) -> Settings {
     });
     origins.extend(mode.map(|index| ("mode".to_owned(), index)));
     origins.extend(commit.map(|index| ("phantom.commit".to_owned(), index)));
+    let require =
+        strictest(layers, |layer, _| program(layer).required_backend().map(|backend| backend as u8));
+    origins.extend(require.map(|index| ("require".to_owned(), index)));
+    let killed = layers.iter().position(|layer| program(layer).is_kill_switch_set());
+    origins.extend(killed.map(|index| ("kill_switch".to_owned(), index)));
     Settings {
         name: name.and_then(|index| program(layers[index]).name()).map(str::to_owned),
         mode: mode.map_or_else(Mode::default, |index| program(layers[index]).mode()),
