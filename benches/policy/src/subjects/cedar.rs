@@ -39,21 +39,23 @@ pub fn prepare_whole(document: &str, _: &[Rule], scene: &Scene) -> Result<Box<dy
     Ok(Box::new(Whole { asker: Asker::new(scene)?, policies }))
 }
 
-/// A set for each group of policies that a request finds.
+/// For each request a set of the policies that it finds.
 pub fn prepare_sliced(document: &str, rules: &[Rule], scene: &Scene) -> Result<Box<dyn Subject>, String> {
+    Ok(Box::new(sliced(document, rules, scene)?))
+}
+
+/// The same, keeping the sets.
+pub fn prepare_kept(document: &str, rules: &[Rule], scene: &Scene) -> Result<Box<dyn Subject>, String> {
+    Ok(Box::new(Kept { sliced: sliced(document, rules, scene)?, sets: HashMap::new() }))
+}
+
+fn sliced(document: &str, rules: &[Rule], scene: &Scene) -> Result<Sliced, String> {
     let mut policies = Vec::with_capacity(rules.len());
     for (number, line) in document.lines().enumerate() {
         let id = PolicyId::new(format!("policy{number}"));
         policies.push(Policy::parse(Some(id), line).map_err(|error| error.to_string())?);
     }
-    let slicer = Slicer::new(rules);
-    Ok(Box::new(Sliced {
-        asker: Asker::new(scene)?,
-        slicer,
-        policies,
-        sets: HashMap::new(),
-        found: Vec::new(),
-    }))
+    Ok(Sliced { asker: Asker::new(scene)?, slicer: Slicer::new(rules), policies, found: Vec::new() })
 }
 
 struct Whole {
@@ -71,25 +73,42 @@ struct Sliced {
     asker: Asker,
     slicer: Slicer,
     policies: Vec<Policy>,
-    /// The sets built so far, by the numbers of their policies.
-    sets: HashMap<Box<[u32]>, PolicySet>,
+    /// The numbers of the policies that were found last.
     found: Vec<u32>,
+}
+
+impl Sliced {
+    fn find(&mut self, request: &Request) {
+        self.slicer.find(request, self.asker.names.of(request), &mut self.found);
+    }
+
+    fn set(&self) -> PolicySet {
+        let policies = self.found.iter().filter_map(|number| self.policies.get(*number as usize)).cloned();
+        PolicySet::from_policies(policies).unwrap_or_default()
+    }
 }
 
 impl Subject for Sliced {
     fn permits(&mut self, request: &Request) -> bool {
-        let name = self.asker.names.of(request);
-        self.slicer.find(request, name, &mut self.found);
-        if !self.sets.contains_key(self.found.as_slice()) {
-            let policies =
-                self.found.iter().filter_map(|number| self.policies.get(*number as usize)).cloned();
-            let set = PolicySet::from_policies(policies).unwrap_or_default();
-            self.sets.insert(self.found.as_slice().into(), set);
+        self.find(request);
+        self.asker.permits(request, &self.set())
+    }
+}
+
+struct Kept {
+    sliced: Sliced,
+    /// The sets built so far, by the numbers of their policies.
+    sets: HashMap<Box<[u32]>, PolicySet>,
+}
+
+impl Subject for Kept {
+    fn permits(&mut self, request: &Request) -> bool {
+        self.sliced.find(request);
+        let found = self.sliced.found.as_slice();
+        if !self.sets.contains_key(found) {
+            self.sets.insert(found.into(), self.sliced.set());
         }
-        match self.sets.get(self.found.as_slice()) {
-            Some(set) => self.asker.permits(request, set),
-            None => false,
-        }
+        self.sets.get(found).is_some_and(|set| self.sliced.asker.permits(request, set))
     }
 }
 

@@ -67,7 +67,7 @@ pub struct Kind {
 type Prepare = fn(&str, &[Rule], &Scene) -> Result<Box<dyn Subject>, String>;
 
 /// Every subject, ours first.
-pub const ALL: [Kind; 6] = [
+pub const ALL: [Kind; 7] = [
     Kind {
         name: "vantio",
         form: Form::Ours,
@@ -85,9 +85,16 @@ pub const ALL: [Kind; 6] = [
     Kind {
         name: "cedar-sliced",
         form: Form::Fastest,
-        note: "the host finds the policies of the request in hash tables and keeps the sets it has built",
+        note: "the host finds the policies of a request in hash tables and makes a set of them",
         write: cedar::write,
         prepare: cedar::prepare_sliced,
+    },
+    Kind {
+        name: "cedar-kept",
+        form: Form::Fastest,
+        note: "the same, and the host keeps every set that it has made",
+        write: cedar::write,
+        prepare: cedar::prepare_kept,
     },
     Kind {
         name: "regorus",

@@ -18,6 +18,10 @@ const HEAD: &str = "package policy
 
 default allow := false
 
+default permitted := false
+
+default refused := false
+
 allow if {
     permitted
     not refused
@@ -35,18 +39,21 @@ allow if {
 }
 
 permitted if {
+    index := data.permitted[input.action]
     some key in input.keys
-    data.permitted[input.action][key]
+    index[key]
 }
 
 refused if {
+    index := data.refused[input.action]
     some key in input.keys
-    data.refused[input.action][key]
+    index[key]
 }
 
 refused if {
+    index := data.refused[input.action]
     some key in input.parts
-    data.refused[input.action][key]
+    index[key]
 }
 ";
 
