@@ -22,7 +22,10 @@ pub mod credentials;
 mod decide;
 #[cfg(feature = "document")]
 mod document;
+mod entries;
 mod env;
+mod evidence;
+pub mod flow;
 mod glob;
 mod guard;
 mod lists;
@@ -31,16 +34,22 @@ mod names;
 mod net;
 mod path;
 mod program;
+mod root;
 mod rule;
 mod state;
+mod trie;
 
 pub use advise::{Advice, advise};
 pub use budget::Budgets;
 pub use codec::DecodeError;
 pub use decide::{decide, judge};
 #[cfg(feature = "document")]
-pub use document::{Compiled, PRESETS, Place, PolicyError, Position, Problem, SourceMap, compile, preset};
+pub use document::{
+    ApiModels, Compiled, Example, Include, Llm, LlmMode, LocalModels, Manifest, PRESETS, Place, PolicyError,
+    Position, Problem, SourceMap, compile, manifest, preset,
+};
 pub use env::EnvRules;
+pub use evidence::{EvidenceError, Proven, ProvenCause, evidence, verify_evidence};
 pub use guard::{Backend, Guards};
 pub use program::{CommitMode, Mode, PolicyProgram};
 pub use rule::Rule;

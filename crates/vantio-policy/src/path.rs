@@ -1,6 +1,8 @@
 //! Path patterns: from text to canonical form, and from there, with the values
 //! of the variables, to something that a path can be compared with.
 
+#![allow(dead_code, reason = "matchers wait for the guards that use them")]
+
 use alloc::{string::String, vec::Vec};
 
 use crate::{
@@ -16,15 +18,16 @@ pub(crate) const MAX_TEXT: usize = 4096;
 
 /// What begins a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Anchor {
+pub(crate) enum Anchor {
     Root,
     Home,
     Workspace,
     Tmp,
 }
 
+/// What stands between two slashes of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Component {
+pub(crate) enum Component {
     Literal(Vec<u8>),
     Glob(Glob),
     /// `**`: any number of components, none included.
@@ -153,6 +156,12 @@ impl PathPattern {
     /// What paths are compared with: one matcher for the pattern as it stands, and
     /// one for each alias that its literal beginning lies in.
     pub(crate) fn matchers(&self, bindings: &Bindings, kind: Kind, rule: u32) -> Vec<Matcher> {
+        let prefixes = self.literal_prefixes(bindings).into_iter();
+        prefixes.map(|prefix| self.matcher(prefix, kind, rule)).collect()
+    }
+
+    /// [`PathPattern::literal_prefix`], and where each alias that it lies in leads.
+    pub(crate) fn literal_prefixes(&self, bindings: &Bindings) -> Vec<Vec<u8>> {
         let Some(prefix) = self.literal_prefix(bindings) else { return Vec::new() };
         let mut prefixes = Vec::from([prefix.clone()]);
         for (from, to) in &bindings.aliases {
@@ -165,7 +174,22 @@ impl PathPattern {
                 }
             }
         }
-        prefixes.into_iter().map(|prefix| self.matcher(prefix, kind, rule)).collect()
+        prefixes
+    }
+
+    /// What the pattern begins with.
+    pub(crate) const fn anchor(&self) -> Anchor {
+        self.anchor
+    }
+
+    /// What follows the anchor.
+    pub(crate) fn components(&self) -> &[Component] {
+        &self.components
+    }
+
+    /// Whether there is no wildcard.
+    pub(crate) fn is_literal(&self) -> bool {
+        self.literal_length() == self.components.len()
     }
 
     fn matcher(&self, prefix: Vec<u8>, kind: Kind, rule: u32) -> Matcher {
