@@ -3,7 +3,9 @@
 //! Taint (`taint`), rules with time (`order`), thresholds, holds and the kill switch. They
 //! are few, and each is looked at in turn.
 
-mod model;
+pub(crate) mod model;
+#[cfg_attr(not(feature = "document"), allow(dead_code, reason = "only documents need the texts"))]
+pub(crate) mod text;
 
 use vantio_core::{Intent, Verdict};
 
