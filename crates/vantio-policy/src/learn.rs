@@ -2,13 +2,15 @@
 
 use vantio_core::{Access, Effect, Intent, Reversibility, Target};
 
-use crate::path::is_within;
+use crate::{PolicyProgram, path::is_within};
 
-/// Whether an intent changes nothing, or nothing but the phantom. Files of `/proc` and `/sys`
+/// Whether an intent changes nothing, or nothing but the phantom, or the policy says that it can be
+/// taken back. Files of `/proc` and `/sys`
 /// are switches of the host's kernel: no phantom holds what is written there.
-pub(crate) fn can_be_taken_back(intent: &Intent<'_>) -> bool {
-    matches!(intent.effect.reversibility(), Reversibility::None | Reversibility::Reversible)
-        && !changes_kernel(intent)
+pub(crate) fn can_be_taken_back(program: &PolicyProgram, intent: &Intent<'_>) -> bool {
+    let overridden = program.parts.guards.reversibility.get(&intent.effect).copied();
+    let reversibility = overridden.unwrap_or(intent.effect.reversibility());
+    matches!(reversibility, Reversibility::None | Reversibility::Reversible) && !changes_kernel(intent)
 }
 
 fn changes_kernel(intent: &Intent<'_>) -> bool {

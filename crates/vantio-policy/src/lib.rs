@@ -16,6 +16,8 @@ extern crate alloc;
 
 mod address;
 mod advise;
+#[cfg(feature = "document")]
+mod algebra;
 mod budget;
 mod codec;
 pub mod credentials;
@@ -24,9 +26,13 @@ mod decide;
 mod document;
 mod entries;
 mod env;
+mod evidence;
 pub mod explain;
+pub mod flow;
 mod glob;
 mod guard;
+#[cfg(feature = "document")]
+pub mod layers;
 mod learn;
 mod lists;
 mod named;
@@ -46,10 +52,11 @@ pub use codec::DecodeError;
 pub use decide::{decide, judge};
 #[cfg(feature = "document")]
 pub use document::{
-    ApiModels, Compiled, Example, Include, Llm, LlmMode, LocalModels, Manifest, PRESETS, Place, PolicyError,
-    Position, Problem, SourceMap, compile, manifest, preset,
+    ApiModels, Compiled, Example, Include, Llm, LlmMode, LocalModels, Manifest, Origin, PRESETS, Place,
+    PolicyError, Position, Present, Problem, SourceMap, compile, manifest, preset,
 };
 pub use env::EnvRules;
+pub use evidence::{EvidenceError, Proven, ProvenCause, evidence, verify_evidence};
 pub use explain::explain;
 pub use guard::{Backend, Guards};
 pub use program::{CommitMode, Mode, PolicyProgram};

@@ -333,4 +333,4 @@ impl Endpoints {
 #[cfg(test)]
 mod linear;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

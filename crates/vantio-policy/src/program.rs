@@ -5,7 +5,7 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 use vantio_core::{Hash, Section};
 
 use crate::{
-    Budgets, DecodeError, EnvRules, Rule, codec,
+    Backend, Budgets, DecodeError, EnvRules, Rule, codec,
     guard::Guards,
     root::Header,
     rule::{self, Rules, SECTIONS},
@@ -134,6 +134,16 @@ impl PolicyProgram {
         &self.parts.env
     }
 
+    /// The least backend that may run the policy.
+    pub const fn required_backend(&self) -> Option<Backend> {
+        self.parts.guards.require
+    }
+
+    /// Whether the policy itself sets the kill switch.
+    pub const fn is_kill_switch_set(&self) -> bool {
+        self.parts.guards.kill_switch.is_active
+    }
+
     /// The lists of patterns that a policy has.
     pub const SECTIONS: [Section; rule::LISTS] = SECTIONS;
 
@@ -164,9 +174,9 @@ impl PolicyProgram {
         codec::decode(bytes)
     }
 
-    /// The bare names in `exec`, for the caller to look up in the run's `PATH`.
+    /// The bare names in `exec` and in guards, for the caller to look up in the run's `PATH`.
     pub fn bare_programs(&self) -> impl Iterator<Item = &str> {
-        self.parts.rules.bare_programs()
+        self.parts.rules.bare_programs().chain(self.parts.guards.bare_programs())
     }
 
     /// The literal beginning of every path pattern, with the variables' values: what
@@ -178,6 +188,7 @@ impl PolicyProgram {
             .parts
             .rules
             .path_patterns()
+            .chain(self.parts.guards.path_patterns())
             .filter_map(|pattern| pattern.literal_prefix(bindings))
             .filter(|prefix| !prefix.is_empty())
             .collect();

@@ -65,7 +65,7 @@ fn name_pattern() -> impl Strategy<Value = String> {
     select(names.to_vec()).prop_map(str::to_string)
 }
 
-fn program() -> impl Strategy<Value = PolicyProgram> {
+pub(crate) fn program() -> impl Strategy<Value = PolicyProgram> {
     let paths = || vec(path_pattern(), 0..4);
     let execs = || vec(exec_pattern(), 0..3);
     let nets = || vec(net_pattern(), 0..5);
@@ -84,7 +84,7 @@ fn program() -> impl Strategy<Value = PolicyProgram> {
 }
 
 /// Bindings under which variables, aliases and programs often overlap.
-fn bindings() -> impl Strategy<Value = Bindings> {
+pub(crate) fn bindings() -> impl Strategy<Value = Bindings> {
     let place = || select(alloc::vec!["/", "/a", "/w", "/h/u", "/h/u/w", "/a/b", "/b", ""]);
     let bytes = |text: &str| text.as_bytes().to_vec();
     (place(), place(), place(), vec((place(), place()), 0..4), vec((place(), place()), 0..2)).prop_map(
@@ -103,7 +103,7 @@ fn bindings() -> impl Strategy<Value = Bindings> {
     )
 }
 
-fn path() -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn path() -> impl Strategy<Value = Vec<u8>> {
     let names: [&[u8]; 10] = [b"a", b"b", b"ab", b"w", b"h", b"u", b"a\xffb", "é".as_bytes(), b"zz", b"aab"];
     let path =
         vec(select(names.to_vec()), 0..6).prop_map(|names| [b"/", names.join(&b'/').as_slice()].concat());
@@ -112,7 +112,7 @@ fn path() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![12 => path, 1 => broken.prop_map(|path| path.as_bytes().to_vec())]
 }
 
-const ADDRESSES: [&str; 9] = [
+pub(crate) const ADDRESSES: [&str; 9] = [
     "8.8.8.8",
     "8.8.4.4",
     "10.0.0.1",
@@ -123,7 +123,8 @@ const ADDRESSES: [&str; 9] = [
     "2606:4700::1",
     "0.0.0.0",
 ];
-const NAMES: [&str; 8] = ["a.com", "b.a.com", "c.b.a.com", "com", "x.org", "b.com", "a.com.", "A.com"];
+pub(crate) const NAMES: [&str; 8] =
+    ["a.com", "b.a.com", "c.b.a.com", "com", "x.org", "b.com", "a.com.", "A.com"];
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]

@@ -33,7 +33,6 @@ use vantio_core::{Hash, Section};
 use crate::glob::Glob;
 use table::Table;
 
-#[allow(unused_imports, reason = "until evidence is there")]
 pub(crate) use hash::{Hasher, LiteralTree, literal_hash, node_hash};
 
 /// No node, no rule.
@@ -226,7 +225,6 @@ fn range(bounds: (u32, u32)) -> Range<usize> {
     bounds.0 as usize..bounds.1 as usize
 }
 
-#[allow(dead_code, reason = "until evidence is there")]
 impl Trie {
     pub(crate) fn roots_hashes(&self) -> [Hash; ROOTS] {
         core::array::from_fn(|root| self.hashes.nodes[root])
