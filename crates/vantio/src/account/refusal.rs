@@ -62,6 +62,8 @@ pub enum Action {
     Add,
     /// Take it out of the list.
     Remove,
+    /// Raise its limit.
+    Raise,
 }
 
 /// Whether a run's last entry counts neither refusals nor what only observing let pass.
@@ -153,6 +155,7 @@ fn suggestion(advice: &Value) -> Option<Suggestion> {
     let action = match text(advice, "action")? {
         "add" => Action::Add,
         "remove" => Action::Remove,
+        "raise" => Action::Raise,
         _ => return None,
     };
     Some(Suggestion {
@@ -168,6 +171,7 @@ impl fmt::Display for Suggestion {
         match self.action {
             Action::Add => write!(formatter, "add to {}: [\"{quoted}\"]", self.section),
             Action::Remove => write!(formatter, "remove from {}: \"{quoted}\"", self.section),
+            Action::Raise => write!(formatter, "raise in {}: {}", self.section, self.rule),
         }
     }
 }
