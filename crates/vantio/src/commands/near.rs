@@ -49,12 +49,15 @@ impl Past {
             Outcome::Outranked { section, .. } => is_deny(*section),
             _ => false,
         });
-        let near = |it: &Considered<'_>| Near {
-            section: it.section,
-            rule: it.rule.to_owned(),
-            reason: it.to_string(),
+        let near = |it: &Considered<'_>| {
+            let reason = match &it.outcome {
+                // The deny itself is told above.
+                Outcome::Outranked { .. } => "matches, but a deny beats it".to_owned(),
+                _ => it.to_string(),
+            };
+            Near { section: it.section, rule: it.rule.to_owned(), reason }
         };
-        losers.take(SHOWN).map(near).collect()
+        losers.take(if is_unmatched { SHOWN } else { 1 }).map(near).collect()
     }
 }
 
