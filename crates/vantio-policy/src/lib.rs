@@ -40,8 +40,9 @@ pub use codec::DecodeError;
 pub use decide::{decide, judge};
 #[cfg(feature = "document")]
 pub use document::{
-    ApiModels, Compiled, Example, Include, Llm, LlmMode, LocalModels, Manifest, PRESETS, Place, PolicyError,
-    Position, Problem, SourceMap, compile, manifest, preset,
+    ApiModels, Compiled, ERROR_CODES, Example, Include, Llm, LlmMode, LocalModels, Manifest, PRESETS, Place,
+    PolicyError, Position, Problem, SourceMap, Value, compile, json_schema, manifest, preset, render,
+    render_program,
 };
 pub use env::EnvRules;
 pub use guard::{Backend, Guards};
