@@ -81,7 +81,7 @@ pub enum Command {
     /// Read and verify the ledger
     #[command(subcommand)]
     Ledger(Ledger),
-    /// Check, show or hash a policy
+    /// Check, show or hash a policy; print their schema
     #[command(subcommand)]
     Policy(Policy),
     /// Write a policy for this folder
@@ -229,6 +229,11 @@ pub enum Policy {
         /// The policy, or preset:NAME
         file: PathBuf,
     },
+    /// Print the JSON Schema of a policy, for editors
+    #[command(
+        after_help = "For example: vantio policy schema > policy.schema.json, and as the first line of a policy:\n# yaml-language-server: $schema=./policy.schema.json"
+    )]
+    Schema,
 }
 
 /// Arguments of `vantio init`.
