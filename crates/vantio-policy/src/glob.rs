@@ -120,7 +120,6 @@ fn merge(mut ranges: Vec<(char, char)>) -> Vec<(char, char)> {
 }
 
 impl Glob {
-    #[cfg_attr(not(test), allow(dead_code, reason = "waits for the guards that use it"))]
     /// The pattern `*`.
     pub(crate) fn anything() -> Self {
         Self(alloc::vec![Token::Many])

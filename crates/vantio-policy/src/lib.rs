@@ -25,6 +25,7 @@ mod document;
 mod entries;
 mod env;
 mod evidence;
+pub mod flow;
 mod glob;
 mod guard;
 mod lists;
@@ -43,7 +44,10 @@ pub use budget::Budgets;
 pub use codec::DecodeError;
 pub use decide::{decide, judge};
 #[cfg(feature = "document")]
-pub use document::{Compiled, PRESETS, Place, PolicyError, Position, Problem, SourceMap, compile, preset};
+pub use document::{
+    ApiModels, Compiled, Example, Include, Llm, LlmMode, LocalModels, Manifest, PRESETS, Place, PolicyError,
+    Position, Problem, SourceMap, compile, manifest, preset,
+};
 pub use env::EnvRules;
 pub use evidence::{EvidenceError, Proven, ProvenCause, evidence, verify_evidence};
 pub use guard::{Backend, Guards};

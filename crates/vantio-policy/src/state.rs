@@ -14,6 +14,7 @@ use vantio_core::{Hash, Section};
 use crate::{
     PolicyProgram, address,
     entries::Entries,
+    guard::Bound,
     net::{EndpointPattern, NetPattern},
     path::{PathPattern, absolute},
     rule::Pattern,
@@ -51,6 +52,7 @@ pub struct State {
     pub(crate) is_killed: bool,
     pub(crate) bindings: Arc<Bindings>,
     pub(crate) facts: Facts,
+    pub(crate) guards: Bound,
     trie: Arc<Trie>,
     denied_literals: Vec<Vec<u8>>,
     exec_roots: Vec<Vec<u8>>,
@@ -82,6 +84,7 @@ impl State {
             trie: Arc::clone(&program.trie),
             denied_literals: denied_literals(program, &bindings),
             exec_roots: exec_roots(program, &bindings),
+            guards: Bound::new(program, &bindings),
             bindings: Arc::new(bindings),
         }
     }

@@ -50,12 +50,13 @@ fn policy(size: usize) -> (PolicyProgram, State) {
         })
     };
     let source = format!(
-        "version: 1\nfs:\n  read: [/usr, /etc, '${{workspace}}', {}]\n  write: ['${{workspace}}', {}]\n  deny: ['**/.env', '**/*.pem', '**/id_*', ~/.ssh, {}]\nexec: {{allow: [git, '/usr/bin/*', {}]}}\nnet: {{allow: ['*.pypi.org:443', '10.0.0.0/8:5432', {}], deny: ['*.internal']}}\n",
+        "version: 1\nfs:\n  read: [/usr, /etc, '${{workspace}}', {}]\n  write: ['${{workspace}}', {}]\n  deny: ['**/.env', '**/*.pem', '**/id_*', ~/.ssh, {}]\nexec: {{allow: [git, '/usr/bin/*', {}]}}\nnet: {{allow: ['*.pypi.org:443', '10.0.0.0/8:5432', {}], deny: ['*.internal']}}\ntools: {{allow: ['github/*', {}], deny: [shell_exec]}}\n",
         list(&|index| format!("/srv/data{}/set{index}/**", index % 50), count * 3),
         list(&|index| format!("${{workspace}}/out/build{index}/*.o"), count),
         list(&|index| format!("~/secrets/place{index}/key"), count * 2),
         list(&|index| format!("/opt/tools/tool{index}/bin/*"), count),
         list(&|index| format!("host{index}.example{}.com:443", index % 100), count * 2),
+        list(&|index| format!("server{index}/call"), count),
     );
     let program = compile(source.as_bytes(), "policy.yaml").unwrap().program;
     let bindings = Bindings {
@@ -114,19 +115,23 @@ fn deciding_allocates_nothing() {
 #[test]
 #[ignore = "prints measurements"]
 fn print_times() {
-    const ROUNDS: u32 = 200_000;
+    const ROUNDS: u32 = 500;
     for size in [100, 1000, 10_000] {
         let (program, state) = policy(size);
         println!("{size} rules");
         let mut all = 0.0;
         for (name, intent) in intents() {
-            let started = Instant::now();
-            for _ in 0..ROUNDS {
-                black_box(decide(&program, &state, black_box(&intent)));
+            // The least of many short measurements is what a busy machine leaves alone.
+            let mut least = f64::INFINITY;
+            for _ in 0..400 {
+                let started = Instant::now();
+                for _ in 0..ROUNDS {
+                    black_box(decide(&program, &state, black_box(&intent)));
+                }
+                least = least.min(started.elapsed().as_secs_f64() * 1e9 / f64::from(ROUNDS));
             }
-            let each = started.elapsed().as_secs_f64() * 1e9 / f64::from(ROUNDS);
-            all += each;
-            println!("  {each:7.1} ns  {name}");
+            all += least;
+            println!("  {least:7.1} ns  {name}");
         }
         println!("  {:7.1} ns  mean", all / f64::from(intents().len() as u32));
     }

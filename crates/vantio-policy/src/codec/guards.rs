@@ -7,18 +7,17 @@ use vantio_core::{Access, Effect, Labels, Reversibility};
 use super::{DecodeError, Reader, write_length, write_text};
 use crate::{
     guard::{
-        Backend, Guards,
+        Backend, Guards, MAX_ENTRIES,
         model::{Event, HoldRule, KillSwitch, Labelled, Measure, OrderRule, Scope, Then, Threshold},
+        scope,
     },
     named::NamedPattern,
     names,
     net::NetPattern,
     path::{Kind, PathPattern},
-    rule::Pattern,
+    rule::{Family, Pattern},
 };
 
-/// Entries of one list of guards.
-const MAX_GUARDS: usize = 256;
 const INVALID: DecodeError = DecodeError::Invalid("guard");
 const REVERSIBILITIES: [Reversibility; 5] = [
     Reversibility::None,
@@ -143,24 +142,37 @@ pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Guards, DecodeError> {
 
 fn is_canonical(guards: &Guards) -> bool {
     fn ascends<T: Ord>(list: &[T]) -> bool {
-        list.len() <= MAX_GUARDS && list.is_sorted_by(|left, right| left < right)
+        list.is_sorted_by(|left, right| left < right)
     }
-    let scopes_ascend =
-        |scope: &Scope| !scope.effects.is_empty() && ascends(&scope.effects) && ascends(&scope.targets);
+    fn is_short<T: Ord>(list: &[T]) -> bool {
+        list.len() <= MAX_ENTRIES && ascends(list)
+    }
+    let is_scope = |scope: &Scope| {
+        let suits = |effect: &Effect, pattern: &Pattern| match (scope::family(*effect), pattern.family()) {
+            (Some(Family::Program), Family::Path) => true,
+            (family, own) => family == Some(own),
+        };
+        !scope.effects.is_empty()
+            && ascends(&scope.effects)
+            && ascends(&scope.targets)
+            && scope.effects.iter().all(|effect| scope.targets.iter().all(|pattern| suits(effect, pattern)))
+    };
+    let is_event = |event: &Event| {
+        is_scope(&event.scope) && (event.exit.is_none() || event.scope.effects == [Effect::ProcExec])
+    };
     let labelled = [&guards.sources, &guards.sinks, &guards.sanitizers];
     ascends(&guards.labels)
-        && labelled
-            .into_iter()
-            .all(|list| ascends(list) && list.iter().all(|entry| scopes_ascend(&entry.scope)))
-        && ascends(&guards.order)
+        && labelled.into_iter().all(|list| is_short(list) && list.iter().all(|entry| is_scope(&entry.scope)))
+        && guards.sources.iter().chain(&guards.sanitizers).all(|entry| entry.label.is_some())
+        && is_short(&guards.order)
         && guards
             .order
             .iter()
-            .all(|rule| [&rule.refuse, &rule.unless_after.scope, &rule.since].into_iter().all(scopes_ascend))
-        && ascends(&guards.thresholds)
-        && guards.thresholds.iter().all(|threshold| scopes_ascend(&threshold.scope))
-        && ascends(&guards.hold)
-        && guards.hold.iter().all(|rule| scopes_ascend(&rule.scope) && ascends(&rule.approvers))
+            .all(|rule| is_scope(&rule.refuse) && is_event(&rule.unless_after) && is_scope(&rule.since))
+        && is_short(&guards.thresholds)
+        && guards.thresholds.iter().all(|threshold| is_scope(&threshold.scope))
+        && is_short(&guards.hold)
+        && guards.hold.iter().all(|rule| is_scope(&rule.scope) && ascends(&rule.approvers))
         && ascends(&guards.kill_switch.approvers)
 }
 

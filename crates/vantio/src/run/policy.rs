@@ -3,14 +3,14 @@
 use std::{
     env,
     fs::{self, File},
-    io::Read as _,
+    io::{self, Read as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
 use vantio_core::Hash;
 use vantio_phantom::changes::PathBytes;
-use vantio_policy::{Compiled, PRESETS, compile, preset};
+use vantio_policy::{Compiled, Manifest, PRESETS, compile, manifest, preset};
 
 use crate::{
     failure::Failure,
@@ -47,14 +47,34 @@ pub fn find(file: Option<&Path>, preset_name: Option<&str>) -> Result<Policy, Fa
     }
 }
 
-/// Compiles the document at `path`.
+/// Compiles the document at `path`, or the one that it names where it is a manifest.
 pub fn load(path: &Path) -> Result<(Compiled, PolicySource), Failure> {
     let bytes = read(path)?;
-    let compiled = compile(&bytes, &shown_path(path)).map_err(Failure::from)?;
+    match manifest(&bytes, &shown_path(path)).map_err(Failure::from)? {
+        None => load_bytes(path, &bytes),
+        Some(manifest) => load_named(path, &bytes, &manifest),
+    }
+}
+
+/// Compiles the policy that a manifest names.
+fn load_named(path: &Path, bytes: &[u8], manifest: &Manifest) -> Result<(Compiled, PolicySource), Failure> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let policy = folder.join(&manifest.policy_path);
+    match File::open(&policy).and_then(read_from) {
+        Ok(bytes) => load_bytes(&policy, &bytes),
+        Err(cause) => {
+            let (path, policy) = (shown_path(path), shown_path(&policy));
+            Err(manifest.unusable(bytes, &path, &policy, &cause.to_string()).into())
+        }
+    }
+}
+
+fn load_bytes(path: &Path, bytes: &[u8]) -> Result<(Compiled, PolicySource), Failure> {
+    let compiled = compile(bytes, &shown_path(path)).map_err(Failure::from)?;
     let canonical = path.canonicalize().map_err(|cause| unreadable(path).because(cause))?;
     let source = PolicySource::File {
         path: PathBytes(canonical.into_os_string().into_encoded_bytes()),
-        digest: Hash::of(&bytes).to_string(),
+        digest: Hash::of(bytes).to_string(),
     };
     Ok((compiled, source))
 }
@@ -81,9 +101,12 @@ pub fn current_directory() -> Result<PathBuf, Failure> {
 
 /// The document at `path`, up to a size that no policy has.
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    File::open(path).and_then(read_from).map_err(|cause| unreadable(path).because(cause))
+}
+
+fn read_from(file: File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|cause| unreadable(path).because(cause))?;
-    file.take(READ_MAX).read_to_end(&mut bytes).map_err(|cause| unreadable(path).because(cause))?;
+    file.take(READ_MAX).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -158,5 +181,22 @@ mod tests {
         fs::create_dir_all(&deep).unwrap();
         fs::create_dir(root.path().join("a/.git")).unwrap();
         assert_eq!(folders(&deep).collect::<Vec<_>>(), [deep.as_path(), &root.path().join("a")]);
+    }
+
+    #[test]
+    fn a_manifest_leads_to_its_policy_or_names_what_is_missing() {
+        let root = tempfile::tempdir().unwrap();
+        let manifest = root.path().join("manifest.json");
+        fs::write(&manifest, r#"{"authority": {"policy_path": "policies/agent.yaml"}}"#).unwrap();
+        let Err(missing) = load(&manifest) else { panic!("a policy that does not exist was loaded") };
+        assert!(format!("{missing:?}").contains("policies/agent.yaml"), "{missing:?}");
+
+        fs::create_dir(root.path().join("policies")).unwrap();
+        fs::write(root.path().join("policies/agent.yaml"), "version: 1\nname: agent\n").unwrap();
+        let (compiled, source) = load(&manifest).unwrap_or_else(|failure| panic!("{failure:?}"));
+        assert_eq!(compiled.program.name(), Some("agent"));
+        assert!(
+            matches!(source, PolicySource::File { path, .. } if path.0.ends_with(b"/policies/agent.yaml"))
+        );
     }
 }
