@@ -22,7 +22,7 @@ const VERSION: u16 = 3;
 /// Larger programs are not decoded.
 const MAX_BYTES: usize = 16 << 20;
 /// Elements of one list.
-pub(crate) const MAX_RULES: usize = 10_000;
+pub(crate) const MAX_RULES: usize = 16_384;
 
 /// Bytes are not a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -25,9 +25,11 @@ mod document;
 mod entries;
 mod env;
 mod evidence;
+pub mod explain;
 pub mod flow;
 mod glob;
 mod guard;
+mod learn;
 mod lists;
 mod named;
 mod names;
@@ -37,6 +39,7 @@ mod program;
 mod root;
 mod rule;
 mod state;
+pub mod suggest;
 mod trie;
 
 pub use advise::{Advice, advise};
@@ -50,6 +53,7 @@ pub use document::{
 };
 pub use env::EnvRules;
 pub use evidence::{EvidenceError, Proven, ProvenCause, evidence, verify_evidence};
+pub use explain::explain;
 pub use guard::{Backend, Guards};
 pub use program::{CommitMode, Mode, PolicyProgram};
 pub use rule::Rule;

@@ -199,7 +199,7 @@ impl Ports {
         if merged == [(1, u16::MAX)] { Ok(Self::all()) } else { Ok(Self(merged)) }
     }
 
-    fn canonical(&self) -> String {
+    pub(crate) fn canonical(&self) -> String {
         if self.is_all() {
             return "*".to_owned();
         }

@@ -3,6 +3,8 @@
 
 #![cfg_attr(not(test), allow(dead_code, reason = "the tests judge lists by matchers, decisions do not"))]
 
+mod miss;
+
 use alloc::{string::String, vec::Vec};
 
 use crate::{
@@ -365,6 +367,16 @@ impl Matcher {
             }
         }
         Reach::Inside(bits)
+    }
+
+    /// The literal beginning; the root is empty.
+    pub(crate) fn prefix(&self) -> &[u8] {
+        &self.prefix
+    }
+
+    /// Whether there is no wildcard.
+    pub(crate) fn is_literal(&self) -> bool {
+        self.tail.is_empty()
     }
 
     fn accept(&self) -> u64 {

@@ -12,7 +12,7 @@ use vantio_core::{RunId, json::Value};
 use vantio_identity::TrustDomain;
 use vantio_ledger::AgentSvid;
 use vantio_phantom::{Spec, changes::PathBytes};
-use vantio_policy::{Bindings, State as PolicyState};
+use vantio_policy::{Bindings, Mode, PolicyProgram, State as PolicyState};
 
 use super::{host, policy::Policy};
 use crate::{
@@ -75,7 +75,7 @@ impl Plan {
             visible: vec![workspace, home],
             directory,
             masks: existing(&state.denied_literals()),
-            executable: existing(&state.exec_roots()),
+            executable: executable(&program, &state),
             udp_ports: program.udp_ports(),
             resolvers: host::resolvers()?,
         };
@@ -96,7 +96,7 @@ fn new_id() -> Result<(RunId, i64), Failure> {
 }
 
 /// What the policy passes on of this process's environment, and the run's id.
-fn environment(program: &vantio_policy::PolicyProgram, id: RunId) -> Vec<(OsString, OsString)> {
+fn environment(program: &PolicyProgram, id: RunId) -> Vec<(OsString, OsString)> {
     let own: Vec<(OsString, OsString)> =
         env::vars_os().filter(|(name, _)| !name.as_bytes().starts_with(b"VANTIO")).collect();
     let pairs = own.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
@@ -136,6 +136,21 @@ fn existing(paths: &[Vec<u8>]) -> Vec<PathBuf> {
     found
 }
 
+/// Where the kernel lets programs be executed from: what is judged one by one may be less. A
+/// folder that the run has yet to make stands for the one that it will be made in; a policy
+/// that only observes, or learns, refuses none by the lack of a rule.
+fn executable(program: &PolicyProgram, state: &PolicyState) -> Vec<PathBuf> {
+    if program.mode() != Mode::Enforce {
+        return vec![PathBuf::from("/")];
+    }
+    let nearest = |root: Vec<u8>| {
+        let root = PathBuf::from(OsString::from_vec(root));
+        let existing = root.ancestors().find(|ancestor| ancestor.exists())?;
+        Some(existing.as_os_str().as_bytes().to_vec())
+    };
+    existing(&state.exec_roots().into_iter().filter_map(nearest).collect::<Vec<_>>())
+}
+
 fn path_bytes(path: &Path) -> PathBytes {
     PathBytes(path.as_os_str().as_bytes().to_vec())
 }
@@ -146,12 +161,7 @@ fn list(values: impl Iterator<Item = Value>) -> Value {
 
 /// The run's first entry: what was started, under what, and what the policy's variables
 /// and names stood for.
-fn start_value(
-    record: &Record,
-    program: &vantio_policy::PolicyProgram,
-    bindings: &Bindings,
-    svid: &AgentSvid,
-) -> Value {
+fn start_value(record: &Record, program: &PolicyProgram, bindings: &Bindings, svid: &AgentSvid) -> Value {
     let pair = |(from, to): &(Vec<u8>, Vec<u8>)| Value::Array(vec![bytes_value(from), bytes_value(to)]);
     let found = |(name, paths): &(String, Vec<Vec<u8>>)| {
         (name.clone(), list(paths.iter().map(|path| bytes_value(path))))

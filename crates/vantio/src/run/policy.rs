@@ -134,7 +134,7 @@ fn discover(directory: &Path) -> Result<Policy, Failure> {
     };
     Err(Failure::new("E_POLICY_NONE", "there is no policy here, and no agent runs without one")
         .because(format!("looked for {} {range}", FILE_NAMES.join(" and ")))
-        .help("write one with `vantio init`, or name one: --policy FILE, or --preset read-only, workspace or open"))
+        .help("write one with `vantio init`, or name one: --policy FILE, or --preset read-only, workspace, open or learn"))
 }
 
 /// `directory` and those above it, ending with a repository's root or the home folder.
