@@ -152,6 +152,12 @@ impl Glob {
         Self::literal(self.0.last())
     }
 
+    /// Whether a name matches that begins with [`Glob::head`] or, where there is none, ends
+    /// with [`Glob::tail`], whatever else it has.
+    pub(crate) fn is_decided_by_end(&self) -> bool {
+        matches!(self.0.as_slice(), [Token::Literal(_), Token::Many] | [Token::Many, Token::Literal(_)])
+    }
+
     fn literal(token: Option<&Token>) -> &[u8] {
         if let Some(Token::Literal(bytes)) = token { bytes } else { &[] }
     }
