@@ -10,10 +10,11 @@ use crate::path::PatternError;
 
 /// A component of a pattern that has a wildcard.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Glob(Vec<Token>);
+pub(crate) struct Glob(pub(crate) Vec<Token>);
 
+/// What a glob is made of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Token {
+pub(crate) enum Token {
     Literal(Vec<u8>),
     One,
     Many,

@@ -16,6 +16,8 @@ extern crate alloc;
 
 mod address;
 mod advise;
+#[cfg(feature = "document")]
+mod algebra;
 mod budget;
 mod codec;
 pub mod credentials;
@@ -29,6 +31,8 @@ pub mod explain;
 pub mod flow;
 mod glob;
 mod guard;
+#[cfg(feature = "document")]
+pub mod layers;
 mod learn;
 mod lists;
 mod named;
@@ -48,8 +52,8 @@ pub use codec::DecodeError;
 pub use decide::{decide, judge};
 #[cfg(feature = "document")]
 pub use document::{
-    ApiModels, Compiled, Example, Include, Llm, LlmMode, LocalModels, Manifest, PRESETS, Place, PolicyError,
-    Position, Problem, SourceMap, compile, manifest, preset,
+    ApiModels, Compiled, Example, Include, Llm, LlmMode, LocalModels, Manifest, Origin, PRESETS, Place,
+    PolicyError, Position, Present, Problem, SourceMap, compile, manifest, preset,
 };
 pub use env::EnvRules;
 pub use evidence::{EvidenceError, Proven, ProvenCause, evidence, verify_evidence};

@@ -7,7 +7,7 @@ const MAX_TEXT: usize = 256;
 
 /// A name in which `*` matches any characters, none included.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct NamedPattern(String);
+pub(crate) struct NamedPattern(pub(crate) String);
 
 /// Why a text is not such a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

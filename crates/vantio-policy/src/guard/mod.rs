@@ -17,6 +17,7 @@ pub(crate) mod tests;
 use vantio_core::{Cause, Decision, Intent, Section, Verdict};
 
 pub use model::{Backend, Guards};
+pub(crate) use model::{KillSwitch, Labelled};
 
 pub(crate) use bound::Bound;
 

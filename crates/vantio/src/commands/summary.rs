@@ -145,7 +145,9 @@ impl Summary {
         if !self.changes.is_empty() {
             steps.push((format!("vantio diff {short} --patch"), "read the changes"));
             if self.record.commit != "never" {
-                let are_hazards = self.changes.changes().iter().all(is_hazard);
+                let policies = self.record.policy_files();
+                let mut changes = self.changes.changes().iter();
+                let are_hazards = changes.all(|change| is_hazard(change, &policies));
                 let flag = if are_hazards { " --hazards" } else { "" };
                 steps.push((format!("vantio commit {short}{flag}"), "keep them"));
             }

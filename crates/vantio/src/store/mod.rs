@@ -34,7 +34,7 @@ use vantio_policy::PolicyProgram;
 pub use error::StoreError;
 pub use lock::Lock;
 pub use process::Process;
-pub use record::{Outcome, PolicySource, Record, State};
+pub use record::{LayerSource, Outcome, PolicySource, Record, State};
 
 /// The state folder.
 #[derive(Clone, Debug)]

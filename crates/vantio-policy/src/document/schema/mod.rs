@@ -16,7 +16,7 @@ use std::mem;
 use vantio_core::Section;
 
 use super::{
-    Compiled, Example, Include, Llm, Place, Position, SourceMap,
+    Compiled, Example, Include, Llm, Place, Position, Present, SourceMap,
     error::{PolicyError, Problem},
     source::{Source, Span},
     tree::{Content, Node},
@@ -102,6 +102,7 @@ impl<'s> Compiler<'s> {
             tests: self.tests,
             includes: self.includes,
             llm: self.llm,
+            present: Present::default(),
         })
     }
 
