@@ -229,6 +229,11 @@ pub enum Policy {
         /// The policy, or preset:NAME
         file: PathBuf,
     },
+    /// Print the JSON Schema of a policy, for editors
+    #[command(
+        after_help = "For example: vantio policy schema > policy.schema.json, and as the first line of a policy:\n# yaml-language-server: $schema=./policy.schema.json"
+    )]
+    Schema,
     /// Say what a policy would answer, and why each rule won or lost
     #[command(after_help = EXPLAIN_HELP)]
     Explain(Explain),

@@ -1,21 +1,29 @@
 //! Documents: from what people write to a [`PolicyProgram`].
 
 mod beside;
+mod codes;
 mod error;
 mod help;
+mod json_schema;
 mod present;
 mod presets;
+mod render;
 mod schema;
 mod source;
 mod source_map;
 mod tree;
+mod value;
 mod values;
 
 pub use beside::{ApiModels, Example, Include, Llm, LlmMode, LocalModels, Manifest};
+pub use codes::ERROR_CODES;
 pub use error::{Place, PolicyError, Problem};
+pub use json_schema::json_schema;
 pub use present::Present;
 pub use presets::{PRESETS, preset};
+pub use render::{render, render_program};
 pub use source_map::{Origin, Position, SourceMap};
+pub use value::Value;
 
 use std::sync::Arc;
 
