@@ -166,6 +166,7 @@ impl World {
     pub(super) fn exit(&mut self, pid: u32) {
         self.ends.remove(&pid);
         self.flow.exit(process(pid), Some(0));
+        self.flow.retain(|other| other != process(pid));
     }
 
     pub(super) fn labels(&self, pid: u32) -> Labels {
