@@ -33,6 +33,9 @@ pub(crate) fn hold_back<'p>(
     state: &'p State,
     intent: &Intent<'_>,
 ) -> Option<Verdict<'p>> {
+    if state.guards().is_idle {
+        return None;
+    }
     let rule = |section, text| Cause::Rule { section, text };
     tainted(program, state, intent)
         .or_else(|| out_of_order(state, intent).map(|text| rule(Section::Order, text)))
