@@ -38,15 +38,15 @@ pub struct Compiled {
     pub llm: Option<Llm>,
 }
 
-/// Compiles a document of YAML 1.2, of which JSON is a part. `file_name` is what
-/// errors call it.
+/// Compiles a document. Its format is what the ending of `file_name` says: JSON, TOML, or
+/// YAML for every other; errors call it by that name.
 ///
 /// # Errors
 ///
 /// Everything that is wrong with the document, as far as it can be told at once.
 pub fn compile(source: &[u8], file_name: &str) -> Result<Compiled, PolicyError> {
-    let source = source::Source::new(source, file_name)?;
-    let root = tree::parse(&source).map_err(|problem| source.error(vec![*problem]))?;
+    let mut source = source::Source::new(source, file_name)?;
+    let root = tree::parse(&mut source).map_err(|problem| source.error(vec![*problem]))?;
     let mut compiled = schema::compile(&source, root.as_ref())?;
     compiled.source_map.set_file(&Arc::from(file_name));
     compiled.present = Present::of(&source, root.as_ref());
@@ -60,7 +60,7 @@ pub fn compile(source: &[u8], file_name: &str) -> Result<Compiled, PolicyError> 
 ///
 /// The document cannot be read, or is a manifest with something wrong in it.
 pub fn manifest(source: &[u8], file_name: &str) -> Result<Option<Manifest>, PolicyError> {
-    let source = source::Source::new(source, file_name)?;
-    let root = tree::parse(&source).map_err(|problem| source.error(vec![*problem]))?;
+    let mut source = source::Source::new(source, file_name)?;
+    let root = tree::parse(&mut source).map_err(|problem| source.error(vec![*problem]))?;
     schema::manifest(&source, root.as_ref())
 }

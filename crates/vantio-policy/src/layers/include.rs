@@ -5,7 +5,7 @@
 
 use super::{LayersError, guards};
 use crate::{
-    Budgets, Compiled, Include, PolicyError, PolicyProgram, Problem, Rule,
+    Budgets, Compiled, Include, PolicyError, PolicyProgram, Rule,
     codec::MAX_RULES,
     compile,
     document::preset,
@@ -55,15 +55,15 @@ impl Reader<'_> {
         let own = compile(source, &name)?;
         let mut included = Vec::new();
         for include in &own.includes {
-            let wrong = |message: String, help: &str| wrong(source, &name, include, message, help);
-            let found = self.find(include, &name).map_err(|(message, help)| wrong(message, help))?;
+            let found = self.find(include, &name);
+            let found = found.map_err(|(message, help)| include.wrong(source, &name, message, help))?;
             self.open.push(found.name);
             included.push(self.compile(&found.document)?);
             self.open.pop();
         }
         let Some(last) = own.includes.last() else { return Ok(own) };
         join(own.clone(), &included).map_err(|error| {
-            wrong(source, &name, last, format!("with this, {}", error.of_includes()), "leave something out")
+            last.wrong(source, &name, format!("with this, {}", error.of_includes()), "leave something out")
         })
     }
 
@@ -91,19 +91,6 @@ impl Reader<'_> {
         }
         Ok(found)
     }
-}
-
-fn wrong(source: &[u8], name: &str, include: &Include, message: String, help: &str) -> PolicyError {
-    let text = String::from_utf8_lossy(source);
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let problem = Problem {
-        code: "E_POLICY_INCLUDE",
-        message,
-        help: Some(help.to_owned()),
-        label: "included here".to_owned(),
-        place: Some(include.place.clone()),
-    };
-    PolicyError::new(name, text.to_owned(), vec![problem])
 }
 
 /// One document of `own` and of those that it includes.

@@ -118,6 +118,12 @@ impl<'s> Compiler<'s> {
     }
 
     fn policy(&mut self, root: &Node) {
+        if manifest::is_manifest(root) {
+            let error = Error::new("E_POLICY_MANIFEST", "a manifest stands where a policy is expected");
+            let help = "name the policy that its `policy_path` names";
+            self.report(&(root.span.start..root.span.start), error.help(help));
+            return;
+        }
         let Some(entries) = self.known_entries(root, &keys::POLICY) else { return };
         for (key, _, node) in entries {
             self.policy_key(key, node);
