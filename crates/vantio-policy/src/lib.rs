@@ -39,6 +39,8 @@ mod rule;
 mod state;
 
 pub use advise::{Advice, advise};
+#[cfg(feature = "document")]
+pub use algebra::{Change, Difference, differences};
 pub use budget::Budgets;
 pub use codec::DecodeError;
 pub use decide::{decide, judge};
