@@ -36,6 +36,17 @@ impl Block {
         }
     }
 
+    /// The first address.
+    pub(crate) const fn base(&self) -> IpAddr {
+        self.base
+    }
+
+    /// How many leading bits the addresses share.
+    pub(crate) const fn length(&self) -> u8 {
+        self.length
+    }
+
+    #[cfg_attr(not(test), allow(dead_code, reason = "waits for the guards that use it"))]
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         self.base.is_ipv4() == address.is_ipv4() && Self::masked(address, self.length) == self.base
     }

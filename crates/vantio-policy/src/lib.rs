@@ -24,19 +24,27 @@ pub mod credentials;
 mod decide;
 #[cfg(feature = "document")]
 mod document;
+mod entries;
 mod env;
+mod evidence;
+pub mod explain;
+pub mod flow;
 mod glob;
 mod guard;
 #[cfg(feature = "document")]
 pub mod layers;
+mod learn;
 mod lists;
 mod named;
 mod names;
 mod net;
 mod path;
 mod program;
+mod root;
 mod rule;
 mod state;
+pub mod suggest;
+mod trie;
 
 pub use advise::{Advice, advise};
 #[cfg(feature = "document")]
@@ -50,6 +58,8 @@ pub use document::{
     PolicyError, Position, Present, Problem, SourceMap, compile, manifest, preset,
 };
 pub use env::EnvRules;
+pub use evidence::{EvidenceError, Proven, ProvenCause, evidence, verify_evidence};
+pub use explain::explain;
 pub use guard::{Backend, Guards};
 pub use program::{CommitMode, Mode, PolicyProgram};
 pub use rule::Rule;

@@ -1,6 +1,10 @@
 //! Path patterns: from text to canonical form, and from there, with the values
 //! of the variables, to something that a path can be compared with.
 
+#![allow(dead_code, reason = "matchers wait for the guards that use them")]
+
+mod miss;
+
 use alloc::{string::String, vec::Vec};
 
 use crate::{
@@ -154,7 +158,8 @@ impl PathPattern {
     /// What paths are compared with: one matcher for the pattern as it stands, and
     /// one for each alias that its literal beginning lies in.
     pub(crate) fn matchers(&self, bindings: &Bindings, kind: Kind, rule: u32) -> Vec<Matcher> {
-        self.prefixes(bindings).into_iter().map(|prefix| self.matcher(prefix, kind, rule)).collect()
+        let prefixes = self.literal_prefixes(bindings).into_iter();
+        prefixes.map(|prefix| self.matcher(prefix, kind, rule)).collect()
     }
 
     /// The pattern without variables, as it stands and for each alias that its literal
@@ -166,7 +171,7 @@ impl PathPattern {
             bound.components.extend_from_slice(tail);
             bound
         };
-        self.prefixes(bindings).into_iter().map(with_tail).collect()
+        self.literal_prefixes(bindings).into_iter().map(with_tail).collect()
     }
 
     /// The pattern of one absolute path.
@@ -176,8 +181,8 @@ impl PathPattern {
         Self { anchor: Anchor::Root, components }
     }
 
-    /// The literal beginning, and where the aliases that it lies in lead.
-    fn prefixes(&self, bindings: &Bindings) -> Vec<Vec<u8>> {
+    /// [`PathPattern::literal_prefix`], and where each alias that it lies in leads.
+    pub(crate) fn literal_prefixes(&self, bindings: &Bindings) -> Vec<Vec<u8>> {
         let Some(prefix) = self.literal_prefix(bindings) else { return Vec::new() };
         let mut prefixes = Vec::from([prefix.clone()]);
         for (from, to) in &bindings.aliases {
@@ -191,6 +196,21 @@ impl PathPattern {
             }
         }
         prefixes
+    }
+
+    /// What the pattern begins with.
+    pub(crate) const fn anchor(&self) -> Anchor {
+        self.anchor
+    }
+
+    /// What follows the anchor.
+    pub(crate) fn components(&self) -> &[Component] {
+        &self.components
+    }
+
+    /// Whether there is no wildcard.
+    pub(crate) fn is_literal(&self) -> bool {
+        self.literal_length() == self.components.len()
     }
 
     fn matcher(&self, prefix: Vec<u8>, kind: Kind, rule: u32) -> Matcher {

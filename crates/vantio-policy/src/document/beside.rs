@@ -2,7 +2,7 @@
 
 use vantio_core::{Access, Decision, Effect};
 
-use super::{Place, PolicyError, Problem, source::Source};
+use super::{Place, PolicyError, Problem};
 
 /// An element of `tests`: an intent, and what is expected of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,10 +108,7 @@ impl Include {
             label: "included here".to_owned(),
             place: Some(self.place.clone()),
         };
-        match Source::new(source, file_name) {
-            Ok(source) => source.error(vec![problem]),
-            Err(error) => error,
-        }
+        super::problem_in(source, file_name, problem)
     }
 }
 
@@ -125,9 +122,6 @@ impl Manifest {
             label: "here".to_owned(),
             place: Some(self.place.clone()),
         };
-        match Source::new(source, file_name) {
-            Ok(source) => source.error(vec![problem]),
-            Err(error) => error,
-        }
+        super::problem_in(source, file_name, problem)
     }
 }

@@ -64,3 +64,11 @@ pub fn manifest(source: &[u8], file_name: &str) -> Result<Option<Manifest>, Poli
     let root = tree::parse(&mut source).map_err(|problem| source.error(vec![*problem]))?;
     schema::manifest(&source, root.as_ref())
 }
+
+/// An error about one place of a document that was read before.
+pub(crate) fn problem_in(source: &[u8], file_name: &str, problem: Problem) -> PolicyError {
+    match source::Source::new(source, file_name) {
+        Ok(source) => source.error(vec![problem]),
+        Err(error) => error,
+    }
+}

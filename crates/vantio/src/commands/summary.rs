@@ -106,8 +106,13 @@ impl Summary {
     fn write_refusals(&self, text: &mut String, paint: Paint) {
         let (observed, refused): (Vec<_>, Vec<_>) =
             self.refusals.iter().partition(|refusal| refusal.observed);
+        let is_learning = self.record.mode == "learn";
+        if is_learning && !observed.is_empty() {
+            let count = plural(observed.len(), "action");
+            say(text, &paint.bold(&format!("vantio: learned from {count} that no rule speaks of")));
+        }
         for (list, words) in [(refused, ""), (observed, ", observed only")] {
-            if list.is_empty() {
+            if list.is_empty() || is_learning && !words.is_empty() {
                 continue;
             }
             say(text, &paint.bold(&format!("vantio: {}{words}", plural(list.len(), "refusal"))));
@@ -148,7 +153,11 @@ impl Summary {
             }
             steps.push((format!("vantio discard {short}"), "drop them"));
         }
-        if !self.refusals.is_empty() {
+        if self.record.mode == "learn" {
+            let purpose = "write the policy that permits just this";
+            steps.push((format!("vantio policy suggest {short}"), purpose));
+        }
+        if self.refusals.iter().any(|refusal| self.record.mode != "learn" || !refusal.observed) {
             steps.push((format!("vantio why {short}"), "what was refused, and what would permit it"));
         }
         steps

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    os::unix::ffi::OsStrExt as _,
+    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
     path::{Path, PathBuf},
 };
 
@@ -11,7 +11,7 @@ use vantio_core::{RunId, json::Value};
 use vantio_identity::TrustDomain;
 use vantio_ledger::AgentSvid;
 use vantio_phantom::{Spec, changes::PathBytes};
-use vantio_policy::{Backend, Bindings, State as PolicyState, layers::Merged};
+use vantio_policy::{Backend, Bindings, Mode, PolicyProgram, State as PolicyState, layers::Merged};
 
 use super::{
     host,
@@ -79,7 +79,7 @@ impl Plan {
             visible: vec![workspace, home],
             directory,
             masks: existing(&state.denied_literals()),
-            executable: existing(&state.exec_roots()),
+            executable: executable(&program, &state),
             udp_ports: program.udp_ports(),
             resolvers: host::resolvers()?,
         };
@@ -160,6 +160,21 @@ fn existing(paths: &[Vec<u8>]) -> Vec<PathBuf> {
     found
 }
 
+/// Where the kernel lets programs be executed from: what is judged one by one may be less. A
+/// folder that the run has yet to make stands for the one that it will be made in; a policy
+/// that only observes, or learns, refuses none by the lack of a rule.
+fn executable(program: &PolicyProgram, state: &PolicyState) -> Vec<PathBuf> {
+    if program.mode() != Mode::Enforce {
+        return vec![PathBuf::from("/")];
+    }
+    let nearest = |root: Vec<u8>| {
+        let root = PathBuf::from(OsString::from_vec(root));
+        let existing = root.ancestors().find(|ancestor| ancestor.exists())?;
+        Some(existing.as_os_str().as_bytes().to_vec())
+    };
+    existing(&state.exec_roots().into_iter().filter_map(nearest).collect::<Vec<_>>())
+}
+
 fn path_bytes(path: &Path) -> PathBytes {
     PathBytes(path.as_os_str().as_bytes().to_vec())
 }
@@ -170,12 +185,7 @@ fn list(values: impl Iterator<Item = Value>) -> Value {
 
 /// The run's first entry: what was started, under what, and what the policy's variables
 /// and names stood for.
-fn start_value(
-    record: &Record,
-    program: &vantio_policy::PolicyProgram,
-    bindings: &Bindings,
-    svid: &AgentSvid,
-) -> Value {
+fn start_value(record: &Record, program: &PolicyProgram, bindings: &Bindings, svid: &AgentSvid) -> Value {
     let pair = |(from, to): &(Vec<u8>, Vec<u8>)| Value::Array(vec![bytes_value(from), bytes_value(to)]);
     let found = |(name, paths): &(String, Vec<Vec<u8>>)| {
         (name.clone(), list(paths.iter().map(|path| bytes_value(path))))
