@@ -229,6 +229,9 @@ pub enum Policy {
         /// The policy, or preset:NAME
         file: PathBuf,
     },
+    /// Print what a policy allows that another does not
+    #[command(after_help = DIFF_HELP)]
+    Diff(PolicyDiff),
     /// Say what a policy would answer, and why each rule won or lost
     #[command(after_help = EXPLAIN_HELP)]
     Explain(Explain),
@@ -243,6 +246,21 @@ pub enum Policy {
     /// Write the smallest policy under which runs could do again what they did
     #[command(after_help = SUGGEST_HELP)]
     Suggest(Suggest),
+}
+
+/// Arguments of `vantio policy diff`.
+#[derive(Debug, Args)]
+pub struct PolicyDiff {
+    /// The policy to compare with, or preset:NAME
+    pub first: PathBuf,
+    /// The policy that may allow more, or preset:NAME
+    pub second: PathBuf,
+    /// Print what SECOND refuses that FIRST allows, too
+    #[arg(long)]
+    pub both: bool,
+    /// End with 1 when SECOND allows more
+    #[arg(long)]
+    pub exit_code: bool,
 }
 
 /// Arguments of `vantio policy suggest`.
@@ -319,6 +337,16 @@ pub enum Preset {
     /// Watch what the agent does, to write a policy from it
     Learn,
 }
+
+const DIFF_HELP: &str = "\
+Signs:
+  +  SECOND allows it and FIRST does not: a rule that permits, or (gone) one that refused
+  -  SECOND refuses it and FIRST does not (with --both)
+
+Policies are compared by their rules, as they are on every host: a rule is named when no
+single rule of the other policy covers all of it.
+
+Exit status: 0; with --exit-code 1 when SECOND allows more.";
 
 const OVERVIEW: &str = "\
 RUN is a run's id, the beginning of it, or `last`.

@@ -80,7 +80,7 @@ impl Reader<'_> {
                 .ok_or_else(|| format!("no preset is called `{name}`")),
             None => (self.find)(text, from),
         };
-        let found = found.map_err(|message| (message, "name a file that exists, relative to this one"))?;
+        let found = found.map_err(|message| (message, "name a file in the folder of this document or below, or by its whole path"))?;
         if self.open.contains(&found.name) {
             let circle = [self.open.as_slice(), std::slice::from_ref(&found.name)].concat().join("`, then `");
             return Err((format!("a policy includes itself: `{circle}`"), "remove one of the includes"));

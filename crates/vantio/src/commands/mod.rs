@@ -4,6 +4,7 @@ mod changes;
 mod commit;
 mod completions;
 mod diff;
+mod difference;
 mod discard;
 mod doctor;
 mod examples;

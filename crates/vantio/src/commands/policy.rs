@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use vantio_core::Section;
 use vantio_policy::{Budgets, Compiled, PolicyProgram};
 
-use super::{examples::test, explain::explain, suggest::suggest};
+use super::{difference::difference, examples::test, explain::explain, suggest::suggest};
 use crate::{
     arguments::Policy,
     failure::Failure,
@@ -21,6 +21,7 @@ pub fn policy(command: &Policy, json: bool) -> Result<u8, Failure> {
         Policy::Check { file } => check(file, json)?,
         Policy::Show { file } => show(file, json)?,
         Policy::Hash { file } => hash(file, json)?,
+        Policy::Diff(arguments) => return difference(arguments, json),
         Policy::Explain(arguments) => return explain(arguments, json),
         Policy::Test { file } => return test(file, json),
         Policy::Suggest(arguments) => return suggest(&Store::open()?, arguments, json),

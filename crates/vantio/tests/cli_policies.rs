@@ -1,0 +1,191 @@
+//! Several policies at once: layers, what they mean together, and what one allows beyond
+//! another.
+
+mod cli_world;
+
+use std::fs;
+
+use cli_world::World;
+
+#[test]
+fn what_one_policy_allows_beyond_another() {
+    let world = World::new();
+    world.write(
+        "before.yaml",
+        "version: 1\nfs:\n  read: [/usr]\n  write: ['${workspace}/src']\n  deny: ['**/.env', ~/.ssh]\nbudgets: {calls: 5}\n",
+    );
+    world.write(
+        "after.yaml",
+        "version: 1\ninclude: [./more.yaml]\nfs:\n  read: [/usr/lib]\n  write: ['${workspace}']\n  deny: [~/.ssh, /etc]\n",
+    );
+    world.write("more.yaml", "version: 1\nnet: {allow: [github.com]}\nmode: monitor\n");
+    insta::assert_snapshot!(world.run(&["policy", "diff", "before.yaml", "after.yaml"]), @"
+    exit 0
+    + fs.write       ${workspace}       # after.yaml:5:11
+    + fs.deny        **/.env (gone)     # before.yaml:5:10
+    + net.allow      github.com         # more.yaml:2:15
+    + budgets.calls  5 → no limit
+    + mode           enforce → monitor  # more.yaml:3:1
+    ");
+    insta::assert_snapshot!(world.run(&["policy", "diff", "before.yaml", "after.yaml", "--both", "--exit-code"]), @"
+    exit 1
+    + fs.write       ${workspace}       # after.yaml:5:11
+    + fs.deny        **/.env (gone)     # before.yaml:5:10
+    + net.allow      github.com         # more.yaml:2:15
+    + budgets.calls  5 → no limit
+    + mode           enforce → monitor  # more.yaml:3:1
+    - fs.read        /usr               # before.yaml:3:10
+    - fs.deny        /etc (new)         # after.yaml:6:18
+    ");
+    insta::assert_snapshot!(world.run(&["policy", "diff", "after.yaml", "before.yaml", "--json"]), @r#"
+    exit 0
+    {"differences":[{"change":"allows","in":"second","key":"fs.read","place":"before.yaml:3:10","text":"/usr"},{"change":"allows","in":"first","key":"fs.deny","place":"after.yaml:6:18","text":"/etc"}],"first":"after.yaml","second":"before.yaml","second_allows_more":true}
+    "#);
+    insta::assert_snapshot!(world.run(&["policy", "diff", "before.yaml", "before.yaml", "--exit-code"]), @"
+    exit 0
+    before.yaml allows nothing that before.yaml does not
+    ");
+    insta::assert_snapshot!(world.run(&["policy", "diff", "before.yaml", "preset:none"]), @"
+    exit 2
+    E_PRESET_UNKNOWN
+
+      x no preset is called `none`
+      help: the presets are read-only, workspace, open, learn
+    ");
+    insta::assert_snapshot!(world.run(&["policy", "diff", "--help"]), @"
+    exit 0
+    Print what a policy allows that another does not
+
+    Usage: vantio policy diff [OPTIONS] <FIRST> <SECOND>
+
+    Arguments:
+      <FIRST>   The policy to compare with, or preset:NAME
+      <SECOND>  The policy that may allow more, or preset:NAME
+
+    Options:
+          --both       Print what SECOND refuses that FIRST allows, too
+          --json       Print machine-readable JSON instead of text
+          --exit-code  End with 1 when SECOND allows more
+      -h, --help       Print help
+
+    Signs:
+      +  SECOND allows it and FIRST does not: a rule that permits, or (gone) one that refused
+      -  SECOND refuses it and FIRST does not (with --both)
+
+    Policies are compared by their rules, as they are on every host: a rule is named when no
+    single rule of the other policy covers all of it.
+
+    Exit status: 0; with --exit-code 1 when SECOND allows more.
+    ");
+}
+
+#[test]
+fn includes_that_cannot_be_used() {
+    let world = World::new();
+    let check = |include: &str| {
+        world.write("a.yaml", &format!("version: 1\ninclude: ['{include}']\n"));
+        world.run(&["policy", "check", "a.yaml"])
+    };
+    insta::assert_snapshot!(check("none.yaml"), @"
+    exit 1
+    E_POLICY_INCLUDE
+
+      x `none.yaml` cannot be used: No such file or directory (os error 2)
+       ,-[a.yaml:2:11]
+     1 | version: 1
+     2 | include: ['none.yaml']
+       :           ^^^^^|^^^^^
+       :                `-- included here
+       `----
+      help: name a file in the folder of this document or below, or by its whole path
+    ");
+    insta::assert_snapshot!(check("../a.yaml"), @"
+    exit 1
+    E_POLICY_INCLUDE
+
+      x `../a.yaml` leads out of the folder of this document
+       ,-[a.yaml:2:11]
+     1 | version: 1
+     2 | include: ['../a.yaml']
+       :           ^^^^^|^^^^^
+       :                `-- included here
+       `----
+      help: name a file in the folder of this document or below, or by its whole path
+    ");
+    insta::assert_snapshot!(check("a.yaml"), @"
+    exit 1
+    E_POLICY_INCLUDE
+
+      x a policy includes itself: `a.yaml`, then `a.yaml`
+       ,-[a.yaml:2:11]
+     1 | version: 1
+     2 | include: ['a.yaml']
+       :           ^^^^|^^^
+       :               `-- included here
+       `----
+      help: remove one of the includes
+    ");
+    fs::create_dir(world.work().join("folder")).unwrap();
+    insta::assert_snapshot!(check("folder"), @"
+    exit 1
+    E_POLICY_INCLUDE
+
+      x `folder` cannot be used: it is not a file
+       ,-[a.yaml:2:11]
+     1 | version: 1
+     2 | include: ['folder']
+       :           ^^^^|^^^
+       :               `-- included here
+       `----
+      help: name a file in the folder of this document or below, or by its whole path
+    ");
+}
+
+#[test]
+fn a_folder_with_two_policies() {
+    let world = World::new();
+    world.write("vantio.yaml", "version: 1\n");
+    world.write("vantio.toml", "version = 1\n");
+    insta::assert_snapshot!(world.run(&["run", "--", "true"]), @"
+    exit 125
+    E_POLICY_AMBIGUOUS
+
+      x a folder has more than one policy
+      `-> both `[WORK]/vantio.yaml` and `[WORK]/vantio.toml` exist
+      help: keep one: a document may take others in with `include`
+    ");
+}
+
+#[test]
+fn policies_that_let_nothing_run() {
+    let world = World::new();
+    world.write("vantio.yaml", "version: 1\nfs: {read: [/]}\nexec: {allow: [/]}\nrequire: kernel\n");
+    insta::assert_snapshot!(world.run(&["run", "--", "true"]), @"
+    exit 125
+    E_BACKEND
+
+      x the policy requires the backend `kernel`, and this run has `notify`
+      `-> the project policy says so ([WORK]/vantio.yaml:4:1)
+      help: `vantio doctor` tells what this host can enforce
+    ");
+    world.write("vantio.yaml", "version: 1\nfs: {read: [/]}\nexec: {allow: [/]}\nkill_switch: true\n");
+    insta::assert_snapshot!(world.run(&["run", "--preset", "open", "--", "true"]), @"
+    exit 125
+    E_KILL_SWITCH
+
+      x the kill switch is set, and no agent runs
+      `-> the project policy says so ([WORK]/vantio.yaml:4:1)
+      help: when its approvers agree, clear `kill_switch` there
+    ");
+    insta::assert_snapshot!(
+        world.shell("VANTIO_MANAGED=none.yaml $VANTIO run --preset open -- true 2>&1; echo $?"),
+        @"
+    E_POLICY_FILE
+
+      x the policy `none.yaml` cannot be read
+      `-> No such file or directory (os error 2)
+      help: name a file that exists; `vantio init` writes one
+    125
+    "
+    );
+}
