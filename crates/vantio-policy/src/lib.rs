@@ -54,8 +54,9 @@ pub use codec::DecodeError;
 pub use decide::{decide, judge};
 #[cfg(feature = "document")]
 pub use document::{
-    ApiModels, Compiled, Example, Include, Llm, LlmMode, LocalModels, Manifest, Origin, PRESETS, Place,
-    PolicyError, Position, Present, Problem, SourceMap, compile, manifest, preset,
+    ApiModels, Compiled, ERROR_CODES, Example, Include, Llm, LlmMode, LocalModels, Manifest, Origin, PRESETS,
+    Place, PolicyError, Position, Present, Problem, SourceMap, Value, compile, json_schema, manifest, preset,
+    render, render_program,
 };
 pub use env::EnvRules;
 pub use evidence::{EvidenceError, Proven, ProvenCause, evidence, verify_evidence};

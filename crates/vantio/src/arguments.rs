@@ -81,7 +81,7 @@ pub enum Command {
     /// Read and verify the ledger
     #[command(subcommand)]
     Ledger(Ledger),
-    /// Check, show, explain, test or hash a policy, or write one from runs
+    /// Check, show, explain, test or hash a policy, write one from runs, print their schema
     #[command(subcommand)]
     Policy(Policy),
     /// Write a policy for this folder
@@ -246,6 +246,11 @@ pub enum Policy {
     /// Write the smallest policy under which runs could do again what they did
     #[command(after_help = SUGGEST_HELP)]
     Suggest(Suggest),
+    /// Print the JSON Schema of a policy, for editors
+    #[command(
+        after_help = "For example: vantio policy schema > policy.schema.json, and as the first line of a policy:\n# yaml-language-server: $schema=./policy.schema.json"
+    )]
+    Schema,
 }
 
 /// Arguments of `vantio policy diff`.

@@ -80,7 +80,9 @@ impl Reader<'_> {
                 .ok_or_else(|| format!("no preset is called `{name}`")),
             None => (self.find)(text, from),
         };
-        let found = found.map_err(|message| (message, "name a file in the folder of this document or below, or by its whole path"))?;
+        let found = found.map_err(|message| {
+            (message, "name a file in the folder of this document or below, or by its whole path")
+        })?;
         if self.open.contains(&found.name) {
             let circle = [self.open.as_slice(), std::slice::from_ref(&found.name)].concat().join("`, then `");
             return Err((format!("a policy includes itself: `{circle}`"), "remove one of the includes"));
@@ -143,7 +145,7 @@ fn join(mut own: Compiled, included: &[Compiled]) -> Result<Compiled, LayersErro
         own.present.join(&document.present);
     }
     own.llm = ranked.iter().find_map(|document| document.llm.clone());
-    Ok(Compiled { program, ..own })
+    Ok(Compiled { program, includes: Vec::new(), ..own })
 }
 
 fn join_guards(ranked: &[Compiled]) -> Result<Guards, LayersError> {
