@@ -81,7 +81,7 @@ pub enum Command {
     /// Read and verify the ledger
     #[command(subcommand)]
     Ledger(Ledger),
-    /// Check, show, explain, test or hash a policy, write one from runs, print their schema
+    /// Check, show, compare, explain and test policies, or write one from runs
     #[command(subcommand)]
     Policy(Policy),
     /// Write a policy for this folder
@@ -109,7 +109,7 @@ pub struct Reference {
 /// Arguments of `vantio run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// The policy; without it and --preset, vantio.yaml or .vantio/policy.yaml of this folder or one above
+    /// The policy; that of this folder or one above (vantio.yaml) narrows it, and stands alone without it
     #[arg(long, value_name = "FILE", conflicts_with = "preset")]
     pub policy: Option<PathBuf>,
     /// A policy that comes with Vantio: read-only, workspace, open or learn
@@ -220,9 +220,16 @@ pub enum Policy {
         file: PathBuf,
     },
     /// Print a policy with everything that it includes
+    #[command(
+        after_help = "With --effective: what `vantio run` in this folder would enforce, of the policies of the\nadministrator (/etc/vantio), of FILE (as with run --policy), of this folder and of the user\n(~/.config/vantio), with the place that each line is from. A lower policy only narrows."
+    )]
     Show {
         /// The policy, or preset:NAME
-        file: PathBuf,
+        #[arg(required_unless_present = "effective")]
+        file: Option<PathBuf>,
+        /// Print all policies of a run here as one
+        #[arg(long)]
+        effective: bool,
     },
     /// Print the hash that names what a policy means
     Hash {

@@ -189,3 +189,153 @@ fn policies_that_let_nothing_run() {
     "
     );
 }
+
+#[test]
+fn the_policies_of_a_run_as_one() {
+    let world = World::new();
+    world.write(
+        "managed.yaml",
+        "version: 1\nname: company\nfs:\n  write: ['${workspace}']\n  deny: ['**/.env']\nnet: {allow: ['*:443']}\n\
+         budgets: {calls: 9, cost_usd: '2.5'}\nenv: {deny: ['LD_*']}\n\
+         thresholds: [{effect: fs.unlink, count: 100, within: 10s}]\nrequire: notify\n",
+    );
+    world.write(
+        "vantio.yaml",
+        "version: 1\nname: project\ninclude: [./more.yaml]\nfs: {read: [/], write: ['${workspace}/src', ~/x]}\n\
+         exec: {allow: [/usr]}\nphantom: {commit: auto}\n",
+    );
+    world.write(
+        "more.yaml",
+        "version: 1\nnet: {allow: ['*.pypi.org:443', '*:80']}\nbudgets: {calls: 3}\n\
+         taint: {sinks: [{label: secret, net: ['*']}]}\n",
+    );
+    let folder = world.home().join(".config/vantio");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(
+        folder.join("policy.yaml"),
+        "version: 1\nnet: {deny: ['*.evil.example']}\nenv: {set: {A: b}}\n",
+    )
+    .unwrap();
+    let show = |arguments: &str| {
+        world.shell(&format!("VANTIO_MANAGED=managed.yaml $VANTIO policy show --effective {arguments} 2>&1"))
+    };
+    insta::assert_snapshot!(show(""), @r#"
+    # the policies of a run here, from the highest:
+    #   managed managed.yaml
+    #   project vantio.yaml
+    #   user [HOME]/.config/vantio/policy.yaml
+    version: 1
+    name: "company"  # managed managed.yaml:2:1
+    mode: "enforce"  # managed managed.yaml
+    fs:
+      read:
+        - "/"  # project [WORK]/vantio.yaml:4:13
+      write:
+        - "${workspace}/src"  # project [WORK]/vantio.yaml:4:25
+      deny:
+        - "**/.env"  # managed managed.yaml:5:10
+    exec:
+      allow:
+        - "/usr"  # project [WORK]/vantio.yaml:5:16
+      deny: []
+    net:
+      allow:
+        - "*.pypi.org:443"  # project more.yaml:2:15
+      deny:
+        - "*.evil.example"  # user [HOME]/.config/vantio/policy.yaml:2:14
+    tools:
+      allow: []
+      deny: []
+    infer:
+      models: []
+    env:
+      allow: []
+      deny:
+        - "LD_*"  # managed managed.yaml:8:14
+      set:
+        "A": "b"  # user [HOME]/.config/vantio/policy.yaml:3:13
+    budgets:
+      calls: 3  # project more.yaml:3:11
+      cost_usd: "2.500000"  # managed managed.yaml:7:21
+    taint:
+      sinks:
+        - {"label":"secret","net":["*"]}  # project more.yaml:4:17
+    thresholds:
+      - {"effect":"fs.unlink","count":100,"within":"10s","then":"collapse"}  # managed managed.yaml:9:14
+    require: "notify"  # managed managed.yaml:10:1
+    phantom:
+      commit: "auto"  # project [WORK]/vantio.yaml:6:11
+    # not in force, because another policy does not permit all of what it covers:
+    #   fs.write: "${workspace}"  # managed managed.yaml:4:11: not within fs.write of project vantio.yaml
+    #   fs.write: "~/x"  # project [WORK]/vantio.yaml:4:45: not within fs.write of managed managed.yaml
+    #   net.allow: "*:443"  # managed managed.yaml:6:15: not within net.allow of project vantio.yaml
+    #   net.allow: "*:80"  # project more.yaml:2:33: not within net.allow of managed managed.yaml
+    "#);
+    let shown: serde_json::Value = serde_json::from_str(&show("--json")).unwrap();
+    assert_eq!(shown["layers"][1], serde_json::json!({"layer": "project", "document": "vantio.yaml"}));
+    assert_eq!(shown["policy"]["budgets"]["calls"], 3);
+    let dropped = serde_json::json!({
+        "key": "fs.write", "rule": "~/x", "layer": "project", "place": "[WORK]/vantio.yaml:4:45",
+        "by": "managed", "by_key": "fs.write",
+    });
+    assert_eq!(shown["dropped"][1], dropped);
+    let origin = serde_json::json!({
+        "key": "fs.deny", "value": "**/.env", "layer": "managed", "place": "managed.yaml:5:10",
+    });
+    assert!(shown["origins"].as_array().unwrap().contains(&origin), "{shown}");
+    insta::assert_snapshot!(world.run(&["policy", "show"]), @"
+    exit 2
+    error: the following required arguments were not provided:
+      <FILE>
+
+    Usage: vantio policy show <FILE>
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn a_users_policy_is_enough() {
+    let world = World::new();
+    let folder = world.home().join(".config/vantio");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("policy.toml"), "version = 1\nmode = \"learn\"\n").unwrap();
+    insta::assert_snapshot!(world.run(&["policy", "show", "--effective"]), @r#"
+    exit 0
+    # the policies of a run here, from the highest:
+    #   user [HOME]/.config/vantio/policy.toml
+    version: 1
+    mode: "learn"  # user [HOME]/.config/vantio/policy.toml:2:1
+    fs:
+      read: []
+      write: []
+      deny: []
+    exec:
+      allow: []
+      deny: []
+    net:
+      allow: []
+      deny: []
+    tools:
+      allow: []
+      deny: []
+    infer:
+      models: []
+    env:
+      allow: []
+      deny: []
+      set: {}
+    budgets: {}
+    phantom:
+      commit: "review"  # user [HOME]/.config/vantio/policy.toml
+    "#);
+    fs::write(folder.join("policy.json"), "{\"version\": 1}").unwrap();
+    insta::assert_snapshot!(world.run(&["policy", "show", "--effective"]), @"
+    exit 1
+    E_POLICY_AMBIGUOUS
+
+      x a folder has more than one policy
+      `-> both `[HOME]/.config/vantio/policy.json` and `[HOME]/.config/vantio/policy.toml` exist
+      help: keep one: a document may take others in with `include`
+    ");
+}

@@ -7,6 +7,7 @@ mod diff;
 mod difference;
 mod discard;
 mod doctor;
+mod effective;
 mod examples;
 mod explain;
 mod init;

@@ -98,10 +98,14 @@ pub fn is_trusted(path: &Path, trust: Trust) -> bool {
 
 /// What messages call a file: relative to the current folder where it lies beneath.
 pub fn shown_name(path: &[u8]) -> String {
-    let path = Path::new(OsStr::from_bytes(path));
+    shown_path(&relative(Path::new(OsStr::from_bytes(path))))
+}
+
+/// A canonical path from the current folder, where it lies beneath.
+pub fn relative(path: &Path) -> PathBuf {
     let directory = std::env::current_dir().and_then(|directory| directory.canonicalize()).ok();
     let relative = directory.and_then(|directory| path.strip_prefix(directory).ok());
-    shown_path(relative.unwrap_or(path))
+    relative.unwrap_or(path).to_owned()
 }
 
 /// A document that is included.
