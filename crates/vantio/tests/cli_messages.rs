@@ -54,11 +54,12 @@ fn help_lists_commands_and_exit_codes() {
       127 when it is not found.
 
     Environment:
-      VANTIO_STATE  where runs and the ledger are kept
-                    [default: $XDG_STATE_HOME/vantio, else ~/.local/state/vantio]
-      VANTIO_DNS    name servers of a run, as IP or IP:PORT, separated by commas
-                    [default: those of /etc/resolv.conf]
-      NO_COLOR      print without colour
+      VANTIO_STATE    where runs and the ledger are kept
+                      [default: $XDG_STATE_HOME/vantio, else ~/.local/state/vantio]
+      VANTIO_DNS      name servers of a run, as IP or IP:PORT, separated by commas
+                      [default: those of /etc/resolv.conf]
+      VANTIO_MANAGED  one more policy that narrows every run, as /etc/vantio/policy.yaml does
+      NO_COLOR        print without colour
     ");
     insta::assert_snapshot!(world.run(&["run", "--help"]), @"
     exit 0

@@ -339,3 +339,46 @@ fn a_users_policy_is_enough() {
       help: keep one: a document may take others in with `include`
     ");
 }
+
+#[test]
+fn a_run_obeys_every_policy_and_says_which() {
+    let world = World::new();
+    world.write(
+        "vantio.yaml",
+        "version: 1\ninclude: [rules/more.yaml]\nfs: {write: ['${workspace}', '${tmp}', /dev]}\nphantom: {commit: auto}\n",
+    );
+    fs::create_dir(world.work().join("rules")).unwrap();
+    world.write(
+        "rules/more.yaml",
+        "version: 1\nfs:\n  read: [/]\n  deny: ['**/hidden']\nexec: {allow: [/]}\n",
+    );
+    let folder = world.home().join(".config/vantio");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("policy.yaml"), "version: 1\nfs: {deny: ['${workspace}/secret']}\n").unwrap();
+    world.write("secret", "s\n");
+    world.write("hidden", "h\n");
+    let script = "cat secret hidden 2>/dev/null; echo x >> rules/more.yaml; echo y > plain";
+    world.run(&["run", "--", "sh", "-c", script]);
+    insta::assert_snapshot!(world.run(&["why", "last"]), @r#"
+    exit 0
+    fs.open (read)  [WORK]/secret  [TIME]
+      why:    fs.deny: ${workspace}/secret  ([HOME]/.config/vantio/policy.yaml:2:13)
+      permit: remove from fs.deny: "${workspace}/secret"
+
+    fs.open (read)  [WORK]/hidden  [TIME]
+      why:    fs.deny: **/hidden  (rules/more.yaml:4:10)
+      permit: remove from fs.deny: "**/hidden"
+    the run was under several policies: `vantio policy show --effective` tells them apart
+    "#);
+    // An included document is part of the policy: a commit leaves it until it is named.
+    insta::assert_snapshot!(world.run(&["commit", "last"]), @"
+    exit 4
+    hazard: [WORK]/rules/more.yaml: decides what the next run may do (policy)
+      to commit one, name it:  vantio commit [RUN] [WORK]/rules/more.yaml
+      to commit all of them:   vantio commit [RUN] --hazards
+    ");
+    let entries = world.run(&["ledger", "export"]);
+    let start = entries.lines().find(|line| line.contains("\"run.start\"")).unwrap();
+    let start: serde_json::Value = serde_json::from_str(start).unwrap();
+    insta::assert_snapshot!(start["payload"]["request"]["policy"]["layers"].to_string(), @r#"[{"includes":[{"digest":"[HASH]","file":"[WORK]/rules/more.yaml"}],"kind":"project","source":{"digest":"[HASH]","file":"[WORK]/vantio.yaml"}},{"includes":[],"kind":"user","source":{"digest":"[HASH]","file":"[HOME]/.config/vantio/policy.yaml"}}]"#);
+}
