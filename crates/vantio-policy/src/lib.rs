@@ -47,6 +47,8 @@ pub mod suggest;
 mod trie;
 
 pub use advise::{Advice, advise};
+#[cfg(feature = "document")]
+pub use algebra::{Change, Difference, differences};
 pub use budget::Budgets;
 pub use codec::DecodeError;
 pub use decide::{decide, decide_by_lists, judge};
