@@ -23,6 +23,7 @@ mod decide;
 #[cfg(feature = "document")]
 mod document;
 mod env;
+pub mod flow;
 mod glob;
 mod guard;
 mod lists;

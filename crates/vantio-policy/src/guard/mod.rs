@@ -4,6 +4,7 @@
 //! are few, and each is looked at in turn.
 
 mod model;
+mod settle;
 
 use vantio_core::{Intent, Verdict};
 
