@@ -14,7 +14,8 @@ use super::{
 /// One rule a number, for every number this table knows. A run whose flows are tracked asks in more
 /// calls.
 pub(super) fn rules(tracks_flows: bool) -> Vec<Rule> {
-    let rule = |number| if tracks_flows { tracked(number).unwrap_or_else(|| rule(number)) } else { rule(number) };
+    let rule =
+        |number| if tracks_flows { tracked(number).unwrap_or_else(|| rule(number)) } else { rule(number) };
     (0..KNOWN).chain([KNOWN]).map(rule).collect()
 }
 
@@ -30,7 +31,10 @@ fn tracked(number: u32) -> Option<Rule> {
             branch(&[(AnyBit(0, NAMESPACES | CLONE_NEWTIME | CLONE_FILES as u32), Notify)], Allow)
         }
         libc::SYS_prctl => branch(
-            &[(Equals(0, libc::PR_SET_CHILD_SUBREAPER as u32), Notify), (Equals(0, libc::PR_SET_MM as u32), Notify)],
+            &[
+                (Equals(0, libc::PR_SET_CHILD_SUBREAPER as u32), Notify),
+                (Equals(0, libc::PR_SET_MM as u32), Notify),
+            ],
             Allow,
         ),
         nr if is_birth(nr) || nr == libc::SYS_exit_group || is_system_v(nr) => plain(Notify),
