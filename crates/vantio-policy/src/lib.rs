@@ -40,7 +40,10 @@ pub use budget::Budgets;
 pub use codec::DecodeError;
 pub use decide::{decide, judge};
 #[cfg(feature = "document")]
-pub use document::{Compiled, PRESETS, Place, PolicyError, Position, Problem, SourceMap, compile, preset};
+pub use document::{
+    ApiModels, Compiled, Example, Include, Llm, LlmMode, LocalModels, Manifest, PRESETS, Place, PolicyError,
+    Position, Problem, SourceMap, compile, manifest, preset,
+};
 pub use env::EnvRules;
 pub use guard::{Backend, Guards};
 pub use program::{CommitMode, Mode, PolicyProgram};

@@ -1,6 +1,6 @@
 //! Names of tools, models and heap types, in which `*` stands for any characters.
 
-use alloc::{string::String, vec::Vec};
+use alloc::string::String;
 
 /// Bytes that a name may have.
 const MAX_TEXT: usize = 256;
@@ -46,10 +46,8 @@ impl NamedPattern {
     pub(crate) fn matches(&self, name: &str) -> bool {
         let Some((first, rest)) = self.0.split_once('*') else { return self.0 == name };
         let Some(mut name) = name.strip_prefix(first) else { return false };
-        let mut parts: Vec<&str> = rest.split('*').collect();
-        // INVARIANT: splitting gives at least one part.
-        let last = parts.pop().unwrap_or_default();
-        for part in parts {
+        let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
+        for part in middle.split('*') {
             let Some(at) = name.find(part) else { return false };
             name = &name[at + part.len()..];
         }

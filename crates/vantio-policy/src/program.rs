@@ -141,9 +141,9 @@ impl PolicyProgram {
         codec::decode(bytes)
     }
 
-    /// The bare names in `exec`, for the caller to look up in the run's `PATH`.
+    /// The bare names in `exec` and in guards, for the caller to look up in the run's `PATH`.
     pub fn bare_programs(&self) -> impl Iterator<Item = &str> {
-        self.parts.rules.bare_programs()
+        self.parts.rules.bare_programs().chain(self.parts.guards.bare_programs())
     }
 
     /// The literal beginning of every path pattern, with the variables' values: what
@@ -155,6 +155,7 @@ impl PolicyProgram {
             .parts
             .rules
             .path_patterns()
+            .chain(self.parts.guards.path_patterns())
             .filter_map(|pattern| pattern.literal_prefix(bindings))
             .filter(|prefix| !prefix.is_empty())
             .collect();

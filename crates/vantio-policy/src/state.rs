@@ -7,6 +7,7 @@ use vantio_core::{Hash, Section};
 
 use crate::{
     PolicyProgram, Rule, address,
+    guard::Bound,
     net::{EndpointPattern, NetPattern},
     path::{CanonicalPath, Kind, Matcher, Reach, absolute, is_within},
     rule::{self, LISTS, Pattern, SECTIONS},
@@ -39,6 +40,7 @@ pub struct State {
     pub(crate) program: Hash,
     pub(crate) is_killed: bool,
     pub(crate) host_addresses: Vec<IpAddr>,
+    pub(crate) guards: Bound,
     matchers: [Vec<Matcher>; LISTS],
     names: BTreeMap<IpAddr, Vec<Answer>>,
 }
@@ -57,6 +59,7 @@ impl State {
             program: program.hash(),
             is_killed: false,
             matchers: SECTIONS.map(|section| matchers(program, section, &bindings)),
+            guards: Bound::new(program, &bindings),
             host_addresses: bindings.host_addresses,
             names: BTreeMap::new(),
         }

@@ -49,7 +49,6 @@ fn keys() {
     insta::assert_snapshot!(render(&[
         "version: 1\nfiles: {}\n",
         "version: 1\nfs: {wirte: [/x]}\n",
-        "version: 1\ntools: {allow: [x]}\n",
         "version: 1\nmode: enforce\nmode: learn\n",
         "version: 1\n? [a]\n: b\n",
     ]));

@@ -78,7 +78,7 @@ fn unknown_variable(section: Section, name: &str) -> String {
         let element = credentials::ELEMENT;
         return match section {
             Section::FsDeny => format!("write `{element}` alone"),
-            _ => format!("`{element}` stands only in `fs.deny`"),
+            _ => format!("`{element}` stands only in `fs.deny` and in guards"),
         };
     }
     nearest(name, VARIABLES).map_or_else(

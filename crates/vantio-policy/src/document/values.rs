@@ -83,13 +83,28 @@ pub(super) fn to_millionths(text: &str) -> Option<u64> {
     whole.parse::<u64>().ok()?.checked_mul(1_000_000)?.checked_add(fraction)
 }
 
+/// A duration such as `10s` in milliseconds; `None` for another text or one too large.
+pub(super) fn to_milliseconds(text: &str) -> Option<u64> {
+    let digits = text.len() - text.trim_start_matches(|character: char| character.is_ascii_digit()).len();
+    let unit = match &text[digits..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    text[..digits].parse::<u64>().ok()?.checked_mul(unit)
+}
+
 /// The candidate nearest to `text`, if it is near enough to be meant.
 pub(super) fn nearest<'a>(text: &str, candidates: &[&'a str]) -> Option<&'a str> {
     if text.len() > 64 {
         return None;
     }
     let lower = text.to_ascii_lowercase();
-    let distances = candidates.iter().map(|candidate| (distance(&lower, candidate), *candidate));
+    let distances =
+        candidates.iter().map(|candidate| (distance(&lower, &candidate.to_ascii_lowercase()), *candidate));
     let (distance, candidate) = distances.min_by_key(|(distance, _)| *distance)?;
     (distance <= 1 + candidate.len() / 4).then_some(candidate)
 }

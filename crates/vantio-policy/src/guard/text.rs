@@ -1,0 +1,129 @@
+//! Guards in one line each, as explanations and the ledger name them.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use vantio_core::{Access, Effect};
+
+use super::model::{HoldRule, Labelled, Measure, OrderRule, Scope, Then, Threshold};
+use crate::{credentials, net::NetPattern, path::PathPattern, rule::Pattern};
+
+impl Labelled {
+    /// Such as `secret: net *`; `labels` are those of the guards.
+    pub(crate) fn text(&self, labels: &[String]) -> String {
+        let label = self.label.and_then(|number| labels.get(usize::from(number)));
+        let label = label.map_or("every label", String::as_str);
+        format!("{label}: {} {}", self.scope.key(), targets(&self.scope.targets))
+    }
+}
+
+impl OrderRule {
+    /// Such as `net.connect git.example.com: unless proc.exec /test.sh ended with 0 since
+    /// fs.open to write /src`.
+    pub(crate) fn text(&self) -> String {
+        let exit = self.unless_after.exit.map(|exit| format!(" ended with {exit}")).unwrap_or_default();
+        let (refuse, after, since) = (self.refuse.text(), self.unless_after.scope.text(), self.since.text());
+        format!("{refuse}: unless {after}{exit} since {since}")
+    }
+}
+
+impl Threshold {
+    /// Such as `fs.unlink: 100 within 10s, then hold`.
+    pub(crate) fn text(&self) -> String {
+        let unit = match self.measure {
+            Measure::Count => "",
+            Measure::Bytes => " bytes",
+            Measure::Distinct => " distinct",
+        };
+        let then = match self.then {
+            Then::Collapse => "collapse",
+            Then::Hold => "hold",
+        };
+        let (scope, limit, within) = (self.scope.text(), self.limit, duration(self.within_ms));
+        format!("{scope}: {limit}{unit} within {within}, then {then}")
+    }
+}
+
+impl HoldRule {
+    /// Such as `net.connect *.corp.example: security-engineer approves within 5m`.
+    pub(crate) fn text(&self) -> String {
+        let scope = self.scope.text();
+        let approvers = if self.approvers.is_empty() {
+            "whoever started the run".to_string()
+        } else {
+            self.approvers.join(" or ")
+        };
+        format!("{scope}: {approvers} approves within {}", duration(self.timeout_ms))
+    }
+}
+
+impl Scope {
+    /// Such as `fs.open to write /etc, /usr`.
+    pub(crate) fn text(&self) -> String {
+        let effects: Vec<&str> = self.effects.iter().map(|effect| effect.name()).collect();
+        let access = match self.access {
+            Some(Access::Read) => " to read",
+            Some(Access::Write) => " to write",
+            None => "",
+        };
+        let space = if self.targets.is_empty() { "" } else { " " };
+        format!("{}{access}{space}{}", effects.join(", "), targets(&self.targets))
+    }
+
+    /// The key of `taint` that has such a scope.
+    fn key(&self) -> &'static str {
+        match self.effects.first() {
+            Some(Effect::ProcExec) => "exec",
+            Some(Effect::NetConnect) => "net",
+            Some(Effect::ToolCall) => "tools",
+            Some(Effect::Infer) => "infer",
+            Some(Effect::HeapRead | Effect::HeapWrite) => "heap",
+            _ => "fs",
+        }
+    }
+}
+
+/// Patterns as a document has them, the whole list of credentials as its element.
+pub(crate) fn target_texts(targets: &[Pattern]) -> Vec<String> {
+    let mut texts: Vec<String> = targets.iter().map(target_text).collect();
+    let mut stores: Vec<String> = Vec::new();
+    if texts.len() >= credentials::STORES.len() {
+        let patterns = credentials::STORES.iter().filter_map(|store| PathPattern::parse(store.pattern).ok());
+        stores = patterns.map(|pattern| pattern.canonical()).collect();
+        stores.sort_unstable();
+    }
+    if !stores.is_empty() && stores.iter().all(|store| texts.contains(store)) {
+        texts.retain(|text| stores.binary_search(text).is_err());
+        texts.insert(0, credentials::ELEMENT.to_string());
+    }
+    texts
+}
+
+fn targets(targets: &[Pattern]) -> String {
+    target_texts(targets).join(", ")
+}
+
+/// A pattern without what a deny has anyway: every port.
+fn target_text(pattern: &Pattern) -> String {
+    let text = pattern.canonical();
+    match pattern {
+        Pattern::Net(NetPattern::Endpoint(endpoint)) if endpoint.ports.is_all() => {
+            text.strip_suffix(":*").unwrap_or(&text).to_string()
+        }
+        _ => text,
+    }
+}
+
+/// Milliseconds in the largest unit that divides them.
+pub(crate) fn duration(milliseconds: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    let unit =
+        UNITS.into_iter().find(|(length, _)| milliseconds != 0 && milliseconds.is_multiple_of(*length));
+    unit.map_or_else(
+        || format!("{milliseconds}ms"),
+        |(length, name)| format!("{}{name}", milliseconds / length),
+    )
+}
