@@ -49,8 +49,8 @@ pub trait Processes: Send + Sync {
     /// The process of a thread that the host numbers `tid`.
     fn of_thread(&self, tid: u32) -> Option<Process>;
 
-    /// The number that the host has for a process, once it has made a call that was asked.
-    fn host_number(&self, process: Process) -> Option<u32>;
+    /// The number that the host has for what the run numbers `pid`, once that has made a call that was asked.
+    fn host_number(&self, pid: u32) -> Option<u32>;
 
     /// How often processes were born, or may have been: as long as this stays the same, so does [`Processes::all`], but for
     /// those that end.
@@ -290,6 +290,11 @@ impl Census {
         self.entry(process.pid).filter(|entry| entry.started == process.started)
     }
 
+    /// The number that the host has for exactly this process.
+    pub(crate) fn number_of(&self, process: Process) -> Option<u32> {
+        lock(&self.numbers).get(&process.pid).filter(|known| known.0 == process.started).map(|known| known.1)
+    }
+
     fn parent(&self, entry: &Entry) -> Option<Process> {
         // Process 1 is the run's init, which takes over orphans.
         if entry.parent <= 1 || lock(&self.reapers).contains(&entry.parent) {
@@ -311,8 +316,8 @@ impl Processes for Census {
         Some(Process { pid, started })
     }
 
-    fn host_number(&self, process: Process) -> Option<u32> {
-        lock(&self.numbers).get(&process.pid).filter(|known| known.0 == process.started).map(|known| known.1)
+    fn host_number(&self, pid: u32) -> Option<u32> {
+        lock(&self.numbers).get(&pid).map(|known| known.1)
     }
 
     fn births(&self) -> u64 {

@@ -7,7 +7,7 @@ use std::{
 
 use vantio_core::{Channel, End, Process};
 
-use super::{Census, Processes as _, ends::PROCESS, entry::Entry, lock};
+use super::{Census, ends::PROCESS, entry::Entry, lock};
 use crate::sys::process::{Shared, are_same};
 
 /// The channel of what is in a process's memory.
@@ -45,7 +45,7 @@ pub(super) fn add(census: &Census, entries: &[Entry], ends: &mut BTreeSet<End>) 
 
 /// Whether two share something; true when that cannot be known.
 fn share(census: &Census, one: &Entry, other: &Entry) -> bool {
-    let numbers = (census.host_number(one.process()), census.host_number(other.process()));
+    let numbers = (census.number_of(one.process()), census.number_of(other.process()));
     // One that made no call yet is not known to the host, and has executed nothing.
     let (Some(first), Some(second)) = numbers else { return one.is_fork || other.is_fork };
     [Shared::Memory, Shared::Descriptors]

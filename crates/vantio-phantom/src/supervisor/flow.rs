@@ -134,7 +134,7 @@ impl Plane {
             return Ok(());
         };
         // One that made no call yet is not known to the host: it may be tried again.
-        let owner = census.host_number(owner).ok_or(Errno::ACCESS)?;
+        let owner = census.number_of(owner).ok_or(Errno::ACCESS)?;
         let back = Ways { reads: ways.writes, writes: ways.reads, is_new: false };
         self.join_as(owner, channel.clone(), Ways { reads: false, ..back })?;
         self.join(request, channel.clone(), ways)?;

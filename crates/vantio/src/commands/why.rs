@@ -56,6 +56,9 @@ fn render(refusals: &[Refusal], places: &Places, paint: Paint) -> String {
         if !refusal.names.is_empty() {
             let _ = writeln!(text, "  name:   {}", shown(&refusal.names.join(", ")));
         }
+        if let Some(trail) = &refusal.trail {
+            let _ = writeln!(text, "  flow:   {}", shown(trail));
+        }
         let _ = writeln!(text, "  permit: {}", paint.cyan(&remedy(refusal)));
         text.push('\n');
     }

@@ -1,6 +1,7 @@
 //! The oracle of a run: joins the policy, which decides, with the ledger, which remembers.
 
 mod describe;
+mod flow;
 mod repeats;
 #[cfg(test)]
 mod tests;
@@ -8,19 +9,25 @@ mod tests;
 use std::{
     net::IpAddr,
     sync::{
-        Mutex, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use vantio_core::{Cause, Decision, Hash, Intent, RunId, Verdict, json::Value};
+use vantio_core::{
+    Cause, Channel, Decision, Effect, Hash, Intent, Process, RunId, Target, Verdict, json::Value,
+};
 use vantio_ledger::{AgentSvid, Anomaly, Draft, Ledger, LedgerError};
-use vantio_phantom::{Ending, Oracle, Ruling};
-use vantio_policy::{PolicyProgram, State, advise, decide, judge};
+use vantio_phantom::{Ending, Oracle, Processes, Ruling, Ways};
+use vantio_policy::{
+    PolicyProgram, State, advise, decide, decide_by_lists,
+    flow::{self as labels, Flow, Refusal, Step},
+    judge,
+};
 
-use self::repeats::Repeats;
-use crate::present::now_ms;
+use self::{flow::Tracker, repeats::Repeats};
+use crate::present::{clock, now_ms};
 
 pub use describe::{bytes as bytes_value, ending_value};
 
@@ -39,6 +46,19 @@ pub struct Warden {
     permits: Mutex<Repeats<Template>>,
     refusals: Mutex<Repeats<Template>>,
     counts: Counts,
+    /// Labels and who carries them, where the policy has any.
+    tracker: Option<Tracker>,
+    /// Whether what happens changes what may happen: deciding is then done one by one.
+    remembers: bool,
+    home: Vec<u8>,
+    started: Instant,
+}
+
+/// A refusal, ready to be written down.
+struct Refused {
+    decision: Decision,
+    reason: String,
+    response: Value,
 }
 
 /// What a run is, for the oracle.
@@ -51,6 +71,8 @@ pub struct Charge {
     pub state: State,
     /// Who the agent is.
     pub svid: AgentSvid,
+    /// The home of whoever started it, for what people read.
+    pub home: Vec<u8>,
     /// What the run's first entry says.
     pub start: Value,
 }
@@ -74,8 +96,12 @@ struct Template {
 impl Warden {
     /// Takes charge of a run: its first entry is on disk when this returns.
     pub fn start(ledger: Ledger, charge: Charge) -> Result<Self, LedgerError> {
-        let Charge { run_id, program, state, svid, start } = charge;
+        let Charge { run_id, program, state, svid, home, start } = charge;
         let warden = Self {
+            tracker: Flow::is_needed(&program).then(|| Tracker::new(&program)),
+            remembers: program.remembers(),
+            home,
+            started: Instant::now(),
             program,
             state: RwLock::new(state),
             ledger,
@@ -177,35 +203,231 @@ impl Warden {
     }
 }
 
-impl Oracle for Warden {
-    fn decide(&self, intent: &Intent<'_>) -> Ruling {
-        // A writer that panicked may have left half a change behind.
-        let Ok(state) = self.state.read() else { return Ruling::Kill };
-        let verdict = decide(&self.program, &state, intent);
-        match (verdict.decision, verdict.cause) {
-            (Decision::Permit, Cause::Observed(_)) => {
-                self.counts.observed.fetch_add(1, Ordering::Relaxed);
-                let refusal = judge(&self.program, &state, intent);
-                self.permit(intent, || describe::observed(explained(&state, intent, &refusal)))
+impl Warden {
+    fn answer(&self, intent: &Intent<'_>, ways: Option<Ways>) -> Ruling {
+        let mut intent = *intent;
+        intent.context.elapsed_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let outcome = match &self.tracker {
+            Some(tracker) => self.answer_tracked(tracker, &intent, ways),
+            None if self.remembers => self.answer_one_by_one(&intent),
+            None => {
+                // A writer that panicked may have left half a change behind.
+                let Ok(state) = self.state.read() else { return Ruling::Kill };
+                let verdict = decide(&self.program, &state, &intent);
+                self.carry_out(&state, &intent, &verdict)
             }
-            (Decision::Permit, cause) => self.permit(intent, || describe::cause(&cause)),
+        };
+        self.conclude(&intent, outcome)
+    }
+
+    fn answer_one_by_one(&self, intent: &Intent<'_>) -> Result<Ruling, Refused> {
+        let Ok(mut state) = self.state.write() else { return Ok(Ruling::Kill) };
+        let verdict = decide(&self.program, &state, intent);
+        let ruling = self.carry_out(&state, intent, &verdict)?;
+        state.settle(&self.program, intent);
+        Ok(ruling)
+    }
+
+    fn answer_tracked(
+        &self,
+        tracker: &Tracker,
+        intent: &Intent<'_>,
+        ways: Option<Ways>,
+    ) -> Result<Ruling, Refused> {
+        let process = tracker.process(intent.pid);
+        {
+            let Ok(state) = self.state.read() else { return Ok(Ruling::Kill) };
+            let act = flow::act(process, intent, ways);
+            // Nobody else waits for this: neither lock is held meanwhile.
+            let waits = tracker.will_look(&state, &act, None);
+            drop(state);
+            if waits {
+                tracker.settle(process);
+            }
+        }
+        let mut flow = tracker.current(process);
+        let Ok(mut state) = self.state.write() else { return Ok(Ruling::Kill) };
+        let mut census = || tracker.census();
+        let labels = flow.labels_for(&self.program, &state, &flow::act(process, intent, ways), &mut census);
+        let mut intent = *intent;
+        intent.context.labels = labels;
+        let ruling = {
+            let verdict = decide(&self.program, &state, &intent);
+            if verdict.is_permit() {
+                let act = flow::act(process, &intent, ways);
+                match flow.admit(&self.program, &state, &act, &mut census) {
+                    Ok(None) => self.carry_out(&state, &intent, &verdict)?,
+                    Ok(Some(observed)) => {
+                        let refused = self.tainted(tracker, &observed);
+                        self.permit_observed(&intent, || describe::observed(refused.response))
+                    }
+                    Err(refusal) => {
+                        tracker.leave(&mut flow, process);
+                        return Err(self.tainted(tracker, &refusal));
+                    }
+                }
+            } else {
+                let refused = self.carry_out(&state, &intent, &verdict);
+                let refused = self.with_trail(tracker, &flow, process, &verdict, refused);
+                tracker.leave(&mut flow, process);
+                return refused;
+            }
+        };
+        if let (Effect::ProcExec, Target::Path { path, .. }) = (intent.effect, intent.target) {
+            tracker.starts(process, path);
+        }
+        tracker.leave(&mut flow, process);
+        state.settle(&self.program, &intent);
+        Ok(ruling)
+    }
+
+    /// Records a permit; gives a refusal back, to be recorded when no lock is held.
+    fn carry_out(&self, state: &State, intent: &Intent<'_>, verdict: &Verdict<'_>) -> Result<Ruling, Refused> {
+        let refused = |decision, reason: String, response| Err(Refused { decision, reason, response });
+        match (verdict.decision, verdict.cause) {
+            (Decision::Permit, Cause::Observed(_)) => Ok(self.permit_observed(intent, || {
+                let refusal = judge(&self.program, state, intent);
+                describe::observed(explained(state, intent, &refusal))
+            })),
+            (Decision::Permit, cause) => Ok(self.permit(intent, || describe::cause(&cause))),
+            (Decision::Collapse, cause) => {
+                refused(Decision::Collapse, cause.to_string(), explained(state, intent, verdict))
+            }
             // There is no approver yet, so what waits for one is refused.
-            (Decision::Collapse | Decision::Hold, cause) => {
-                let (reason, response) = (cause.to_string(), explained(&state, intent, &verdict));
-                drop(state);
-                self.refuse(intent, Decision::Collapse, &reason, response)
+            (Decision::Hold, cause) => {
+                let reason = format!("{cause}: it needs an approver, and this version has no way to ask one");
+                let response = describe::because(explained(state, intent, verdict), &reason);
+                refused(Decision::Collapse, reason, response)
             }
             (Decision::KillSwitch, cause) => {
-                let (reason, response) = (cause.to_string(), describe::cause(&cause));
-                drop(state);
-                self.refuse(intent, Decision::KillSwitch, &reason, response);
-                Ruling::Kill
+                refused(Decision::KillSwitch, cause.to_string(), describe::cause(&cause))
             }
         }
     }
 
+    fn permit_observed(&self, intent: &Intent<'_>, response: impl FnOnce() -> Value) -> Ruling {
+        self.counts.observed.fetch_add(1, Ordering::Relaxed);
+        self.permit(intent, response)
+    }
+
+    /// Records a refusal.
+    fn conclude(&self, intent: &Intent<'_>, outcome: Result<Ruling, Refused>) -> Ruling {
+        match outcome {
+            Ok(ruling) => ruling,
+            Err(Refused { decision, reason, response }) => {
+                let ruling = self.refuse(intent, decision, &reason, response);
+                if decision == Decision::KillSwitch { Ruling::Kill } else { ruling }
+            }
+        }
+    }
+
+    /// What would let a label reach a sink that is open already.
+    fn tainted(&self, tracker: &Tracker, refusal: &Refusal<'_>) -> Refused {
+        let verdict = Verdict { decision: Decision::Collapse, cause: refusal.cause };
+        let reason = refusal.cause.to_string();
+        let response = describe::refusal(&verdict, None, &[]);
+        let response = describe::with_trail(response, &self.trail(tracker, refusal.trail.clone()));
+        Refused { decision: Decision::Collapse, reason, response }
+    }
+
+    /// The refusal with how the label came to the process, where a label is why.
+    fn with_trail(
+        &self,
+        tracker: &Tracker,
+        flow: &Flow,
+        process: Process,
+        verdict: &Verdict<'_>,
+        refused: Result<Ruling, Refused>,
+    ) -> Result<Ruling, Refused> {
+        let Cause::Tainted { label, .. } = verdict.cause else { return refused };
+        let number = self.program.label_number(label).unwrap_or(u8::MAX);
+        let trail = self.trail(tracker, flow.trail(process, number));
+        refused.map_err(|refused| Refused {
+            response: describe::with_trail(refused.response, &trail),
+            ..refused
+        })
+    }
+
+    fn trail(&self, tracker: &Tracker, steps: Vec<Step>) -> String {
+        let now = now_ms();
+        labels::describe(&tracker.numbered(steps), &self.home, |time| clock(time, now))
+    }
+
+    fn join_tracked(
+        &self,
+        tracker: &Tracker,
+        intent: &Intent<'_>,
+        channel: Channel,
+        ways: Ways,
+    ) -> Result<Ruling, Refused> {
+        let process = tracker.process(intent.pid);
+        let act = flow::act(process, intent, Some(ways));
+        let Ok(state) = self.state.read() else { return Ok(Ruling::Kill) };
+        let waits = tracker.will_look(&state, &act, Some(&channel));
+        drop(state);
+        if waits {
+            tracker.settle(process);
+        }
+        let mut flow = tracker.current(process);
+        let Ok(state) = self.state.read() else { return Ok(Ruling::Kill) };
+        let joined = flow.join(&self.program, &state, &act, channel, &mut || tracker.census());
+        match joined {
+            Ok(None) => Ok(Ruling::Permit),
+            Ok(Some(observed)) => {
+                let refused = self.tainted(tracker, &observed);
+                Ok(self.permit_observed(intent, || describe::observed(refused.response)))
+            }
+            Err(refusal) => Err(self.tainted(tracker, &refusal)),
+        }
+    }
+}
+
+impl Oracle for Warden {
+    fn decide(&self, intent: &Intent<'_>) -> Ruling {
+        self.answer(intent, None)
+    }
+
+    fn decide_open(&self, intent: &Intent<'_>, ways: Ways) -> Ruling {
+        self.answer(intent, Some(ways))
+    }
+
     fn would_permit(&self, intent: &Intent<'_>) -> bool {
-        self.state.read().is_ok_and(|state| decide(&self.program, &state, intent).is_permit())
+        self.state.read().is_ok_and(|state| decide_by_lists(&self.program, &state, intent).is_permit())
+    }
+
+    fn attach(&self, processes: Arc<dyn Processes>) {
+        if let Some(tracker) = &self.tracker {
+            tracker.attach(processes);
+        }
+    }
+
+    fn begin(&self, tid: u32) {
+        if let Some(tracker) = &self.tracker {
+            let process = tracker.process(tid);
+            tracker.begins(&self.program, &self.state, process);
+        }
+    }
+
+    fn join(&self, tid: u32, channel: Channel, ways: Ways) -> Ruling {
+        let Some(tracker) = &self.tracker else { return Ruling::Permit };
+        let target = Target::Named(flow::name_of(&channel));
+        let intent = Intent { pid: tid, ..Intent::new(Effect::IpcSend, target) };
+        let outcome = self.join_tracked(tracker, &intent, channel, ways);
+        self.conclude(&intent, outcome)
+    }
+
+    fn gone(&self, path: &[u8]) {
+        if let Some(tracker) = &self.tracker {
+            tracker.gone(path);
+        }
+    }
+
+    fn exited(&self, tid: u32, status: u8) {
+        let Some(tracker) = &self.tracker else { return };
+        let ended = tracker.ends(tracker.process(tid), status);
+        if let (Some(ended), Ok(mut state)) = (ended, self.state.write()) {
+            state.ended(&self.program, &ended);
+        }
     }
 
     fn learn(&self, name: &str, addresses: &[IpAddr], ttl: Duration) {
@@ -270,7 +492,7 @@ fn explained(state: &State, intent: &Intent<'_>, verdict: &Verdict<'_>) -> Value
 /// The names that led to the address of an intent.
 fn names(state: &State, intent: &Intent<'_>) -> Vec<String> {
     match intent.target {
-        vantio_core::Target::Endpoint(endpoint) => {
+        Target::Endpoint(endpoint) => {
             state.names_of(endpoint.address.ip()).map(str::to_owned).collect()
         }
         _ => Vec::new(),

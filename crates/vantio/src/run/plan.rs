@@ -12,7 +12,7 @@ use vantio_core::{RunId, json::Value};
 use vantio_identity::TrustDomain;
 use vantio_ledger::AgentSvid;
 use vantio_phantom::{Spec, changes::PathBytes};
-use vantio_policy::{Bindings, State as PolicyState};
+use vantio_policy::{Bindings, State as PolicyState, flow::Flow};
 
 use super::{host, policy::Policy};
 use crate::{
@@ -78,8 +78,9 @@ impl Plan {
             executable: existing(&state.exec_roots()),
             udp_ports: program.udp_ports(),
             resolvers: host::resolvers()?,
+            tracks_flows: Flow::is_needed(&program),
         };
-        Ok(Self { record, spec, charge: Charge { run_id: id, program, state, svid, start } })
+        Ok(Self { record, spec, charge: Charge { run_id: id, program, state, svid, home: bindings.home, start } })
     }
 }
 
