@@ -20,7 +20,7 @@ use vantio_core::{Cause, Decision, Intent, Section, Verdict};
 
 pub use model::{Backend, Guards};
 
-pub(crate) use bound::Bound;
+pub(crate) use bound::{Bound, BoundEntry};
 
 use crate::{PolicyProgram, State};
 use model::Then;
