@@ -31,6 +31,21 @@ pub fn decide<'p>(program: &'p PolicyProgram, state: &'p State, intent: &Intent<
     held.unwrap_or(permit(Cause::Observed(section)))
 }
 
+/// As [`decide`], by the lists alone: what guards hold back is left out.
+pub fn decide_by_lists<'p>(program: &'p PolicyProgram, state: &'p State, intent: &Intent<'_>) -> Verdict<'p> {
+    let verdict = lists::judge(program, state, intent);
+    match (program.mode(), verdict.cause) {
+        _ if verdict.is_permit() => verdict,
+        (Mode::Monitor, Cause::Rule { section, .. } | Cause::Unmatched(section)) => {
+            permit(Cause::Observed(section))
+        }
+        (Mode::Learn, Cause::Unmatched(section)) if can_be_taken_back(program, intent.effect) => {
+            permit(Cause::Observed(section))
+        }
+        _ => verdict,
+    }
+}
+
 /// Answers an intent as if the mode were `enforce`.
 pub fn judge<'p>(program: &'p PolicyProgram, state: &'p State, intent: &Intent<'_>) -> Verdict<'p> {
     if state.is_killed || program.parts.guards.kill_switch.is_active {

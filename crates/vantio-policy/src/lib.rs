@@ -38,7 +38,7 @@ mod state;
 pub use advise::{Advice, advise};
 pub use budget::Budgets;
 pub use codec::DecodeError;
-pub use decide::{decide, judge};
+pub use decide::{decide, decide_by_lists, judge};
 #[cfg(feature = "document")]
 pub use document::{
     ApiModels, Compiled, Example, Include, Llm, LlmMode, LocalModels, Manifest, PRESETS, Place, PolicyError,

@@ -50,6 +50,15 @@ impl Census {
             }
         }
         shares::add(self, &entries, &mut ends);
+        if ends.iter().any(|end| end.channel == Channel::InFlight) {
+            // Whose descriptors they are is not known.
+            ends.extend(entries.iter().map(|entry| End {
+                process: entry.process(),
+                channel: Channel::InFlight,
+                reads: false,
+                writes: true,
+            }));
+        }
         for process in unknown {
             hold_everything(process, &mut ends);
         }

@@ -66,11 +66,6 @@ impl Actors {
         self.0.iter().map(|(pid, actor)| (Process { pid: *pid, started: actor.started }, actor))
     }
 
-    pub(super) fn remove(&mut self, process: Process) -> Option<Actor> {
-        self.get(process)?;
-        self.0.remove(&process.pid)
-    }
-
     pub(super) fn retain(&mut self, mut is_alive: impl FnMut(Process) -> bool) {
         self.0.retain(|pid, actor| is_alive(Process { pid: *pid, started: actor.started }));
     }

@@ -49,9 +49,10 @@ impl Flow {
         admission
     }
 
-    /// The process gets an end of a channel inside the run, both ways, until it ends: for what no
-    /// intent tells ([`Channel::SystemV`], abstract and accepted sockets). `admit` itself does so for
-    /// `net.bind`, `net.listen` and a `net.connect` inside the run.
+    /// The process gets an end of a channel inside the run, for which no intent is asked. What a census does
+    /// not show ([`Channel::SystemV`], names and ports that are only sent to) it has both ways until it ends;
+    /// of a pipe, a memory or a terminal it has the ways of `act`, for as long as a census shows
+    /// it. `admit` itself does so for `net.bind`, `net.listen` and a `net.connect` inside the run.
     pub fn join<'p>(
         &mut self,
         program: &'p PolicyProgram,
@@ -60,8 +61,16 @@ impl Flow {
         channel: Channel,
         census: &mut Census<'_>,
     ) -> Admission<'p> {
-        let addition = Addition { end: Some((channel, true, true)), is_lasting: true, ..Addition::default() };
-        self.add(program, state, act, addition, census)
+        self.add(program, state, act, joined(act, channel), census)
+    }
+
+    /// Whether [`Flow::admit`], or [`Flow::join`] with a channel, would take a census for the act.
+    pub fn will_look(&self, state: &State, act: &Act<'_>, channel: Option<&Channel>) -> bool {
+        let addition = match channel {
+            Some(channel) => joined(act, channel.clone()),
+            None => addition(state, act),
+        };
+        self.is_unsettled || self.spreads(state, act, &addition) && self.needs_census(state, act, &addition)
     }
 
     /// Takes a census and brings everything up to date.
@@ -254,6 +263,14 @@ impl Flow {
             actor.pending.get_or_insert_with(|| Image { programs: Vec::new(), executed: state.moment() });
         pending.programs.push(path.to_vec());
     }
+}
+
+/// What an end of a channel adds for which no intent is asked.
+fn joined(act: &Act<'_>, channel: Channel) -> Addition {
+    let is_shown =
+        matches!(channel, Channel::Path(_) | Channel::Pipe(_) | Channel::Memory(_) | Channel::Terminals);
+    let (reads, writes) = if is_shown { (act.reads, act.writes) } else { (true, true) };
+    Addition { end: Some((channel, reads, writes)), is_lasting: !is_shown, ..Addition::default() }
 }
 
 /// What an act adds, by its effect.

@@ -182,9 +182,11 @@ impl Flow {
         }
     }
 
-    /// The process ends. What it gives is for [`State::ended`].
+    /// The process is about to end. What it gives is for [`State::ended`]. Its labels stay until
+    /// [`Flow::retain`]: another thread of it may still act.
     pub fn exit(&mut self, process: Process, status: Option<u8>) -> Option<Ended> {
-        let image = self.actors.remove(process)?.image.unwrap_or_default();
+        self.actors.get(process)?;
+        let image = self.actors.entry(process).image.take().unwrap_or_default();
         Some(Ended { programs: image.programs, executed: image.executed, status })
     }
 

@@ -85,8 +85,9 @@ impl Tracker {
     }
 
     /// Whether a census will be taken for the act, or for an end of `channel`.
-    pub fn will_look(&self, state: &State, act: &Act<'_>, channel: Option<&Channel>) -> bool {
-        self.current(act.process).will_look(state, act, channel)
+    pub fn will_look(&self, state: &RwLock<State>, act: &Act<'_>, channel: Option<&Channel>) -> bool {
+        let flow = self.current(act.process);
+        state.read().is_ok_and(|state| flow.will_look(&state, act, channel))
     }
 
     /// Waits until those who hold pipes for a moment only have let go of them.

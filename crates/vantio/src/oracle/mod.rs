@@ -235,15 +235,9 @@ impl Warden {
         ways: Option<Ways>,
     ) -> Result<Ruling, Refused> {
         let process = tracker.process(intent.pid);
-        {
-            let Ok(state) = self.state.read() else { return Ok(Ruling::Kill) };
-            let act = flow::act(process, intent, ways);
-            // Nobody else waits for this: neither lock is held meanwhile.
-            let waits = tracker.will_look(&state, &act, None);
-            drop(state);
-            if waits {
-                tracker.settle(process);
-            }
+        if tracker.will_look(&self.state, &flow::act(process, intent, ways), None) {
+            // No lock is held meanwhile: those who are to let go may have to be answered first.
+            tracker.settle(process);
         }
         let mut flow = tracker.current(process);
         let Ok(mut state) = self.state.write() else { return Ok(Ruling::Kill) };
@@ -282,7 +276,12 @@ impl Warden {
     }
 
     /// Records a permit; gives a refusal back, to be recorded when no lock is held.
-    fn carry_out(&self, state: &State, intent: &Intent<'_>, verdict: &Verdict<'_>) -> Result<Ruling, Refused> {
+    fn carry_out(
+        &self,
+        state: &State,
+        intent: &Intent<'_>,
+        verdict: &Verdict<'_>,
+    ) -> Result<Ruling, Refused> {
         let refused = |decision, reason: String, response| Err(Refused { decision, reason, response });
         match (verdict.decision, verdict.cause) {
             (Decision::Permit, Cause::Observed(_)) => Ok(self.permit_observed(intent, || {
@@ -362,10 +361,7 @@ impl Warden {
     ) -> Result<Ruling, Refused> {
         let process = tracker.process(intent.pid);
         let act = flow::act(process, intent, Some(ways));
-        let Ok(state) = self.state.read() else { return Ok(Ruling::Kill) };
-        let waits = tracker.will_look(&state, &act, Some(&channel));
-        drop(state);
-        if waits {
+        if tracker.will_look(&self.state, &act, Some(&channel)) {
             tracker.settle(process);
         }
         let mut flow = tracker.current(process);
@@ -492,9 +488,7 @@ fn explained(state: &State, intent: &Intent<'_>, verdict: &Verdict<'_>) -> Value
 /// The names that led to the address of an intent.
 fn names(state: &State, intent: &Intent<'_>) -> Vec<String> {
     match intent.target {
-        Target::Endpoint(endpoint) => {
-            state.names_of(endpoint.address.ip()).map(str::to_owned).collect()
-        }
+        Target::Endpoint(endpoint) => state.names_of(endpoint.address.ip()).map(str::to_owned).collect(),
         _ => Vec::new(),
     }
 }

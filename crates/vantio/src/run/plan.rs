@@ -80,7 +80,11 @@ impl Plan {
             resolvers: host::resolvers()?,
             tracks_flows: Flow::is_needed(&program),
         };
-        Ok(Self { record, spec, charge: Charge { run_id: id, program, state, svid, home: bindings.home, start } })
+        Ok(Self {
+            record,
+            spec,
+            charge: Charge { run_id: id, program, state, svid, home: bindings.home, start },
+        })
     }
 }
 
