@@ -30,8 +30,19 @@ pub struct Arguments {
     kills: Option<u32>,
 }
 
-const SUITES: [&str; 10] =
-    ["format", "lint", "no-std", "unit", "programs", "escapes", "network", "lifecycle", "terminal", "user"];
+const SUITES: [&str; 11] = [
+    "format",
+    "lint",
+    "no-std",
+    "unit",
+    "programs",
+    "escapes",
+    "network",
+    "flows",
+    "lifecycle",
+    "terminal",
+    "user",
+];
 
 /// The bare-metal target whose build proves that `std` is not linked: it has none.
 const NO_STD_TARGET: &str = "x86_64-unknown-none";
