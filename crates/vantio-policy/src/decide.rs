@@ -1,8 +1,8 @@
 //! The decision: kill switch, lists, guards, in this order; the first refusal stands.
 
-use vantio_core::{Cause, Decision, Effect, Intent, Reversibility, Section, Verdict};
+use vantio_core::{Cause, Decision, Intent, Section, Verdict};
 
-use crate::{Mode, PolicyProgram, State, guard, lists};
+use crate::{Mode, PolicyProgram, State, guard, learn, lists};
 
 /// Answers an intent, as the policy's mode has it carried out.
 ///
@@ -23,7 +23,7 @@ pub fn decide<'p>(program: &'p PolicyProgram, state: &'p State, intent: &Intent<
         (Mode::Monitor, Cause::Tainted { .. }) => {
             (Section::TaintSinks, guard::over_budget(program, state, intent))
         }
-        (Mode::Learn, Cause::Unmatched(section)) if can_be_taken_back(program, intent.effect) => {
+        (Mode::Learn, Cause::Unmatched(section)) if learn::can_be_taken_back(program, intent) => {
             (section, guard::hold_back(program, state, intent))
         }
         _ => return verdict,
@@ -39,7 +39,7 @@ pub fn decide_by_lists<'p>(program: &'p PolicyProgram, state: &'p State, intent:
         (Mode::Monitor, Cause::Rule { section, .. } | Cause::Unmatched(section)) => {
             permit(Cause::Observed(section))
         }
-        (Mode::Learn, Cause::Unmatched(section)) if can_be_taken_back(program, intent.effect) => {
+        (Mode::Learn, Cause::Unmatched(section)) if learn::can_be_taken_back(program, intent) => {
             permit(Cause::Observed(section))
         }
         _ => verdict,
@@ -59,12 +59,6 @@ pub fn judge<'p>(program: &'p PolicyProgram, state: &'p State, intent: &Intent<'
         return verdict;
     }
     guard::hold_back(program, state, intent).unwrap_or(verdict)
-}
-
-fn can_be_taken_back(program: &PolicyProgram, effect: Effect) -> bool {
-    let overridden = program.parts.guards.reversibility.get(&effect).copied();
-    let reversibility = overridden.unwrap_or(effect.reversibility());
-    matches!(reversibility, Reversibility::None | Reversibility::Reversible)
 }
 
 const fn permit(cause: Cause<'_>) -> Verdict<'_> {

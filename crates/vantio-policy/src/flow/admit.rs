@@ -25,6 +25,18 @@ struct Addition {
     executes: bool,
 }
 
+/// Which labels an act is about.
+struct Moved {
+    /// What the process has.
+    carried: Labels,
+    /// What comes in by the act.
+    read: Labels,
+    /// Those of it that the process does not have.
+    gained: Labels,
+    /// What the channel gets and does not have.
+    written: Labels,
+}
+
 impl Flow {
     /// What an intent that was permitted makes flow. To be asked after `decide` permits, before the intent
     /// is carried out. Opens, connects, binds and program starts give and spread labels; names given
@@ -83,10 +95,16 @@ impl Flow {
     ) {
         let mut spread = Spread::new(program, state, act.at_ms);
         self.add_ends(&mut spread, &census());
+        self.catch_up(&mut spread);
+        self.check_capacity();
+    }
+
+    /// What flows whether or not anything is done.
+    fn catch_up(&mut self, spread: &mut Spread<'_>) {
         spread.run();
         spread.commit(self);
         self.is_unsettled = false;
-        self.check_capacity();
+        self.is_in_doubt = spread.is_at_a_sink();
     }
 
     fn add<'p>(
@@ -110,13 +128,11 @@ impl Flow {
             let mut spread = Spread::new(program, state, act.at_ms);
             if self.is_unsettled || self.needs_census(state, act, &addition) {
                 self.add_ends(&mut spread, &census());
-                spread.run();
-                spread.commit(self);
-                self.is_unsettled = false;
+                self.catch_up(&mut spread);
             }
             if let Some((channel, reads, writes)) = &addition.end {
                 let (channel, reads, writes) = (channel.clone(), *reads, *writes);
-                spread.add(self, &End { process: act.process, channel, reads, writes });
+                spread.open(self, &End { process: act.process, channel, reads, writes });
             }
             if !addition.given.is_empty() {
                 let way = Way::new(self.source(act));
@@ -153,32 +169,41 @@ impl Flow {
 
     /// Whether the act moves any label.
     fn spreads(&self, state: &State, act: &Act<'_>, addition: &Addition) -> bool {
-        let (gained, written) = self.moved(state, act, addition);
-        let is_labelled = !self.labels(act.process).union(gained).is_empty();
+        let moved = self.moved(state, act, addition);
         let opens_for_writing = addition.end.as_ref().is_some_and(|(_, _, writes)| *writes);
-        !gained.is_empty() || !written.is_empty() || is_labelled && (opens_for_writing || addition.executes)
+        !moved.gained.is_empty()
+            || !moved.written.is_empty()
+            || !moved.carried.is_empty() && (opens_for_writing || addition.executes)
+            || self.is_in_doubt && !moved.read.is_empty()
     }
 
     /// Whether more than the act's own process and channel are concerned.
     fn needs_census(&self, state: &State, act: &Act<'_>, addition: &Addition) -> bool {
-        let (gained, written) = self.moved(state, act, addition);
+        let moved = self.moved(state, act, addition);
+        let opens_for_writing = addition.end.as_ref().is_some_and(|(_, _, writes)| *writes);
+        let flows_out =
+            !moved.written.is_empty() || self.is_in_doubt && opens_for_writing && !moved.carried.is_empty();
         let cleansed = self.actors.get(act.process).map_or(Labels::NONE, |actor| actor.cleansed);
-        !gained.is_empty() || !written.is_empty() && !act.is_new || addition.executes && !cleansed.is_empty()
+        !moved.gained.is_empty()
+            || flows_out && !act.is_new
+            || addition.executes && !cleansed.is_empty()
+            || self.is_in_doubt && !moved.read.is_empty()
     }
 
-    /// What the process and the channel get that they did not have.
-    fn moved(&self, state: &State, act: &Act<'_>, addition: &Addition) -> (Labels, Labels) {
+    fn moved(&self, state: &State, act: &Act<'_>, addition: &Addition) -> Moved {
         let actor = self.actors.get(act.process);
         let carried = actor.map_or(Labels::NONE, |actor| actor.marks.labels());
-        let Some((channel, reads, writes)) = &addition.end else {
-            return (addition.given.without(carried), Labels::NONE);
-        };
-        let held = self.channel_marks(state, channel).labels();
-        let read = if *reads { held } else { Labels::NONE };
-        let gained = addition.given.union(read).without(carried);
         let cleansed = actor.map_or(Labels::NONE, |actor| actor.cleansed);
-        let written = carried.union(gained).without(cleansed).without(held);
-        (gained, if *writes { written } else { Labels::NONE })
+        let mut read = addition.given;
+        if let Some((channel, true, _)) = &addition.end {
+            read = read.union(self.channel_marks(state, channel).labels());
+        }
+        let gained = read.without(carried);
+        let mut written = Labels::NONE;
+        if let Some((channel, _, true)) = &addition.end {
+            written = carried.union(gained).without(cleansed).without(self.own_labels(channel));
+        }
+        Moved { carried, read, gained, written }
     }
 
     fn source(&self, act: &Act<'_>) -> Step {

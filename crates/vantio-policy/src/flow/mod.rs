@@ -51,6 +51,9 @@ pub struct Flow {
     is_flooded: bool,
     /// Whether a process appeared whose open ends may carry what nobody has seen.
     is_unsettled: bool,
+    /// Whether somebody who is said to carry a label has a sink for it open. It was not refused
+    /// because nobody did anything for it; so it may not be true, and what does it must be refused.
+    is_in_doubt: bool,
     actors: Actors,
     /// Channels other than paths.
     channels: BTreeMap<Channel, Marks>,
@@ -92,6 +95,7 @@ impl Flow {
             capacity: Self::CAPACITY,
             is_flooded: false,
             is_unsettled: false,
+            is_in_doubt: false,
             actors: Actors::default(),
             channels: BTreeMap::new(),
             paths: Paths::default(),

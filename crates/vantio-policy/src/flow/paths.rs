@@ -49,6 +49,12 @@ impl Paths {
         marks
     }
 
+    /// What the file carries under every name that it has.
+    pub(super) fn own_labels(&self, path: &[u8]) -> Labels {
+        let node = self.names.get(trimmed(path)).and_then(|node| self.nodes.get(node));
+        node.map_or(Labels::NONE, |node| node.marks.labels())
+    }
+
     /// Labels a file.
     pub(super) fn add(&mut self, path: &[u8], marks: &Marks) {
         if !marks.labels().is_empty() {

@@ -1,8 +1,9 @@
 //! How labels spread through open ends, to a fixpoint.
 //!
 //! First what flows anyway is brought up to date (descriptors may have been handed on unseen): that
-//! is no act's fault, and nothing is refused for it. Then what the act adds flows. A label that thereby
-//! reaches a sink that is open for writing is the act's doing.
+//! is no act's fault, and nothing is refused for it. Then what the act adds flows, *fresh*, also where the
+//! same label is said to be already: who carries a label because nobody knows better may not have
+//! it in truth. A fresh label that reaches a sink which is open for writing is the act's doing.
 
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::net::SocketAddr;
@@ -28,7 +29,9 @@ pub(super) struct Spread<'p> {
     processes: Vec<ProcessSlot>,
     channels: Vec<ChannelSlot>,
     by_process: BTreeMap<Process, usize>,
-    by_channel: BTreeMap<Identity, usize>,
+    by_channel: BTreeMap<Channel, usize>,
+    /// Files by their node: several names may be one.
+    by_node: BTreeMap<u64, usize>,
     edges: Vec<Edge>,
 }
 
@@ -36,6 +39,8 @@ struct ProcessSlot {
     process: Process,
     program: Vec<u8>,
     marks: Marks,
+    /// What it has by the act.
+    fresh: Labels,
     cleansed: Labels,
 }
 
@@ -44,12 +49,12 @@ struct ChannelSlot {
     /// Other names of the same file.
     aliases: Vec<Channel>,
     marks: Marks,
-    /// What of its labels is known already.
+    /// What of its labels is remembered for it already, and for its other names.
     known: Labels,
+    /// What it has by the act.
+    fresh: Labels,
     /// Labels for which it is a sink.
     sinks: Labels,
-    /// Those of them that have reached it.
-    reached: Labels,
 }
 
 struct Edge {
@@ -57,13 +62,6 @@ struct Edge {
     channel: usize,
     reads: bool,
     writes: bool,
-}
-
-/// What makes two channels one.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Identity {
-    File(u64),
-    Channel(Channel),
 }
 
 impl<'p> Spread<'p> {
@@ -76,6 +74,7 @@ impl<'p> Spread<'p> {
             channels: Vec::new(),
             by_process: BTreeMap::new(),
             by_channel: BTreeMap::new(),
+            by_node: BTreeMap::new(),
             edges: Vec::new(),
         }
     }
@@ -91,39 +90,60 @@ impl<'p> Spread<'p> {
         self.edges.push(edge);
     }
 
-    /// Gives a process labels.
+    /// Adds the end that the act opens.
+    pub(super) fn open(&mut self, flow: &Flow, end: &End) {
+        self.add(flow, end);
+        let Some(Edge { process, channel, reads, writes }) = self.edges.last() else { return };
+        let (process, channel) = (&mut self.processes[*process], &mut self.channels[*channel]);
+        if *reads {
+            process.fresh = process.fresh.union(channel.marks.labels());
+        }
+        if *writes {
+            process.fresh = process.fresh.union(process.marks.labels().intersection(channel.sinks));
+            channel.fresh = process.marks.labels().without(process.cleansed);
+        }
+    }
+
+    /// Gives a process labels by the act.
     pub(super) fn give(&mut self, flow: &Flow, process: Process, labels: Labels, way: &Way) {
         let slot = self.process(flow, process);
-        self.processes[slot].marks.add(labels, way);
+        let slot = &mut self.processes[slot];
+        slot.marks.add(labels, way);
+        slot.fresh = slot.fresh.union(labels);
     }
 
-    /// A process no longer takes anything away.
+    /// By the act, a process no longer takes anything away.
     pub(super) fn stop_cleansing(&mut self, flow: &Flow, process: Process) {
         let slot = self.process(flow, process);
-        self.processes[slot].cleansed = Labels::NONE;
+        let slot = &mut self.processes[slot];
+        slot.fresh = slot.fresh.union(slot.marks.labels().intersection(slot.cleansed));
+        slot.cleansed = Labels::NONE;
     }
 
-    /// Lets everything flow. The first label that reaches a sink is returned; it flows all the same.
+    /// Lets everything flow. The first fresh label that reaches a sink is returned; it flows all the same.
     pub(super) fn run(&mut self) -> Option<Refusal<'p>> {
-        let mut refusal = None;
-        let in_flight = self.by_channel.get(&Identity::Channel(Channel::InFlight)).copied();
+        let in_flight = self.by_channel.get(&Channel::InFlight).copied();
         loop {
             let mut has_changed = in_flight.is_some_and(|channel| self.fly(channel));
             for index in 0..self.edges.len() {
                 let Edge { process, channel, reads, writes } = self.edges[index];
-                if writes {
-                    let reached = self.reach(process, channel);
-                    refusal = refusal.or(reached);
-                    has_changed |= self.write(process, channel);
-                }
-                if reads {
-                    has_changed |= self.read(process, channel);
-                }
+                has_changed |= writes && self.write(process, channel);
+                has_changed |= reads && self.read(process, channel);
             }
             if !has_changed {
-                return refusal;
+                break;
             }
         }
+        let mut writable = self.edges.iter().filter(|edge| edge.writes);
+        writable.find_map(|edge| self.reach(edge.process, edge.channel))
+    }
+
+    /// Whether somebody has a sink open for a label that it is said to carry.
+    pub(super) fn is_at_a_sink(&self) -> bool {
+        self.edges.iter().filter(|edge| edge.writes).any(|edge| {
+            let (process, channel) = (&self.processes[edge.process], &self.channels[edge.channel]);
+            !process.marks.labels().intersection(channel.sinks).is_empty()
+        })
     }
 
     /// Makes what was found known.
@@ -151,21 +171,20 @@ impl<'p> Spread<'p> {
 
     /// Whatever anybody carries may be behind a descriptor in flight.
     fn fly(&mut self, channel: usize) -> bool {
-        let to = &mut self.channels[channel].marks;
-        let before = to.labels();
+        let to = &mut self.channels[channel];
+        let before = (to.marks.labels(), to.fresh);
         for from in &self.processes {
             let new = from.marks.labels();
-            to.add_from(&from.marks, new, || Step::Through(Channel::InFlight), || None);
+            to.marks.add_from(&from.marks, new, || Step::Through(Channel::InFlight), || None);
+            to.fresh = to.fresh.union(from.fresh);
         }
-        to.labels() != before
+        (to.marks.labels(), to.fresh) != before
     }
 
     /// A process's labels reach a sink whether or not it cleanses what it writes.
-    fn reach(&mut self, process: usize, channel: usize) -> Option<Refusal<'p>> {
-        let (slot, sink) = (&self.processes[process], &mut self.channels[channel]);
-        let hit = slot.marks.labels().intersection(sink.sinks).without(sink.reached);
-        let label = hit.numbers().next()?;
-        sink.reached = sink.reached.union(hit);
+    fn reach(&self, process: usize, channel: usize) -> Option<Refusal<'p>> {
+        let (slot, sink) = (&self.processes[process], &self.channels[channel]);
+        let label = slot.fresh.intersection(sink.sinks).numbers().next()?;
         let mut trail = slot.marks.way(label).map(Way::steps).unwrap_or_default();
         trail.push(Step::Through(sink.channel.clone()));
         let mut names = core::iter::once(&sink.channel).chain(&sink.aliases);
@@ -177,34 +196,36 @@ impl<'p> Spread<'p> {
 
     fn write(&mut self, process: usize, channel: usize) -> bool {
         let (from, to) = (&self.processes[process], &mut self.channels[channel]);
+        let fresh = from.fresh.without(from.cleansed).without(to.fresh);
         let new = from.marks.labels().without(from.cleansed).without(to.marks.labels());
-        if new.is_empty() {
-            return false;
+        to.fresh = to.fresh.union(fresh);
+        if !new.is_empty() {
+            let through = to.channel.clone();
+            to.marks.add_from(&from.marks, new, || Step::Through(through.clone()), || None);
         }
-        let through = to.channel.clone();
-        to.marks.add_from(&from.marks, new, || Step::Through(through.clone()), || None);
-        true
+        !fresh.is_empty() || !new.is_empty()
     }
 
     fn read(&mut self, process: usize, channel: usize) -> bool {
         let (to, from) = (&mut self.processes[process], &self.channels[channel]);
+        let fresh = from.fresh.without(to.fresh);
         let new = from.marks.labels().without(to.marks.labels());
-        if new.is_empty() {
-            return false;
+        to.fresh = to.fresh.union(fresh);
+        if !new.is_empty() {
+            let (pid, program) = (to.process.pid, to.program.clone());
+            let step = || Step::Process { pid, program: program.clone() };
+            let bare = || {
+                Some(match source_target(&from.channel) {
+                    Some((effect, target)) => {
+                        let (program, at_ms) = (program.clone(), self.at_ms);
+                        Way::new(Step::Source { effect, target, pid, program, at_ms })
+                    }
+                    None => Way::new(Step::Through(from.channel.clone())).then(step()),
+                })
+            };
+            to.marks.add_from(&from.marks, new, step, bare);
         }
-        let (pid, program) = (to.process.pid, to.program.clone());
-        let step = || Step::Process { pid, program: program.clone() };
-        let bare = || {
-            Some(match source_target(&from.channel) {
-                Some((effect, target)) => {
-                    let (program, at_ms) = (program.clone(), self.at_ms);
-                    Way::new(Step::Source { effect, target, pid, program, at_ms })
-                }
-                None => Way::new(Step::Through(from.channel.clone())).then(step()),
-            })
-        };
-        to.marks.add_from(&from.marks, new, step, bare);
-        true
+        !fresh.is_empty() || !new.is_empty()
     }
 
     fn process(&mut self, flow: &Flow, process: Process) -> usize {
@@ -216,6 +237,7 @@ impl<'p> Spread<'p> {
             process,
             program: actor.map(|actor| actor.program.clone()).unwrap_or_default(),
             marks: actor.map(|actor| actor.marks.clone()).unwrap_or_default(),
+            fresh: Labels::NONE,
             cleansed: actor.map_or(Labels::NONE, |actor| actor.cleansed),
         });
         let slot = self.processes.len() - 1;
@@ -224,34 +246,30 @@ impl<'p> Spread<'p> {
     }
 
     fn channel(&mut self, flow: &Flow, channel: &Channel) -> usize {
-        let node = if let Channel::Path(path) = channel { flow.paths.node(path) } else { None };
-        let identity = node.map_or_else(|| Identity::Channel(channel.clone()), Identity::File);
-        if node.is_none()
-            && let Some(slot) = self.by_channel.get(&identity)
-        {
+        if let Some(slot) = self.by_channel.get(channel) {
             return *slot;
         }
-        let marks = flow.channel_marks(self.state, channel);
-        let sinks = sinks_of(self.state, channel);
-        let slot = match self.by_channel.get(&identity) {
-            // Another name of the same file may lie elsewhere.
-            Some(slot) => {
-                let known = &mut self.channels[*slot];
-                known.marks.absorb(&marks);
-                known.sinks = known.sinks.union(sinks);
-                if known.channel != *channel && !known.aliases.contains(channel) {
-                    known.aliases.push(channel.clone());
-                }
-                return *slot;
-            }
-            None => self.channels.len(),
-        };
-        let known = marks.labels();
-        let channel = channel.clone();
-        let (aliases, reached) = (Vec::new(), Labels::NONE);
-        self.channels.push(ChannelSlot { channel, aliases, marks, known, sinks, reached });
-        self.by_channel.insert(identity, slot);
-        slot
+        let node = if let Channel::Path(path) = channel { flow.paths.node(path) } else { None };
+        let other_name = node.and_then(|node| self.by_node.get(&node)).copied();
+        let (marks, sinks) = (flow.channel_marks(self.state, channel), sinks_of(self.state, channel));
+        let index = other_name.unwrap_or(self.channels.len());
+        if let Some(slot) = self.channels.get_mut(index) {
+            slot.marks.absorb(&marks);
+            slot.sinks = slot.sinks.union(sinks);
+            slot.aliases.push(channel.clone());
+        } else {
+            self.channels.push(ChannelSlot {
+                channel: channel.clone(),
+                aliases: Vec::new(),
+                marks,
+                known: flow.own_labels(channel),
+                fresh: Labels::NONE,
+                sinks,
+            });
+        }
+        self.by_channel.insert(channel.clone(), index);
+        self.by_node.extend(node.map(|node| (node, index)));
+        index
     }
 }
 
@@ -267,6 +285,14 @@ impl Flow {
         }
         marks.add_bare(sources_of(state, channel));
         marks
+    }
+
+    /// What was written to a channel: of a file, what all its names have.
+    pub(super) fn own_labels(&self, channel: &Channel) -> Labels {
+        match channel {
+            Channel::Path(path) => self.paths.own_labels(path),
+            other => self.channels.get(other).map_or(Labels::NONE, Marks::labels),
+        }
     }
 }
 

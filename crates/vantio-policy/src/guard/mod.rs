@@ -4,11 +4,9 @@
 //! are few, at most [`MAX_ENTRIES`] of a kind, and each is looked at in turn.
 
 mod bound;
-#[allow(dead_code, reason = "until programs are encoded with their guards")]
-mod codec;
 mod history;
 pub(crate) mod model;
-mod scope;
+pub(crate) mod scope;
 mod settle;
 #[cfg_attr(not(feature = "document"), allow(dead_code, reason = "only documents need some of the texts"))]
 pub(crate) mod text;
@@ -19,6 +17,7 @@ pub(crate) mod tests;
 use vantio_core::{Cause, Decision, Intent, Section, Verdict};
 
 pub use model::{Backend, Guards};
+pub(crate) use model::{KillSwitch, Labelled};
 
 pub(crate) use bound::{Bound, BoundEntry};
 

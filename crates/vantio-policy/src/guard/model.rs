@@ -30,6 +30,20 @@ pub struct Guards {
 }
 
 impl Guards {
+    /// Brings the lists into canonical order.
+    pub(crate) fn sort(&mut self) {
+        fn sort<T: Ord>(list: &mut Vec<T>) {
+            list.sort();
+            list.dedup();
+        }
+        for list in [&mut self.sources, &mut self.sinks, &mut self.sanitizers] {
+            sort(list);
+        }
+        sort(&mut self.order);
+        sort(&mut self.thresholds);
+        sort(&mut self.hold);
+    }
+
     /// The path patterns of every scope.
     pub(crate) fn path_patterns(&self) -> impl Iterator<Item = &PathPattern> {
         self.scopes().flat_map(|scope| &scope.targets).filter_map(|target| match target {

@@ -288,7 +288,9 @@ impl Warden {
                 let refusal = judge(&self.program, state, intent);
                 describe::observed(explained(state, intent, &refusal))
             })),
-            (Decision::Permit, cause) => Ok(self.permit(intent, || describe::cause(&cause))),
+            (Decision::Permit, cause) => {
+                Ok(self.permit(intent, || describe::permit(&cause, &names(state, intent))))
+            }
             (Decision::Collapse, cause) => {
                 refused(Decision::Collapse, cause.to_string(), explained(state, intent, verdict))
             }

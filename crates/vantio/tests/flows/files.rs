@@ -67,7 +67,7 @@ send(os.read(fd, 100))
 def work():
     fd = os.open('.', os.O_TMPFILE | os.O_RDWR)
     os.write(fd, read())
-    os.link(f'/proc/self/fd/{fd}', 'named', src_dir_fd=None, follow_symlinks=True)
+    assert libc.linkat(-100, f'/proc/self/fd/{fd}'.encode(), -100, b'named', 0x400) == 0
 done(child(work))
 os.listdir('.')
 send(what='clean')

@@ -155,9 +155,10 @@ fn cleansing(sanitizer: &str) -> String {
 #[test]
 fn a_sanitizer_takes_a_label_away() {
     let stage = Stage::new();
-    let script = "cat $S | sha256sum > digest; sha256sum < $S >> digest; send digest; cp $S copy; send copy";
+    let script =
+        "cat $S | sha256sum > digest; sha256sum $S > other; send digest; send other; cp $S copy; send copy";
     let outcome = stage.shell(&cleansing("/usr/bin/sha256sum"), script);
-    stage.check(&outcome, "sent digest\nkept copy", &[CONNECT]);
+    stage.check(&outcome, "sent digest\nsent other\nkept copy", &[CONNECT]);
 }
 
 #[test]

@@ -37,7 +37,7 @@ pid = child(work)
 os.close(reads)
 # Its first call comes while it is still clean.
 time.sleep(0.3)
-done(child(read))
+done(child(lambda: (os.close(writes), read())))
 os.close(writes)
 done(pid)
 " => "sent", [];
