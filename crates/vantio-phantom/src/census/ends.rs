@@ -151,10 +151,10 @@ impl View<'_> {
         }
         match FileType::from_raw_mode(data.stx_mode.into()) {
             FileType::Fifo if link.starts_with(b"pipe:") => {
-                self.add(Channel::Pipe(data.stx_ino), reads, writes)
+                self.add(Channel::Pipe(data.stx_ino), reads, writes);
             }
             FileType::Socket => {
-                self.socket(data.stx_ino, field("scm_fds:").is_some_and(|count| count != "0"))
+                self.socket(data.stx_ino, field("scm_fds:").is_some_and(|count| count != "0"));
             }
             FileType::CharacterDevice => self.device(&data, reads, writes),
             FileType::RegularFile | FileType::Fifo => self.file(link, &data, reads, writes),
@@ -206,7 +206,9 @@ impl View<'_> {
         let mut hasher = DefaultHasher::new();
         (text, inode).hash(&mut hasher);
         channels.push(Channel::Memory(hasher.finish() | FILE));
-        channels.into_iter().for_each(|channel| self.add(channel, true, writes));
+        for channel in channels {
+            self.add(channel, true, writes);
+        }
     }
 
     /// A mapping of a file that has a name.

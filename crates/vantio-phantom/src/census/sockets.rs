@@ -101,12 +101,12 @@ impl<'a> Sockets<'a> {
             return Ways::To(channels.clone());
         }
         match self.local.get(&inode) {
-            // What a connected socket without a name of its own was connected to may have been forgotten.
-            Some(None) if self.registry.is_full() => Ways::Unknown,
+            // What a connected socket without a name of its own was connected to may have been forgotten, and so
+            // may a connection of the host's.
+            Some(None) | None if self.registry.is_full() => Ways::Unknown,
             Some(None) => Ways::To(vec![Channel::SocketPairs]),
             Some(Some(name)) => Ways::To(vec![Channel::Named(name.clone())]),
-            // One that was never bound or connected, or a connection of the host's that was forgotten.
-            None if self.registry.is_full() => Ways::Unknown,
+            // One that was never bound or connected.
             None => Ways::To(Vec::new()),
         }
     }

@@ -113,9 +113,8 @@ impl Plane {
     /// Pseudo-terminals are one channel, but for the one that the caller's terminal is behind.
     pub(super) fn join_terminal(&self, request: &Request, object: &Object, ways: Ways) -> io::Result<()> {
         match (object.data.stx_rdev_major, object.data.stx_rdev_minor) {
-            (5, 2) => self.join(request, Channel::Terminals, ways),
             (136, slave) => self.join_slave(request, slave, ways),
-            (137..=143, _) => self.join(request, Channel::Terminals, ways),
+            (5, 2) | (137..=143, _) => self.join(request, Channel::Terminals, ways),
             _ => Ok(()),
         }
     }

@@ -60,9 +60,10 @@ impl Tracker {
         known.unwrap_or_else(|| Process { pid: 0, started: self.strangers.fetch_add(1, Ordering::Relaxed) })
     }
 
-    /// The labels, with every process known that was born since.
-    pub fn current(&self, asks: Process) -> MutexGuard<'_, Flow> {
-        let mut flow = lock(&self.flow);
+    /// The labels, with every process known that was born since; `None` when half a change may have been left
+    /// behind.
+    pub fn current(&self, asks: Process) -> Option<MutexGuard<'_, Flow>> {
+        let mut flow = self.flow.lock().ok()?;
         if let Some(processes) = self.processes.get() {
             let births = processes.births();
             if self.births.swap(births, Ordering::AcqRel) != births || !flow.knows(asks) {
@@ -74,19 +75,12 @@ impl Tracker {
         if !flow.knows(asks) {
             flow.appear(asks, None, b"");
         }
-        flow
-    }
-
-    /// Forgets a stranger, who asked once.
-    pub fn leave(&self, flow: &mut Flow, process: Process) {
-        if process.pid == 0 {
-            flow.retain(|other| other != process);
-        }
+        Some(flow)
     }
 
     /// Whether a census will be taken for the act, or for an end of `channel`.
     pub fn will_look(&self, state: &RwLock<State>, act: &Act<'_>, channel: Option<&Channel>) -> bool {
-        let flow = self.current(act.process);
+        let Some(flow) = self.current(act.process) else { return false };
         state.read().is_ok_and(|state| flow.will_look(&state, act, channel))
     }
 
@@ -113,7 +107,7 @@ impl Tracker {
 
     /// The process makes a call: whatever it was permitted to start runs by now, or never will.
     pub fn begins(&self, program: &PolicyProgram, state: &RwLock<State>, process: Process) {
-        let mut flow = self.current(process);
+        let Some(mut flow) = self.current(process) else { return };
         if !flow.awaits_execution(process) {
             return;
         }
@@ -132,16 +126,18 @@ impl Tracker {
 
     /// The process is about to end. Its children appear first, while it is known whose they are.
     pub fn ends(&self, process: Process, status: u8) -> Option<Ended> {
-        if let Some(processes) = self.processes.get() {
+        if let (Some(processes), Ok(mut flow)) = (self.processes.get(), self.flow.lock()) {
             // As [`Tracker::current`], whatever was counted.
-            appear(&mut lock(&self.flow), processes.all());
+            appear(&mut flow, processes.all());
         }
         lock(&self.starting).remove(&process);
-        self.current(process).exit(process, Some(status))
+        self.current(process)?.exit(process, Some(status))
     }
 
     pub fn gone(&self, path: &[u8]) {
-        lock(&self.flow).gone(path);
+        if let Ok(mut flow) = self.flow.lock() {
+            flow.gone(path);
+        }
     }
 
     /// The steps with the numbers that the host has for processes, as far as they are known.
@@ -158,6 +154,13 @@ impl Tracker {
 
     fn number(&self, pid: u32) -> Option<u32> {
         self.processes.get()?.host_number(pid)
+    }
+}
+
+/// Forgets a stranger, who asked once.
+pub fn leave(flow: &mut Flow, process: Process) {
+    if process.pid == 0 {
+        flow.retain(|other| other != process);
     }
 }
 

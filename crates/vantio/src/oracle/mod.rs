@@ -5,6 +5,7 @@ mod flow;
 mod repeats;
 #[cfg(test)]
 mod tests;
+mod tracked;
 
 use std::{
     net::IpAddr,
@@ -15,19 +16,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use vantio_core::{
-    Cause, Channel, Decision, Effect, Hash, Intent, Process, RunId, Target, Verdict, json::Value,
-};
+use vantio_core::{Cause, Channel, Decision, Effect, Hash, Intent, RunId, Target, Verdict, json::Value};
 use vantio_ledger::{AgentSvid, Anomaly, Draft, Ledger, LedgerError};
 use vantio_phantom::{Ending, Oracle, Processes, Ruling, Ways};
-use vantio_policy::{
-    PolicyProgram, State, advise, decide, decide_by_lists,
-    flow::{self as labels, Flow, Refusal, Step},
-    judge,
-};
+use vantio_policy::{PolicyProgram, State, advise, decide, decide_by_lists, flow::Flow, judge};
 
 use self::{flow::Tracker, repeats::Repeats};
-use crate::present::{clock, now_ms};
+use crate::present::now_ms;
 
 pub use describe::{bytes as bytes_value, ending_value};
 
@@ -228,53 +223,6 @@ impl Warden {
         Ok(ruling)
     }
 
-    fn answer_tracked(
-        &self,
-        tracker: &Tracker,
-        intent: &Intent<'_>,
-        ways: Option<Ways>,
-    ) -> Result<Ruling, Refused> {
-        let process = tracker.process(intent.pid);
-        if tracker.will_look(&self.state, &flow::act(process, intent, ways), None) {
-            // No lock is held meanwhile: those who are to let go may have to be answered first.
-            tracker.settle(process);
-        }
-        let mut flow = tracker.current(process);
-        let Ok(mut state) = self.state.write() else { return Ok(Ruling::Kill) };
-        let mut census = || tracker.census();
-        let labels = flow.labels_for(&self.program, &state, &flow::act(process, intent, ways), &mut census);
-        let mut intent = *intent;
-        intent.context.labels = labels;
-        let ruling = {
-            let verdict = decide(&self.program, &state, &intent);
-            if verdict.is_permit() {
-                let act = flow::act(process, &intent, ways);
-                match flow.admit(&self.program, &state, &act, &mut census) {
-                    Ok(None) => self.carry_out(&state, &intent, &verdict)?,
-                    Ok(Some(observed)) => {
-                        let refused = self.tainted(tracker, &observed);
-                        self.permit_observed(&intent, || describe::observed(refused.response))
-                    }
-                    Err(refusal) => {
-                        tracker.leave(&mut flow, process);
-                        return Err(self.tainted(tracker, &refusal));
-                    }
-                }
-            } else {
-                let refused = self.carry_out(&state, &intent, &verdict);
-                let refused = self.with_trail(tracker, &flow, process, &verdict, refused);
-                tracker.leave(&mut flow, process);
-                return refused;
-            }
-        };
-        if let (Effect::ProcExec, Target::Path { path, .. }) = (intent.effect, intent.target) {
-            tracker.starts(process, path);
-        }
-        tracker.leave(&mut flow, process);
-        state.settle(&self.program, &intent);
-        Ok(ruling)
-    }
-
     /// Records a permit; gives a refusal back, to be recorded when no lock is held.
     fn carry_out(
         &self,
@@ -319,63 +267,6 @@ impl Warden {
                 let ruling = self.refuse(intent, decision, &reason, response);
                 if decision == Decision::KillSwitch { Ruling::Kill } else { ruling }
             }
-        }
-    }
-
-    /// What would let a label reach a sink that is open already.
-    fn tainted(&self, tracker: &Tracker, refusal: &Refusal<'_>) -> Refused {
-        let verdict = Verdict { decision: Decision::Collapse, cause: refusal.cause };
-        let reason = refusal.cause.to_string();
-        let response = describe::refusal(&verdict, None, &[]);
-        let response = describe::with_trail(response, &self.trail(tracker, refusal.trail.clone()));
-        Refused { decision: Decision::Collapse, reason, response }
-    }
-
-    /// The refusal with how the label came to the process, where a label is why.
-    fn with_trail(
-        &self,
-        tracker: &Tracker,
-        flow: &Flow,
-        process: Process,
-        verdict: &Verdict<'_>,
-        refused: Result<Ruling, Refused>,
-    ) -> Result<Ruling, Refused> {
-        let Cause::Tainted { label, .. } = verdict.cause else { return refused };
-        let number = self.program.label_number(label).unwrap_or(u8::MAX);
-        let trail = self.trail(tracker, flow.trail(process, number));
-        refused.map_err(|refused| Refused {
-            response: describe::with_trail(refused.response, &trail),
-            ..refused
-        })
-    }
-
-    fn trail(&self, tracker: &Tracker, steps: Vec<Step>) -> String {
-        let now = now_ms();
-        labels::describe(&tracker.numbered(steps), &self.home, |time| clock(time, now))
-    }
-
-    fn join_tracked(
-        &self,
-        tracker: &Tracker,
-        intent: &Intent<'_>,
-        channel: Channel,
-        ways: Ways,
-    ) -> Result<Ruling, Refused> {
-        let process = tracker.process(intent.pid);
-        let act = flow::act(process, intent, Some(ways));
-        if tracker.will_look(&self.state, &act, Some(&channel)) {
-            tracker.settle(process);
-        }
-        let mut flow = tracker.current(process);
-        let Ok(state) = self.state.read() else { return Ok(Ruling::Kill) };
-        let joined = flow.join(&self.program, &state, &act, channel, &mut || tracker.census());
-        match joined {
-            Ok(None) => Ok(Ruling::Permit),
-            Ok(Some(observed)) => {
-                let refused = self.tainted(tracker, &observed);
-                Ok(self.permit_observed(intent, || describe::observed(refused.response)))
-            }
-            Err(refusal) => Err(self.tainted(tracker, &refusal)),
         }
     }
 }
