@@ -69,6 +69,9 @@ impl Story {
             if !refusal.names.is_empty() {
                 let _ = writeln!(text, "  name:   {}", shown(&refusal.names.join(", ")));
             }
+            if let Some(trail) = &refusal.trail {
+                let _ = writeln!(text, "  flow:   {}", shown(trail));
+            }
             let advice = refusal.advice.as_ref().map(ToString::to_string);
             let _ = writeln!(
                 text,
