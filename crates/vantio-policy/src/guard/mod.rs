@@ -6,6 +6,7 @@
 mod bound;
 mod history;
 pub(crate) mod model;
+mod order;
 pub(crate) mod scope;
 mod settle;
 #[cfg_attr(not(feature = "document"), allow(dead_code, reason = "only documents need some of the texts"))]
