@@ -18,6 +18,7 @@ pub(crate) mod tests;
 use vantio_core::{Cause, Decision, Intent, Section, Verdict};
 
 pub use model::{Backend, Guards};
+#[cfg(feature = "document")]
 pub(crate) use model::{KillSwitch, Labelled};
 
 pub(crate) use bound::{Bound, BoundEntry};
