@@ -6,7 +6,10 @@ use std::{
     os::fd::OwnedFd,
 };
 
-use rustix::fs::{AtFlags, FileType, Statx, StatxFlags, readlinkat, statx};
+use rustix::{
+    fs::{AtFlags, FileType, Statx, StatxFlags, readlinkat, statx},
+    io,
+};
 use vantio_core::{Channel, End, Process};
 
 use super::{
@@ -32,9 +35,9 @@ pub(super) fn given() -> Vec<Identity> {
 
 impl Census {
     /// All open ends, at a glance.
-    pub(super) fn look(&self) -> BTreeSet<End> {
-        let sockets = Sockets::read(self.tables.get().map(|tables| &**tables), &self.registry);
-        let entries = self.entries();
+    pub(super) fn look(&self) -> io::Result<BTreeSet<End>> {
+        let sockets = Sockets::read(self.tables.get().map(|tables| &**tables), &self.registry)?;
+        let entries = self.entries()?;
         let mut ends = BTreeSet::from_iter(self.expected(&entries));
         let mut unknown = Vec::new();
         let mut nameless = Vec::new();
@@ -62,7 +65,7 @@ impl Census {
         for process in unknown {
             hold_everything(process, &mut ends);
         }
-        ends
+        Ok(ends)
     }
 }
 
@@ -120,34 +123,39 @@ impl View<'_> {
         else {
             return numbers.is_empty();
         };
-        for number in numbers {
-            self.descriptor(&links, &information, &number.to_string());
-        }
-        true
+        numbers.into_iter().all(|number| {
+            let number = number.to_string();
+            let looked = self.descriptor(&links, &information, &number);
+            entry::found(looked).is_ok()
+        })
     }
 
     /// A descriptor that is gone by now had its end closed: nothing flows through it any more.
-    fn descriptor(&mut self, links: &OwnedFd, information: &OwnedFd, number: &str) {
-        let Ok(link) = readlinkat(links, number, Vec::with_capacity(128)) else { return };
-        let link = link.into_bytes();
-        let Some(text) = entry::read(information, number) else { return };
+    fn descriptor(&mut self, links: &OwnedFd, information: &OwnedFd, number: &str) -> io::Result<()> {
+        let link = readlinkat(links, number, Vec::with_capacity(128))?.into_bytes();
+        let text = String::from_utf8_lossy(&entry::bytes(information, number)?).into_owned();
         let field = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
         let flags = field("flags:").and_then(|flags| u32::from_str_radix(flags, 8).ok()).unwrap_or(2);
         if flags & libc::O_PATH as u32 != 0 {
-            return;
+            return Ok(());
         }
         let mode = flags & libc::O_ACCMODE as u32;
         let (reads, writes) = (mode != libc::O_WRONLY as u32, mode != libc::O_RDONLY as u32);
         if let Some(identifier) = field("eventfd-id:").and_then(|text| text.parse::<u64>().ok()) {
-            return self.add(Channel::Memory(EVENT | identifier), true, true);
+            self.add(Channel::Memory(EVENT | identifier), true, true);
         }
         if link.starts_with(b"anon_inode:") {
-            return;
+            return Ok(());
         }
         // Through the link, to the open file itself.
-        let Ok(data) = statx(links, number, AtFlags::NO_AUTOMOUNT, FIELDS) else { return };
+        let data = statx(links, number, AtFlags::NO_AUTOMOUNT, FIELDS)?;
+        let is_file = FileType::from_raw_mode(data.stx_mode.into()) == FileType::RegularFile;
         if self.census.given.contains(&Identity::of(&data)) {
-            return;
+            if is_file && writes {
+                // What is written to it may be read by its path.
+                self.file(link, &data, false, true);
+            }
+            return Ok(());
         }
         match FileType::from_raw_mode(data.stx_mode.into()) {
             FileType::Fifo if link.starts_with(b"pipe:") => {
@@ -160,6 +168,7 @@ impl View<'_> {
             FileType::RegularFile | FileType::Fifo => self.file(link, &data, reads, writes),
             _ => {}
         }
+        Ok(())
     }
 
     fn socket(&mut self, inode: u64, has_descriptors: bool) {
@@ -182,12 +191,17 @@ impl View<'_> {
         }
     }
 
-    /// A file by its path; what has several names or none also by itself.
+    /// A file by its path; and by itself where it has several names or none, or may come to have none.
     fn file(&mut self, link: Vec<u8>, data: &Statx, reads: bool, writes: bool) {
         if let Some(number) = process_of(&link) {
-            return self.memory_of(number, reads, writes);
+            match self.census.memory_of(number, Some(self.entry.process())) {
+                Ok(Some((owner, channel))) => self.memory_of(owner, channel, reads, writes),
+                Ok(None) => {}
+                Err(_) => self.unknown.push(self.entry.process()),
+            }
+            return;
         }
-        if let Some(channel) = self.census.beside_path(data) {
+        if let Some(channel) = self.census.beside_path(data, writes) {
             self.add(channel.clone(), reads, writes);
             if data.stx_nlink == 0 {
                 self.nameless.push(Nameless { text: link, inode: data.stx_ino, channel });
@@ -217,7 +231,7 @@ impl View<'_> {
             && let Some(root) = self.entry.folder("root")
             && let Some(relative) = path.strip_prefix(b"/")
             && let Ok(data) = statx(root, relative, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT, FIELDS)
-            && let Some(channel) = self.census.beside_path(&data)
+            && let Some(channel) = self.census.beside_path(&data, writes)
         {
             self.add(channel, true, writes);
         }
@@ -225,10 +239,7 @@ impl View<'_> {
     }
 
     /// What the process holds of another one's memory, that one has the other end of.
-    fn memory_of(&mut self, number: u32, reads: bool, writes: bool) {
-        let Some((owner, channel)) = self.census.memory_of(number, Some(self.entry.process())) else {
-            return;
-        };
+    fn memory_of(&mut self, owner: Process, channel: Channel, reads: bool, writes: bool) {
         self.add(channel.clone(), reads, writes);
         self.ends.insert(End { process: owner, channel, reads: writes, writes: reads });
     }

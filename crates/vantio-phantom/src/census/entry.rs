@@ -8,7 +8,10 @@ use std::{
     os::fd::{AsFd, OwnedFd},
 };
 
-use rustix::fs::{Dir, Mode, OFlags, openat, readlinkat};
+use rustix::{
+    fs::{Dir, Mode, OFlags, openat, readlinkat},
+    io::{self, Errno},
+};
 use vantio_core::Process;
 
 /// A process, by its folder: what is read there is its own, also when its number is used again.
@@ -59,15 +62,19 @@ impl Stat {
 }
 
 impl Entry {
-    pub(super) fn read(proc: impl AsFd, pid: u32) -> Option<Self> {
+    /// `None` when the process is no more.
+    pub(super) fn read(proc: impl AsFd, pid: u32) -> io::Result<Option<Self>> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = openat(proc, pid.to_string(), flags, Mode::empty()).ok()?;
-        let stat = Stat::parse(&read(&folder, "stat")?)?;
+        let Some(folder) = found(openat(proc, pid.to_string(), flags, Mode::empty()))? else {
+            return Ok(None);
+        };
+        let Some(text) = found(bytes(&folder, "stat"))? else { return Ok(None) };
+        let stat = Stat::parse(&String::from_utf8_lossy(&text)).ok_or(Errno::IO)?;
         if matches!(stat.state, b'Z' | b'X') {
-            return None;
+            return Ok(None);
         }
         let is_fork = stat.flags & PF_FORKNOEXEC != 0;
-        Some(Self { folder, pid, started: stat.started, parent: stat.parent, is_fork })
+        Ok(Some(Self { folder, pid, started: stat.started, parent: stat.parent, is_fork }))
     }
 
     pub(super) fn process(&self) -> Process {
@@ -83,7 +90,7 @@ impl Entry {
     }
 
     pub(super) fn bytes(&self, name: &str) -> Option<Vec<u8>> {
-        bytes(&self.folder, name)
+        bytes(&self.folder, name).ok()
     }
 
     /// The numbers in one of the folders `fd` and `task`; `None` when it cannot be read.
@@ -106,28 +113,45 @@ impl Entry {
         })
     }
 
-    /// Whether the process still exists.
+    /// Whether the process may still exist.
     pub(super) fn is_alive(&self) -> bool {
-        self.stat().is_some_and(|stat| !matches!(stat.state, b'Z' | b'X'))
+        match found(bytes(&self.folder, "stat")) {
+            Ok(None) => false,
+            Ok(Some(text)) => Stat::parse(&String::from_utf8_lossy(&text))
+                .is_none_or(|stat| !matches!(stat.state, b'Z' | b'X')),
+            Err(_) => true,
+        }
     }
 }
 
 /// Every process of the run but its init.
-pub(super) fn all(proc: &OwnedFd) -> Vec<Entry> {
-    let Some(numbers) = open_folder(proc, ".").and_then(numbers) else { return Vec::new() };
-    numbers.into_iter().filter(|pid| *pid > 1).filter_map(|pid| Entry::read(proc, pid)).collect()
+pub(super) fn all(proc: &OwnedFd) -> io::Result<Vec<Entry>> {
+    let numbers = open_folder(proc, ".").and_then(numbers).ok_or(Errno::IO)?;
+    let entries = numbers.into_iter().filter(|pid| *pid > 1).map(|pid| Entry::read(proc, pid));
+    entries.filter_map(Result::transpose).collect()
+}
+
+/// What was there; `None` when it, or its process, is no more.
+pub(super) fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(there) => Ok(Some(there)),
+        Err(Errno::NOENT | Errno::SRCH | Errno::BADF) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// A file below `folder`, as text.
 pub(super) fn read(folder: impl AsFd, name: &str) -> Option<String> {
-    Some(String::from_utf8_lossy(&bytes(folder, name)?).into_owned())
+    Some(String::from_utf8_lossy(&bytes(folder, name).ok()?).into_owned())
 }
 
-fn bytes(folder: impl AsFd, name: &str) -> Option<Vec<u8>> {
-    let file = openat(folder, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+/// A file below `folder`.
+pub(super) fn bytes(folder: impl AsFd, name: &str) -> io::Result<Vec<u8>> {
+    let file = openat(folder, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let mut bytes = Vec::new();
-    File::from(file).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
+    let read = File::from(file).read_to_end(&mut bytes);
+    read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    Ok(bytes)
 }
 
 fn open_folder(folder: impl AsFd, name: &str) -> Option<OwnedFd> {
@@ -137,7 +161,7 @@ fn open_folder(folder: impl AsFd, name: &str) -> Option<OwnedFd> {
 fn numbers(folder: OwnedFd) -> Option<Vec<u32>> {
     let mut found = Vec::new();
     for entry in Dir::new(folder).ok()? {
-        let Ok(entry) = entry else { break };
+        let entry = entry.ok()?;
         found.extend(entry.file_name().to_str().ok().and_then(|name| name.parse::<u32>().ok()));
     }
     Some(found)
@@ -165,7 +189,8 @@ mod tests {
     #[test]
     fn a_process_finds_its_own_descriptors() {
         let proc = openat(rustix::fs::CWD, "/proc", OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
-        let own = Entry::read(&proc, std::process::id()).unwrap();
+        let own = Entry::read(&proc, std::process::id()).unwrap().unwrap();
+        assert!(Entry::read(&proc, u32::MAX).unwrap().is_none());
         let (_one, other) = std::os::unix::net::UnixStream::pair().unwrap();
         let inode = rustix::fs::fstat(&other).unwrap().st_ino;
         assert!(own.holds(&format!("socket:[{inode}]")) && !own.holds("socket:[0]"));

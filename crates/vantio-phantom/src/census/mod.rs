@@ -22,7 +22,7 @@ use std::{
 
 use rustix::{
     fs::{CWD, Mode, OFlags, Statx, openat},
-    io,
+    io::{self, Errno},
 };
 use vantio_core::{Channel, End, Process};
 
@@ -56,8 +56,12 @@ pub trait Processes: Send + Sync {
     /// those that end.
     fn births(&self) -> u64;
 
-    /// Every process of the run, parents before children.
-    fn all(&self) -> Vec<Born>;
+    /// Every process of the run, the older before the younger.
+    ///
+    /// # Errors
+    ///
+    /// When not all can be seen.
+    fn all(&self) -> io::Result<Vec<Born>>;
 
     /// What tells the image of a process from the one before an `execve(2)` and from the next; `None` when that
     /// cannot be known.
@@ -74,7 +78,11 @@ pub trait Processes: Send + Sync {
     fn settle(&self, process: Process);
 
     /// All open ends of all processes.
-    fn ends(&self) -> Vec<End>;
+    ///
+    /// # Errors
+    ///
+    /// When not all can be seen.
+    fn ends(&self) -> io::Result<Vec<End>>;
 }
 
 /// What a run's census is taken from.
@@ -129,6 +137,7 @@ impl Census {
     /// A census of nobody yet. The calling thread sees the host's `/proc`.
     pub(crate) fn new(has_terminal: bool) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        allow_descriptors();
         Ok(Self {
             host: openat(CWD, "/proc", flags, Mode::empty())?,
             run: OnceLock::new(),
@@ -172,10 +181,11 @@ impl Census {
     }
 
     /// Until the call is answered its process counts as holding an end of `channel`.
-    pub(crate) fn expect(&self, request: &Request, channel: Channel, ways: Ways) {
-        let Some(process) = self.of_thread(request.tid().as_raw_pid().unsigned_abs()) else { return };
+    pub(crate) fn expect(&self, request: &Request, channel: Channel, ways: Ways) -> io::Result<()> {
+        let process = self.of_thread(request.tid().as_raw_pid().unsigned_abs()).ok_or(Errno::ACCESS)?;
         let end = End { process, channel, reads: ways.reads, writes: ways.writes };
         lock(&self.expected).entry(request.id()).or_default().push(end);
+        Ok(())
     }
 
     /// The call is answered.
@@ -218,14 +228,15 @@ impl Census {
         lock(&self.linked).insert(Identity::of(data));
     }
 
-    /// The channel that a file with more than one name is besides its path, or one without a name.
-    pub(crate) fn beside_path(&self, data: &Statx) -> Option<Channel> {
+    /// The channel that a file is besides its path: one with more than one name, one without, and one that is
+    /// written and may lose its name.
+    pub(crate) fn beside_path(&self, data: &Statx, writes: bool) -> Option<Channel> {
         let mut linked = lock(&self.linked);
         if data.stx_nlink > 1 {
             linked.insert(Identity::of(data));
         }
         let is_linked = linked.contains(&Identity::of(data));
-        (data.stx_nlink == 0 || is_linked).then(|| inode_channel(data))
+        (data.stx_nlink == 0 || is_linked || writes).then(|| inode_channel(data))
     }
 
     /// Whether the run has a terminal, which the caller's is behind.
@@ -240,15 +251,22 @@ impl Census {
 
     /// The channel of what is in the memory of process `number` of the run, and that process; `None` when it is none, or
     /// the caller itself.
-    pub(crate) fn memory_of(&self, number: u32, caller: Option<Process>) -> Option<(Process, Channel)> {
-        let owner = self.entry(number)?.process();
-        (Some(owner) != caller).then(|| (owner, shares::memory(owner)))
+    pub(crate) fn memory_of(
+        &self,
+        number: u32,
+        caller: Option<Process>,
+    ) -> io::Result<Option<(Process, Channel)>> {
+        let Some(entry) = self.entry(number)? else { return Ok(None) };
+        let owner = entry.process();
+        Ok((Some(owner) != caller).then(|| (owner, shares::memory(owner))))
     }
 
     /// The processes that hold the socket of this inode.
     fn holders(&self, inode: u64) -> Vec<u32> {
         let text = format!("socket:[{inode}]");
-        let holding = self.entries().into_iter().filter(|entry| entry.holds(&text));
+        // Nobody who can be seen stands for anybody.
+        let entries = self.entries().unwrap_or_default();
+        let holding = entries.into_iter().filter(|entry| entry.holds(&text));
         let numbers = lock(&self.numbers);
         // One that made no call yet is not known to the host: nobody, which stands for anybody.
         holding
@@ -276,18 +294,17 @@ impl Census {
         holders
     }
 
-    fn entries(&self) -> Vec<Entry> {
-        let Some(run) = self.run.get() else { return Vec::new() };
-        entry::all(run)
+    fn entries(&self) -> io::Result<Vec<Entry>> {
+        entry::all(self.run.get().ok_or(Errno::IO)?)
     }
 
-    fn entry(&self, pid: u32) -> Option<Entry> {
-        Entry::read(self.run.get()?, pid)
+    fn entry(&self, pid: u32) -> io::Result<Option<Entry>> {
+        Entry::read(self.run.get().ok_or(Errno::IO)?, pid)
     }
 
     /// The entry of exactly this process.
     fn entry_of(&self, process: Process) -> Option<Entry> {
-        self.entry(process.pid).filter(|entry| entry.started == process.started)
+        self.entry(process.pid).ok()?.filter(|entry| entry.started == process.started)
     }
 
     /// The number that the host has for exactly this process.
@@ -300,7 +317,7 @@ impl Census {
         if entry.parent <= 1 || lock(&self.reapers).contains(&entry.parent) {
             return None;
         }
-        let parent = self.entry(entry.parent)?;
+        let parent = self.entry(entry.parent).ok()??;
         (parent.started <= entry.started).then(|| parent.process())
     }
 }
@@ -324,18 +341,16 @@ impl Processes for Census {
         self.births.load(Ordering::Acquire)
     }
 
-    fn all(&self) -> Vec<Born> {
-        let mut entries = self.entries();
+    fn all(&self) -> io::Result<Vec<Born>> {
+        let mut entries = self.entries()?;
         // A parent is older than its children; of those born within one tick it has the lower number, mostly.
         entries.sort_by_key(|entry| (entry.started, entry.pid));
-        entries
-            .iter()
-            .map(|entry| Born {
-                process: entry.process(),
-                parent: self.parent(entry),
-                program: entry.program().unwrap_or_default(),
-            })
-            .collect()
+        let born = |entry: &Entry| Born {
+            process: entry.process(),
+            parent: self.parent(entry),
+            program: entry.program().unwrap_or_default(),
+        };
+        Ok(entries.iter().map(born).collect())
     }
 
     fn image(&self, process: Process) -> Option<u64> {
@@ -354,12 +369,20 @@ impl Processes for Census {
         settle::settle(self, process);
     }
 
-    fn ends(&self) -> Vec<End> {
+    fn ends(&self) -> io::Result<Vec<End>> {
         let _still = self.moving.write().unwrap_or_else(PoisonError::into_inner);
-        let mut ends = self.look();
-        ends.append(&mut self.look());
-        ends.into_iter().collect()
+        let mut ends = self.look()?;
+        ends.append(&mut self.look()?);
+        Ok(ends.into_iter().collect())
     }
+}
+
+/// A census opens many files; a run that leaves no descriptor for it is refused what it asks.
+fn allow_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Without it there are fewer.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 /// What is behind the lock holds whatever happened to the thread that had it.

@@ -28,7 +28,7 @@ pub(super) fn settle(census: &Census, process: Process) {
 }
 
 fn is_unsettled(census: &Census, process: Process) -> bool {
-    let entries = census.entries();
+    let Ok(entries) = census.entries() else { return false };
     let ancestors = ancestors(&entries, process);
     let is_passing =
         |entry: &&Entry| entry.pid != process.pid && (entry.is_fork || ancestors.contains(&entry.pid));
@@ -36,7 +36,8 @@ fn is_unsettled(census: &Census, process: Process) -> bool {
     if passing.peek().is_none() {
         return false;
     }
-    let reached = reached(&census.look(), process);
+    let Ok(ends) = census.look() else { return false };
+    let reached = reached(&ends, process);
     passing.any(|entry| reached.contains(&entry.process()) && !waits(entry))
 }
 

@@ -76,8 +76,8 @@ pub(super) enum Ways {
 }
 
 impl<'a> Sockets<'a> {
-    pub(super) fn read(tables: Option<&dyn Tables>, registry: &'a Registry) -> Self {
-        let read = |name| tables.and_then(|tables| tables.read(name).ok()).unwrap_or_default();
+    pub(super) fn read(tables: Option<&dyn Tables>, registry: &'a Registry) -> io::Result<Self> {
+        let read = |name| tables.map_or_else(|| Ok(Vec::new()), |tables| tables.read(name));
         let mut internet = HashMap::new();
         for (name, transport) in [
             ("tcp", Transport::Tcp),
@@ -85,12 +85,12 @@ impl<'a> Sockets<'a> {
             ("udp", Transport::Udp),
             ("udp6", Transport::Udp),
         ] {
-            let table = read(name);
+            let table = read(name)?;
             internet.extend(lines(&table).map(|line| (line.inode, line.channels(transport))));
         }
-        let table = read("unix");
+        let table = read("unix")?;
         let local = table.split(|byte| *byte == b'\n').filter_map(local).collect();
-        Self { registry, internet, local }
+        Ok(Self { registry, internet, local })
     }
 
     pub(super) fn ways(&self, inode: u64) -> Ways {
@@ -214,6 +214,6 @@ mod tests {
             registry.add(inode, Channel::SocketPairs);
         }
         assert!(registry.is_full() && registry.of(0).is_none());
-        assert!(matches!(Sockets::read(None, &registry).ways(0), Ways::Unknown));
+        assert!(matches!(Sockets::read(None, &registry).unwrap().ways(0), Ways::Unknown));
     }
 }

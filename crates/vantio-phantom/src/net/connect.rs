@@ -92,7 +92,7 @@ impl Call {
         } else {
             Channel::Peer(Transport::Tcp, address)
         };
-        core.judge.expects(request, channel.clone(), BOTH_WAYS);
+        core.judge.expects(request, channel.clone(), BOTH_WAYS)?;
         if goes_inside {
             core.ask(request, Effect::NetConnect, inside(address))?;
         } else {

@@ -78,7 +78,7 @@ pub(super) fn bind(core: &Arc<Core>, request: &Request) -> io::Result<Reply> {
         // An old way to write the unspecified address; anything else fails below.
         _ => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port(&bytes)),
     };
-    core.judge.expects(request, Channel::Port(Transport::Tcp, address.port()), BOTH_WAYS);
+    core.judge.expects(request, Channel::Port(Transport::Tcp, address.port()), BOTH_WAYS)?;
     core.ask(request, Effect::NetBind, inside(address))?;
     if (1..core.privileged_below).contains(&address.port()) && !is_root(request) {
         return Err(Errno::ACCESS);
@@ -103,7 +103,7 @@ pub(super) fn listen(core: &Core, request: &Request) -> io::Result<Reply> {
     let facts = core.sockets.facts(file.as_fd())?;
     if facts.is_tcp() {
         let address = local(file.as_fd()).unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into());
-        core.judge.expects(request, Channel::Port(Transport::Tcp, address.port()), BOTH_WAYS);
+        core.judge.expects(request, Channel::Port(Transport::Tcp, address.port()), BOTH_WAYS)?;
         core.ask(request, Effect::NetListen, inside(address))?;
     }
     let file = if facts.is_tcp() && !facts.in_run {

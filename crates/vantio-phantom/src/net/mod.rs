@@ -206,7 +206,7 @@ impl Judge {
         if self.census.is_none() {
             return Ok(());
         }
-        self.expects(request, channel.clone(), ways);
+        self.expects(request, channel.clone(), ways)?;
         match self.oracle.join(request.tid().as_raw_pid().unsigned_abs(), channel, ways) {
             Ruling::Permit => Ok(()),
             Ruling::Refuse => Err(Errno::ACCESS),
@@ -218,10 +218,8 @@ impl Judge {
     }
 
     /// Until it is answered the caller counts as holding an end of `channel`: for what is asked before there is one.
-    fn expects(&self, request: &Request, channel: Channel, ways: Ways) {
-        if let Some(census) = &self.census {
-            census.expect(request, channel, ways);
-        }
+    fn expects(&self, request: &Request, channel: Channel, ways: Ways) -> io::Result<()> {
+        self.census.as_ref().map_or(Ok(()), |census| census.expect(request, channel, ways))
     }
 
     /// The socket leads to `channel` from now on.

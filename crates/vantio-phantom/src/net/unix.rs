@@ -187,7 +187,7 @@ impl Bound {
 }
 
 fn of_host(core: &Core, request: &Request, path: Vec<u8>) -> io::Result<Peer> {
-    core.judge.expects(request, Channel::HostSocket(path.clone()), BOTH_WAYS);
+    core.judge.expects(request, Channel::HostSocket(path.clone()), BOTH_WAYS)?;
     core.ask(request, Effect::NetConnect, Target::Unix(&path))?;
     // The host's server would take the supervisor's user for the caller's.
     let users = request.status_field("Uid:").ok_or(Errno::SRCH)?;

@@ -1,8 +1,10 @@
 //! What is asked only where the flows of a run are tracked: births and deaths of processes, and ends of channels for
 //! which no intent is asked.
 
+use std::os::fd::BorrowedFd;
+
 use rustix::{
-    fs::FileType,
+    fs::{AtFlags, FileType, Statx, StatxFlags, statx},
     io::{self, Errno},
 };
 use vantio_core::Channel;
@@ -80,19 +82,34 @@ impl Plane {
     }
 
     /// Until the call is answered the caller counts as holding an end of what is at `path`.
-    pub(super) fn expects(&self, request: &Request, path: &[u8], ways: Ways) {
-        if let Some(census) = &self.census
-            && (ways.reads || ways.writes)
-        {
-            census.expect(request, Channel::Path(path.to_vec()), ways);
+    pub(super) fn expects(&self, request: &Request, path: &[u8], ways: Ways) -> io::Result<()> {
+        match &self.census {
+            Some(census) if ways.reads || ways.writes => {
+                census.expect(request, Channel::Path(path.to_vec()), ways)
+            }
+            _ => Ok(()),
         }
     }
 
-    /// A file with several names is a channel of its own, whatever name it is opened by.
+    /// A file is a channel by itself, whatever name it has or had.
     pub(super) fn join_beside(&self, request: &Request, object: &Object, ways: Ways) -> io::Result<()> {
-        let is_file = matches!(object.kind(), FileType::RegularFile | FileType::Fifo);
-        let census = self.census.as_ref().filter(|_| is_file);
-        match census.and_then(|census| census.beside_path(&object.data)) {
+        self.join_file(request, &object.data, ways)
+    }
+
+    /// What was just opened, before the caller has it: by itself, as [`Plane::join_beside`].
+    pub(super) fn join_opened(&self, request: &Request, file: BorrowedFd<'_>, ways: Ways) -> io::Result<()> {
+        if self.census.is_none() {
+            return Ok(());
+        }
+        let fields = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
+        self.join_file(request, &statx(file, "", AtFlags::EMPTY_PATH, fields)?, ways)
+    }
+
+    fn join_file(&self, request: &Request, data: &Statx, ways: Ways) -> io::Result<()> {
+        let kind = FileType::from_raw_mode(data.stx_mode.into());
+        let is_file = matches!(kind, FileType::RegularFile | FileType::Fifo);
+        let census = self.census.as_ref().filter(|_| is_file && (ways.reads || ways.writes));
+        match census.and_then(|census| census.beside_path(data, ways.writes)) {
             Some(channel) => self.join(request, channel, ways),
             None => Ok(()),
         }
@@ -129,9 +146,8 @@ impl Plane {
     pub(super) fn join_memory(&self, request: &Request, object: &Object, ways: Ways) -> io::Result<()> {
         let Some(census) = &self.census else { return Ok(()) };
         let Some(number) = process_of(&object.path) else { return Ok(()) };
-        let Some((owner, channel)) = census.memory_of(number, census.of_thread(thread(request))) else {
-            return Ok(());
-        };
+        let memory = census.memory_of(number, census.of_thread(thread(request)));
+        let Some((owner, channel)) = memory.map_err(|_| Errno::ACCESS)? else { return Ok(()) };
         // One that made no call yet is not known to the host: it may be tried again.
         let owner = census.number_of(owner).ok_or(Errno::ACCESS)?;
         let back = Ways { reads: ways.writes, writes: ways.reads, is_new: false };
@@ -142,7 +158,7 @@ impl Plane {
 
     fn join(&self, request: &Request, channel: Channel, ways: Ways) -> io::Result<()> {
         let Some(census) = &self.census else { return Ok(()) };
-        census.expect(request, channel.clone(), ways);
+        census.expect(request, channel.clone(), ways)?;
         self.join_as(thread(request), channel, ways)
     }
 

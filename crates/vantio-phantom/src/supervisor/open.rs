@@ -106,9 +106,13 @@ impl Plane {
             FileType::RegularFile if open.access() == Access::Write => self.note_base(&object.path)?,
             _ => {}
         }
-        let _identity = self.assume(request)?;
-        let _mask = open.is_temporary().then(|| self.with_mask(request)).transpose()?;
-        let fd = self.view.reopen_as(object.fd.as_fd(), open.reopen_flags(), open.mode)?;
+        let fd = {
+            let _identity = self.assume(request)?;
+            let _mask = open.is_temporary().then(|| self.with_mask(request)).transpose()?;
+            self.view.reopen_as(object.fd.as_fd(), open.reopen_flags(), open.mode)?
+        };
+        // Writing may have put another file in place of the host's.
+        self.join_opened(request, fd.as_fd(), open.ways())?;
         Ok(open.inject(fd))
     }
 
@@ -123,11 +127,13 @@ impl Plane {
         let reads = open.access_mode() == OFlags::RDWR;
         self.permit_write(request, &path, Ways { reads, writes: true, is_new: true }, 0)?;
         self.note_base(&path)?;
-        let _identity = self.assume(request)?;
-        let _mask = self.with_mask(request)?;
         // What appeared meanwhile was not judged: a link may lead anywhere, and a fifo would hold this thread.
         let flags = open.flags | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
-        let fd = openat(&entry.parent.fd, &*entry.name, flags, open.mode)?;
+        let fd = {
+            let (_identity, _mask) = (self.assume(request)?, self.with_mask(request)?);
+            openat(&entry.parent.fd, &*entry.name, flags, open.mode)?
+        };
+        self.join_opened(request, fd.as_fd(), Ways { reads, writes: true, is_new: true })?;
         Ok(open.inject(fd))
     }
 
@@ -205,7 +211,7 @@ impl Plane {
     }
 
     fn permit_ways(&self, request: &Request, intent: &Intent<'_>, path: &[u8], ways: Ways) -> io::Result<()> {
-        self.expects(request, path, ways);
+        self.expects(request, path, ways)?;
         match self.decide_as(request, intent, Some(ways)) {
             Ruling::Permit => Ok(()),
             Ruling::Refuse | Ruling::Kill => Err(Errno::ACCESS),

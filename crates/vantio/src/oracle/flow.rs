@@ -1,6 +1,7 @@
 //! Where data goes in a run: the labels of its processes, kept up to date with what the mechanism tells.
 
 use std::{
+    cell::Cell,
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, RwLock,
@@ -66,8 +67,11 @@ impl Tracker {
         let mut flow = self.flow.lock().ok()?;
         if let Some(processes) = self.processes.get() {
             let births = processes.births();
-            if self.births.swap(births, Ordering::AcqRel) != births || !flow.knows(asks) {
-                let all = processes.all();
+            let may_have_changed = self.births.swap(births, Ordering::AcqRel) != births;
+            // Where not all can be seen nobody is forgotten, and who is not known has no parents.
+            if (may_have_changed || !flow.knows(asks))
+                && let Ok(all) = processes.all()
+            {
                 flow.retain(|process| process == asks || all.iter().any(|born| born.process == process));
                 appear(&mut flow, all);
             }
@@ -91,8 +95,13 @@ impl Tracker {
         }
     }
 
-    pub fn census(&self) -> Vec<End> {
-        self.processes.get().map(|processes| processes.ends()).unwrap_or_default()
+    /// All open ends; none, and `is_blind` set, when not all can be seen.
+    pub fn census(&self, is_blind: &Cell<bool>) -> Vec<End> {
+        let ends = self.processes.get().map_or_else(|| Ok(Vec::new()), |processes| processes.ends());
+        ends.unwrap_or_else(|_| {
+            is_blind.set(true);
+            Vec::new()
+        })
     }
 
     /// A program that the process is permitted to start.
@@ -107,6 +116,9 @@ impl Tracker {
 
     /// The process makes a call: whatever it was permitted to start runs by now, or never will.
     pub fn begins(&self, program: &PolicyProgram, state: &RwLock<State>, process: Process) {
+        if process.pid == 0 {
+            return;
+        }
         let Some(mut flow) = self.current(process) else { return };
         if !flow.awaits_execution(process) {
             return;
@@ -126,9 +138,10 @@ impl Tracker {
 
     /// The process is about to end. Its children appear first, while it is known whose they are.
     pub fn ends(&self, process: Process, status: u8) -> Option<Ended> {
-        if let (Some(processes), Ok(mut flow)) = (self.processes.get(), self.flow.lock()) {
+        let all = self.processes.get().and_then(|processes| processes.all().ok());
+        if let (Some(all), Ok(mut flow)) = (all, self.flow.lock()) {
             // As [`Tracker::current`], whatever was counted.
-            appear(&mut flow, processes.all());
+            appear(&mut flow, all);
         }
         lock(&self.starting).remove(&process);
         self.current(process)?.exit(process, Some(status))

@@ -1,5 +1,7 @@
 //! Deciding where a policy has labels: with those of the process that asks, and with what would flow.
 
+use std::cell::Cell;
+
 use vantio_core::{Cause, Channel, Decision, Effect, Intent, Process, Target, Verdict};
 use vantio_phantom::{Ruling, Ways};
 use vantio_policy::{
@@ -47,7 +49,8 @@ impl Warden {
         intent: &Intent<'_>,
         ways: Option<Ways>,
     ) -> Result<Ruling, Refused> {
-        let mut census = || tracker.census();
+        let is_blind = Cell::new(false);
+        let mut census = || tracker.census(&is_blind);
         let mut intent = *intent;
         intent.context.labels =
             labels.labels_for(&self.program, state, &flow::act(process, &{ intent }, ways), &mut census);
@@ -58,6 +61,7 @@ impl Warden {
         }
         let act = flow::act(process, &intent, ways);
         match labels.admit(&self.program, state, &act, &mut census) {
+            _ if is_blind.get() => Err(unseen()),
             Ok(None) => self.carry_out(state, &intent, &verdict),
             Ok(Some(observed)) => Ok(self.permit_tainted(tracker, &intent, &observed)),
             Err(refusal) => Err(self.tainted(tracker, &refusal)),
@@ -79,7 +83,9 @@ impl Warden {
         }
         let Some(mut labels) = tracker.current(process) else { return Ok(Ruling::Kill) };
         let Ok(state) = self.state.read() else { return Ok(Ruling::Kill) };
-        match labels.join(&self.program, &state, &act, channel, &mut || tracker.census()) {
+        let is_blind = Cell::new(false);
+        match labels.join(&self.program, &state, &act, channel, &mut || tracker.census(&is_blind)) {
+            _ if is_blind.get() => Err(unseen()),
             Ok(None) => Ok(Ruling::Permit),
             Ok(Some(observed)) => Ok(self.permit_tainted(tracker, intent, &observed)),
             Err(refusal) => Err(self.tainted(tracker, &refusal)),
@@ -121,4 +127,10 @@ impl Warden {
         let now = now_ms();
         told(&tracker.numbered(steps), &self.home, |time| clock(time, now))
     }
+}
+
+/// Where not all open ends can be seen, nobody knows what would flow where.
+fn unseen() -> Refused {
+    let cause = Cause::Always("who holds what cannot be seen at the moment");
+    Refused { decision: Decision::Collapse, reason: cause.to_string(), response: describe::cause(&cause) }
 }

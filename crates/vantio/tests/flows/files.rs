@@ -79,6 +79,23 @@ os.unlink('gone')
 done(child(lambda: os.write(fd, read())))
 send(os.pread(fd, 100, 0))
 " => "kept", [CONNECT];
+    a_file_without_a_name_opened_again: "
+open('gone', 'w').close()
+def holder():
+    fd = os.open('gone', os.O_WRONLY)
+    os.dup2(fd, 50)
+    os.mkdir('ready')
+    time.sleep(20)
+pid = child(holder)
+while not os.path.exists('ready'): time.sleep(0.01)
+def work():
+    os.write(os.open('gone', os.O_WRONLY), read())
+done(child(work))
+os.unlink('gone')
+send(what='clean')
+send(os.read(os.open(f'/proc/{pid}/fd/50', os.O_RDONLY), 100))
+os.kill(pid, 9)
+" => "sent clean\nkept", [CONNECT];
     a_file_written_after_it_was_opened_by_another_name: "
 open('a', 'w').close()
 os.link('a', 'b')

