@@ -16,6 +16,8 @@ extern crate alloc;
 
 mod address;
 mod advise;
+#[cfg(feature = "document")]
+mod algebra;
 mod budget;
 mod codec;
 pub mod credentials;
@@ -25,9 +27,13 @@ mod document;
 mod entries;
 mod env;
 mod evidence;
+pub mod explain;
 pub mod flow;
 mod glob;
 mod guard;
+#[cfg(feature = "document")]
+pub mod layers;
+mod learn;
 mod lists;
 mod named;
 mod names;
@@ -37,19 +43,24 @@ mod program;
 mod root;
 mod rule;
 mod state;
+pub mod suggest;
 mod trie;
 
 pub use advise::{Advice, advise};
+#[cfg(feature = "document")]
+pub use algebra::{Change, Difference, differences};
 pub use budget::Budgets;
 pub use codec::DecodeError;
-pub use decide::{decide, judge};
+pub use decide::{decide, decide_by_lists, judge};
 #[cfg(feature = "document")]
 pub use document::{
-    ApiModels, Compiled, Example, Include, Llm, LlmMode, LocalModels, Manifest, PRESETS, Place, PolicyError,
-    Position, Problem, SourceMap, compile, manifest, preset,
+    ApiModels, Compiled, ERROR_CODES, Example, Include, Llm, LlmMode, LocalModels, Manifest, Origin, PRESETS,
+    Place, PolicyError, Position, Present, Problem, SourceMap, Value, compile, json_schema, manifest, preset,
+    render, render_program,
 };
 pub use env::EnvRules;
 pub use evidence::{EvidenceError, Proven, ProvenCause, evidence, verify_evidence};
+pub use explain::explain;
 pub use guard::{Backend, Guards};
 pub use program::{CommitMode, Mode, PolicyProgram};
 pub use rule::Rule;

@@ -7,7 +7,7 @@ const MAX_TEXT: usize = 256;
 
 /// A name in which `*` matches any characters, none included.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct NamedPattern(String);
+pub(crate) struct NamedPattern(pub(crate) String);
 
 /// Why a text is not such a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,7 +47,6 @@ impl NamedPattern {
         &self.0
     }
 
-    #[cfg_attr(not(test), allow(dead_code, reason = "waits for the guards that use it"))]
     /// Whether the whole of `name` matches.
     pub(crate) fn matches(&self, name: &str) -> bool {
         let Some((first, rest)) = self.0.split_once('*') else { return self.0 == name };

@@ -1,7 +1,9 @@
 //! Path patterns: from text to canonical form, and from there, with the values
 //! of the variables, to something that a path can be compared with.
 
-#![allow(dead_code, reason = "matchers wait for the guards that use them")]
+#![cfg_attr(not(test), allow(dead_code, reason = "the tests judge lists by matchers, decisions do not"))]
+
+mod miss;
 
 use alloc::{string::String, vec::Vec};
 
@@ -37,8 +39,8 @@ pub(crate) enum Component {
 /// A pattern over paths, variables unexpanded.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PathPattern {
-    anchor: Anchor,
-    components: Vec<Component>,
+    pub(crate) anchor: Anchor,
+    pub(crate) components: Vec<Component>,
 }
 
 /// Why a text is not a path pattern.
@@ -158,6 +160,25 @@ impl PathPattern {
     pub(crate) fn matchers(&self, bindings: &Bindings, kind: Kind, rule: u32) -> Vec<Matcher> {
         let prefixes = self.literal_prefixes(bindings).into_iter();
         prefixes.map(|prefix| self.matcher(prefix, kind, rule)).collect()
+    }
+
+    /// The pattern without variables, as it stands and for each alias that its literal
+    /// beginning lies in; nothing where its variable has no absolute value.
+    pub(crate) fn bound(&self, bindings: &Bindings) -> Vec<Self> {
+        let tail = &self.components[self.literal_length()..];
+        let with_tail = |prefix: Vec<u8>| {
+            let mut bound = Self::literal(&prefix);
+            bound.components.extend_from_slice(tail);
+            bound
+        };
+        self.literal_prefixes(bindings).into_iter().map(with_tail).collect()
+    }
+
+    /// The pattern of one absolute path.
+    pub(crate) fn literal(path: &[u8]) -> Self {
+        let names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
+        let components = names.map(|name| Component::Literal(name.to_vec())).collect();
+        Self { anchor: Anchor::Root, components }
     }
 
     /// [`PathPattern::literal_prefix`], and where each alias that it lies in leads.

@@ -5,7 +5,7 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 use vantio_core::{Hash, Section};
 
 use crate::{
-    Budgets, DecodeError, EnvRules, Rule, codec,
+    Backend, Budgets, DecodeError, EnvRules, Rule, codec,
     guard::Guards,
     root::Header,
     rule::{self, Rules, SECTIONS},
@@ -132,6 +132,16 @@ impl PolicyProgram {
     /// Which environment variables a run gets.
     pub const fn env(&self) -> &EnvRules {
         &self.parts.env
+    }
+
+    /// The least backend that may run the policy.
+    pub const fn required_backend(&self) -> Option<Backend> {
+        self.parts.guards.require
+    }
+
+    /// Whether the policy itself sets the kill switch.
+    pub const fn is_kill_switch_set(&self) -> bool {
+        self.parts.guards.kill_switch.is_active
     }
 
     /// The lists of patterns that a policy has.

@@ -1,19 +1,31 @@
 //! Documents: from what people write to a [`PolicyProgram`].
 
 mod beside;
+mod codes;
 mod error;
 mod help;
+mod json_schema;
+mod present;
 mod presets;
+mod render;
 mod schema;
 mod source;
 mod source_map;
 mod tree;
+mod value;
 mod values;
 
 pub use beside::{ApiModels, Example, Include, Llm, LlmMode, LocalModels, Manifest};
+pub use codes::ERROR_CODES;
 pub use error::{Place, PolicyError, Problem};
+pub use json_schema::json_schema;
+pub use present::Present;
 pub use presets::{PRESETS, preset};
-pub use source_map::{Position, SourceMap};
+pub use render::{render, render_program};
+pub use source_map::{Origin, Position, SourceMap};
+pub use value::Value;
+
+use std::sync::Arc;
 
 use crate::PolicyProgram;
 
@@ -24,9 +36,11 @@ pub struct Compiled {
     pub program: PolicyProgram,
     /// Where in the document its rules stand.
     pub source_map: SourceMap,
+    /// Which keys it has.
+    pub present: Present,
     /// What the document expects of the policy.
     pub tests: Vec<Example>,
-    /// What the document includes, in its order.
+    /// What the document includes, in its order; empty once that is in the program.
     pub includes: Vec<Include>,
     /// Where models are; those named may be asked.
     pub llm: Option<Llm>,
@@ -41,7 +55,10 @@ pub struct Compiled {
 pub fn compile(source: &[u8], file_name: &str) -> Result<Compiled, PolicyError> {
     let mut source = source::Source::new(source, file_name)?;
     let root = tree::parse(&mut source).map_err(|problem| source.error(vec![*problem]))?;
-    schema::compile(&source, root.as_ref())
+    let mut compiled = schema::compile(&source, root.as_ref())?;
+    compiled.source_map.set_file(&Arc::from(file_name));
+    compiled.present = Present::of(&source, root.as_ref());
+    Ok(compiled)
 }
 
 /// The manifest that a document is, `None` for any other: one whose key `authority` names
@@ -54,4 +71,12 @@ pub fn manifest(source: &[u8], file_name: &str) -> Result<Option<Manifest>, Poli
     let mut source = source::Source::new(source, file_name)?;
     let root = tree::parse(&mut source).map_err(|problem| source.error(vec![*problem]))?;
     schema::manifest(&source, root.as_ref())
+}
+
+/// An error about one place of a document that was read before.
+pub(crate) fn problem_in(source: &[u8], file_name: &str, problem: Problem) -> PolicyError {
+    match source::Source::new(source, file_name) {
+        Ok(source) => source.error(vec![problem]),
+        Err(error) => error,
+    }
 }
