@@ -195,7 +195,7 @@ impl Evaluator<'_> {
     fn named(&self, name: &str, deny: Option<Section>, allow: Section) -> Reply {
         let of = |section| {
             let texts = self.of(section).filter(|rule| named::matches(rule.text, name));
-            let texts: Vec<String> = texts.map(|rule| rule.text.to_owned()).collect();
+            let texts: Vec<String> = texts.map(|rule| rule.shown.clone()).collect();
             (!texts.is_empty()).then_some(texts)
         };
         if let Some((section, rules)) = deny.and_then(|section| Some((section, of(section)?))) {
@@ -227,7 +227,7 @@ impl Evaluator<'_> {
 
     fn texts(&self, section: Section, test: impl Fn(&Reading<'_>) -> bool) -> Option<Vec<String>> {
         let texts = self.of(section).filter(|rule| test(&rule.reading));
-        let texts: Vec<String> = texts.map(|rule| rule.text.to_owned()).collect();
+        let texts: Vec<String> = texts.map(|rule| rule.shown.clone()).collect();
         (!texts.is_empty()).then_some(texts)
     }
 

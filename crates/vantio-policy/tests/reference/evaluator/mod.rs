@@ -69,6 +69,8 @@ pub struct Evaluator<'a> {
 struct Rule<'a> {
     section: Section,
     text: &'a str,
+    /// The text that verdicts have: of a name in another script, the A-labels.
+    shown: String,
     reading: Reading<'a>,
 }
 
@@ -128,7 +130,7 @@ impl World {
         let document = policy.document();
         let program = match compile(document.as_bytes(), "policy.yaml") {
             Ok(compiled) => compiled.program,
-            Err(error) => panic!("{document}\n{:?}", miette::Report::new(error)),
+            Err(error) => panic!("{document}\n{error:?}"),
         };
         let state_of = if self.is_foreign {
             compile(b"version: 1\nbudgets: {calls: 12345}", "other.yaml").unwrap().program
@@ -149,6 +151,7 @@ impl<'a> Evaluator<'a> {
         let rules = policy.rules.iter().map(|(section, text)| Rule {
             section: *section,
             text,
+            shown: shown(*section, text, world),
             reading: Reading::of(*section, text, world),
         });
         Self { policy, world, rules: rules.collect() }
@@ -203,6 +206,15 @@ impl<'a> Reading<'a> {
             Section::ToolsAllow | Section::ToolsDeny | Section::InferModels => Self::Named(text),
             _ => Self::Paths(paths::readings(text, &world.bindings)),
         }
+    }
+}
+
+fn shown(section: Section, text: &str, world: &World) -> String {
+    match Reading::of(section, text, world) {
+        Reading::Network(rule) if !text.is_ascii() => {
+            format!("{}:{}", rule.host, if section == Section::NetDeny { "*" } else { "80,443" })
+        }
+        _ => text.to_owned(),
     }
 }
 
