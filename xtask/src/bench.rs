@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: Vantio beside its peers, in interleaved rounds.
 
 mod cases;
+mod policy;
 mod probe;
 mod subjects;
 mod table;
@@ -17,15 +18,18 @@ use table::{Row, Sheet};
 /// What to measure and how to print it.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The bench; there is one so far
-    #[arg(value_name = "NAME", default_value = BENCH, value_parser = [BENCH])]
-    name: String,
-    /// Measure only these cases
+    /// The bench
+    #[arg(value_name = "NAME", value_enum, default_value_t = Bench::Run)]
+    name: Bench,
+    /// Measure only these cases of `run`
     #[arg(long, value_name = "CASE", value_enum)]
     case: Vec<Case>,
-    /// The subject that ratios refer to; by default bwrap for start-up, bare for the rest
+    /// The subject that ratios of `run` refer to; by default bwrap for start-up, bare for the rest
     #[arg(long, value_name = "SUBJECT", value_parser = subjects::NAMES)]
     baseline: Option<String>,
+    /// Sizes of the rule sets of `policy`; by default 1, 10, 100, 1000 and 10000
+    #[arg(long, value_name = "N", num_args = 1..)]
+    rules: Vec<usize>,
     /// Rounds of each case; a case has its own number by default
     #[arg(long, value_name = "N")]
     rounds: Option<u32>,
@@ -34,10 +38,33 @@ pub struct Arguments {
     json: bool,
 }
 
+/// A bench.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Bench {
+    /// Starting a program and what it does, beside other sandboxes
+    Run,
+    /// One decision, beside other policy engines
+    Policy,
+}
+
 const BENCH: &str = "run";
 
-/// Sets up, measures and prints.
+/// Measures and prints.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let is_of_run = !arguments.case.is_empty() || arguments.baseline.is_some();
+    match arguments.name {
+        Bench::Run if !arguments.rules.is_empty() => {
+            Err(Failure::Check("`--rules` belongs to `bench policy`".to_owned()))
+        }
+        Bench::Policy if is_of_run => {
+            Err(Failure::Check("`--case` and `--baseline` belong to `bench run`".to_owned()))
+        }
+        Bench::Run => sandboxes(arguments),
+        Bench::Policy => policy::run(arguments),
+    }
+}
+
+fn sandboxes(arguments: &Arguments) -> Result<(), Failure> {
     headline("setup");
     setup::packages("bench")?;
     let vantio = setup::release_binary()?;

@@ -97,7 +97,7 @@ pub enum Target<'a> {
 }
 
 /// A transport protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Transport {
     /// Transmission Control Protocol (RFC 9293).
     Tcp,

@@ -36,8 +36,24 @@ impl Block {
         }
     }
 
+    /// The first address.
+    pub(crate) const fn base(&self) -> IpAddr {
+        self.base
+    }
+
+    /// How many leading bits the addresses share.
+    pub(crate) const fn length(&self) -> u8 {
+        self.length
+    }
+
+    #[cfg_attr(not(test), allow(dead_code, reason = "waits for the guards that use it"))]
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         self.base.is_ipv4() == address.is_ipv4() && Self::masked(address, self.length) == self.base
+    }
+
+    /// Whether every address of `other` is one of this block.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        self.length <= other.length && self.contains(other.base)
     }
 
     /// `10.0.0.0/8`, `127.0.0.1`, `[2001:db8::/32]`, `[::1]`.

@@ -1,11 +1,13 @@
 //! The canonical bytes of a program.
 //!
 //! `"VPOL"`, a version, then what the policy means, then how it was presented: its
-//! name and the rules as written. The hash is over the first two. Numbers
-//! are big-endian; a text is its length in 32 bits and its bytes; a list its
+//! name and the rules as written. The tries and their hashes are made again from
+//! these. Numbers are big-endian; a text is its length in 32 bits and its bytes; a list its
 //! length in 32 bits and its elements, ascending, none twice.
 
-use alloc::{collections::BTreeMap, string::String, vec::Vec};
+pub(crate) mod guards;
+
+use alloc::{borrow::ToOwned, collections::BTreeMap, string::String, vec::Vec};
 
 use crate::{
     Budgets, CommitMode, EnvRules, Mode, PolicyProgram, Rule,
@@ -16,11 +18,11 @@ use crate::{
 };
 
 const MAGIC: &[u8; 4] = b"VPOL";
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 /// Larger programs are not decoded.
 const MAX_BYTES: usize = 16 << 20;
 /// Elements of one list.
-pub(crate) const MAX_RULES: usize = 10_000;
+pub(crate) const MAX_RULES: usize = 16_384;
 
 /// Bytes are not a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +31,7 @@ pub enum DecodeError {
     #[error("not a compiled policy")]
     Magic,
     /// The version is not one that this build reads.
-    #[error("a compiled policy of version {0} is not supported; this build reads version 2")]
+    #[error("a compiled policy of version {0} is not supported; this build reads version 3")]
     Version(u16),
     /// The bytes end too early.
     #[error("a compiled policy is cut off")]
@@ -45,15 +47,14 @@ pub enum DecodeError {
     Invalid(&'static str),
 }
 
-/// Header and meaning: what is hashed.
+/// Header and meaning.
 pub(crate) fn encode_meaning(program: &PolicyProgram) -> Vec<u8> {
     let mut bytes = Vec::from(*MAGIC);
     bytes.extend_from_slice(&VERSION.to_be_bytes());
     bytes.push(program.parts.mode as u8);
     bytes.push(program.parts.commit_mode as u8);
     for value in program.parts.budgets.values() {
-        bytes.push(u8::from(value.is_some()));
-        bytes.extend_from_slice(&value.unwrap_or_default().to_be_bytes());
+        write_limit(value, &mut bytes);
     }
     for section in SECTIONS {
         let rules = program.rules(section);
@@ -73,6 +74,8 @@ pub(crate) fn encode_meaning(program: &PolicyProgram) -> Vec<u8> {
         write_text(name, &mut bytes);
         write_text(value, &mut bytes);
     }
+    write_limit(program.parts.max_tokens, &mut bytes);
+    guards::encode(&program.parts.guards, &mut bytes);
     bytes
 }
 
@@ -87,6 +90,11 @@ pub(crate) fn encode(program: &PolicyProgram) -> Vec<u8> {
         }
     }
     bytes
+}
+
+fn write_limit(limit: Option<u64>, bytes: &mut Vec<u8>) {
+    bytes.push(u8::from(limit.is_some()));
+    bytes.extend_from_slice(&limit.unwrap_or_default().to_be_bytes());
 }
 
 fn write_length(length: usize, bytes: &mut Vec<u8>) {
@@ -128,6 +136,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<PolicyProgram, DecodeError> {
         *list = reader.list(Reader::text)?;
     }
     let env = decode_env(&mut reader)?;
+    let max_tokens = reader.limit("token limit")?;
+    let guards = guards::decode(&mut reader)?;
     let has_name = reader.flag("name")?;
     let name = reader.text()?;
     if !has_name && !name.is_empty() {
@@ -138,18 +148,13 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<PolicyProgram, DecodeError> {
         return Err(DecodeError::Trailing);
     }
     let name = has_name.then(|| String::from(name));
-    Ok(PolicyProgram::new(Parts { name, mode, commit_mode, budgets, env, rules, ..Parts::default() }))
+    Ok(PolicyProgram::new(Parts { name, mode, commit_mode, budgets, env, rules, max_tokens, guards }))
 }
 
 fn decode_budgets(reader: &mut Reader) -> Result<Budgets, DecodeError> {
     let mut values = [None; 8];
     for value in &mut values {
-        let is_limited = reader.flag("budget")?;
-        let limit = u64::from_be_bytes(reader.array()?);
-        if !is_limited && limit != 0 {
-            return Err(DecodeError::Invalid("budget"));
-        }
-        *value = is_limited.then_some(limit);
+        *value = reader.limit("budget")?;
     }
     Ok(Budgets::from_values(values))
 }
@@ -203,24 +208,25 @@ fn ascending<T: Ord>(list: Vec<T>) -> Result<Vec<T>, DecodeError> {
     if list.is_sorted_by(|left, right| left < right) { Ok(list) } else { Err(DecodeError::Invalid("order")) }
 }
 
-struct Reader<'a>(&'a [u8]);
+/// Bytes that are still to be read.
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
+    pub(crate) fn take(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
         let (taken, rest) = self.0.split_at_checked(length).ok_or(DecodeError::Truncated)?;
         self.0 = rest;
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         self.take(N)?.try_into().map_err(|_| DecodeError::Truncated)
     }
 
-    fn byte(&mut self) -> Result<u8, DecodeError> {
+    pub(crate) fn byte(&mut self) -> Result<u8, DecodeError> {
         Ok(u8::from_be_bytes(self.array()?))
     }
 
-    fn flag(&mut self, field: &'static str) -> Result<bool, DecodeError> {
+    pub(crate) fn flag(&mut self, field: &'static str) -> Result<bool, DecodeError> {
         match self.byte()? {
             0 => Ok(false),
             1 => Ok(true),
@@ -228,12 +234,28 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn text(&mut self) -> Result<&'a str, DecodeError> {
+    pub(crate) fn number(&mut self) -> Result<u64, DecodeError> {
+        Ok(u64::from_be_bytes(self.array()?))
+    }
+
+    fn limit(&mut self, field: &'static str) -> Result<Option<u64>, DecodeError> {
+        let (is_limited, limit) = (self.flag(field)?, self.number()?);
+        if !is_limited && limit != 0 {
+            return Err(DecodeError::Invalid(field));
+        }
+        Ok(is_limited.then_some(limit))
+    }
+
+    pub(crate) fn owned_text(&mut self) -> Result<String, DecodeError> {
+        Ok(self.text()?.to_owned())
+    }
+
+    pub(crate) fn text(&mut self) -> Result<&'a str, DecodeError> {
         let length = u32::from_be_bytes(self.array()?);
         core::str::from_utf8(self.take(length as usize)?).map_err(|_| DecodeError::Invalid("text"))
     }
 
-    fn list<T>(
+    pub(crate) fn list<T>(
         &mut self,
         element: impl Fn(&mut Self) -> Result<T, DecodeError>,
     ) -> Result<Vec<T>, DecodeError> {

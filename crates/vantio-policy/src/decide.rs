@@ -1,31 +1,39 @@
 //! The decision: kill switch, lists, guards, in this order; the first refusal stands.
 
-use vantio_core::{Cause, Decision, Effect, Intent, Reversibility, Verdict};
+use vantio_core::{Cause, Decision, Intent, Section, Verdict};
 
-use crate::{Mode, PolicyProgram, State, guard, lists};
+use crate::{Mode, PolicyProgram, State, guard, learn, lists};
 
 /// Answers an intent, as the policy's mode has it carried out.
 ///
-/// In mode `monitor` what a rule, or the lack of one, refuses is permitted; in mode
+/// In mode `monitor` what a rule, or the lack of one, refuses or holds is permitted; in mode
 /// `learn` what no rule speaks of, if it can be taken back. The cause is then
 /// [`Cause::Observed`], and [`judge`] tells what would have been. What every
-/// policy refuses stays refused in every mode.
+/// policy refuses and what a budget refuses stays refused in every mode.
 pub fn decide<'p>(program: &'p PolicyProgram, state: &'p State, intent: &Intent<'_>) -> Verdict<'p> {
     let verdict = judge(program, state, intent);
-    if verdict.decision != Decision::Collapse {
+    if !matches!(verdict.decision, Decision::Collapse | Decision::Hold) {
         return verdict;
     }
-    let section = match (program.mode(), verdict.cause) {
-        (Mode::Monitor, Cause::Rule { section, .. } | Cause::Unmatched(section)) => section,
-        (Mode::Learn, Cause::Unmatched(section)) if can_be_taken_back(intent.effect) => section,
+    // What a mode lets through has not passed the guards that come after what refused it.
+    let (section, held) = match (program.mode(), verdict.cause) {
+        (Mode::Monitor, Cause::Rule { section, .. } | Cause::Unmatched(section)) => {
+            (section, guard::over_budget(program, state, intent))
+        }
+        (Mode::Monitor, Cause::Tainted { .. }) => {
+            (Section::TaintSinks, guard::over_budget(program, state, intent))
+        }
+        (Mode::Learn, Cause::Unmatched(section)) if learn::can_be_taken_back(program, intent) => {
+            (section, guard::hold_back(program, state, intent))
+        }
         _ => return verdict,
     };
-    permit(Cause::Observed(section))
+    held.unwrap_or(permit(Cause::Observed(section)))
 }
 
 /// Answers an intent as if the mode were `enforce`.
 pub fn judge<'p>(program: &'p PolicyProgram, state: &'p State, intent: &Intent<'_>) -> Verdict<'p> {
-    if state.is_killed {
+    if state.is_killed || program.parts.guards.kill_switch.is_active {
         return Verdict { decision: Decision::KillSwitch, cause: Cause::KillSwitch };
     }
     if state.program != program.hash {
@@ -36,10 +44,6 @@ pub fn judge<'p>(program: &'p PolicyProgram, state: &'p State, intent: &Intent<'
         return verdict;
     }
     guard::hold_back(program, state, intent).unwrap_or(verdict)
-}
-
-fn can_be_taken_back(effect: Effect) -> bool {
-    matches!(effect.reversibility(), Reversibility::None | Reversibility::Reversible)
 }
 
 const fn permit(cause: Cause<'_>) -> Verdict<'_> {

@@ -55,7 +55,7 @@ impl EnvRules {
     }
 }
 
-fn covers(patterns: &[NamePattern], name: &[u8]) -> bool {
+pub(crate) fn covers(patterns: &[NamePattern], name: &[u8]) -> bool {
     patterns.iter().any(|pattern| pattern.covers(name))
 }
 
@@ -63,7 +63,7 @@ fn covers(patterns: &[NamePattern], name: &[u8]) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NamePattern {
     pub(crate) text: String,
-    glob: Option<Glob>,
+    pub(crate) glob: Option<Glob>,
 }
 
 impl NamePattern {

@@ -10,10 +10,11 @@ use crate::path::PatternError;
 
 /// A component of a pattern that has a wildcard.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Glob(Vec<Token>);
+pub(crate) struct Glob(pub(crate) Vec<Token>);
 
+/// What a glob is made of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Token {
+pub(crate) enum Token {
     Literal(Vec<u8>),
     One,
     Many,
@@ -120,9 +121,41 @@ fn merge(mut ranges: Vec<(char, char)>) -> Vec<(char, char)> {
 }
 
 impl Glob {
+    #[cfg_attr(not(test), allow(dead_code, reason = "waits for the guards that use it"))]
     /// The pattern `*`.
     pub(crate) fn anything() -> Self {
         Self(alloc::vec![Token::Many])
+    }
+
+    /// A text in which only `*` is a wildcard.
+    pub(crate) fn stars(text: &str) -> Parsed {
+        if !text.contains('*') {
+            return Parsed::Literal(text.as_bytes().to_vec());
+        }
+        let mut tokens = Vec::new();
+        for (index, part) in text.split('*').enumerate() {
+            if index > 0 {
+                tokens.push(Token::Many);
+            }
+            if !part.is_empty() {
+                tokens.push(Token::Literal(part.as_bytes().to_vec()));
+            }
+        }
+        Parsed::Glob(Self(tokens))
+    }
+
+    /// The bytes that every match begins with.
+    pub(crate) fn head(&self) -> &[u8] {
+        Self::literal(self.0.first())
+    }
+
+    /// The bytes that every match ends with.
+    pub(crate) fn tail(&self) -> &[u8] {
+        Self::literal(self.0.last())
+    }
+
+    fn literal(token: Option<&Token>) -> &[u8] {
+        if let Some(Token::Literal(bytes)) = token { bytes } else { &[] }
     }
 
     /// Whether the pattern is `*`.

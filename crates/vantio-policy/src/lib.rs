@@ -16,23 +16,35 @@ extern crate alloc;
 
 mod address;
 mod advise;
+#[cfg(feature = "document")]
+mod algebra;
 mod budget;
 mod codec;
 pub mod credentials;
 mod decide;
 #[cfg(feature = "document")]
 mod document;
+mod entries;
 mod env;
+mod evidence;
+pub mod explain;
+pub mod flow;
 mod glob;
 mod guard;
+#[cfg(feature = "document")]
+pub mod layers;
+mod learn;
 mod lists;
 mod named;
 mod names;
 mod net;
 mod path;
 mod program;
+mod root;
 mod rule;
 mod state;
+pub mod suggest;
+mod trie;
 
 pub use advise::{Advice, advise};
 pub use budget::Budgets;
@@ -40,10 +52,12 @@ pub use codec::DecodeError;
 pub use decide::{decide, judge};
 #[cfg(feature = "document")]
 pub use document::{
-    ApiModels, Compiled, Example, Include, Llm, LlmMode, LocalModels, Manifest, PRESETS, Place, PolicyError,
-    Position, Problem, SourceMap, compile, manifest, preset,
+    ApiModels, Compiled, Example, Include, Llm, LlmMode, LocalModels, Manifest, Origin, PRESETS, Place,
+    PolicyError, Position, Present, Problem, SourceMap, compile, manifest, preset,
 };
 pub use env::EnvRules;
+pub use evidence::{EvidenceError, Proven, ProvenCause, evidence, verify_evidence};
+pub use explain::explain;
 pub use guard::{Backend, Guards};
 pub use program::{CommitMode, Mode, PolicyProgram};
 pub use rule::Rule;

@@ -7,21 +7,55 @@
 //! uncovered, and nothing is ever put in the place of it; while a deny that holds
 //! in every directory (`**/.env`) does not nail every directory down.
 
+use core::net::IpAddr;
+
 use vantio_core::{Access, Cause, Decision, Effect, Endpoint, Intent, Section, Target, Transport, Verdict};
 
 use crate::{
     PolicyProgram, State,
     address::{self, Reserved},
     names,
-    net::{EndpointPattern, Host, NetPattern},
-    path::{CanonicalPath, Kind, Matcher},
-    rule::Pattern,
+    state::Facts,
+    trie::{
+        Aspect, Extent, NONE, Nodes, Root,
+        walk::{Reached, Stray, pick, walk, walk_address, walk_name, walk_named},
+    },
 };
 
 /// Answers an intent by the lists alone.
-pub(crate) fn judge<'p>(program: &'p PolicyProgram, state: &'p State, intent: &Intent<'_>) -> Verdict<'p> {
-    let judge = Judge { program, state };
-    match intent.effect {
+pub(crate) fn judge<'p>(program: &'p PolicyProgram, state: &State, intent: &Intent<'_>) -> Verdict<'p> {
+    let answer = answer(&*program.trie, &state.facts, intent);
+    let cause = match answer.reason {
+        Reason::Rule(section, rule) => {
+            let text = program.rules(section).get(rule as usize).map_or("", |rule| rule.text());
+            Cause::Rule { section, text }
+        }
+        Reason::Unmatched(section) => Cause::Unmatched(section),
+        Reason::Always(text) => Cause::Always(text),
+    };
+    Verdict { decision: if answer.is_permit { Decision::Permit } else { Decision::Collapse }, cause }
+}
+
+/// A verdict of the lists, its rule by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) is_permit: bool,
+    pub(crate) reason: Reason,
+}
+
+/// Why an answer is what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// A rule, by its place in the canonical order of its list.
+    Rule(Section, u32),
+    Unmatched(Section),
+    Always(&'static str),
+}
+
+/// Answers an intent by the nodes of a program.
+pub(crate) fn answer<N: Nodes>(nodes: &N, facts: &Facts, intent: &Intent<'_>) -> Answer {
+    let judge = Judge { nodes, facts };
+    let result = match intent.effect {
         Effect::FsOpen
         | Effect::FsUnlink
         | Effect::FsRmdir
@@ -34,270 +68,269 @@ pub(crate) fn judge<'p>(program: &'p PolicyProgram, state: &'p State, intent: &I
         | Effect::FsUtime
         | Effect::FsXattr => judge.path(intent),
         Effect::FsStat => judge.stat(intent.target),
-        Effect::FsRename | Effect::FsLink => judge.paths(intent),
+        Effect::FsRename | Effect::FsLink => judge.paths(intent.target),
         Effect::ProcExec => judge.exec(intent.target),
         Effect::ProcSignal => match intent.target {
             Target::Process(0 | 1) => {
-                collapse(Cause::Always("neither the run's init nor anything outside takes signals from it"))
+                Err(Reason::Always("neither the run's init nor anything outside takes signals from it"))
             }
-            Target::Process(_) => permit(Cause::Always("a process of the run")),
-            _ => mismatch(),
+            Target::Process(_) => Ok(Reason::Always("a process of the run")),
+            _ => MISMATCH,
         },
-        Effect::ProcSyscall => collapse(Cause::Always("this system call is closed to agents")),
+        Effect::ProcSyscall => Err(Reason::Always("this system call is closed to agents")),
         Effect::NetConnect => match intent.target {
             Target::Endpoint(endpoint) => judge.endpoint(&endpoint),
             Target::Unix(path) => judge.unix(path),
-            _ => mismatch(),
+            _ => MISMATCH,
         },
         Effect::NetDns => match intent.target {
             Target::Name(name) => judge.name(name),
-            _ => mismatch(),
+            _ => MISMATCH,
         },
-        Effect::NetBind | Effect::NetListen => permit(Cause::Always("reaches nothing outside the run")),
-        Effect::ToolCall | Effect::Infer | Effect::HeapRead | Effect::HeapWrite | Effect::IpcSend => {
-            collapse(Cause::Always("no section of the policy governs this effect"))
+        Effect::NetBind | Effect::NetListen => Ok(Reason::Always("reaches nothing outside the run")),
+        Effect::ToolCall => judge.tool(intent.target),
+        Effect::Infer => judge.model(intent.target),
+        Effect::HeapRead | Effect::HeapWrite | Effect::IpcSend => {
+            Err(Reason::Always("no section of the policy governs this effect"))
+        }
+    };
+    match result {
+        Ok(reason) => Answer { is_permit: true, reason },
+        Err(reason) => Answer { is_permit: false, reason },
+    }
+}
+
+/// What permits, or what refuses.
+type Ruling = Result<Reason, Reason>;
+
+const MISMATCH: Ruling = Err(Reason::Always("the target is not one that the effect can have"));
+
+impl From<Stray> for Reason {
+    fn from(stray: Stray) -> Self {
+        match stray {
+            Stray::NotCanonical => Self::Always("the path names nothing in the run"),
+            Stray::TooMany => Self::Always("more wildcards meet in this path than are followed at once"),
         }
     }
 }
 
-const fn permit(cause: Cause<'_>) -> Verdict<'_> {
-    Verdict { decision: Decision::Permit, cause }
+/// The rule of this number, if there is one.
+fn rule(section: Section, rule: u32) -> Option<Reason> {
+    (rule != NONE).then_some(Reason::Rule(section, rule))
 }
 
-const fn collapse(cause: Cause<'_>) -> Verdict<'_> {
-    Verdict { decision: Decision::Collapse, cause }
+fn refuse(section: Section, number: u32) -> Result<(), Reason> {
+    rule(section, number).map_or(Ok(()), Err)
 }
 
-const fn mismatch() -> Verdict<'static> {
-    collapse(Cause::Always("the target is not one that the effect can have"))
+fn allow(section: Section, number: u32) -> Ruling {
+    rule(section, number).ok_or(Reason::Unmatched(section))
 }
 
-const fn not_canonical() -> Verdict<'static> {
-    collapse(Cause::Always("the path names nothing in the run"))
+struct Judge<'s, N> {
+    nodes: &'s N,
+    facts: &'s Facts,
 }
 
-struct Judge<'p> {
-    program: &'p PolicyProgram,
-    state: &'p State,
-}
-
-impl<'p> Judge<'p> {
-    fn path(&self, intent: &Intent<'_>) -> Verdict<'p> {
-        let Target::Path { path, access, subtree } = intent.target else { return mismatch() };
-        let Some(path) = CanonicalPath::new(path) else { return not_canonical() };
-        if let Some(cause) = self.denied(&path) {
-            return collapse(cause);
-        }
+impl<N: Nodes> Judge<'_, N> {
+    fn path(&self, intent: &Intent<'_>) -> Ruling {
+        let Target::Path { path, access, subtree } = intent.target else { return MISMATCH };
+        let reached = self.walk(path)?;
+        refuse(Section::FsDeny, reached.covers(Section::FsDeny))?;
         let removes_directory = intent.effect == Effect::FsRmdir;
         if subtree || removes_directory {
-            let cause = self.first(Section::FsDeny, |matcher| matcher.depends_on_name(&path));
-            if let Some(cause) = cause {
-                return collapse(cause);
-            }
+            let below = self.facts.entries.denies_below(path);
+            refuse(Section::FsDeny, reached.depends_on_name(self.nodes).min(below))?;
         }
         // Only an open can be for reading; what changes an entry is a write,
         // whatever the plane says.
         if access == Access::Read && intent.effect == Effect::FsOpen && !subtree {
-            return self.readable(&path);
+            return readable(&reached);
         }
         // A directory that is removed is empty.
-        self.writable(&path, subtree && !removes_directory).map_or_else(collapse, permit)
+        writable(&reached, subtree && !removes_directory)
     }
 
-    fn paths(&self, intent: &Intent<'_>) -> Verdict<'p> {
-        let Target::Paths { from, to, subtree } = intent.target else { return mismatch() };
-        let (Some(from), Some(to)) = (CanonicalPath::new(from), CanonicalPath::new(to)) else {
-            return not_canonical();
-        };
-        if let Some(cause) = self.denied(&from).or_else(|| self.denied(&to)) {
-            return collapse(cause);
+    fn paths(&self, target: Target<'_>) -> Ruling {
+        let Target::Paths { from, to, subtree } = target else { return MISMATCH };
+        let (old, new) = (self.walk(from)?, self.walk(to)?);
+        refuse(Section::FsDeny, old.covers(Section::FsDeny))?;
+        refuse(Section::FsDeny, new.covers(Section::FsDeny))?;
+        if subtree && from != to {
+            let below = |path| self.facts.entries.denies_below(path);
+            let differs = old.differs(&new, self.nodes);
+            refuse(Section::FsDeny, differs.min(below(from)).min(below(to)))?;
         }
-        if subtree && let Some(cause) = self.moves_denied(&from, &to) {
-            return collapse(cause);
-        }
-        match self.writable(&from, subtree).and_then(|_| self.writable(&to, subtree)) {
-            Ok(cause) => permit(cause),
-            Err(cause) => collapse(cause),
-        }
+        writable(&old, subtree)?;
+        writable(&new, subtree)
     }
 
     /// Metadata is hidden only below what is denied; what is denied may itself be seen.
-    fn stat(&self, target: Target<'_>) -> Verdict<'p> {
-        let Target::Path { path, .. } = target else { return mismatch() };
-        let Some(path) = CanonicalPath::new(path) else { return not_canonical() };
-        match self.denied(&path.parent()) {
-            Some(cause) => collapse(cause),
-            None => permit(Cause::Always("names are visible")),
+    fn stat(&self, target: Target<'_>) -> Ruling {
+        let Target::Path { path, .. } = target else { return MISMATCH };
+        let Some(slash) = path.iter().rposition(|byte| *byte == b'/') else {
+            return Err(Stray::NotCanonical.into());
+        };
+        let (parent, name) = (if slash == 0 { b"/" } else { &path[..slash] }, &path[slash + 1..]);
+        let is_name = !name.is_empty() && name != b"." && name != b".." && !name.contains(&0);
+        if !is_name && path != b"/" {
+            return Err(Stray::NotCanonical.into());
         }
+        refuse(Section::FsDeny, self.walk(parent)?.covers(Section::FsDeny))?;
+        Ok(Reason::Always("names are visible"))
     }
 
-    fn exec(&self, target: Target<'_>) -> Verdict<'p> {
-        let Target::Path { path, .. } = target else { return mismatch() };
-        let Some(path) = CanonicalPath::new(path) else { return not_canonical() };
-        let denied =
-            self.denied(&path).or_else(|| self.first(Section::ExecDeny, |matcher| matcher.covers(&path)));
-        if let Some(cause) = denied {
-            return collapse(cause);
-        }
-        match self.first(Section::ExecAllow, |matcher| matcher.covers(&path)) {
-            Some(cause) => permit(cause),
-            None => collapse(Cause::Unmatched(Section::ExecAllow)),
-        }
+    fn exec(&self, target: Target<'_>) -> Ruling {
+        let Target::Path { path, .. } = target else { return MISMATCH };
+        let reached = self.walk(path)?;
+        refuse(Section::FsDeny, reached.covers(Section::FsDeny))?;
+        refuse(Section::ExecDeny, reached.covers(Section::ExecDeny))?;
+        allow(Section::ExecAllow, reached.covers(Section::ExecAllow))
     }
 
-    fn readable(&self, path: &CanonicalPath<'_>) -> Verdict<'p> {
-        let cause = self
-            .first(Section::FsRead, |matcher| matcher.covers_or_lists(path))
-            .or_else(|| self.first(Section::FsWrite, |matcher| matcher.covers_or_lists(path)))
-            .or_else(|| self.first(Section::ExecAllow, |matcher| matcher.covers(path)));
-        cause.map_or(collapse(Cause::Unmatched(Section::FsRead)), permit)
+    fn unix(&self, path: &[u8]) -> Ruling {
+        let reached = self.walk(path)?;
+        refuse(Section::FsDeny, reached.covers(Section::FsDeny))?;
+        refuse(Section::NetDeny, reached.covers(Section::NetDeny))?;
+        let everything = self.nodes.view(self.nodes.root(Root::Domains)).terminals;
+        refuse(Section::NetDeny, pick(everything, Section::NetDeny, Extent::Whole, Aspect::Resolve, 0))?;
+        allow(Section::NetAllow, reached.covers(Section::NetAllow))
     }
 
-    fn writable(&self, path: &CanonicalPath<'_>, subtree: bool) -> Result<Cause<'p>, Cause<'p>> {
-        let covers =
-            |matcher: &Matcher| if subtree { matcher.covers_subtree(path) } else { matcher.covers(path) };
-        self.first(Section::FsWrite, covers).ok_or(Cause::Unmatched(Section::FsWrite))
+    fn walk(&self, path: &[u8]) -> Result<Reached, Stray> {
+        walk(self.nodes, &self.facts.entries, path)
     }
 
-    fn denied(&self, path: &CanonicalPath<'_>) -> Option<Cause<'p>> {
-        self.first(Section::FsDeny, |matcher| matcher.covers(path))
+    fn tool(&self, target: Target<'_>) -> Ruling {
+        let Target::Named(name) = target else { return MISMATCH };
+        refuse(Section::ToolsDeny, walk_named(self.nodes, Root::Tools, Section::ToolsDeny, name))?;
+        allow(Section::ToolsAllow, walk_named(self.nodes, Root::Tools, Section::ToolsAllow, name))
     }
 
-    /// The deny that holds for other names below `from` than below `to`.
-    fn moves_denied(&self, from: &CanonicalPath<'_>, to: &CanonicalPath<'_>) -> Option<Cause<'p>> {
-        self.first(Section::FsDeny, |matcher| matcher.reach(from.bytes) != matcher.reach(to.bytes))
+    fn model(&self, target: Target<'_>) -> Ruling {
+        let Target::Named(name) = target else { return MISMATCH };
+        allow(Section::InferModels, walk_named(self.nodes, Root::Models, Section::InferModels, name))
     }
 
-    fn first(&self, section: Section, test: impl Fn(&Matcher) -> bool) -> Option<Cause<'p>> {
-        let matcher = self.state.of(section).iter().find(|matcher| test(matcher))?;
-        Some(self.cause(section, matcher.rule as usize))
-    }
-
-    fn cause(&self, section: Section, rule: usize) -> Cause<'p> {
-        let text = self.program.rules(section).get(rule).map_or("", |rule| rule.text());
-        Cause::Rule { section, text }
-    }
-
-    fn unix(&self, path: &[u8]) -> Verdict<'p> {
-        let Some(path) = CanonicalPath::new(path) else { return not_canonical() };
-        let denied = self
-            .denied(&path)
-            .or_else(|| self.first(Section::NetDeny, |matcher| matcher.covers(&path)))
-            .or_else(|| {
-                self.first_endpoint(Section::NetDeny, |pattern| {
-                    pattern.host == Host::Any && pattern.ports.is_all() && !pattern.is_udp
-                })
-            });
-        if let Some(cause) = denied {
-            return collapse(cause);
-        }
-        match self.first(Section::NetAllow, |matcher| matcher.covers(&path)) {
-            Some(cause) => permit(cause),
-            None => collapse(Cause::Unmatched(Section::NetAllow)),
-        }
-    }
-
-    fn name(&self, name: &str) -> Verdict<'p> {
+    fn name(&self, name: &str) -> Ruling {
         if !names::is_canonical(name) {
-            return collapse(Cause::Always("not a domain name"));
+            return Err(Reason::Always("not a domain name"));
         }
-        let denied = self.first_endpoint(Section::NetDeny, |pattern| {
-            !pattern.is_udp && pattern.ports.is_all() && pattern.host.covers_name(name, Kind::Deny)
-        });
-        if let Some(cause) = denied {
-            return collapse(cause);
-        }
-        match self.first_endpoint(Section::NetAllow, |pattern| pattern.host.covers_name(name, Kind::Allow)) {
-            Some(cause) => permit(cause),
-            None => collapse(Cause::Unmatched(Section::NetAllow)),
-        }
+        let mut found = Endpoints::new(0, Aspect::Resolve);
+        found.by_everything(self.nodes);
+        found.by_name(self.nodes, name);
+        refuse(Section::NetDeny, found.denied)?;
+        allow(Section::NetAllow, found.allowed)
     }
 
-    fn endpoint(&self, endpoint: &Endpoint) -> Verdict<'p> {
+    fn endpoint(&self, endpoint: &Endpoint) -> Ruling {
         if endpoint.in_run {
-            return permit(Cause::Always("inside the run"));
+            return Ok(Reason::Always("inside the run"));
         }
-        let question = Question::new(endpoint);
-        if let Some(cause) = self.first_endpoint(Section::NetDeny, |pattern| self.denies(pattern, &question))
-        {
-            return collapse(cause);
-        }
-        let first = self.allowed(question.first, &question);
-        let verdict = match (first, question.carried) {
-            (Ok(cause), Some(carried)) => self.allowed(carried, &question).map(|_| cause),
-            (verdict, _) => verdict,
-        };
-        verdict.map_or_else(collapse, permit)
-    }
-
-    fn denies(&self, pattern: &EndpointPattern, question: &Question) -> bool {
-        (!pattern.is_udp || question.is_udp)
-            && pattern.ports.contains(question.port)
-            && match &pattern.host {
-                Host::Any => true,
-                Host::Block(block) => {
-                    block.contains(question.first)
-                        || question.carried.is_some_and(|carried| block.contains(carried))
-                }
-                name => self.state.names_of(question.first).any(|known| name.covers_name(known, Kind::Deny)),
-            }
-    }
-
-    /// Whether `form`, one of the forms of the destination, is permitted.
-    fn allowed(&self, form: core::net::IpAddr, question: &Question) -> Result<Cause<'p>, Cause<'p>> {
-        let applies = |pattern: &EndpointPattern| {
-            pattern.is_udp == question.is_udp && pattern.ports.contains(question.port)
-        };
-        let by_address = self.first_endpoint(Section::NetAllow, |pattern| {
-            applies(pattern) && matches!(&pattern.host, Host::Block(block) if block.contains(form))
-        });
-        if let Some(cause) = by_address {
-            return Ok(cause);
-        }
-        let mut known = self.state.names_of(question.first).peekable();
-        let is_by_number = known.peek().is_none();
-        let by_name = self.first_endpoint(Section::NetAllow, |pattern| {
-            applies(pattern)
-                && (pattern.host == Host::Any
-                    || self
-                        .state
-                        .names_of(question.first)
-                        .any(|known| pattern.host.covers_name(known, Kind::Allow)))
-        });
-        let Some(cause) = by_name else { return Err(Cause::Unmatched(Section::NetAllow)) };
-        match address::reserved(form, &self.state.host_addresses) {
-            None => Ok(cause),
-            // Somebody asked for an address: a rule for it would open it.
-            Some(_) if is_by_number => Err(Cause::Unmatched(Section::NetAllow)),
-            Some(Reserved::Private) => Err(Cause::Unmatched(Section::NetAllow)),
-            Some(Reserved::Loopback) => Err(Cause::Always("a name never opens loopback")),
-            Some(Reserved::LinkLocal) => Err(Cause::Always("a name never opens link-local addresses")),
-            Some(Reserved::Multicast) => Err(Cause::Always("a name never opens multicast addresses")),
-            Some(Reserved::OwnOfHost) => Err(Cause::Always("a name never opens the host's own addresses")),
-        }
-    }
-
-    fn first_endpoint(&self, section: Section, test: impl Fn(&EndpointPattern) -> bool) -> Option<Cause<'p>> {
-        let rules = self.program.rules(section);
-        let index = rules.iter().position(|rule| match &rule.pattern {
-            Pattern::Net(NetPattern::Endpoint(pattern)) => test(pattern),
-            _ => false,
-        })?;
-        Some(self.cause(section, index))
-    }
-}
-
-/// A destination, in every form that it is judged in.
-struct Question {
-    first: core::net::IpAddr,
-    carried: Option<core::net::IpAddr>,
-    port: u16,
-    is_udp: bool,
-}
-
-impl Question {
-    fn new(endpoint: &Endpoint) -> Self {
         let (first, carried) = address::forms(endpoint.address.ip());
-        Self { first, carried, port: endpoint.address.port(), is_udp: endpoint.transport == Transport::Udp }
+        let aspect = if endpoint.transport == Transport::Udp { Aspect::Udp } else { Aspect::Tcp };
+        let blank = Endpoints::new(endpoint.address.port(), aspect);
+        let mut by_name = blank;
+        by_name.by_everything(self.nodes);
+        let mut is_by_number = true;
+        for name in self.facts.names_of(first) {
+            is_by_number = false;
+            by_name.by_name(self.nodes, name);
+        }
+        let blocks = |form| {
+            let mut found = blank;
+            found.by_address(self.nodes, form);
+            found
+        };
+        let (by_first, by_carried) = (blocks(first), carried.map(|form| (form, blocks(form))));
+        let denied = by_carried.map_or(NONE, |(_, found)| found.denied);
+        refuse(Section::NetDeny, denied.min(by_first.denied).min(by_name.denied))?;
+        let decided = self.allowed(first, by_first.allowed, by_name.allowed, is_by_number)?;
+        match by_carried {
+            None => Ok(decided),
+            Some((form, found)) => {
+                self.allowed(form, found.allowed, by_name.allowed, is_by_number).map(|_| decided)
+            }
+        }
+    }
+
+    /// Whether `form`, one of the forms of a destination, is permitted, by these rules for
+    /// blocks that it lies in and for names that led there.
+    fn allowed(&self, form: IpAddr, by_address: u32, by_name: u32, is_by_number: bool) -> Ruling {
+        if let Some(reason) = rule(Section::NetAllow, by_address) {
+            return Ok(reason);
+        }
+        let reason = allow(Section::NetAllow, by_name)?;
+        match address::reserved(form, &self.facts.host_addresses) {
+            None => Ok(reason),
+            // Somebody asked for an address: a rule for it would open it.
+            Some(_) if is_by_number => Err(Reason::Unmatched(Section::NetAllow)),
+            Some(Reserved::Private) => Err(Reason::Unmatched(Section::NetAllow)),
+            Some(Reserved::Loopback) => Err(Reason::Always("a name never opens loopback")),
+            Some(Reserved::LinkLocal) => Err(Reason::Always("a name never opens link-local addresses")),
+            Some(Reserved::Multicast) => Err(Reason::Always("a name never opens multicast addresses")),
+            Some(Reserved::OwnOfHost) => Err(Reason::Always("a name never opens the host's own addresses")),
+        }
     }
 }
+
+fn readable(reached: &Reached) -> Ruling {
+    rule(Section::FsRead, reached.covers_or_lists(Section::FsRead))
+        .or_else(|| rule(Section::FsWrite, reached.covers_or_lists(Section::FsWrite)))
+        .or_else(|| rule(Section::ExecAllow, reached.covers(Section::ExecAllow)))
+        .ok_or(Reason::Unmatched(Section::FsRead))
+}
+
+fn writable(reached: &Reached, subtree: bool) -> Ruling {
+    let section = Section::FsWrite;
+    allow(section, if subtree { reached.covers_subtree(section) } else { reached.covers(section) })
+}
+
+/// The first rules of `net.allow` and `net.deny` that cover a destination.
+#[derive(Clone, Copy)]
+struct Endpoints {
+    port: u16,
+    aspect: Aspect,
+    allowed: u32,
+    denied: u32,
+}
+
+impl Endpoints {
+    const fn new(port: u16, aspect: Aspect) -> Self {
+        Self { port, aspect, allowed: NONE, denied: NONE }
+    }
+
+    /// Adds the rules for `*`.
+    fn by_everything(&mut self, nodes: &impl Nodes) {
+        self.add(nodes.view(nodes.root(Root::Domains)).terminals, Extent::Whole);
+    }
+
+    fn by_name(&mut self, nodes: &impl Nodes, name: &str) {
+        walk_name(nodes, name, |terminals, is_last| {
+            self.add(terminals, Extent::Whole);
+            self.add(terminals, if is_last { Extent::Only } else { Extent::Inside });
+        });
+    }
+
+    fn by_address(&mut self, nodes: &impl Nodes, address: IpAddr) {
+        walk_address(nodes, address, |terminals| self.add(terminals, Extent::Only));
+    }
+
+    fn add(&mut self, terminals: &[crate::trie::Terminal], extent: Extent) {
+        if terminals.is_empty() {
+            return;
+        }
+        let of = |section, aspect| pick(terminals, section, extent, aspect, self.port);
+        let mut denied = of(Section::NetDeny, self.aspect);
+        if self.aspect == Aspect::Udp {
+            denied = denied.min(of(Section::NetDeny, Aspect::Tcp));
+        }
+        (self.allowed, self.denied) =
+            (self.allowed.min(of(Section::NetAllow, self.aspect)), self.denied.min(denied));
+    }
+}
+
+#[cfg(test)]
+mod linear;
+#[cfg(test)]
+pub(crate) mod tests;

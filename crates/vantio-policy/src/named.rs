@@ -1,13 +1,13 @@
 //! Names of tools, models and heap types, in which `*` stands for any characters.
 
-use alloc::{string::String, vec::Vec};
+use alloc::string::String;
 
 /// Bytes that a name may have.
 const MAX_TEXT: usize = 256;
 
 /// A name in which `*` matches any characters, none included.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct NamedPattern(String);
+pub(crate) struct NamedPattern(pub(crate) String);
 
 /// Why a text is not such a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,14 +42,18 @@ impl NamedPattern {
         self.0.clone()
     }
 
+    /// The text, in which only `*` is a wildcard.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+
+    #[cfg_attr(not(test), allow(dead_code, reason = "waits for the guards that use it"))]
     /// Whether the whole of `name` matches.
     pub(crate) fn matches(&self, name: &str) -> bool {
         let Some((first, rest)) = self.0.split_once('*') else { return self.0 == name };
         let Some(mut name) = name.strip_prefix(first) else { return false };
-        let mut parts: Vec<&str> = rest.split('*').collect();
-        // INVARIANT: splitting gives at least one part.
-        let last = parts.pop().unwrap_or_default();
-        for part in parts {
+        let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
+        for part in middle.split('*') {
             let Some(at) = name.find(part) else { return false };
             name = &name[at + part.len()..];
         }

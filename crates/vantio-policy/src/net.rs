@@ -135,6 +135,7 @@ impl NetPattern {
 }
 
 impl Host {
+    #[cfg_attr(not(test), allow(dead_code, reason = "waits for the guards that use it"))]
     /// Whether the pattern is about names, and `name` is one of them. In a deny a
     /// name covers its subdomains.
     pub(crate) fn covers_name(&self, name: &str, kind: Kind) -> bool {
@@ -165,6 +166,7 @@ impl Ports {
         self.0 == [(0, u16::MAX)]
     }
 
+    #[cfg_attr(not(test), allow(dead_code, reason = "waits for the guards that use it"))]
     pub(crate) fn contains(&self, port: u16) -> bool {
         self.0.iter().any(|(first, last)| (*first..=*last).contains(&port))
     }
@@ -199,7 +201,7 @@ impl Ports {
         if merged == [(1, u16::MAX)] { Ok(Self::all()) } else { Ok(Self(merged)) }
     }
 
-    fn canonical(&self) -> String {
+    pub(crate) fn canonical(&self) -> String {
         if self.is_all() {
             return "*".to_owned();
         }

@@ -1,6 +1,10 @@
 //! Path patterns: from text to canonical form, and from there, with the values
 //! of the variables, to something that a path can be compared with.
 
+#![allow(dead_code, reason = "matchers wait for the guards that use them")]
+
+mod miss;
+
 use alloc::{string::String, vec::Vec};
 
 use crate::{
@@ -16,15 +20,16 @@ pub(crate) const MAX_TEXT: usize = 4096;
 
 /// What begins a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Anchor {
+pub(crate) enum Anchor {
     Root,
     Home,
     Workspace,
     Tmp,
 }
 
+/// What stands between two slashes of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Component {
+pub(crate) enum Component {
     Literal(Vec<u8>),
     Glob(Glob),
     /// `**`: any number of components, none included.
@@ -34,8 +39,8 @@ enum Component {
 /// A pattern over paths, variables unexpanded.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PathPattern {
-    anchor: Anchor,
-    components: Vec<Component>,
+    pub(crate) anchor: Anchor,
+    pub(crate) components: Vec<Component>,
 }
 
 /// Why a text is not a path pattern.
@@ -153,6 +158,31 @@ impl PathPattern {
     /// What paths are compared with: one matcher for the pattern as it stands, and
     /// one for each alias that its literal beginning lies in.
     pub(crate) fn matchers(&self, bindings: &Bindings, kind: Kind, rule: u32) -> Vec<Matcher> {
+        let prefixes = self.literal_prefixes(bindings).into_iter();
+        prefixes.map(|prefix| self.matcher(prefix, kind, rule)).collect()
+    }
+
+    /// The pattern without variables, as it stands and for each alias that its literal
+    /// beginning lies in; nothing where its variable has no absolute value.
+    pub(crate) fn bound(&self, bindings: &Bindings) -> Vec<Self> {
+        let tail = &self.components[self.literal_length()..];
+        let with_tail = |prefix: Vec<u8>| {
+            let mut bound = Self::literal(&prefix);
+            bound.components.extend_from_slice(tail);
+            bound
+        };
+        self.literal_prefixes(bindings).into_iter().map(with_tail).collect()
+    }
+
+    /// The pattern of one absolute path.
+    pub(crate) fn literal(path: &[u8]) -> Self {
+        let names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
+        let components = names.map(|name| Component::Literal(name.to_vec())).collect();
+        Self { anchor: Anchor::Root, components }
+    }
+
+    /// [`PathPattern::literal_prefix`], and where each alias that it lies in leads.
+    pub(crate) fn literal_prefixes(&self, bindings: &Bindings) -> Vec<Vec<u8>> {
         let Some(prefix) = self.literal_prefix(bindings) else { return Vec::new() };
         let mut prefixes = Vec::from([prefix.clone()]);
         for (from, to) in &bindings.aliases {
@@ -165,7 +195,22 @@ impl PathPattern {
                 }
             }
         }
-        prefixes.into_iter().map(|prefix| self.matcher(prefix, kind, rule)).collect()
+        prefixes
+    }
+
+    /// What the pattern begins with.
+    pub(crate) const fn anchor(&self) -> Anchor {
+        self.anchor
+    }
+
+    /// What follows the anchor.
+    pub(crate) fn components(&self) -> &[Component] {
+        &self.components
+    }
+
+    /// Whether there is no wildcard.
+    pub(crate) fn is_literal(&self) -> bool {
+        self.literal_length() == self.components.len()
     }
 
     fn matcher(&self, prefix: Vec<u8>, kind: Kind, rule: u32) -> Matcher {

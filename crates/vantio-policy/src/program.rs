@@ -1,14 +1,16 @@
 //! The compiled policy.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{string::String, sync::Arc, vec::Vec};
 
 use vantio_core::{Hash, Section};
 
 use crate::{
-    Budgets, DecodeError, EnvRules, Rule, codec,
+    Backend, Budgets, DecodeError, EnvRules, Rule, codec,
     guard::Guards,
+    root::Header,
     rule::{self, Rules, SECTIONS},
     state::Bindings,
+    trie::{Nodes, Trie},
 };
 
 /// What happens to a refusal.
@@ -60,11 +62,21 @@ impl CommitMode {
 
 /// A policy in compiled, canonical form: rules sorted and without duplicates,
 /// variables still variables.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct PolicyProgram {
     pub(crate) parts: Parts,
     pub(crate) hash: Hash,
+    /// The rules as `decide` walks them.
+    pub(crate) trie: Arc<Trie>,
 }
+
+impl PartialEq for PolicyProgram {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts == other.parts
+    }
+}
+
+impl Eq for PolicyProgram {}
 
 /// What a program is made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,10 +93,20 @@ pub(crate) struct Parts {
 }
 
 impl PolicyProgram {
-    pub(crate) fn new(parts: Parts) -> Self {
-        let mut program = Self { parts, hash: Hash::ZERO };
-        program.hash = Hash::of(&codec::encode_meaning(&program));
+    pub(crate) fn new(mut parts: Parts) -> Self {
+        parts.guards.sort();
+        let trie = Arc::new(Trie::new(&parts.rules));
+        let mut program = Self { parts, hash: Hash::ZERO, trie };
+        program.hash = program.header().root(&program.trie.roots_hashes());
         program
+    }
+
+    /// What the hash is over, besides nodes.
+    pub(crate) fn header(&self) -> Header {
+        let mut guards = Vec::new();
+        codec::guards::encode(&self.parts.guards, &mut guards);
+        let meaning = Hash::of(&codec::encode_meaning(self));
+        Header { mode: self.parts.mode, lengths: *self.trie.lengths(), guards, meaning }
     }
 
     /// The policy's name, where it has one.
@@ -112,6 +134,16 @@ impl PolicyProgram {
         &self.parts.env
     }
 
+    /// The least backend that may run the policy.
+    pub const fn required_backend(&self) -> Option<Backend> {
+        self.parts.guards.require
+    }
+
+    /// Whether the policy itself sets the kill switch.
+    pub const fn is_kill_switch_set(&self) -> bool {
+        self.parts.guards.kill_switch.is_active
+    }
+
     /// The lists of patterns that a policy has.
     pub const SECTIONS: [Section; rule::LISTS] = SECTIONS;
 
@@ -120,8 +152,9 @@ impl PolicyProgram {
         self.parts.rules.of(section)
     }
 
-    /// SHA-256 over what the policy means: not over its name, layout, file format,
-    /// spellings or the order of its lists. Variables are hashed as variables.
+    /// The root of the SHA-256 tree over what the policy means: not over its name,
+    /// layout, file format, spellings or the order of its lists. Variables are hashed as
+    /// variables.
     pub const fn hash(&self) -> Hash {
         self.hash
     }
@@ -141,9 +174,9 @@ impl PolicyProgram {
         codec::decode(bytes)
     }
 
-    /// The bare names in `exec`, for the caller to look up in the run's `PATH`.
+    /// The bare names in `exec` and in guards, for the caller to look up in the run's `PATH`.
     pub fn bare_programs(&self) -> impl Iterator<Item = &str> {
-        self.parts.rules.bare_programs()
+        self.parts.rules.bare_programs().chain(self.parts.guards.bare_programs())
     }
 
     /// The literal beginning of every path pattern, with the variables' values: what
@@ -155,6 +188,7 @@ impl PolicyProgram {
             .parts
             .rules
             .path_patterns()
+            .chain(self.parts.guards.path_patterns())
             .filter_map(|pattern| pattern.literal_prefix(bindings))
             .filter(|prefix| !prefix.is_empty())
             .collect();

@@ -115,6 +115,16 @@ impl Pattern {
         Ok(Self::Program(text.to_string()))
     }
 
+    /// What it is a pattern over; a program may be named by a path too.
+    pub(crate) const fn family(&self) -> Family {
+        match self {
+            Self::Path(_) => Family::Path,
+            Self::Program(_) => Family::Program,
+            Self::Net(_) => Family::Net,
+            Self::Named(_) => Family::Named,
+        }
+    }
+
     pub(crate) fn canonical(&self) -> String {
         match self {
             Self::Path(pattern) => pattern.canonical(),

@@ -1,15 +1,27 @@
 //! A program on one host, for one run.
 
-use alloc::{borrow::ToOwned, collections::BTreeMap, string::String, vec::Vec};
+use alloc::{
+    borrow::ToOwned,
+    collections::{BTreeMap, BTreeSet},
+    string::String,
+    sync::Arc,
+    vec::Vec,
+};
 use core::net::IpAddr;
 
 use vantio_core::{Hash, Section};
 
 use crate::{
-    PolicyProgram, Rule, address,
+    PolicyProgram, address,
+    entries::Entries,
+    guard::Bound,
     net::{EndpointPattern, NetPattern},
-    path::{CanonicalPath, Kind, Matcher, Reach, absolute, is_within},
-    rule::{self, LISTS, Pattern, SECTIONS},
+    path::{PathPattern, absolute},
+    rule::Pattern,
+    trie::{
+        NONE, Trie,
+        walk::{Reached, walk},
+    },
 };
 
 /// What a host and a run give the variables and names of a policy. Paths are
@@ -38,8 +50,19 @@ pub struct Bindings {
 pub struct State {
     pub(crate) program: Hash,
     pub(crate) is_killed: bool,
+    pub(crate) bindings: Arc<Bindings>,
+    pub(crate) facts: Facts,
+    pub(crate) guards: Bound,
+    trie: Arc<Trie>,
+    denied_literals: Vec<Vec<u8>>,
+    exec_roots: Vec<Vec<u8>>,
+}
+
+/// What the lists are judged by, besides the program.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) entries: Entries,
     pub(crate) host_addresses: Vec<IpAddr>,
-    matchers: [Vec<Matcher>; LISTS],
     names: BTreeMap<IpAddr, Vec<Answer>>,
 }
 
@@ -53,12 +76,16 @@ struct Answer {
 impl State {
     /// The state at a run's start.
     pub fn new(program: &PolicyProgram, bindings: Bindings) -> Self {
+        let entries = Entries::new(&*program.trie, &bindings, &|_| true);
         Self {
             program: program.hash(),
             is_killed: false,
-            matchers: SECTIONS.map(|section| matchers(program, section, &bindings)),
-            host_addresses: bindings.host_addresses,
-            names: BTreeMap::new(),
+            facts: Facts::new(entries, &bindings),
+            trie: Arc::clone(&program.trie),
+            denied_literals: denied_literals(program, &bindings),
+            exec_roots: exec_roots(program, &bindings),
+            guards: Bound::new(program, &bindings),
+            bindings: Arc::new(bindings),
         }
     }
 
@@ -75,16 +102,12 @@ impl State {
     /// Remembers that `address` was an answer for `name` (lower-case A-labels, no
     /// trailing dot), until forgotten.
     pub fn learn_name(&mut self, name: &str, address: IpAddr, expires_unix_ms: u64) {
-        let answers = self.names.entry(address::forms(address).0).or_default();
-        match answers.iter_mut().find(|answer| answer.name == name) {
-            Some(answer) => answer.expires_unix_ms = answer.expires_unix_ms.max(expires_unix_ms),
-            None => answers.push(Answer { name: name.to_owned(), expires_unix_ms }),
-        }
+        self.facts.learn_name(name, address, expires_unix_ms);
     }
 
     /// Forgets every answer for `name`.
     pub fn forget(&mut self, name: &str) {
-        self.names.retain(|_, answers| {
+        self.facts.names.retain(|_, answers| {
             answers.retain(|answer| answer.name != name);
             !answers.is_empty()
         });
@@ -92,7 +115,7 @@ impl State {
 
     /// The names that `address` was an answer for.
     pub fn names_of(&self, address: IpAddr) -> impl Iterator<Item = &str> {
-        self.answers(address).map(|answer| answer.name.as_str())
+        self.facts.names_of(address::forms(address).0)
     }
 
     /// Those of [`State::names_of`] whose answer has expired at `now_unix_ms`: the
@@ -105,57 +128,64 @@ impl State {
     /// The paths at or below which a program may be executable: `/` where a pattern
     /// begins with `**`. None lies below another.
     pub fn exec_roots(&self) -> Vec<Vec<u8>> {
-        let mut roots: Vec<Vec<u8>> =
-            self.of(Section::ExecAllow).iter().map(|matcher| matcher.prefix().to_vec()).collect();
-        roots.sort_unstable();
-        let mut kept: Vec<Vec<u8>> = Vec::new();
-        for root in roots {
-            if !kept.iter().any(|outer| is_within(&root, outer)) {
-                kept.push(root);
-            }
-        }
-        kept.into_iter().map(or_root).collect()
+        self.exec_roots.clone()
     }
 
     /// The paths that a rule of `fs.deny` without wildcards names: what a plane can
     /// mask.
     pub fn denied_literals(&self) -> Vec<Vec<u8>> {
-        let literal = self.of(Section::FsDeny).iter().filter(|matcher| matcher.is_literal());
-        let mut paths: Vec<Vec<u8>> = literal.map(|matcher| or_root(matcher.prefix().to_vec())).collect();
-        paths.sort_unstable();
-        paths.dedup();
-        paths
+        self.denied_literals.clone()
     }
 
     /// Whether a rule of `fs.deny` could hide a name in the directory `path` or below
     /// it: where none could, `fs.stat` need not be asked.
     pub fn may_hide_below(&self, path: &[u8]) -> bool {
-        let Some(path) = absolute(path) else { return true };
-        self.of(Section::FsDeny).iter().any(|matcher| matcher.reach(&path) != Reach::Apart)
+        let Some(path) = absolute(path).map(or_root) else { return true };
+        self.reach(&path).is_none_or(|reached| {
+            reached.denies_below(&*self.trie) != NONE || self.facts.entries.denies_below(&path) != NONE
+        })
     }
 
     /// Whether a rule of `fs.write` covers the path.
     pub(crate) fn has_write_rule(&self, path: &[u8], subtree: bool) -> bool {
-        CanonicalPath::new(path).is_some_and(|path| {
-            let mut matchers = self.of(Section::FsWrite).iter();
-            matchers
-                .any(|matcher| if subtree { matcher.covers_subtree(&path) } else { matcher.covers(&path) })
+        self.reach(path).is_some_and(|reached| {
+            let section = Section::FsWrite;
+            NONE != if subtree { reached.covers_subtree(section) } else { reached.covers(section) }
         })
     }
 
     /// Whether only a rule for the address itself can open it.
     pub(crate) fn is_reserved(&self, address: IpAddr) -> bool {
         let (first, carried) = address::forms(address);
-        let is_reserved = |form| address::reserved(form, &self.host_addresses).is_some();
+        let is_reserved = |form| address::reserved(form, &self.facts.host_addresses).is_some();
         is_reserved(first) || carried.is_some_and(is_reserved)
     }
 
-    pub(crate) fn of(&self, section: Section) -> &[Matcher] {
-        &self.matchers[section as usize]
+    fn reach(&self, path: &[u8]) -> Option<Reached> {
+        walk(&*self.trie, &self.facts.entries, path).ok()
     }
 
     fn answers(&self, address: IpAddr) -> impl Iterator<Item = &Answer> {
-        self.names.get(&address::forms(address).0).into_iter().flatten()
+        self.facts.names.get(&address::forms(address).0).into_iter().flatten()
+    }
+}
+
+impl Facts {
+    pub(crate) fn new(entries: Entries, bindings: &Bindings) -> Self {
+        Self { entries, host_addresses: bindings.host_addresses.clone(), names: BTreeMap::new() }
+    }
+
+    pub(crate) fn learn_name(&mut self, name: &str, address: IpAddr, expires_unix_ms: u64) {
+        let answers = self.names.entry(address::forms(address).0).or_default();
+        match answers.iter_mut().find(|answer| answer.name == name) {
+            Some(answer) => answer.expires_unix_ms = answer.expires_unix_ms.max(expires_unix_ms),
+            None => answers.push(Answer { name: name.to_owned(), expires_unix_ms }),
+        }
+    }
+
+    /// The names that an address, in the first of its forms, was an answer for.
+    pub(crate) fn names_of(&self, first: IpAddr) -> impl Iterator<Item = &str> {
+        self.names.get(&first).into_iter().flatten().map(|answer| answer.name.as_str())
     }
 }
 
@@ -188,23 +218,35 @@ impl PolicyProgram {
     }
 }
 
-fn matchers(program: &PolicyProgram, section: Section, bindings: &Bindings) -> Vec<Matcher> {
-    let rules = program.rules(section).iter().enumerate();
-    rules.flat_map(|(index, rule)| rule_matchers(rule, rule::kind(section), bindings, index as u32)).collect()
+fn denied_literals(program: &PolicyProgram, bindings: &Bindings) -> Vec<Vec<u8>> {
+    let patterns = path_patterns(program, Section::FsDeny).filter(|pattern| pattern.is_literal());
+    let paths: BTreeSet<Vec<u8>> = patterns.flat_map(|pattern| pattern.literal_prefixes(bindings)).collect();
+    paths.into_iter().map(or_root).collect()
 }
 
-fn rule_matchers(rule: &Rule, kind: Kind, bindings: &Bindings, index: u32) -> Vec<Matcher> {
-    match &rule.pattern {
-        Pattern::Path(pattern) | Pattern::Net(NetPattern::Unix(pattern)) => {
-            pattern.matchers(bindings, kind, index)
-        }
-        Pattern::Program(name) => {
-            let found = bindings.programs.iter().filter(|(bound, _)| bound == name);
-            let paths = found.flat_map(|(_, paths)| paths).filter_map(|path| absolute(path));
-            paths.map(|path| Matcher::literal(path, index)).collect()
-        }
-        Pattern::Net(NetPattern::Endpoint(_)) | Pattern::Named(_) => Vec::new(),
-    }
+fn exec_roots(program: &PolicyProgram, bindings: &Bindings) -> Vec<Vec<u8>> {
+    let patterns = path_patterns(program, Section::ExecAllow);
+    let mut roots: BTreeSet<Vec<u8>> =
+        patterns.flat_map(|pattern| pattern.literal_prefixes(bindings)).collect();
+    let names: BTreeSet<&str> = program.rules(Section::ExecAllow).iter().filter_map(program_name).collect();
+    let bound = bindings.programs.iter().filter(|(name, _)| names.contains(name.as_str()));
+    roots.extend(bound.flat_map(|(_, paths)| paths).filter_map(|path| absolute(path)));
+    let is_below_another = |root: &[u8]| {
+        let ends = root.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
+        ends.into_iter().any(|end| roots.contains(&root[..end]))
+    };
+    roots.iter().filter(|root| !is_below_another(root)).cloned().map(or_root).collect()
+}
+
+fn program_name(rule: &crate::Rule) -> Option<&str> {
+    if let Pattern::Program(name) = &rule.pattern { Some(name) } else { None }
+}
+
+fn path_patterns(program: &PolicyProgram, section: Section) -> impl Iterator<Item = &PathPattern> {
+    program.rules(section).iter().filter_map(|rule| match &rule.pattern {
+        Pattern::Path(pattern) => Some(pattern),
+        _ => None,
+    })
 }
 
 fn or_root(path: Vec<u8>) -> Vec<u8> {

@@ -232,7 +232,8 @@ fn the_kill_switch_and_a_foreign_state_come_before_everything() {
 fn every_effect_refuses_a_target_that_is_not_its_own() {
     let case = case("mode: monitor\nfs: {read: [/], write: [/]}\nexec: {allow: [/]}\nnet: {allow: ['*:*']}");
     for effect in Effect::ALL {
-        let verdict = case.ask(*effect, Target::Named("x"));
+        let is_named = matches!(effect, Effect::ToolCall | Effect::Infer);
+        let verdict = case.ask(*effect, if is_named { Target::Name("x") } else { Target::Named("x") });
         let is_free = matches!(effect, Effect::NetBind | Effect::NetListen);
         assert_eq!(verdict.is_permit(), is_free, "{effect}");
     }

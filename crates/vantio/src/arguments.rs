@@ -81,7 +81,7 @@ pub enum Command {
     /// Read and verify the ledger
     #[command(subcommand)]
     Ledger(Ledger),
-    /// Check, show or hash a policy
+    /// Check, show, explain, test or hash a policy, or write one from runs
     #[command(subcommand)]
     Policy(Policy),
     /// Write a policy for this folder
@@ -112,7 +112,7 @@ pub struct Run {
     /// The policy; without it and --preset, vantio.yaml or .vantio/policy.yaml of this folder or one above
     #[arg(long, value_name = "FILE", conflicts_with = "preset")]
     pub policy: Option<PathBuf>,
-    /// A policy that comes with Vantio: read-only, workspace or open
+    /// A policy that comes with Vantio: read-only, workspace, open or learn
     #[arg(long, value_name = "NAME")]
     pub preset: Option<String>,
     /// A name for the run, shown in lists
@@ -229,6 +229,71 @@ pub enum Policy {
         /// The policy, or preset:NAME
         file: PathBuf,
     },
+    /// Say what a policy would answer, and why each rule won or lost
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain(Explain),
+    /// Run the examples that a policy has under `tests`
+    #[command(
+        after_help = "Examples are judged as in mode enforce, by their text: ${workspace} is this folder.\n\nExit status: 0 when every example holds, or there is none; 3 when one does not."
+    )]
+    Test {
+        /// The policy
+        file: PathBuf,
+    },
+    /// Write the smallest policy under which runs could do again what they did
+    #[command(after_help = SUGGEST_HELP)]
+    Suggest(Suggest),
+}
+
+/// Arguments of `vantio policy suggest`.
+#[derive(Debug, Args)]
+pub struct Suggest {
+    /// Runs: ids, beginnings of ids, or `last`
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<String>,
+    /// Where to write it; standard output without it
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Overwrite a file that exists
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Arguments of `vantio policy explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// The policy, or preset:NAME
+    pub file: PathBuf,
+    /// The kind of action, such as fs.open, proc.exec or net.connect
+    #[arg(long)]
+    pub effect: String,
+    /// What it acts on: a path, a program, HOST:PORT, unix:PATH, or the name of a tool or model
+    #[arg(long)]
+    pub target: String,
+    /// Open for writing
+    #[arg(long)]
+    pub write: bool,
+    /// Mean everything below the folder too, as when it is renamed or removed
+    #[arg(long)]
+    pub subtree: bool,
+    /// The new name of fs.rename and fs.link
+    #[arg(long, value_name = "PATH")]
+    pub to: Option<String>,
+    /// A label that the process carries; may be repeated
+    #[arg(long = "label", value_name = "LABEL")]
+    pub labels: Vec<String>,
+    /// Send a datagram instead of connecting
+    #[arg(long)]
+    pub udp: bool,
+    /// Follow symbolic links of this host, in the target and in the rules
+    #[arg(long)]
+    pub resolve: bool,
+    /// Print every rule that was weighed
+    #[arg(long)]
+    pub all: bool,
+    /// Exit with 3 when it would be refused
+    #[arg(long)]
+    pub exit_code: bool,
 }
 
 /// Arguments of `vantio init`.
@@ -243,7 +308,7 @@ pub struct Init {
 }
 
 /// The policies that come with Vantio.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Preset {
     /// Read the system and this folder, change nothing
     ReadOnly,
@@ -251,6 +316,8 @@ pub enum Preset {
     Workspace,
     /// Anything but credentials
     Open,
+    /// Watch what the agent does, to write a policy from it
+    Learn,
 }
 
 const OVERVIEW: &str = "\
@@ -289,6 +356,30 @@ Exit status:
   125    Vantio failed; the program never ran unguarded
   126    the program may not be executed
   127    the program is not found";
+
+const SUGGEST_HELP: &str = "\
+From learning to enforcing:
+  vantio run --preset learn -- CMD                 watch the agent; its writes wait for review
+  vantio policy suggest last --output vantio.yaml  write down what it did
+  vantio run --policy vantio.yaml -- CMD           hold it to that
+
+What holds credentials, or is called like it, is never suggested. Read the policy before you use
+it: it permits what the runs did, right or wrong.
+
+Exit status: 0 when the policy is complete, 4 when the ledger had no room for some entries of
+these runs, so that it may be too narrow.";
+
+const EXPLAIN_HELP: &str = "\
+${workspace} is this folder; a target may begin with ${workspace}, ${tmp} or ~ (quote them
+from the shell). Symbolic links are followed only with --resolve; a bare name of a program
+is looked up in PATH. A host name is judged as if it had led to a public address.
+
+For example:
+  vantio policy explain vantio.yaml --effect fs.open --target '${workspace}/.env' --write
+  vantio policy explain preset:workspace --effect net.connect --target github.com:443
+
+Exit status: 0 when it could be explained, whatever the verdict; with --exit-code 3 when
+it would be refused or held.";
 
 const COMMIT_HELP: &str = "\
 Exit status: 0 when everything asked for was committed or nothing was pending,

@@ -156,7 +156,7 @@ fn no_policy() {
     E_POLICY_NONE
 
       x there is no policy here, and no agent runs without one
-      `-> looked for vantio.yaml and .vantio/policy.yaml in [WORK]
+      `-> looked for vantio.yaml, vantio.json, vantio.toml and .vantio/policy.yaml in [WORK]
       help: write one with `vantio init`, or name one: --policy FILE, or --preset read-only, workspace or open
     ");
 }

@@ -2,7 +2,7 @@
 
 use vantio_core::{Access, Decision, Effect};
 
-use super::Place;
+use super::{Place, PolicyError, Problem};
 
 /// An element of `tests`: an intent, and what is expected of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,4 +96,18 @@ pub struct Manifest {
     pub llm: Option<Llm>,
     /// Where `policy_path` stands.
     pub place: Place,
+}
+
+impl Manifest {
+    /// Says that the policy cannot be used, with its place in the manifest's `source`.
+    pub fn unusable(&self, source: &[u8], file_name: &str, policy: &str, reason: &str) -> PolicyError {
+        let problem = Problem {
+            code: "E_POLICY_FILE",
+            message: format!("the policy `{policy}`, which a manifest names, cannot be read: {reason}"),
+            help: Some("write its path as it is from the folder of the manifest".to_owned()),
+            label: "here".to_owned(),
+            place: Some(self.place.clone()),
+        };
+        super::problem_in(source, file_name, problem)
+    }
 }

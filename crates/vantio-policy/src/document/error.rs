@@ -42,10 +42,7 @@ pub struct Place {
 }
 
 impl PolicyError {
-    pub(super) fn new(file_name: &str, source: String, problems: Vec<Problem>) -> Self {
-        let extension = std::path::Path::new(file_name).extension();
-        let is_json = extension.is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-        let language = if is_json { "JSON" } else { "YAML" };
+    pub(super) fn new(file_name: &str, language: &str, source: String, problems: Vec<Problem>) -> Self {
         let source = NamedSource::new(file_name, source).with_language(language);
         Self { file_name: file_name.to_owned(), source: Some(Box::new(source)), problems }
     }

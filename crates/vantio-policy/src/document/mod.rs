@@ -3,6 +3,7 @@
 mod beside;
 mod error;
 mod help;
+mod present;
 mod presets;
 mod schema;
 mod source;
@@ -12,8 +13,11 @@ mod values;
 
 pub use beside::{ApiModels, Example, Include, Llm, LlmMode, LocalModels, Manifest};
 pub use error::{Place, PolicyError, Problem};
+pub use present::Present;
 pub use presets::{PRESETS, preset};
-pub use source_map::{Position, SourceMap};
+pub use source_map::{Origin, Position, SourceMap};
+
+use std::sync::Arc;
 
 use crate::PolicyProgram;
 
@@ -24,6 +28,8 @@ pub struct Compiled {
     pub program: PolicyProgram,
     /// Where in the document its rules stand.
     pub source_map: SourceMap,
+    /// Which keys it has.
+    pub present: Present,
     /// What the document expects of the policy.
     pub tests: Vec<Example>,
     /// What the document includes, in its order.
@@ -32,16 +38,19 @@ pub struct Compiled {
     pub llm: Option<Llm>,
 }
 
-/// Compiles a document of YAML 1.2, of which JSON is a part. `file_name` is what
-/// errors call it.
+/// Compiles a document. Its format is what the ending of `file_name` says: JSON, TOML, or
+/// YAML for every other; errors call it by that name.
 ///
 /// # Errors
 ///
 /// Everything that is wrong with the document, as far as it can be told at once.
 pub fn compile(source: &[u8], file_name: &str) -> Result<Compiled, PolicyError> {
-    let source = source::Source::new(source, file_name)?;
-    let root = tree::parse(&source).map_err(|problem| source.error(vec![*problem]))?;
-    schema::compile(&source, root.as_ref())
+    let mut source = source::Source::new(source, file_name)?;
+    let root = tree::parse(&mut source).map_err(|problem| source.error(vec![*problem]))?;
+    let mut compiled = schema::compile(&source, root.as_ref())?;
+    compiled.source_map.set_file(&Arc::from(file_name));
+    compiled.present = Present::of(&source, root.as_ref());
+    Ok(compiled)
 }
 
 /// The manifest that a document is, `None` for any other: one whose key `authority` names
@@ -51,7 +60,15 @@ pub fn compile(source: &[u8], file_name: &str) -> Result<Compiled, PolicyError> 
 ///
 /// The document cannot be read, or is a manifest with something wrong in it.
 pub fn manifest(source: &[u8], file_name: &str) -> Result<Option<Manifest>, PolicyError> {
-    let source = source::Source::new(source, file_name)?;
-    let root = tree::parse(&source).map_err(|problem| source.error(vec![*problem]))?;
+    let mut source = source::Source::new(source, file_name)?;
+    let root = tree::parse(&mut source).map_err(|problem| source.error(vec![*problem]))?;
     schema::manifest(&source, root.as_ref())
+}
+
+/// An error about one place of a document that was read before.
+pub(crate) fn problem_in(source: &[u8], file_name: &str, problem: Problem) -> PolicyError {
+    match source::Source::new(source, file_name) {
+        Ok(source) => source.error(vec![problem]),
+        Err(error) => error,
+    }
 }

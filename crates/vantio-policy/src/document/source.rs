@@ -1,21 +1,51 @@
 //! A document's text, and from the parser's positions to places in it.
 
-use std::ops::Range;
+use std::{ops::Range, path::Path};
 
 use super::error::{Place, PolicyError, Problem};
 
 /// Bytes that a document may have.
 pub(super) const MAX_BYTES: usize = 1 << 20;
 
-/// Characters from the document's beginning, as the parser counts them.
+/// Bytes from the document's beginning.
 pub(super) type Span = Range<usize>;
+
+/// How a document is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Yaml,
+    Json,
+    Toml,
+}
+
+impl Format {
+    /// The format that a file's ending names; YAML for any other.
+    fn of(file_name: &str) -> Self {
+        let extension = Path::new(file_name).extension();
+        let is = |name| extension.is_some_and(|extension| extension.eq_ignore_ascii_case(name));
+        if is("json") {
+            Self::Json
+        } else if is("toml") {
+            Self::Toml
+        } else {
+            Self::Yaml
+        }
+    }
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Yaml => "YAML",
+            Self::Json => "JSON",
+            Self::Toml => "TOML",
+        }
+    }
+}
 
 /// A document's text without byte order mark.
 pub(super) struct Source<'a> {
     pub(super) file_name: &'a str,
+    pub(super) format: Format,
     pub(super) text: &'a str,
-    /// For each character its byte; empty when every character is one byte.
-    offsets: Vec<u32>,
     /// The byte that each line begins at.
     lines: Vec<usize>,
 }
@@ -33,30 +63,21 @@ impl<'a> Source<'a> {
             PolicyError::unplaced(file_name, "E_POLICY_ENCODING", &message, Some("save the file as UTF-8"))
         })?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let offsets = if text.is_ascii() {
-            Vec::new()
-        } else {
-            text.char_indices().map(|(offset, _)| offset as u32).collect()
-        };
         let breaks =
             text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(offset, _)| offset + 1);
         let lines = std::iter::once(0).chain(breaks).collect();
-        let source = Self { file_name, text, offsets, lines };
-        match source.control_character() {
-            Some(problem) => Err(source.error(vec![problem])),
-            None => Ok(source),
-        }
+        Ok(Self { file_name, format: Format::of(file_name), text, lines })
     }
 
     /// An error that shows this document.
     pub(super) fn error(&self, problems: Vec<Problem>) -> PolicyError {
-        PolicyError::new(self.file_name, self.text.to_owned(), problems)
+        PolicyError::new(self.file_name, self.format.name(), self.text.to_owned(), problems)
     }
 
     /// The place of a span, without the white space at its end.
     pub(super) fn place(&self, span: &Span) -> Place {
-        let start = self.byte(span.start);
-        let end = self.byte(span.end).max(start);
+        let start = self.floor(span.start);
+        let end = self.floor(span.end).max(start);
         let length = self.text.get(start..end).map_or(0, |text| text.trim_end().len());
         // A span of several lines is shown by its first one.
         let first_line =
@@ -66,6 +87,12 @@ impl<'a> Source<'a> {
         Place { bytes: start..start + first_line, line, column }
     }
 
+    /// The nearest boundary of a character at or before a byte.
+    fn floor(&self, byte: usize) -> usize {
+        let byte = byte.min(self.text.len());
+        (0..=byte).rev().find(|byte| self.text.is_char_boundary(*byte)).unwrap_or(0)
+    }
+
     /// The line that a place stands in.
     pub(super) fn line(&self, line: usize) -> &str {
         let begin = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(self.text.len());
@@ -73,25 +100,20 @@ impl<'a> Source<'a> {
         self.text[begin..end].trim_end_matches(['\n', '\r'])
     }
 
-    fn byte(&self, character: usize) -> usize {
-        if self.offsets.is_empty() {
-            return character.min(self.text.len());
-        }
-        self.offsets.get(character).map_or(self.text.len(), |offset| *offset as usize)
-    }
-
-    /// The parser takes NUL for the end of the text: what follows would not be read.
-    fn control_character(&self) -> Option<Problem> {
-        let is_control =
-            |character: char| character.is_control() && !matches!(character, '\t' | '\n' | '\r' | '\u{85}');
-        let (index, character) =
-            self.text.chars().enumerate().find(|(_, character)| is_control(*character))?;
-        Some(Problem {
-            code: "E_POLICY_CONTROL",
-            message: format!("a policy has the control character U+{:04X} in it", u32::from(character)),
-            help: Some("remove it".to_owned()),
+    /// A problem of the document as a text.
+    pub(super) fn problem(
+        &self,
+        code: &'static str,
+        message: &str,
+        span: &Span,
+        help: Option<&str>,
+    ) -> Problem {
+        Problem {
+            code,
+            message: message.to_owned(),
+            help: help.map(str::to_owned),
             label: "here".to_owned(),
-            place: Some(self.place(&(index..index + 1))),
-        })
+            place: Some(self.place(span)),
+        }
     }
 }

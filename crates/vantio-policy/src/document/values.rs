@@ -1,12 +1,14 @@
-//! Scalars of the YAML 1.2 core schema (section 10.3 of the specification).
+//! What scalars are, in YAML by its core schema (1.2, section 10.3), and what their texts mean.
 
-/// What a plain scalar is.
+/// What a scalar is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Null,
     Boolean,
     Integer,
     Float,
+    /// A date or a time, which only TOML has.
+    Time,
     String,
 }
 
@@ -17,11 +19,12 @@ impl Kind {
             Self::Null => "nothing",
             Self::Boolean => "a boolean",
             Self::Integer | Self::Float => "a number",
+            Self::Time => "a time",
             Self::String => "a string",
         }
     }
 
-    /// What a scalar is that is written so.
+    /// What a scalar of YAML is that is written so.
     pub(super) fn of(text: &str, is_plain: bool) -> Self {
         if !is_plain {
             return Self::String;
@@ -62,12 +65,13 @@ fn is_float(text: &str) -> bool {
     digits(whole) && digits(fraction) && !(whole.is_empty() && fraction.is_empty()) && exponent_is_valid
 }
 
-/// An integer of the core schema as a `u64`; `None` when it is negative or too large.
+/// An integer as a `u64`; `None` when it is negative or too large.
 pub(super) fn to_u64(text: &str) -> Option<u64> {
-    match (text.strip_prefix("0x"), text.strip_prefix("0o")) {
-        (Some(digits), _) => u64::from_str_radix(digits, 16).ok(),
-        (_, Some(digits)) => u64::from_str_radix(digits, 8).ok(),
-        _ => text.strip_prefix('+').unwrap_or(text).parse().ok(),
+    let bases = [("0x", 16), ("0o", 8), ("0b", 2)];
+    let digits = bases.into_iter().find_map(|(prefix, base)| Some((text.strip_prefix(prefix)?, base)));
+    match digits {
+        Some((digits, base)) => u64::from_str_radix(digits, base).ok(),
+        None => text.strip_prefix('+').unwrap_or(text).parse().ok(),
     }
 }
 

@@ -6,7 +6,7 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use vantio_core::{Access, Effect, Reversibility};
 
-use crate::rule::Pattern;
+use crate::{net::NetPattern, path::PathPattern, rule::Pattern};
 
 /// The guards of a policy, in canonical form: lists sorted, none twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +27,47 @@ pub struct Guards {
     pub(crate) kill_switch: KillSwitch,
     /// The least backend that may run this policy.
     pub(crate) require: Option<Backend>,
+}
+
+impl Guards {
+    /// Brings the lists into canonical order.
+    pub(crate) fn sort(&mut self) {
+        fn sort<T: Ord>(list: &mut Vec<T>) {
+            list.sort();
+            list.dedup();
+        }
+        for list in [&mut self.sources, &mut self.sinks, &mut self.sanitizers] {
+            sort(list);
+        }
+        sort(&mut self.order);
+        sort(&mut self.thresholds);
+        sort(&mut self.hold);
+    }
+
+    /// The path patterns of every scope.
+    pub(crate) fn path_patterns(&self) -> impl Iterator<Item = &PathPattern> {
+        self.scopes().flat_map(|scope| &scope.targets).filter_map(|target| match target {
+            Pattern::Path(pattern) | Pattern::Net(NetPattern::Unix(pattern)) => Some(pattern),
+            _ => None,
+        })
+    }
+
+    /// The bare programs of every scope.
+    pub(crate) fn bare_programs(&self) -> impl Iterator<Item = &str> {
+        self.scopes().flat_map(|scope| &scope.targets).filter_map(|target| match target {
+            Pattern::Program(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    fn scopes(&self) -> impl Iterator<Item = &Scope> {
+        let labelled = [&self.sources, &self.sinks, &self.sanitizers];
+        let order = self.order.iter().flat_map(|rule| [&rule.refuse, &rule.unless_after.scope, &rule.since]);
+        let thresholds = self.thresholds.iter().map(|rule| &rule.scope);
+        let hold = self.hold.iter().map(|rule| &rule.scope);
+        let labelled = labelled.into_iter().flatten().map(|entry| &entry.scope);
+        labelled.chain(order).chain(thresholds).chain(hold)
+    }
 }
 
 /// Which intents a guard is about.

@@ -1,7 +1,9 @@
 //! What the ledger says about runs, read back for people.
 
 mod fields;
+mod lesson;
 mod refusal;
 
 pub use fields::{detail, to_json};
+pub use lesson::{Learned, of_run as learned_from};
 pub use refusal::{Refusal, of_run, says_nothing_was_refused};

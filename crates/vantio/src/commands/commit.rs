@@ -49,7 +49,8 @@ pub fn auto_commit(store: &Store, claim: &mut Claim) -> Result<Option<Outcome>, 
     if claim.record.commit != "auto" || !has_ended {
         return Ok(None);
     }
-    let pick = pick(&pending(store, &claim.record)?, &Asked { all: true, ..Asked::default() });
+    let asked = Asked { all: true, policies: claim.record.policy_files(), ..Asked::default() };
+    let pick = pick(&pending(store, &claim.record)?, &asked);
     apply(store, claim, pick, &Settled::default()).map(Some)
 }
 
@@ -79,6 +80,7 @@ fn perform(store: &Store, claim: &mut Claim, arguments: &Commit) -> Result<Outco
     };
     let (theirs, ours) = (resolve(&arguments.theirs)?, resolve(&arguments.ours)?);
     let mut asked = Asked::from_arguments(arguments)?;
+    asked.policies = claim.record.policy_files();
     theirs.iter().chain(&ours).for_each(|path| asked.add(path));
     let changes = pending(store, &claim.record)?;
     let pick = pick(&changes, &asked);

@@ -57,6 +57,10 @@ fn document(directory: &Path, preset_choice: Preset) -> String {
     let body = preset.lines().skip_while(|line| line.starts_with('#'));
     let lines = body.map(|line| match line {
         // JSON's quotes are YAML's.
+        _ if line.starts_with("mode:") => format!("{LEARNING}{line}\n"),
+        _ if line.starts_with("name:") && preset_choice == Preset::Learn => {
+            format!("name: {}\n", serde_json::Value::from(name.as_str()))
+        }
         _ if line.starts_with("name:") => format!("name: {}\n{MODE}", serde_json::Value::from(name.as_str())),
         "  allow: []" => format!("{NETWORK}{}\n  allow: []\n", registries(directory)),
         "phantom:" => format!("{ENVIRONMENT}phantom:\n"),
@@ -70,6 +74,7 @@ const fn preset_name(preset: Preset) -> &'static str {
         Preset::ReadOnly => "read-only",
         Preset::Workspace => "workspace",
         Preset::Open => "open",
+        Preset::Learn => "learn",
     }
 }
 
@@ -101,6 +106,11 @@ const MODE: &str = "\
 mode: enforce
 ";
 
+const LEARNING: &str = "\
+# learn: permit what can be taken back and no rule speaks of, and record it. After a run,
+# `vantio policy suggest last` writes the policy that would have permitted just that.
+";
+
 const NETWORK: &str = "\
   # A name is its ports 80 and 443; *.example.com its subdomains; 127.0.0.1:8080 a port
   # of this machine. An agent needs its model's host. For example:
@@ -121,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_is_written_compiles_in_a_folder_of_any_name() {
-        for preset in [Preset::ReadOnly, Preset::Workspace, Preset::Open] {
+        for preset in [Preset::ReadOnly, Preset::Workspace, Preset::Open, Preset::Learn] {
             for name in ["/srv/web", "/a\"b\\c", "/# x: y", "/"] {
                 let document = document(Path::new(name), preset);
                 compile(document.as_bytes(), "vantio.yaml").unwrap();

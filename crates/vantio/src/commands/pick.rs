@@ -16,7 +16,7 @@ use crate::{
     arguments::Commit,
     failure::Failure,
     present::shown_path,
-    run::policy::{FILE_NAMES, current_directory},
+    run::policy::{FILE_NAMES, USER_FILE_NAMES, current_directory},
 };
 
 /// What a person asked for.
@@ -30,6 +30,8 @@ pub struct Asked {
     pub paths: Vec<Vec<u8>>,
     /// Patterns on canonical paths, likewise.
     pub patterns: Vec<Vec<u8>>,
+    /// Canonical paths of the documents that the run's policies are made of.
+    pub policies: Vec<Vec<u8>>,
 }
 
 /// What a commit takes.
@@ -83,9 +85,12 @@ impl Asked {
 /// named, not with a folder above it.
 pub fn pick(changes: &ChangeSet, asked: &Asked) -> Pick {
     let covered: Vec<&Change> = changes.changes().iter().filter(|change| asked.covers(change)).collect();
-    let is_left = |change: &&Change| is_hazard(change) && change.blocked.is_none() && !asked.names(change);
+    let is_left = |change: &&Change| {
+        is_hazard(change, &asked.policies) && change.blocked.is_none() && !asked.names(change)
+    };
     let left: Vec<&Change> = covered.iter().copied().filter(is_left).collect();
-    let hazards: Vec<_> = left.iter().map(|change| (change.path.clone(), reasons(change))).collect();
+    let hazards: Vec<_> =
+        left.iter().map(|change| (change.path.clone(), reasons(change, &asked.policies))).collect();
     if asked.all && left.is_empty() {
         return Pick { selection: (!covered.is_empty()).then(Vec::new), hazards };
     }
@@ -107,15 +112,20 @@ pub fn pick(changes: &ChangeSet, asked: &Asked) -> Pick {
     Pick { selection: (!selection.is_empty()).then_some(selection), hazards }
 }
 
-/// Whether a change can harm more than its file.
-pub fn is_hazard(change: &Change) -> bool {
-    !reasons(change).is_empty()
+/// Whether a change can harm more than its file; `policies` are canonical paths of documents
+/// that a policy is made of.
+pub fn is_hazard(change: &Change, policies: &[Vec<u8>]) -> bool {
+    !reasons(change, policies).is_empty()
 }
 
 /// Why a change deserves a look of its own.
-fn reasons(change: &Change) -> Vec<&'static str> {
+fn reasons(change: &Change, policies: &[Vec<u8>]) -> Vec<&'static str> {
     let mut reasons: Vec<_> = change.hazards.iter().map(|hazard| hazard.reason()).collect();
-    if is_policy(&change.path, change.kind) {
+    let holds_policy = |path: &Vec<u8>| {
+        let is_kept = change.kind == ChangeKind::Added || change.kind == ChangeKind::Metadata;
+        *path == change.path || !is_kept && is_within(path, change.host_path())
+    };
+    if is_policy(&change.path, change.kind) || policies.iter().any(holds_policy) {
         reasons.push("decides what the next run may do (policy)");
     }
     reasons
@@ -124,8 +134,11 @@ fn reasons(change: &Change) -> Vec<&'static str> {
 /// Whether a later `vantio run` would find its policy there, or no longer find it.
 fn is_policy(path: &[u8], kind: ChangeKind) -> bool {
     let path = Path::new(OsStr::from_bytes(path));
-    let moves_folder = path.ends_with(".vantio") && kind != ChangeKind::Added;
-    moves_folder || FILE_NAMES.iter().any(|name| path.ends_with(name))
+    let is_folder = path.ends_with(".vantio") || path.ends_with(".config/vantio");
+    let mut of_user = USER_FILE_NAMES.iter().map(|name| Path::new("vantio").join(name));
+    is_folder && kind != ChangeKind::Added
+        || FILE_NAMES.iter().any(|name| path.ends_with(name))
+        || of_user.any(|name| path.ends_with(name))
 }
 
 /// A path as the changes have it: its folders resolved as far as they exist on the host,
@@ -224,7 +237,13 @@ mod tests {
 
     #[test]
     fn what_a_later_run_would_obey_is_a_hazard() {
-        for path in ["/w/vantio.yaml", "/w/sub/vantio.yaml", "/w/.vantio/policy.yaml"] {
+        for path in [
+            "/w/vantio.yaml",
+            "/w/vantio.toml",
+            "/w/sub/vantio.yaml",
+            "/w/.vantio/policy.yaml",
+            "/h/.config/vantio/policy.json",
+        ] {
             assert!(is_policy(path.as_bytes(), ChangeKind::Added), "{path}");
         }
         assert!(is_policy(b"/w/.vantio", ChangeKind::Retyped));

@@ -6,11 +6,13 @@ use serde_json::{Map, Value, json};
 use vantio_core::Section;
 use vantio_policy::{Budgets, Compiled, PolicyProgram};
 
+use super::{examples::test, explain::explain, suggest::suggest};
 use crate::{
     arguments::Policy,
     failure::Failure,
     present::{self, shown_path},
     run::policy::{load, load_preset},
+    store::Store,
 };
 
 /// Performs a command on a policy.
@@ -19,6 +21,9 @@ pub fn policy(command: &Policy, json: bool) -> Result<u8, Failure> {
         Policy::Check { file } => check(file, json)?,
         Policy::Show { file } => show(file, json)?,
         Policy::Hash { file } => hash(file, json)?,
+        Policy::Explain(arguments) => return explain(arguments, json),
+        Policy::Test { file } => return test(file, json),
+        Policy::Suggest(arguments) => return suggest(&Store::open()?, arguments, json),
     }
     Ok(0)
 }
@@ -43,7 +48,7 @@ fn hash(file: &Path, json: bool) -> Result<(), Failure> {
 }
 
 /// A document, or a policy that comes with Vantio as `preset:NAME`.
-fn open(file: &Path) -> Result<Compiled, Failure> {
+pub(super) fn open(file: &Path) -> Result<Compiled, Failure> {
     let preset = file.to_str().and_then(|text| text.strip_prefix("preset:"));
     Ok(match preset {
         Some(name) => load_preset(name)?.0,

@@ -30,6 +30,7 @@ pub fn run(arguments: &arguments::Run, json: bool) -> Result<u8, Failure> {
     sweep(&store);
     let plan = Plan::new(&store, policy, arguments)?;
     let claim = store.create(plan.record)?;
+    claim.keep(&plan.charge.program)?;
     // This process has one thread here: what starts threads is in the supervisor.
     let ending = vantio_phantom::run(&plan.spec, oracle(&store, plan.charge));
     if ending.is_err() {

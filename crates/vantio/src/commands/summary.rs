@@ -106,8 +106,13 @@ impl Summary {
     fn write_refusals(&self, text: &mut String, paint: Paint) {
         let (observed, refused): (Vec<_>, Vec<_>) =
             self.refusals.iter().partition(|refusal| refusal.observed);
+        let is_learning = self.record.mode == "learn";
+        if is_learning && !observed.is_empty() {
+            let count = plural(observed.len(), "action");
+            say(text, &paint.bold(&format!("vantio: learned from {count} that no rule speaks of")));
+        }
         for (list, words) in [(refused, ""), (observed, ", observed only")] {
-            if list.is_empty() {
+            if list.is_empty() || is_learning && !words.is_empty() {
                 continue;
             }
             say(text, &paint.bold(&format!("vantio: {}{words}", plural(list.len(), "refusal"))));
@@ -140,13 +145,19 @@ impl Summary {
         if !self.changes.is_empty() {
             steps.push((format!("vantio diff {short} --patch"), "read the changes"));
             if self.record.commit != "never" {
-                let are_hazards = self.changes.changes().iter().all(is_hazard);
+                let policies = self.record.policy_files();
+                let mut changes = self.changes.changes().iter();
+                let are_hazards = changes.all(|change| is_hazard(change, &policies));
                 let flag = if are_hazards { " --hazards" } else { "" };
                 steps.push((format!("vantio commit {short}{flag}"), "keep them"));
             }
             steps.push((format!("vantio discard {short}"), "drop them"));
         }
-        if !self.refusals.is_empty() {
+        if self.record.mode == "learn" {
+            let purpose = "write the policy that permits just this";
+            steps.push((format!("vantio policy suggest {short}"), purpose));
+        }
+        if self.refusals.iter().any(|refusal| self.record.mode != "learn" || !refusal.observed) {
             steps.push((format!("vantio why {short}"), "what was refused, and what would permit it"));
         }
         steps

@@ -56,7 +56,12 @@ fn render(refusals: &[Refusal], places: &Places, paint: Paint) -> String {
         if !refusal.names.is_empty() {
             let _ = writeln!(text, "  name:   {}", shown(&refusal.names.join(", ")));
         }
-        let _ = writeln!(text, "  permit: {}", paint.cyan(&remedy(refusal)));
+        let advice = refusal.advice.as_ref().map(ToString::to_string);
+        let _ = writeln!(
+            text,
+            "  permit: {}",
+            paint.cyan(&remedy(advice.as_deref(), refusal.section.as_deref()))
+        );
         text.push('\n');
     }
     text.truncate(text.trim_end().len());
@@ -72,10 +77,10 @@ pub fn what(refusal: &Refusal) -> String {
     format!("{}{access}  {}", shown(&refusal.effect), refusal.target)
 }
 
-/// The smallest change that would permit it.
-fn remedy(refusal: &Refusal) -> String {
-    match (&refusal.advice, refusal.section.as_deref()) {
-        (Some(advice), _) => shown(&advice.to_string()),
+/// The smallest change that would permit what a list of the policy, `section`, refused.
+pub fn remedy(advice: Option<&str>, section: Option<&str>) -> String {
+    match (advice, section) {
+        (Some(advice), _) => shown(advice),
         (None, Some("fs.deny")) => {
             "a credential store: no rule should; give the agent a token of its own through env.allow".into()
         }

@@ -72,6 +72,16 @@ pub fn cause(cause: &Cause<'_>) -> Value {
     Value::object(members)
 }
 
+/// A permit, with the names that led to an address.
+pub fn permit(cause: &Cause<'_>, names: &[String]) -> Value {
+    let Value::Object(mut members) = self::cause(cause) else { return Value::Null };
+    if !names.is_empty() {
+        let names = names.iter().map(|name| name.as_str().into()).collect();
+        members.insert(vantio_core::json::Key("names".into()), Value::Array(names));
+    }
+    Value::Object(members)
+}
+
 /// A refusal, with the change that would permit it and the names that led to it.
 pub fn refusal(verdict: &Verdict<'_>, advice: Option<&Advice>, names: &[String]) -> Value {
     let Value::Object(mut members) = cause(&verdict.cause) else { return Value::Null };

@@ -188,7 +188,9 @@ impl Oracle for Warden {
                 let refusal = judge(&self.program, &state, intent);
                 self.permit(intent, || describe::observed(explained(&state, intent, &refusal)))
             }
-            (Decision::Permit, cause) => self.permit(intent, || describe::cause(&cause)),
+            (Decision::Permit, cause) => {
+                self.permit(intent, || describe::permit(&cause, &names(&state, intent)))
+            }
             // There is no approver yet, so what waits for one is refused.
             (Decision::Collapse | Decision::Hold, cause) => {
                 let (reason, response) = (cause.to_string(), explained(&state, intent, &verdict));

@@ -38,16 +38,26 @@ pub fn bindings(
     home: &Path,
     path: Option<&OsStr>,
 ) -> Result<Bindings, Failure> {
-    let mut bindings = Bindings {
+    let mut bindings = bindings_by_text(program, workspace, home, path)?;
+    bindings.aliases = aliases(&program.literal_prefixes(&bindings));
+    Ok(bindings)
+}
+
+/// [`bindings`] without symbolic links: the disk is asked for nothing but what `path` has.
+pub fn bindings_by_text(
+    program: &PolicyProgram,
+    workspace: &Path,
+    home: &Path,
+    path: Option<&OsStr>,
+) -> Result<Bindings, Failure> {
+    Ok(Bindings {
         workspace: workspace.as_os_str().as_bytes().to_vec(),
         home: home.as_os_str().as_bytes().to_vec(),
         tmp: b"/tmp".to_vec(),
         programs: programs(program, path),
         host_addresses: addresses()?,
         aliases: Vec::new(),
-    };
-    bindings.aliases = aliases(&program.literal_prefixes(&bindings));
-    Ok(bindings)
+    })
 }
 
 /// Every symbolic link on the way to one of `prefixes`, and where it leads.
@@ -65,11 +75,24 @@ fn aliases(prefixes: &[Vec<u8>]) -> Vec<(Vec<u8>, Vec<u8>)> {
 /// What `path` has for each bare name of the policy: the entry found first, and where it
 /// leads when it is a symbolic link.
 fn programs(program: &PolicyProgram, path: Option<&OsStr>) -> Vec<(String, Vec<Vec<u8>>)> {
-    let folders: Vec<PathBuf> = env::split_paths(path.unwrap_or(OsStr::new(DEFAULT_PATH)))
-        .filter(|folder| folder.is_absolute())
-        .collect();
+    let folders = search_folders(path);
     let names: BTreeSet<&str> = program.bare_programs().collect();
     names.into_iter().map(|name| (name.to_owned(), find_program(name, &folders))).collect()
+}
+
+/// What a bare name means in the `PATH` of this process.
+pub fn find_in_path(name: &str) -> Option<Vec<u8>> {
+    find_in(name, env::var_os("PATH").as_deref()).into_iter().next()
+}
+
+/// What a bare name means in `path`: the entry found first, and where it leads.
+pub fn find_in(name: &str, path: Option<&OsStr>) -> Vec<Vec<u8>> {
+    find_program(name, &search_folders(path))
+}
+
+fn search_folders(path: Option<&OsStr>) -> Vec<PathBuf> {
+    let folders = env::split_paths(path.unwrap_or(OsStr::new(DEFAULT_PATH)));
+    folders.filter(|folder| folder.is_absolute()).collect()
 }
 
 fn find_program(name: &str, folders: &[PathBuf]) -> Vec<Vec<u8>> {

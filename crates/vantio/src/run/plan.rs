@@ -1,7 +1,6 @@
 //! Everything about a run before it starts.
 
 use std::{
-    env,
     ffi::{OsStr, OsString},
     os::unix::ffi::{OsStrExt as _, OsStringExt as _},
     path::{Path, PathBuf},
@@ -12,15 +11,18 @@ use vantio_core::{RunId, json::Value};
 use vantio_identity::TrustDomain;
 use vantio_ledger::AgentSvid;
 use vantio_phantom::{Spec, changes::PathBytes};
-use vantio_policy::{Bindings, State as PolicyState};
+use vantio_policy::{Backend, Bindings, Mode, PolicyProgram, State as PolicyState, layers::Merged};
 
-use super::{host, policy::Policy};
+use super::{
+    host,
+    policy::{Effective, Policy},
+};
 use crate::{
     arguments,
     failure::Failure,
     oracle::{Charge, bytes_value},
     present::shown_path,
-    store::{PolicySource, Record, State, Store},
+    store::{LayerSource, PolicySource, Record, State, Store},
 };
 
 /// A run before it starts.
@@ -36,16 +38,17 @@ pub struct Plan {
 impl Plan {
     /// Plans a run of `arguments` under `policy`.
     pub fn new(store: &Store, policy: Policy, arguments: &arguments::Run) -> Result<Self, Failure> {
-        let Policy { compiled, source, workspace } = policy;
-        let program = compiled.program;
         let directory = super::policy::current_directory()?;
         refuse_state_folder(store, &directory)?;
         let home = host::home()?;
         let (id, started_ns) = new_id()?;
-        let environment = environment(&program, id);
-        let path = environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
-        let bindings = host::bindings(&program, &workspace, &home, path)?;
+        let Effective { merged, bindings, variables } = Effective::new(&policy, &home)?;
+        refuse_unmet(&merged, &arguments.backend)?;
+        let program = merged.program;
+        let environment = with_run(variables, id);
         let state = PolicyState::new(&program, bindings.clone());
+        let source = policy.base_source().clone();
+        let Policy { sources, workspace, .. } = policy;
 
         let record = Record {
             id,
@@ -54,6 +57,7 @@ impl Plan {
             directory: path_bytes(&directory),
             workspace: path_bytes(&workspace),
             policy: source,
+            layers: sources,
             policy_hash: program.hash().to_string(),
             mode: program.mode().name().to_owned(),
             commit: program.commit_mode().name().to_owned(),
@@ -75,7 +79,7 @@ impl Plan {
             visible: vec![workspace, home],
             directory,
             masks: existing(&state.denied_literals()),
-            executable: existing(&state.exec_roots()),
+            executable: executable(&program, &state),
             udp_ports: program.udp_ports(),
             resolvers: host::resolvers()?,
         };
@@ -95,17 +99,37 @@ fn new_id() -> Result<(RunId, i64), Failure> {
     Ok((RunId::new(u64::try_from(nanoseconds / 1_000_000).unwrap_or(0), random), nanoseconds))
 }
 
-/// What the policy passes on of this process's environment, and the run's id.
-fn environment(program: &vantio_policy::PolicyProgram, id: RunId) -> Vec<(OsString, OsString)> {
-    let own: Vec<(OsString, OsString)> =
-        env::vars_os().filter(|(name, _)| !name.as_bytes().starts_with(b"VANTIO")).collect();
-    let pairs = own.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-    let chosen = program.env().select(pairs).into_iter();
-    let mut chosen: Vec<_> =
-        chosen.map(|(name, value)| (OsString::from_vec(name), OsString::from_vec(value))).collect();
-    chosen.push(("VANTIO".into(), "1".into()));
-    chosen.push(("VANTIO_RUN_ID".into(), id.to_string().into()));
-    chosen
+/// The variables of a run, and its id.
+fn with_run(mut variables: Vec<(OsString, OsString)>, id: RunId) -> Vec<(OsString, OsString)> {
+    variables.push(("VANTIO".into(), "1".into()));
+    variables.push(("VANTIO_RUN_ID".into(), id.to_string().into()));
+    variables
+}
+
+/// A policy whose kill switch is set runs nothing, and one that demands a stronger backend
+/// than there is runs nothing weaker.
+fn refuse_unmet(merged: &Merged, backend: &str) -> Result<(), Failure> {
+    let by = |key| {
+        let (layer, origin) = merged.setting_origin(key)?;
+        let layer = &merged.layers[layer];
+        let place = origin.map_or_else(|| layer.name.clone(), |origin| origin.to_string());
+        Some(format!("the {} policy says so ({place})", layer.kind.name()))
+    };
+    if merged.program.is_kill_switch_set() {
+        return Err(Failure::new("E_KILL_SWITCH", "the kill switch is set, and no agent runs")
+            .because(by("kill_switch").unwrap_or_default())
+            .help("when its approvers agree, clear `kill_switch` there"));
+    }
+    let used = Backend::ALL.into_iter().find(|known| known.name() == backend);
+    match merged.program.required_backend() {
+        Some(required) if used.is_none_or(|used| used < required) => Err(Failure::new(
+            "E_BACKEND",
+            format!("the policy requires the backend `{}`, and this run has `{backend}`", required.name()),
+        )
+        .because(by("require").unwrap_or_default())
+        .help("`vantio doctor` tells what this host can enforce")),
+        _ => Ok(()),
+    }
 }
 
 /// A run that starts in the state folder would start in a folder that it cannot see.
@@ -136,6 +160,21 @@ fn existing(paths: &[Vec<u8>]) -> Vec<PathBuf> {
     found
 }
 
+/// Where the kernel lets programs be executed from: what is judged one by one may be less. A
+/// folder that the run has yet to make stands for the one that it will be made in; a policy
+/// that only observes, or learns, refuses none by the lack of a rule.
+fn executable(program: &PolicyProgram, state: &PolicyState) -> Vec<PathBuf> {
+    if program.mode() != Mode::Enforce {
+        return vec![PathBuf::from("/")];
+    }
+    let nearest = |root: Vec<u8>| {
+        let root = PathBuf::from(OsString::from_vec(root));
+        let existing = root.ancestors().find(|ancestor| ancestor.exists())?;
+        Some(existing.as_os_str().as_bytes().to_vec())
+    };
+    existing(&state.exec_roots().into_iter().filter_map(nearest).collect::<Vec<_>>())
+}
+
 fn path_bytes(path: &Path) -> PathBytes {
     PathBytes(path.as_os_str().as_bytes().to_vec())
 }
@@ -146,12 +185,7 @@ fn list(values: impl Iterator<Item = Value>) -> Value {
 
 /// The run's first entry: what was started, under what, and what the policy's variables
 /// and names stood for.
-fn start_value(
-    record: &Record,
-    program: &vantio_policy::PolicyProgram,
-    bindings: &Bindings,
-    svid: &AgentSvid,
-) -> Value {
+fn start_value(record: &Record, program: &PolicyProgram, bindings: &Bindings, svid: &AgentSvid) -> Value {
     let pair = |(from, to): &(Vec<u8>, Vec<u8>)| Value::Array(vec![bytes_value(from), bytes_value(to)]);
     let found = |(name, paths): &(String, Vec<Vec<u8>>)| {
         (name.clone(), list(paths.iter().map(|path| bytes_value(path))))
@@ -164,17 +198,12 @@ fn start_value(
         ("tmp", bytes_value(&bindings.tmp)),
         ("workspace", bytes_value(&bindings.workspace)),
     ]);
-    let source = match &record.policy {
-        PolicySource::File { path, digest } => {
-            Value::object([("digest", Value::from(digest.as_str())), ("file", bytes_value(path.as_bytes()))])
-        }
-        PolicySource::Preset(name) => Value::object([("preset", Value::from(name.as_str()))]),
-    };
     let policy = Value::object([
         ("commit", Value::from(program.commit_mode().name())),
+        ("layers", list(record.layers.iter().map(layer_value))),
         ("mode", program.mode().name().into()),
         ("name", program.name().map_or(Value::Null, Value::from)),
-        ("source", source),
+        ("source", source_value(&record.policy)),
     ]);
     let svid = [("certificate", svid.certificate_base64()), ("id", svid.spiffe_id())];
     Value::object([
@@ -186,6 +215,27 @@ fn start_value(
         ("policy", policy),
         ("svid", Value::object(svid.map(|(key, text)| (key, Value::from(text))))),
         ("version", env!("CARGO_PKG_VERSION").into()),
+    ])
+}
+
+fn source_value(source: &PolicySource) -> Value {
+    match source {
+        PolicySource::File { path, digest } => file_value(path, digest),
+        PolicySource::Preset(name) => Value::object([("preset", Value::from(name.as_str()))]),
+    }
+}
+
+fn file_value(path: &PathBytes, digest: &str) -> Value {
+    Value::object([("digest", Value::from(digest)), ("file", bytes_value(path.as_bytes()))])
+}
+
+/// A policy that the run is under, with every document that it is made of.
+fn layer_value(layer: &LayerSource) -> Value {
+    let includes = layer.includes.iter().map(|(path, digest)| file_value(path, digest));
+    Value::object([
+        ("includes", list(includes)),
+        ("kind", Value::from(layer.kind.as_str())),
+        ("source", source_value(&layer.source)),
     ])
 }
 

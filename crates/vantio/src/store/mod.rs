@@ -1,6 +1,7 @@
 //! The state folder: where runs, the ledger and the trust domain are kept.
 //!
 //!     runs/RUN_ID/run.json   what is known about a run
+//!     runs/RUN_ID/policy.bin the policy that it had, compiled
 //!     runs/RUN_ID/lock       exists while a command works on the run; locked while it lives
 //!     runs/RUN_ID/supervisor the process whose death is the run's
 //!     runs/RUN_ID/…          upper layers and journals, the mechanism's own
@@ -11,6 +12,7 @@ mod error;
 mod folder;
 mod lock;
 mod process;
+mod program;
 mod record;
 mod reference;
 
@@ -27,11 +29,12 @@ use rustix::{
 };
 use vantio_core::RunId;
 use vantio_phantom::changes::RunFolder;
+use vantio_policy::PolicyProgram;
 
 pub use error::StoreError;
 pub use lock::Lock;
 pub use process::Process;
-pub use record::{Outcome, PolicySource, Record, State};
+pub use record::{LayerSource, Outcome, PolicySource, Record, State};
 
 /// The state folder.
 #[derive(Clone, Debug)]
@@ -140,6 +143,11 @@ impl Store {
         record::read(&self.folder(id).join("run.json"), id)
     }
 
+    /// The policy that a run had; `None` where it is not known any more.
+    pub fn program(&self, record: &Record) -> Option<PolicyProgram> {
+        program::read(&self.folder(record.id), record)
+    }
+
     /// Whether a command holds the run: it lives, or is being committed or discarded.
     pub fn is_held(&self, id: RunId) -> Result<bool, StoreError> {
         Lock::is_held(&self.folder(id).join("lock"))
@@ -202,6 +210,11 @@ impl Claim {
     /// Writes the record, all of it or nothing.
     pub fn save(&self) -> Result<(), StoreError> {
         record::write(&self.store.folder(self.record.id), &self.record)
+    }
+
+    /// Keeps the policy that the run has.
+    pub fn keep(&self, program: &PolicyProgram) -> Result<(), StoreError> {
+        program::write(&self.store.folder(self.record.id), program)
     }
 
     /// The run's folder, as the mechanism names it.

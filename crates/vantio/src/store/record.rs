@@ -34,6 +34,10 @@ pub struct Record {
     pub workspace: PathBytes,
     /// Where its policy came from.
     pub policy: PolicySource,
+    /// Every policy that it ran under, from the highest to the lowest; empty in records of
+    /// versions that had one only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LayerSource>,
     /// What its policy means, as a hash.
     pub policy_hash: String,
     /// What its policy does with refusals: `enforce`, `monitor` or `learn`.
@@ -63,6 +67,17 @@ impl Record {
     /// When it was started, in milliseconds since the Unix epoch.
     pub fn started(&self) -> u64 {
         u64::try_from(self.started_ns / 1_000_000).unwrap_or(0)
+    }
+
+    /// Canonical paths of the documents that its policies are made of.
+    pub fn policy_files(&self) -> Vec<Vec<u8>> {
+        let own = std::iter::once(&self.policy).chain(self.layers.iter().map(|layer| &layer.source));
+        let own = own.filter_map(|source| match source {
+            PolicySource::File { path, .. } => Some(path.as_bytes().to_vec()),
+            PolicySource::Preset(_) => None,
+        });
+        let included = self.layers.iter().flat_map(|layer| &layer.includes);
+        own.chain(included.map(|(path, _)| path.as_bytes().to_vec())).collect()
     }
 
     /// What the agent is called: the name given, else its program's.
@@ -137,6 +152,25 @@ pub enum PolicySource {
     },
     /// A policy that comes with Vantio.
     Preset(String),
+}
+
+/// Where a layer came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerSource {
+    /// `managed`, `command line`, `project` or `user`.
+    pub kind: String,
+    /// Its own document.
+    pub source: PolicySource,
+    /// The files that it includes, and the digests of their bytes at that time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub includes: Vec<(PathBytes, String)>,
+}
+
+impl LayerSource {
+    /// A document that includes no files, of no kind yet.
+    pub fn new(source: PolicySource) -> Self {
+        Self { kind: String::new(), source, includes: Vec::new() }
+    }
 }
 
 /// How a program ended.

@@ -22,6 +22,7 @@ fn record(unix_ms: u64) -> Record {
         directory: PathBytes(b"/w".to_vec()),
         workspace: PathBytes(b"/w".to_vec()),
         policy: PolicySource::File { path: PathBytes(b"/w/vantio.yaml".to_vec()), digest: "d".into() },
+        layers: Vec::new(),
         policy_hash: "h".into(),
         mode: "enforce".into(),
         commit: "review".into(),

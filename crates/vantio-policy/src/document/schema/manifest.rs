@@ -20,7 +20,7 @@ pub(in crate::document) fn manifest(
     Ok(manifest)
 }
 
-fn is_manifest(root: &Node) -> bool {
+pub(super) fn is_manifest(root: &Node) -> bool {
     let Content::Map(pairs) = &*root.content else { return false };
     pairs.iter().any(|(key, _)| matches!(&*key.content, Content::Scalar { text, .. } if text == "authority"))
 }

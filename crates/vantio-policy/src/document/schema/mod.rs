@@ -16,7 +16,7 @@ use std::mem;
 use vantio_core::Section;
 
 use super::{
-    Compiled, Example, Include, Llm, Place, Position, SourceMap,
+    Compiled, Example, Include, Llm, Place, Position, Present, SourceMap,
     error::{PolicyError, Problem},
     source::{Source, Span},
     tree::{Content, Node},
@@ -102,6 +102,7 @@ impl<'s> Compiler<'s> {
             tests: self.tests,
             includes: self.includes,
             llm: self.llm,
+            present: Present::default(),
         })
     }
 
@@ -117,6 +118,12 @@ impl<'s> Compiler<'s> {
     }
 
     fn policy(&mut self, root: &Node) {
+        if manifest::is_manifest(root) {
+            let error = Error::new("E_POLICY_MANIFEST", "a manifest stands where a policy is expected");
+            let help = "name the policy that its `policy_path` names";
+            self.report(&(root.span.start..root.span.start), error.help(help));
+            return;
+        }
         let Some(entries) = self.known_entries(root, &keys::POLICY) else { return };
         for (key, _, node) in entries {
             self.policy_key(key, node);

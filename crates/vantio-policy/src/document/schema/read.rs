@@ -8,7 +8,7 @@ use super::{
 };
 use crate::document::{
     error::Problem,
-    source::Span,
+    source::{Format, Span},
     tree::{Content, Node},
     values::{Kind, nearest, to_milliseconds, to_u64},
 };
@@ -36,13 +36,13 @@ impl Compiler<'_> {
 
     pub(super) fn string<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
         let (kind, help) = match &*node.content {
-            Content::Scalar { text, is_plain } => match Kind::of(text, *is_plain) {
+            Content::Scalar { text, kind } => match kind {
                 Kind::String => return Some(text),
                 Kind::Null => ("nothing", "write a value, or remove the line".to_owned()),
                 kind => (kind.name(), format!("write it in quotes: \"{text}\"")),
             },
             Content::List(_) => ("a list", "write one value".to_owned()),
-            Content::Map(_) => ("a mapping", "write it in quotes if it contains `: ` or `{`".to_owned()),
+            Content::Map(_) => ("a mapping", self.one_value().to_owned()),
         };
         self.report(
             &node.span,
@@ -63,7 +63,10 @@ impl Compiler<'_> {
             }
             Content::Scalar { .. } if is_null(node) => format!("write `[]` for none, or remove `{key}`"),
             Content::Scalar { text, .. } => format!("write it in brackets: [\"{text}\"]"),
-            Content::Map(_) => "begin each element with `- `".to_owned(),
+            Content::Map(_) => match self.source.format {
+                Format::Yaml => "begin each element with `- `".to_owned(),
+                _ => "write the elements in brackets".to_owned(),
+            },
         };
         self.report(&node.span, Error::new("E_POLICY_TYPE", format!("`{key}` is a list")).help(help));
         &[]
@@ -78,9 +81,7 @@ impl Compiler<'_> {
     }
 
     pub(super) fn boolean(&mut self, node: &Node, key: &str) -> Option<bool> {
-        if let Content::Scalar { text, is_plain } = &*node.content
-            && Kind::of(text, *is_plain) == Kind::Boolean
-        {
+        if let Content::Scalar { text, kind: Kind::Boolean } = &*node.content {
             return Some(text.eq_ignore_ascii_case("true"));
         }
         let error = Error::new("E_POLICY_TYPE", format!("`{key}` is true or false"));
@@ -97,7 +98,7 @@ impl Compiler<'_> {
         (code, absent): (&'static str, &str),
     ) -> Option<u64> {
         let (kind, number) = match &*node.content {
-            Content::Scalar { text, is_plain } => (Kind::of(text, *is_plain), to_u64(text)),
+            Content::Scalar { text, kind } => (*kind, to_u64(text)),
             _ => (Kind::Null, None),
         };
         if kind == Kind::Integer
@@ -178,7 +179,7 @@ impl Compiler<'_> {
         });
         let missing = mapping.keys.iter().find(|key| key.is_required && find(&entries, key.name).is_none());
         if let Some(key) = missing {
-            self.report(&(node.span.start..node.span.start), missing_key(mapping, key));
+            self.report(&(node.span.start..node.span.start), missing_key(mapping, key, self.source.format));
         }
         self.needs(node, mapping, &entries);
         Some(entries)
@@ -214,26 +215,20 @@ impl Compiler<'_> {
     pub(super) fn entries<'n>(&mut self, node: &'n Node, what: &str) -> Option<Vec<Entry<'n>>> {
         let Content::Map(pairs) = &*node.content else {
             let error = Error::new("E_POLICY_TYPE", format!("{what} is a mapping of keys to values"));
-            self.report(&node.span, error.help("write `key: value` lines, indented"));
+            self.report(&node.span, error.help(self.mapping_help()));
             return None;
         };
         let mut seen: HashMap<&str, usize> = HashMap::new();
         let mut entries = Vec::new();
         for (key, value) in pairs {
-            let Content::Scalar { text, is_plain } = &*key.content else {
+            let Content::Scalar { text, .. } = &*key.content else {
                 self.report(
                     &key.span,
                     Error::new("E_POLICY_TYPE", "a key is a string").help("write it in quotes"),
                 );
                 continue;
             };
-            if text == "<<" && *is_plain {
-                let error = Error::new("E_POLICY_MERGE_KEY", "merge keys are not supported");
-                self.report(
-                    &key.span,
-                    error.help("write the keys out; an anchor may stand for a whole list"),
-                );
-            } else if let Some(line) = seen.get(text.as_str()) {
+            if let Some(line) = seen.get(text.as_str()) {
                 let error = Error::new("E_POLICY_DUPLICATE_KEY", format!("the key `{text}` stands twice"));
                 self.report(&key.span, error.help(format!("the first is in line {line}; join the two")));
             } else {
@@ -242,6 +237,21 @@ impl Compiler<'_> {
             }
         }
         Some(entries)
+    }
+
+    fn one_value(&self) -> &'static str {
+        match self.source.format {
+            Format::Yaml => "write it in quotes if it contains `: ` or `{`",
+            _ => "write one value",
+        }
+    }
+
+    fn mapping_help(&self) -> &'static str {
+        match self.source.format {
+            Format::Yaml => "write `key: value` lines, indented",
+            Format::Json => "write `{\"key\": value}`",
+            Format::Toml => "write `key = value` lines below `[its name]`",
+        }
     }
 
     pub(super) fn report(&mut self, span: &Span, error: Error) {
@@ -277,10 +287,14 @@ fn unknown_key(mapping: &Mapping, key: &str) -> Error {
     Error::new("E_POLICY_UNKNOWN_KEY", message).help(help).label("unknown key")
 }
 
-fn missing_key(mapping: &Mapping, key: &Key) -> Error {
+fn missing_key(mapping: &Mapping, key: &Key, format: Format) -> Error {
     if key.name == "version" {
         let error = Error::new("E_POLICY_VERSION", "a policy has no version");
-        return error.help("add `version: 1` as the first line");
+        return error.help(match format {
+            Format::Yaml => "add `version: 1` as the first line",
+            Format::Json => "add `\"version\": 1,` after the first brace",
+            Format::Toml => "add `version = 1` as the first line",
+        });
     }
     let error = Error::new("E_POLICY_MISSING_KEY", format!("{} has no `{}`", mapping.name, key.name));
     error.help(format!("add `{}`: {}", key.name, lower_first(key.about.trim_end_matches('.'))))
@@ -292,5 +306,5 @@ fn lower_first(text: &str) -> String {
 }
 
 pub(super) fn is_null(node: &Node) -> bool {
-    matches!(&*node.content, Content::Scalar { text, is_plain } if Kind::of(text, *is_plain) == Kind::Null)
+    matches!(&*node.content, Content::Scalar { kind: Kind::Null, .. })
 }

@@ -1,0 +1,105 @@
+//! One rule set, its requests, and the subjects that were given it.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    counter,
+    failure::Failure,
+    requests::{self, Scene},
+    rules,
+    subjects::{ALL, Kind, Subject},
+};
+
+/// One rule set, its requests, and who takes part.
+pub struct Stage {
+    /// The number of rules.
+    pub rules: usize,
+    /// The requests.
+    pub scene: Scene,
+    /// Every subject.
+    pub entrants: Vec<Entrant>,
+    /// Requests that are permitted.
+    pub permitted: usize,
+}
+
+/// A subject at one size.
+pub struct Entrant {
+    /// Who it is.
+    pub kind: Kind,
+    /// What decides, or why nothing does.
+    pub subject: Result<Box<dyn Subject>, String>,
+    /// What getting ready took, the fastest of a few.
+    pub compile: Duration,
+    /// The bytes that stay in use of what compiling gave.
+    pub memory: i64,
+    /// The bytes of its documents.
+    pub document: usize,
+}
+
+/// As long as this, compiling is repeated for its fastest.
+const COMPILE_AGAIN: Duration = Duration::from_millis(300);
+
+impl Stage {
+    /// Prepares every subject for the first `count` rules, and has all of them answer every request.
+    pub fn set(count: usize) -> Result<Self, Failure> {
+        let rules = rules::generate(count);
+        let scene = requests::generate(&rules);
+        let entrants = ALL.map(|kind| {
+            let document = (kind.write)(&rules);
+            let prepare = || (kind.prepare)(&document, &rules, &scene);
+            let (subject, allocated) = counter::count(prepare);
+            let compile = if subject.is_ok() { fastest(prepare) } else { Duration::ZERO };
+            Entrant { kind, subject, compile, memory: allocated.live, document: document.len() }
+        });
+        let mut stage = Self { rules: count, scene, entrants: entrants.into(), permitted: 0 };
+        stage.permitted = stage.agree()?;
+        Ok(stage)
+    }
+
+    /// The number of requests that are permitted, if all subjects say the same of each.
+    fn agree(&mut self) -> Result<usize, Failure> {
+        let mut permitted = 0;
+        for request in &self.scene.requests {
+            let mut first = None;
+            for entrant in &mut self.entrants {
+                let Ok(subject) = &mut entrant.subject else { continue };
+                let answer = subject.permits(request);
+                let (other, expected) = *first.get_or_insert((entrant.kind.name, answer));
+                if answer != expected {
+                    return Err(Failure::Disagreement {
+                        rules: self.rules,
+                        request: describe(request),
+                        subjects: [other, entrant.kind.name],
+                        permits: expected,
+                    });
+                }
+            }
+            permitted += usize::from(first.is_some_and(|(_, answer)| answer));
+        }
+        Ok(permitted)
+    }
+}
+
+/// The shortest of a few times that `prepare` takes: one where it takes long.
+fn fastest<T>(prepare: impl Fn() -> T) -> Duration {
+    let mut shortest = Duration::MAX;
+    let start = Instant::now();
+    for _ in 0..5 {
+        let begin = Instant::now();
+        let prepared = prepare();
+        shortest = shortest.min(begin.elapsed());
+        drop(prepared);
+        if start.elapsed() > COMPILE_AGAIN {
+            break;
+        }
+    }
+    shortest
+}
+
+fn describe(request: &requests::Request) -> String {
+    let action = request.action.name();
+    match request.action {
+        requests::Action::Connect => format!("{action} {}:{}", request.address(), request.port),
+        _ => format!("{action} {}", request.text()),
+    }
+}

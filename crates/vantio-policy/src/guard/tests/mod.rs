@@ -1,0 +1,8 @@
+//! Guards, one corner at a time.
+
+mod build;
+mod codec;
+mod limits;
+mod rules;
+
+pub(crate) use build::{Case, at, connect, entry, exec, guards, guards_of, open, scope};

@@ -1,0 +1,88 @@
+//! What is no list: name, mode, commits and limits of several layers.
+
+use std::collections::BTreeMap;
+
+use super::{Layer, base};
+use crate::{Budgets, CommitMode, Mode, PolicyProgram};
+
+/// Values, and the layer that each is from, by dotted key.
+pub(super) struct Settings {
+    pub(super) name: Option<String>,
+    pub(super) mode: Mode,
+    pub(super) commit_mode: CommitMode,
+    pub(super) budgets: Budgets,
+    pub(super) max_tokens: Option<u64>,
+    pub(super) origins: BTreeMap<String, usize>,
+}
+
+pub(super) fn merge(layers: &[&Layer]) -> Settings {
+    let mut origins = BTreeMap::new();
+    let name = layers.iter().position(|layer| program(layer).name().is_some());
+    origins.extend(name.map(|index| ("name".to_owned(), index)));
+    let mut limit = |key: &str, of: &dyn Fn(&PolicyProgram) -> Option<u64>| {
+        let limits = layers.iter().enumerate();
+        let limits = limits.filter_map(|(index, layer)| of(program(layer)).map(|limit| (limit, index)));
+        let (limit, index) = limits.min()?;
+        origins.insert(key.to_owned(), index);
+        Some(limit)
+    };
+    let mut budgets = [None; Budgets::NAMES.len()];
+    for (index, (budget, name)) in budgets.iter_mut().zip(Budgets::NAMES).enumerate() {
+        let name = if name == "cost_micro_usd" { "cost_usd" } else { name };
+        *budget = limit(&format!("budgets.{name}"), &|program| program.budgets().values()[index]);
+    }
+    let max_tokens = limit("infer.max_tokens", &|program| program.parts.max_tokens);
+    // A layer that says nothing enforces its own rules; one below the base has nothing to say
+    // about the rules of others.
+    let base = base(layers);
+    let mode = strictest(layers, |layer, index| {
+        let speaks = index <= base || layer.compiled.present.has("mode");
+        speaks.then(|| mode_rank(program(layer).mode()))
+    });
+    let commit = strictest(layers, |layer, index| {
+        let speaks = index == base || layer.compiled.present.has("phantom.commit");
+        speaks.then(|| commit_rank(program(layer).commit_mode()))
+    });
+    origins.extend(mode.map(|index| ("mode".to_owned(), index)));
+    origins.extend(commit.map(|index| ("phantom.commit".to_owned(), index)));
+    let require =
+        strictest(layers, |layer, _| program(layer).required_backend().map(|backend| backend as u8));
+    origins.extend(require.map(|index| ("require".to_owned(), index)));
+    let killed = layers.iter().position(|layer| program(layer).is_kill_switch_set());
+    origins.extend(killed.map(|index| ("kill_switch".to_owned(), index)));
+    Settings {
+        name: name.and_then(|index| program(layers[index]).name()).map(str::to_owned),
+        mode: mode.map_or_else(Mode::default, |index| program(layers[index]).mode()),
+        commit_mode: commit.map_or_else(CommitMode::default, |index| program(layers[index]).commit_mode()),
+        budgets: Budgets::from_values(budgets),
+        max_tokens,
+        origins,
+    }
+}
+
+/// The highest of the layers with the greatest rank.
+fn strictest(layers: &[&Layer], rank: impl Fn(&Layer, usize) -> Option<u8>) -> Option<usize> {
+    let ranks = layers.iter().enumerate();
+    let ranks = ranks.filter_map(|(index, layer)| rank(layer, index).map(|rank| (rank, usize::MAX - index)));
+    ranks.max().map(|(_, reversed)| usize::MAX - reversed)
+}
+
+const fn mode_rank(mode: Mode) -> u8 {
+    match mode {
+        Mode::Monitor => 0,
+        Mode::Learn => 1,
+        Mode::Enforce => 2,
+    }
+}
+
+const fn commit_rank(mode: CommitMode) -> u8 {
+    match mode {
+        CommitMode::Auto => 0,
+        CommitMode::Review => 1,
+        CommitMode::Never => 2,
+    }
+}
+
+fn program(layer: &Layer) -> &PolicyProgram {
+    &layer.compiled.program
+}

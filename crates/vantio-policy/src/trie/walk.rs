@@ -1,0 +1,321 @@
+//! Walks: a path through the tries of paths, a name through that of domains, an address to
+//! the blocks that it lies in.
+
+use core::net::IpAddr;
+
+use vantio_core::Section;
+
+use super::{
+    Aspect, Extent, MAX_ACTIVE, NONE, Nodes, Root, Terminal,
+    build::address_key,
+    table::{hash_name, join},
+};
+use crate::entries::Entries;
+
+/// Why a path has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stray {
+    /// It is not absolute, or has an empty, `.` or `..` component, a NUL or a trailing slash.
+    NotCanonical,
+    /// More nodes than [`MAX_ACTIVE`] would be active.
+    TooMany,
+}
+
+/// The nodes that are active at one point of a path.
+#[derive(Clone, Copy)]
+pub(crate) struct Active {
+    /// Node numbers; [`BY_NAME`] is set where the last component's name led here.
+    nodes: [u32; MAX_ACTIVE],
+    count: usize,
+}
+
+/// Set on a node that no name but the last component's own leads to.
+const BY_NAME: u32 = 1 << 31;
+/// Lists of path patterns: the first of the sections.
+const LISTS: usize = 8;
+
+/// What a path leads to.
+pub(crate) struct Reached {
+    /// For each list, the first rule that covers an ancestor and all below it.
+    above: [u32; LISTS],
+    /// For each list, the first rules of each [`Extent`] that end at the path itself.
+    at: [[u32; 3]; LISTS],
+    active: Active,
+}
+
+impl Reached {
+    /// The first rule that covers the path.
+    pub(crate) fn covers(&self, section: Section) -> u32 {
+        let list = section as usize % LISTS;
+        let [only, whole, _] = self.at[list];
+        self.above[list].min(only).min(whole)
+    }
+
+    /// The first rule that covers the path and all below it.
+    pub(crate) fn covers_subtree(&self, section: Section) -> u32 {
+        let list = section as usize % LISTS;
+        self.above[list].min(self.at[list][Extent::Whole as usize])
+    }
+
+    /// The first rule that covers the path, or all below it.
+    pub(crate) fn covers_or_lists(&self, section: Section) -> u32 {
+        let list = section as usize % LISTS;
+        self.covers(section).min(self.at[list][Extent::Inside as usize])
+    }
+
+    /// The first rule of `fs.deny` that holds for other names below the path than below one
+    /// with a last component that no rule mentions.
+    pub(crate) fn depends_on_name(&self, nodes: &impl Nodes) -> u32 {
+        let named = self.active.iter().filter(|node| node & BY_NAME != 0);
+        named.map(|node| nodes.view(node & !BY_NAME).lead).min().unwrap_or(NONE)
+    }
+
+    /// The first rule of `fs.deny` that holds for other names below this path than below the
+    /// other.
+    pub(crate) fn differs(&self, other: &Self, nodes: &impl Nodes) -> u32 {
+        let only_in = |left: &Active, right: &Active| {
+            let lone = left.iter().filter(|node| !right.holds(*node));
+            lone.map(|node| nodes.view(node & !BY_NAME).lead).min().unwrap_or(NONE)
+        };
+        only_in(&self.active, &other.active).min(only_in(&other.active, &self.active))
+    }
+
+    /// The first rule of `fs.deny` that covers something below the path.
+    pub(crate) fn denies_below(&self, nodes: &impl Nodes) -> u32 {
+        let leads = self.active.iter().map(|node| nodes.view(node & !BY_NAME).lead);
+        leads.min().unwrap_or(NONE).min(self.above[Section::FsDeny as usize])
+    }
+}
+
+impl Active {
+    const NONE: Self = Self { nodes: [0; MAX_ACTIVE], count: 0 };
+
+    fn iter(&self) -> impl Iterator<Item = u32> {
+        self.nodes[..self.count].iter().copied()
+    }
+
+    fn holds(&self, node: u32) -> bool {
+        self.iter().any(|other| (other ^ node) & !BY_NAME == 0)
+    }
+
+    fn push(&mut self, node: u32) -> Result<(), Stray> {
+        *self.nodes.get_mut(self.count).ok_or(Stray::TooMany)? = node;
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Adds a node that may be there already.
+    fn join(&mut self, node: u32) -> Result<(), Stray> {
+        match self.nodes[..self.count].iter_mut().find(|other| (**other ^ node) & !BY_NAME == 0) {
+            Some(other) => {
+                *other &= node | !BY_NAME;
+                Ok(())
+            }
+            None => self.push(node),
+        }
+    }
+}
+
+/// Walks a path, from every entry that it passes.
+pub(crate) fn walk<N: Nodes>(nodes: &N, entries: &Entries, path: &[u8]) -> Result<Reached, Stray> {
+    let [b'/', rest @ ..] = path else { return Err(Stray::NotCanonical) };
+    let mut rest = rest;
+    let mut reached = Reached { above: [NONE; LISTS], at: [[NONE; 3]; LISTS], active: Active::NONE };
+    let (mut even, mut odd) = (Active::NONE, Active::NONE);
+    let (mut current, mut next) = (&mut even, &mut odd);
+    for node in entries.at_root() {
+        reached.arrive(nodes, next, *node, BY_NAME, rest.is_empty())?;
+    }
+    let mut prefix = 0;
+    while !rest.is_empty() {
+        let end = component_end(rest)?;
+        let name = &rest[..end];
+        let is_last = end == rest.len();
+        if matches!(name, b"" | b"." | b"..") || !is_last && end + 1 == rest.len() {
+            return Err(Stray::NotCanonical);
+        }
+        rest = if is_last { &[] } else { &rest[end + 1..] };
+        let hash = hash_name(name);
+        core::mem::swap(&mut current, &mut next);
+        next.count = 0;
+        for node in current.iter() {
+            reached.step(nodes, next, node & !BY_NAME, Name { bytes: name, hash, is_last })?;
+        }
+        prefix = join(prefix, hash);
+        let length = path.len() - rest.len() - usize::from(!is_last);
+        for node in entries.at(prefix, &path[..length]) {
+            reached.arrive(nodes, next, *node, BY_NAME, is_last)?;
+        }
+    }
+    reached.active = *next;
+    Ok(reached)
+}
+
+/// One component of a path.
+#[derive(Clone, Copy)]
+struct Name<'a> {
+    bytes: &'a [u8],
+    hash: u64,
+    is_last: bool,
+}
+
+impl Reached {
+    #[inline]
+    fn step<N: Nodes>(
+        &mut self,
+        nodes: &N,
+        next: &mut Active,
+        node: u32,
+        name: Name<'_>,
+    ) -> Result<(), Stray> {
+        let view = nodes.view(node);
+        if view.is_deep {
+            next.join(node)?;
+        }
+        if !view.is_interior {
+            return Ok(());
+        }
+        let child = nodes.literal(node, name.bytes, name.hash);
+        if child != NONE {
+            self.arrive(nodes, next, child, BY_NAME, name.is_last)?;
+        }
+        let mut result = Ok(());
+        nodes.globs(node, name.bytes, |child, is_anything| {
+            let by_name = if is_anything { 0 } else { BY_NAME };
+            if let Err(stray) = self.arrive(nodes, next, child, by_name, name.is_last) {
+                result = Err(stray);
+            }
+        });
+        result
+    }
+
+    #[inline]
+    fn arrive<N: Nodes>(
+        &mut self,
+        nodes: &N,
+        next: &mut Active,
+        node: u32,
+        by_name: u32,
+        is_last: bool,
+    ) -> Result<(), Stray> {
+        let view = nodes.view(node);
+        for terminal in view.terminals {
+            let list = terminal.section as usize % LISTS;
+            if is_last {
+                let least = &mut self.at[list][terminal.extent as usize];
+                *least = terminal.rule.min(*least);
+            } else if terminal.extent != Extent::Only {
+                self.above[list] = terminal.rule.min(self.above[list]);
+            }
+        }
+        if view.is_interior || is_last {
+            next.join(node | by_name)?;
+        }
+        if view.deep != NONE {
+            next.join(view.deep | by_name)?;
+        }
+        Ok(())
+    }
+}
+
+/// The length of the first component.
+#[inline]
+fn component_end(rest: &[u8]) -> Result<usize, Stray> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
+    const SLASHES: u64 = u64::from_ne_bytes([b'/'; 8]);
+    let (words, tail) = rest.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let slashes = word ^ SLASHES;
+        let found = (word.wrapping_sub(ONES) & !word | slashes.wrapping_sub(ONES) & !slashes) & HIGHS;
+        if found != 0 {
+            let end = index * 8 + found.trailing_zeros() as usize / 8;
+            return if rest[end] == b'/' { Ok(end) } else { Err(Stray::NotCanonical) };
+        }
+    }
+    match tail.iter().position(|byte| matches!(byte, 0 | b'/')) {
+        None => Ok(rest.len()),
+        Some(end) if tail[end] == b'/' => Ok(words.len() * 8 + end),
+        Some(_) => Err(Stray::NotCanonical),
+    }
+}
+
+/// Gives `found` the terminals that a canonical domain name passes, and whether they stand
+/// at the name itself. Those of `*`, at the root, are not among them.
+pub(crate) fn walk_name<'n, N: Nodes>(nodes: &'n N, name: &str, mut found: impl FnMut(&'n [Terminal], bool)) {
+    let mut node = nodes.root(Root::Domains);
+    let mut rest = name;
+    loop {
+        let (above, label) = rest.rsplit_once('.').unwrap_or(("", rest));
+        node = nodes.literal(node, label.as_bytes(), hash_name(label.as_bytes()));
+        if node == NONE {
+            return;
+        }
+        found(nodes.view(node).terminals, above.is_empty());
+        if above.is_empty() {
+            return;
+        }
+        rest = above;
+    }
+}
+
+/// Gives `found` the terminals of the blocks that an address lies in.
+pub(crate) fn walk_address<'n, N: Nodes>(
+    nodes: &'n N,
+    address: IpAddr,
+    mut found: impl FnMut(&'n [Terminal]),
+) {
+    let lengths = nodes.lengths();
+    let words: [u64; 3] = if address.is_ipv4() { [lengths.v4, 0, 0] } else { lengths.v6 };
+    if words == [0; 3] {
+        return;
+    }
+    let root = nodes.root(Root::Addresses);
+    for (index, mut word) in words.into_iter().enumerate() {
+        while word != 0 {
+            let length = index as u8 * 64 + word.trailing_zeros() as u8;
+            word &= word - 1;
+            let (key, size) = address_key(address, length);
+            let key = &key[..size];
+            let node = nodes.literal(root, key, hash_name(key));
+            if node != NONE {
+                found(nodes.view(node).terminals);
+            }
+        }
+    }
+}
+
+/// The first rule of a tool's or model's list that covers a name.
+pub(crate) fn walk_named<N: Nodes>(nodes: &N, root: Root, section: Section, name: &str) -> u32 {
+    let root = nodes.root(root);
+    let name = name.as_bytes();
+    let mut least = NONE;
+    let mut arrive = |node: u32| {
+        let own = nodes.view(node).terminals.iter().filter(|terminal| terminal.section == section);
+        least = own.map(|terminal| terminal.rule).fold(least, u32::min);
+    };
+    let child = nodes.literal(root, name, hash_name(name));
+    if child != NONE {
+        arrive(child);
+    }
+    nodes.globs(root, name, |child, _| arrive(child));
+    least
+}
+
+/// The rule of a list that has this extent, aspect and port among sorted terminals.
+pub(crate) fn pick(
+    terminals: &[Terminal],
+    section: Section,
+    extent: Extent,
+    aspect: Aspect,
+    port: u16,
+) -> u32 {
+    let wanted = (section, extent, aspect);
+    let key = |terminal: &Terminal| (terminal.section, terminal.extent, terminal.aspect);
+    let after = terminals.partition_point(|terminal| (key(terminal), terminal.first) <= (wanted, port));
+    match after.checked_sub(1).and_then(|index| terminals.get(index)) {
+        Some(terminal) if key(terminal) == wanted && port <= terminal.last => terminal.rule,
+        _ => NONE,
+    }
+}

@@ -1,0 +1,154 @@
+//! `vantio policy suggest`
+
+use std::{
+    env,
+    ffi::OsStr,
+    fs::{self, OpenOptions},
+    io::Write as _,
+    os::unix::ffi::OsStrExt as _,
+    path::Path,
+};
+
+use serde_json::json;
+use vantio_ledger::Reader;
+use vantio_policy::{
+    PolicyProgram, compile,
+    suggest::{self, Lesson, Suggestion},
+};
+
+use crate::{
+    account::{Learned, learned_from},
+    arguments::Suggest,
+    failure::Failure,
+    present::{self, note, shown_path},
+    run::host,
+    store::{Record, Store},
+};
+
+/// Writes the smallest policy under which the runs could do again what they did.
+pub fn suggest(store: &Store, arguments: &Suggest, json: bool) -> Result<u8, Failure> {
+    let reader = Reader::open(&store.ledger())?;
+    let mut runs = Vec::new();
+    for reference in &arguments.runs {
+        let record = store.read(store.resolve(reference)?)?;
+        let program = store.program(&record).ok_or_else(|| {
+            Failure::new(
+                "E_POLICY_LOST",
+                format!("the policy of run {} was not kept", store.short(record.id)),
+            )
+            .help("run the agent again; this version keeps the policy of every run")
+        })?;
+        let learned = learned_from(&reader, record.id)?;
+        runs.push((record, program, learned));
+    }
+    let dropped: u64 = runs.iter().map(|(_, _, learned)| learned.dropped).sum();
+    let lessons: Vec<Lesson<'_>> =
+        runs.iter().map(|(_, program, learned)| lesson(program, learned)).collect();
+    let suggestion = suggest::suggest(&lessons, &ThisHost, &heading(store, &runs, dropped));
+    // What people are given compiles.
+    let compiled = compile(suggestion.document.as_bytes(), "suggestion")?;
+    if let Some(file) = &arguments.output {
+        write(file, &suggestion.document, arguments.force)?;
+    }
+    if json {
+        present::print_json(&to_json(&suggestion, &compiled.program, dropped))?;
+    } else {
+        report(&suggestion, arguments.output.as_deref())?;
+    }
+    if dropped > 0 {
+        note(format!(
+            "vantio: {dropped} entries of these runs are not in the ledger: the policy may be too narrow\n"
+        ));
+        return Ok(LEFT_UNDONE);
+    }
+    Ok(0)
+}
+
+fn lesson<'a>(program: &'a PolicyProgram, learned: &'a Learned) -> Lesson<'a> {
+    Lesson { program, bindings: learned.bindings.clone(), observations: learned.observations.clone() }
+}
+
+fn report(suggestion: &Suggestion, output: Option<&Path>) -> Result<(), Failure> {
+    let Some(file) = output else { return present::print(&suggestion.document) };
+    let rules = suggestion.rules.iter().filter(|rule| rule.section.name() != "fs.deny").count();
+    let left_out = suggestion.left_out.len();
+    let file = shown_path(file);
+    note(format!("wrote {file}: {rules} rules\n"));
+    if left_out > 0 {
+        note(format!("not suggested: {left_out}; the comments at its top say what and why\n"));
+    }
+    note(format!("next: read it, then run the agent under it: vantio run --policy {file} -- CMD\n"));
+    Ok(())
+}
+
+fn heading(store: &Store, runs: &[(Record, PolicyProgram, Learned)], dropped: u64) -> Vec<String> {
+    let mut lines =
+        vec!["What these runs did, as a policy; the comments say what each rule rests on:".to_owned()];
+    for (record, program, _) in runs {
+        let mode = program.mode().name();
+        lines.push(format!("  {}  mode {mode}  {}", store.short(record.id), record.command_line()));
+    }
+    lines.push(
+        "Read it before you use it: an agent that misbehaved while it was watched taught this".to_owned(),
+    );
+    lines.push("policy to permit that.".to_owned());
+    if dropped > 0 {
+        lines.push(format!("INCOMPLETE: the ledger had no room for {dropped} entries of these runs."));
+    }
+    lines
+}
+
+fn to_json(suggestion: &Suggestion, program: &PolicyProgram, dropped: u64) -> serde_json::Value {
+    let rules: serde_json::Value = suggestion
+        .rules
+        .iter()
+        .map(|rule| json!({ "section": rule.section.name(), "rule": rule.text, "evidence": rule.evidence }))
+        .collect();
+    let left_out: serde_json::Value =
+        suggestion.left_out.iter().map(|out| json!({ "what": out.what, "why": out.why })).collect();
+    json!({
+        "version": 1,
+        "policy_hash": program.hash().to_string(),
+        "document": suggestion.document,
+        "rules": rules,
+        "not_suggested": left_out,
+        "dropped": dropped,
+    })
+}
+
+fn write(path: &Path, document: &str, force: bool) -> Result<(), Failure> {
+    if path.exists() && !force {
+        return Err(Failure::misuse("E_POLICY_EXISTS", format!("`{}` exists", shown_path(path)))
+            .help("name another file, or overwrite it with --force"));
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).truncate(force).create(force).create_new(!force);
+    options.open(path).and_then(|mut file| file.write_all(document.as_bytes())).map_err(|cause| {
+        Failure::new("E_OUTPUT", format!("`{}` cannot be written", shown_path(path)))
+            .because(cause)
+            .help("name a file in a folder of yours")
+    })
+}
+
+/// The host that this command runs on, which is the one that the runs had.
+struct ThisHost;
+
+impl suggest::Host for ThisHost {
+    fn is_directory(&self, path: &[u8]) -> bool {
+        fs::metadata(OsStr::from_bytes(path)).is_ok_and(|metadata| metadata.is_dir())
+    }
+
+    fn is_file(&self, path: &[u8]) -> bool {
+        fs::symlink_metadata(OsStr::from_bytes(path)).is_ok_and(|metadata| !metadata.is_dir())
+    }
+
+    fn bare_name(&self, path: &[u8]) -> Option<String> {
+        let name = path.rsplit(|byte| *byte == b'/').next()?;
+        let name = str::from_utf8(name).ok()?;
+        let found = host::find_in(name, env::var_os("PATH").as_deref());
+        found.iter().any(|found| found == path).then(|| name.to_owned())
+    }
+}
+
+/// Something was left undone.
+const LEFT_UNDONE: u8 = 4;

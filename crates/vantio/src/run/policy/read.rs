@@ -1,0 +1,205 @@
+//! Reading the documents of a policy from files that may be trusted.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fmt::Display,
+    fs::{File, Metadata, OpenOptions},
+    io::{self, Read as _},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{MetadataExt as _, OpenOptionsExt as _},
+    },
+    path::{Component, Path, PathBuf},
+};
+
+use vantio_core::Hash;
+use vantio_phantom::changes::PathBytes;
+use vantio_policy::{
+    Compiled,
+    layers::{Included, compile_whole},
+    manifest,
+};
+
+use crate::{
+    failure::Failure,
+    present::shown_path,
+    store::{LayerSource, PolicySource},
+};
+
+/// Who may have written a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Whoever: a person named it.
+    Named,
+    /// The user or root, and nobody beside the owner's group.
+    Own,
+    /// Root alone.
+    Root,
+}
+
+/// Compiles the document at `path`, or the one that it names where it is a manifest, with what
+/// it includes.
+pub fn load_trusted(path: &Path, trust: Trust) -> Result<(Compiled, LayerSource), Failure> {
+    let bytes = read(path, trust)?;
+    let Some(manifest) = manifest(&bytes, &shown_path(path)).map_err(Failure::from)? else {
+        return load_document(path, &bytes, trust);
+    };
+    let policy = path.parent().unwrap_or(Path::new("")).join(&manifest.policy_path);
+    if let Err(cause) = open(&policy) {
+        let (path, policy) = (shown_path(path), shown_path(&policy));
+        return Err(manifest.unusable(&bytes, &path, &policy, &cause.to_string()).into());
+    }
+    load_document(&policy, &read(&policy, trust)?, trust)
+}
+
+fn load_document(path: &Path, bytes: &[u8], trust: Trust) -> Result<(Compiled, LayerSource), Failure> {
+    let canonical = path.canonicalize().map_err(|cause| unreadable(path, trust).because(cause))?;
+    let mut includes = Vec::new();
+    let mut paths = BTreeMap::from([(shown_path(path), path.to_owned())]);
+    let mut find = |text: &str, from: &str| {
+        let folder = paths.get(from).and_then(|path| path.parent()).unwrap_or(Path::new(""));
+        let found = include(text, folder, trust)?;
+        let name = shown_name(found.canonical.as_os_str().as_bytes());
+        paths.insert(name.clone(), found.path);
+        includes.push((path_bytes(found.canonical), digest(&found.document)));
+        Ok(Included { name, document: found.document })
+    };
+    let compiled = compile_whole(bytes, &shown_path(path), &mut find)?;
+    let mut source =
+        LayerSource::new(PolicySource::File { path: path_bytes(canonical), digest: digest(bytes) });
+    includes.sort_unstable();
+    includes.dedup();
+    source.includes = includes;
+    Ok((compiled, source))
+}
+
+fn path_bytes(path: PathBuf) -> PathBytes {
+    PathBytes(path.into_os_string().into_encoded_bytes())
+}
+
+/// Whether the file at `path` may be used without being named.
+pub fn is_trusted(path: &Path, trust: Trust) -> bool {
+    path.metadata().is_ok_and(|metadata| distrust(&metadata, trust).is_none())
+}
+
+/// What messages call a file: relative to the current folder where it lies beneath.
+pub fn shown_name(path: &[u8]) -> String {
+    let path = Path::new(OsStr::from_bytes(path));
+    let directory = std::env::current_dir().and_then(|directory| directory.canonicalize()).ok();
+    let relative = directory.and_then(|directory| path.strip_prefix(directory).ok());
+    shown_path(relative.unwrap_or(path))
+}
+
+/// A document that is included.
+struct Found {
+    path: PathBuf,
+    canonical: PathBuf,
+    document: Vec<u8>,
+}
+
+/// The document that `text` means in a document of `folder`.
+fn include(text: &str, folder: &Path, trust: Trust) -> Result<Found, String> {
+    if Path::new(text).components().any(|component| component == Component::ParentDir) {
+        return Err(format!("`{text}` leads out of the folder of this document"));
+    }
+    let path = folder.join(text);
+    let unusable = |cause: &dyn Display| format!("`{}` cannot be read: {cause}", shown_path(&path));
+    let canonical = path.canonicalize().map_err(|cause| unusable(&cause))?;
+    let file = open(&canonical).map_err(|cause| unusable(&cause))?;
+    let metadata = file.metadata().map_err(|cause| unusable(&cause))?;
+    if !metadata.is_file() {
+        return Err(unusable(&"it is not a file"));
+    }
+    // A person who names a policy has not looked at what it includes.
+    let trust = if trust == Trust::Named { Trust::Own } else { trust };
+    if let Some(reason) = distrust(&metadata, trust) {
+        return Err(format!("`{}` cannot be trusted: {reason}", shown_path(&path)));
+    }
+    let mut document = Vec::new();
+    file.take(READ_MAX).read_to_end(&mut document).map_err(|cause| unusable(&cause))?;
+    Ok(Found { path, canonical, document })
+}
+
+/// Opens a file; what is no file, a pipe without a writer say, holds nobody up.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits();
+    OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(path)
+}
+
+/// The document at `path`, up to a size that no policy has.
+fn read(path: &Path, trust: Trust) -> Result<Vec<u8>, Failure> {
+    let failed = |cause| unreadable(path, trust).because(cause);
+    let file = if trust == Trust::Named { File::open(path) } else { open(path) }.map_err(failed)?;
+    if trust != Trust::Named {
+        let metadata = file.metadata().map_err(failed)?;
+        let reason = if metadata.is_file() {
+            distrust(&metadata, trust).or_else(|| distrust_folder(path, trust))
+        } else {
+            Some("it is not a file".to_owned())
+        };
+        if let Some(reason) = reason {
+            return Err(untrusted(path, trust).because(reason));
+        }
+    }
+    let mut bytes = Vec::new();
+    file.take(READ_MAX).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// Whoever may write the folder of an administrator's policy may replace it.
+fn distrust_folder(path: &Path, trust: Trust) -> Option<String> {
+    if trust != Trust::Root {
+        return None;
+    }
+    let folder = path.parent().and_then(|folder| folder.metadata().ok());
+    match folder {
+        Some(metadata) => distrust(&metadata, trust).map(|reason| format!("of its folder, {reason}")),
+        None => Some("its folder cannot be read".to_owned()),
+    }
+}
+
+/// Why nobody but those trusted may have written a file; `None` when they may be trusted.
+fn distrust(metadata: &Metadata, trust: Trust) -> Option<String> {
+    let (owner, mode) = (metadata.uid(), metadata.mode());
+    let own = rustix::process::geteuid().as_raw();
+    let (is_owner_trusted, others) = match trust {
+        Trust::Named => return None,
+        Trust::Own => (owner == own || owner == 0, 0o002),
+        Trust::Root => (owner == 0, 0o022),
+    };
+    if !is_owner_trusted {
+        Some(format!("it belongs to another user (uid {owner})"))
+    } else if mode & others != 0 {
+        let who = if mode & 0o002 != 0 { "every user" } else { "its group" };
+        Some(format!("{who} may change it (mode {:04o})", mode & 0o7777))
+    } else {
+        None
+    }
+}
+
+fn untrusted(path: &Path, trust: Trust) -> Failure {
+    let shown = shown_path(path);
+    let help = match trust {
+        Trust::Root => format!("as root: chown root {shown}; chmod 644 {shown}"),
+        _ => format!("make it yours, or name it if you mean it: --policy {shown}"),
+    };
+    Failure::new("E_POLICY_UNSAFE", format!("the policy `{shown}` was found, but cannot be trusted"))
+        .help(help)
+}
+
+fn unreadable(path: &Path, trust: Trust) -> Failure {
+    let shown = shown_path(path);
+    let failure = Failure::misuse("E_POLICY_FILE", format!("the policy `{shown}` cannot be read"));
+    match trust {
+        Trust::Root => failure.help(format!("as root: chmod 644 {shown}; no agent runs without it")),
+        _ => failure.help("name a file that exists; `vantio init` writes one"),
+    }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    Hash::of(bytes).to_string()
+}
+
+/// More than a document may have, so that the compiler can say so.
+const READ_MAX: u64 = 16 << 20;
