@@ -53,6 +53,7 @@ const FILES: &[(&str, &str)] = &[
     ("addresses", include_str!("cases/addresses.txt")),
     ("folders", include_str!("cases/folders.txt")),
     ("modes", include_str!("cases/modes.txt")),
+    ("names", include_str!("cases/names.txt")),
     ("overlaps", include_str!("cases/overlaps.txt")),
     ("paths", include_str!("cases/paths.txt")),
     ("programs", include_str!("cases/programs.txt")),
