@@ -46,7 +46,6 @@ impl Block {
         self.length
     }
 
-    #[cfg_attr(not(test), allow(dead_code, reason = "waits for the guards that use it"))]
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         self.base.is_ipv4() == address.is_ipv4() && Self::masked(address, self.length) == self.base
     }

@@ -10,7 +10,11 @@ use vantio_core::{Effect, Hash, Intent, Target};
 
 use crate::{
     PolicyProgram, address,
-    guard::model::{Guards, Measure, Threshold},
+    guard::{
+        model::{Guards, Measure, Threshold},
+        scope::family,
+    },
+    rule::Family,
 };
 
 /// Amounts that one window keeps apart.
@@ -78,7 +82,7 @@ pub(crate) fn costs(intent: &Intent<'_>) -> [u64; 8] {
     match intent.effect {
         Effect::ToolCall | Effect::Infer => costs[CALLS] = 1,
         Effect::NetConnect => costs[NETWORK_BYTES] = intent.context.bytes,
-        effect if effect.name().starts_with("fs.") => costs[FILE_BYTES] = intent.context.bytes,
+        effect if matches!(family(effect), Some(Family::Path)) => costs[FILE_BYTES] = intent.context.bytes,
         _ => {}
     }
     costs

@@ -19,7 +19,7 @@ use vantio_core::{Cause, Decision, Intent, Section, Verdict};
 pub use model::{Backend, Guards};
 pub(crate) use model::{KillSwitch, Labelled};
 
-pub(crate) use bound::Bound;
+pub(crate) use bound::{Bound, BoundEntry};
 
 use crate::{PolicyProgram, State};
 use model::Then;
@@ -33,6 +33,9 @@ pub(crate) fn hold_back<'p>(
     state: &'p State,
     intent: &Intent<'_>,
 ) -> Option<Verdict<'p>> {
+    if state.guards().is_idle {
+        return None;
+    }
     let rule = |section, text| Cause::Rule { section, text };
     tainted(program, state, intent)
         .or_else(|| out_of_order(state, intent).map(|text| rule(Section::Order, text)))

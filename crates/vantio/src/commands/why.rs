@@ -1,21 +1,17 @@
 //! `vantio why`
 
-use std::{
-    fmt::Write as _,
-    fs, io,
-    os::unix::ffi::OsStrExt as _,
-    path::{Path, PathBuf},
-};
+use std::{fmt::Write as _, io};
 
-use vantio_core::{Hash, Section};
+use vantio_core::Section;
 use vantio_ledger::{LedgerError, Reader};
-use vantio_policy::{PolicyProgram, SourceMap, compile, preset};
+use vantio_policy::SourceMap;
 
 use crate::{
     account::{self, Refusal},
     failure::Failure,
-    present::{self, Paint, clock, note, now_ms, shown, shown_path},
-    store::{PolicySource, Record, Store},
+    present::{self, Paint, clock, note, now_ms, shown},
+    run::policy::read_again,
+    store::{LayerSource, Record, Store},
 };
 
 /// Explains everything that was refused to a run.
@@ -30,6 +26,9 @@ pub fn why(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
         note(format!("run {}: nothing was refused\n", store.short(record.id)));
     } else {
         present::print(render(&refusals, &places, Paint::for_stream(&io::stdout())))?;
+        if record.layers.len() > 1 {
+            note("the run was under several policies: `vantio policy show --effective` tells them apart\n");
+        }
     }
     Ok(0)
 }
@@ -94,32 +93,23 @@ fn to_json(refusal: &Refusal, places: &Places) -> serde_json::Value {
     value
 }
 
-/// Where the rules of a run's policy stand, if its document is still what it was.
+/// Where the rules of a run's policies stand, of those whose documents are still what they were.
 struct Places {
-    document: String,
-    map: Option<SourceMap>,
+    maps: Vec<SourceMap>,
 }
 
 impl Places {
     fn of(record: &Record) -> Self {
-        let (document, source) = match &record.policy {
-            PolicySource::Preset(name) => {
-                (format!("preset:{name}"), preset(name).map(|text| text.as_bytes().to_vec()))
-            }
-            PolicySource::File { path, digest } => {
-                let path = PathBuf::from(std::ffi::OsStr::from_bytes(path.as_bytes()));
-                let source = fs::read(&path).ok().filter(|bytes| Hash::of(bytes).to_string() == *digest);
-                (shown_path(relative(&path)), source)
-            }
-        };
-        let compiled = source.and_then(|source| compile(&source, &document).ok());
-        Self { map: compiled.map(|compiled| compiled.source_map), document }
+        let alone = [LayerSource::new(record.policy.clone())];
+        let sources = if record.layers.is_empty() { &alone } else { record.layers.as_slice() };
+        let compiled = sources.iter().filter_map(read_again);
+        Self { maps: compiled.map(|compiled| compiled.source_map).collect() }
     }
 
     fn of_rule(&self, refusal: &Refusal) -> Option<String> {
         let section = section(refusal.section.as_deref()?)?;
-        let position = self.map.as_ref()?.position(section, refusal.rule.as_deref()?)?;
-        Some(format!("{}:{}:{}", self.document, position.line, position.column))
+        let rule = refusal.rule.as_deref()?;
+        self.maps.iter().find_map(|map| map.origin(section, rule)).map(|origin| origin.to_string())
     }
 
     fn suffix(&self, refusal: &Refusal) -> String {
@@ -127,12 +117,6 @@ impl Places {
     }
 }
 
-/// `path` from the current folder, where it lies beneath.
-fn relative(path: &Path) -> &Path {
-    let directory = std::env::current_dir().and_then(|path| path.canonicalize());
-    directory.ok().and_then(|directory| path.strip_prefix(directory).ok()).unwrap_or(path)
-}
-
 fn section(name: &str) -> Option<Section> {
-    PolicyProgram::SECTIONS.into_iter().find(|section| section.name() == name)
+    Section::ALL.into_iter().find(|section| section.name() == name)
 }
