@@ -2,27 +2,33 @@
 
 use vantio_core::Section;
 
-use super::{schema::Error, values::nearest};
-use crate::{credentials, net::NetError, path::PatternError, rule::RuleError};
+use super::{codes, schema::Error, values::nearest};
+use crate::{credentials, named::NamedError, net::NetError, path::PatternError, rule::RuleError};
 
 const VARIABLES: &[&str] = &["workspace", "home", "tmp"];
 
 pub(super) fn rule_error(section: Section, text: &str, error: &RuleError) -> Error {
     let (code, help) = match error {
         RuleError::Path(error) | RuleError::Net(NetError::Path(error)) => {
-            ("E_POLICY_PATH", path_help(section, text, error))
+            (codes::PATH, path_help(section, text, error))
         }
-        RuleError::Net(error) => ("E_POLICY_NET", net_help(error)),
-        RuleError::Named(_) => (
-            "E_POLICY_NAMED",
-            "write the name as the tool or model has it; `*` stands for any characters".to_owned(),
-        ),
+        RuleError::Net(error) => (codes::NET, net_help(error)),
+        RuleError::Named(error) => (codes::NAMED, named_help(*error).to_owned()),
         RuleError::ProgramWildcard => {
-            ("E_POLICY_EXEC", format!("write a path, such as `/usr/bin/{text}`, or `**/{text}`"))
+            (codes::EXEC, format!("write a path, such as `/usr/bin/{text}`, or `**/{text}`"))
         }
-        RuleError::RelativeProgram => ("E_POLICY_EXEC", format!("write `${{workspace}}/{}`", relative(text))),
+        RuleError::RelativeProgram => (codes::EXEC, format!("write `${{workspace}}/{}`", relative(text))),
     };
     Error::new(code, error.to_string()).help(help)
+}
+
+fn named_help(error: NamedError) -> &'static str {
+    match error {
+        NamedError::Empty => "remove it, or write a name; `*` stands for any characters",
+        NamedError::TooLong => "write `*` for a part of it",
+        NamedError::WhiteSpace => "write the name as the tool or model has it",
+        NamedError::Stars => "write a single `*`, which stands for any characters",
+    }
 }
 
 fn path_help(section: Section, text: &str, error: &PatternError) -> String {
