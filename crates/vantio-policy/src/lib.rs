@@ -43,10 +43,13 @@ mod program;
 mod root;
 mod rule;
 mod state;
+#[cfg(feature = "document")]
 pub mod suggest;
 mod trie;
 
 pub use advise::{Advice, advise};
+#[cfg(feature = "document")]
+pub use algebra::{Change, Difference, differences};
 pub use budget::Budgets;
 pub use codec::DecodeError;
 pub use decide::{decide, decide_by_lists, judge};

@@ -176,7 +176,7 @@ impl<N: Nodes> Judge<'_, N> {
         };
         let (parent, name) = (if slash == 0 { b"/" } else { &path[..slash] }, &path[slash + 1..]);
         let is_name = !name.is_empty() && name != b"." && name != b".." && !name.contains(&0);
-        if !is_name && path != b"/" {
+        if path.starts_with(b"//") || !is_name && path != b"/" {
             return Err(Stray::NotCanonical.into());
         }
         let mut reached = Reached::nothing();
