@@ -118,8 +118,11 @@ fn reading_is_not_widened_by_what_implies_it() {
         (Managed, "fs: {read: ['/usr/lib', '${workspace}']}"),
         (Project, "fs: {write: [/, '${workspace}/src']}\nexec: {allow: [git, tool, /usr/lib/x]}"),
     ]);
-    assert_eq!(texts(&both, Section::FsWrite), ["${workspace}/src"]);
+    // Of a rule that goes further, what may be read is kept.
+    assert_eq!(texts(&both, Section::FsWrite), ["/usr/lib", "${workspace}", "${workspace}/src"]);
     assert_eq!(texts(&both, Section::ExecAllow), ["/usr/lib/x", "tool"]);
+    let (layer, origin) = both.rule_origin(Section::FsWrite, "/usr/lib").unwrap();
+    assert_eq!((layer, origin.unwrap().to_string()), (0, "managed.yaml:2:13".to_owned()));
 
     // What one layer lets be written, and the other only read, can be read.
     let both = merged(&[

@@ -415,6 +415,10 @@ fn nothing_turns_a_managed_policy_off() {
             managed(&format!("{write} VANTIO_MANAGED=vantio.yaml $VANTIO policy show --effective {other}"));
         assert!(shown.contains("- \"/usr/src\"  # managed /etc/vantio/policy.yaml"), "{shown}");
         assert!(!shown.contains("- \"/\"  # "), "{shown}");
+        assert!(
+            other == "vantio.yaml" || shown.contains("exec:\n  allow:\n    - \"/usr\"  # managed"),
+            "{shown}"
+        );
     }
     insta::assert_snapshot!(managed(&format!("{write} chmod 666 /etc/vantio/*; $VANTIO run -- true; echo $?")), @"
     E_POLICY_UNSAFE
