@@ -43,6 +43,7 @@ mod program;
 mod root;
 mod rule;
 mod state;
+#[cfg(feature = "document")]
 pub mod suggest;
 mod trie;
 
@@ -51,7 +52,7 @@ pub use advise::{Advice, advise};
 pub use algebra::{Change, Difference, differences};
 pub use budget::Budgets;
 pub use codec::DecodeError;
-pub use decide::{decide, judge};
+pub use decide::{decide, decide_by_lists, judge};
 #[cfg(feature = "document")]
 pub use document::{
     ApiModels, Compiled, ERROR_CODES, Example, Include, Llm, LlmMode, LocalModels, Manifest, Origin, PRESETS,
