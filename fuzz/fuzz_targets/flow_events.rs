@@ -27,7 +27,8 @@ const PATHS: [&[u8]; 10] =
 fuzz_target!(|bytes: &[u8]| {
     let program = compile(POLICY.as_bytes(), "policy.yaml").expect("a policy").program;
     let state = State::new(&program, bindings());
-    let mut run = Run { program: &program, state: &state, flow: Flow::new(&program), alive: Vec::new() };
+    let mut run =
+        Run { program: &program, state: &state, flow: Flow::new(&program), alive: Vec::new(), started: 0 };
     let mut dice = Dice::new(bytes);
     run.appear(None);
     while !dice.is_empty() {
@@ -40,6 +41,8 @@ struct Run<'p> {
     state: &'p State,
     flow: Flow,
     alive: Vec<Process>,
+    /// How many processes there have been: none comes back.
+    started: u64,
 }
 
 impl Run<'_> {
@@ -79,8 +82,8 @@ impl Run<'_> {
     }
 
     fn appear(&mut self, parent: Option<Process>) {
-        let number = self.alive.iter().map(|process| process.started).max().unwrap_or(0) + 1;
-        let process = Process { pid: number as u32, started: number };
+        self.started += 1;
+        let process = Process { pid: self.started as u32, started: self.started };
         self.flow.appear(process, parent, b"/bin/y");
         self.alive.push(process);
         if let Some(parent) = parent {
