@@ -30,8 +30,20 @@ pub struct Arguments {
     kills: Option<u32>,
 }
 
-const SUITES: [&str; 10] =
-    ["format", "lint", "no-std", "unit", "programs", "escapes", "network", "lifecycle", "terminal", "user"];
+const SUITES: [&str; 12] = [
+    "format",
+    "lint",
+    "no-std",
+    "unit",
+    "programs",
+    "escapes",
+    "network",
+    "flows",
+    "lifecycle",
+    "learning",
+    "terminal",
+    "user",
+];
 
 /// The bare-metal target whose build proves that `std` is not linked: it has none.
 const NO_STD_TARGET: &str = "x86_64-unknown-none";
@@ -120,7 +132,10 @@ fn unit() -> Result<(bool, String), Failure> {
     let mut libraries = layout::cargo();
     libraries.args(["test", "--workspace", "--exclude", "vantio", "--no-fail-fast"]);
     let mut command = layout::cargo();
-    command.args(["test", "--package", "vantio", "--bins", "--test", "cli_messages", "--test", "cli_runs"]);
+    command.args(["test", "--package", "vantio", "--bins"]);
+    for test in ["cli_explain", "cli_messages", "cli_runs"] {
+        command.args(["--test", test]);
+    }
     command.arg("--no-fail-fast");
     let (libraries_passed, libraries) = shell::tee(&mut libraries)?;
     let (command_passed, command) = shell::tee(&mut command)?;

@@ -51,6 +51,7 @@ impl Block {
     }
 
     /// Whether every address of `other` is one of this block.
+    #[cfg(feature = "document")]
     pub(crate) fn covers(&self, other: &Self) -> bool {
         self.length <= other.length && self.contains(other.base)
     }

@@ -236,11 +236,6 @@ pub enum Policy {
         /// The policy, or preset:NAME
         file: PathBuf,
     },
-    /// Print the JSON Schema of a policy, for editors
-    #[command(
-        after_help = "For example: vantio policy schema > policy.schema.json, and as the first line of a policy:\n# yaml-language-server: $schema=./policy.schema.json"
-    )]
-    Schema,
     /// Print what a policy allows that another does not
     #[command(after_help = DIFF_HELP)]
     Diff(PolicyDiff),

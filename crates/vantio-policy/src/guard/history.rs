@@ -12,6 +12,7 @@ use crate::{
     PolicyProgram, address,
     guard::{
         model::{Guards, Measure, Threshold},
+        order::Progress,
         scope::family,
     },
     rule::Family,
@@ -35,15 +36,6 @@ pub(crate) struct History {
     pub(crate) order: Vec<Progress>,
     /// One for each threshold.
     pub(crate) windows: Vec<Window>,
-}
-
-/// How far an order rule is.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Progress {
-    /// Whether `unless_after` has happened since `since` last did.
-    pub(crate) is_satisfied: bool,
-    /// The moment at which `since` last happened.
-    pub(crate) since: u64,
 }
 
 impl History {

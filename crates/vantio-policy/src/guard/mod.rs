@@ -6,6 +6,7 @@
 mod bound;
 mod history;
 pub(crate) mod model;
+mod order;
 pub(crate) mod scope;
 mod settle;
 #[cfg_attr(not(feature = "document"), allow(dead_code, reason = "only documents need some of the texts"))]
@@ -17,6 +18,7 @@ pub(crate) mod tests;
 use vantio_core::{Cause, Decision, Intent, Section, Verdict};
 
 pub use model::{Backend, Guards};
+#[cfg(feature = "document")]
 pub(crate) use model::{KillSwitch, Labelled};
 
 pub(crate) use bound::{Bound, BoundEntry};

@@ -88,21 +88,38 @@ pub fn refusal(verdict: &Verdict<'_>, advice: Option<&Advice>, names: &[String])
     let mut insert = |key: &str, value| members.insert(vantio_core::json::Key(key.into()), value);
     if let Some(advice) = advice {
         let (action, section, rule) = match advice {
-            Advice::Add { section, rule } => ("add", section, rule),
-            Advice::Remove { section, rule } => ("remove", section, rule),
+            Advice::Add { section, rule } => ("add", section.name(), rule),
+            Advice::Remove { section, rule } => ("remove", section.name(), rule),
+            Advice::Raise { list, rule } => ("raise", *list, rule),
         };
         insert(
             "advice",
             Value::object([
                 ("action", Value::from(action)),
                 ("rule", rule.as_str().into()),
-                ("section", section.name().into()),
+                ("section", section.into()),
             ]),
         );
     }
     if !names.is_empty() {
         insert("names", Value::Array(names.iter().map(|name| name.as_str().into()).collect()));
     }
+    Value::Object(members)
+}
+
+/// The refusal with a reason in other words.
+pub fn because(refusal: Value, reason: &str) -> Value {
+    with(refusal, "reason", reason)
+}
+
+/// The refusal with how a label came to where it was refused.
+pub fn with_trail(refusal: Value, trail: &str) -> Value {
+    if trail.is_empty() { refusal } else { with(refusal, "trail", trail) }
+}
+
+fn with(value: Value, key: &str, text: &str) -> Value {
+    let Value::Object(mut members) = value else { return value };
+    members.insert(vantio_core::json::Key(key.into()), text.into());
     Value::Object(members)
 }
 
