@@ -30,7 +30,7 @@ pub struct Arguments {
     kills: Option<u32>,
 }
 
-const SUITES: [&str; 11] = [
+const SUITES: [&str; 12] = [
     "format",
     "lint",
     "no-std",
@@ -40,6 +40,7 @@ const SUITES: [&str; 11] = [
     "network",
     "flows",
     "lifecycle",
+    "learning",
     "terminal",
     "user",
 ];
@@ -131,7 +132,10 @@ fn unit() -> Result<(bool, String), Failure> {
     let mut libraries = layout::cargo();
     libraries.args(["test", "--workspace", "--exclude", "vantio", "--no-fail-fast"]);
     let mut command = layout::cargo();
-    command.args(["test", "--package", "vantio", "--bins", "--test", "cli_messages", "--test", "cli_runs"]);
+    command.args(["test", "--package", "vantio", "--bins"]);
+    for test in ["cli_explain", "cli_messages", "cli_runs"] {
+        command.args(["--test", test]);
+    }
     command.arg("--no-fail-fast");
     let (libraries_passed, libraries) = shell::tee(&mut libraries)?;
     let (command_passed, command) = shell::tee(&mut command)?;

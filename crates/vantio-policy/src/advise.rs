@@ -27,6 +27,13 @@ pub enum Advice {
         /// The rule's text.
         rule: String,
     },
+    /// Raise a limit.
+    Raise {
+        /// `thresholds` or `budgets`.
+        list: &'static str,
+        /// The threshold's text, or the budget's name.
+        rule: String,
+    },
 }
 
 impl fmt::Display for Advice {
@@ -36,6 +43,7 @@ impl fmt::Display for Advice {
             Self::Remove { section, rule } => {
                 write!(formatter, "remove from {section}: \"{}\"", Quoted(rule))
             }
+            Self::Raise { list, rule } => write!(formatter, "raise in {list}: {rule}"),
         }
     }
 }
@@ -61,12 +69,29 @@ pub fn advise(state: &State, intent: &Intent<'_>, verdict: &Verdict<'_>) -> Opti
     }
     match verdict.cause {
         Cause::Rule { section: Section::FsDeny, text } if credentials::guards(text) => None,
+        Cause::Rule { section: Section::Thresholds, text } => {
+            Some(Advice::Raise { list: Section::Thresholds.name(), rule: text.to_string() })
+        }
+        Cause::Budget(name) => Some(Advice::Raise { list: "budgets", rule: name.to_string() }),
+        Cause::Tainted { sink, .. } if !marks_credentials(state, intent) => {
+            Some(Advice::Remove { section: Section::TaintSinks, rule: sink.to_string() })
+        }
         Cause::Rule { section, text } => Some(Advice::Remove { section, rule: text.to_string() }),
         Cause::Unmatched(section) => {
             rule_for(state, section, intent).map(|rule| Advice::Add { section, rule })
         }
         _ => None,
     }
+}
+
+/// Whether one of the labels that the process carries is given by credentials.
+fn marks_credentials(state: &State, intent: &Intent<'_>) -> bool {
+    let carried = intent.context.labels;
+    let sources = state.guards().sources.iter();
+    sources.filter(|source| !source.labels.intersection(carried).is_empty()).any(|source| {
+        let targets = source.text.split_once(": fs ").map_or("", |(_, targets)| targets);
+        targets.split(", ").any(|target| target == credentials::ELEMENT || credentials::guards(target))
+    })
 }
 
 fn rule_for(state: &State, section: Section, intent: &Intent<'_>) -> Option<String> {
@@ -88,7 +113,9 @@ fn rule_for(state: &State, section: Section, intent: &Intent<'_>) -> Option<Stri
         }
         Target::Name(name) => Some(format!("{name}:443")),
         Target::Unix(path) => path_rule(path).map(|path| format!("unix:{path}")),
-        Target::Process(_) | Target::Syscall(_) | Target::Named(_) => None,
+        // In a rule, a `*` would be any characters.
+        Target::Named(name) => (!name.contains('*')).then(|| name.to_string()),
+        Target::Process(_) | Target::Syscall(_) => None,
     }
 }
 

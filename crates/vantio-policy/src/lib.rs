@@ -47,13 +47,16 @@ pub mod suggest;
 mod trie;
 
 pub use advise::{Advice, advise};
+#[cfg(feature = "document")]
+pub use algebra::{Change, Difference, differences};
 pub use budget::Budgets;
 pub use codec::DecodeError;
 pub use decide::{decide, decide_by_lists, judge};
 #[cfg(feature = "document")]
 pub use document::{
-    ApiModels, Compiled, Example, Include, Llm, LlmMode, LocalModels, Manifest, Origin, PRESETS, Place,
-    PolicyError, Position, Present, Problem, SourceMap, compile, manifest, preset,
+    ApiModels, Compiled, ERROR_CODES, Example, Include, Llm, LlmMode, LocalModels, Manifest, Origin, PRESETS,
+    Place, PolicyError, Position, Present, Problem, SourceMap, Value, compile, json_schema, manifest, preset,
+    render, render_program,
 };
 pub use env::EnvRules;
 pub use evidence::{EvidenceError, Proven, ProvenCause, evidence, verify_evidence};

@@ -18,7 +18,7 @@ use crate::{
     state::Facts,
     trie::{
         Aspect, Extent, NONE, Nodes, Root,
-        walk::{Reached, Stray, pick, walk, walk_address, walk_name, walk_named},
+        walk::{Reached, Stray, pick, walk_address, walk_name, walk_named},
     },
 };
 
@@ -135,7 +135,8 @@ struct Judge<'s, N> {
 impl<N: Nodes> Judge<'_, N> {
     fn path(&self, intent: &Intent<'_>) -> Ruling {
         let Target::Path { path, access, subtree } = intent.target else { return MISMATCH };
-        let reached = self.walk(path)?;
+        let mut reached = Reached::nothing();
+        self.walk(path, &mut reached)?;
         refuse(Section::FsDeny, reached.covers(Section::FsDeny))?;
         let removes_directory = intent.effect == Effect::FsRmdir;
         if subtree || removes_directory {
@@ -153,7 +154,9 @@ impl<N: Nodes> Judge<'_, N> {
 
     fn paths(&self, target: Target<'_>) -> Ruling {
         let Target::Paths { from, to, subtree } = target else { return MISMATCH };
-        let (old, new) = (self.walk(from)?, self.walk(to)?);
+        let (mut old, mut new) = (Reached::nothing(), Reached::nothing());
+        self.walk(from, &mut old)?;
+        self.walk(to, &mut new)?;
         refuse(Section::FsDeny, old.covers(Section::FsDeny))?;
         refuse(Section::FsDeny, new.covers(Section::FsDeny))?;
         if subtree && from != to {
@@ -176,20 +179,24 @@ impl<N: Nodes> Judge<'_, N> {
         if !is_name && path != b"/" {
             return Err(Stray::NotCanonical.into());
         }
-        refuse(Section::FsDeny, self.walk(parent)?.covers(Section::FsDeny))?;
+        let mut reached = Reached::nothing();
+        self.walk(parent, &mut reached)?;
+        refuse(Section::FsDeny, reached.covers(Section::FsDeny))?;
         Ok(Reason::Always("names are visible"))
     }
 
     fn exec(&self, target: Target<'_>) -> Ruling {
         let Target::Path { path, .. } = target else { return MISMATCH };
-        let reached = self.walk(path)?;
+        let mut reached = Reached::nothing();
+        self.walk(path, &mut reached)?;
         refuse(Section::FsDeny, reached.covers(Section::FsDeny))?;
         refuse(Section::ExecDeny, reached.covers(Section::ExecDeny))?;
         allow(Section::ExecAllow, reached.covers(Section::ExecAllow))
     }
 
     fn unix(&self, path: &[u8]) -> Ruling {
-        let reached = self.walk(path)?;
+        let mut reached = Reached::nothing();
+        self.walk(path, &mut reached)?;
         refuse(Section::FsDeny, reached.covers(Section::FsDeny))?;
         refuse(Section::NetDeny, reached.covers(Section::NetDeny))?;
         let everything = self.nodes.view(self.nodes.root(Root::Domains)).terminals;
@@ -197,19 +204,22 @@ impl<N: Nodes> Judge<'_, N> {
         allow(Section::NetAllow, reached.covers(Section::NetAllow))
     }
 
-    fn walk(&self, path: &[u8]) -> Result<Reached, Stray> {
-        walk(self.nodes, &self.facts.entries, path)
+    fn walk(&self, path: &[u8], reached: &mut Reached) -> Result<(), Stray> {
+        reached.walk(self.nodes, &self.facts.entries, path)
     }
 
     fn tool(&self, target: Target<'_>) -> Ruling {
         let Target::Named(name) = target else { return MISMATCH };
-        refuse(Section::ToolsDeny, walk_named(self.nodes, Root::Tools, Section::ToolsDeny, name))?;
-        allow(Section::ToolsAllow, walk_named(self.nodes, Root::Tools, Section::ToolsAllow, name))
+        let [denied, allowed] =
+            walk_named(self.nodes, Root::Tools, [Section::ToolsDeny, Section::ToolsAllow], name);
+        refuse(Section::ToolsDeny, denied)?;
+        allow(Section::ToolsAllow, allowed)
     }
 
     fn model(&self, target: Target<'_>) -> Ruling {
         let Target::Named(name) = target else { return MISMATCH };
-        allow(Section::InferModels, walk_named(self.nodes, Root::Models, Section::InferModels, name))
+        let [allowed] = walk_named(self.nodes, Root::Models, [Section::InferModels], name);
+        allow(Section::InferModels, allowed)
     }
 
     fn name(&self, name: &str) -> Ruling {

@@ -129,6 +129,49 @@ fn targets_are_read_from_their_text_alone() {
     }
 }
 
+#[test]
+fn guards_say_whether_they_act() {
+    let document = "version: 1\nfs: {read: [/], write: [/w]}\nnet: {allow: ['*:*']}\n\
+        taint:\n  sources: [{label: secret, fs: [/w/keys]}]\n  sinks: [{label: secret, net: ['*']}, {label: secret, fs: [/w/public]}]\n\
+        thresholds: [{effect: fs.unlink, count: 100, within: 10s, then: hold}]\n\
+        hold: [{effect: net.connect, target: '*.corp.example', approvers: [security-engineer], timeout: 5m}]\n";
+    let program = program(document);
+    let told = |effect, target: &str, labels: &[String]| {
+        let mut state = State::new(&program, bindings());
+        let labels = vantio_policy::explain::labels(&program, labels).unwrap();
+        let access = Access::Write;
+        let wish = Wish { effect, target, to: None, access, subtree: false, is_udp: false, labels };
+        let question =
+            Question::new(&wish, &program, &bindings(), &mut state, |_| None, to_a_labels).unwrap();
+        check(&program, &state, &question.intent());
+        let explanation = explain(&program, &state, &question.intent());
+        let guards = explanation
+            .considered
+            .iter()
+            .filter(|it| !it.section.name().contains('.') || it.section == Section::TaintSinks);
+        let told: Vec<String> = guards.map(|it| format!("{}: {it}", it.section)).collect();
+        (explanation.verdict.decision, told)
+    };
+    let secret = ["secret".to_owned()];
+    let idle = "taint.sinks: the process carries no label that it keeps from here";
+    let (decision, guards) = told(Effect::NetConnect, "example.com:443", &[]);
+    assert_eq!(
+        (decision, guards),
+        (Decision::Permit, vec![idle.to_owned(), "hold: it is about other targets".to_owned()])
+    );
+    let (decision, guards) = told(Effect::NetConnect, "x.corp.example:443", &secret);
+    assert_eq!(decision, Decision::Collapse);
+    assert_eq!(guards[0], "taint.sinks: decided");
+    assert!(guards[1].starts_with("hold: matches, but taint.sinks decides before it"), "{guards:?}");
+    let (decision, guards) = told(Effect::NetConnect, "x.corp.example:443", &[]);
+    assert_eq!((decision, guards[1].as_str()), (Decision::Hold, "hold: decided"));
+    let (decision, guards) = told(Effect::FsOpen, "/w/public/x", &secret);
+    assert_eq!((decision, guards[0].as_str()), (Decision::Collapse, "taint.sinks: decided"));
+    let (decision, guards) = told(Effect::FsUnlink, "/w/x", &[]);
+    assert_eq!(decision, Decision::Permit);
+    assert!(guards.contains(&"thresholds: it is not passed yet".to_owned()), "{guards:?}");
+}
+
 fn path_rules() -> impl Strategy<Value = Vec<String>> {
     let component = prop_oneof![Just("a"), Just("b"), Just("*"), Just("**"), Just("a*")];
     let anchor =
@@ -192,6 +235,9 @@ fn check(program: &PolicyProgram, state: &State, intent: &Intent<'_>) {
     let decided: Vec<&Considered<'_>> =
         explanation.considered.iter().filter(|it| it.outcome == Outcome::Decided).collect();
     match explanation.judged.cause {
+        Cause::Tainted { sink, .. } => {
+            assert!(decided.iter().any(|it| (it.section, it.rule) == (Section::TaintSinks, sink)));
+        }
         Cause::Rule { section, text } => {
             assert!(
                 decided.iter().any(|it| (it.section, it.rule) == (section, text)),

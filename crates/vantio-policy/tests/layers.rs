@@ -5,7 +5,7 @@ use std::{fmt::Write as _, net::SocketAddr};
 use proptest::{prelude::*, sample::subsequence};
 use vantio_core::{Access, Cause, Effect, Endpoint, Intent, Section, Target, Transport, Verdict};
 use vantio_policy::{
-    Bindings, CommitMode, Mode, State, compile, judge,
+    Bindings, Change, CommitMode, Mode, State, compile, differences, judge,
     layers::{Layer, LayerKind, Merged, environment, merge},
 };
 
@@ -380,6 +380,22 @@ proptest! {
             let alone = judge(&layers[base].compiled.program, &states[base], &intent);
             let implied = list == Some(Section::FsRead);
             prop_assert!(is_managed || implied || alone.is_permit(), "{intent:?}: the base {alone:?}");
+        }
+    }
+
+    #[test]
+    fn a_difference_is_told_where_there_is_one(first in document(), second in document()) {
+        let [first, second] = [first, second].map(|document| layer(Project, &document).compiled.program);
+        let told = differences(&first, &second);
+        prop_assert_eq!(differences(&first, &first), []);
+        let here = Bindings { aliases: Vec::new(), ..bindings() };
+        let [a, b] = [&first, &second].map(|program| State::new(program, here.clone()));
+        for intent in intents().into_iter().filter(|intent| intent.effect != Effect::FsRename) {
+            let by_first = judge(&first, &a, &intent).is_permit();
+            let by_second = judge(&second, &b, &intent).is_permit();
+            let has = |change| told.iter().any(|difference| difference.change == change);
+            prop_assert!(by_first || !by_second || has(Change::Widens), "{intent:?}");
+            prop_assert!(by_second || !by_first || has(Change::Narrows), "{intent:?}");
         }
     }
 }

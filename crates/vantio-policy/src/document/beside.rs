@@ -2,7 +2,7 @@
 
 use vantio_core::{Access, Decision, Effect};
 
-use super::{Place, PolicyError, Problem};
+use super::{Place, PolicyError, Problem, codes};
 
 /// An element of `tests`: an intent, and what is expected of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,11 +98,25 @@ pub struct Manifest {
     pub place: Place,
 }
 
+impl Include {
+    /// Says what is wrong with it, with its place in the including document's `source`.
+    pub(crate) fn wrong(&self, source: &[u8], file_name: &str, message: String, help: &str) -> PolicyError {
+        let problem = Problem {
+            code: codes::INCLUDE,
+            message,
+            help: Some(help.to_owned()),
+            label: "included here".to_owned(),
+            place: Some(self.place.clone()),
+        };
+        super::problem_in(source, file_name, problem)
+    }
+}
+
 impl Manifest {
     /// Says that the policy cannot be used, with its place in the manifest's `source`.
     pub fn unusable(&self, source: &[u8], file_name: &str, policy: &str, reason: &str) -> PolicyError {
         let problem = Problem {
-            code: "E_POLICY_FILE",
+            code: codes::FILE,
             message: format!("the policy `{policy}`, which a manifest names, cannot be read: {reason}"),
             help: Some("write its path as it is from the folder of the manifest".to_owned()),
             label: "here".to_owned(),

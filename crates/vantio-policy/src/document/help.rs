@@ -2,7 +2,7 @@
 
 use vantio_core::Section;
 
-use super::{schema::Error, values::nearest};
+use super::{codes, schema::Error, values::nearest};
 use crate::{credentials, net::NetError, path::PatternError, rule::RuleError};
 
 const VARIABLES: &[&str] = &["workspace", "home", "tmp"];
@@ -10,17 +10,17 @@ const VARIABLES: &[&str] = &["workspace", "home", "tmp"];
 pub(super) fn rule_error(section: Section, text: &str, error: &RuleError) -> Error {
     let (code, help) = match error {
         RuleError::Path(error) | RuleError::Net(NetError::Path(error)) => {
-            ("E_POLICY_PATH", path_help(section, text, error))
+            (codes::PATH, path_help(section, text, error))
         }
-        RuleError::Net(error) => ("E_POLICY_NET", net_help(error)),
+        RuleError::Net(error) => (codes::NET, net_help(error)),
         RuleError::Named(_) => (
-            "E_POLICY_NAMED",
+            codes::NAMED,
             "write the name as the tool or model has it; `*` stands for any characters".to_owned(),
         ),
         RuleError::ProgramWildcard => {
-            ("E_POLICY_EXEC", format!("write a path, such as `/usr/bin/{text}`, or `**/{text}`"))
+            (codes::EXEC, format!("write a path, such as `/usr/bin/{text}`, or `**/{text}`"))
         }
-        RuleError::RelativeProgram => ("E_POLICY_EXEC", format!("write `${{workspace}}/{}`", relative(text))),
+        RuleError::RelativeProgram => (codes::EXEC, format!("write `${{workspace}}/{}`", relative(text))),
     };
     Error::new(code, error.to_string()).help(help)
 }

@@ -1,21 +1,29 @@
 //! Documents: from what people write to a [`PolicyProgram`].
 
 mod beside;
+mod codes;
 mod error;
 mod help;
+mod json_schema;
 mod present;
 mod presets;
+mod render;
 mod schema;
 mod source;
 mod source_map;
 mod tree;
+mod value;
 mod values;
 
 pub use beside::{ApiModels, Example, Include, Llm, LlmMode, LocalModels, Manifest};
+pub use codes::ERROR_CODES;
 pub use error::{Place, PolicyError, Problem};
+pub use json_schema::json_schema;
 pub use present::Present;
 pub use presets::{PRESETS, preset};
+pub use render::{render, render_program};
 pub use source_map::{Origin, Position, SourceMap};
+pub use value::Value;
 
 use std::sync::Arc;
 
@@ -32,7 +40,7 @@ pub struct Compiled {
     pub present: Present,
     /// What the document expects of the policy.
     pub tests: Vec<Example>,
-    /// What the document includes, in its order.
+    /// What the document includes, in its order; empty once that is in the program.
     pub includes: Vec<Include>,
     /// Where models are; those named may be asked.
     pub llm: Option<Llm>,

@@ -2,7 +2,10 @@
 
 use std::{ops::Range, path::Path};
 
-use super::error::{Place, PolicyError, Problem};
+use super::{
+    codes,
+    error::{Place, PolicyError, Problem},
+};
 
 /// Bytes that a document may have.
 pub(super) const MAX_BYTES: usize = 1 << 20;
@@ -55,12 +58,12 @@ impl<'a> Source<'a> {
         if bytes.len() > MAX_BYTES {
             let message = format!("a policy is larger than {MAX_BYTES} bytes");
             let help = "split the work among several policies, or name folders instead of files";
-            return Err(PolicyError::unplaced(file_name, "E_POLICY_TOO_LARGE", &message, Some(help)));
+            return Err(PolicyError::unplaced(file_name, codes::TOO_LARGE, &message, Some(help)));
         }
         let text = std::str::from_utf8(bytes).map_err(|error| {
             let line = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n').count();
             let message = format!("a policy is not UTF-8 at byte {}, line {line}", error.valid_up_to() + 1);
-            PolicyError::unplaced(file_name, "E_POLICY_ENCODING", &message, Some("save the file as UTF-8"))
+            PolicyError::unplaced(file_name, codes::ENCODING, &message, Some("save the file as UTF-8"))
         })?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let breaks =

@@ -65,8 +65,6 @@ pub enum Reason {
     OnlyUdp,
     /// A name that leads to such an address is not enough.
     Reserved(&'static str),
-    /// A guard about other effects, or another kind of access.
-    OtherEffect,
     /// A guard whose condition does not hold.
     Inactive(&'static str),
 }
@@ -108,13 +106,12 @@ impl fmt::Display for Reason {
             Self::NotBelowName => formatter.write_str("it covers names below its own"),
             Self::NoName => formatter.write_str("no permitted name is known to lead to this address"),
             Self::OutsideBlock => formatter.write_str("the address is outside of it"),
-            Self::OtherKind => formatter.write_str("it is about another kind of target"),
+            Self::OtherKind => formatter.write_str("it is about other targets"),
             Self::Port { port, ports } => write!(formatter, "port {port} is not among {ports}"),
             Self::SomePorts => formatter.write_str("it is about some ports only, and a name has none"),
             Self::NotUdp => formatter.write_str("datagrams need a `udp://` rule"),
             Self::OnlyUdp => formatter.write_str("it is about datagrams"),
             Self::Reserved(what) => write!(formatter, "a name does not open {what}"),
-            Self::OtherEffect => formatter.write_str("it is about other effects"),
             Self::Inactive(why) => formatter.write_str(why),
         }
     }

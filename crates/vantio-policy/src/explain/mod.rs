@@ -4,6 +4,7 @@
 //! lists. The verdict itself comes from `decide`, so the two can never tell different stories
 //! of what happens; what is told of the rules is checked against it by the tests.
 
+mod guards;
 mod miss;
 mod network;
 mod paths;
@@ -90,6 +91,7 @@ pub fn explain<'p>(program: &'p PolicyProgram, state: &'p State, intent: &Intent
     let judged = judge(program, state, intent);
     let mut weighed = Weighed { program, bindings: &state.bindings, state, rules: Vec::new() };
     weighed.weigh(intent);
+    weighed.guards(intent);
     let advice = advise(state, intent, &judged);
     let considered = rank(weighed.rules, &judged);
     Explanation { verdict, judged, considered, advice }
@@ -99,7 +101,7 @@ pub fn explain<'p>(program: &'p PolicyProgram, state: &'p State, intent: &Intent
 struct Weighed<'a, 'p> {
     program: &'p PolicyProgram,
     bindings: &'a Bindings,
-    state: &'a State,
+    state: &'p State,
     rules: Vec<Weight<'p>>,
 }
 
@@ -200,7 +202,7 @@ fn rank<'p>(rules: Vec<Weight<'p>>, judged: &Verdict<'_>) -> Vec<Considered<'p>>
                 (Ok(()), Some(winner)) if winner == (section, rule) => Outcome::Decided,
                 (Ok(()), Some((section, rule))) => Outcome::Outranked { section, rule: rule.to_string() },
                 (Ok(()), None) => match judged.cause {
-                    Cause::Unmatched(_) => Outcome::HalfPermitted,
+                    Cause::Unmatched(_) if !is_guard(section) => Outcome::HalfPermitted,
                     cause => Outcome::Overruled(cause.to_string()),
                 },
             };
@@ -248,6 +250,9 @@ impl fmt::Display for Considered<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.outcome {
             Outcome::Decided => formatter.write_str("decided"),
+            Outcome::Outranked { section, rule } if is_guard(self.section) => {
+                write!(formatter, "matches, but {section} decides before it: {rule}")
+            }
             Outcome::Outranked { section, rule } if is_guard(*section) => {
                 write!(formatter, "matches, but {section} holds it back: {rule}")
             }

@@ -8,7 +8,7 @@ use super::{Miss, Reason, Side, Weighed};
 use crate::{
     Bindings,
     net::{EndpointPattern, Host, NetPattern},
-    path::{CanonicalPath, Kind, Matcher, PathPattern},
+    path::{CanonicalPath, Kind, Matcher, PathPattern, Reach},
     rule::{self, Pattern},
 };
 
@@ -28,7 +28,10 @@ impl Weighed<'_, '_> {
         let removes_directory = effect == Effect::FsRmdir;
         if subtree || removes_directory {
             self.list(Section::FsDeny, None, &path, |matcher, path| {
-                matcher.covers(path) || matcher.depends_on_name(path)
+                let is_root = path.bytes.is_empty();
+                matcher.covers(path)
+                    || matcher.depends_on_name(path)
+                    || is_root && matcher.reach(path.bytes) != Reach::Apart
             });
         } else {
             self.list(Section::FsDeny, None, &path, Matcher::covers);

@@ -82,7 +82,8 @@ impl Flow {
             Some(channel) => joined(act, channel.clone()),
             None => addition(state, act),
         };
-        self.is_unsettled || self.spreads(state, act, &addition) && self.needs_census(state, act, &addition)
+        let moved = self.moved(state, act, &addition);
+        self.is_unsettled || self.spreads(&moved, &addition) && self.needs_census(&moved, act, &addition)
     }
 
     /// Takes a census and brings everything up to date.
@@ -124,9 +125,10 @@ impl Flow {
             return if program.mode() == Mode::Monitor { Ok(Some(refusal)) } else { Err(refusal) };
         }
         let mut observed = None;
-        if self.is_unsettled || self.spreads(state, act, &addition) {
+        let moved = self.moved(state, act, &addition);
+        if self.is_unsettled || self.spreads(&moved, &addition) {
             let mut spread = Spread::new(program, state, act.at_ms);
-            if self.is_unsettled || self.needs_census(state, act, &addition) {
+            if self.is_unsettled || self.needs_census(&moved, act, &addition) {
                 self.add_ends(&mut spread, &census());
                 self.catch_up(&mut spread);
             }
@@ -168,8 +170,7 @@ impl Flow {
     }
 
     /// Whether the act moves any label.
-    fn spreads(&self, state: &State, act: &Act<'_>, addition: &Addition) -> bool {
-        let moved = self.moved(state, act, addition);
+    fn spreads(&self, moved: &Moved, addition: &Addition) -> bool {
         let opens_for_writing = addition.end.as_ref().is_some_and(|(_, _, writes)| *writes);
         !moved.gained.is_empty()
             || !moved.written.is_empty()
@@ -178,8 +179,7 @@ impl Flow {
     }
 
     /// Whether more than the act's own process and channel are concerned.
-    fn needs_census(&self, state: &State, act: &Act<'_>, addition: &Addition) -> bool {
-        let moved = self.moved(state, act, addition);
+    fn needs_census(&self, moved: &Moved, act: &Act<'_>, addition: &Addition) -> bool {
         let opens_for_writing = addition.end.as_ref().is_some_and(|(_, _, writes)| *writes);
         let flows_out =
             !moved.written.is_empty() || self.is_in_doubt && opens_for_writing && !moved.carried.is_empty();

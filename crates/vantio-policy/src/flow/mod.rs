@@ -36,7 +36,7 @@ use self::{
     marks::{Marks, Way},
     paths::Paths,
 };
-use crate::{PolicyProgram, State, decide};
+use crate::{PolicyProgram, State, decide_by_lists};
 
 /// The labels of one run.
 #[derive(Clone, Debug)]
@@ -216,9 +216,9 @@ impl Flow {
     }
 }
 
-/// Whether the run may change a program's file.
+/// Whether the run may change a program's file. A guard that refuses it now may not have done so before.
 fn is_writable(program: &PolicyProgram, state: &State, path: &[u8]) -> bool {
-    let may = |effect, target| decide(program, state, &Intent::new(effect, target)).is_permit();
+    let may = |effect, target| decide_by_lists(program, state, &Intent::new(effect, target)).is_permit();
     let target = Target::Path { path, access: Access::Write, subtree: false };
     may(Effect::FsOpen, target) || may(Effect::FsUnlink, target)
 }

@@ -74,7 +74,7 @@ impl Scope {
     }
 
     /// The key of `taint` that has such a scope.
-    fn key(&self) -> &'static str {
+    pub(crate) fn key(&self) -> &'static str {
         match self.effects.first() {
             Some(Effect::ProcExec) => "exec",
             Some(Effect::NetConnect) => "net",

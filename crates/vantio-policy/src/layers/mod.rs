@@ -137,6 +137,13 @@ pub fn merge(layers: &[Layer], bindings: &Bindings) -> Result<Merged, LayersErro
     let guards = guards::merge(&layers)?;
     let (env, env_origins) = env::merge(&layers);
     let narrowed = lists::merge(&layers, bindings)?;
+    let mut origins = settings.origins;
+    for (effect, value) in &guards.reversibility {
+        let found = layers
+            .iter()
+            .position(|layer| layer.compiled.program.parts.guards.reversibility.get(effect) == Some(value));
+        origins.extend(found.map(|index| (format!("reversibility.{effect}"), index)));
+    }
     let program = if layers.len() == 1 {
         first.compiled.program.clone()
     } else {
@@ -151,7 +158,6 @@ pub fn merge(layers: &[Layer], bindings: &Bindings) -> Result<Merged, LayersErro
             guards,
         })
     };
-    let mut origins = settings.origins;
     origins.extend(env_origins);
     let mut merged = Merged {
         program,
@@ -171,6 +177,24 @@ impl Merged {
     pub fn rule_origin(&self, section: Section, text: &str) -> Option<(usize, Option<Origin>)> {
         let index = *self.rules.get(&(section, text.to_owned()))?;
         Some((index, self.place(index, section, text)))
+    }
+
+    /// The same for the element of this index in a list, of rules or of guards.
+    pub fn element_origin(&self, section: Section, index: usize) -> Option<(usize, Option<Origin>)> {
+        let guards = &self.program.parts.guards;
+        let text = match section {
+            Section::TaintSources => guards.sources.get(index)?.text(&guards.labels),
+            Section::TaintSinks => guards.sinks.get(index)?.text(&guards.labels),
+            Section::TaintSanitizers => guards.sanitizers.get(index)?.text(&guards.labels),
+            Section::Order => guards.order.get(index)?.text(),
+            Section::Thresholds => guards.thresholds.get(index)?.text(),
+            Section::Hold => guards.hold.get(index)?.text(),
+            _ => return self.rule_origin(section, self.program.rules(section).get(index)?.text()),
+        };
+        self.layers.iter().enumerate().find_map(|(index, layer)| {
+            let origin = layer.compiled.source_map.origin(section, &text)?;
+            Some((index, Some(origin)))
+        })
     }
 
     /// The same for a value that is no rule, by its dotted key.

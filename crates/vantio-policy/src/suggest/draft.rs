@@ -92,6 +92,7 @@ impl<'a> Draft<'a> {
 
     pub(super) fn finish(mut self, heading: &[String]) -> Suggestion {
         self.leave_out_secrets();
+        self.ground();
         self.write_files();
         self.read_files();
         self.execute();
@@ -156,6 +157,23 @@ impl<'a> Draft<'a> {
         self.rules.entry(section).or_default().entry(text).or_default().add(evidence);
     }
 
+    /// What any program may ask of the kernel at any time: whether it does so differs from run
+    /// to run.
+    fn ground(&mut self) {
+        for (section, access, paths) in
+            [(Section::FsRead, Access::Read, GROUND_READ), (Section::FsWrite, Access::Write, GROUND_WRITTEN)]
+        {
+            for path in paths {
+                let target = Target::Path { path: path.as_bytes(), access, subtree: false };
+                let intent = Intent::new(Effect::FsOpen, target);
+                let mut pairs = self.lessons.iter().zip(&self.learned);
+                if pairs.any(|(lesson, state)| decide(lesson.program, state, &intent).is_permit()) {
+                    self.add(section, (*path).to_string(), &Evidence::default());
+                }
+            }
+        }
+    }
+
     fn write_files(&mut self) {
         let mut uses = Uses::new();
         let mut rules: Vec<(String, Evidence)> = Vec::new();
@@ -205,11 +223,16 @@ impl<'a> Draft<'a> {
     fn read_files(&mut self) {
         let written: Vec<Vec<u8>> = self.written_whole();
         let mut system: BTreeMap<&'static [u8], Uses> = BTreeMap::new();
+        let mut grounded: Vec<(String, Evidence)> = Vec::new();
         let mut uses = Uses::new();
         for seen in self.seen.iter().filter(|seen| is_read(seen)) {
             for path in paths(&seen.subject) {
                 let path = without_slash(path);
                 if written.iter().any(|folder| is_within(&path, folder)) {
+                    continue;
+                }
+                if let Some(ground) = GROUND_READ.iter().find(|ground| is_within(&path, ground.as_bytes())) {
+                    grounded.push(((*ground).to_string(), Evidence::of(seen)));
                     continue;
                 }
                 let into = match self.places.system(&path) {
@@ -219,6 +242,11 @@ impl<'a> Draft<'a> {
                     _ => &mut uses,
                 };
                 into.entry(path).or_default().evidence.add(&Evidence::of(seen));
+            }
+        }
+        for (text, evidence) in grounded {
+            if self.rules.get(&Section::FsRead).is_some_and(|rules| rules.contains_key(&text)) {
+                self.add(Section::FsRead, text, &evidence);
             }
         }
         for (folder, own) in system {
@@ -416,6 +444,19 @@ fn is_write(seen: &Observation) -> bool {
 pub(super) fn without_slash(path: &[u8]) -> Vec<u8> {
     absolute(path).unwrap_or_default()
 }
+
+const GROUND_READ: &[&str] = &[
+    "/dev/full",
+    "/dev/null",
+    "/dev/random",
+    "/dev/urandom",
+    "/dev/zero",
+    "/proc",
+    "/sys/devices/system",
+    "/sys/fs/cgroup",
+    "/sys/kernel/mm",
+];
+const GROUND_WRITTEN: &[&str] = &["/dev/null"];
 
 /// Names that nobody has.
 const PROBES: [&[u8]; 2] = [b"/qjx7-vantio-probe", b"/qjx7-vantio-probe/qjx7-vantio-probe"];

@@ -109,6 +109,9 @@ impl Evidence {
 
     /// `14 reads by node, npm`.
     fn told(&self, one: &str, several: &str) -> String {
+        if self.count == 0 {
+            return String::from("any program may need it");
+        }
         let verb = if self.count == 1 { one } else { several };
         let shown = self.who.iter().take(WHO_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
         let more = if self.who.len() > WHO_SHOWN { ", …" } else { "" };

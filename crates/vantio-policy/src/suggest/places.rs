@@ -61,6 +61,7 @@ impl Places {
             Some(stem) => {
                 glob::write_literal(stem, text);
                 text.push('*');
+                glob::write_literal(extension(name), text);
             }
             None => glob::write_literal(name, text),
         })
@@ -140,6 +141,14 @@ impl Places {
         }
         SYSTEM.iter().copied().find(|folder| is_within(path, folder))
     }
+}
+
+/// The end of a name from its last dot on, where that says what kind of file it is.
+fn extension(name: &[u8]) -> &[u8] {
+    let dot = name.iter().rposition(|byte| *byte == b'.').filter(|dot| *dot > 0);
+    let end = dot.map_or(&[][..], |dot| &name[dot..]);
+    let is_kind = end.len() <= 6 && end.iter().skip(1).all(u8::is_ascii_lowercase);
+    if is_kind { end } else { &[] }
 }
 
 /// Read by everybody, and without secrets but for what `${credentials}` has.

@@ -50,7 +50,7 @@ impl Gardener<'_> {
         let own = uses.get(folder);
         let children = children(folder, uses);
         let is_open = own.is_some_and(|own| own.is_whole || own.is_made && !self.places.is_shared(folder))
-            || !self.places.is_shared(folder) && has_evidence(&children);
+            || !self.places.is_shared(folder) && has_evidence(&children, uses);
         if is_open && !folder.is_empty() && (self.may_open)(folder) {
             let mut evidence = Evidence::default();
             for (_, one) in below(folder, uses) {
@@ -61,8 +61,7 @@ impl Gardener<'_> {
         }
         if let Some(own) = own {
             let is_folder = own.is_made || !children.is_empty() || self.host.is_directory(or_root(folder));
-            let is_random = folder.rsplit(|byte| *byte == b'/').next().is_some_and(names::is_random);
-            let shape = if is_random && children.is_empty() {
+            let shape = if names::is_random(last(folder)) && children.is_empty() {
                 Shape::Wild(folder.to_vec())
             } else if is_folder {
                 Shape::Entry(folder.to_vec())
@@ -78,11 +77,31 @@ impl Gardener<'_> {
     }
 }
 
-/// Whether so much was used of a folder that a person would open it whole: several entries,
-/// or one that will have another name the next time.
-fn has_evidence(children: &[Vec<u8>]) -> bool {
-    let is_random = |child: &Vec<u8>| child.rsplit(|byte| *byte == b'/').next().is_some_and(names::is_random);
-    children.len() >= ENOUGH || children.iter().any(is_random)
+/// Whether so much was used of a folder that a person would open it whole: several entries, or
+/// one that will have another name the next time and that no wildcard describes.
+fn has_evidence(children: &[Vec<u8>], uses: &Uses) -> bool {
+    let mut kinds: Vec<Vec<u8>> = Vec::new();
+    for child in children {
+        let name = last(child);
+        let Some(stem) = names::stem(name) else {
+            kinds.push(name.to_vec());
+            continue;
+        };
+        // A wildcard covers entries: not what lies below one, nor one that is moved whole.
+        let is_single = uses.get(child).is_some_and(|own| !own.is_whole && !own.is_made)
+            && below(child, uses).count() == 1;
+        if stem.is_empty() || !is_single {
+            return true;
+        }
+        kinds.push(stem.to_vec());
+    }
+    kinds.sort_unstable();
+    kinds.dedup();
+    kinds.len() >= ENOUGH
+}
+
+fn last(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
 }
 
 /// The paths directly below `folder` that were used, or have something below that was.

@@ -90,7 +90,7 @@ fn observation(entry: &Entry, programs: &mut HashMap<u32, String>) -> Option<Obs
 }
 
 /// The target of an intent, as the ledger has it.
-fn subject(request: &Value) -> Option<Subject> {
+pub fn subject(request: &Value) -> Option<Subject> {
     let subtree = matches!(member(request, "subtree"), Some(Value::Bool(true)));
     let path = |key| member(request, key).and_then(bytes);
     if let Some(path) = path("path") {
@@ -117,7 +117,7 @@ fn subject(request: &Value) -> Option<Subject> {
 }
 
 /// The bindings that a run's first entry tells.
-fn bindings(request: &Value) -> Bindings {
+pub fn bindings(request: &Value) -> Bindings {
     let Some(told) = member(request, "bindings") else { return Bindings::default() };
     let path = |key| member(told, key).and_then(bytes).unwrap_or_default();
     let list = |key| match member(told, key) {

@@ -5,5 +5,5 @@ mod lesson;
 mod refusal;
 
 pub use fields::{detail, to_json};
-pub use lesson::{Learned, of_run as learned_from};
+pub use lesson::{Learned, bindings, of_run as learned_from};
 pub use refusal::{Refusal, of_run, says_nothing_was_refused};

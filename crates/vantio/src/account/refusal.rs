@@ -5,10 +5,13 @@ use std::{collections::BTreeMap, fmt};
 use serde::Serialize;
 use vantio_core::{Decision, RunId, json::Value};
 use vantio_ledger::{Entry, Filter, LedgerError, Reader};
+use vantio_policy::explain::Subject;
 
+use super::{
+    fields::{member, number, target, text, to_json},
+    lesson::subject,
+};
 use crate::oracle::REFUSAL_REPEATED as REPEATED;
-
-use super::fields::{member, number, target, text, to_json};
 
 /// One refusal, with how often it happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,6 +30,9 @@ pub struct Refusal {
     pub target: String,
     /// The target as the ledger has it.
     pub intent: serde_json::Value,
+    /// The same, to be judged again.
+    #[serde(skip)]
+    pub subject: Option<Subject>,
     /// Names that had led to an address.
     pub names: Vec<String>,
     /// The list of the policy that decided.
@@ -65,6 +71,8 @@ pub enum Action {
     Add,
     /// Take it out of the list.
     Remove,
+    /// Raise its limit.
+    Raise,
 }
 
 /// Whether a run's last entry counts neither refusals nor what only observing let pass.
@@ -133,6 +141,7 @@ fn refusal(entry: &Entry) -> Option<Refusal> {
         access: text(&entry.request, "access").map(str::to_owned),
         target: target(&entry.request),
         intent: to_json(&entry.request),
+        subject: subject(&entry.request),
         names: names(response),
         section: owned("section"),
         rule: owned("rule"),
@@ -157,6 +166,7 @@ fn suggestion(advice: &Value) -> Option<Suggestion> {
     let action = match text(advice, "action")? {
         "add" => Action::Add,
         "remove" => Action::Remove,
+        "raise" => Action::Raise,
         _ => return None,
     };
     Some(Suggestion {
@@ -172,6 +182,7 @@ impl fmt::Display for Suggestion {
         match self.action {
             Action::Add => write!(formatter, "add to {}: [\"{quoted}\"]", self.section),
             Action::Remove => write!(formatter, "remove from {}: \"{quoted}\"", self.section),
+            Action::Raise => write!(formatter, "raise in {}: {}", self.section, self.rule),
         }
     }
 }

@@ -45,8 +45,8 @@ struct Outcome<'e> {
     /// What the policy says, or why the target is none.
     got: Result<Decision, String>,
     reason: String,
-    /// Where the rule that decided stands: line and column.
-    rule: Option<(usize, usize)>,
+    /// Where the rule that decided stands.
+    rule: Option<String>,
 }
 
 fn outcome<'e>(
@@ -76,7 +76,7 @@ fn outcome<'e>(
     };
     let verdict = judge(program, &state, &question.intent());
     let place = match verdict.cause {
-        Cause::Rule { section, text } => source_map.position(section, text),
+        Cause::Rule { section, text } => source_map.origin(section, text),
         _ => None,
     };
     Outcome {
@@ -84,7 +84,7 @@ fn outcome<'e>(
         target: question.target(),
         got: Ok(verdict.decision),
         reason: verdict.cause.to_string(),
-        rule: place.map(|position| (position.line, position.column)),
+        rule: place.map(|origin| origin.to_string()),
     }
 }
 
@@ -104,10 +104,6 @@ impl Outcome<'_> {
         format!("{}{access}  {}", self.example.effect, shown(target))
     }
 
-    fn rule_place(&self, file: &str) -> Option<String> {
-        self.rule.map(|(line, column)| format!("{file}:{line}:{column}"))
-    }
-
     fn to_json(&self, file: &str) -> Value {
         json!({
             "effect": self.example.effect.name(),
@@ -118,7 +114,7 @@ impl Outcome<'_> {
             "passed": self.passes(),
             "reason": self.reason,
             "place": format!("{file}:{}:{}", self.example.place.line, self.example.place.column),
-            "rule_place": self.rule_place(file),
+            "rule_place": self.rule,
         })
     }
 }
@@ -136,7 +132,7 @@ fn render(results: &[Outcome<'_>], file: &str, failed: usize, paint: Paint) -> S
         let _ = writeln!(text, "{}  {}  ({place})", paint.red("FAILED"), result.what());
         match &result.got {
             Ok(got) => {
-                let rule = result.rule_place(file).map_or_else(String::new, |place| format!("  ({place})"));
+                let rule = result.rule.as_ref().map_or_else(String::new, |place| format!("  ({place})"));
                 let _ = writeln!(text, "        expected {expected}, got {got}");
                 let _ = writeln!(text, "        {}{rule}", shown(&result.reason));
             }

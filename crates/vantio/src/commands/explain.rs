@@ -12,7 +12,7 @@ use vantio_policy::{
     explain::{Considered, Explanation, Outcome, Question, Side, Wish, labels, to_a_labels},
 };
 
-use super::{policy::open, why::remedy};
+use super::{near::is_deny, policy::open, why::remedy};
 use crate::{
     arguments::Explain,
     failure::Failure,
@@ -111,8 +111,7 @@ struct Places<'a> {
 
 impl Places<'_> {
     fn of(&self, section: Section, rule: &str) -> Option<String> {
-        let position = self.map.position(section, rule)?;
-        Some(format!("{}:{}:{}", self.file, position.line, position.column))
+        self.map.origin(section, rule).map(|origin| origin.to_string())
     }
 
     fn of_cause(&self, cause: &Cause<'_>) -> Option<String> {
@@ -286,10 +285,6 @@ fn folded<'a, 'p>(list: &'a [Considered<'p>], is_unmatched: bool) -> Vec<&'a Con
     let nearest = list.iter().map(|it| missed(&it)).max().unwrap_or(0);
     let near = list.iter().filter(|it| nearest > 0 && missed(it) == nearest).take(MISSES_SHOWN);
     matching.chain(near).collect()
-}
-
-const fn is_deny(section: Section) -> bool {
-    matches!(section, Section::FsDeny | Section::ExecDeny | Section::NetDeny | Section::ToolsDeny)
 }
 
 fn say(text: &mut String, line: &str) {

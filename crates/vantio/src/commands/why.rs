@@ -1,35 +1,37 @@
 //! `vantio why`
 
-use std::{
-    fmt::Write as _,
-    fs, io,
-    os::unix::ffi::OsStrExt as _,
-    path::{Path, PathBuf},
-};
+use std::{fmt::Write as _, io};
 
-use vantio_core::{Hash, Section};
+use vantio_core::Section;
 use vantio_ledger::{LedgerError, Reader};
-use vantio_policy::{PolicyProgram, SourceMap, compile, preset};
 
+use super::{
+    changes::first_entry,
+    near::{Near, Past},
+    places::Places,
+};
 use crate::{
     account::{self, Refusal},
     failure::Failure,
-    present::{self, Paint, clock, note, now_ms, shown, shown_path},
-    store::{PolicySource, Record, Store},
+    present::{self, Paint, clock, note, now_ms, shown},
+    store::{Record, Store},
 };
 
 /// Explains everything that was refused to a run.
 pub fn why(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
     let record = store.read(store.resolve(reference)?)?;
     let refusals = refusals(store, &record)?;
-    let places = Places::of(&record);
+    let past_run = Story { places: Places::of(&record), past: past(store, &record) };
     if json {
-        let list: serde_json::Value = refusals.iter().map(|refusal| to_json(refusal, &places)).collect();
+        let list: serde_json::Value = refusals.iter().map(|refusal| past_run.to_json(refusal)).collect();
         present::print_json(&serde_json::json!({ "run": record.id.to_string(), "refusals": list }))?;
     } else if refusals.is_empty() {
         note(format!("run {}: nothing was refused\n", store.short(record.id)));
     } else {
-        present::print(render(&refusals, &places, Paint::for_stream(&io::stdout())))?;
+        present::print(past_run.render(&refusals, Paint::for_stream(&io::stdout())))?;
+        if record.layers.len() > 1 {
+            note("the run was under several policies: `vantio policy show --effective` tells them apart\n");
+        }
     }
     Ok(0)
 }
@@ -42,34 +44,64 @@ pub fn refusals(store: &Store, record: &Record) -> Result<Vec<Refusal>, Failure>
     }
 }
 
-fn render(refusals: &[Refusal], places: &Places, paint: Paint) -> String {
-    let now = now_ms();
-    let mut text = String::new();
-    for refusal in refusals {
-        let times = if refusal.count > 1 { format!(", {} times", refusal.count) } else { String::new() };
-        let verdict = if refusal.observed { "  (observed, not refused)" } else { "" };
-        let heading = paint.bold(&what(refusal));
-        let when = paint.dim(&format!("{}{times}", clock(refusal.time_ms, now)));
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{heading}  {when}{verdict}");
-        let _ = writeln!(text, "  why:    {}{}", shown(&refusal.reason), places.suffix(refusal));
-        if !refusal.names.is_empty() {
-            let _ = writeln!(text, "  name:   {}", shown(&refusal.names.join(", ")));
+/// What is known beside the ledger.
+struct Story {
+    places: Places,
+    past: Option<Past>,
+}
+
+impl Story {
+    fn render(&self, refusals: &[Refusal], paint: Paint) -> String {
+        let now = now_ms();
+        let mut text = String::new();
+        for refusal in refusals {
+            let times = if refusal.count > 1 { format!(", {} times", refusal.count) } else { String::new() };
+            let verdict = if refusal.observed { "  (observed, not refused)" } else { "" };
+            let heading = paint.bold(&what(refusal));
+            let when = paint.dim(&format!("{}{times}", clock(refusal.time_ms, now)));
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{heading}  {when}{verdict}");
+            let place = place(refusal, &self.places).map_or_else(String::new, |place| format!("  ({place})"));
+            let _ = writeln!(text, "  why:    {}{place}", shown(&refusal.reason));
+            for near in self.near(refusal) {
+                let _ = writeln!(text, "  near:   {}", paint.dim(&near.line(&self.places)));
+            }
+            if !refusal.names.is_empty() {
+                let _ = writeln!(text, "  name:   {}", shown(&refusal.names.join(", ")));
+            }
+            if let Some(trail) = &refusal.trail {
+                let _ = writeln!(text, "  flow:   {}", shown(trail));
+            }
+            let advice = refusal.advice.as_ref().map(ToString::to_string);
+            let _ = writeln!(
+                text,
+                "  permit: {}",
+                paint.cyan(&remedy(advice.as_deref(), refusal.section.as_deref()))
+            );
+            text.push('\n');
         }
-        if let Some(trail) = &refusal.trail {
-            let _ = writeln!(text, "  flow:   {}", shown(trail));
-        }
-        let advice = refusal.advice.as_ref().map(ToString::to_string);
-        let _ = writeln!(
-            text,
-            "  permit: {}",
-            paint.cyan(&remedy(advice.as_deref(), refusal.section.as_deref()))
-        );
+        text.truncate(text.trim_end().len());
         text.push('\n');
+        text
     }
-    text.truncate(text.trim_end().len());
-    text.push('\n');
-    text
+
+    fn near(&self, refusal: &Refusal) -> Vec<Near> {
+        self.past.as_ref().map(|past| past.near(refusal)).unwrap_or_default()
+    }
+
+    fn to_json(&self, refusal: &Refusal) -> serde_json::Value {
+        let mut value = serde_json::to_value(refusal).unwrap_or_default();
+        value["place"] = place(refusal, &self.places).into();
+        value["near"] = self.near(refusal).iter().map(|near| near.to_json(&self.places)).collect();
+        value
+    }
+}
+
+/// The policy that a run had, where it was kept, with what the run's first entry says of it.
+fn past(store: &Store, record: &Record) -> Option<Past> {
+    let program = store.program(record)?;
+    let start = first_entry(store, record, "run.start")?.ok()?;
+    Some(Past::new(program, account::bindings(&start.request)))
 }
 
 /// The effect and its target, in one line.
@@ -91,51 +123,11 @@ pub fn remedy(advice: Option<&str>, section: Option<&str>) -> String {
     }
 }
 
-fn to_json(refusal: &Refusal, places: &Places) -> serde_json::Value {
-    let mut value = serde_json::to_value(refusal).unwrap_or_default();
-    value["place"] = places.of_rule(refusal).into();
-    value
-}
-
-/// Where the rules of a run's policy stand, if its document is still what it was.
-struct Places {
-    document: String,
-    map: Option<SourceMap>,
-}
-
-impl Places {
-    fn of(record: &Record) -> Self {
-        let (document, source) = match &record.policy {
-            PolicySource::Preset(name) => {
-                (format!("preset:{name}"), preset(name).map(|text| text.as_bytes().to_vec()))
-            }
-            PolicySource::File { path, digest } => {
-                let path = PathBuf::from(std::ffi::OsStr::from_bytes(path.as_bytes()));
-                let source = fs::read(&path).ok().filter(|bytes| Hash::of(bytes).to_string() == *digest);
-                (shown_path(relative(&path)), source)
-            }
-        };
-        let compiled = source.and_then(|source| compile(&source, &document).ok());
-        Self { map: compiled.map(|compiled| compiled.source_map), document }
-    }
-
-    fn of_rule(&self, refusal: &Refusal) -> Option<String> {
-        let section = section(refusal.section.as_deref()?)?;
-        let position = self.map.as_ref()?.position(section, refusal.rule.as_deref()?)?;
-        Some(format!("{}:{}:{}", self.document, position.line, position.column))
-    }
-
-    fn suffix(&self, refusal: &Refusal) -> String {
-        self.of_rule(refusal).map_or_else(String::new, |place| format!("  ({place})"))
-    }
-}
-
-/// `path` from the current folder, where it lies beneath.
-fn relative(path: &Path) -> &Path {
-    let directory = std::env::current_dir().and_then(|path| path.canonicalize());
-    directory.ok().and_then(|directory| path.strip_prefix(directory).ok()).unwrap_or(path)
+/// Where the rule that refused stands.
+fn place(refusal: &Refusal, places: &Places) -> Option<String> {
+    places.of_rule(section(refusal.section.as_deref()?)?, refusal.rule.as_deref()?)
 }
 
 fn section(name: &str) -> Option<Section> {
-    PolicyProgram::SECTIONS.into_iter().find(|section| section.name() == name)
+    Section::ALL.into_iter().find(|section| section.name() == name)
 }

@@ -88,15 +88,16 @@ pub fn refusal(verdict: &Verdict<'_>, advice: Option<&Advice>, names: &[String])
     let mut insert = |key: &str, value| members.insert(vantio_core::json::Key(key.into()), value);
     if let Some(advice) = advice {
         let (action, section, rule) = match advice {
-            Advice::Add { section, rule } => ("add", section, rule),
-            Advice::Remove { section, rule } => ("remove", section, rule),
+            Advice::Add { section, rule } => ("add", section.name(), rule),
+            Advice::Remove { section, rule } => ("remove", section.name(), rule),
+            Advice::Raise { list, rule } => ("raise", *list, rule),
         };
         insert(
             "advice",
             Value::object([
                 ("action", Value::from(action)),
                 ("rule", rule.as_str().into()),
-                ("section", section.name().into()),
+                ("section", section.into()),
             ]),
         );
     }

@@ -3,7 +3,7 @@
 use vantio_core::{Access, Decision, Section};
 
 use super::{
-    Compiler, Error,
+    Compiler, Error, codes,
     keys::{self, MAX_GUARDS, MAX_RULES},
     read::find,
 };
@@ -19,7 +19,7 @@ impl Compiler<'_> {
             if let Some(error) = text.strip_prefix("preset:").and_then(unknown_preset) {
                 self.report(&element.span, error);
             } else if text.contains("://") || text.trim() != text {
-                let error = Error::new("E_POLICY_INCLUDE", format!("`{text}` is not a file or a preset"));
+                let error = Error::new(codes::INCLUDE, format!("`{text}` is not a file or a preset"));
                 self.report(
                     &element.span,
                     error.help("write `./more.yaml`, relative to this file, or `preset:workspace`"),
@@ -68,10 +68,10 @@ impl Compiler<'_> {
                 "default_model" => local.default_model = self.model(node, "default_model"),
                 "timeout_ms" => {
                     let absent = "leave `timeout_ms` out for the default";
-                    local.timeout_ms = self.integer(node, key, 1..=u64::MAX, ("E_POLICY_NUMBER", absent));
+                    local.timeout_ms = self.integer(node, key, 1..=u64::MAX, (codes::NUMBER, absent));
                 }
                 _ if local.device.is_some() => {
-                    let error = Error::new("E_POLICY_CONFLICT", "`device` and `device_path` are the same");
+                    let error = Error::new(codes::CONFLICT, "`device` and `device_path` are the same");
                     self.report(span, error.help("remove one"));
                 }
                 _ => local.device = self.plain(node, key),
@@ -97,8 +97,7 @@ impl Compiler<'_> {
     fn model(&mut self, node: &Node, key: &str) -> Option<String> {
         let text = self.plain(node, key)?;
         if text.contains('*') {
-            let error =
-                Error::new("E_POLICY_NAMED", format!("`{key}` is one model, and `*` stands for many"));
+            let error = Error::new(codes::NAMED, format!("`{key}` is one model, and `*` stands for many"));
             self.report(&node.span, error.help("name one; patterns go under `infer.models`"));
             return None;
         }
@@ -115,5 +114,5 @@ fn unknown_preset(name: &str) -> Option<Error> {
         || format!("the presets are {}", PRESETS.join(", ")),
         |preset| format!("did you mean `preset:{preset}`?"),
     );
-    Some(Error::new("E_POLICY_INCLUDE", format!("no preset is called `{name}`")).help(help))
+    Some(Error::new(codes::INCLUDE, format!("no preset is called `{name}`")).help(help))
 }

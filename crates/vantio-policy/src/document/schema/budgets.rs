@@ -1,6 +1,6 @@
 //! Limits of a run.
 
-use super::{Compiler, Error, keys};
+use super::{Compiler, Error, codes, keys};
 use crate::{
     Budgets,
     document::{
@@ -17,7 +17,7 @@ impl Compiler<'_> {
                 self.cost(node)
             } else {
                 let absent = format!("leave `{key}` out for no limit");
-                self.integer(node, key, 0..=u64::MAX, ("E_POLICY_BUDGET", &absent))
+                self.integer(node, key, 0..=u64::MAX, (codes::BUDGET, &absent))
             };
             *match key {
                 "tokens" => &mut budgets.tokens,
@@ -40,7 +40,7 @@ impl Compiler<'_> {
         };
         if limit.is_none() {
             let message = "`cost_usd` is an amount in dollars with at most six decimal places";
-            self.report(&node.span, Error::new("E_POLICY_BUDGET", message).help("write it as `\"2.50\"`"));
+            self.report(&node.span, Error::new(codes::BUDGET, message).help("write it as `\"2.50\"`"));
         }
         limit
     }

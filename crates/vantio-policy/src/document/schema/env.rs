@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Compiler, Error,
+    Compiler, Error, codes,
     keys::{self, MAX_RULES},
 };
 use crate::{
@@ -33,7 +33,7 @@ impl Compiler<'_> {
                 patterns.push(pattern);
                 continue;
             }
-            let error = Error::new("E_POLICY_ENV", format!("`{text}` is not the name of a variable"));
+            let error = Error::new(codes::ENV, format!("`{text}` is not the name of a variable"));
             let help =
                 "a name is letters, digits and `_`; `*` stands for any characters, values go under `set`";
             self.report(&element.span, error.help(help));
@@ -48,10 +48,10 @@ impl Compiler<'_> {
         for (name, span, node) in self.entries(node, "`env.set`").unwrap_or_default() {
             let Some(value) = self.string(node, "a variable's value") else { continue };
             if !is_variable_name(name) {
-                let error = Error::new("E_POLICY_ENV", format!("`{name}` is not the name of a variable"));
+                let error = Error::new(codes::ENV, format!("`{name}` is not the name of a variable"));
                 self.report(span, error.help("a name is letters, digits and `_`"));
             } else if value.contains('\0') {
-                let error = Error::new("E_POLICY_ENV", "a variable's value has a NUL in it");
+                let error = Error::new(codes::ENV, "a variable's value has a NUL in it");
                 self.report(&node.span, error.help("remove it"));
             } else {
                 variables.insert(name.to_owned(), value.to_owned());

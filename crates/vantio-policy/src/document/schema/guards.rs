@@ -4,7 +4,7 @@
 use vantio_core::{Effect, Reversibility, Section};
 
 use super::{
-    Compiler, Error,
+    Compiler, Error, codes,
     keys::{self, MAX_GUARDS},
     read::find,
 };
@@ -45,15 +45,13 @@ impl Compiler<'_> {
         let scope = self.scope(&entries);
         let exit_node = find(&entries, "exit");
         let exit = exit_node.and_then(|node| {
-            self.integer(node, "exit", 0..=255, ("E_POLICY_NUMBER", "leave `exit` out for every status"))
+            self.integer(node, "exit", 0..=255, (codes::NUMBER, "leave `exit` out for every status"))
         });
         if let (Some(scope), Some(node)) = (&scope, exit_node)
             && scope.effects != [Effect::ProcExec]
         {
-            let error = Error::new(
-                "E_POLICY_CONFLICT",
-                "`exit` is about `proc.exec`, and other effects are meant here",
-            );
+            let error =
+                Error::new(codes::CONFLICT, "`exit` is about `proc.exec`, and other effects are meant here");
             self.report(&node.span, error.help("remove it, or name `proc.exec` alone"));
         }
         Some(Event { scope: scope?, exit: exit.map(|exit| exit as u8) })
@@ -78,7 +76,7 @@ impl Compiler<'_> {
         for (key, measure) in measures {
             let Some(node) = find(&entries, key) else { continue };
             let absent = "write how much is permitted; 0 permits none";
-            let limit = self.integer(node, key, 0..=u64::MAX, ("E_POLICY_NUMBER", absent));
+            let limit = self.integer(node, key, 0..=u64::MAX, (codes::NUMBER, absent));
             found = found.or(limit.map(|limit| (measure, limit)));
         }
         let within = find(&entries, "within").and_then(|node| self.duration(node, "within"));
@@ -129,7 +127,7 @@ impl Compiler<'_> {
                 "approvers" => kill_switch.approvers = self.roles(node, "kill_switch.approvers"),
                 "quorum" => {
                     let absent = "leave `quorum` out for the default";
-                    let quorum = self.integer(node, "quorum", 1..=64, ("E_POLICY_NUMBER", absent));
+                    let quorum = self.integer(node, "quorum", 1..=64, (codes::NUMBER, absent));
                     kill_switch.quorum = quorum.unwrap_or_default();
                 }
                 _ => {

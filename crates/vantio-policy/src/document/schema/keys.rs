@@ -1,8 +1,6 @@
 //! The keys that a document has: what the parser accepts, what it suggests, and what the
 //! JSON Schema says. There is no other list of them.
 
-#![allow(dead_code, reason = "until the JSON Schema is written from it")]
-
 use crate::{Backend, CommitMode, Mode};
 
 /// A mapping with known keys.

@@ -4,7 +4,7 @@ use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 use vantio_core::Section;
 
 use super::{
-    Compiler, Error,
+    Compiler, Error, codes,
     keys::{self, MAX_RULES, Mapping},
 };
 use crate::{
@@ -37,7 +37,7 @@ impl Compiler<'_> {
             if key == "max_tokens" {
                 let absent = "leave `max_tokens` out for no limit";
                 self.parts.max_tokens =
-                    self.integer(node, "max_tokens", 0..=u64::MAX, ("E_POLICY_NUMBER", absent));
+                    self.integer(node, "max_tokens", 0..=u64::MAX, (codes::NUMBER, absent));
                 continue;
             }
             for element in self.list(node, "infer.models", MAX_RULES) {
@@ -84,7 +84,7 @@ fn no_domain(key: &str, text: &str) -> Option<Error> {
     } else {
         return None;
     };
-    let error = Error::new("E_POLICY_NET", format!("`domains` has no place for {what}"));
+    let error = Error::new(codes::NET, format!("`domains` has no place for {what}"));
     Some(error.help(format!("write it under `net.{key}`")))
 }
 

@@ -16,7 +16,7 @@ use std::mem;
 use vantio_core::Section;
 
 use super::{
-    Compiled, Example, Include, Llm, Place, Position, Present, SourceMap,
+    Compiled, Example, Include, Llm, Place, Position, Present, SourceMap, codes,
     error::{PolicyError, Problem},
     source::{Source, Span},
     tree::{Content, Node},
@@ -38,7 +38,7 @@ pub(super) fn compile(source: &Source, root: Option<&Node>) -> Result<Compiled, 
     match root {
         Some(root) if !is_null(root) => compiler.policy(root),
         _ => {
-            let error = Error::new("E_POLICY_EMPTY", "a policy is empty").help("`vantio init` writes one");
+            let error = Error::new(codes::EMPTY, "a policy is empty").help("`vantio init` writes one");
             compiler.report(&(0..0), error);
         }
     }
@@ -119,7 +119,7 @@ impl<'s> Compiler<'s> {
 
     fn policy(&mut self, root: &Node) {
         if manifest::is_manifest(root) {
-            let error = Error::new("E_POLICY_MANIFEST", "a manifest stands where a policy is expected");
+            let error = Error::new(codes::MANIFEST, "a manifest stands where a policy is expected");
             let help = "name the policy that its `policy_path` names";
             self.report(&(root.span.start..root.span.start), error.help(help));
             return;
@@ -166,18 +166,17 @@ impl<'s> Compiler<'s> {
         match &*node.content {
             Content::Scalar { text, .. } if matches!(text.as_str(), "1" | "1.0") => {}
             Content::Scalar { text, .. } => {
-                let error = Error::new("E_POLICY_VERSION", format!("version `{text}` is not supported"));
+                let error = Error::new(codes::VERSION, format!("version `{text}` is not supported"));
                 self.report(&node.span, error.help(supported));
             }
-            _ => self
-                .report(&node.span, Error::new("E_POLICY_VERSION", "a version is a number").help(supported)),
+            _ => self.report(&node.span, Error::new(codes::VERSION, "a version is a number").help(supported)),
         }
     }
 
     fn name(&mut self, node: &Node) -> Option<String> {
         let text = self.string(node, "`name`")?;
         if text.is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
-            let error = Error::new("E_POLICY_NAME", "a name has 1 to 256 bytes and no control characters");
+            let error = Error::new(codes::NAME, "a name has 1 to 256 bytes and no control characters");
             self.report(&node.span, error.help("choose a short name, or remove the key"));
             return None;
         }

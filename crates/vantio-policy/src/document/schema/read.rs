@@ -3,7 +3,7 @@
 use std::{collections::HashMap, ops::RangeInclusive};
 
 use super::{
-    Compiler, Error, MAX_PROBLEMS,
+    Compiler, Error, MAX_PROBLEMS, codes,
     keys::{Key, MAX_DURATION, MAX_GUARDS, Mapping, Needs},
 };
 use crate::document::{
@@ -27,10 +27,7 @@ impl Compiler<'_> {
             || format!("it is one of {}", names.join(", ")),
             |name| format!("did you mean `{name}`?"),
         );
-        self.report(
-            &node.span,
-            Error::new("E_POLICY_VALUE", format!("`{key}` cannot be `{text}`")).help(help),
-        );
+        self.report(&node.span, Error::new(codes::VALUE, format!("`{key}` cannot be `{text}`")).help(help));
         None
     }
 
@@ -46,7 +43,7 @@ impl Compiler<'_> {
         };
         self.report(
             &node.span,
-            Error::new("E_POLICY_TYPE", format!("{what} is a string, not {kind}")).help(help),
+            Error::new(codes::TYPE, format!("{what} is a string, not {kind}")).help(help),
         );
         None
     }
@@ -57,7 +54,7 @@ impl Compiler<'_> {
             Content::List(elements) if elements.len() <= limit => return elements,
             Content::List(elements) => {
                 let message = format!("`{key}` has {} elements; {limit} are supported", elements.len());
-                let error = Error::new("E_POLICY_TOO_LARGE", message);
+                let error = Error::new(codes::TOO_LARGE, message);
                 self.report(&elements[limit].span, error.help("let a pattern stand for several of them"));
                 return &[];
             }
@@ -68,7 +65,7 @@ impl Compiler<'_> {
                 _ => "write the elements in brackets".to_owned(),
             },
         };
-        self.report(&node.span, Error::new("E_POLICY_TYPE", format!("`{key}` is a list")).help(help));
+        self.report(&node.span, Error::new(codes::TYPE, format!("`{key}` is a list")).help(help));
         &[]
     }
 
@@ -84,7 +81,7 @@ impl Compiler<'_> {
         if let Content::Scalar { text, kind: Kind::Boolean } = &*node.content {
             return Some(text.eq_ignore_ascii_case("true"));
         }
-        let error = Error::new("E_POLICY_TYPE", format!("`{key}` is true or false"));
+        let error = Error::new(codes::TYPE, format!("`{key}` is true or false"));
         self.report(&node.span, error.help("write `true` or `false`, without quotes"));
         None
     }
@@ -132,7 +129,7 @@ impl Compiler<'_> {
             }
             None => "write a whole number and one of the units ms, s, m, h, d".to_owned(),
         };
-        self.report(&node.span, Error::new("E_POLICY_DURATION", what).help(help));
+        self.report(&node.span, Error::new(codes::DURATION, what).help(help));
         None
     }
 
@@ -143,7 +140,7 @@ impl Compiler<'_> {
             let message = format!("`{key}` has 1 to 4096 bytes and no control characters");
             self.report(
                 &node.span,
-                Error::new("E_POLICY_VALUE", message).help("write it shorter, or remove the key"),
+                Error::new(codes::VALUE, message).help("write it shorter, or remove the key"),
             );
             return None;
         }
@@ -158,7 +155,7 @@ impl Compiler<'_> {
             if is_identifier(text) {
                 roles.push(text.to_owned());
             } else {
-                let error = Error::new("E_POLICY_ROLE", format!("`{text}` is not the name of a role"));
+                let error = Error::new(codes::ROLE, format!("`{text}` is not the name of a role"));
                 self.report(&element.span, error.help(IDENTIFIER));
             }
         }
@@ -192,19 +189,19 @@ impl Compiler<'_> {
         let start = node.span.start..node.span.start;
         match mapping.needs {
             Needs::Some(names) if present(names).is_empty() => {
-                let error = Error::new("E_POLICY_MISSING_KEY", format!("{} names nothing", mapping.name));
+                let error = Error::new(codes::MISSING_KEY, format!("{} names nothing", mapping.name));
                 self.report(&start, error.help(format!("add one of {}", names.join(", "))));
             }
             Needs::Nothing | Needs::Some(_) => {}
             Needs::One(names) => match present(names).as_slice() {
                 [_] => {}
                 [] => {
-                    let error = Error::new("E_POLICY_MISSING_KEY", format!("{} has no limit", mapping.name));
+                    let error = Error::new(codes::MISSING_KEY, format!("{} has no limit", mapping.name));
                     self.report(&start, error.help(format!("add one of {}", names.join(", "))));
                 }
                 [(first, ..), (second, span, _), ..] => {
                     let message = format!("{} has both `{first}` and `{second}`", mapping.name);
-                    let error = Error::new("E_POLICY_CONFLICT", message);
+                    let error = Error::new(codes::CONFLICT, message);
                     self.report(span, error.help("write one rule for each"));
                 }
             },
@@ -214,7 +211,7 @@ impl Compiler<'_> {
     /// The entries of a mapping, each key once.
     pub(super) fn entries<'n>(&mut self, node: &'n Node, what: &str) -> Option<Vec<Entry<'n>>> {
         let Content::Map(pairs) = &*node.content else {
-            let error = Error::new("E_POLICY_TYPE", format!("{what} is a mapping of keys to values"));
+            let error = Error::new(codes::TYPE, format!("{what} is a mapping of keys to values"));
             self.report(&node.span, error.help(self.mapping_help()));
             return None;
         };
@@ -224,12 +221,12 @@ impl Compiler<'_> {
             let Content::Scalar { text, .. } = &*key.content else {
                 self.report(
                     &key.span,
-                    Error::new("E_POLICY_TYPE", "a key is a string").help("write it in quotes"),
+                    Error::new(codes::TYPE, "a key is a string").help("write it in quotes"),
                 );
                 continue;
             };
             if let Some(line) = seen.get(text.as_str()) {
-                let error = Error::new("E_POLICY_DUPLICATE_KEY", format!("the key `{text}` stands twice"));
+                let error = Error::new(codes::DUPLICATE_KEY, format!("the key `{text}` stands twice"));
                 self.report(&key.span, error.help(format!("the first is in line {line}; join the two")));
             } else {
                 seen.insert(text, self.source.place(&key.span).line);
@@ -284,19 +281,19 @@ fn unknown_key(mapping: &Mapping, key: &str) -> Error {
         |name| format!("did you mean `{name}`?"),
     );
     let message = format!("{} has no key `{key}`", mapping.name);
-    Error::new("E_POLICY_UNKNOWN_KEY", message).help(help).label("unknown key")
+    Error::new(codes::UNKNOWN_KEY, message).help(help).label("unknown key")
 }
 
 fn missing_key(mapping: &Mapping, key: &Key, format: Format) -> Error {
     if key.name == "version" {
-        let error = Error::new("E_POLICY_VERSION", "a policy has no version");
+        let error = Error::new(codes::VERSION, "a policy has no version");
         return error.help(match format {
             Format::Yaml => "add `version: 1` as the first line",
             Format::Json => "add `\"version\": 1,` after the first brace",
             Format::Toml => "add `version = 1` as the first line",
         });
     }
-    let error = Error::new("E_POLICY_MISSING_KEY", format!("{} has no `{}`", mapping.name, key.name));
+    let error = Error::new(codes::MISSING_KEY, format!("{} has no `{}`", mapping.name, key.name));
     error.help(format!("add `{}`: {}", key.name, lower_first(key.about.trim_end_matches('.'))))
 }
 

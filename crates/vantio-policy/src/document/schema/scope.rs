@@ -3,7 +3,7 @@
 use vantio_core::{Access, Effect, Section};
 
 use super::{
-    Compiler, Error,
+    Compiler, Error, codes,
     keys::{MAX_GUARDS, MAX_RULES, Mapping},
     read::{Entry, find},
 };
@@ -55,8 +55,7 @@ impl Compiler<'_> {
     fn access(&mut self, node: &Node, effects: &[Effect]) -> Option<Access> {
         let access = self.choice(node, "access", &[("read", Access::Read), ("write", Access::Write)]);
         if !effects.is_empty() && !effects.contains(&Effect::FsOpen) {
-            let error =
-                Error::new("E_POLICY_CONFLICT", "`access` is about `fs.open`, which is not meant here");
+            let error = Error::new(codes::CONFLICT, "`access` is about `fs.open`, which is not meant here");
             self.report(&node.span, error.help("remove it, or add `fs.open` to the effects"));
         }
         access
@@ -74,13 +73,13 @@ impl Compiler<'_> {
         let section = patterns_of(*first);
         if let Some(other) = others.iter().find(|other| patterns_of(**other) != section) {
             let message = format!("`{first}` and `{other}` have no targets in common");
-            let error = Error::new("E_POLICY_TARGET", message);
+            let error = Error::new(codes::TARGET, message);
             self.report(&node.span, error.help("write one rule for each, or remove `target`"));
             return None;
         }
         let Some(section) = section else {
             let error =
-                Error::new("E_POLICY_TARGET", format!("`{first}` has no targets that a pattern could name"));
+                Error::new(codes::TARGET, format!("`{first}` has no targets that a pattern could name"));
             self.report(&node.span, error.help("remove `target`"));
             return None;
         };
@@ -104,7 +103,7 @@ impl Compiler<'_> {
         if matches!(&*node.content, crate::document::tree::Content::List(elements) if elements.is_empty()) {
             self.report(
                 &node.span,
-                Error::new("E_POLICY_EMPTY_LIST", format!("`{key}` lists nothing")).help(help),
+                Error::new(codes::EMPTY_LIST, format!("`{key}` lists nothing")).help(help),
             );
         }
     }
@@ -143,5 +142,5 @@ pub(super) fn unknown_effect(text: &str) -> Error {
         || format!("the effects are {}", names.join(", ")),
         |name| format!("did you mean `{name}`?"),
     );
-    Error::new("E_POLICY_EFFECT", format!("there is no effect `{text}`")).help(help)
+    Error::new(codes::EFFECT, format!("there is no effect `{text}`")).help(help)
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use vantio_core::{Access, Effect, Labels, Section};
 
 use super::{
-    Compiler, Error, Position,
+    Compiler, Error, Position, codes,
     keys::{self, MAX_GUARDS, MAX_RULES, Mapping},
     read::{Entry, IDENTIFIER, find, is_identifier},
 };
@@ -95,7 +95,7 @@ impl Compiler<'_> {
             read.iter().flat_map(BTreeMap::keys).filter_map(|(label, ..)| label.as_ref()).collect();
         if labels.len() > Labels::MAX {
             let message = format!("a policy has {} labels; {} are supported", labels.len(), Labels::MAX);
-            let error = Error::new("E_POLICY_TOO_LARGE", message);
+            let error = Error::new(codes::TOO_LARGE, message);
             self.report(&node.span, error.help("let one label stand for what is kept from the same places"));
             return;
         }
@@ -124,7 +124,7 @@ impl Compiler<'_> {
         if entries.len() > MAX_GUARDS {
             let message =
                 format!("`{}` has {} entries; {MAX_GUARDS} are supported", list.section(), entries.len());
-            let error = Error::new("E_POLICY_TOO_LARGE", message);
+            let error = Error::new(codes::TOO_LARGE, message);
             self.report(&node.span, error.help("let one label stand for what is kept from the same places"));
         }
     }
@@ -177,7 +177,7 @@ impl Compiler<'_> {
         if is_identifier(text) {
             return Some(text.to_owned());
         }
-        let error = Error::new("E_POLICY_LABEL", format!("`{text}` is not the name of a label"));
+        let error = Error::new(codes::LABEL, format!("`{text}` is not the name of a label"));
         self.report(&node.span, error.help(IDENTIFIER));
         None
     }

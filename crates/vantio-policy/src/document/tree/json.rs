@@ -3,6 +3,7 @@
 
 use super::{Builder, Node};
 use crate::document::{
+    codes,
     error::Problem,
     source::{Source, Span},
     values::Kind,
@@ -291,7 +292,7 @@ impl Reader<'_> {
 
     fn fail<T>(&self, message: &str, span: Span, help: &str) -> Read<T> {
         let message = format!("not JSON: {message}");
-        Err(Box::new(self.builder.problem("E_POLICY_SYNTAX", &message, &span, Some(help))))
+        Err(Box::new(self.builder.problem(codes::SYNTAX, &message, &span, Some(help))))
     }
 }
 

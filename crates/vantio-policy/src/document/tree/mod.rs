@@ -8,6 +8,7 @@ mod yaml;
 use std::{collections::HashMap, rc::Rc};
 
 use super::{
+    codes,
     error::Problem,
     source::{Format, Source, Span},
     values::Kind,
@@ -118,12 +119,7 @@ impl<'a> Builder<'a> {
     fn alias(&mut self, anchor: usize, span: Span) -> Result<(), Box<Problem>> {
         let Some(node) = self.anchors.get(&anchor) else {
             let message = "an alias stands inside what it names";
-            return Err(Box::new(self.problem(
-                "E_POLICY_ALIAS",
-                message,
-                &span,
-                Some("write the value out"),
-            )));
+            return Err(Box::new(self.problem(codes::ALIAS, message, &span, Some("write the value out"))));
         };
         self.aliased += node.size;
         let node = Node { span, ..node.clone() };
@@ -146,7 +142,7 @@ impl<'a> Builder<'a> {
             None
         };
         if let Some((message, help)) = large {
-            return Err(Box::new(self.problem("E_POLICY_TOO_LARGE", &message, &node.span, Some(help))));
+            return Err(Box::new(self.problem(codes::TOO_LARGE, &message, &node.span, Some(help))));
         }
         if self.open.len() + node.depth > MAX_DEPTH {
             return Err(Box::new(self.too_deep(&node.span)));
@@ -168,7 +164,7 @@ impl<'a> Builder<'a> {
 
     fn too_deep(&self, span: &Span) -> Problem {
         let message = format!("a policy nests more than {MAX_DEPTH} levels");
-        self.problem("E_POLICY_TOO_DEEP", &message, span, Some("a policy needs six levels at most"))
+        self.problem(codes::TOO_DEEP, &message, span, Some("a policy needs six levels at most"))
     }
 
     fn problem(&self, code: &'static str, message: &str, span: &Span, help: Option<&str>) -> Problem {

@@ -7,6 +7,7 @@ use toml::{
 
 use super::{Builder, MAX_DEPTH, Node, lower_first};
 use crate::document::{
+    codes,
     error::Problem,
     source::{Source, Span},
     values::Kind,
@@ -60,17 +61,12 @@ fn syntax(source: &Source, error: &Error) -> Problem {
     if message.contains("duplicate key") {
         let key = source.text.get(span.clone()).unwrap_or_default();
         let message = format!("the key `{key}` stands twice");
-        return source.problem("E_POLICY_DUPLICATE_KEY", &message, &span, Some("join the two"));
+        return source.problem(codes::DUPLICATE_KEY, &message, &span, Some("join the two"));
     }
     if message.contains("recursion limit") || message.contains("max recursion depth") {
         let message = format!("a policy nests more than {MAX_DEPTH} levels");
-        return source.problem(
-            "E_POLICY_TOO_DEEP",
-            &message,
-            &span,
-            Some("a policy needs six levels at most"),
-        );
+        return source.problem(codes::TOO_DEEP, &message, &span, Some("a policy needs six levels at most"));
     }
     let help = "strings are in quotes, lists in brackets: read = [\"/usr\", \"/etc\"]";
-    source.problem("E_POLICY_SYNTAX", &format!("not TOML: {}", lower_first(message)), &span, Some(help))
+    source.problem(codes::SYNTAX, &format!("not TOML: {}", lower_first(message)), &span, Some(help))
 }

@@ -4,6 +4,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
 
 use super::{Builder, MAX_DEPTH, Node, lower_first};
 use crate::document::{
+    codes,
     error::Problem,
     source::{Source, Span},
     values::Kind,
@@ -36,7 +37,7 @@ impl Reader<'_> {
                 let is_plain = style == ScalarStyle::Plain;
                 if is_plain && text == "<<" && self.builder.expects_key() {
                     let help = "write the keys out; an anchor may stand for a whole list";
-                    return self.fail("E_POLICY_MERGE_KEY", "merge keys are not supported", &span, help);
+                    return self.fail(codes::MERGE_KEY, "merge keys are not supported", &span, help);
                 }
                 let kind = Kind::of(&text, is_plain);
                 self.builder.scalar(text.into_owned(), kind, span, anchor)?;
@@ -54,7 +55,7 @@ impl Reader<'_> {
         self.documents += 1;
         if self.documents > 1 {
             let help = "keep one policy in a file";
-            return self.fail("E_POLICY_DOCUMENTS", "a file has a second document", span, help);
+            return self.fail(codes::DOCUMENTS, "a file has a second document", span, help);
         }
         Ok(())
     }
@@ -69,7 +70,7 @@ impl Reader<'_> {
             return Ok(());
         }
         let help = "remove the tag; quotes make a string";
-        self.fail("E_POLICY_TAG", "tags are not supported", span, help)
+        self.fail(codes::TAG, "tags are not supported", span, help)
     }
 
     fn fail(&self, code: &'static str, message: &str, span: &Span, help: &str) -> Result<(), Box<Problem>> {
@@ -109,7 +110,7 @@ fn control_character(source: &Source) -> Option<Problem> {
     let (index, character) = source.text.char_indices().find(|(_, character)| is_control(*character))?;
     let message = format!("a policy has the control character U+{:04X} in it", u32::from(character));
     let span = index..index + character.len_utf8();
-    Some(source.problem("E_POLICY_CONTROL", &message, &span, Some("remove it")))
+    Some(source.problem(codes::CONTROL, &message, &span, Some("remove it")))
 }
 
 /// What the parser could not read, with the likely mistake.
@@ -121,17 +122,17 @@ fn syntax(source: &Source, offsets: &Offsets, error: &ScanError) -> Problem {
     let indent = &line[..line.len() - line.trim_start().len()];
     let info = error.info();
     let (code, message, help) = if indent.contains('\t') || info.contains("tab") {
-        ("E_POLICY_TAB", "a tab indents a line".to_owned(), Some("indent with spaces"))
+        (codes::TAB, "a tab indents a line".to_owned(), Some("indent with spaces"))
     } else if info.contains("unknown anchor") {
         let help = "a value that begins with `*` is written in quotes: \"*.example.com\"";
-        ("E_POLICY_ALIAS", "an alias names no anchor".to_owned(), Some(help))
+        (codes::ALIAS, "an alias names no anchor".to_owned(), Some(help))
     } else if info.contains("recursion limit") {
         let message = format!("a policy nests more than {MAX_DEPTH} levels");
-        ("E_POLICY_TOO_DEEP", message, Some("a policy needs six levels at most"))
+        (codes::TOO_DEEP, message, Some("a policy needs six levels at most"))
     } else {
         let is_flow = line.contains(['[', '{', '*', '&', '!', '@', '`', '%']);
         let help = "a value with `{`, `[`, `*`, `&`, `!`, `%`, `@` or `: ` in it is written in quotes";
-        ("E_POLICY_SYNTAX", format!("not YAML: {}", lower_first(info)), is_flow.then_some(help))
+        (codes::SYNTAX, format!("not YAML: {}", lower_first(info)), is_flow.then_some(help))
     };
     source.problem(code, &message, &span, help)
 }

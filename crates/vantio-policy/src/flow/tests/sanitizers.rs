@@ -1,7 +1,15 @@
 //! What takes a label away.
 
+use vantio_core::{Access, Effect};
+
 use super::world::{EVERYTHING, NONE, Refused, SECRET, World, file};
-use crate::flow::Channel;
+use crate::{
+    flow::Channel,
+    guard::{
+        model::{Measure, Then, Threshold},
+        tests::scope,
+    },
+};
 
 const READ_ONLY_PROGRAMS: &str = "fs: {read: [/], write: [/tmp, /share]}
 exec: {allow: [/]}
@@ -35,6 +43,25 @@ fn it_counts_only_where_it_is_certainly_itself() {
     {
         assert_eq!(redacting(document, has_run, is_clean).labels(3), SECRET);
     }
+}
+
+#[test]
+fn a_guard_that_keeps_its_file_now_does_not_make_it_itself() {
+    let threshold = Threshold {
+        scope: scope(&[Effect::FsOpen, Effect::FsUnlink], Some(Access::Write), &["/usr/bin/redact"]),
+        measure: Measure::Count,
+        limit: 0,
+        within_ms: 1_000,
+        then: Then::Collapse,
+    };
+    let mut world = World::guarded(EVERYTHING, [threshold].into());
+    world.fork(1, 2);
+    assert!(world.write(1, "/usr/bin/redact").is_err());
+    world.execute(1, "/usr/bin/redact", true, true);
+    world.read(1, "/k/secret").unwrap();
+    world.write(1, "/tmp/clean").unwrap();
+    world.read(2, "/tmp/clean").unwrap();
+    assert_eq!(world.labels(2), SECRET);
 }
 
 #[test]

@@ -229,3 +229,51 @@ fn tools_that_are_sources_give_their_label() {
         assert_eq!(flow.labels(process(1)), labels);
     }
 }
+
+#[test]
+fn channels_without_an_intent_are_joined() {
+    let mut world = World::new();
+    world.fork(1, 2);
+    world.fork(1, 3);
+    let join = |world: &mut World, pid: u32, channel: Channel, reads: bool, writes: bool| {
+        let intent = Intent::new(Effect::IpcSend, Target::Named(""));
+        let act = crate::flow::Act { reads, writes, ..crate::flow::Act::new(process(pid), 9, &intent) };
+        world
+            .flow
+            .join(&world.case.program, &world.case.state, &act, channel, &mut alloc::vec::Vec::new)
+            .is_ok()
+    };
+    assert!(join(&mut world, 3, Channel::SystemV, true, true));
+    world.read(2, "/k/secret").unwrap();
+    assert_eq!(world.labels(3), NONE);
+    assert!(join(&mut world, 2, Channel::SystemV, false, false), "there is only one way to hold it");
+    assert_eq!(world.labels(3), SECRET);
+    // A fork has what its parent joined.
+    world.fork(1, 4);
+    let name = Channel::Named(b"\0agent".to_vec());
+    assert!(join(&mut world, 4, name.clone(), true, true));
+    world.fork(4, 5);
+    assert!(join(&mut world, 2, name, true, true));
+    assert_eq!([1, 4, 5].map(|pid| world.labels(pid)), [NONE, SECRET, SECRET]);
+    // Of what a census shows, an act says which way it is held.
+    assert!(join(&mut world, 1, Channel::Memory(1), true, false));
+    assert!(join(&mut world, 2, Channel::Memory(1), false, true));
+    assert_eq!(world.labels(1), NONE, "the census shows no end of it");
+    assert!(join(&mut world, 1, Channel::Memory(1), true, false));
+    assert_eq!(world.labels(1), SECRET);
+}
+
+#[test]
+fn whether_a_census_comes_is_known_before() {
+    let mut world = World::new();
+    world.fork(1, 2);
+    let looks = |world: &World, pid, intent: &Intent<'_>| {
+        let act = crate::flow::Act::new(process(pid), 9, intent);
+        world.flow.will_look(&world.case.state, &act, None)
+    };
+    let (secret, plain) = (open("/k/secret", Access::Read), open("/tmp/x", Access::Write));
+    assert!(looks(&world, 1, &secret) && !looks(&world, 1, &plain));
+    world.read(1, "/k/secret").unwrap();
+    assert!(!looks(&world, 1, &secret) && looks(&world, 1, &plain));
+    assert!(looks(&world, 2, &secret) && !looks(&world, 2, &plain));
+}

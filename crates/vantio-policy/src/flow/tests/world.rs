@@ -7,7 +7,10 @@ use vantio_core::{Access, Effect, Endpoint, Intent, Labels, Target, Transport};
 
 use crate::{
     flow::{Act, Channel, End, Flow, Process, Refusal, describe},
-    guard::tests::{Case, at, connect, entry, exec, guards_of, open, scope},
+    guard::{
+        model::{Guards, Threshold},
+        tests::{Case, at, connect, entry, exec, guards_of, open, scope},
+    },
 };
 
 pub(super) const OTHER: Labels = Labels::single(0);
@@ -35,6 +38,10 @@ impl World {
     }
 
     pub(super) fn with(document: &str) -> Self {
+        Self::guarded(document, Vec::new())
+    }
+
+    pub(super) fn guarded(document: &str, thresholds: Vec<Threshold>) -> Self {
         let reading = |target| scope(&[Effect::FsOpen], Some(Access::Read), &[target]);
         let networks = |target| scope(&[Effect::NetConnect, Effect::NetDns], None, &[target]);
         let sources = [
@@ -49,7 +56,8 @@ impl World {
             entry(Some(0), scope(&[Effect::FsOpen], Some(Access::Write), &["/share"])),
         ];
         let sanitizers = [entry(Some(1), scope(&[Effect::ProcExec], None, &["/usr/bin/redact"]))];
-        let case = Case::with(document, guards_of(sources.into(), sinks.into(), sanitizers.into()));
+        let guards = guards_of(sources.into(), sinks.into(), sanitizers.into());
+        let case = Case::with(document, Guards { thresholds, ..guards });
         let flow = Flow::new(&case.program);
         let mut world = Self { case, flow, ends: BTreeMap::new(), censuses: 0, now: 0 };
         world.flow.appear(process(1), None, b"/bin/sh");
@@ -166,6 +174,7 @@ impl World {
     pub(super) fn exit(&mut self, pid: u32) {
         self.ends.remove(&pid);
         self.flow.exit(process(pid), Some(0));
+        self.flow.retain(|other| other != process(pid));
     }
 
     pub(super) fn labels(&self, pid: u32) -> Labels {

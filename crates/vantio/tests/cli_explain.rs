@@ -1,0 +1,226 @@
+//! What a person sees who asks what a policy would answer, and tests its examples.
+
+mod cli_world;
+
+use cli_world::World;
+
+const POLICY: &str = r#"version: 1
+fs:
+  read: [/usr, "${workspace}"]
+  write: ["${workspace}/src/**", "${workspace}/out"]
+  deny: ["${credentials}", "**/.env"]
+net: {allow: [github.com, "10.0.0.0/8:5432"], deny: ["*.internal"]}
+tools: {allow: ["github/*"]}
+tests:
+  - {effect: fs.open, target: "${workspace}/.env", expect: Collapse}
+  - {effect: fs.open, target: "${workspace}/src/x", access: write, expect: Permit}
+  - {effect: net.connect, target: "github.com:443", expect: Permit}
+  - {effect: tool.call, target: github/issues, expect: Collapse}
+"#;
+
+fn world() -> World {
+    let world = World::new();
+    world.write("vantio.yaml", POLICY);
+    world
+}
+
+fn explain(world: &World, effect: &str, target: &str, more: &[&str]) -> String {
+    let arguments = ["policy", "explain", "vantio.yaml", "--effect", effect, "--target", target];
+    let root = world.work().parent().map(|root| root.display().to_string()).unwrap_or_default();
+    world.run(&[&arguments, more].concat()).replace(&root, "[ROOT]")
+}
+
+#[test]
+fn a_refusal_tells_the_rule_and_what_it_beat() {
+    insta::assert_snapshot!(explain(&world(), "fs.open", "${workspace}/.env", &[]), @r#"
+    exit 0
+    Collapse  fs.open (read)  [WORK]/.env
+      why:    fs.deny: **/.env  (vantio.yaml:5:28)
+      permit: remove from fs.deny: "**/.env"
+
+    fs.deny
+      **/.env  decided  (vantio.yaml:5:28)
+      … 145 more about something else: --all
+
+    fs.read
+      ${workspace}  matches, but a deny beats it: fs.deny: **/.env  (vantio.yaml:3:16)
+      … 1 more about something else: --all
+
+    fs.write
+      its 2 rules are about something else
+    "#);
+    insta::assert_snapshot!(explain(&world(), "fs.open", "~/.ssh/id_ed25519", &[]), @"
+    exit 0
+    Collapse  fs.open (read)  [ROOT]/home/.ssh/id_ed25519
+      why:    fs.deny: ~/.ssh  (vantio.yaml:5:10)
+      permit: a credential store: no rule should; give the agent a token of its own through env.allow
+
+    fs.deny
+      ~/.ssh  decided  (vantio.yaml:5:10)
+      … 145 more about something else: --all
+
+    fs.read
+      its 2 rules are about something else
+
+    fs.write
+      its 2 rules are about something else
+    ");
+}
+
+#[test]
+fn what_no_rule_permits_is_told_with_the_nearest() {
+    insta::assert_snapshot!(explain(&world(), "fs.open", "${workspace}/src", &["--write"]), @r#"
+    exit 0
+    Collapse  fs.open (write)  [WORK]/src
+      why:    nothing in fs.write permits it
+      permit: add to fs.write: ["[WORK]/src"]
+
+    fs.deny
+      its 146 rules are about something else
+
+    fs.write
+      ${workspace}/src/**  `/**` covers only what is below  (vantio.yaml:4:11)
+      … 1 more about something else: --all
+    "#);
+    insta::assert_snapshot!(explain(&world(), "fs.rename", "${workspace}/src/x", &["--to", "/etc/y"]), @r#"
+    exit 0
+    Collapse  fs.rename  [WORK]/src/x → /etc/y
+      why:    nothing in fs.write permits it
+      permit: add to fs.write: ["/etc/y"]
+
+    fs.deny
+      its 146 rules are about something else
+
+    fs.write
+      ${workspace}/src/**  old name: matches, but nothing permits the other name  (vantio.yaml:4:11)
+      … 1 more about something else: --all
+    "#);
+    insta::assert_snapshot!(explain(&world(), "net.connect", "api.github.com:443", &["--exit-code"]), @r#"
+    exit 3
+    Collapse  net.connect  api.github.com:443
+      why:    nothing in net.allow permits it
+      note:   judged as if api.github.com had given a public address
+      permit: add to net.allow: ["api.github.com:443"]
+
+    net.deny
+      its one rule is about something else
+
+    net.allow
+      github.com  it covers that name alone, not names below it  (vantio.yaml:6:15)
+      … 1 more about something else: --all
+    "#);
+    insta::assert_snapshot!(explain(&world(), "net.connect", "10.1.1.1:22", &[]), @r#"
+    exit 0
+    Collapse  net.connect  10.1.1.1:22
+      why:    nothing in net.allow permits it
+      permit: add to net.allow: ["10.1.1.1:22"]
+
+    net.deny
+      its one rule is about something else
+
+    net.allow
+      10.0.0.0/8:5432  port 22 is not among 5432  (vantio.yaml:6:27)
+      … 1 more about something else: --all
+    "#);
+}
+
+#[test]
+fn a_permit_tells_its_rule() {
+    insta::assert_snapshot!(explain(&world(), "fs.open", "/usr//lib/./x/", &[]), @"
+    exit 0
+    Permit  fs.open (read)  /usr/lib/x
+      why:    fs.read: /usr  (vantio.yaml:3:10)
+
+    fs.deny
+      its 146 rules are about something else
+
+    fs.read
+      /usr  decided  (vantio.yaml:3:10)
+      … 1 more about something else: --all
+
+    fs.write
+      its 2 rules are about something else
+    ");
+    insta::assert_snapshot!(explain(&world(), "tool.call", "github/issues", &[]), @"
+    exit 0
+    Permit  tool.call  github/issues
+      why:    tools.allow: github/*  (vantio.yaml:7:17)
+
+    tools.allow
+      github/*  decided  (vantio.yaml:7:17)
+    ");
+}
+
+#[test]
+fn what_is_no_target_is_refused_with_what_to_type() {
+    insta::assert_snapshot!(explain(&world(), "fs.open", "../x", &[]), @"
+    exit 2
+    E_TARGET
+
+      x `../x` is no absolute path
+      help: begin it with `/`, `~/`, `${workspace}/` or `${tmp}/`
+    ");
+    insta::assert_snapshot!(explain(&world(), "fs.open", "/a/../x", &[]), @"
+    exit 2
+    E_TARGET
+
+      x `/a/../x` has `..` in it
+      help: write the path that it leads to: only a disk knows that
+    ");
+    insta::assert_snapshot!(explain(&world(), "net.connect", "github.com", &[]), @"
+    exit 2
+    E_TARGET
+
+      x `github.com` is no host and port
+      help: write `example.com:443`, `10.0.0.1:5432`, `[2001:db8::1]:443` or `unix:/run/x.sock`
+    ");
+    insta::assert_snapshot!(explain(&world(), "fs.rename", "/x", &[]), @"
+    exit 2
+    E_TARGET
+
+      x a rename or hard link has two names
+      help: add the new one: --to PATH
+    ");
+    insta::assert_snapshot!(explain(&world(), "fs.eat", "/x", &[]), @"
+    exit 2
+    E_EFFECT
+
+      x there is no effect `fs.eat`
+      help: the effects are fs.open, fs.unlink, fs.rmdir, fs.mkdir, fs.mknod, fs.rename, fs.link, fs.symlink, fs.truncate, fs.chmod, fs.chown, fs.utime, fs.xattr, fs.stat, proc.exec, proc.signal, proc.syscall, net.connect, net.bind, net.listen, net.dns, tool.call, infer, heap.read, heap.write, ipc.send
+    ");
+    insta::assert_snapshot!(explain(&world(), "fs.open", "/x", &["--label", "secret"]), @"
+    exit 2
+    E_LABEL
+
+      x the policy has no label `secret`
+      help: labels are those that its taint rules name
+    ");
+}
+
+#[test]
+fn programs_get_every_rule_that_was_weighed() {
+    let told = explain(&world(), "net.connect", "github.com:22", &["--json"]);
+    let line = told.lines().find(|line| line.starts_with('{')).unwrap_or_default();
+    let value: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+    assert_eq!(value["verdict"]["decision"], "Collapse", "{told}");
+    assert_eq!(value["assumed_name"], "github.com");
+    assert_eq!(value["considered"].as_array().map(Vec::len), Some(3), "{told}");
+}
+
+#[test]
+fn examples_are_judged_and_the_failed_one_is_explained() {
+    insta::assert_snapshot!(world().run(&["policy", "test", "vantio.yaml"]), @"
+    exit 3
+    ok      fs.open (read)  [WORK]/.env  Collapse
+    ok      fs.open (write)  [WORK]/src/x  Permit
+    ok      net.connect  github.com:443  Permit
+    FAILED  tool.call  github/issues  (vantio.yaml:12:5)
+            expected Collapse, got Permit
+            tools.allow: github/*  (vantio.yaml:7:17)
+    3 passed, 1 failed
+    ");
+    insta::assert_snapshot!(world().run(&["policy", "test", "preset:open"]), @"
+    exit 0
+    preset:open: it has no examples; write some under `tests:`
+    ");
+}

@@ -1,0 +1,90 @@
+//! What a suggestion is, and what it never has.
+
+use crate::{
+    LEARN, at_home,
+    common::{finish, parse},
+    learning, with_files,
+};
+
+/// The suggestion from one run of a shell script under a policy.
+fn suggested(world: &crate::World, policy: &str, script: &str) -> (String, serde_json::Value) {
+    world.run(policy, &["/bin/bash", "-c", script]);
+    let told = parse(&world.ask(&["policy", "suggest", "last", "--json"]));
+    (told["document"].as_str().unwrap().to_owned(), told)
+}
+
+#[test]
+fn what_is_called_like_a_secret_is_named_and_not_suggested() {
+    let world =
+        with_files(&[(".env", "TOKEN=x\n"), ("a", "a"), ("b", "b"), ("c", "c"), ("d/server.key", "k")]);
+    at_home(&world, "notes/api_token.txt", "secret");
+    let (document, told) = suggested(&world, LEARN, "cat .env a b c d/server.key ~/notes/api_token.txt");
+    let left_out = told["not_suggested"].as_array().unwrap();
+    assert_eq!(left_out.len(), 3, "{document}");
+    for rule in ["${workspace}/.env", "${workspace}/d/server.key", "~/notes/api_token.txt"] {
+        assert!(document.contains(&format!("    - {rule} ")), "{rule} in\n{document}");
+    }
+    assert!(document.contains("${credentials}"));
+    for secret in [".env", "d/server.key", "../home/notes/api_token.txt"] {
+        let outcome = world.run(&document, &["/bin/cat", secret]);
+        assert!(!outcome.status.success(), "{secret}: {}", outcome.describe());
+    }
+    world.run(&document, &["/bin/cat", "a", "b"]).assert_success();
+}
+
+#[test]
+fn credentials_stay_closed_while_learning_and_after() {
+    let world = with_files(&[]);
+    at_home(&world, ".ssh/id_ed25519", "key");
+    let (document, _) = suggested(&world, LEARN, "cat ~/.ssh/id_ed25519; ls ~; true");
+    world.assert_refused("fs.", "/.ssh");
+    let rules = document.lines().filter(|line| line.starts_with("    - "));
+    assert!(!rules.into_iter().any(|rule| rule.contains("/.ssh")), "{document}");
+    assert!(!world.run(&document, &["/bin/cat", "../home/.ssh/id_ed25519"]).status.success());
+}
+
+#[test]
+fn no_rule_is_broader_than_what_the_learning_policy_would_permit() {
+    let world = with_files(&[("d/a", ""), ("d/b", ""), ("d/c", ""), ("d/x", "")]);
+    let policy = "version: 1\nfs:\n  read: [/usr, /etc, /lib, /lib64, '${workspace}/d/[a-c]']\n  write: [/dev]\n\
+        exec: {allow: [/usr, /bin]}\n";
+    let (document, told) = suggested(&world, policy, "cat d/a d/b d/c");
+    let rules: Vec<&str> =
+        told["rules"].as_array().unwrap().iter().map(|rule| rule["rule"].as_str().unwrap()).collect();
+    assert!(rules.contains(&"${workspace}/d/a") && !rules.contains(&"${workspace}/d"), "{document}");
+    assert!(!world.run(&document, &["/bin/cat", "d/x"]).status.success(), "{document}");
+}
+
+#[test]
+fn several_runs_make_one_policy() {
+    let world = with_files(&[("a", "a"), ("b", "b")]);
+    for script in ["cat a > /dev/null; mkdir out1", "cat b > /dev/null"] {
+        world.run(LEARN, &["/bin/bash", "-c", script]).assert_success();
+    }
+    let runs = parse(&world.ask(&["ps", "--all", "--json"]));
+    let ids: Vec<&str> = runs.as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap()).collect();
+    let document = world.ask(&["policy", "suggest", ids[0], ids[1]]);
+    world.run(&document, &["/bin/bash", "-c", "cat a b; mkdir out1"]).assert_success();
+}
+
+#[test]
+fn a_suggestion_is_written_once_and_says_what_is_next() {
+    let world = with_files(&[]);
+    world.run(LEARN, &["/bin/true"]).assert_success();
+    let file = world.path().join("suggested.yaml");
+    let file = file.to_str().unwrap();
+    let outcome = finish(&mut world.vantio(["policy", "suggest", "last", "--output", file]));
+    assert!(outcome.stderr.contains("next: read it"), "{}", outcome.describe());
+    finish(&mut world.vantio(["policy", "suggest", "last", "--output", file])).assert_code(2);
+    assert!(world.ask(&["policy", "check", file]).contains("valid, mode enforce"));
+}
+
+#[test]
+fn learning_leaves_the_kernel_of_the_host_and_the_network_alone() {
+    let world = with_files(&[]);
+    let script =
+        "echo x > /proc/sys/kernel/hostname && exit 9\n(exec 3<>/dev/tcp/192.0.2.1/80) && exit 8\nexit 0";
+    world.run(&learning(&[]), &["/bin/bash", "-c", script]).assert_success();
+    world.assert_refused("fs.open", "/proc/sys/kernel/hostname");
+    world.assert_refused("net.connect", "192.0.2.1:80");
+}
