@@ -30,7 +30,7 @@ pub struct Arguments {
     kills: Option<u32>,
 }
 
-const SUITES: [&str; 11] = [
+const SUITES: [&str; 12] = [
     "format",
     "lint",
     "no-std",
@@ -38,6 +38,7 @@ const SUITES: [&str; 11] = [
     "programs",
     "escapes",
     "network",
+    "flows",
     "lifecycle",
     "learning",
     "terminal",

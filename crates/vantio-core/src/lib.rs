@@ -10,6 +10,7 @@
 
 extern crate alloc;
 
+mod channel;
 mod effect;
 mod hash;
 mod id;
@@ -18,6 +19,7 @@ pub mod json;
 mod labels;
 mod verdict;
 
+pub use channel::{Channel, End, Process};
 pub use effect::{Effect, Reversibility};
 pub use hash::{Hash, ParseHashError};
 pub use id::{ParseRunIdError, RunId};

@@ -87,6 +87,26 @@ pub enum Section {
 }
 
 impl Section {
+    /// Every section, in declaration order.
+    pub const ALL: [Self; 16] = [
+        Self::FsRead,
+        Self::FsWrite,
+        Self::FsDeny,
+        Self::ExecAllow,
+        Self::ExecDeny,
+        Self::NetAllow,
+        Self::NetDeny,
+        Self::ToolsAllow,
+        Self::ToolsDeny,
+        Self::InferModels,
+        Self::TaintSources,
+        Self::TaintSinks,
+        Self::TaintSanitizers,
+        Self::Order,
+        Self::Thresholds,
+        Self::Hold,
+    ];
+
     /// The dotted key path in a policy document.
     pub const fn name(self) -> &'static str {
         match self {

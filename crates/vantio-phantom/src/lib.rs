@@ -4,6 +4,7 @@
 //! This crate is mechanism: it turns system calls into [`vantio_core::Intent`]s,
 //! asks an [`Oracle`], and carries the answer out. It holds no rule of its own.
 
+mod census;
 pub mod cgroup;
 pub mod changes;
 pub mod commit;
@@ -20,8 +21,9 @@ mod sys;
 mod terminal;
 mod world;
 
+pub use census::{Born, Processes};
 pub use error::LaunchError;
 pub use launch::{MakeOracle, run};
-pub use oracle::{Oracle, Ruling};
+pub use oracle::{Oracle, Ruling, Ways};
 pub use spec::{Ending, Spec};
 mod supervisor;

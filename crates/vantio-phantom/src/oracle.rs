@@ -1,10 +1,10 @@
 //! Who answers the planes.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use vantio_core::Intent;
+use vantio_core::{Channel, Intent};
 
-use crate::Ending;
+use crate::{Ending, census::Processes};
 
 /// What a plane does with an intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,14 +17,33 @@ pub enum Ruling {
     Kill,
 }
 
+/// Which way data can go through what is opened, for the flow of labels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ways {
+    /// Content can be read through it.
+    pub reads: bool,
+    /// Content can be written through it.
+    pub writes: bool,
+    /// It comes into being by this, so that nobody can hold it open yet.
+    pub is_new: bool,
+}
+
 /// Decides intents and remembers them.
 ///
 /// A refusal is durable in the ledger before `decide` returns. When the ledger
 /// or the policy fails, the answer is [`Ruling::Kill`] or [`Ruling::Refuse`],
 /// never [`Ruling::Permit`].
+///
+/// What is said about flows is only told where [`crate::Spec::tracks_flows`] asks for it.
 pub trait Oracle: Send + Sync {
     /// Decides one intent.
     fn decide(&self, intent: &Intent<'_>) -> Ruling;
+
+    /// As [`Oracle::decide`], for an open of which the plane knows more than the intent says.
+    fn decide_open(&self, intent: &Intent<'_>, ways: Ways) -> Ruling {
+        let _ = ways;
+        self.decide(intent)
+    }
 
     /// Decides without a record: for a question that a plane asks about an
     /// alternative it may not take, such as whether a host socket is open to the run.
@@ -39,6 +58,33 @@ pub trait Oracle: Send + Sync {
 
     /// `name` no longer has the addresses it had.
     fn forget(&self, name: &str);
+
+    /// Who the processes of the run are, and what they hold, for as long as the run lasts. Told before the
+    /// program starts.
+    fn attach(&self, processes: Arc<dyn Processes>) {
+        let _ = processes;
+    }
+
+    /// The thread `tid`, as the host numbers it, makes a call that is about to be judged.
+    fn begin(&self, tid: u32) {
+        let _ = tid;
+    }
+
+    /// The thread `tid` is about to get an end of a channel for which no intent is asked.
+    fn join(&self, tid: u32, channel: Channel, ways: Ways) -> Ruling {
+        let _ = (tid, channel, ways);
+        Ruling::Permit
+    }
+
+    /// The name is no more: what was there has been removed or renamed, with everything below it.
+    fn gone(&self, path: &[u8]) {
+        let _ = path;
+    }
+
+    /// The process of the thread `tid` is about to end with this status.
+    fn exited(&self, tid: u32, status: u8) {
+        let _ = (tid, status);
+    }
 
     /// The run is over: everything still waiting is written down.
     fn end(&self, ending: Ending);

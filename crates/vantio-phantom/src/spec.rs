@@ -29,6 +29,9 @@ pub struct Spec {
     pub udp_ports: Vec<(u16, u16)>,
     /// Name servers of the host, in order.
     pub resolvers: Vec<SocketAddr>,
+    /// Whether the oracle is told where data flows: what processes are born, end, and share. Where it is
+    /// not, nothing is asked for it.
+    pub tracks_flows: bool,
 }
 
 /// How a run ended.

@@ -46,12 +46,12 @@ impl Block {
         self.length
     }
 
-    #[cfg_attr(not(test), allow(dead_code, reason = "waits for the guards that use it"))]
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         self.base.is_ipv4() == address.is_ipv4() && Self::masked(address, self.length) == self.base
     }
 
     /// Whether every address of `other` is one of this block.
+    #[cfg(feature = "document")]
     pub(crate) fn covers(&self, other: &Self) -> bool {
         self.length <= other.length && self.contains(other.base)
     }

@@ -12,38 +12,55 @@ use crate::{Mode, PolicyProgram, State, guard, learn, lists};
 /// policy refuses and what a budget refuses stays refused in every mode.
 pub fn decide<'p>(program: &'p PolicyProgram, state: &'p State, intent: &Intent<'_>) -> Verdict<'p> {
     let verdict = judge(program, state, intent);
-    if !matches!(verdict.decision, Decision::Collapse | Decision::Hold) {
-        return verdict;
-    }
+    let Some(section) = observed(program, intent, &verdict) else { return verdict };
     // What a mode lets through has not passed the guards that come after what refused it.
-    let (section, held) = match (program.mode(), verdict.cause) {
-        (Mode::Monitor, Cause::Rule { section, .. } | Cause::Unmatched(section)) => {
-            (section, guard::over_budget(program, state, intent))
-        }
-        (Mode::Monitor, Cause::Tainted { .. }) => {
-            (Section::TaintSinks, guard::over_budget(program, state, intent))
-        }
-        (Mode::Learn, Cause::Unmatched(section)) if learn::can_be_taken_back(program, intent) => {
-            (section, guard::hold_back(program, state, intent))
-        }
-        _ => return verdict,
+    let held = if program.mode() == Mode::Learn {
+        guard::hold_back(program, state, intent)
+    } else {
+        guard::over_budget(program, state, intent)
     };
     held.unwrap_or(permit(Cause::Observed(section)))
 }
 
+/// As [`decide`], without what guards hold back: for a question about an alternative that
+/// is decided in full before it is taken.
+pub fn decide_by_lists<'p>(program: &'p PolicyProgram, state: &'p State, intent: &Intent<'_>) -> Verdict<'p> {
+    let verdict = judge_by_lists(program, state, intent);
+    observed(program, intent, &verdict).map_or(verdict, |section| permit(Cause::Observed(section)))
+}
+
 /// Answers an intent as if the mode were `enforce`.
 pub fn judge<'p>(program: &'p PolicyProgram, state: &'p State, intent: &Intent<'_>) -> Verdict<'p> {
+    let verdict = judge_by_lists(program, state, intent);
+    if !verdict.is_permit() {
+        return verdict;
+    }
+    guard::hold_back(program, state, intent).unwrap_or(verdict)
+}
+
+fn judge_by_lists<'p>(program: &'p PolicyProgram, state: &'p State, intent: &Intent<'_>) -> Verdict<'p> {
     if state.is_killed || program.parts.guards.kill_switch.is_active {
         return Verdict { decision: Decision::KillSwitch, cause: Cause::KillSwitch };
     }
     if state.program != program.hash {
         return collapse(Cause::Always("the state belongs to another policy"));
     }
-    let verdict = lists::judge(program, state, intent);
-    if !verdict.is_permit() {
-        return verdict;
+    lists::judge(program, state, intent)
+}
+
+/// The section whose refusal the mode only observes.
+fn observed(program: &PolicyProgram, intent: &Intent<'_>, verdict: &Verdict<'_>) -> Option<Section> {
+    if !matches!(verdict.decision, Decision::Collapse | Decision::Hold) {
+        return None;
     }
-    guard::hold_back(program, state, intent).unwrap_or(verdict)
+    match (program.mode(), verdict.cause) {
+        (Mode::Monitor, Cause::Rule { section, .. } | Cause::Unmatched(section)) => Some(section),
+        (Mode::Monitor, Cause::Tainted { .. }) => Some(Section::TaintSinks),
+        (Mode::Learn, Cause::Unmatched(section)) => {
+            learn::can_be_taken_back(program, intent).then_some(section)
+        }
+        _ => None,
+    }
 }
 
 const fn permit(cause: Cause<'_>) -> Verdict<'_> {

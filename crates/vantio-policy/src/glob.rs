@@ -121,7 +121,6 @@ fn merge(mut ranges: Vec<(char, char)>) -> Vec<(char, char)> {
 }
 
 impl Glob {
-    #[cfg_attr(not(test), allow(dead_code, reason = "waits for the guards that use it"))]
     /// The pattern `*`.
     pub(crate) fn anything() -> Self {
         Self(alloc::vec![Token::Many])
@@ -152,6 +151,12 @@ impl Glob {
     /// The bytes that every match ends with.
     pub(crate) fn tail(&self) -> &[u8] {
         Self::literal(self.0.last())
+    }
+
+    /// Whether a name matches that begins with [`Glob::head`] or, where there is none, ends
+    /// with [`Glob::tail`], whatever else it has.
+    pub(crate) fn is_decided_by_end(&self) -> bool {
+        matches!(self.0.as_slice(), [Token::Literal(_), Token::Many] | [Token::Many, Token::Literal(_)])
     }
 
     fn literal(token: Option<&Token>) -> &[u8] {

@@ -48,9 +48,11 @@ pub mod suggest;
 mod trie;
 
 pub use advise::{Advice, advise};
+#[cfg(feature = "document")]
+pub use algebra::{Change, Difference, differences};
 pub use budget::Budgets;
 pub use codec::DecodeError;
-pub use decide::{decide, judge};
+pub use decide::{decide, decide_by_lists, judge};
 #[cfg(feature = "document")]
 pub use document::{
     ApiModels, Compiled, ERROR_CODES, Example, Include, Llm, LlmMode, LocalModels, Manifest, Origin, PRESETS,

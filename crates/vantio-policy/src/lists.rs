@@ -18,7 +18,7 @@ use crate::{
     state::Facts,
     trie::{
         Aspect, Extent, NONE, Nodes, Root,
-        walk::{Reached, Stray, pick, walk, walk_address, walk_name, walk_named},
+        walk::{Reached, Stray, pick, walk_address, walk_name, walk_named},
     },
 };
 
@@ -135,12 +135,12 @@ struct Judge<'s, N> {
 impl<N: Nodes> Judge<'_, N> {
     fn path(&self, intent: &Intent<'_>) -> Ruling {
         let Target::Path { path, access, subtree } = intent.target else { return MISMATCH };
-        let reached = self.walk(path)?;
+        let mut reached = Reached::nothing();
+        self.walk(path, &mut reached)?;
         refuse(Section::FsDeny, reached.covers(Section::FsDeny))?;
         let removes_directory = intent.effect == Effect::FsRmdir;
         if subtree || removes_directory {
-            let below = self.facts.entries.denies_below(path);
-            refuse(Section::FsDeny, reached.depends_on_name(self.nodes).min(below))?;
+            refuse(Section::FsDeny, subtree::removal(self.nodes, &self.facts.entries, path, &reached)?)?;
         }
         // Only an open can be for reading; what changes an entry is a write,
         // whatever the plane says.
@@ -153,13 +153,14 @@ impl<N: Nodes> Judge<'_, N> {
 
     fn paths(&self, target: Target<'_>) -> Ruling {
         let Target::Paths { from, to, subtree } = target else { return MISMATCH };
-        let (old, new) = (self.walk(from)?, self.walk(to)?);
+        let (mut old, mut new) = (Reached::nothing(), Reached::nothing());
+        self.walk(from, &mut old)?;
+        self.walk(to, &mut new)?;
         refuse(Section::FsDeny, old.covers(Section::FsDeny))?;
         refuse(Section::FsDeny, new.covers(Section::FsDeny))?;
         if subtree && from != to {
-            let below = |path| self.facts.entries.denies_below(path);
-            let differs = old.differs(&new, self.nodes);
-            refuse(Section::FsDeny, differs.min(below(from)).min(below(to)))?;
+            let (old, new) = ((from, &old), (to, &new));
+            refuse(Section::FsDeny, subtree::rename(self.nodes, &self.facts.entries, old, new)?)?;
         }
         writable(&old, subtree)?;
         writable(&new, subtree)
@@ -173,23 +174,27 @@ impl<N: Nodes> Judge<'_, N> {
         };
         let (parent, name) = (if slash == 0 { b"/" } else { &path[..slash] }, &path[slash + 1..]);
         let is_name = !name.is_empty() && name != b"." && name != b".." && !name.contains(&0);
-        if !is_name && path != b"/" {
+        if path.starts_with(b"//") || !is_name && path != b"/" {
             return Err(Stray::NotCanonical.into());
         }
-        refuse(Section::FsDeny, self.walk(parent)?.covers(Section::FsDeny))?;
+        let mut reached = Reached::nothing();
+        self.walk(parent, &mut reached)?;
+        refuse(Section::FsDeny, reached.covers(Section::FsDeny))?;
         Ok(Reason::Always("names are visible"))
     }
 
     fn exec(&self, target: Target<'_>) -> Ruling {
         let Target::Path { path, .. } = target else { return MISMATCH };
-        let reached = self.walk(path)?;
+        let mut reached = Reached::nothing();
+        self.walk(path, &mut reached)?;
         refuse(Section::FsDeny, reached.covers(Section::FsDeny))?;
         refuse(Section::ExecDeny, reached.covers(Section::ExecDeny))?;
         allow(Section::ExecAllow, reached.covers(Section::ExecAllow))
     }
 
     fn unix(&self, path: &[u8]) -> Ruling {
-        let reached = self.walk(path)?;
+        let mut reached = Reached::nothing();
+        self.walk(path, &mut reached)?;
         refuse(Section::FsDeny, reached.covers(Section::FsDeny))?;
         refuse(Section::NetDeny, reached.covers(Section::NetDeny))?;
         let everything = self.nodes.view(self.nodes.root(Root::Domains)).terminals;
@@ -197,19 +202,22 @@ impl<N: Nodes> Judge<'_, N> {
         allow(Section::NetAllow, reached.covers(Section::NetAllow))
     }
 
-    fn walk(&self, path: &[u8]) -> Result<Reached, Stray> {
-        walk(self.nodes, &self.facts.entries, path)
+    fn walk(&self, path: &[u8], reached: &mut Reached) -> Result<(), Stray> {
+        reached.walk(self.nodes, &self.facts.entries, path)
     }
 
     fn tool(&self, target: Target<'_>) -> Ruling {
         let Target::Named(name) = target else { return MISMATCH };
-        refuse(Section::ToolsDeny, walk_named(self.nodes, Root::Tools, Section::ToolsDeny, name))?;
-        allow(Section::ToolsAllow, walk_named(self.nodes, Root::Tools, Section::ToolsAllow, name))
+        let [denied, allowed] =
+            walk_named(self.nodes, Root::Tools, [Section::ToolsDeny, Section::ToolsAllow], name);
+        refuse(Section::ToolsDeny, denied)?;
+        allow(Section::ToolsAllow, allowed)
     }
 
     fn model(&self, target: Target<'_>) -> Ruling {
         let Target::Named(name) = target else { return MISMATCH };
-        allow(Section::InferModels, walk_named(self.nodes, Root::Models, Section::InferModels, name))
+        let [allowed] = walk_named(self.nodes, Root::Models, [Section::InferModels], name);
+        allow(Section::InferModels, allowed)
     }
 
     fn name(&self, name: &str) -> Ruling {
@@ -332,5 +340,6 @@ impl Endpoints {
 
 #[cfg(test)]
 mod linear;
+mod subtree;
 #[cfg(test)]
 pub(crate) mod tests;

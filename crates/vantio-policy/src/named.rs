@@ -47,7 +47,6 @@ impl NamedPattern {
         &self.0
     }
 
-    #[cfg_attr(not(test), allow(dead_code, reason = "waits for the guards that use it"))]
     /// Whether the whole of `name` matches.
     pub(crate) fn matches(&self, name: &str) -> bool {
         let Some((first, rest)) = self.0.split_once('*') else { return self.0 == name };

@@ -135,7 +135,6 @@ impl NetPattern {
 }
 
 impl Host {
-    #[cfg_attr(not(test), allow(dead_code, reason = "waits for the guards that use it"))]
     /// Whether the pattern is about names, and `name` is one of them. In a deny a
     /// name covers its subdomains.
     pub(crate) fn covers_name(&self, name: &str, kind: Kind) -> bool {
@@ -166,7 +165,6 @@ impl Ports {
         self.0 == [(0, u16::MAX)]
     }
 
-    #[cfg_attr(not(test), allow(dead_code, reason = "waits for the guards that use it"))]
     pub(crate) fn contains(&self, port: u16) -> bool {
         self.0.iter().any(|(first, last)| (*first..=*last).contains(&port))
     }

@@ -18,10 +18,7 @@ use crate::{
     net::{EndpointPattern, NetPattern},
     path::{PathPattern, absolute},
     rule::Pattern,
-    trie::{
-        NONE, Trie,
-        walk::{Reached, walk},
-    },
+    trie::{NONE, Trie, walk::Reached},
 };
 
 /// What a host and a run give the variables and names of a policy. Paths are
@@ -162,7 +159,8 @@ impl State {
     }
 
     fn reach(&self, path: &[u8]) -> Option<Reached> {
-        walk(&*self.trie, &self.facts.entries, path).ok()
+        let mut reached = Reached::nothing();
+        reached.walk(&*self.trie, &self.facts.entries, path).ok().map(|()| reached)
     }
 
     fn answers(&self, address: IpAddr) -> impl Iterator<Item = &Answer> {

@@ -1,5 +1,7 @@
 //! Documents that include others.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, ThemeCharacters};
@@ -100,7 +102,7 @@ fn includes_that_lead_nowhere_are_shown_where_they_stand() {
        :                   ^^^^|^^^^
        :                       `-- included here
        `----
-      help: name a file that exists, relative to this one
+      help: name a file in the folder of this document or below, or by its whole path
     ");
     insta::assert_snapshot!(
         error(&[

@@ -81,7 +81,7 @@ pub enum Command {
     /// Read and verify the ledger
     #[command(subcommand)]
     Ledger(Ledger),
-    /// Check, show, explain, test or hash a policy, or write one from runs
+    /// Check, show, compare, explain and test policies, or write one from runs
     #[command(subcommand)]
     Policy(Policy),
     /// Write a policy for this folder
@@ -109,7 +109,7 @@ pub struct Reference {
 /// Arguments of `vantio run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// The policy; without it and --preset, vantio.yaml or .vantio/policy.yaml of this folder or one above
+    /// The policy; that of this folder or one above (vantio.yaml) narrows it, and stands alone without it
     #[arg(long, value_name = "FILE", conflicts_with = "preset")]
     pub policy: Option<PathBuf>,
     /// A policy that comes with Vantio: read-only, workspace, open or learn
@@ -220,20 +220,25 @@ pub enum Policy {
         file: PathBuf,
     },
     /// Print a policy with everything that it includes
+    #[command(
+        after_help = "With --effective: what `vantio run` in this folder would enforce, of the policies of the\nadministrator (/etc/vantio), of FILE (as with run --policy), of this folder and of the user\n(~/.config/vantio), with the place that each line is from. A lower policy only narrows."
+    )]
     Show {
         /// The policy, or preset:NAME
-        file: PathBuf,
+        #[arg(required_unless_present = "effective")]
+        file: Option<PathBuf>,
+        /// Print all policies of a run here as one
+        #[arg(long)]
+        effective: bool,
     },
     /// Print the hash that names what a policy means
     Hash {
         /// The policy, or preset:NAME
         file: PathBuf,
     },
-    /// Print the JSON Schema of a policy, for editors
-    #[command(
-        after_help = "For example: vantio policy schema > policy.schema.json, and as the first line of a policy:\n# yaml-language-server: $schema=./policy.schema.json"
-    )]
-    Schema,
+    /// Print what a policy allows that another does not
+    #[command(after_help = DIFF_HELP)]
+    Diff(PolicyDiff),
     /// Say what a policy would answer, and why each rule won or lost
     #[command(after_help = EXPLAIN_HELP)]
     Explain(Explain),
@@ -248,6 +253,26 @@ pub enum Policy {
     /// Write the smallest policy under which runs could do again what they did
     #[command(after_help = SUGGEST_HELP)]
     Suggest(Suggest),
+    /// Print the JSON Schema of a policy, for editors
+    #[command(
+        after_help = "For example: vantio policy schema > policy.schema.json, and as the first line of a policy:\n# yaml-language-server: $schema=./policy.schema.json"
+    )]
+    Schema,
+}
+
+/// Arguments of `vantio policy diff`.
+#[derive(Debug, Args)]
+pub struct PolicyDiff {
+    /// The policy to compare with, or preset:NAME
+    pub first: PathBuf,
+    /// The policy that may allow more, or preset:NAME
+    pub second: PathBuf,
+    /// Print what SECOND refuses that FIRST allows, too
+    #[arg(long)]
+    pub both: bool,
+    /// End with 1 when SECOND allows more
+    #[arg(long)]
+    pub exit_code: bool,
 }
 
 /// Arguments of `vantio policy suggest`.
@@ -325,6 +350,16 @@ pub enum Preset {
     Learn,
 }
 
+const DIFF_HELP: &str = "\
+Signs:
+  +  SECOND allows it and FIRST does not: a rule that permits, or (gone) one that refused
+  -  SECOND refuses it and FIRST does not (with --both)
+
+Policies are compared by their rules, as they are on every host: a rule is named when no
+single rule of the other policy covers all of it.
+
+Exit status: 0; with --exit-code 1 when SECOND allows more.";
+
 const OVERVIEW: &str = "\
 RUN is a run's id, the beginning of it, or `last`.
 
@@ -345,11 +380,12 @@ Exit status:
   127 when it is not found.
 
 Environment:
-  VANTIO_STATE  where runs and the ledger are kept
-                [default: $XDG_STATE_HOME/vantio, else ~/.local/state/vantio]
-  VANTIO_DNS    name servers of a run, as IP or IP:PORT, separated by commas
-                [default: those of /etc/resolv.conf]
-  NO_COLOR      print without colour";
+  VANTIO_STATE    where runs and the ledger are kept
+                  [default: $XDG_STATE_HOME/vantio, else ~/.local/state/vantio]
+  VANTIO_DNS      name servers of a run, as IP or IP:PORT, separated by commas
+                  [default: those of /etc/resolv.conf]
+  VANTIO_MANAGED  one more policy that narrows every run, as /etc/vantio/policy.yaml does
+  NO_COLOR        print without colour";
 
 const RUN_HELP: &str = "\
 Standard output is the program's alone; what Vantio says goes to standard error.

@@ -25,7 +25,7 @@ fn help_lists_commands_and_exit_codes() {
       why          Explain what was refused to a run, and what would permit it
       kill         End a run that still lives
       ledger       Read and verify the ledger
-      policy       Check, show, explain, test or hash a policy, or write one from runs
+      policy       Check, show, compare, explain and test policies, or write one from runs
       init         Write a policy for this folder
       doctor       Say what this host can enforce, and what each gap costs
       completions  Print a completion script for a shell
@@ -54,11 +54,12 @@ fn help_lists_commands_and_exit_codes() {
       127 when it is not found.
 
     Environment:
-      VANTIO_STATE  where runs and the ledger are kept
-                    [default: $XDG_STATE_HOME/vantio, else ~/.local/state/vantio]
-      VANTIO_DNS    name servers of a run, as IP or IP:PORT, separated by commas
-                    [default: those of /etc/resolv.conf]
-      NO_COLOR      print without colour
+      VANTIO_STATE    where runs and the ledger are kept
+                      [default: $XDG_STATE_HOME/vantio, else ~/.local/state/vantio]
+      VANTIO_DNS      name servers of a run, as IP or IP:PORT, separated by commas
+                      [default: those of /etc/resolv.conf]
+      VANTIO_MANAGED  one more policy that narrows every run, as /etc/vantio/policy.yaml does
+      NO_COLOR        print without colour
     ");
     insta::assert_snapshot!(world.run(&["run", "--help"]), @"
     exit 0
@@ -71,8 +72,8 @@ fn help_lists_commands_and_exit_codes() {
 
     Options:
           --json               Print machine-readable JSON instead of text
-          --policy <FILE>      The policy; without it and --preset, vantio.yaml or .vantio/policy.yaml
-                               of this folder or one above
+          --policy <FILE>      The policy; that of this folder or one above (vantio.yaml) narrows it,
+                               and stands alone without it
           --preset <NAME>      A policy that comes with Vantio: read-only, workspace, open or learn
           --name <NAME>        A name for the run, shown in lists
           --backend <BACKEND>  What enforces the policy [default: notify]
@@ -133,7 +134,7 @@ fn help_of_a_command_says_what_its_arguments_mean() {
     ");
     insta::assert_snapshot!(world.run(&["policy", "--help"]), @"
     exit 0
-    Check, show, explain, test or hash a policy, or write one from runs
+    Check, show, compare, explain and test policies, or write one from runs
 
     Usage: vantio policy [OPTIONS] <COMMAND>
 
@@ -141,9 +142,11 @@ fn help_of_a_command_says_what_its_arguments_mean() {
       check    Find mistakes in a policy
       show     Print a policy with everything that it includes
       hash     Print the hash that names what a policy means
+      diff     Print what a policy allows that another does not
       explain  Say what a policy would answer, and why each rule won or lost
       test     Run the examples that a policy has under `tests`
       suggest  Write the smallest policy under which runs could do again what they did
+      schema   Print the JSON Schema of a policy, for editors
 
     Options:
           --json  Print machine-readable JSON instead of text

@@ -133,7 +133,11 @@ mod tests {
 
     #[test]
     fn every_number_gets_the_action_of_its_rule() {
-        let rules = table::rules();
+        [false, true].into_iter().for_each(check_actions);
+    }
+
+    fn check_actions(tracks_flows: bool) {
+        let rules = table::rules(tracks_flows);
         let program = assemble(&rules);
         for rule in &rules {
             let mut arguments = [0; 6];
@@ -162,7 +166,7 @@ mod tests {
 
     #[test]
     fn other_architectures_and_unknown_numbers_never_pass() {
-        let program = assemble(&table::rules());
+        let program = assemble(&table::rules(true));
         assert_eq!(run(&program, 0x4000_0003, 1, [0; 6]), libc::SECCOMP_RET_USER_NOTIF);
         assert_eq!(run(&program, AUDIT_ARCH_X86_64, X32_BIT | 1, [0; 6]), libc::SECCOMP_RET_USER_NOTIF);
         for number in [470, 5000, 0x3fff_ffff] {

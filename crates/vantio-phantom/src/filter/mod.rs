@@ -7,13 +7,13 @@
 mod assemble;
 mod table;
 
-pub(crate) use table::{is_identity_change, is_refused, name};
+pub(crate) use table::{is_birth, is_identity_change, is_refused, is_system_v, makes_namespace, name};
 
 use crate::sys::seccomp::Instruction;
 
-/// The filter of a run.
-pub(crate) fn program() -> Vec<Instruction> {
-    assemble::assemble(&table::rules())
+/// The filter of a run, which asks more where its flows are tracked.
+pub(crate) fn program(tracks_flows: bool) -> Vec<Instruction> {
+    assemble::assemble(&table::rules(tracks_flows))
 }
 
 /// What the filter does with a call.

@@ -1,7 +1,8 @@
 //! The x86-64 system call table, as the filter sees it.
 
 use libc::{
-    CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS,
+    CLONE_FILES, CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER,
+    CLONE_NEWUTS,
 };
 
 use super::{
@@ -10,9 +11,64 @@ use super::{
     Rule,
 };
 
-/// One rule a number, for every number this table knows.
-pub(super) fn rules() -> Vec<Rule> {
+/// One rule a number, for every number this table knows. A run whose flows are tracked asks in more
+/// calls.
+pub(super) fn rules(tracks_flows: bool) -> Vec<Rule> {
+    let rule =
+        |number| if tracks_flows { tracked(number).unwrap_or_else(|| rule(number)) } else { rule(number) };
     (0..KNOWN).chain([KNOWN]).map(rule).collect()
+}
+
+/// What is different where the flows of a run are tracked: births, deaths, and the channels that no
+/// descriptor stands for.
+fn tracked(number: u32) -> Option<Rule> {
+    let plain = |otherwise| Some(Rule { number, branches: Vec::new(), otherwise });
+    let branch = |branches: &[_], otherwise| Some(Rule { number, branches: branches.to_vec(), otherwise });
+    match i64::from(number) {
+        // A thread as the C libraries and Go make it shares everything; anything else is looked at.
+        libc::SYS_clone => branch(&THREADS.map(|flags| (Equals(0, flags), Allow)), Notify),
+        libc::SYS_unshare => {
+            branch(&[(AnyBit(0, NAMESPACES | CLONE_NEWTIME | CLONE_FILES as u32), Notify)], Allow)
+        }
+        libc::SYS_prctl => branch(
+            &[
+                (Equals(0, libc::PR_SET_CHILD_SUBREAPER as u32), Notify),
+                (Equals(0, libc::PR_SET_MM as u32), Notify),
+            ],
+            Allow,
+        ),
+        nr if is_birth(nr) || nr == libc::SYS_exit_group || is_system_v(nr) => plain(Notify),
+        _ => None,
+    }
+}
+
+/// Whether the call makes a process, or a thread.
+pub(crate) fn is_birth(number: i64) -> bool {
+    matches!(number, libc::SYS_clone | libc::SYS_fork | libc::SYS_vfork)
+}
+
+/// Whether the call uses a queue, a semaphore or a memory segment that has no descriptor.
+pub(crate) fn is_system_v(number: i64) -> bool {
+    matches!(
+        number,
+        libc::SYS_shmget
+            | libc::SYS_shmat
+            | libc::SYS_semget
+            | libc::SYS_semop
+            | libc::SYS_semtimedop
+            | libc::SYS_semctl
+            | libc::SYS_msgget
+            | libc::SYS_msgsnd
+            | libc::SYS_msgrcv
+            | libc::SYS_mq_open
+            | libc::SYS_mq_timedsend
+            | libc::SYS_mq_timedreceive
+    )
+}
+
+/// Whether `clone(2)` with these flags asks for namespaces of its own.
+pub(crate) fn makes_namespace(flags: u64) -> bool {
+    flags & u64::from(NAMESPACES) != 0
 }
 
 fn rule(number: u32) -> Rule {
@@ -195,6 +251,7 @@ const CONDITIONAL: &[(i64, &str)] = &[
     (libc::SYS_unshare, "unshare"),
     (libc::SYS_socket, "socket"),
     (libc::SYS_ioctl, "ioctl that types into a terminal or changes the flags of a file"),
+    (libc::SYS_prctl, "prctl that changes what the kernel tells of a process"),
 ];
 
 const NAMESPACES: u32 = (CLONE_NEWNS
@@ -205,6 +262,8 @@ const NAMESPACES: u32 = (CLONE_NEWNS
     | CLONE_NEWPID
     | CLONE_NEWNET) as u32;
 const CLONE_NEWTIME: u32 = 0x80;
+/// The flags with which glibc, musl and Go make a thread.
+const THREADS: [u32; 3] = [0x3d_0f00, 0x7d_0f00, 0x5_0f00];
 const MSG_FASTOPEN: u32 = 0x2000_0000;
 const NO_FASTOPEN: Action = Fail(libc::EOPNOTSUPP);
 

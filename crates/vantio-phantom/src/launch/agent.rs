@@ -72,7 +72,8 @@ fn confine(
     drop_capabilities().map_err(at("drop capabilities"))?;
     set_no_new_privs(true).map_err(at("renounce new privileges"))?;
     restrict_files(&spec.executable).map_err(|error| ("enter Landlock", io::Error::other(error)))?;
-    let listener = seccomp::install(&filter::program()).map_err(at("install the system call filter"))?;
+    let listener = seccomp::install(&filter::program(spec.tracks_flows))
+        .map_err(at("install the system call filter"))?;
     link.tell(Topic::Filtered, listener.as_raw_fd()).map_err(at("report"))?;
     link.wait().map_err(at("wait for the supervisor"))
 }

@@ -81,6 +81,7 @@ fn attended(
         oracle: Arc::clone(&oracle),
         init: started.init,
         privileged: folders.privileged,
+        has_terminal: plan.needs_terminal(),
         network_namespace: world.network.try_clone().context("E_SUPERVISOR", step("keep the network"), "")?,
     };
     // The agent confines itself meanwhile, and then waits.

@@ -13,10 +13,10 @@ use rustix::{
     fs::{Mode, OFlags, fstat, openat, readlinkat},
     io::{self, Errno},
 };
-use vantio_core::{Effect, Transport};
+use vantio_core::{Channel, Effect, Transport};
 
 use super::{
-    Core,
+    BOTH_WAYS, Core,
     address::{Address, encode, is_loopback},
     fetch, inside, inventory, options, outside, read_address,
     socket::{Facts, Sockets, State, state},
@@ -36,7 +36,7 @@ pub(super) fn connect(core: &Arc<Core>, request: &Request) -> io::Result<Reply> 
     let call = Call { number, bytes: bytes?, file, facts };
     match facts.domain {
         _ if facts.is_tcp() => core.later(request, move |core, request| call.connect_tcp(core, request)),
-        libc::AF_INET | libc::AF_INET6 => call.connect_datagrams(),
+        libc::AF_INET | libc::AF_INET6 => call.connect_datagrams(core, request),
         libc::AF_UNIX => unix::connect(core, request, call.file, call.bytes),
         libc::AF_NETLINK => call.connect_netlink(),
         _ => Err(Errno::ACCESS),
@@ -87,6 +87,12 @@ impl Call {
             State::Closed | State::Connects => {}
         }
         let goes_inside = is_of_run(core, request, address);
+        let channel = if goes_inside {
+            Channel::Port(Transport::Tcp, address.port())
+        } else {
+            Channel::Peer(Transport::Tcp, address)
+        };
+        core.judge.expects(request, channel.clone(), BOTH_WAYS)?;
         if goes_inside {
             core.ask(request, Effect::NetConnect, inside(address))?;
         } else {
@@ -94,10 +100,20 @@ impl Call {
             let _renewal = core.resolver.hold();
             core.ask(request, Effect::NetConnect, outside(Transport::Tcp, address))?;
         }
+        let leads_out = |file: BorrowedFd<'_>| {
+            if !goes_inside {
+                core.judge.leads(file, channel.clone());
+            }
+        };
+        leads_out(self.file.as_fd());
         match (state, self.facts.in_run) {
             (_, in_run) if in_run == goes_inside => Ok(None),
             (State::Connects, _) => Err(Errno::ALREADY),
-            (_, true) => self.leave_run(request).map(Some),
+            (_, true) => {
+                let new = self.leave_run(request)?;
+                leads_out(new.as_fd());
+                Ok(Some(new))
+            }
             (_, false) => {
                 let new = core.sockets.of_run(self.facts.domain)?;
                 exchange(request, self.number, self.file.as_fd(), new.as_fd())?;
@@ -126,9 +142,14 @@ impl Call {
 
     /// Sends nothing, so there is nothing to judge: what the socket sends later ends in the
     /// run's namespace.
-    fn connect_datagrams(self) -> io::Result<Reply> {
+    fn connect_datagrams(self, core: &Core, request: &Request) -> io::Result<Reply> {
         if !self.facts.in_run {
             return Err(Errno::ACCESS);
+        }
+        if let Address::Internet(address) = Address::parse(&self.bytes)
+            && is_loopback(address.ip())
+        {
+            core.judge.joins(request, Channel::Port(Transport::Udp, address.port()), BOTH_WAYS)?;
         }
         raw::connect(self.file.as_fd(), &self.bytes)?;
         Ok(Reply::Value(0))
@@ -224,7 +245,7 @@ fn in_domain(domain: i32, address: SocketAddr) -> Vec<u8> {
 }
 
 /// The addresses that the run's namespace has so that it looks connected.
-pub(super) const DUMMIES: [IpAddr; 2] = [
+pub(crate) const DUMMIES: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(10, 255, 255, 1)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0x7661, 0x6e74, 0, 0, 0, 0, 1)),
 ];

@@ -35,7 +35,7 @@ pub(super) fn host_has_abstract(core: &Core, name: &[u8]) -> bool {
 }
 
 /// A table of the calling thread's network namespace, from the host's `/proc`.
-fn read(name: &str) -> io::Result<Vec<u8>> {
+pub(super) fn read(name: &str) -> io::Result<Vec<u8>> {
     fs::read(format!("/proc/thread-self/net/{name}")).map_err(|_| Errno::IO)
 }
 

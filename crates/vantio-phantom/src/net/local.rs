@@ -3,19 +3,19 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
-    os::fd::AsFd,
+    os::fd::{AsFd, OwnedFd},
     sync::{Arc, PoisonError},
 };
 
 use rustix::io::{self, Errno};
-use vantio_core::{Effect, Target};
+use vantio_core::{Channel, Effect, Target, Transport};
 
 use super::{
-    Core,
+    BOTH_WAYS, Core,
     address::Address,
     connect::{exchange, local},
     fetch, inside, options, read_address,
-    socket::{Sockets, State, state},
+    socket::{Facts, Sockets, State, state},
     unix,
 };
 use crate::{
@@ -63,7 +63,11 @@ pub(super) fn bind(core: &Arc<Core>, request: &Request) -> io::Result<Reply> {
             // A socket of the host that reached the agent by descriptor.
             _ if facts.is_internet() && !facts.in_run => Err(Errno::ACCESS),
             // Never left to the kernel, which would look at the descriptor again.
-            _ => raw::bind(file.as_fd(), &bytes).map(|()| Reply::Value(0)),
+            _ => {
+                raw::bind(file.as_fd(), &bytes)?;
+                joins_bound(core, request, &file, facts)?;
+                Ok(Reply::Value(0))
+            }
         };
     }
     if state(file.as_fd())? != State::Closed {
@@ -74,6 +78,7 @@ pub(super) fn bind(core: &Arc<Core>, request: &Request) -> io::Result<Reply> {
         // An old way to write the unspecified address; anything else fails below.
         _ => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port(&bytes)),
     };
+    core.judge.expects(request, Channel::Port(Transport::Tcp, address.port()), BOTH_WAYS)?;
     core.ask(request, Effect::NetBind, inside(address))?;
     if (1..core.privileged_below).contains(&address.port()) && !is_root(request) {
         return Err(Errno::ACCESS);
@@ -98,6 +103,7 @@ pub(super) fn listen(core: &Core, request: &Request) -> io::Result<Reply> {
     let facts = core.sockets.facts(file.as_fd())?;
     if facts.is_tcp() {
         let address = local(file.as_fd()).unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into());
+        core.judge.expects(request, Channel::Port(Transport::Tcp, address.port()), BOTH_WAYS)?;
         core.ask(request, Effect::NetListen, inside(address))?;
     }
     let file = if facts.is_tcp() && !facts.in_run {
@@ -116,8 +122,23 @@ pub(super) fn listen(core: &Core, request: &Request) -> io::Result<Reply> {
     {
         // An unbound socket has its port only now.
         core.listened.lock().unwrap_or_else(PoisonError::into_inner).insert(address.port());
+        core.judge.joins(request, Channel::Port(Transport::Tcp, address.port()), BOTH_WAYS)?;
     }
     Ok(Reply::Value(0))
+}
+
+/// What comes to the name or port that a socket was just given comes to the caller.
+fn joins_bound(core: &Core, request: &Request, file: &OwnedFd, facts: Facts) -> io::Result<()> {
+    if core.judge.census.is_none() {
+        return Ok(());
+    }
+    let channel = if facts.domain == libc::AF_UNIX {
+        let bound = rustix::net::SocketAddrUnix::try_from(rustix::net::getsockname(file)?).ok();
+        bound.and_then(|name| Some(Channel::Named([b"\0", name.abstract_name()?].concat())))
+    } else {
+        local(file.as_fd()).map(|address| Channel::Port(Transport::Udp, address.port()))
+    };
+    channel.map_or(Ok(()), |channel| core.judge.joins(request, channel, BOTH_WAYS))
 }
 
 /// Answers `setsockopt(fd, level, option, value, length)`: a routing header would lead the

@@ -29,15 +29,18 @@ use std::{
 };
 
 use rustix::io::{self, Errno};
-use vantio_core::{Effect, Endpoint, Intent, Target, Transport};
+use vantio_core::{Channel, Effect, Endpoint, Intent, Target, Transport};
 
 use self::{address::LENGTH_MAX, dns::Resolver, socket::Sockets, thread::Room, unix::Bound};
 pub(crate) use self::{
+    address::is_loopback,
+    connect::DUMMIES,
     thread::Pool,
     watch::{Fate, Outcome, Watch},
 };
 use crate::{
-    LaunchError, Oracle, Ruling,
+    LaunchError, Oracle, Ruling, Ways,
+    census::{Census, Tables},
     error::Context as _,
     supervisor::request::{Reply, Request},
 };
@@ -54,6 +57,8 @@ pub(crate) struct Config {
     pub(crate) paths: Arc<dyn Paths>,
     /// Ends the run: the oracle said so.
     pub(crate) kill: Box<dyn Fn() + Send + Sync>,
+    /// Who holds which sockets, where flows are tracked.
+    pub(crate) census: Option<Arc<Census>>,
 }
 
 /// Resolves paths as the caller of a request would, in the run's mount namespace.
@@ -108,7 +113,7 @@ impl Plane {
     }
 
     fn assemble(oracle: Arc<dyn Oracle>, config: Config, ports: Vec<u16>) -> std::io::Result<Self> {
-        let judge = Arc::new(Judge { oracle, kill: config.kill });
+        let judge = Arc::new(Judge { oracle, kill: config.kill, census: config.census });
         let sockets = Sockets::start(config.network)?;
         let resolver = Arc::new(Resolver::new(Arc::clone(&judge), config.resolvers));
         dns::server::start(&sockets, &resolver)?;
@@ -126,7 +131,11 @@ impl Plane {
             listened: Mutex::default(),
             privileged_below: local::privileged_below(),
         };
-        Ok(Self { core: Arc::new(core) })
+        let core = Arc::new(core);
+        if let Some(census) = &core.judge.census {
+            census.read_tables_from(Box::new(RunTables(Arc::downgrade(&core))));
+        }
+        Ok(Self { core })
     }
 
     /// Answers a socket call. The calling thread is in the run's mount namespace with a working
@@ -151,6 +160,17 @@ impl Plane {
 struct Judge {
     oracle: Arc<dyn Oracle>,
     kill: Box<dyn Fn() + Send + Sync>,
+    census: Option<Arc<Census>>,
+}
+
+/// The run's lists of sockets, for the census.
+struct RunTables(std::sync::Weak<Core>);
+
+impl Tables for RunTables {
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        let (core, name) = (self.0.upgrade().ok_or(Errno::IO)?, name.to_owned());
+        core.sockets.in_run(move || inventory::read(&name))
+    }
 }
 
 impl Judge {
@@ -165,7 +185,55 @@ impl Judge {
             }
         }
     }
+
+    /// Whether each of those who may have asked may have it.
+    fn permits_all(&self, askers: &[u32], intent: &Intent<'_>) -> bool {
+        askers.iter().all(|pid| self.permits(&Intent { pid: *pid, ..*intent }))
+    }
+
+    /// Who may have sent something from a port of the run; 0 for nobody knows whom.
+    fn askers(&self, transport: Transport, port: u16) -> Vec<u32> {
+        let Some(census) = &self.census else { return vec![0] };
+        let tables = match transport {
+            Transport::Tcp => ["tcp", "tcp6"],
+            Transport::Udp => ["udp", "udp6"],
+        };
+        census.askers(&tables, port)
+    }
+
+    /// Whether the caller may get an end of a channel within the run for which no intent is asked.
+    fn joins(&self, request: &Request, channel: Channel, ways: Ways) -> io::Result<()> {
+        if self.census.is_none() {
+            return Ok(());
+        }
+        self.expects(request, channel.clone(), ways)?;
+        match self.oracle.join(request.tid().as_raw_pid().unsigned_abs(), channel, ways) {
+            Ruling::Permit => Ok(()),
+            Ruling::Refuse => Err(Errno::ACCESS),
+            Ruling::Kill => {
+                (self.kill)();
+                Err(Errno::ACCESS)
+            }
+        }
+    }
+
+    /// Until it is answered the caller counts as holding an end of `channel`: for what is asked before there is one.
+    fn expects(&self, request: &Request, channel: Channel, ways: Ways) -> io::Result<()> {
+        self.census.as_ref().map_or(Ok(()), |census| census.expect(request, channel, ways))
+    }
+
+    /// The socket leads to `channel` from now on.
+    fn leads(&self, file: BorrowedFd<'_>, channel: Channel) {
+        if let Some(census) = &self.census
+            && let Ok(stat) = rustix::fs::fstat(file)
+        {
+            census.registry().add(stat.st_ino, channel);
+        }
+    }
 }
+
+const BOTH_WAYS: Ways = Ways { reads: true, writes: true, is_new: false };
+const OUTWARDS: Ways = Ways { reads: false, writes: true, is_new: false };
 
 /// What the answers share.
 struct Core {

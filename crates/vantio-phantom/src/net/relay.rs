@@ -132,7 +132,8 @@ impl Relay {
     fn question(&self, door: &Arc<Door>, datagram: Datagram) {
         let (door, resolver) = (Arc::clone(door), Arc::clone(&self.resolver));
         let _ = self.questions.submit(move || {
-            if let Some(reply) = resolver.answer(&datagram.payload, Carrier::Datagram) {
+            let askers = resolver.askers(Transport::Udp, datagram.from.port());
+            if let Some(reply) = resolver.answer(&datagram.payload, Carrier::Datagram, &askers) {
                 let _ = door.send(&reply, datagram.from, datagram.to.ip());
             }
         });
@@ -140,9 +141,11 @@ impl Relay {
 
     fn forward(&mut self, door: &Arc<Door>, datagram: &Datagram) {
         let ends = Ends { inside: datagram.from, outside: datagram.to };
-        let is_judged = self.flows.get(&ends).is_some_and(|flow| flow.judged.elapsed() < JUDGED_FOR);
+        // Where flows are tracked, whoever sends may have read something since.
+        let keeps = self.judge.census.is_none();
+        let is_judged = keeps && self.flows.get(&ends).is_some_and(|flow| flow.judged.elapsed() < JUDGED_FOR);
         if !is_judged {
-            let Some(is_permitted) = self.judge(datagram.to) else { return };
+            let Some(is_permitted) = self.judge(datagram) else { return };
             if self.flow(door, ends, is_permitted).is_err() {
                 return;
             }
@@ -157,7 +160,8 @@ impl Relay {
     }
 
     /// `None` while a name that gave the address is asked for again.
-    fn judge(&self, address: SocketAddr) -> Option<bool> {
+    fn judge(&self, datagram: &Datagram) -> Option<bool> {
+        let address = datagram.to;
         let renewal = self.resolver.hold();
         if !self.judge.oracle.stale_names(address.ip()).is_empty() {
             drop(renewal);
@@ -165,7 +169,8 @@ impl Relay {
             let _ = self.questions.submit(move || resolver.refresh(address.ip()));
             return None;
         }
-        Some(self.judge.permits(&intent(address)))
+        let askers = self.judge.askers(Transport::Udp, datagram.from.port());
+        Some(self.judge.permits_all(&askers, &intent(address)))
     }
 
     /// Makes or renews the flow between two ends.

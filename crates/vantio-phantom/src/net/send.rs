@@ -11,10 +11,10 @@ use std::{
 };
 
 use rustix::io::{self, Errno};
-use vantio_core::{Effect, Transport};
+use vantio_core::{Channel, Effect, Transport};
 
 use super::{
-    Core,
+    Core, OUTWARDS,
     address::{Address, LENGTH_MAX, is_loopback},
     connect::{DNS, DUMMIES},
     fetch, outside, read_address, unix,
@@ -97,11 +97,20 @@ impl Sender {
             _ if !self.is_datagram => {}
             Address::Path(path) if self.is_local => {
                 return Ok(match unix::peer(core, request, &path)? {
-                    unix::Peer::OfRun(_) => Way::Native,
+                    unix::Peer::OfRun(_, name) => {
+                        core.judge.joins(request, Channel::Named(name), OUTWARDS)?;
+                        Way::Native
+                    }
                     host @ unix::Peer::OfHost(_) => Way::Host(host),
                 });
             }
-            Address::Abstract(name) if self.is_local => unix::check_abstract(core, request, &name)?,
+            Address::Abstract(name) if self.is_local => {
+                unix::check_abstract(core, request, &name)?;
+                core.judge.joins(request, Channel::Named([b"\0", name.as_slice()].concat()), OUTWARDS)?;
+            }
+            Address::Internet(address) if !self.is_local && is_loopback(address.ip()) => {
+                core.judge.joins(request, Channel::Port(Transport::Udp, address.port()), OUTWARDS)?;
+            }
             Address::Internet(address) if !self.is_local && !stays_inside(address) => {
                 core.ask(request, Effect::NetConnect, outside(Transport::Udp, address))?;
             }

@@ -4,7 +4,7 @@
 //! host's mount namespace, when a rule names its path.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     ffi::OsStr,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
@@ -19,10 +19,10 @@ use rustix::{
     io::{self, Errno},
     process::{chdir, fchdir, geteuid, umask},
 };
-use vantio_core::{Access, Effect, Target};
+use vantio_core::{Access, Channel, Effect, Target};
 
 use super::{
-    Core,
+    BOTH_WAYS, Core,
     address::{Address, encode_path},
     inventory,
 };
@@ -34,8 +34,8 @@ use crate::{
 /// Where a local path leads.
 #[derive(Debug)]
 pub(super) enum Peer {
-    /// A socket that the run bound.
-    OfRun(OwnedFd),
+    /// A socket that the run bound, and the path that it bound it to, as written.
+    OfRun(OwnedFd, Vec<u8>),
     /// A permitted socket of the host, by its canonical path.
     OfHost(Vec<u8>),
 }
@@ -51,10 +51,21 @@ pub(super) fn connect(
         Address::Path(path) => Some(peer(core, request, &path)?),
         Address::Abstract(name) => {
             check_abstract(core, request, &name)?;
+            let channel = Channel::Named([b"\0", name.as_slice()].concat());
+            core.judge.leads(file.as_fd(), channel.clone());
+            core.judge.joins(request, channel, BOTH_WAYS)?;
             None
         }
         _ => None,
     };
+    match &peer {
+        Some(Peer::OfRun(_, name)) => {
+            core.judge.leads(file.as_fd(), Channel::Named(name.clone()));
+            core.judge.joins(request, Channel::Named(name.clone()), BOTH_WAYS)?;
+        }
+        Some(Peer::OfHost(path)) => core.judge.leads(file.as_fd(), Channel::HostSocket(path.clone())),
+        None => {}
+    }
     core.later(request, move |core, request| {
         let peer = peer.map(Peer::open).transpose()?;
         let bytes = match &peer {
@@ -73,8 +84,8 @@ pub(super) fn peer(core: &Core, request: &Request, path: &[u8]) -> io::Result<Pe
             if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
                 return Err(Errno::CONNREFUSED);
             }
-            if core.bound.contains(&stat) {
-                return Ok(Peer::OfRun(found.file));
+            if let Some(name) = core.bound.name(&stat) {
+                return Ok(Peer::OfRun(found.file, name));
             }
             of_host(core, request, found.path)
         }
@@ -90,7 +101,7 @@ impl Peer {
     /// Opens the socket's file with `O_PATH`. Called in the host's mount namespace.
     pub(super) fn open(self) -> io::Result<OwnedFd> {
         match self {
-            Self::OfRun(file) => Ok(file),
+            Self::OfRun(file, _) => Ok(file),
             Self::OfHost(path) => {
                 let flags = OFlags::PATH | OFlags::CLOEXEC;
                 let file = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
@@ -129,6 +140,7 @@ pub(super) fn bind(
     let place = core.paths.place(request, path)?;
     let target = Target::Path { path: &place.path, access: Access::Write, subtree: false };
     core.ask(request, Effect::FsMknod, target)?;
+    core.judge.joins(request, Channel::Named(path.to_vec()), BOTH_WAYS)?;
     let visit = Visit::begin(request)?;
     let result = raw::bind(file, bytes);
     drop(visit);
@@ -139,42 +151,43 @@ pub(super) fn bind(
     if let Ok(stat) = statat(&place.directory, name, AtFlags::SYMLINK_NOFOLLOW)
         && FileType::from_raw_mode(stat.st_mode) == FileType::Socket
     {
-        core.bound.insert(&stat);
+        core.bound.insert(&stat, path);
     }
     Ok(Reply::Value(0))
 }
 
-/// The local sockets that the run bound, by device and inode. The oldest are forgotten, and
-/// then refused.
+/// The local sockets that the run bound, by device and inode, with the names that the kernel lists. The oldest are
+/// forgotten, and then refused.
 #[derive(Default)]
 pub(super) struct Bound(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
-    inodes: HashSet<(u64, u64)>,
+    names: HashMap<(u64, u64), Vec<u8>>,
     order: VecDeque<(u64, u64)>,
 }
 
 impl Bound {
-    fn contains(&self, stat: &Stat) -> bool {
+    fn name(&self, stat: &Stat) -> Option<Vec<u8>> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.inodes.contains(&(stat.st_dev, stat.st_ino))
+        known.names.get(&(stat.st_dev, stat.st_ino)).cloned()
     }
 
-    fn insert(&self, stat: &Stat) {
+    fn insert(&self, stat: &Stat, name: &[u8]) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.inodes.insert((stat.st_dev, stat.st_ino)) {
+        if known.names.insert((stat.st_dev, stat.st_ino), name.to_vec()).is_none() {
             known.order.push_back((stat.st_dev, stat.st_ino));
         }
         if known.order.len() > BOUND_MAX
             && let Some(oldest) = known.order.pop_front()
         {
-            known.inodes.remove(&oldest);
+            known.names.remove(&oldest);
         }
     }
 }
 
 fn of_host(core: &Core, request: &Request, path: Vec<u8>) -> io::Result<Peer> {
+    core.judge.expects(request, Channel::HostSocket(path.clone()), BOTH_WAYS)?;
     core.ask(request, Effect::NetConnect, Target::Unix(&path))?;
     // The host's server would take the supervisor's user for the caller's.
     let users = request.status_field("Uid:").ok_or(Errno::SRCH)?;
@@ -274,8 +287,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let stat = rustix::fs::stat(folder.path()).unwrap();
         let bound = Bound::default();
-        assert!(!bound.contains(&stat));
-        bound.insert(&stat);
-        assert!(bound.contains(&stat));
+        assert_eq!(bound.name(&stat), None);
+        bound.insert(&stat, b"socket");
+        assert_eq!(bound.name(&stat), Some(b"socket".to_vec()));
     }
 }

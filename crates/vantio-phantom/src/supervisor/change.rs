@@ -71,7 +71,9 @@ impl Plane {
         self.permit_path(request, effect, &full, Access::Write, removes_directory)?;
         self.note_base(&full)?;
         let _identity = self.assume(request)?;
-        unlinkat(&entry.parent.fd, &*entry.name, AtFlags::from_bits_retain(flags as u32))
+        unlinkat(&entry.parent.fd, &*entry.name, AtFlags::from_bits_retain(flags as u32))?;
+        self.tell_gone(&full);
+        Ok(())
     }
 
     fn mkdir(&self, request: &Request, directory: i32, path: usize) -> io::Result<()> {
@@ -132,6 +134,9 @@ impl Plane {
             self.permit_paths(request, Effect::FsLink, &source.path, &full, false)?;
         }
         self.note_base(&full)?;
+        if let Some(census) = &self.census {
+            census.link(&source.data);
+        }
         let _identity = self.assume(request)?;
         let (own, number) = self.view.handle(source.fd.as_fd());
         linkat(own, number, &entry.parent.fd, &*entry.name, AtFlags::SYMLINK_FOLLOW)
@@ -177,7 +182,11 @@ impl Plane {
         self.note_base(&from_full)?;
         self.note_base(&to_full)?;
         let _identity = self.assume(request)?;
-        renameat_with(&from.parent.fd, &*from.name, &to.parent.fd, &*to.name, flags)
+        renameat_with(&from.parent.fd, &*from.name, &to.parent.fd, &*to.name, flags)?;
+        if !flags.contains(RenameFlags::EXCHANGE) {
+            self.tell_gone(&from_full);
+        }
+        Ok(())
     }
 
     /// A commit would move the state folder with what holds it, or put another in its place.

@@ -5,6 +5,7 @@
 
 mod change;
 mod execute;
+mod flow;
 mod hidden;
 mod identity;
 mod metadata;
@@ -41,7 +42,8 @@ use self::{
     resolve::{Object, View},
 };
 use crate::{
-    Oracle, Ruling, Spec,
+    Oracle, Processes, Ruling, Spec, Ways,
+    census::Census,
     changes::BaseJournal,
     filter,
     net::{self, Pool, Watch},
@@ -61,6 +63,8 @@ pub(crate) struct Supervisor<'a> {
     /// Whether the agent may act as any user of the run.
     pub(crate) privileged: bool,
     pub(crate) network_namespace: OwnedFd,
+    /// Whether the run has a terminal, which the caller's is behind.
+    pub(crate) has_terminal: bool,
 }
 
 /// The planes of one run, shared by the workers.
@@ -85,6 +89,8 @@ pub(crate) struct Plane {
     /// For calls that wait, so that no other call waits with them.
     blocking: Pool,
     watch: Watch,
+    /// Who holds what, where flows are tracked.
+    census: Option<Arc<Census>>,
 }
 
 /// One open file that the run was given.
@@ -109,7 +115,13 @@ impl Supervisor<'_> {
         let init = self.init;
         let listed = mounts::parse(&fs::read(format!("/proc/{}/mountinfo", init.as_raw_pid()))?);
         let view = Arc::new(View::new(&listed)?);
+        let tracks = self.spec.tracks_flows;
+        let census = tracks.then(|| Census::new(self.has_terminal).map(Arc::new)).transpose()?;
+        if let Some(census) = &census {
+            self.oracle.attach(Arc::clone(census) as Arc<dyn Processes>);
+        }
         let config = net::Config {
+            census: census.clone(),
             network: self.network_namespace,
             resolvers: self.spec.resolvers.clone(),
             udp_ports: self.spec.udp_ports.clone(),
@@ -132,6 +144,7 @@ impl Supervisor<'_> {
             initial_mask: current_mask(),
             blocking: Pool::new("vantio-blocking", BLOCKING_MAX),
             watch: Watch::prepare()?,
+            census,
         }))
     }
 }
@@ -140,8 +153,10 @@ impl Plane {
     /// Starts the workers, which answer what arrives at `listener` in the run's mount namespace. The
     /// calling thread sees the host's mounts.
     pub(crate) fn serve(self: &Arc<Self>, listener: Listener, namespace: BorrowedFd<'_>) -> io::Result<()> {
-        let link = Arc::new(Link::new(listener)?);
-        let started = (0..workers()).map(|_| self.start_worker(&link, namespace));
+        let link = Arc::new(Link::new(listener, self.census.clone())?);
+        // Where flows are tracked a worker may wait for what others have to answer first.
+        let more = if self.census.is_some() { WORKERS_BESIDE } else { 0 };
+        let started = (0..workers() + more).map(|_| self.start_worker(&link, namespace));
         for ready in started.collect::<io::Result<Vec<_>>>()? {
             ready.recv().map_err(io::Error::other)??;
         }
@@ -179,6 +194,9 @@ impl Plane {
         unshare(libc::CLONE_FS)?;
         enter(namespace, libc::CLONE_NEWNS)?;
         rustix::process::umask(Mode::empty());
+        if let Some(census) = &self.census {
+            census.enter()?;
+        }
         self.drop_capabilities()
     }
 
@@ -216,6 +234,9 @@ impl Plane {
         }
         if filter::is_refused(number) {
             return self.refuse_call(request, filter::name(number));
+        }
+        if let Some(reply) = self.flow_call(request) {
+            return reply;
         }
         if filter::is_identity_change(number) {
             self.identities_differ.store(true, Ordering::Release);
@@ -270,13 +291,21 @@ impl Plane {
 
     /// Asks the oracle about one intent of `request`.
     pub(crate) fn decide(&self, request: &Request, effect: Effect, target: Target<'_>) -> Ruling {
+        self.decide_as(request, &Intent::new(effect, target), None)
+    }
+
+    /// As [`Plane::decide`]; `ways` for an open of which more is known than the intent says.
+    fn decide_as(&self, request: &Request, intent: &Intent<'_>, ways: Option<Ways>) -> Ruling {
         if !request.is_waiting() {
             // The caller is gone, and its number may be somebody else's: what was read of it is void.
             return Ruling::Refuse;
         }
         let pid = request.tid().as_raw_pid().unsigned_abs();
-        let intent = Intent { pid, syscall: Some(request.syscall()), ..Intent::new(effect, target) };
-        let ruling = self.oracle.decide(&intent);
+        let intent = Intent { pid, syscall: Some(request.syscall()), ..*intent };
+        let ruling = match ways {
+            Some(ways) => self.oracle.decide_open(&intent, ways),
+            None => self.oracle.decide(&intent),
+        };
         if ruling == Ruling::Kill {
             self.end_run();
         }
@@ -347,6 +376,8 @@ fn workers() -> usize {
     thread::available_parallelism().map_or(2, |count| count.get().clamp(2, 8))
 }
 
+/// Workers more than [`workers`], for those that wait.
+const WORKERS_BESIDE: usize = 6;
 /// How many calls may wait at once.
 const BLOCKING_MAX: usize = 256;
 const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;

@@ -6,14 +6,17 @@ use rustix::{
     fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat},
     io::{self, Errno},
 };
-use vantio_core::{Access, Effect};
+use vantio_core::{Access, Effect, Intent, Target};
 
 use super::{
     Plane,
     request::{Reply, Request},
     resolve::{Entry, Located, Object, Place},
 };
-use crate::net::{Fate, Outcome};
+use crate::{
+    Ruling, Ways,
+    net::{Fate, Outcome},
+};
 
 /// An `open` in any of its forms.
 struct Open {
@@ -79,7 +82,8 @@ impl Plane {
         match object.place {
             Place::Run => self.open_in_run(request, open, object),
             Place::Proc => {
-                self.permit_path(request, Effect::FsOpen, &object.path, open.access(), false)?;
+                self.permit_open(request, open, &object.path, open.ways())?;
+                self.join_memory(request, &object, open.ways())?;
                 let _identity = self.assume(request)?;
                 let _plain = Self::renounce_tracing()?;
                 Ok(open.inject(self.view.reopen(object.fd.as_fd(), open.reopen_flags())?))
@@ -89,10 +93,10 @@ impl Plane {
     }
 
     fn open_in_run(self: &Arc<Self>, request: &Request, open: &Open, object: Object) -> io::Result<Reply> {
-        self.permit_path(request, Effect::FsOpen, &object.path, open.access(), false)?;
+        self.permit_object(request, open, &object)?;
         match object.kind() {
             FileType::CharacterDevice if is_own_terminal(&object) => {
-                return open_terminal(request, open);
+                return self.open_terminal(request, open);
             }
             FileType::Fifo
                 if !open.flags.contains(OFlags::NONBLOCK) && open.access_mode() != OFlags::RDWR =>
@@ -102,9 +106,13 @@ impl Plane {
             FileType::RegularFile if open.access() == Access::Write => self.note_base(&object.path)?,
             _ => {}
         }
-        let _identity = self.assume(request)?;
-        let _mask = open.is_temporary().then(|| self.with_mask(request)).transpose()?;
-        let fd = self.view.reopen_as(object.fd.as_fd(), open.reopen_flags(), open.mode)?;
+        let fd = {
+            let _identity = self.assume(request)?;
+            let _mask = open.is_temporary().then(|| self.with_mask(request)).transpose()?;
+            self.view.reopen_as(object.fd.as_fd(), open.reopen_flags(), open.mode)?
+        };
+        // Writing may have put another file in place of the host's.
+        self.join_opened(request, fd.as_fd(), open.ways())?;
         Ok(open.inject(fd))
     }
 
@@ -116,13 +124,16 @@ impl Plane {
         if entry.parent.place != Place::Run {
             return Err(Errno::ACCESS);
         }
-        self.permit_path(request, Effect::FsOpen, &path, Access::Write, false)?;
+        let reads = open.access_mode() == OFlags::RDWR;
+        self.permit_write(request, &path, Ways { reads, writes: true, is_new: true }, 0)?;
         self.note_base(&path)?;
-        let _identity = self.assume(request)?;
-        let _mask = self.with_mask(request)?;
         // What appeared meanwhile was not judged: a link may lead anywhere, and a fifo would hold this thread.
         let flags = open.flags | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
-        let fd = openat(&entry.parent.fd, &*entry.name, flags, open.mode)?;
+        let fd = {
+            let (_identity, _mask) = (self.assume(request)?, self.with_mask(request)?);
+            openat(&entry.parent.fd, &*entry.name, flags, open.mode)?
+        };
+        self.join_opened(request, fd.as_fd(), Ways { reads, writes: true, is_new: true })?;
         Ok(open.inject(fd))
     }
 
@@ -141,6 +152,7 @@ impl Plane {
         let is_memory = object.data.stx_nlink == 0 && object.path.starts_with(b"/memfd:");
         let is_own = match object.kind() {
             FileType::Fifo if self.is_own_pipe(&object, open) => {
+                self.join_elsewhere(request, &object, open.ways())?;
                 return self.open_fifo(request, open, object);
             }
             FileType::Socket => return Err(Errno::NXIO),
@@ -153,6 +165,7 @@ impl Plane {
             self.permit_path(request, Effect::FsOpen, &path, open.access(), false)?;
             return Err(Errno::ACCESS);
         }
+        self.join_elsewhere(request, &object, open.ways())?;
         Ok(open.inject(self.view.reopen(object.fd.as_fd(), open.reopen_flags())?))
     }
 
@@ -163,11 +176,61 @@ impl Plane {
         object.path.starts_with(b"pipe:") && !is_inherited || self.was_given(object, open)
     }
 
+    /// Judges an open of what is at the object's path.
+    fn permit_object(&self, request: &Request, open: &Open, object: &Object) -> io::Result<()> {
+        let ways = open.ways();
+        let kind = object.kind();
+        if kind == FileType::CharacterDevice {
+            self.join_terminal(request, object, ways)?;
+            // No device keeps what is written to it for others to read.
+            return self.permit_open(request, open, &object.path, Ways::default());
+        }
+        if open.is_temporary() {
+            // The directory carries nothing of the nameless file that is made in it.
+            return self.permit_open(request, open, &object.path, Ways::default());
+        }
+        if kind == FileType::RegularFile && open.flags.contains(OFlags::TRUNC) {
+            self.permit_write(request, &object.path, ways, object.data.stx_size)?;
+        } else {
+            self.permit_open(request, open, &object.path, ways)?;
+        }
+        self.join_beside(request, object, ways)
+    }
+
+    fn permit_open(&self, request: &Request, open: &Open, path: &[u8], ways: Ways) -> io::Result<()> {
+        let target = Target::Path { path, access: open.access(), subtree: false };
+        self.permit_ways(request, &Intent::new(Effect::FsOpen, target), path, ways)
+    }
+
+    /// Judges an open for writing that overwrites `bytes`.
+    fn permit_write(&self, request: &Request, path: &[u8], ways: Ways, bytes: u64) -> io::Result<()> {
+        let target = Target::Path { path, access: Access::Write, subtree: false };
+        let mut intent = Intent::new(Effect::FsOpen, target);
+        intent.context.bytes = bytes;
+        self.permit_ways(request, &intent, path, ways)
+    }
+
+    fn permit_ways(&self, request: &Request, intent: &Intent<'_>, path: &[u8], ways: Ways) -> io::Result<()> {
+        self.expects(request, path, ways)?;
+        match self.decide_as(request, intent, Some(ways)) {
+            Ruling::Permit => Ok(()),
+            Ruling::Refuse | Ruling::Kill => Err(Errno::ACCESS),
+        }
+    }
+
     fn was_given(&self, object: &Object, open: &Open) -> bool {
         let wants = (open.access_mode() != OFlags::WRONLY, open.access() == Access::Write);
         self.inherited
             .iter()
             .any(|given| given.is(object) && (given.may_read || !wants.0) && (given.may_write || !wants.1))
+    }
+
+    /// `/dev/tty`: the terminal of the session that the caller is in.
+    fn open_terminal(&self, request: &Request, open: &Open) -> io::Result<Reply> {
+        let number = request.terminal().ok_or(Errno::NXIO)?;
+        self.join_slave(request, number, open.ways())?;
+        let flags = open.reopen_flags() | OFlags::NOCTTY | OFlags::CLOEXEC;
+        Ok(open.inject(openat(CWD, format!("/dev/pts/{number}"), flags, Mode::empty())?))
     }
 
     /// Opening a fifo waits for its other end: on a thread of its own.
@@ -294,6 +357,12 @@ impl Open {
         self.flags & OFlags::RWMODE
     }
 
+    /// Which way data can go through what is opened.
+    fn ways(&self) -> Ways {
+        let reads = self.access_mode() != OFlags::WRONLY;
+        Ways { reads, writes: self.access() == Access::Write, is_new: false }
+    }
+
     fn access(&self) -> Access {
         let writes = self.access_mode() != OFlags::RDONLY || self.flags.contains(OFlags::TRUNC);
         if writes { Access::Write } else { Access::Read }
@@ -302,13 +371,6 @@ impl Open {
     fn inject(&self, fd: std::os::fd::OwnedFd) -> Reply {
         Reply::Inject { fd, close_on_exec: self.flags.contains(OFlags::CLOEXEC) }
     }
-}
-
-/// `/dev/tty`: the terminal of the session that the caller is in.
-fn open_terminal(request: &Request, open: &Open) -> io::Result<Reply> {
-    let number = request.terminal().ok_or(Errno::NXIO)?;
-    let flags = open.reopen_flags() | OFlags::NOCTTY | OFlags::CLOEXEC;
-    Ok(open.inject(openat(CWD, format!("/dev/pts/{number}"), flags, Mode::empty())?))
 }
 
 /// `/dev/tty`, which means another terminal to every session.

@@ -15,9 +15,12 @@ use rustix::{
 };
 use vantio_core::Syscall;
 
-use crate::sys::{
-    memory,
-    seccomp::{Listener, Notification},
+use crate::{
+    census::Census,
+    sys::{
+        memory,
+        seccomp::{Listener, Notification},
+    },
 };
 
 /// The longest path a system call takes, with its terminating NUL.
@@ -25,17 +28,17 @@ pub(crate) const PATH_MAX: usize = 4096;
 
 /// The way to the agent's processes: their notifications and their files in the
 /// host's `/proc`, which the run's own `/proc` hides.
-#[derive(Debug)]
 pub(crate) struct Link {
     listener: Listener,
     proc: OwnedFd,
+    census: Option<Arc<Census>>,
 }
 
 impl Link {
     /// Joins the two. Called by a thread that still sees the host's `/proc`.
-    pub(crate) fn new(listener: Listener) -> io::Result<Self> {
+    pub(crate) fn new(listener: Listener, census: Option<Arc<Census>>) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self { listener, proc: openat(CWD, "/proc", flags, Mode::empty())? })
+        Ok(Self { listener, census, proc: openat(CWD, "/proc", flags, Mode::empty())? })
     }
 
     /// The host's `/proc`.
@@ -77,7 +80,7 @@ impl AsFd for Link {
 /// A system call that waits. Every method that reads the caller's state may be
 /// answered by a process that reuses its number: ask [`Request::is_waiting`] before
 /// acting on what was read.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Request {
     notification: Notification,
     tid: Pid,
@@ -116,6 +119,11 @@ impl Request {
     /// The calling thread, as numbered on the host.
     pub(crate) fn tid(&self) -> Pid {
         self.tid
+    }
+
+    /// What names the call while it waits.
+    pub(crate) fn id(&self) -> u64 {
+        self.notification.id
     }
 
     /// The number and architecture of the call.
@@ -255,6 +263,9 @@ impl Request {
             Ok(()) | Err(Errno::NOENT) => {}
             // The descriptor table is full, or the kernel refused the answer: say so to the caller.
             Err(error) => drop(listener.refuse(id, error)),
+        }
+        if let Some(census) = &self.link.census {
+            census.answered(id);
         }
     }
 }

@@ -193,7 +193,7 @@ impl View {
 
     /// Where the object behind `fd` is.
     pub(crate) fn identify(&self, fd: OwnedFd) -> io::Result<Object> {
-        let mask = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
+        let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID;
         let data = statx(&fd, "", AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT, mask)?;
         let place = self.place(data.stx_mnt_id);
         let path = self.path_of(fd.as_fd())?;

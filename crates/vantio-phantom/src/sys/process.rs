@@ -66,6 +66,25 @@ pub(crate) fn exit(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
+/// What two processes may share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shared {
+    Memory,
+    Descriptors,
+}
+
+/// Whether two processes share something (`kcmp(2)`).
+pub(crate) fn are_same(one: u32, other: u32, what: Shared) -> io::Result<bool> {
+    // linux/kcmp.h
+    let kind: libc::c_int = match what {
+        Shared::Memory => 1,
+        Shared::Descriptors => 2,
+    };
+    // SAFETY: plain integers.
+    let result = unsafe { libc::syscall(libc::SYS_kcmp, one, other, kind, 0, 0) };
+    if result < 0 { Err(last_error()) } else { Ok(result == 0) }
+}
+
 /// Sends `signal` to a process (positive) or group (negative).
 pub(crate) fn kill(target: i32, signal: i32) -> io::Result<()> {
     // SAFETY: plain integers.

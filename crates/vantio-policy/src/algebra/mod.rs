@@ -3,9 +3,13 @@
 //! The answer is sound, for every value of the variables: yes is said only where it holds.
 //! It is as complete as documents need; where it would take long, the answer is no.
 
+mod difference;
 mod hosts;
 mod paths;
 mod sequence;
+
+pub use difference::{Change, Difference, differences};
+pub(crate) use difference::{caution, strictness};
 
 use alloc::{borrow::Cow, vec::Vec};
 
@@ -30,7 +34,6 @@ pub(crate) enum Sense {
 }
 
 /// Whether `outer` covers every target that `inner` does, whatever the host is like.
-#[allow(dead_code, reason = "until differences are told")]
 pub(crate) fn covers(outer: &Pattern, outer_sense: Sense, inner: &Pattern, inner_sense: Sense) -> bool {
     pattern_covers(outer, outer_sense, inner, inner_sense, None)
 }

@@ -98,6 +98,20 @@ pub struct Manifest {
     pub place: Place,
 }
 
+impl Include {
+    /// Says what is wrong with it, with its place in the including document's `source`.
+    pub(crate) fn wrong(&self, source: &[u8], file_name: &str, message: String, help: &str) -> PolicyError {
+        let problem = Problem {
+            code: codes::INCLUDE,
+            message,
+            help: Some(help.to_owned()),
+            label: "included here".to_owned(),
+            place: Some(self.place.clone()),
+        };
+        super::problem_in(source, file_name, problem)
+    }
+}
+
 impl Manifest {
     /// Says that the policy cannot be used, with its place in the manifest's `source`.
     pub fn unusable(&self, source: &[u8], file_name: &str, policy: &str, reason: &str) -> PolicyError {

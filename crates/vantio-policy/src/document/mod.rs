@@ -40,7 +40,7 @@ pub struct Compiled {
     pub present: Present,
     /// What the document expects of the policy.
     pub tests: Vec<Example>,
-    /// What the document includes, in its order.
+    /// What the document includes, in its order; empty once that is in the program.
     pub includes: Vec<Include>,
     /// Where models are; those named may be asked.
     pub llm: Option<Llm>,

@@ -9,32 +9,61 @@
 //! would let a label reach a sink that is already open, the read is refused.
 //!
 //! What cannot be known is taken at its worst: a process of unknown parents carries every label that
-//! any process of the run ever had; beyond [`Flow::CAPACITY`] everybody carries every label.
+//! any process of the run ever had; beyond [`Flow::CAPACITY`] everybody carries every label, and nothing
+//! more is opened.
 //!
 //! Not here: names, sizes, times and the existence of files carry no labels.
 
+mod actor;
+mod admit;
 mod channel;
+mod marks;
+mod paths;
+mod spread;
+#[cfg(all(test, feature = "document"))]
+mod tests;
 mod trail;
 
-use alloc::vec::Vec;
+use alloc::{collections::BTreeMap, vec::Vec};
 
-use vantio_core::{Cause, Labels};
+use vantio_core::{Access, Cause, Effect, Intent, Labels, Target};
 
 pub use channel::{Act, Channel, End, Ended, Process};
 pub use trail::{Step, describe};
 
-use crate::{PolicyProgram, State};
+use self::{
+    actor::Actors,
+    marks::{Marks, Way},
+    paths::Paths,
+};
+use crate::{PolicyProgram, State, decide_by_lists};
 
 /// The labels of one run.
 #[derive(Clone, Debug)]
 pub struct Flow {
+    /// The labels of the policy.
+    all: Labels,
+    /// Every label that any process ever had.
     ever: Labels,
+    /// How much may be kept.
+    capacity: usize,
+    /// Whether there was more to keep than there is room: everybody carries every label.
+    is_flooded: bool,
+    /// Whether a process appeared whose open ends may carry what nobody has seen.
+    is_unsettled: bool,
+    /// Whether somebody who is said to carry a label has a sink for it open. It was not refused
+    /// because nobody did anything for it; so it may not be true, and what does it must be refused.
+    is_in_doubt: bool,
+    actors: Actors,
+    /// Channels other than paths.
+    channels: BTreeMap<Channel, Marks>,
+    paths: Paths,
 }
 
 /// Why an act is refused: with it, a label would reach a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal<'p> {
-    /// [`Cause::Tainted`].
+    /// [`Cause::Tainted`]; or that more carries labels than can be kept apart.
     pub cause: Cause<'p>,
     /// The number of the label.
     pub label: u8,
@@ -58,33 +87,49 @@ impl Flow {
 
     /// The state at a run's start: nobody carries anything.
     pub fn new(program: &PolicyProgram) -> Self {
-        let _ = program;
-        Self { ever: Labels::NONE }
+        let count = program.labels().len().min(Labels::MAX);
+        let all = (0..count as u8).map(Labels::single).fold(Labels::NONE, Labels::union);
+        Self {
+            all,
+            ever: Labels::NONE,
+            capacity: Self::CAPACITY,
+            is_flooded: false,
+            is_unsettled: false,
+            is_in_doubt: false,
+            actors: Actors::default(),
+            channels: BTreeMap::new(),
+            paths: Paths::default(),
+        }
     }
 
-    /// Whether the policy has anything that needs the machine: a source, a sink, or an order rule
-    /// about how a program ended.
+    /// Whether the policy has anything that needs the machine: a source, a sink, or an order rule.
     pub fn is_needed(program: &PolicyProgram) -> bool {
         let guards = &program.parts.guards;
         !guards.sources.is_empty() || !guards.sinks.is_empty() || !guards.order.is_empty()
     }
 
     /// A process is seen for the first time. It carries what its parent carries; without a parent
-    /// that is known, every label that any process of the run ever had.
+    /// that has appeared, every label that any process of the run ever had. So let ancestors appear first.
     pub fn appear(&mut self, process: Process, parent: Option<Process>, program_path: &[u8]) {
-        let _ = (process, parent, program_path);
+        let has_parent = self.actors.appear(process, parent, program_path, self.ever);
+        self.is_unsettled |= !has_parent && !self.ever.is_empty();
+        self.check_capacity();
     }
 
     /// Whether the process has appeared.
     pub fn knows(&self, process: Process) -> bool {
-        let _ = process;
-        false
+        self.actors.get(process).is_some_and(|actor| actor.has_appeared)
     }
 
-    /// The labels that the process carries.
+    /// The labels that the process carries; of one that has not appeared: every label of the run.
     pub fn labels(&self, process: Process) -> Labels {
-        let _ = process;
-        self.ever
+        if self.is_flooded {
+            return self.all;
+        }
+        match self.actors.get(process) {
+            Some(actor) if actor.has_appeared => actor.marks.labels(),
+            _ => self.ever,
+        }
     }
 
     /// The labels to decide an intent with (`Context::labels`): [`Flow::labels`], after a census
@@ -96,51 +141,29 @@ impl Flow {
         act: &Act<'_>,
         census: &mut Census<'_>,
     ) -> Labels {
-        let _ = (program, state, census);
+        let missing = self.ever.without(self.labels(act.process));
+        let mut sinks = state.guards().sinks.iter();
+        let is_worth_a_look = !missing.is_empty()
+            && sinks.any(|sink| {
+                !sink.labels.intersection(missing).is_empty() && sink.scope.covers(state, act.intent)
+            });
+        if is_worth_a_look {
+            self.look(program, state, act, census);
+        }
         self.labels(act.process)
-    }
-
-    /// What an intent that was permitted makes flow. To be asked after `decide` permits, before the intent
-    /// is carried out. Opens, connects, binds and program starts give and spread labels; names given
-    /// by rename and link carry the labels of what they name. Names are only ever added:
-    /// once a removal or a rename has succeeded, tell [`Flow::gone`].
-    pub fn admit<'p>(
-        &mut self,
-        program: &'p PolicyProgram,
-        state: &'p State,
-        act: &Act<'_>,
-        census: &mut Census<'_>,
-    ) -> Admission<'p> {
-        let _ = (program, state, act, census);
-        Ok(None)
-    }
-
-    /// The process gets an end of a channel inside the run, both ways, until it ends: for what no
-    /// intent tells ([`Channel::SystemV`], abstract and accepted sockets). `admit` itself does so for
-    /// `net.bind`, `net.listen` and a `net.connect` inside the run.
-    pub fn join<'p>(
-        &mut self,
-        program: &'p PolicyProgram,
-        state: &'p State,
-        act: &Act<'_>,
-        channel: Channel,
-        census: &mut Census<'_>,
-    ) -> Admission<'p> {
-        let _ = (program, state, act, channel, census);
-        Ok(None)
     }
 
     /// Whether a `proc.exec` of the process was admitted and [`Flow::executed`] not yet told. To be asked
     /// at the beginning of every call of a process, its exit included.
     pub fn awaits_execution(&self, process: Process) -> bool {
-        let _ = process;
-        false
+        self.actors.get(process).is_some_and(|actor| actor.pending.is_some())
     }
 
     /// How the start of a program went that was admitted. `has_run`: certainly the process now executes
     /// that very file (comparing paths is not enough: a failed start of the program that
     /// already runs looks the same). `is_clean`: its environment cannot change what the
-    /// program does. Only then a sanitizer cleanses.
+    /// program does. Only then a sanitizer cleanses, and only if the run may write neither its
+    /// file nor those of its interpreters.
     pub fn executed(
         &mut self,
         program: &PolicyProgram,
@@ -149,29 +172,61 @@ impl Flow {
         has_run: bool,
         is_clean: bool,
     ) {
-        let _ = (program, state, process, has_run, is_clean);
+        if self.actors.get(process).is_none() {
+            return;
+        }
+        let actor = self.actors.entry(process);
+        actor.cleansed = Labels::NONE;
+        actor.image = actor.pending.take().filter(|_| has_run);
+        let Some(image) = &actor.image else { return };
+        let Some(first) = image.programs.first() else { return };
+        actor.program.clone_from(first);
+        if is_clean && image.programs.iter().all(|path| !is_writable(program, state, path)) {
+            actor.cleansed = cleansed_by(state, first);
+        }
     }
 
-    /// The process ends. What it gives is for [`State::ended`].
+    /// The process is about to end. What it gives is for [`State::ended`]. Its labels stay until
+    /// [`Flow::retain`]: another thread of it may still act.
     pub fn exit(&mut self, process: Process, status: Option<u8>) -> Option<Ended> {
-        let _ = (process, status);
-        None
+        self.actors.get(process)?;
+        let image = self.actors.entry(process).image.take().unwrap_or_default();
+        Some(Ended { programs: image.programs, executed: image.executed, status })
     }
 
     /// Forgets processes that are no more: those that ended without saying so.
     pub fn retain(&mut self, is_alive: impl FnMut(Process) -> bool) {
-        drop(is_alive);
+        self.actors.retain(is_alive);
     }
 
     /// Nothing has this name any more: it was removed, or renamed to another, and that has
     /// succeeded. Never for an exchange. Covers everything below it.
     pub fn gone(&mut self, path: &[u8]) {
-        let _ = path;
+        self.paths.forget(path);
     }
 
     /// How the label came to the process.
     pub fn trail(&self, process: Process, label: u8) -> Vec<Step> {
-        let _ = (process, label);
-        Vec::new()
+        let actor = self.actors.get(process);
+        actor.and_then(|actor| actor.marks.way(label)).map(Way::steps).unwrap_or_default()
     }
+
+    fn check_capacity(&mut self) {
+        self.is_flooded |= self.actors.len() + self.channels.len() + self.paths.len() > self.capacity;
+    }
+}
+
+/// Whether the run may change a program's file. A guard that refuses it now may not have done so before.
+fn is_writable(program: &PolicyProgram, state: &State, path: &[u8]) -> bool {
+    let may = |effect, target| decide_by_lists(program, state, &Intent::new(effect, target)).is_permit();
+    let target = Target::Path { path, access: Access::Write, subtree: false };
+    may(Effect::FsOpen, target) || may(Effect::FsUnlink, target)
+}
+
+fn cleansed_by(state: &State, path: &[u8]) -> Labels {
+    let intent = Intent::new(Effect::ProcExec, Target::Path { path, access: Access::Read, subtree: false });
+    let sanitizers = state.guards().sanitizers.iter();
+    sanitizers
+        .filter(|sanitizer| sanitizer.scope.covers(state, &intent))
+        .fold(Labels::NONE, |all, sanitizer| all.union(sanitizer.labels))
 }

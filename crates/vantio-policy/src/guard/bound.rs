@@ -17,6 +17,8 @@ use crate::{
 /// The guards of a program with its variables' values, their texts, and what the run has done.
 #[derive(Clone, Debug)]
 pub(crate) struct Bound {
+    /// Whether nothing is ever held back: there is no sink, rule or budget.
+    pub(crate) is_idle: bool,
     pub(crate) sources: Vec<BoundEntry>,
     pub(crate) sinks: Vec<BoundEntry>,
     pub(crate) sanitizers: Vec<BoundEntry>,
@@ -55,7 +57,10 @@ impl Bound {
     pub(crate) fn new(program: &PolicyProgram, bindings: &Bindings) -> Self {
         let guards = &program.parts.guards;
         let scope = |scope| BoundScope::new(scope, bindings, Kind::Deny);
+        let has_rules = !guards.order.is_empty() || !guards.thresholds.is_empty() || !guards.hold.is_empty();
+        let has_budgets = program.budgets().values().iter().any(Option::is_some);
         Self {
+            is_idle: guards.sinks.is_empty() && !has_rules && !has_budgets,
             sources: entries(guards, &guards.sources, bindings, Kind::Deny),
             sinks: entries(guards, &guards.sinks, bindings, Kind::Deny),
             // What takes a label away reaches no further than an allow.

@@ -10,7 +10,12 @@ use vantio_core::{Effect, Hash, Intent, Target};
 
 use crate::{
     PolicyProgram, address,
-    guard::model::{Guards, Measure, Threshold},
+    guard::{
+        model::{Guards, Measure, Threshold},
+        order::Progress,
+        scope::family,
+    },
+    rule::Family,
 };
 
 /// Amounts that one window keeps apart.
@@ -31,15 +36,6 @@ pub(crate) struct History {
     pub(crate) order: Vec<Progress>,
     /// One for each threshold.
     pub(crate) windows: Vec<Window>,
-}
-
-/// How far an order rule is.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Progress {
-    /// Whether `unless_after` has happened since `since` last did.
-    pub(crate) is_satisfied: bool,
-    /// The moment at which `since` last happened.
-    pub(crate) since: u64,
 }
 
 impl History {
@@ -78,7 +74,7 @@ pub(crate) fn costs(intent: &Intent<'_>) -> [u64; 8] {
     match intent.effect {
         Effect::ToolCall | Effect::Infer => costs[CALLS] = 1,
         Effect::NetConnect => costs[NETWORK_BYTES] = intent.context.bytes,
-        effect if effect.name().starts_with("fs.") => costs[FILE_BYTES] = intent.context.bytes,
+        effect if matches!(family(effect), Some(Family::Path)) => costs[FILE_BYTES] = intent.context.bytes,
         _ => {}
     }
     costs

@@ -6,6 +6,7 @@
 mod bound;
 mod history;
 pub(crate) mod model;
+mod order;
 pub(crate) mod scope;
 mod settle;
 #[cfg_attr(not(feature = "document"), allow(dead_code, reason = "only documents need some of the texts"))]
@@ -17,9 +18,10 @@ pub(crate) mod tests;
 use vantio_core::{Cause, Decision, Intent, Section, Verdict};
 
 pub use model::{Backend, Guards};
+#[cfg(feature = "document")]
 pub(crate) use model::{KillSwitch, Labelled};
 
-pub(crate) use bound::Bound;
+pub(crate) use bound::{Bound, BoundEntry};
 
 use crate::{PolicyProgram, State};
 use model::Then;
@@ -33,6 +35,9 @@ pub(crate) fn hold_back<'p>(
     state: &'p State,
     intent: &Intent<'_>,
 ) -> Option<Verdict<'p>> {
+    if state.guards().is_idle {
+        return None;
+    }
     let rule = |section, text| Cause::Rule { section, text };
     tainted(program, state, intent)
         .or_else(|| out_of_order(state, intent).map(|text| rule(Section::Order, text)))

@@ -1,13 +1,13 @@
 //! Telling a state what happened.
 
-use vantio_core::{Access, Effect, Intent, Target};
+use vantio_core::Intent;
 
 use crate::{
     PolicyProgram, State,
-    flow::Ended,
+    flow::{Census, Ended},
     guard::{
         bound::Bound,
-        history::{Progress, costs, is_used_by_intents},
+        history::{costs, is_used_by_intents},
     },
 };
 
@@ -38,17 +38,13 @@ impl State {
         let guards = &program.parts.guards;
         let history = &self.guards().history;
         let (moment, now) = (history.moment.saturating_add(1), history.now(intent));
-        for index in 0..history.order.len() {
-            let Some((rule, bound)) = guards.order.get(index).zip(self.guards().order.get(index)) else {
-                break;
-            };
-            let has_happened = rule.unless_after.exit.is_none() && bound.unless_after.covers(self, intent);
-            let begins_again = bound.since.covers(self, intent);
-            let Some(progress) = self.guards_mut().history.order.get_mut(index) else { break };
-            progress.is_satisfied |= has_happened;
-            // One intent that is both has not happened since.
-            if begins_again {
-                *progress = Progress { is_satisfied: false, since: moment };
+        for (index, rule) in guards.order.iter().enumerate() {
+            let Bound { order, history, .. } = self.guards();
+            let Some((bound, progress)) = order.get(index).zip(history.order.get(index)) else { break };
+            if let Some(next) = progress.after(rule, bound, self, intent, moment)
+                && let Some(progress) = self.guards_mut().history.order.get_mut(index)
+            {
+                *progress = next;
             }
         }
         for (index, threshold) in guards.thresholds.iter().enumerate() {
@@ -67,24 +63,24 @@ impl State {
     }
 
     /// A process has ended: an order rule that asks for how a program ended is satisfied where it
-    /// ended so, and nothing of `since` has happened after it was started.
-    pub fn ended(&mut self, program: &PolicyProgram, ended: &Ended) {
+    /// ended so, nothing of `since` has happened after it was started, and nobody has open for writing
+    /// what `since` is about. For the last a census is taken.
+    pub fn ended(&mut self, program: &PolicyProgram, ended: &Ended, census: &mut Census<'_>) {
         for (index, rule) in program.parts.guards.order.iter().enumerate() {
-            if rule.unless_after.exit.is_none() || rule.unless_after.exit != ended.status {
-                continue;
-            }
             let Bound { order, history, .. } = self.guards();
             let Some((bound, progress)) = order.get(index).zip(history.order.get(index)) else { break };
-            let is_covered = ended.programs.iter().any(|path| {
-                let target = Target::Path { path, access: Access::Read, subtree: false };
-                bound.unless_after.covers(self, &Intent::new(Effect::ProcExec, target))
-            });
-            if is_covered
-                && progress.since <= ended.executed
+            if progress.is_satisfied_by(rule, bound, self, ended, census)
                 && let Some(progress) = self.guards_mut().history.order.get_mut(index)
             {
                 progress.is_satisfied = true;
             }
+        }
+    }
+
+    /// Nobody knows who has what open: what order rules wait for has to happen again.
+    pub fn doubt(&mut self) {
+        for progress in &mut self.guards_mut().history.order {
+            progress.is_satisfied = false;
         }
     }
 

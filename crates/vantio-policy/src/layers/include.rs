@@ -5,10 +5,10 @@
 
 use super::{LayersError, guards};
 use crate::{
-    Budgets, Compiled, Include, PolicyError, PolicyProgram, Problem, Rule,
+    Budgets, Compiled, Include, PolicyError, PolicyProgram, Rule,
     codec::MAX_RULES,
     compile,
-    document::{preset, problem_in},
+    document::preset,
     guard::Guards,
     program::Parts,
     rule::{LISTS, Rules, SECTIONS},
@@ -55,15 +55,15 @@ impl Reader<'_> {
         let own = compile(source, &name)?;
         let mut included = Vec::new();
         for include in &own.includes {
-            let wrong = |message: String, help: &str| wrong(source, &name, include, message, help);
-            let found = self.find(include, &name).map_err(|(message, help)| wrong(message, help))?;
+            let found = self.find(include, &name);
+            let found = found.map_err(|(message, help)| include.wrong(source, &name, message, help))?;
             self.open.push(found.name);
             included.push(self.compile(&found.document)?);
             self.open.pop();
         }
         let Some(last) = own.includes.last() else { return Ok(own) };
         join(own.clone(), &included).map_err(|error| {
-            wrong(source, &name, last, format!("with this, {}", error.of_includes()), "leave something out")
+            last.wrong(source, &name, format!("with this, {}", error.of_includes()), "leave something out")
         })
     }
 
@@ -80,7 +80,9 @@ impl Reader<'_> {
                 .ok_or_else(|| format!("no preset is called `{name}`")),
             None => (self.find)(text, from),
         };
-        let found = found.map_err(|message| (message, "name a file that exists, relative to this one"))?;
+        let found = found.map_err(|message| {
+            (message, "name a file in the folder of this document or below, or by its whole path")
+        })?;
         if self.open.contains(&found.name) {
             let circle = [self.open.as_slice(), std::slice::from_ref(&found.name)].concat().join("`, then `");
             return Err((format!("a policy includes itself: `{circle}`"), "remove one of the includes"));
@@ -91,17 +93,6 @@ impl Reader<'_> {
         }
         Ok(found)
     }
-}
-
-fn wrong(source: &[u8], name: &str, include: &Include, message: String, help: &str) -> PolicyError {
-    let problem = Problem {
-        code: "E_POLICY_INCLUDE",
-        message,
-        help: Some(help.to_owned()),
-        label: "included here".to_owned(),
-        place: Some(include.place.clone()),
-    };
-    problem_in(source, name, problem)
 }
 
 /// One document of `own` and of those that it includes.
@@ -154,7 +145,7 @@ fn join(mut own: Compiled, included: &[Compiled]) -> Result<Compiled, LayersErro
         own.present.join(&document.present);
     }
     own.llm = ranked.iter().find_map(|document| document.llm.clone());
-    Ok(Compiled { program, ..own })
+    Ok(Compiled { program, includes: Vec::new(), ..own })
 }
 
 fn join_guards(ranked: &[Compiled]) -> Result<Guards, LayersError> {

@@ -137,6 +137,13 @@ pub fn merge(layers: &[Layer], bindings: &Bindings) -> Result<Merged, LayersErro
     let guards = guards::merge(&layers)?;
     let (env, env_origins) = env::merge(&layers);
     let narrowed = lists::merge(&layers, bindings)?;
+    let mut origins = settings.origins;
+    for (effect, value) in &guards.reversibility {
+        let found = layers
+            .iter()
+            .position(|layer| layer.compiled.program.parts.guards.reversibility.get(effect) == Some(value));
+        origins.extend(found.map(|index| (format!("reversibility.{effect}"), index)));
+    }
     let program = if layers.len() == 1 {
         first.compiled.program.clone()
     } else {
@@ -151,7 +158,6 @@ pub fn merge(layers: &[Layer], bindings: &Bindings) -> Result<Merged, LayersErro
             guards,
         })
     };
-    let mut origins = settings.origins;
     origins.extend(env_origins);
     let mut merged = Merged {
         program,
@@ -173,6 +179,24 @@ impl Merged {
         Some((index, self.place(index, section, text)))
     }
 
+    /// The same for the element of this index in a list, of rules or of guards.
+    pub fn element_origin(&self, section: Section, index: usize) -> Option<(usize, Option<Origin>)> {
+        let guards = &self.program.parts.guards;
+        let text = match section {
+            Section::TaintSources => guards.sources.get(index)?.text(&guards.labels),
+            Section::TaintSinks => guards.sinks.get(index)?.text(&guards.labels),
+            Section::TaintSanitizers => guards.sanitizers.get(index)?.text(&guards.labels),
+            Section::Order => guards.order.get(index)?.text(),
+            Section::Thresholds => guards.thresholds.get(index)?.text(),
+            Section::Hold => guards.hold.get(index)?.text(),
+            _ => return self.rule_origin(section, self.program.rules(section).get(index)?.text()),
+        };
+        self.layers.iter().enumerate().find_map(|(index, layer)| {
+            let origin = layer.compiled.source_map.origin(section, &text)?;
+            Some((index, Some(origin)))
+        })
+    }
+
     /// The same for a value that is no rule, by its dotted key.
     pub fn setting_origin(&self, key: &str) -> Option<(usize, Option<Origin>)> {
         let index = *self.settings.get(key)?;
@@ -186,9 +210,13 @@ impl Merged {
 
     fn place(&self, layer: usize, section: Section, text: &str) -> Option<Origin> {
         let map = &self.layers[layer].compiled.source_map;
-        // What may only be read in the end may have been written in its own layer.
-        let written = || map.origin(Section::FsWrite, text).filter(|_| section == Section::FsRead);
-        map.origin(section, text).or_else(written)
+        // What two layers permit together may stand in another list of its own layer.
+        let other = match section {
+            Section::FsRead => Section::FsWrite,
+            Section::FsWrite | Section::ExecAllow => Section::FsRead,
+            other => other,
+        };
+        map.origin(section, text).or_else(|| map.origin(other, text))
     }
 
     fn places(&self) -> SourceMap {

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{Layer, base};
-use crate::{Budgets, CommitMode, Mode, PolicyProgram};
+use crate::{
+    Budgets, CommitMode, Mode, PolicyProgram,
+    algebra::{caution, strictness},
+};
 
 /// Values, and the layer that each is from, by dotted key.
 pub(super) struct Settings {
@@ -37,11 +40,11 @@ pub(super) fn merge(layers: &[&Layer]) -> Settings {
     let base = base(layers);
     let mode = strictest(layers, |layer, index| {
         let speaks = index <= base || layer.compiled.present.has("mode");
-        speaks.then(|| mode_rank(program(layer).mode()))
+        speaks.then(|| strictness(program(layer).mode()))
     });
     let commit = strictest(layers, |layer, index| {
         let speaks = index == base || layer.compiled.present.has("phantom.commit");
-        speaks.then(|| commit_rank(program(layer).commit_mode()))
+        speaks.then(|| caution(program(layer).commit_mode()))
     });
     origins.extend(mode.map(|index| ("mode".to_owned(), index)));
     origins.extend(commit.map(|index| ("phantom.commit".to_owned(), index)));
@@ -65,22 +68,6 @@ fn strictest(layers: &[&Layer], rank: impl Fn(&Layer, usize) -> Option<u8>) -> O
     let ranks = layers.iter().enumerate();
     let ranks = ranks.filter_map(|(index, layer)| rank(layer, index).map(|rank| (rank, usize::MAX - index)));
     ranks.max().map(|(_, reversed)| usize::MAX - reversed)
-}
-
-const fn mode_rank(mode: Mode) -> u8 {
-    match mode {
-        Mode::Monitor => 0,
-        Mode::Learn => 1,
-        Mode::Enforce => 2,
-    }
-}
-
-const fn commit_rank(mode: CommitMode) -> u8 {
-    match mode {
-        CommitMode::Auto => 0,
-        CommitMode::Review => 1,
-        CommitMode::Never => 2,
-    }
 }
 
 fn program(layer: &Layer) -> &PolicyProgram {

@@ -265,7 +265,9 @@ impl Trie {
             } else {
                 rest.push(number);
             }
-            self.globs.push(GlobEdge { node, glob, child });
+            let is_whole = glob.head().len().max(glob.tail().len()) <= MAX_KEY;
+            let is_decided = is_whole && glob.is_decided_by_end();
+            self.globs.push(GlobEdge { node, glob, child, is_decided });
         }
         for ((is_tail, key), members) in groups {
             let group = self.push_group(&members);

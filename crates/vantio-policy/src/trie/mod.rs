@@ -183,6 +183,8 @@ struct GlobEdge {
     node: u32,
     glob: Glob,
     child: u32,
+    /// Whether a name matches as soon as its key is found.
+    is_decided: bool,
 }
 
 /// How the wildcards of one node are found.
@@ -265,10 +267,6 @@ impl Trie {
         is_tail: bool,
         found: &mut impl FnMut(u32, bool),
     ) {
-        let outermost = if is_tail { name.last() } else { name.first() };
-        if keys.bytes >> (outermost.copied().unwrap_or_default() & 63) & 1 == 0 {
-            return;
-        }
         let mut lengths = keys.lengths;
         while lengths != 0 {
             let length = lengths.trailing_zeros() as usize;
@@ -297,7 +295,7 @@ impl Trie {
     fn match_globs(&self, group: (u32, u32), name: &[u8], found: &mut impl FnMut(u32, bool)) {
         for edge in &self.glob_groups[range(group)] {
             let edge = &self.globs[*edge as usize];
-            if edge.glob.matches(name) {
+            if edge.is_decided || edge.glob.matches(name) {
                 found(edge.child, false);
             }
         }
@@ -347,8 +345,18 @@ impl Nodes for Trie {
         if index.anything != NONE {
             found(index.anything, true);
         }
-        self.probe_globs(at, name, &index.heads, false, &mut found);
-        self.probe_globs(at, name, &index.tails, true, &mut found);
-        self.match_globs(index.rest, name, &mut found);
+        let (Some(first), Some(last)) = (name.first(), name.last()) else {
+            // Only a tool or model can have an empty name.
+            return self.match_globs(index.rest, name, &mut found);
+        };
+        if index.heads.bytes >> (first & 63) & 1 != 0 {
+            self.probe_globs(at, name, &index.heads, false, &mut found);
+        }
+        if index.tails.bytes >> (last & 63) & 1 != 0 {
+            self.probe_globs(at, name, &index.tails, true, &mut found);
+        }
+        if index.rest.0 != index.rest.1 {
+            self.match_globs(index.rest, name, &mut found);
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::{
     build::address_key,
     table::{hash_name, join},
 };
-use crate::entries::Entries;
+use crate::entries::Starts;
 
 /// Why a path has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,18 +21,17 @@ pub(crate) enum Stray {
     TooMany,
 }
 
-/// The nodes that are active at one point of a path.
-#[derive(Clone, Copy)]
-pub(crate) struct Active {
-    /// Node numbers; [`BY_NAME`] is set where the last component's name led here.
-    nodes: [u32; MAX_ACTIVE],
-    count: usize,
-}
-
 /// Set on a node that no name but the last component's own leads to.
 const BY_NAME: u32 = 1 << 31;
 /// Lists of path patterns: the first of the sections.
 const LISTS: usize = 8;
+
+/// The nodes that are active at one point of a path.
+struct Active {
+    /// Node numbers; [`BY_NAME`] is set where the last component's name led here.
+    nodes: [u32; MAX_ACTIVE],
+    count: usize,
+}
 
 /// What a path leads to.
 pub(crate) struct Reached {
@@ -40,7 +39,10 @@ pub(crate) struct Reached {
     above: [u32; LISTS],
     /// For each list, the first rules of each [`Extent`] that end at the path itself.
     at: [[u32; 3]; LISTS],
-    active: Active,
+    /// The nodes before and after a component, in turns.
+    fronts: [Active; 2],
+    /// Which of the two the path ends with.
+    last: usize,
 }
 
 impl Reached {
@@ -66,8 +68,28 @@ impl Reached {
     /// The first rule of `fs.deny` that holds for other names below the path than below one
     /// with a last component that no rule mentions.
     pub(crate) fn depends_on_name(&self, nodes: &impl Nodes) -> u32 {
-        let named = self.active.iter().filter(|node| node & BY_NAME != 0);
+        let named = self.active().iter().filter(|node| node & BY_NAME != 0);
         named.map(|node| nodes.view(node & !BY_NAME).lead).min().unwrap_or(NONE)
+    }
+
+    /// [`Reached::depends_on_name`] of the root, which has no name: the first rule of `fs.deny`
+    /// that holds for other names below it than below anything in it that no rule mentions.
+    pub(crate) fn depends_on_root(&self, nodes: &impl Nodes) -> u32 {
+        let mut least = NONE;
+        for node in self.active().iter().map(|node| node & !BY_NAME) {
+            let view = nodes.view(node);
+            if !view.is_deep {
+                least = view.lead.min(least);
+                continue;
+            }
+            // Of all wildcards, only `*` matches the empty name.
+            nodes.globs(node, b"", |child, _| {
+                let view = nodes.view(child);
+                let deep = if view.deep == NONE { NONE } else { nodes.view(view.deep).lead };
+                least = view.lead.min(deep).min(least);
+            });
+        }
+        least
     }
 
     /// The first rule of `fs.deny` that holds for other names below this path than below the
@@ -77,13 +99,17 @@ impl Reached {
             let lone = left.iter().filter(|node| !right.holds(*node));
             lone.map(|node| nodes.view(node & !BY_NAME).lead).min().unwrap_or(NONE)
         };
-        only_in(&self.active, &other.active).min(only_in(&other.active, &self.active))
+        only_in(self.active(), other.active()).min(only_in(other.active(), self.active()))
     }
 
     /// The first rule of `fs.deny` that covers something below the path.
     pub(crate) fn denies_below(&self, nodes: &impl Nodes) -> u32 {
-        let leads = self.active.iter().map(|node| nodes.view(node & !BY_NAME).lead);
+        let leads = self.active().iter().map(|node| nodes.view(node & !BY_NAME).lead);
         leads.min().unwrap_or(NONE).min(self.above[Section::FsDeny as usize])
+    }
+
+    const fn active(&self) -> &Active {
+        &self.fronts[self.last]
     }
 }
 
@@ -116,39 +142,53 @@ impl Active {
     }
 }
 
-/// Walks a path, from every entry that it passes.
-pub(crate) fn walk<N: Nodes>(nodes: &N, entries: &Entries, path: &[u8]) -> Result<Reached, Stray> {
-    let [b'/', rest @ ..] = path else { return Err(Stray::NotCanonical) };
-    let mut rest = rest;
-    let mut reached = Reached { above: [NONE; LISTS], at: [[NONE; 3]; LISTS], active: Active::NONE };
-    let (mut even, mut odd) = (Active::NONE, Active::NONE);
-    let (mut current, mut next) = (&mut even, &mut odd);
-    for node in entries.at_root() {
-        reached.arrive(nodes, next, *node, BY_NAME, rest.is_empty())?;
+impl Reached {
+    /// What no path led to yet.
+    #[inline]
+    pub(crate) const fn nothing() -> Self {
+        let fronts = [Active::NONE, Active::NONE];
+        Self { above: [NONE; LISTS], at: [[NONE; 3]; LISTS], fronts, last: 0 }
     }
-    let mut prefix = 0;
-    while !rest.is_empty() {
-        let end = component_end(rest)?;
-        let name = &rest[..end];
-        let is_last = end == rest.len();
-        if matches!(name, b"" | b"." | b"..") || !is_last && end + 1 == rest.len() {
-            return Err(Stray::NotCanonical);
+
+    /// Walks a path, from every entry that it passes.
+    pub(crate) fn walk(
+        &mut self,
+        nodes: &impl Nodes,
+        entries: &impl Starts,
+        path: &[u8],
+    ) -> Result<(), Stray> {
+        let [b'/', rest @ ..] = path else { return Err(Stray::NotCanonical) };
+        let mut rest = rest;
+        let Self { above, at, fronts: [even, odd], last } = self;
+        let (mut current, mut next) = (odd, even);
+        let mut ends = Ends { above, at };
+        for node in entries.at_root() {
+            ends.arrive(nodes, next, *node, BY_NAME, rest.is_empty())?;
         }
-        rest = if is_last { &[] } else { &rest[end + 1..] };
-        let hash = hash_name(name);
-        core::mem::swap(&mut current, &mut next);
-        next.count = 0;
-        for node in current.iter() {
-            reached.step(nodes, next, node & !BY_NAME, Name { bytes: name, hash, is_last })?;
+        let mut prefix = 0;
+        while !rest.is_empty() {
+            let end = component_end(rest)?;
+            let name = &rest[..end];
+            let is_last = end == rest.len();
+            if matches!(name, b"" | b"." | b"..") || !is_last && end + 1 == rest.len() {
+                return Err(Stray::NotCanonical);
+            }
+            rest = if is_last { &[] } else { &rest[end + 1..] };
+            let hash = hash_name(name);
+            core::mem::swap(&mut current, &mut next);
+            *last ^= 1;
+            next.count = 0;
+            for node in current.iter() {
+                ends.step(nodes, next, node & !BY_NAME, Name { bytes: name, hash, is_last })?;
+            }
+            prefix = join(prefix, hash);
+            let length = path.len() - rest.len() - usize::from(!is_last);
+            for node in entries.at(prefix, &path[..length]) {
+                ends.arrive(nodes, next, *node, BY_NAME, is_last)?;
+            }
         }
-        prefix = join(prefix, hash);
-        let length = path.len() - rest.len() - usize::from(!is_last);
-        for node in entries.at(prefix, &path[..length]) {
-            reached.arrive(nodes, next, *node, BY_NAME, is_last)?;
-        }
+        Ok(())
     }
-    reached.active = *next;
-    Ok(reached)
 }
 
 /// One component of a path.
@@ -159,7 +199,13 @@ struct Name<'a> {
     is_last: bool,
 }
 
-impl Reached {
+/// The ends of rules that a walk passes; see [`Reached`].
+struct Ends<'r> {
+    above: &'r mut [u32; LISTS],
+    at: &'r mut [[u32; 3]; LISTS],
+}
+
+impl Ends<'_> {
     #[inline]
     fn step<N: Nodes>(
         &mut self,
@@ -286,14 +332,24 @@ pub(crate) fn walk_address<'n, N: Nodes>(
     }
 }
 
-/// The first rule of a tool's or model's list that covers a name.
-pub(crate) fn walk_named<N: Nodes>(nodes: &N, root: Root, section: Section, name: &str) -> u32 {
+/// The first rules of the lists of tools or models that cover a name.
+pub(crate) fn walk_named<const LISTS: usize>(
+    nodes: &impl Nodes,
+    root: Root,
+    sections: [Section; LISTS],
+    name: &str,
+) -> [u32; LISTS] {
     let root = nodes.root(root);
     let name = name.as_bytes();
-    let mut least = NONE;
+    let mut least = [NONE; LISTS];
     let mut arrive = |node: u32| {
-        let own = nodes.view(node).terminals.iter().filter(|terminal| terminal.section == section);
-        least = own.map(|terminal| terminal.rule).fold(least, u32::min);
+        for terminal in nodes.view(node).terminals {
+            for (section, least) in sections.iter().zip(&mut least) {
+                if terminal.section == *section {
+                    *least = terminal.rule.min(*least);
+                }
+            }
+        }
     };
     let child = nodes.literal(root, name, hash_name(name));
     if child != NONE {

@@ -41,6 +41,9 @@ pub struct Refusal {
     pub rule: Option<String>,
     /// Why, in words.
     pub reason: String,
+    /// How the label that is why came to the process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trail: Option<String>,
     /// What would permit it.
     pub advice: Option<Suggestion>,
     /// Whether the policy only observed, so that it happened all the same.
@@ -143,6 +146,7 @@ fn refusal(entry: &Entry) -> Option<Refusal> {
         section: owned("section"),
         rule: owned("rule"),
         reason: owned("reason").unwrap_or_default(),
+        trail: owned("trail"),
         advice: member(response, "advice").and_then(suggestion),
         observed: observed.is_some(),
         count: 1,

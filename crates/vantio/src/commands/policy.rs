@@ -4,7 +4,9 @@ use std::path::Path;
 
 use vantio_policy::{Compiled, json_schema, render};
 
-use super::{examples::test, explain::explain, suggest::suggest};
+use super::{
+    difference::difference, effective::effective, examples::test, explain::explain, suggest::suggest,
+};
 use crate::{
     arguments::Policy,
     failure::Failure,
@@ -17,12 +19,14 @@ use crate::{
 pub fn policy(command: &Policy, json: bool) -> Result<u8, Failure> {
     match command {
         Policy::Check { file } => check(file, json)?,
-        Policy::Show { file } => show(file, json)?,
+        Policy::Show { file, effective: true } => effective(file.as_deref(), json)?,
+        Policy::Show { file, effective: false } => file.as_deref().map_or(Ok(()), |file| show(file, json))?,
         Policy::Hash { file } => hash(file, json)?,
-        Policy::Schema => present::print(json_schema().to_json_lines())?,
+        Policy::Diff(arguments) => return difference(arguments, json),
         Policy::Explain(arguments) => return explain(arguments, json),
         Policy::Test { file } => return test(file, json),
         Policy::Suggest(arguments) => return suggest(&Store::open()?, arguments, json),
+        Policy::Schema => present::print(json_schema().to_json_lines())?,
     }
     Ok(0)
 }
@@ -57,6 +61,7 @@ pub(super) fn open(file: &Path) -> Result<Compiled, Failure> {
 
 /// Prints a policy as a document that means the same.
 fn show(file: &Path, json: bool) -> Result<(), Failure> {
-    let document = render(&open(file)?);
+    // What it includes is in it already.
+    let document = render(&Compiled { includes: Vec::new(), ..open(file)? });
     present::print(if json { document.to_json() + "\n" } else { document.to_yaml() })
 }

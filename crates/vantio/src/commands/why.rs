@@ -4,7 +4,6 @@ use std::{fmt::Write as _, io};
 
 use vantio_core::Section;
 use vantio_ledger::{LedgerError, Reader};
-use vantio_policy::PolicyProgram;
 
 use super::{
     changes::first_entry,
@@ -30,6 +29,9 @@ pub fn why(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
         note(format!("run {}: nothing was refused\n", store.short(record.id)));
     } else {
         present::print(past_run.render(&refusals, Paint::for_stream(&io::stdout())))?;
+        if record.layers.len() > 1 {
+            note("the run was under several policies: `vantio policy show --effective` tells them apart\n");
+        }
     }
     Ok(0)
 }
@@ -66,6 +68,9 @@ impl Story {
             }
             if !refusal.names.is_empty() {
                 let _ = writeln!(text, "  name:   {}", shown(&refusal.names.join(", ")));
+            }
+            if let Some(trail) = &refusal.trail {
+                let _ = writeln!(text, "  flow:   {}", shown(trail));
             }
             let advice = refusal.advice.as_ref().map(ToString::to_string);
             let _ = writeln!(
@@ -124,6 +129,5 @@ fn place(refusal: &Refusal, places: &Places) -> Option<String> {
 }
 
 fn section(name: &str) -> Option<Section> {
-    let guards = [Section::TaintSinks, Section::Order, Section::Thresholds, Section::Hold];
-    PolicyProgram::SECTIONS.into_iter().chain(guards).find(|section| section.name() == name)
+    Section::ALL.into_iter().find(|section| section.name() == name)
 }

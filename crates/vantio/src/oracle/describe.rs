@@ -107,6 +107,22 @@ pub fn refusal(verdict: &Verdict<'_>, advice: Option<&Advice>, names: &[String])
     Value::Object(members)
 }
 
+/// The refusal with a reason in other words.
+pub fn because(refusal: Value, reason: &str) -> Value {
+    with(refusal, "reason", reason)
+}
+
+/// The refusal with how a label came to where it was refused.
+pub fn with_trail(refusal: Value, trail: &str) -> Value {
+    if trail.is_empty() { refusal } else { with(refusal, "trail", trail) }
+}
+
+fn with(value: Value, key: &str, text: &str) -> Value {
+    let Value::Object(mut members) = value else { return value };
+    members.insert(vantio_core::json::Key(key.into()), text.into());
+    Value::Object(members)
+}
+
 /// What would have been refused, had the policy been enforced.
 pub fn observed(refusal: Value) -> Value {
     Value::object([("cause", Value::from("observed")), ("would_refuse", refusal)])

@@ -1,25 +1,28 @@
 //! The oracle of a run: joins the policy, which decides, with the ledger, which remembers.
 
 mod describe;
+mod flow;
 mod repeats;
 #[cfg(test)]
 mod tests;
+mod tracked;
 
 use std::{
+    cell::Cell,
     net::IpAddr,
     sync::{
-        Mutex, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use vantio_core::{Cause, Decision, Hash, Intent, RunId, Verdict, json::Value};
+use vantio_core::{Cause, Channel, Decision, Effect, Hash, Intent, RunId, Target, Verdict, json::Value};
 use vantio_ledger::{AgentSvid, Anomaly, Draft, Ledger, LedgerError};
-use vantio_phantom::{Ending, Oracle, Ruling};
-use vantio_policy::{PolicyProgram, State, advise, decide, judge};
+use vantio_phantom::{Ending, Oracle, Processes, Ruling, Ways};
+use vantio_policy::{PolicyProgram, State, advise, decide, decide_by_lists, flow::Flow, judge};
 
-use self::repeats::Repeats;
+use self::{flow::Tracker, repeats::Repeats};
 use crate::present::now_ms;
 
 pub use describe::{bytes as bytes_value, ending_value};
@@ -39,6 +42,19 @@ pub struct Warden {
     permits: Mutex<Repeats<Template>>,
     refusals: Mutex<Repeats<Template>>,
     counts: Counts,
+    /// Labels and who carries them, where the policy has any.
+    tracker: Option<Tracker>,
+    /// Whether what happens changes what may happen: deciding is then done one by one.
+    remembers: bool,
+    home: Vec<u8>,
+    started: Instant,
+}
+
+/// A refusal, ready to be written down.
+struct Refused {
+    decision: Decision,
+    reason: String,
+    response: Value,
 }
 
 /// What a run is, for the oracle.
@@ -51,6 +67,8 @@ pub struct Charge {
     pub state: State,
     /// Who the agent is.
     pub svid: AgentSvid,
+    /// The home of whoever started it, for what people read.
+    pub home: Vec<u8>,
     /// What the run's first entry says.
     pub start: Value,
 }
@@ -74,8 +92,12 @@ struct Template {
 impl Warden {
     /// Takes charge of a run: its first entry is on disk when this returns.
     pub fn start(ledger: Ledger, charge: Charge) -> Result<Self, LedgerError> {
-        let Charge { run_id, program, state, svid, start } = charge;
+        let Charge { run_id, program, state, svid, home, start } = charge;
         let warden = Self {
+            tracker: Flow::is_needed(&program).then(|| Tracker::new(&program)),
+            remembers: program.remembers(),
+            home,
+            started: Instant::now(),
             program,
             state: RwLock::new(state),
             ledger,
@@ -177,37 +199,129 @@ impl Warden {
     }
 }
 
-impl Oracle for Warden {
-    fn decide(&self, intent: &Intent<'_>) -> Ruling {
-        // A writer that panicked may have left half a change behind.
-        let Ok(state) = self.state.read() else { return Ruling::Kill };
-        let verdict = decide(&self.program, &state, intent);
-        match (verdict.decision, verdict.cause) {
-            (Decision::Permit, Cause::Observed(_)) => {
-                self.counts.observed.fetch_add(1, Ordering::Relaxed);
-                let refusal = judge(&self.program, &state, intent);
-                self.permit(intent, || describe::observed(explained(&state, intent, &refusal)))
+impl Warden {
+    fn answer(&self, intent: &Intent<'_>, ways: Option<Ways>) -> Ruling {
+        let mut intent = *intent;
+        intent.context.elapsed_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let outcome = match &self.tracker {
+            Some(tracker) => self.answer_tracked(tracker, &intent, ways),
+            None if self.remembers => self.answer_one_by_one(&intent),
+            None => {
+                // A writer that panicked may have left half a change behind.
+                let Ok(state) = self.state.read() else { return Ruling::Kill };
+                let verdict = decide(&self.program, &state, &intent);
+                self.carry_out(&state, &intent, &verdict)
             }
+        };
+        self.conclude(&intent, outcome)
+    }
+
+    fn answer_one_by_one(&self, intent: &Intent<'_>) -> Result<Ruling, Refused> {
+        let Ok(mut state) = self.state.write() else { return Ok(Ruling::Kill) };
+        let verdict = decide(&self.program, &state, intent);
+        let ruling = self.carry_out(&state, intent, &verdict)?;
+        state.settle(&self.program, intent);
+        Ok(ruling)
+    }
+
+    /// Records a permit; gives a refusal back, to be recorded when no lock is held.
+    fn carry_out(
+        &self,
+        state: &State,
+        intent: &Intent<'_>,
+        verdict: &Verdict<'_>,
+    ) -> Result<Ruling, Refused> {
+        let refused = |decision, reason: String, response| Err(Refused { decision, reason, response });
+        match (verdict.decision, verdict.cause) {
+            (Decision::Permit, Cause::Observed(_)) => Ok(self.permit_observed(intent, || {
+                let refusal = judge(&self.program, state, intent);
+                describe::observed(explained(state, intent, &refusal))
+            })),
             (Decision::Permit, cause) => {
-                self.permit(intent, || describe::permit(&cause, &names(&state, intent)))
+                Ok(self.permit(intent, || describe::permit(&cause, &names(state, intent))))
+            }
+            (Decision::Collapse, cause) => {
+                refused(Decision::Collapse, cause.to_string(), explained(state, intent, verdict))
             }
             // There is no approver yet, so what waits for one is refused.
-            (Decision::Collapse | Decision::Hold, cause) => {
-                let (reason, response) = (cause.to_string(), explained(&state, intent, &verdict));
-                drop(state);
-                self.refuse(intent, Decision::Collapse, &reason, response)
+            (Decision::Hold, cause) => {
+                let reason = format!("{cause}: it needs an approver, and this version has no way to ask one");
+                let response = describe::because(explained(state, intent, verdict), &reason);
+                refused(Decision::Collapse, reason, response)
             }
             (Decision::KillSwitch, cause) => {
-                let (reason, response) = (cause.to_string(), describe::cause(&cause));
-                drop(state);
-                self.refuse(intent, Decision::KillSwitch, &reason, response);
-                Ruling::Kill
+                refused(Decision::KillSwitch, cause.to_string(), describe::cause(&cause))
             }
         }
     }
 
+    fn permit_observed(&self, intent: &Intent<'_>, response: impl FnOnce() -> Value) -> Ruling {
+        self.counts.observed.fetch_add(1, Ordering::Relaxed);
+        self.permit(intent, response)
+    }
+
+    /// Records a refusal.
+    fn conclude(&self, intent: &Intent<'_>, outcome: Result<Ruling, Refused>) -> Ruling {
+        match outcome {
+            Ok(ruling) => ruling,
+            Err(Refused { decision, reason, response }) => {
+                let ruling = self.refuse(intent, decision, &reason, response);
+                if decision == Decision::KillSwitch { Ruling::Kill } else { ruling }
+            }
+        }
+    }
+}
+
+impl Oracle for Warden {
+    fn decide(&self, intent: &Intent<'_>) -> Ruling {
+        self.answer(intent, None)
+    }
+
+    fn decide_open(&self, intent: &Intent<'_>, ways: Ways) -> Ruling {
+        self.answer(intent, Some(ways))
+    }
+
     fn would_permit(&self, intent: &Intent<'_>) -> bool {
-        self.state.read().is_ok_and(|state| decide(&self.program, &state, intent).is_permit())
+        self.state.read().is_ok_and(|state| decide_by_lists(&self.program, &state, intent).is_permit())
+    }
+
+    fn attach(&self, processes: Arc<dyn Processes>) {
+        if let Some(tracker) = &self.tracker {
+            tracker.attach(processes);
+        }
+    }
+
+    fn begin(&self, tid: u32) {
+        if let Some(tracker) = &self.tracker {
+            let process = tracker.process(tid);
+            tracker.begins(&self.program, &self.state, process);
+        }
+    }
+
+    fn join(&self, tid: u32, channel: Channel, ways: Ways) -> Ruling {
+        let Some(tracker) = &self.tracker else { return Ruling::Permit };
+        let target = Target::Named(flow::name_of(&channel));
+        let intent = Intent { pid: tid, ..Intent::new(Effect::IpcSend, target) };
+        let outcome = self.join_tracked(tracker, &intent, channel, ways);
+        self.conclude(&intent, outcome)
+    }
+
+    fn gone(&self, path: &[u8]) {
+        if let Some(tracker) = &self.tracker {
+            tracker.gone(path);
+        }
+    }
+
+    fn exited(&self, tid: u32, status: u8) {
+        let Some(tracker) = &self.tracker else { return };
+        let ended = tracker.ends(tracker.process(tid), status);
+        if let (Some(ended), Ok(mut state)) = (ended, self.state.write()) {
+            let is_blind = Cell::new(false);
+            state.ended(&self.program, &ended, &mut || tracker.census(&is_blind));
+            if is_blind.get() {
+                state.doubt();
+            }
+        }
     }
 
     fn learn(&self, name: &str, addresses: &[IpAddr], ttl: Duration) {
@@ -272,9 +386,7 @@ fn explained(state: &State, intent: &Intent<'_>, verdict: &Verdict<'_>) -> Value
 /// The names that led to the address of an intent.
 fn names(state: &State, intent: &Intent<'_>) -> Vec<String> {
     match intent.target {
-        vantio_core::Target::Endpoint(endpoint) => {
-            state.names_of(endpoint.address.ip()).map(str::to_owned).collect()
-        }
+        Target::Endpoint(endpoint) => state.names_of(endpoint.address.ip()).map(str::to_owned).collect(),
         _ => Vec::new(),
     }
 }

@@ -47,7 +47,7 @@ fn charge(policy: &str) -> Charge {
     };
     let state = State::new(&program, bindings);
     let svid = AgentSvid::new("spiffe://vantio.local/agent/test", b"certificate");
-    Charge { run_id: RunId::new(1, [7; 10]), program, state, svid, start: Value::Null }
+    Charge { run_id: RunId::new(1, [7; 10]), program, state, svid, home: b"/h".to_vec(), start: Value::Null }
 }
 
 const POLICY: &str =

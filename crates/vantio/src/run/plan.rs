@@ -11,7 +11,9 @@ use vantio_core::{RunId, json::Value};
 use vantio_identity::TrustDomain;
 use vantio_ledger::AgentSvid;
 use vantio_phantom::{Spec, changes::PathBytes};
-use vantio_policy::{Backend, Bindings, Mode, PolicyProgram, State as PolicyState, layers::Merged};
+use vantio_policy::{
+    Backend, Bindings, Mode, PolicyProgram, State as PolicyState, flow::Flow, layers::Merged,
+};
 
 use super::{
     host,
@@ -82,8 +84,13 @@ impl Plan {
             executable: executable(&program, &state),
             udp_ports: program.udp_ports(),
             resolvers: host::resolvers()?,
+            tracks_flows: Flow::is_needed(&program),
         };
-        Ok(Self { record, spec, charge: Charge { run_id: id, program, state, svid, start } })
+        Ok(Self {
+            record,
+            spec,
+            charge: Charge { run_id: id, program, state, svid, home: bindings.home, start },
+        })
     }
 }
 

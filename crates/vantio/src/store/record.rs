@@ -161,7 +161,8 @@ pub struct LayerSource {
     pub kind: String,
     /// Its own document.
     pub source: PolicySource,
-    /// The files that it includes, and the digests of their bytes at that time.
+    /// The files that it includes, and the manifest that named it, with the digests of their
+    /// bytes at that time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub includes: Vec<(PathBytes, String)>,
 }

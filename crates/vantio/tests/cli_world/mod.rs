@@ -49,6 +49,10 @@ impl World {
         self.root.path().join("work")
     }
 
+    pub fn home(&self) -> PathBuf {
+        self.root.path().join("home")
+    }
+
     pub fn state(&self) -> PathBuf {
         self.state.clone().into()
     }
@@ -115,7 +119,8 @@ impl World {
     }
 
     fn mask(&self, text: &str) -> String {
-        let names = [(self.work(), "[WORK]"), (self.root.path().join("state"), "[STATE]")];
+        let names =
+            [(self.work(), "[WORK]"), (self.root.path().join("state"), "[STATE]"), (self.home(), "[HOME]")];
         names.iter().fold(text.to_owned(), |text, (path, name)| {
             let canonical = path.canonicalize().unwrap_or_else(|_| path.clone());
             text.replace(canonical.to_str().unwrap(), name)

@@ -17,7 +17,7 @@ use std::{
 };
 
 use hickory_proto::{op::ResponseCode, rr::RecordType};
-use vantio_core::{Effect, Intent, Target};
+use vantio_core::{Effect, Intent, Target, Transport};
 
 use self::{
     hosts::Hosts,
@@ -53,18 +53,23 @@ impl Resolver {
     }
 
     /// The reply to a packet; `None` when it deserves none.
-    pub(super) fn answer(&self, packet: &[u8], carrier: Carrier) -> Option<Vec<u8>> {
+    pub(super) fn answer(&self, packet: &[u8], carrier: Carrier, askers: &[u32]) -> Option<Vec<u8>> {
         let question = match Question::read(packet) {
             Packet::Noise => return None,
             Packet::Reply(reply) => return Some(reply),
             Packet::Question(question) => question,
         };
-        let reply = self.resolve(&question);
+        let reply = self.resolve(&question, askers);
         let limit = match carrier {
             Carrier::Datagram => question.payload(),
             Carrier::Stream => usize::from(u16::MAX),
         };
         Some(question.fit(reply, limit))
+    }
+
+    /// Who may have asked from a port of the run.
+    pub(super) fn askers(&self, transport: Transport, port: u16) -> Vec<u32> {
+        self.judge.askers(transport, port)
     }
 
     /// Asks again for the names that gave `ip` and have expired. The oracle then knows only the
@@ -85,7 +90,7 @@ impl Resolver {
         self.renewal.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn resolve(&self, question: &Question) -> Vec<u8> {
+    fn resolve(&self, question: &Question, askers: &[u32]) -> Vec<u8> {
         if let Some(address) = question.reverse() {
             return self.name_of(address, question);
         }
@@ -93,14 +98,14 @@ impl Resolver {
             Ok(name) => name,
             Err(name) => {
                 // Asked for the record's sake: such a name is never permitted.
-                self.permits(&name);
+                self.permits(&name, askers);
                 return question.refuse();
             }
         };
         if let Some(addresses) = self.hosts.own(&name) {
             return question.addresses(&addresses, LOCAL_TTL);
         }
-        if !self.permits(&name) {
+        if !self.permits(&name, askers) {
             return question.refuse();
         }
         if let Some(addresses) = self.hosts.listed(&name) {
@@ -128,9 +133,9 @@ impl Resolver {
         chains.into_iter().flatten().reduce(Chain::join)
     }
 
-    fn permits(&self, name: &str) -> bool {
+    fn permits(&self, name: &str, askers: &[u32]) -> bool {
         let target = Target::Name(name);
-        self.judge.permits(&Intent::new(Effect::NetDns, target))
+        self.judge.permits_all(askers, &Intent::new(Effect::NetDns, target))
     }
 
     /// Tells the oracle. Names on the way are told as well: a deny of one of them reaches the

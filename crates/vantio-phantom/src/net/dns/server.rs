@@ -15,6 +15,8 @@ use rustix::{
     },
 };
 
+use vantio_core::Transport;
+
 use super::{Carrier, Resolver};
 use crate::net::{
     connect::DNS,
@@ -76,12 +78,16 @@ fn accept(listener: &TcpListener, pool: &Pool, resolver: &Arc<Resolver>) {
 fn converse(mut stream: TcpStream, resolver: &Resolver) -> io::Result<()> {
     stream.set_read_timeout(Some(SILENCE))?;
     stream.set_write_timeout(Some(SILENCE))?;
+    let client = stream.peer_addr()?.port();
     loop {
         let mut length = [0; 2];
         stream.read_exact(&mut length)?;
         let mut packet = vec![0; u16::from_be_bytes(length).into()];
         stream.read_exact(&mut packet)?;
-        let Some(reply) = resolver.answer(&packet, Carrier::Stream) else { return Ok(()) };
+        let Some(reply) = resolver.answer(&packet, Carrier::Stream, &resolver.askers(Transport::Tcp, client))
+        else {
+            return Ok(());
+        };
         let length = u16::try_from(reply.len()).map_err(|_| io::ErrorKind::InvalidData)?;
         stream.write_all(&[&length.to_be_bytes(), reply.as_slice()].concat())?;
     }

@@ -70,14 +70,14 @@ fn upstream() -> (SocketAddr, Arc<AtomicUsize>) {
 
 fn resolver(servers: Vec<SocketAddr>) -> (Resolver, Arc<Names>) {
     let oracle = Arc::new(Names::default());
-    let judge = Judge { oracle: oracle.clone(), kill: Box::new(|| ()) };
+    let judge = Judge { census: None, oracle: oracle.clone(), kill: Box::new(|| ()) };
     (Resolver::new(Arc::new(judge), servers), oracle)
 }
 
 fn ask(resolver: &Resolver, name: &str, kind: RecordType) -> Message {
     let mut message = Message::new(1, MessageType::Query, OpCode::Query);
     message.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
-    let reply = resolver.answer(&message.to_vec().unwrap(), Carrier::Datagram).unwrap();
+    let reply = resolver.answer(&message.to_vec().unwrap(), Carrier::Datagram, &[0]).unwrap();
     Message::from_vec(&reply).unwrap()
 }
 

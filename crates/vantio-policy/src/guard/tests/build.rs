@@ -1,5 +1,7 @@
 //! Policies with guards, and what to ask them.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use alloc::{format, string::String, vec::Vec};
 
 use vantio_core::{Access, Effect, Endpoint, Intent, Labels, Target, Transport, Verdict};

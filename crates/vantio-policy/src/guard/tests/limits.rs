@@ -92,6 +92,30 @@ fn budgets_count_what_intents_cost() {
     assert_eq!(write(0, 0), None, "what was refused is not remembered");
 }
 
+#[test]
+fn calls_of_tools_and_models_are_counted_together() {
+    let document = "tools: {allow: ['*']}\ninfer: {models: ['*']}\nbudgets: {calls: 2}";
+    let mut case = Case::with(document, guards());
+    let [tool, model] =
+        [Effect::ToolCall, Effect::Infer].map(|effect| Intent::new(effect, Target::Named("x")));
+    assert!(case.act(&tool) && case.act(&model));
+    for call in [tool, model] {
+        assert_eq!(case.ask(&call).cause, Cause::Budget("calls"));
+    }
+    let mut none = Case::with("tools: {allow: ['*']}\nbudgets: {calls: 0}", guards());
+    assert!(!none.act(&tool));
+}
+
+#[test]
+fn a_policy_remembers_only_where_something_asks_for_it() {
+    let remembers = |document, guards| Case::with(document, guards).program.remembers();
+    assert!(!remembers("fs: {read: [/]}\nbudgets: {processes: 9, wall_ms: 1000}", guards()));
+    for document in ["budgets: {calls: 1}", "budgets: {file_bytes: 1}", "budgets: {network_bytes: 1}"] {
+        assert!(remembers(document, guards()), "{document}");
+    }
+    assert!(case(Effect::FsUnlink, Measure::Count, 1, 1, Then::Hold).program.remembers());
+}
+
 /// What is in a window, counted one by one.
 struct Exact {
     limit: u64,

@@ -8,7 +8,7 @@ use vantio_core::{
 
 use super::{Case, at, connect, entry, exec, guards, guards_of, open, scope};
 use crate::{
-    flow::Ended,
+    flow::{Channel, End, Ended, Process},
     guard::model::{Event, Guards, HoldRule, KillSwitch, OrderRule},
 };
 
@@ -150,16 +150,57 @@ fn order_asks_how_a_program_ended_and_what_changed_while_it_ran() {
     let (passes, fails) = (ended(&case, Some(0)), ended(&case, Some(1)));
     assert!(case.act(&exec("/w/test.sh")) && !case.act(&push));
     for status in [&fails, &ended(&case, None), &Ended { programs: Vec::new(), ..passes.clone() }] {
-        case.state.ended(&case.program, status);
+        case.state.ended(&case.program, status, &mut Vec::new);
         assert!(!case.act(&push));
     }
-    case.state.ended(&case.program, &passes);
+    case.state.ended(&case.program, &passes, &mut Vec::new);
     assert!(case.act(&push));
     // A change while the tests run is not tested.
     let early = ended(&case, Some(0));
     assert!(case.act(&exec("/w/test.sh")) && case.act(&open("/w/src/a", Access::Write)));
-    case.state.ended(&case.program, &early);
+    case.state.ended(&case.program, &early, &mut Vec::new);
     assert!(!case.act(&push));
+}
+
+#[test]
+fn a_file_that_stays_open_for_writing_is_not_tested() {
+    let mut case = push_after_tests(Some(0));
+    let passes = Ended { programs: [b"/w/test.sh".to_vec()].into(), executed: 0, status: Some(0) };
+    let end = |path: &str, writes| End {
+        process: Process { pid: 7, started: 0 },
+        channel: Channel::Path(path.into()),
+        reads: true,
+        writes,
+    };
+    let push = connect("192.0.2.1:443");
+    case.state.ended(&case.program, &passes, &mut || [end("/w/src/a", true)].into());
+    assert!(!case.act(&push));
+    let harmless = [end("/w/src/a", false), end("/w/log", true)];
+    case.state.ended(&case.program, &passes, &mut || harmless.to_vec());
+    assert!(case.act(&push));
+}
+
+#[test]
+fn a_file_is_changed_by_any_of_its_names() {
+    let mut case = push_after_tests(None);
+    let (push, test) = (connect("192.0.2.1:443"), exec("/w/test.sh"));
+    let paths = |effect, from: &'static [u8], to: &'static [u8], subtree| {
+        Intent::new(effect, Target::Paths { from, to, subtree })
+    };
+    for intent in [
+        paths(Effect::FsLink, b"/w/src/a", b"/tmp/d/b", false),
+        paths(Effect::FsLink, b"/tmp/d/b", b"/tmp/d/c", false),
+        paths(Effect::FsRename, b"/tmp/d", b"/tmp/e", true),
+        paths(Effect::FsLink, b"/tmp/other", b"/w/src/new", false),
+    ] {
+        assert!(case.act(&intent));
+    }
+    for name in ["/tmp/d/b", "/tmp/e/b", "/tmp/e/c", "/tmp/other", "/w/src/a"] {
+        assert!(case.act(&test) && case.act(&push), "{name}");
+        assert!(case.act(&open(name, Access::Read)) && case.act(&push), "{name}");
+        assert!(case.act(&open(name, Access::Write)) && !case.act(&push), "{name}");
+    }
+    assert!(case.act(&test) && case.act(&open("/tmp/e/x", Access::Write)) && case.act(&push));
 }
 
 #[test]

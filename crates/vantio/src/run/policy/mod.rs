@@ -6,6 +6,8 @@ mod read;
 
 use std::{
     env,
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
 
@@ -111,6 +113,18 @@ fn preset_layer(name: &str) -> Result<(Compiled, LayerSource), Failure> {
     let mut find = |text: &str, _: &str| Err(format!("`{text}` is not part of Vantio"));
     let compiled = compile_whole(document.as_bytes(), &format!("preset:{name}"), &mut find)?;
     Ok((compiled, LayerSource::new(PolicySource::Preset(name.to_owned()))))
+}
+
+/// The policy that a run had from here, where every document of it is what it was.
+pub fn read_again(source: &LayerSource) -> Option<Compiled> {
+    let (compiled, found) = match &source.source {
+        PolicySource::Preset(name) => preset_layer(name).ok()?,
+        PolicySource::File { path, .. } => {
+            let path = read::relative(Path::new(OsStr::from_bytes(path.as_bytes())));
+            load_trusted(&path, Trust::Named).ok()?
+        }
+    };
+    (found.source == source.source && found.includes == source.includes).then_some(compiled)
 }
 
 /// The folder the command was started in, canonical.

@@ -16,7 +16,7 @@ use std::{
 use vantio_core::Hash;
 use vantio_phantom::changes::PathBytes;
 use vantio_policy::{
-    Compiled,
+    Compiled, Manifest,
     layers::{Included, compile_whole},
     manifest,
 };
@@ -39,21 +39,34 @@ pub enum Trust {
 }
 
 /// Compiles the document at `path`, or the one that it names where it is a manifest, with what
-/// it includes.
+/// that includes.
 pub fn load_trusted(path: &Path, trust: Trust) -> Result<(Compiled, LayerSource), Failure> {
     let bytes = read(path, trust)?;
-    let Some(manifest) = manifest(&bytes, &shown_path(path)).map_err(Failure::from)? else {
-        return load_document(path, &bytes, trust);
-    };
-    let policy = path.parent().unwrap_or(Path::new("")).join(&manifest.policy_path);
-    if let Err(cause) = open(&policy) {
-        let (path, policy) = (shown_path(path), shown_path(&policy));
-        return Err(manifest.unusable(&bytes, &path, &policy, &cause.to_string()).into());
+    match manifest(&bytes, &shown_path(path))? {
+        None => load_bytes(path, &bytes, trust),
+        Some(manifest) => load_named(path, &bytes, &manifest, trust),
     }
-    load_document(&policy, &read(&policy, trust)?, trust)
 }
 
-fn load_document(path: &Path, bytes: &[u8], trust: Trust) -> Result<(Compiled, LayerSource), Failure> {
+/// Compiles the policy that a manifest names.
+fn load_named(
+    path: &Path,
+    bytes: &[u8],
+    manifest: &Manifest,
+    trust: Trust,
+) -> Result<(Compiled, LayerSource), Failure> {
+    let policy = path.parent().unwrap_or(Path::new("")).join(&manifest.policy_path);
+    let unusable = |cause: &dyn Display| {
+        manifest.unusable(bytes, &shown_path(path), &shown_path(&policy), &cause.to_string())
+    };
+    let found = open_trusted(&policy, beyond(trust)).map_err(|cause| unusable(&cause))?;
+    let canonical = path.canonicalize().map_err(|cause| unreadable(path, trust).because(cause))?;
+    let (compiled, mut source) = load_bytes(&policy, &found, trust)?;
+    source.includes.push((path_bytes(canonical), digest(bytes)));
+    Ok((compiled, source))
+}
+
+fn load_bytes(path: &Path, bytes: &[u8], trust: Trust) -> Result<(Compiled, LayerSource), Failure> {
     let canonical = path.canonicalize().map_err(|cause| unreadable(path, trust).because(cause))?;
     let mut includes = Vec::new();
     let mut paths = BTreeMap::from([(shown_path(path), path.to_owned())]);
@@ -85,10 +98,14 @@ pub fn is_trusted(path: &Path, trust: Trust) -> bool {
 
 /// What messages call a file: relative to the current folder where it lies beneath.
 pub fn shown_name(path: &[u8]) -> String {
-    let path = Path::new(OsStr::from_bytes(path));
+    shown_path(&relative(Path::new(OsStr::from_bytes(path))))
+}
+
+/// A canonical path from the current folder, where it lies beneath.
+pub fn relative(path: &Path) -> PathBuf {
     let directory = std::env::current_dir().and_then(|directory| directory.canonicalize()).ok();
     let relative = directory.and_then(|directory| path.strip_prefix(directory).ok());
-    shown_path(relative.unwrap_or(path))
+    relative.unwrap_or(path).to_owned()
 }
 
 /// A document that is included.
@@ -104,21 +121,33 @@ fn include(text: &str, folder: &Path, trust: Trust) -> Result<Found, String> {
         return Err(format!("`{text}` leads out of the folder of this document"));
     }
     let path = folder.join(text);
-    let unusable = |cause: &dyn Display| format!("`{}` cannot be read: {cause}", shown_path(&path));
+    let unusable = |cause: &dyn Display| format!("`{}` cannot be used: {cause}", shown_path(&path));
     let canonical = path.canonicalize().map_err(|cause| unusable(&cause))?;
-    let file = open(&canonical).map_err(|cause| unusable(&cause))?;
-    let metadata = file.metadata().map_err(|cause| unusable(&cause))?;
-    if !metadata.is_file() {
-        return Err(unusable(&"it is not a file"));
+    let document = open_trusted(&canonical, beyond(trust)).map_err(|cause| unusable(&cause))?;
+    Ok(Found { path, canonical, document })
+}
+
+/// Who is trusted with a document that another one names: a person who named that one has
+/// not looked at this.
+const fn beyond(trust: Trust) -> Trust {
+    match trust {
+        Trust::Named | Trust::Own => Trust::Own,
+        Trust::Root => Trust::Root,
     }
-    // A person who names a policy has not looked at what it includes.
-    let trust = if trust == Trust::Named { Trust::Own } else { trust };
-    if let Some(reason) = distrust(&metadata, trust) {
-        return Err(format!("`{}` cannot be trusted: {reason}", shown_path(&path)));
+}
+
+/// The bytes of a file that nobody but those trusted may have written.
+fn open_trusted(path: &Path, trust: Trust) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
+    let metadata = file.metadata()?;
+    let reason =
+        if metadata.is_file() { distrust(&metadata, trust) } else { Some("it is not a file".into()) };
+    if let Some(reason) = reason {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
     }
     let mut document = Vec::new();
-    file.take(READ_MAX).read_to_end(&mut document).map_err(|cause| unusable(&cause))?;
-    Ok(Found { path, canonical, document })
+    file.take(READ_MAX).read_to_end(&mut document)?;
+    Ok(document)
 }
 
 /// Opens a file; what is no file, a pipe without a writer say, holds nobody up.
@@ -203,3 +232,50 @@ fn digest(bytes: &[u8]) -> String {
 
 /// More than a document may have, so that the compiler can say so.
 const READ_MAX: u64 = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_manifest_leads_to_its_policy_or_names_what_is_missing() {
+        let root = tempfile::tempdir().unwrap();
+        let manifest = root.path().join("manifest.json");
+        fs::write(&manifest, r#"{"authority": {"policy_path": "policies/agent.yaml"}}"#).unwrap();
+        let Err(missing) = load_trusted(&manifest, Trust::Named) else {
+            panic!("a policy that does not exist was loaded")
+        };
+        assert!(format!("{missing:?}").contains("policies/agent.yaml"), "{missing:?}");
+
+        fs::create_dir(root.path().join("policies")).unwrap();
+        fs::write(root.path().join("policies/agent.yaml"), "version: 1\nname: agent\n").unwrap();
+        let loaded = load_trusted(&manifest, Trust::Named);
+        let (compiled, source) = loaded.unwrap_or_else(|failure| panic!("{failure}"));
+        assert_eq!(compiled.program.name(), Some("agent"));
+        let PolicySource::File { path, .. } = source.source else { panic!("it is a file") };
+        assert!(path.0.ends_with(b"/policies/agent.yaml"));
+    }
+
+    #[test]
+    fn files_that_others_may_have_written_are_no_policies() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("policy.yaml");
+        fs::write(&path, "version: 1\n").unwrap();
+        let with_mode = |mode| {
+            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+            [Trust::Named, Trust::Own, Trust::Root].map(|trust| load_trusted(&path, trust).is_ok())
+        };
+        let is_root = rustix::process::geteuid().is_root();
+        assert_eq!(with_mode(0o644), [true, true, is_root]);
+        assert_eq!(with_mode(0o664), [true, true, false]);
+        assert_eq!(with_mode(0o666), [true, false, false]);
+        let policy = root.path().join("including.yaml");
+        fs::write(&policy, "version: 1\ninclude: [policy.yaml]\n").unwrap();
+        assert!(load_trusted(&policy, Trust::Named).is_err());
+        with_mode(0o644);
+        assert!(load_trusted(&policy, Trust::Named).is_ok());
+        assert!(load_trusted(root.path(), Trust::Own).is_err());
+    }
+}

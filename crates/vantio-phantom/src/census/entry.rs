@@ -1,0 +1,200 @@
+//! What the run's `/proc` says about one process (`proc_pid(5)`).
+
+use std::{
+    collections::hash_map::DefaultHasher,
+    fs::File,
+    hash::{Hash as _, Hasher as _},
+    io::Read as _,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use rustix::{
+    fs::{Dir, Mode, OFlags, openat, readlinkat},
+    io::{self, Errno},
+};
+use vantio_core::Process;
+
+/// A process, by its folder: what is read there is its own, also when its number is used again.
+pub(super) struct Entry {
+    folder: OwnedFd,
+    pub(super) pid: u32,
+    pub(super) started: u64,
+    /// The number of its parent.
+    pub(super) parent: u32,
+    /// Whether it was forked and has executed nothing since.
+    pub(super) is_fork: bool,
+}
+
+/// The fields of `/proc/PID/stat` that matter here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stat {
+    pub(super) state: u8,
+    pub(super) parent: u32,
+    flags: u64,
+    pub(super) started: u64,
+    /// A digest of where program, stack, arguments and environment lie, which an `execve(2)` sets anew.
+    pub(super) image: Option<u64>,
+}
+
+impl Stat {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        // The second field, the name in parentheses, may hold anything.
+        let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+        // proc_pid_stat(5) counts from 1, and the first of these is its third.
+        let field = |number: usize| fields.get(number - 3);
+        let number = |index: usize| field(index).and_then(|text| text.parse::<u64>().ok());
+        let places: Option<Vec<u64>> = [26, 27, 28, 48, 49, 50, 51].into_iter().map(number).collect();
+        // Zeros and ones are what one is told that may not know.
+        let places = places.filter(|places| places.iter().all(|place| *place > 1));
+        let image = places.map(|places| {
+            let mut hasher = DefaultHasher::new();
+            places.hash(&mut hasher);
+            hasher.finish()
+        });
+        Some(Self {
+            state: *field(3)?.as_bytes().first()?,
+            parent: u32::try_from(number(4)?).ok()?,
+            flags: number(9)?,
+            started: number(22)?,
+            image,
+        })
+    }
+}
+
+impl Entry {
+    /// `None` when the process is no more.
+    pub(super) fn read(proc: impl AsFd, pid: u32) -> io::Result<Option<Self>> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let Some(folder) = found(openat(proc, pid.to_string(), flags, Mode::empty()))? else {
+            return Ok(None);
+        };
+        let Some(text) = found(bytes(&folder, "stat"))? else { return Ok(None) };
+        let stat = Stat::parse(&String::from_utf8_lossy(&text)).ok_or(Errno::IO)?;
+        if matches!(stat.state, b'Z' | b'X') {
+            return Ok(None);
+        }
+        let is_fork = stat.flags & PF_FORKNOEXEC != 0;
+        Ok(Some(Self { folder, pid, started: stat.started, parent: stat.parent, is_fork }))
+    }
+
+    pub(super) fn process(&self) -> Process {
+        Process { pid: self.pid, started: self.started }
+    }
+
+    pub(super) fn stat(&self) -> Option<Stat> {
+        Stat::parse(&read(&self.folder, "stat")?)
+    }
+
+    pub(super) fn program(&self) -> Option<Vec<u8>> {
+        readlinkat(&self.folder, "exe", Vec::with_capacity(256)).ok().map(std::ffi::CString::into_bytes)
+    }
+
+    pub(super) fn bytes(&self, name: &str) -> Option<Vec<u8>> {
+        bytes(&self.folder, name).ok()
+    }
+
+    /// The numbers in one of the folders `fd` and `task`; `None` when it cannot be read.
+    pub(super) fn numbers(&self, name: &str) -> Option<Vec<u32>> {
+        numbers(open_folder(&self.folder, name)?)
+    }
+
+    /// A folder below this one.
+    pub(super) fn folder(&self, name: &str) -> Option<OwnedFd> {
+        open_folder(&self.folder, name)
+    }
+
+    /// Whether a descriptor of the process is a link with this text.
+    pub(super) fn holds(&self, text: &str) -> bool {
+        let Some(folder) = self.folder("fd") else { return false };
+        let numbers = self.numbers("fd").unwrap_or_default();
+        numbers.into_iter().any(|number| {
+            readlinkat(&folder, number.to_string(), Vec::new())
+                .is_ok_and(|link| link.as_bytes() == text.as_bytes())
+        })
+    }
+
+    /// Whether the process may still exist.
+    pub(super) fn is_alive(&self) -> bool {
+        match found(bytes(&self.folder, "stat")) {
+            Ok(None) => false,
+            Ok(Some(text)) => Stat::parse(&String::from_utf8_lossy(&text))
+                .is_none_or(|stat| !matches!(stat.state, b'Z' | b'X')),
+            Err(_) => true,
+        }
+    }
+}
+
+/// Every process of the run but its init.
+pub(super) fn all(proc: &OwnedFd) -> io::Result<Vec<Entry>> {
+    let numbers = open_folder(proc, ".").and_then(numbers).ok_or(Errno::IO)?;
+    let entries = numbers.into_iter().filter(|pid| *pid > 1).map(|pid| Entry::read(proc, pid));
+    entries.filter_map(Result::transpose).collect()
+}
+
+/// What was there; `None` when it, or its process, is no more.
+pub(super) fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(there) => Ok(Some(there)),
+        Err(Errno::NOENT | Errno::SRCH | Errno::BADF) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A file below `folder`, as text.
+pub(super) fn read(folder: impl AsFd, name: &str) -> Option<String> {
+    Some(String::from_utf8_lossy(&bytes(folder, name).ok()?).into_owned())
+}
+
+/// A file below `folder`.
+pub(super) fn bytes(folder: impl AsFd, name: &str) -> io::Result<Vec<u8>> {
+    let file = openat(folder, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut bytes = Vec::new();
+    let read = File::from(file).read_to_end(&mut bytes);
+    read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    Ok(bytes)
+}
+
+fn open_folder(folder: impl AsFd, name: &str) -> Option<OwnedFd> {
+    openat(folder, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()
+}
+
+fn numbers(folder: OwnedFd) -> Option<Vec<u32>> {
+    let mut found = Vec::new();
+    for entry in Dir::new(folder).ok()? {
+        let entry = entry.ok()?;
+        found.extend(entry.file_name().to_str().ok().and_then(|name| name.parse::<u32>().ok()));
+    }
+    Some(found)
+}
+
+/// linux/sched.h: forked, but has not executed anything.
+const PF_FORKNOEXEC: u64 = 0x40;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fields_of_stat_are_found_behind_any_name() {
+        let text = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let (number, rest) = text.split_once(" (").unwrap();
+        let fields = rest.rsplit_once(')').unwrap().1;
+        let stat = Stat::parse(&format!("{number} (a) R 1 (b){fields}")).unwrap();
+        assert_eq!(stat, Stat::parse(&text).unwrap());
+        assert_eq!(stat.parent, std::os::unix::process::parent_id());
+        assert!(stat.image.is_some() && stat.started > 0);
+        assert_eq!(Stat::parse("1 (a) S 2"), None);
+    }
+
+    #[test]
+    fn a_process_finds_its_own_descriptors() {
+        let proc = openat(rustix::fs::CWD, "/proc", OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        let own = Entry::read(&proc, std::process::id()).unwrap().unwrap();
+        assert!(Entry::read(&proc, u32::MAX).unwrap().is_none());
+        let (_one, other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let inode = rustix::fs::fstat(&other).unwrap().st_ino;
+        assert!(own.holds(&format!("socket:[{inode}]")) && !own.holds("socket:[0]"));
+        assert_eq!(own.program().unwrap(), std::env::current_exe().unwrap().as_os_str().as_encoded_bytes());
+        assert!(own.is_alive());
+    }
+}

@@ -1,0 +1,219 @@
+//! What the sockets of a run are connected to.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Mutex,
+};
+
+use rustix::io;
+use vantio_core::{Channel, Transport};
+
+use super::lock;
+use crate::net::{DUMMIES, is_loopback};
+
+/// Reads the kernel's lists of the sockets in the run's network namespace (`proc_net(5)`).
+pub(crate) trait Tables: Send + Sync {
+    /// The list `tcp`, `tcp6`, `udp`, `udp6` or `unix`.
+    fn read(&self, name: &str) -> io::Result<Vec<u8>>;
+}
+
+/// What the supervisor connected sockets to, by their inodes: the kernel's lists do not say it, or not in the run's
+/// network namespace.
+#[derive(Default)]
+pub(crate) struct Registry(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    channels: HashMap<u64, Vec<Channel>>,
+    order: VecDeque<u64>,
+    /// Whether something had to be forgotten.
+    is_full: bool,
+}
+
+impl Registry {
+    /// The socket leads to `channel` from now on.
+    pub(crate) fn add(&self, inode: u64, channel: Channel) {
+        let mut known = lock(&self.0);
+        let channels = known.channels.entry(inode).or_default();
+        if !channels.contains(&channel) {
+            channels.push(channel);
+        }
+        if channels.len() == 1 {
+            known.order.push_back(inode);
+        }
+        if known.order.len() > KNOWN_MAX {
+            known.is_full = true;
+            if let Some(oldest) = known.order.pop_front() {
+                known.channels.remove(&oldest);
+            }
+        }
+    }
+
+    fn of(&self, inode: u64) -> Option<Vec<Channel>> {
+        lock(&self.0).channels.get(&inode).cloned()
+    }
+
+    fn is_full(&self) -> bool {
+        lock(&self.0).is_full
+    }
+}
+
+/// What each socket of the run is, at one moment.
+pub(super) struct Sockets<'a> {
+    registry: &'a Registry,
+    internet: HashMap<u64, Vec<Channel>>,
+    /// Local sockets; with the name they have.
+    local: HashMap<u64, Option<Vec<u8>>>,
+}
+
+/// What a socket leads to.
+pub(super) enum Ways {
+    /// These channels, both ways.
+    To(Vec<Channel>),
+    /// Whatever any socket leads to: it is not known.
+    Unknown,
+}
+
+impl<'a> Sockets<'a> {
+    pub(super) fn read(tables: Option<&dyn Tables>, registry: &'a Registry) -> io::Result<Self> {
+        let read = |name| tables.map_or_else(|| Ok(Vec::new()), |tables| tables.read(name));
+        let mut internet = HashMap::new();
+        for (name, transport) in [
+            ("tcp", Transport::Tcp),
+            ("tcp6", Transport::Tcp),
+            ("udp", Transport::Udp),
+            ("udp6", Transport::Udp),
+        ] {
+            let table = read(name)?;
+            internet.extend(lines(&table).map(|line| (line.inode, line.channels(transport))));
+        }
+        let table = read("unix")?;
+        let local = table.split(|byte| *byte == b'\n').filter_map(local).collect();
+        Ok(Self { registry, internet, local })
+    }
+
+    pub(super) fn ways(&self, inode: u64) -> Ways {
+        if let Some(channels) = self.registry.of(inode) {
+            return Ways::To(channels);
+        }
+        if let Some(channels) = self.internet.get(&inode) {
+            return Ways::To(channels.clone());
+        }
+        match self.local.get(&inode) {
+            // What a connected socket without a name of its own was connected to may have been forgotten, and so
+            // may a connection of the host's.
+            Some(None) | None if self.registry.is_full() => Ways::Unknown,
+            Some(None) => Ways::To(vec![Channel::SocketPairs]),
+            Some(Some(name)) => Ways::To(vec![Channel::Named(name.clone())]),
+            // One that was never bound or connected.
+            None => Ways::To(Vec::new()),
+        }
+    }
+}
+
+/// One line of a list of internet sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) inode: u64,
+}
+
+impl Line {
+    fn channels(&self, transport: Transport) -> Vec<Channel> {
+        let mut channels = vec![Channel::Port(transport, self.local.port())];
+        let is_inside = |ip: IpAddr| is_loopback(ip) || ip.is_unspecified() || DUMMIES.contains(&ip);
+        if self.remote.port() != 0 {
+            channels.push(if is_inside(self.remote.ip()) {
+                Channel::Port(transport, self.remote.port())
+            } else {
+                Channel::Peer(transport, self.remote)
+            });
+        }
+        channels
+    }
+}
+
+/// The sockets in a list of `tcp`, `tcp6`, `udp` or `udp6`.
+pub(crate) fn lines(table: &[u8]) -> impl Iterator<Item = Line> {
+    let lines = table.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
+    lines.filter_map(|line| {
+        // sl local_address rem_address st queues timer retransmits uid timeout inode
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let inode = fields.get(9)?.parse().ok()?;
+        Some(Line { local: address(fields.get(1)?)?, remote: address(fields.get(2)?)?, inode })
+    })
+}
+
+/// Addresses are words of the machine's byte order.
+fn address(text: &str) -> Option<SocketAddr> {
+    let (ip, port) = text.split_once(':')?;
+    let words =
+        ip.as_bytes().chunks(8).map(|word| u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok());
+    let bytes: Vec<u8> = words.collect::<Option<Vec<_>>>()?.into_iter().flat_map(u32::to_ne_bytes).collect();
+    let ip = match bytes.len() {
+        4 => IpAddr::V4(Ipv4Addr::from(*bytes.first_chunk()?)),
+        16 => IpAddr::V6(Ipv6Addr::from(*bytes.first_chunk()?)),
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip.to_canonical(), u16::from_str_radix(port, 16).ok()?))
+}
+
+/// `Num: RefCount Protocol Flags Type St Inode Path`; an abstract name begins with `@`.
+fn local(line: &[u8]) -> Option<(u64, Option<Vec<u8>>)> {
+    let mut fields = line.split(|byte| *byte == b' ').filter(|field| !field.is_empty());
+    let inode = std::str::from_utf8(fields.nth(6)?).ok()?.parse().ok()?;
+    let name = fields.next().map(|first| {
+        let start = first.as_ptr() as usize - line.as_ptr() as usize;
+        let name = line.get(start..).unwrap_or(first);
+        match name.strip_prefix(b"@") {
+            Some(rest) => [b"\0", rest].concat(),
+            None => name.to_vec(),
+        }
+    });
+    Some((inode, name))
+}
+
+/// Connections of which one run remembers where they lead.
+const KNOWN_MAX: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn both_ends_of_a_connection_are_on_both_ports() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let inode = rustix::fs::fstat(&stream).unwrap().st_ino;
+        let table = std::fs::read("/proc/self/net/tcp").unwrap();
+        let line = lines(&table).find(|line| line.inode == inode).unwrap();
+        assert_eq!((line.local, line.remote), (stream.local_addr().unwrap(), listener.local_addr().unwrap()));
+        let port = |port| Channel::Port(Transport::Tcp, port);
+        assert_eq!(line.channels(Transport::Tcp), [port(line.local.port()), port(line.remote.port())]);
+        let outside = Line { remote: "192.0.2.1:443".parse().unwrap(), ..line };
+        assert!(outside.channels(Transport::Udp).contains(&Channel::Peer(Transport::Udp, outside.remote)));
+    }
+
+    #[test]
+    fn local_sockets_have_names_or_none() {
+        let line = |tail: &str| format!("0000000000000000: 00000003 00000000 00000000 0001 03 12345{tail}");
+        assert_eq!(local(line("").as_bytes()), Some((12345, None)));
+        assert_eq!(local(line(" /run/a b").as_bytes()), Some((12345, Some(b"/run/a b".to_vec()))));
+        assert_eq!(local(line(" @name").as_bytes()), Some((12345, Some(b"\0name".to_vec()))));
+        assert_eq!(local(b"Num       RefCount Protocol Flags    Type St Inode Path"), None);
+    }
+
+    #[test]
+    fn what_is_forgotten_leads_anywhere() {
+        let registry = Registry::default();
+        for inode in 0..=KNOWN_MAX as u64 {
+            registry.add(inode, Channel::SocketPairs);
+        }
+        assert!(registry.is_full() && registry.of(0).is_none());
+        assert!(matches!(Sockets::read(None, &registry).unwrap().ways(0), Ways::Unknown));
+    }
+}

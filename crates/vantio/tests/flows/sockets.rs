@@ -1,0 +1,154 @@
+//! Sockets within the run, descriptors that travel, and connections that are open already.
+
+use crate::{CONNECT, python_flows};
+
+python_flows! {
+    a_pair: "
+one, other = socket.socketpair()
+done(child(lambda: other.send(read())))
+send(one.recv(100))
+" => "kept", [CONNECT];
+    a_local_socket_with_a_path: "
+server = socket.socket(socket.AF_UNIX)
+server.bind('s')
+server.listen()
+def work():
+    made = socket.socket(socket.AF_UNIX)
+    made.connect('s')
+    made.send(read())
+pid = child(work)
+send(server.accept()[0].recv(100))
+done(pid)
+" => "kept", [CONNECT];
+    a_server_that_reads_first: "
+def work():
+    server = socket.socket(socket.AF_UNIX)
+    server.bind('s')
+    server.listen()
+    data = read()
+    os.mkdir('ready')
+    server.accept()[0].send(data)
+pid = child(work)
+while not os.path.exists('ready'): time.sleep(0.01)
+send(what='clean')
+made = socket.socket(socket.AF_UNIX)
+made.connect('s')
+send(made.recv(100), 'after')
+done(pid)
+" => "sent clean\nkept after", [CONNECT];
+    a_name_that_is_no_path: "
+server = socket.socket(socket.AF_UNIX)
+server.bind('\\0flow')
+server.listen()
+def work():
+    made = socket.socket(socket.AF_UNIX)
+    made.connect('\\0flow')
+    made.send(read())
+pid = child(work)
+send(server.accept()[0].recv(100))
+done(pid)
+" => "kept", [CONNECT];
+    local_datagrams: "
+server = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+server.bind('s')
+done(child(lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(read(), 's')))
+send(server.recv(100))
+" => "kept", [CONNECT];
+    a_connection_within_the_run: "
+server = socket.create_server(('127.0.0.1', 0))
+def work():
+    made = socket.create_connection(server.getsockname())
+    made.send(read())
+pid = child(work)
+send(server.accept()[0].recv(100))
+done(pid)
+" => "kept", [CONNECT];
+    a_connection_made_before_the_read: "
+server = socket.create_server(('127.0.0.1', 0))
+def work():
+    made = socket.create_connection(server.getsockname())
+    time.sleep(0.2)
+    made.send(read())
+pid = child(work)
+taken = server.accept()[0]
+send(what='clean')
+send(taken.recv(100), 'after')
+done(pid)
+" => "sent clean\nkept after", [CONNECT];
+    datagrams_within_the_run: "
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(('127.0.0.1', 0))
+done(child(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(read(), server.getsockname())))
+send(server.recv(100))
+" => "kept", [CONNECT];
+    connected_datagrams_within_the_run: "
+server = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+server.bind(('::1', 0))
+def work():
+    made = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    made.connect(server.getsockname())
+    made.send(read())
+done(child(work))
+send(server.recv(100))
+" => "kept", [CONNECT];
+    an_open_secret_that_is_passed_on: "
+one, other = socket.socketpair()
+done(child(lambda: socket.send_fds(other, [b'x'], [os.open(S, os.O_RDONLY)])))
+fd = socket.recv_fds(one, 10, 1)[1][0]
+send(os.read(fd, 100))
+" => "kept", [CONNECT];
+    a_pipe_that_is_on_its_way: "
+one, other = socket.socketpair()
+def work():
+    reads, writes = os.pipe()
+    socket.send_fds(other, [b'x'], [reads])
+    os.close(reads)
+    os.close(other.detach())
+    os.close(one.detach())
+    os.write(writes, read())
+    time.sleep(0.1)
+done(child(work))
+fd = socket.recv_fds(one, 10, 1)[1][0]
+data = os.read(fd, 100)
+os.close(fd)
+send(data)
+" => "kept", [CONNECT];
+    a_terminal_of_the_runs_own: "
+master, slave = os.openpty()
+done(child(lambda: os.write(slave, read())))
+send(os.read(master, 100))
+" => "kept", [CONNECT];
+    a_process_that_is_connected_may_not_read: "
+made = connect()
+try:
+    read()
+    say('read')
+except PermissionError:
+    say('refused')
+made.send(b'x')
+say('clean')
+" => "refused\nclean", ["fs.open credentials secret"];
+    who_leads_to_one_that_is_connected_may_not_read: "
+reads, writes = os.pipe()
+def work():
+    os.close(writes)
+    made = connect()
+    os.mkdir('ready')
+    made.send(os.read(reads, 100))
+pid = child(work)
+os.close(reads)
+while not os.path.exists('ready'): time.sleep(0.01)
+try:
+    read()
+    say('read')
+except PermissionError:
+    say('refused')
+os.close(writes)
+done(pid)
+" => "refused", ["fs.open credentials secret"];
+    a_connection_that_was_closed_leaves_nothing: "
+connect().close()
+data = read()
+send(data)
+" => "kept", [CONNECT];
+}
