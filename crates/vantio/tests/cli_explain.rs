@@ -26,8 +26,7 @@ fn world() -> World {
 
 fn explain(world: &World, effect: &str, target: &str, more: &[&str]) -> String {
     let arguments = ["policy", "explain", "vantio.yaml", "--effect", effect, "--target", target];
-    let root = world.work().parent().map(|root| root.display().to_string()).unwrap_or_default();
-    world.run(&[&arguments, more].concat()).replace(&root, "[ROOT]")
+    world.run(&[&arguments, more].concat())
 }
 
 #[test]
@@ -51,7 +50,7 @@ fn a_refusal_tells_the_rule_and_what_it_beat() {
     "#);
     insta::assert_snapshot!(explain(&world(), "fs.open", "~/.ssh/id_ed25519", &[]), @"
     exit 0
-    Collapse  fs.open (read)  [ROOT]/home/.ssh/id_ed25519
+    Collapse  fs.open (read)  [HOME]/.ssh/id_ed25519
       why:    fs.deny: ~/.ssh  (vantio.yaml:5:10)
       permit: a credential store: no rule should; give the agent a token of its own through env.allow
 
