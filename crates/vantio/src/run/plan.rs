@@ -78,10 +78,10 @@ impl Plan {
             hidden: store.hidden(),
             command: arguments.command.clone(),
             environment,
-            visible: vec![workspace, home],
+            visible: vec![workspace.clone(), home],
             directory,
             masks: existing(&state.denied_literals()),
-            executable: executable(&program, &state),
+            executable: executable(&program, &state, &workspace),
             udp_ports: program.udp_ports(),
             resolvers: host::resolvers()?,
             tracks_flows: Flow::is_needed(&program),
@@ -168,15 +168,16 @@ fn existing(paths: &[Vec<u8>]) -> Vec<PathBuf> {
 }
 
 /// Where the kernel lets programs be executed from: what is judged one by one may be less. A
-/// folder that the run has yet to make stands for the one that it will be made in; a policy
-/// that only observes, or learns, refuses none by the lack of a rule.
-fn executable(program: &PolicyProgram, state: &PolicyState) -> Vec<PathBuf> {
+/// folder that the run has yet to make, in its workspace or its own /tmp, stands for the one that
+/// it will be made in; a policy that only observes, or learns, refuses none by the lack of a rule.
+fn executable(program: &PolicyProgram, state: &PolicyState, workspace: &Path) -> Vec<PathBuf> {
     if program.mode() != Mode::Enforce {
         return vec![PathBuf::from("/")];
     }
     let nearest = |root: Vec<u8>| {
         let root = PathBuf::from(OsString::from_vec(root));
-        let existing = root.ancestors().find(|ancestor| ancestor.exists())?;
+        let is_to_be_made = root.starts_with(workspace) || root.starts_with("/tmp");
+        let existing = root.ancestors().find(|ancestor| ancestor.exists() || !is_to_be_made)?;
         Some(existing.as_os_str().as_bytes().to_vec())
     };
     existing(&state.exec_roots().into_iter().filter_map(nearest).collect::<Vec<_>>())
