@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use vantio_fuzz::quoted;
 use vantio_policy::{PolicyProgram, compile};
 
-const PLACES: [&str; 8] = [
+const PLACES: [&str; 17] = [
     "name: @",
     "mode: @",
     "budgets: {tokens: @}",
@@ -16,6 +16,15 @@ const PLACES: [&str; 8] = [
     "env: {allow: [@]}",
     "env: {deny: [@]}",
     "env: {set: {A: @}}",
+    "thresholds: [{effect: fs.unlink, count: 1, within: @}]",
+    "thresholds: [{effect: fs.unlink, bytes: @, within: 1s}]",
+    "thresholds: [{effect: @, count: 1, within: 1s}]",
+    "hold: [{effect: fs.unlink, timeout: @, approvers: [@]}]",
+    "kill_switch: {active: true, quorum: @, window: 1s}",
+    "require: @",
+    "reversibility: {net.connect: @}",
+    "taint: {sources: [{label: @, fs: [/a]}]}",
+    "infer: {max_tokens: @}",
 ];
 
 fuzz_target!(|text: &str| {

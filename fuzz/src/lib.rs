@@ -10,7 +10,7 @@ pub mod generator;
 pub mod question;
 
 use vantio_core::Section;
-use vantio_policy::{Bindings, PolicyProgram, compile};
+use vantio_policy::{Bindings, PolicyProgram, State, compile};
 
 /// Values for every variable.
 pub fn bindings() -> Bindings {
@@ -21,6 +21,27 @@ pub fn bindings() -> Bindings {
         aliases: vec![(b"/bin".to_vec(), b"/usr/bin".to_vec())],
         programs: vec![("git".into(), vec![b"/usr/bin/git".to_vec()])],
         host_addresses: Vec::new(),
+    }
+}
+
+/// Reads a document. What is a policy survives its bytes; what is none has an error that
+/// points into the document and can be shown.
+pub fn read_document(bytes: &[u8], file_name: &str) -> Option<PolicyProgram> {
+    match compile(bytes, file_name) {
+        Ok(compiled) => {
+            let program = compiled.program;
+            assert_eq!(PolicyProgram::decode(&program.encode()).as_ref(), Ok(&program));
+            State::new(&program, bindings());
+            Some(program)
+        }
+        Err(error) => {
+            assert!(!error.problems().is_empty());
+            for place in error.problems().iter().filter_map(|problem| problem.place.as_ref()) {
+                assert!(place.bytes.start <= place.bytes.end && place.bytes.end <= bytes.len());
+            }
+            assert!(!format!("{:?}", miette::Report::new(error)).is_empty());
+            None
+        }
     }
 }
 

@@ -72,7 +72,9 @@ fn fuzz(target: &str, corpus: &Corpus, arguments: &Arguments) -> Result<(), Fail
     command.arg(format!("--jobs={}", arguments.jobs)).arg(target).arg(&corpus.grown).arg(&corpus.committed);
     command.arg("--").arg(format!("-max_total_time={}", arguments.seconds)).args(INPUT_LIMITS);
     command.arg("-print_final_stats=1");
-    let dictionary = fuzz_root().join("dictionaries").join(format!("{target}.dict"));
+    // Targets whose names begin alike share a dictionary.
+    let family = target.split('_').next().unwrap_or(target);
+    let dictionary = fuzz_root().join("dictionaries").join(format!("{family}.dict"));
     if dictionary.exists() {
         command.arg(format!("-dict={}", dictionary.display()));
     }

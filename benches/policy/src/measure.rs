@@ -32,8 +32,8 @@ pub struct Reading {
     pub allocated: f64,
 }
 
-/// Measures every subject once a round, so that noise on the machine meets all alike; the quietest round counts.
-/// A subject that was refused has no reading.
+/// Measures every subject once a round, so that noise on the machine meets all alike; the quietest round
+/// counts. A subject that was refused has no reading.
 pub fn measure(stage: &mut Stage, rounds: usize) -> Vec<Option<Reading>> {
     let requests = &stage.scene.requests;
     let entrants = &mut stage.entrants;
@@ -71,8 +71,8 @@ fn allocations(entrant: &mut Entrant, requests: &[Request]) -> (f64, f64) {
     (total.allocations as f64 / asked as f64, total.allocated as f64 / asked as f64)
 }
 
-/// The samples of one round: every request at least once, unless that takes too long; the next round then goes on
-/// with others.
+/// The samples of one round: every request at least once, unless that takes too long; the next round then
+/// begins with others.
 fn samples(entrant: &mut Entrant, requests: &[Request], round: usize) -> Option<Vec<f64>> {
     let subject = entrant.subject.as_mut().ok()?;
     let mut samples = Vec::new();

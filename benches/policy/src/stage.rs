@@ -63,8 +63,8 @@ impl Stage {
         Ok(stage)
     }
 
-    /// The number of requests that are permitted, if all subjects say the same of each. A peer that takes too long
-    /// to say it takes no part.
+    /// The number of requests that are permitted, if all subjects say the same of each. A peer that takes too
+    /// long to say it takes no part.
     fn agree(&mut self) -> Result<usize, Failure> {
         let mut agreed: Option<(&str, Vec<bool>)> = None;
         for entrant in &mut self.entrants {

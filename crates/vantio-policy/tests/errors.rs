@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+use std::fmt::Write as _;
+
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use vantio_policy::{ERROR_CODES, PolicyError, compile, manifest};
 
@@ -31,7 +33,7 @@ fn tell(sources: impl IntoIterator<Item = String>) -> String {
         let error = compile(source.as_bytes(), "policy.yaml").expect_err("no policy");
         for problem in error.problems() {
             let help = problem.help.as_deref().unwrap_or("nothing");
-            told += &format!("{}: {}\n  help: {help}\n", problem.code, problem.message);
+            writeln!(told, "{}: {}\n  help: {help}", problem.code, problem.message).unwrap();
         }
     }
     told

@@ -77,6 +77,13 @@ impl State {
         }
     }
 
+    /// Nobody knows who has what open: what order rules wait for has to happen again.
+    pub fn doubt(&mut self) {
+        for progress in &mut self.guards_mut().history.order {
+            progress.is_satisfied = false;
+        }
+    }
+
     /// How many intents were settled.
     pub fn moment(&self) -> u64 {
         self.guards().history.moment

@@ -63,10 +63,11 @@ pub(super) fn document(document: &Document<'_>) -> String {
         list_if_any(&mut text, document, "allow", Section::ToolsAllow);
         list_if_any(&mut text, document, "deny", Section::ToolsDeny);
     }
-    if has_any(document, Section::InferModels) {
+    let limit = document.program.and_then(|program| program.parts.max_tokens);
+    if has_any(document, Section::InferModels) || limit.is_some() {
         text.push_str("infer:\n");
         list(&mut text, document, "models", Section::InferModels);
-        if let Some(limit) = document.program.and_then(|program| program.parts.max_tokens) {
+        if let Some(limit) = limit {
             let _ = writeln!(text, "  max_tokens: {limit}");
         }
     }

@@ -8,6 +8,7 @@ mod tests;
 mod tracked;
 
 use std::{
+    cell::Cell,
     net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
@@ -315,7 +316,11 @@ impl Oracle for Warden {
         let Some(tracker) = &self.tracker else { return };
         let ended = tracker.ends(tracker.process(tid), status);
         if let (Some(ended), Ok(mut state)) = (ended, self.state.write()) {
-            state.ended(&self.program, &ended);
+            let is_blind = Cell::new(false);
+            state.ended(&self.program, &ended, &mut || tracker.census(&is_blind));
+            if is_blind.get() {
+                state.doubt();
+            }
         }
     }
 

@@ -192,9 +192,10 @@ impl Evaluator<'_> {
 
     fn named(&self, name: &str, deny: Option<Section>, allow: Section) -> Reply {
         let of = |section| {
-            let texts = self.of(section).filter(|rule| named::matches(rule.text, name));
-            let texts: Vec<String> = texts.map(|rule| rule.shown.clone()).collect();
-            (!texts.is_empty()).then_some(texts)
+            self.texts(
+                section,
+                |reading| matches!(reading, Reading::Named(text) if named::matches(text, name)),
+            )
         };
         if let Some((section, rules)) = deny.and_then(|section| Some((section, of(section)?))) {
             return refused(section, rules);

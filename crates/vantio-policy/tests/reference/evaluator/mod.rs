@@ -77,7 +77,6 @@ pub struct Evaluator<'a> {
 
 struct Rule<'a> {
     section: Section,
-    text: &'a str,
     /// The text that verdicts have: of a name in another script, the A-labels.
     shown: String,
     reading: Reading<'a>,
@@ -116,7 +115,6 @@ impl<'a> Evaluator<'a> {
     pub fn new(policy: &'a Policy, world: &'a World) -> Self {
         let rules = policy.rules.iter().map(|(section, text)| Rule {
             section: *section,
-            text,
             shown: shown(*section, text, world),
             reading: Reading::of(*section, text, world),
         });
