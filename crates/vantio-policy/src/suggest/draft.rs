@@ -11,7 +11,7 @@ use vantio_core::{Access, Effect, Intent, Section, Target};
 
 use super::{
     Evidence, Host, LeftOut, Lesson, Observation, Rules, SuggestedRule, Suggestion,
-    names::{is_secret, stem},
+    names::{base_name, is_secret, passing_stem, stem},
     network::Reached,
     places::Places,
     tree::{Gardener, Shape, Use, Uses},
@@ -194,12 +194,32 @@ impl<'a> Draft<'a> {
                 one.is_whole |= is_whole && seen.effect != Effect::FsRmdir;
             }
         }
+        self.note_passing(&mut uses);
         let may_open = |folder: &[u8]| self.would_permit(folder, Access::Write);
         let gardener = Gardener { places: &self.places, host: self.host, may_open: &may_open };
         let shapes = gardener.rules(&uses);
         rules.extend(shapes.into_iter().filter_map(|(shape, evidence)| Some((self.text(&shape)?, evidence))));
         for (text, evidence) in rules {
             self.add(Section::FsWrite, text, &evidence);
+        }
+    }
+
+    /// Marks what was there only for a while: made by the run, and renamed or removed by it.
+    fn note_passing(&self, uses: &mut Uses) {
+        for seen in &self.seen {
+            let (path, target) = match &seen.subject {
+                Subject::Paths { from, to, .. } if seen.effect == Effect::FsRename => (from, Some(to)),
+                Subject::Path { path, .. } if seen.effect == Effect::FsUnlink => (path, None),
+                _ => continue,
+            };
+            if self.host.is_file(path) || self.host.is_directory(path) {
+                continue;
+            }
+            if let Some(one) = uses.get_mut(path) {
+                let name = |path: &[u8]| base_name(path).into_bytes();
+                let target = target.map(|target| name(target));
+                one.stem = passing_stem(&name(path), target.as_deref()).map(<[u8]>::len).or(one.stem);
+            }
         }
     }
 
@@ -275,7 +295,7 @@ impl<'a> Draft<'a> {
     }
 
     fn leave_out_listing(&mut self, shape: &Shape) {
-        let (Shape::Whole(path) | Shape::Entry(path) | Shape::Wild(path)) = shape;
+        let (Shape::Whole(path) | Shape::Entry(path) | Shape::Wild(path, _)) = shape;
         let path = if path.is_empty() { "/".into() } else { String::from_utf8_lossy(path) };
         self.left_out.insert(LeftOut { what: format!("fs.open {path}"), why: UNWRITABLE });
     }
@@ -294,7 +314,7 @@ impl<'a> Draft<'a> {
             Shape::Whole(path) => self.places.whole(path),
             Shape::Entry(path) if path.is_empty() => None,
             Shape::Entry(path) => self.places.entry(path),
-            Shape::Wild(path) => self.places.wild(path, stem),
+            Shape::Wild(path, stem) => self.places.beginning(path, *stem),
         }
     }
 

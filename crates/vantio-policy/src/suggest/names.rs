@@ -2,24 +2,51 @@
 
 use alloc::{string::String, vec::Vec};
 
-/// Whether a name is likely another one the next time: a hash, an id, a process number, a
-/// temporary file's.
-pub(super) fn is_random(name: &[u8]) -> bool {
-    stem(name).is_some()
+/// Of a name that is likely another one the next time (a hash, an id, a process number, a temporary
+/// file's) what stays: its beginning. `None` for a name that does not look random.
+pub(super) fn stem(name: &[u8]) -> Option<&[u8]> {
+    stem_by(name, looks_random)
 }
 
-/// The beginning of a random name that stays, up to the random part; `None` for a name that
-/// does not look random.
-pub(super) fn stem(name: &[u8]) -> Option<&[u8]> {
+/// The same for a name that was there only for a while, on its way to `target` or to nothing:
+/// such a name is taken for a random one more easily.
+pub(super) fn passing_stem<'n>(name: &'n [u8], target: Option<&[u8]>) -> Option<&'n [u8]> {
+    let after = |start: usize| {
+        target.filter(|target| name[start..].starts_with(target)).map(|target| start + target.len())
+    };
+    let from_target = after(0).or_else(|| name.starts_with(b".").then(|| after(1)).flatten());
+    if let Some(end) = from_target.filter(|end| *end < name.len()) {
+        return Some(&name[..end]);
+    }
+    stem(name).or_else(|| {
+        stem_by(name, |word| word.len() >= TEMPLATE && is_varied(&word.as_bytes()[word.len() - TEMPLATE..]))
+    })
+}
+
+fn stem_by(name: &[u8], is_random: impl Fn(&str) -> bool) -> Option<&[u8]> {
     let text = core::str::from_utf8(name).ok()?;
     let mut start = 0;
     for word in text.split(['-', '_', '.', '@', '+', '~']) {
-        if looks_random(word) {
-            return Some(&name[..start]);
+        if is_random(word) {
+            return Some(&name[..start + template_prefix(word)]);
         }
         start += word.len() + 1;
     }
     None
+}
+
+/// How much of a random word a program chose: what stands before the six characters of
+/// mkstemp(3), where that is a word in small letters.
+fn template_prefix(word: &str) -> usize {
+    let bytes = word.as_bytes();
+    let length = bytes.len().saturating_sub(TEMPLATE);
+    let (prefix, rest) = bytes.split_at(length);
+    let is_word = length >= 2 && prefix.iter().all(u8::is_ascii_lowercase) && is_varied(rest);
+    if is_word { length } else { 0 }
+}
+
+fn is_varied(bytes: &[u8]) -> bool {
+    bytes.iter().all(u8::is_ascii_alphanumeric) && !bytes.iter().all(u8::is_ascii_lowercase)
 }
 
 /// A word of a name that no person would have chosen.
@@ -50,6 +77,9 @@ const fn class(byte: u8) -> u8 {
         _ => 3,
     }
 }
+
+/// The characters that mkstemp(3) chooses.
+const TEMPLATE: usize = 6;
 
 /// Whether the last component of a path is called as files with secrets are. Code about secrets
 /// is none.
@@ -103,7 +133,7 @@ mod tests {
             "2026-11-27T23_11_02",
             ".lock-Xy7Kq2",
         ] {
-            assert!(is_random(name.as_bytes()), "{name}");
+            assert!(stem(name.as_bytes()).is_some(), "{name}");
         }
         for name in [
             "src",
@@ -122,10 +152,17 @@ mod tests {
             "v18",
             "is-number",
         ] {
-            assert!(!is_random(name.as_bytes()), "{name}");
+            assert!(stem(name.as_bytes()).is_none(), "{name}");
         }
         assert_eq!(stem(b"build-9f86d081884c7d65"), Some(b"build-".as_slice()));
         assert_eq!(stem(b"1234"), Some(b"".as_slice()));
+        assert_eq!(stem(b"sedAbC12x"), Some(b"sed".as_slice()));
+        assert_eq!(passing_stem(b"sedqwertY", Some(b"file")), Some(b"sed".as_slice()));
+        assert_eq!(
+            passing_stem(b".settings.json.swap", Some(b"settings.json")),
+            Some(b".settings.json".as_slice())
+        );
+        assert_eq!(passing_stem(b"settings.tmp", None), None);
     }
 
     #[test]

@@ -67,6 +67,19 @@ impl Places {
         })
     }
 
+    /// The entries beside the path whose names begin as its own does, and end in the same kind.
+    pub(super) fn beginning(&self, path: &[u8], stem: usize) -> Option<String> {
+        self.written(path, |name, is_last, text| {
+            if is_last && stem <= name.len() && core::str::from_utf8(&name[..stem]).is_ok() {
+                glob::write_literal(&name[..stem], text);
+                text.push('*');
+                glob::write_literal(extension(&name[stem..]), text);
+            } else {
+                glob::write_literal(name, text);
+            }
+        })
+    }
+
     /// Without a variable whose value is the path itself: of that, no entry can be named.
     fn without_anchor(&self, path: &[u8]) -> Self {
         let mut places = self.clone();

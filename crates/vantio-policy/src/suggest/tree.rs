@@ -13,6 +13,9 @@ pub(super) struct Use {
     pub(super) is_made: bool,
     /// Whether everything below was meant.
     pub(super) is_whole: bool,
+    /// How much of the name stays, where the path was there only for a while and the rest of its name will
+    /// be another the next time.
+    pub(super) stem: Option<usize>,
 }
 
 /// Paths that were read, or written.
@@ -25,8 +28,8 @@ pub(super) enum Shape {
     Whole(Vec<u8>),
     /// The entry alone, which is a folder.
     Entry(Vec<u8>),
-    /// Names like this one, and all below them.
-    Wild(Vec<u8>),
+    /// Entries whose names begin as this one does, up to this many bytes.
+    Wild(Vec<u8>, usize),
 }
 
 /// What opens folders.
@@ -61,8 +64,9 @@ impl Gardener<'_> {
         }
         if let Some(own) = own {
             let is_folder = own.is_made || !children.is_empty() || self.host.is_directory(or_root(folder));
-            let shape = if names::is_random(last(folder)) && children.is_empty() {
-                Shape::Wild(folder.to_vec())
+            let stem = stem(folder, uses).filter(|_| children.is_empty());
+            let shape = if let Some(stem) = stem {
+                Shape::Wild(folder.to_vec(), stem)
             } else if is_folder {
                 Shape::Entry(folder.to_vec())
             } else {
@@ -83,21 +87,27 @@ fn has_evidence(children: &[Vec<u8>], uses: &Uses) -> bool {
     let mut kinds: Vec<Vec<u8>> = Vec::new();
     for child in children {
         let name = last(child);
-        let Some(stem) = names::stem(name) else {
+        let Some(stem) = stem(child, uses) else {
             kinds.push(name.to_vec());
             continue;
         };
         // A wildcard covers entries: not what lies below one, nor one that is moved whole.
         let is_single = uses.get(child).is_some_and(|own| !own.is_whole && !own.is_made)
             && below(child, uses).count() == 1;
-        if stem.is_empty() || !is_single {
+        if stem == 0 || !is_single {
             return true;
         }
-        kinds.push(stem.to_vec());
+        kinds.push(name[..stem].to_vec());
     }
     kinds.sort_unstable();
     kinds.dedup();
     kinds.len() >= ENOUGH
+}
+
+/// How much of a path's name stays, where the rest looks random.
+fn stem(path: &[u8], uses: &Uses) -> Option<usize> {
+    let passing = uses.get(path).and_then(|own| own.stem);
+    passing.or_else(|| names::stem(last(path)).map(<[u8]>::len))
 }
 
 fn last(path: &[u8]) -> &[u8] {
