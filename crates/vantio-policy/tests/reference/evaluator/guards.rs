@@ -141,16 +141,17 @@ impl Evaluator<'_> {
         if !rule.refuse.covers(intent, self.world) {
             return false;
         }
-        let happened = |scope: &Scope| {
-            self.history.iter().rposition(|event| scope.covers(&event.question.intent(), self.world))
-        };
-        // That a program was started says nothing of how it ended.
-        let after = if rule.exit.is_none() { happened(&rule.unless_after) } else { None };
-        match (after, happened(&rule.since)) {
-            (None, _) => true,
-            (Some(after), Some(since)) => after <= since,
-            (Some(_), None) => false,
+        let (mut is_satisfied, mut names) = (false, BTreeSet::new());
+        for event in &self.history {
+            let intent = event.question.intent();
+            // That a program was started says nothing of how it ended.
+            is_satisfied |= rule.exit.is_none() && rule.unless_after.covers(&intent, self.world);
+            if rule.since.covers(&intent, self.world) || rule.is_by_another_name(&names, &intent) {
+                is_satisfied = false;
+            }
+            names.extend(rule.new_names(&names, &intent, self.world));
         }
+        !is_satisfied
     }
 
     fn is_too_much(&self, rule: &Threshold, intent: &Intent<'_>) -> bool {
@@ -225,6 +226,36 @@ fn what(intent: &Intent<'_>) -> String {
         Target::Paths { from, to, .. } => format!("paths {from:?} {to:?}"),
         Target::Endpoint(endpoint) => format!("host {}", network::forms(endpoint.address.ip())[0]),
         other => format!("{other:?}"),
+    }
+}
+
+impl Order {
+    fn is_by_another_name(&self, names: &BTreeSet<Vec<u8>>, intent: &Intent<'_>) -> bool {
+        let is_named =
+            matches!(intent.target, Target::Path { path, access: Access::Write, .. } if names.contains(path));
+        is_named && self.since.effects.contains(&intent.effect)
+    }
+
+    /// The names that a link gives to what `since` is about, and where a rename, which may be an
+    /// exchange, takes such names.
+    fn new_names(&self, names: &BTreeSet<Vec<u8>>, intent: &Intent<'_>, world: &World) -> Vec<Vec<u8>> {
+        let Target::Paths { from, to, .. } = intent.target else { return Vec::new() };
+        let is_meant = |path: &[u8]| {
+            let target = Target::Path { path, access: Access::Write, subtree: false };
+            names.contains(path) || self.since.covers(&Intent::new(Effect::FsOpen, target), world)
+        };
+        let mut new = Vec::new();
+        for (one, other) in [(from, to), (to, from)] {
+            if intent.effect.name() == "fs.link" && is_meant(one) && !is_meant(other) {
+                new.push(other.to_vec());
+            }
+            if intent.effect.name() == "fs.rename" {
+                let below = names.iter().filter_map(|name| name.strip_prefix(one));
+                let below = below.filter(|rest| rest.is_empty() || rest[0] == b'/');
+                new.extend(below.map(|rest| [other, rest].concat()));
+            }
+        }
+        new
     }
 }
 
