@@ -304,13 +304,12 @@ fn covers_target(text: &str, intent: &Intent<'_>, world: &World) -> bool {
             let rule = network::Rule::new(text, &[]);
             !rule.is_udp && rule.has_every_port(true) && rule.has_name(name, true)
         }
-        Target::Unix(path) => match text.strip_prefix("unix:") {
-            Some(text) => paths::names(path).is_some_and(|path| any(text, &|pattern| covers(pattern, &path))),
-            None => {
-                let rule = network::Rule::new(text, &[]);
-                rule.host == "*" && !rule.is_udp && rule.has_every_port(true)
-            }
-        },
+        Target::Unix(path) if text.starts_with("unix:") => paths::names(path)
+            .is_some_and(|path| any(&text["unix:".len()..], &|pattern| covers(pattern, &path))),
+        Target::Unix(_) => {
+            let rule = network::Rule::new(text, &[]);
+            rule.host == "*" && !rule.is_udp && rule.has_every_port(true)
+        }
         Target::Named(name) => named::matches(text, name),
         Target::Process(_) | Target::Syscall(_) => false,
     }
