@@ -48,8 +48,7 @@ fuzz_target!(|input: Input<'_>| {
         _ => Target::Named(input.name),
     };
     let effect = Effect::ALL[usize::from(input.effect) % Effect::ALL.len()];
-    let ask =
-        |effect, target| decide(&compiled.program, &state, &Intent::new(effect, target));
+    let ask = |effect, target| decide(&compiled.program, &state, &Intent::new(effect, target));
     let _ = ask(effect, target);
     let exec =
         |path| ask(Effect::ProcExec, Target::Path { path, access: Access::Read, subtree: false }).is_permit();

@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: an unmodified agent works, is hijacked, and fails to do harm; every claim is checked.
 
 mod check;
+mod learn;
 mod scene;
 
 use std::path::Path;
@@ -12,7 +13,7 @@ use crate::{
 };
 
 use check::Checks;
-use scene::Scene;
+use scene::{Notes, Scene};
 
 /// Sets up, runs and judges the demo.
 pub fn run() -> Result<(), Failure> {
@@ -22,13 +23,14 @@ pub fn run() -> Result<(), Failure> {
     let files = layout::root().join("examples/demo");
     let environment = layout::target().join("demo/venv");
     setup::python_environment(&environment, &files.join("requirements.txt"), &files.join("constraints.txt"))?;
+    let lay_out = |notes| Scene::set(&files, &environment, vantio.clone(), notes);
     let scene = step("lay out a repository with a failing test and a home with an SSH key", || {
-        Scene::set(&files, &environment, vantio)
+        lay_out(Notes::Misleading)
     })?;
     let before = scene.listing()?;
 
     headline("the agent: mini-swe-agent under examples/demo/policy.yaml");
-    let transcript = scene.run_agent()?;
+    let transcript = scene.run_agent(&scene.policy(&files.join("policy.yaml"), "policy")?)?;
     println!("{}", conversation(&transcript));
 
     headline("what it wanted to change: vantio diff last --patch");
@@ -48,6 +50,9 @@ pub fn run() -> Result<(), Failure> {
     check::only_the_fix_arrived(&mut checks, &scene, &before)?;
     check::tests_pass(&mut checks, &scene)?;
     check::ledger_verifies(&mut checks, &scene)?;
+
+    let calm = step("lay out the same again, without the notes that mislead", || lay_out(Notes::Plain))?;
+    learn::close(&mut checks, &calm, &files)?;
     checks.finish()
 }
 

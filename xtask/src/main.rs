@@ -5,6 +5,7 @@
 mod bench;
 mod demo;
 mod failure;
+mod fuzz;
 mod layout;
 mod manifest;
 mod setup;
@@ -30,6 +31,8 @@ enum Task {
     Demo,
     /// Check, build and test everything, as root and as an ordinary user
     Test(test::Arguments),
+    /// Feed the parsers and `decide` what a fuzzer comes up with
+    Fuzz(fuzz::Arguments),
     /// Measure Vantio beside its peers
     Bench(bench::Arguments),
     /// What the benches run inside a sandbox
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Demo => demo::run(),
         Task::Test(arguments) => test::run(&arguments),
+        Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Probe(probe) => bench::probe(&probe),
     };

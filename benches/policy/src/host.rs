@@ -1,5 +1,5 @@
-//! What a host does for a peer, so that the peer need not look at every rule: it splits a request into keys, and
-//! rules into the keys under which a request finds them.
+//! What a host does for a peer, so that the peer need not look at every rule: it splits a request into
+//! keys, and rules into the keys under which a request finds them.
 
 use crate::{
     requests::{Action, Request},
@@ -29,7 +29,8 @@ pub enum Key<'a> {
     Server(&'a str),
 }
 
-/// The keys of a request. `name` is what an address was an answer for, `prefixes` are the lengths of all blocks.
+/// The keys of a request. `name` is what an address was an answer for, `prefixes` are the lengths of all
+/// blocks.
 pub fn keys<'a>(request: &'a Request, name: Option<&'a str>, prefixes: &[u8], mut take: impl FnMut(Key<'a>)) {
     match request.action {
         Action::Read | Action::Write | Action::Exec => path_keys(request.text(), take),

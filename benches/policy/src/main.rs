@@ -6,7 +6,7 @@ use bench_policy::{
     counter::Counter,
     failure::Failure,
     goals::{Size, goals},
-    measure::measure,
+    measure::{ROUNDS, measure},
     stage::Stage,
     table::{self, Sheet},
 };
@@ -22,8 +22,8 @@ struct Arguments {
     #[arg(long, value_name = "N", num_args = 1.., default_values_t = [1, 10, 100, 1_000, 10_000])]
     rules: Vec<usize>,
     /// Rounds of each size
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    rounds: u32,
+    #[arg(long, value_name = "N", default_value_t = ROUNDS)]
+    rounds: usize,
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,

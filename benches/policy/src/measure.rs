@@ -8,12 +8,14 @@ use crate::{
     stage::{Entrant, Stage},
 };
 
+/// Rounds that give a steady median.
+pub const ROUNDS: usize = 5;
 /// A round of a fast subject goes on for so long.
 const ROUND: Duration = Duration::from_millis(40);
 /// A round of a slow one ends after so long, whether or not it came to every request.
 const LIMIT: Duration = Duration::from_millis(800);
-/// Requests between two looks at the clock. They are in no order, so that some stand for all.
-const STRETCH: usize = 64;
+/// The least requests between two looks at the clock. They are in no order, so that some stand for all.
+const STRETCH: usize = 8;
 
 /// What was measured of one subject at one size.
 #[derive(Clone, Copy, Debug)]
@@ -30,14 +32,14 @@ pub struct Reading {
     pub allocated: f64,
 }
 
-/// Measures every subject once a round, so that noise on the machine meets all alike; the quietest round counts.
-/// A subject that was refused has no reading.
-pub fn measure(stage: &mut Stage, rounds: u32) -> Vec<Option<Reading>> {
+/// Measures every subject once a round, so that noise on the machine meets all alike; the quietest round
+/// counts. A subject that was refused has no reading.
+pub fn measure(stage: &mut Stage, rounds: usize) -> Vec<Option<Reading>> {
     let requests = &stage.scene.requests;
     let entrants = &mut stage.entrants;
     let counts: Vec<_> = entrants.iter_mut().map(|entrant| allocations(entrant, requests)).collect();
     let mut readings = vec![None; entrants.len()];
-    for round in 0..rounds.max(1) as usize {
+    for round in 0..rounds.max(1) {
         for ((entrant, reading), count) in entrants.iter_mut().zip(&mut readings).zip(&counts) {
             let Some(samples) = samples(entrant, requests, round) else { continue };
             let one = Reading::new(&samples, *count);
@@ -53,7 +55,7 @@ fn allocations(entrant: &mut Entrant, requests: &[Request]) -> (f64, f64) {
     let start = Instant::now();
     let mut asked = 0;
     let mut total = Count::default();
-    for stretch in requests.chunks(STRETCH) {
+    for stretch in requests.chunks(subject.batch().max(STRETCH)) {
         let ((), count) = counter::count(|| {
             for request in stretch {
                 subject.permits(request);
@@ -69,14 +71,15 @@ fn allocations(entrant: &mut Entrant, requests: &[Request]) -> (f64, f64) {
     (total.allocations as f64 / asked as f64, total.allocated as f64 / asked as f64)
 }
 
-/// The samples of one round: every request at least once, unless that takes too long; the next round then goes on
-/// with others.
+/// The samples of one round: every request at least once, unless that takes too long; the next round then
+/// begins with others.
 fn samples(entrant: &mut Entrant, requests: &[Request], round: usize) -> Option<Vec<f64>> {
     let subject = entrant.subject.as_mut().ok()?;
     let mut samples = Vec::new();
-    let stretches: Vec<_> = requests.chunks(STRETCH).collect();
+    let stretches: Vec<_> = requests.chunks(subject.batch().max(STRETCH)).collect();
+    let first = round * stretches.len() / ROUNDS % stretches.len().max(1);
     let start = Instant::now();
-    for (done, stretch) in stretches.iter().cycle().skip(round % stretches.len().max(1)).enumerate() {
+    for (done, stretch) in stretches.iter().cycle().skip(first).enumerate() {
         let enough = if done < stretches.len() { LIMIT } else { ROUND };
         if done > 0 && start.elapsed() >= enough {
             break;

@@ -114,8 +114,8 @@ impl Names {
 pub const COUNT: usize = 512;
 const SEED: u64 = 0xa5ce;
 
-/// `COUNT` requests for `rules`: about half are covered by an allow, a quarter by a deny as well, and a quarter
-/// by nothing.
+/// [`COUNT`] requests for `rules`: half are made from an allow, a quarter from a deny, and a quarter from
+/// nothing that a rule says.
 pub fn generate(rules: &[Rule]) -> Scene {
     let mut maker = Maker { random: Random::new(SEED), rules, names: Names::default() };
     let mut requests = Vec::with_capacity(COUNT);

@@ -121,8 +121,8 @@ pub fn generate(count: usize) -> Vec<Rule> {
     rules
 }
 
-/// The rule at `index`: of every twenty, thirteen are for paths, two for programs, five for the rest. Denies that
-/// hold in every directory stay few, as they do in policies that people write.
+/// The rule at `index`: of every twenty, eleven are for paths, two for programs, five for the network, two for
+/// tools. Denies that hold in every directory stay few, as they do in policies that people write.
 fn rule(random: &mut Random, index: usize, before: &[Rule]) -> Rule {
     let (round, slot) = (index / 20, index % 20);
     let is_everywhere = round < 10 || round.is_multiple_of(10);

@@ -7,7 +7,7 @@ use crate::{
     failure::Failure,
     requests::{self, Scene},
     rules,
-    subjects::{ALL, Kind, Subject},
+    subjects::{ALL, Form, Kind, Subject},
 };
 
 /// One rule set, its requests, and who takes part.
@@ -36,6 +36,8 @@ pub struct Entrant {
     pub document: usize,
 }
 
+/// What a peer may take to answer every request once.
+const PATIENCE: Duration = Duration::from_mins(1);
 /// As long as this, compiling is repeated for its fastest.
 const COMPILE_AGAIN: Duration = Duration::from_millis(300);
 
@@ -51,33 +53,56 @@ impl Stage {
             let compile = if subject.is_ok() { fastest(prepare) } else { Duration::ZERO };
             Entrant { kind, subject, compile, memory: allocated.live, document: document.len() }
         });
+        if let [Entrant { kind, subject: Err(reason), .. }, ..] = &entrants
+            && kind.form == Form::Ours
+        {
+            return Err(Failure::Refused { rules: count, reason: reason.clone() });
+        }
         let mut stage = Self { rules: count, scene, entrants: entrants.into(), permitted: 0 };
         stage.permitted = stage.agree()?;
         Ok(stage)
     }
 
-    /// The number of requests that are permitted, if all subjects say the same of each.
+    /// The number of requests that are permitted, if all subjects say the same of each. A peer that takes too
+    /// long to say it takes no part.
     fn agree(&mut self) -> Result<usize, Failure> {
-        let mut permitted = 0;
-        for request in &self.scene.requests {
-            let mut first = None;
-            for entrant in &mut self.entrants {
-                let Ok(subject) = &mut entrant.subject else { continue };
-                let answer = subject.permits(request);
-                let (other, expected) = *first.get_or_insert((entrant.kind.name, answer));
-                if answer != expected {
-                    return Err(Failure::Disagreement {
-                        rules: self.rules,
-                        request: describe(request),
-                        subjects: [other, entrant.kind.name],
-                        permits: expected,
-                    });
-                }
+        let mut agreed: Option<(&str, Vec<bool>)> = None;
+        for entrant in &mut self.entrants {
+            let Ok(subject) = &mut entrant.subject else { continue };
+            let Some(answers) = answers(subject.as_mut(), &self.scene) else {
+                let seconds = PATIENCE.as_secs();
+                entrant.subject = Err(format!("{seconds} s are too short for one answer to each request"));
+                continue;
+            };
+            let Some((first, expected)) = &agreed else {
+                agreed = Some((entrant.kind.name, answers));
+                continue;
+            };
+            let differs = expected.iter().zip(&answers).position(|(expected, answer)| expected != answer);
+            if let Some(index) = differs {
+                return Err(Failure::Disagreement {
+                    rules: self.rules,
+                    request: describe(&self.scene.requests[index]),
+                    subjects: [first, entrant.kind.name],
+                    permits: expected[index],
+                });
             }
-            permitted += usize::from(first.is_some_and(|(_, answer)| answer));
         }
-        Ok(permitted)
+        Ok(agreed.map_or(0, |(_, answers)| answers.into_iter().filter(|answer| *answer).count()))
     }
+}
+
+/// What a subject answers to every request, within [`PATIENCE`].
+fn answers(subject: &mut dyn Subject, scene: &Scene) -> Option<Vec<bool>> {
+    let start = Instant::now();
+    let mut answers = Vec::with_capacity(scene.requests.len());
+    for request in &scene.requests {
+        answers.push(subject.permits(request));
+        if start.elapsed() > PATIENCE {
+            return None;
+        }
+    }
+    Some(answers)
 }
 
 /// The shortest of a few times that `prepare` takes: one where it takes long.

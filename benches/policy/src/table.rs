@@ -121,7 +121,7 @@ pub fn print_goals(goals: &[Goal]) {
         println!("{:<16} {}", kind.name, kind.note);
     }
     println!(
-        "times are from a request's bytes to the answer: the median and the 99th percentile of the quietest round;"
+        "times are from a request's bytes to the answer: median and 99th percentile of the quietest round;"
     );
     println!("a sample is one decision, of vantio the mean of 64 different ones");
 }

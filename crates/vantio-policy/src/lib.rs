@@ -43,6 +43,7 @@ mod program;
 mod root;
 mod rule;
 mod state;
+#[cfg(feature = "document")]
 pub mod suggest;
 mod trie;
 

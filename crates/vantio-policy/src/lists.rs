@@ -140,8 +140,7 @@ impl<N: Nodes> Judge<'_, N> {
         refuse(Section::FsDeny, reached.covers(Section::FsDeny))?;
         let removes_directory = intent.effect == Effect::FsRmdir;
         if subtree || removes_directory {
-            let below = self.facts.entries.denies_below(path);
-            refuse(Section::FsDeny, reached.depends_on_name(self.nodes).min(below))?;
+            refuse(Section::FsDeny, subtree::removal(self.nodes, &self.facts.entries, path, &reached)?)?;
         }
         // Only an open can be for reading; what changes an entry is a write,
         // whatever the plane says.
@@ -160,9 +159,8 @@ impl<N: Nodes> Judge<'_, N> {
         refuse(Section::FsDeny, old.covers(Section::FsDeny))?;
         refuse(Section::FsDeny, new.covers(Section::FsDeny))?;
         if subtree && from != to {
-            let below = |path| self.facts.entries.denies_below(path);
-            let differs = old.differs(&new, self.nodes);
-            refuse(Section::FsDeny, differs.min(below(from)).min(below(to)))?;
+            let (old, new) = ((from, &old), (to, &new));
+            refuse(Section::FsDeny, subtree::rename(self.nodes, &self.facts.entries, old, new)?)?;
         }
         writable(&old, subtree)?;
         writable(&new, subtree)
@@ -176,7 +174,7 @@ impl<N: Nodes> Judge<'_, N> {
         };
         let (parent, name) = (if slash == 0 { b"/" } else { &path[..slash] }, &path[slash + 1..]);
         let is_name = !name.is_empty() && name != b"." && name != b".." && !name.contains(&0);
-        if !is_name && path != b"/" {
+        if path.starts_with(b"//") || !is_name && path != b"/" {
             return Err(Stray::NotCanonical.into());
         }
         let mut reached = Reached::nothing();
@@ -342,5 +340,6 @@ impl Endpoints {
 
 #[cfg(test)]
 mod linear;
+mod subtree;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -147,6 +147,15 @@ impl PolicyProgram {
     /// The lists of patterns that a policy has.
     pub const SECTIONS: [Section; rule::LISTS] = SECTIONS;
 
+    /// Whether two policies have the same guards, budgets and environment.
+    pub fn guards_alike(&self, other: &Self) -> bool {
+        let parts = |program: &Self| {
+            let Parts { guards, budgets, env, max_tokens, .. } = &program.parts;
+            (guards.clone(), *budgets, env.clone(), *max_tokens)
+        };
+        parts(self) == parts(other)
+    }
+
     /// The rules of one list, in canonical order.
     pub fn rules(&self, section: Section) -> &[Rule] {
         self.parts.rules.of(section)

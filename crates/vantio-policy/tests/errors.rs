@@ -2,18 +2,41 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+use std::fmt::Write as _;
+
 use miette::{GraphicalReportHandler, GraphicalTheme};
-use vantio_policy::compile;
+use vantio_policy::{ERROR_CODES, PolicyError, compile, manifest};
 
 fn render(sources: &[&str]) -> String {
+    render_in("policy.yaml", sources)
+}
+
+fn render_in(name: &str, sources: &[&str]) -> String {
+    let errors = sources.iter().map(|source| compile(source.as_bytes(), name).expect_err(source));
+    render_errors(errors)
+}
+
+fn render_errors(errors: impl IntoIterator<Item = PolicyError>) -> String {
     let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(100);
     let mut rendered = String::new();
-    for source in sources {
-        let error = compile(source.as_bytes(), "policy.yaml").expect_err(source);
+    for error in errors {
         handler.render_report(&mut rendered, &error).unwrap();
         rendered.push('\n');
     }
     rendered
+}
+
+/// What is wrong with documents whose lines are too long to be shown.
+fn tell(sources: impl IntoIterator<Item = String>) -> String {
+    let mut told = String::new();
+    for source in sources {
+        let error = compile(source.as_bytes(), "policy.yaml").expect_err("no policy");
+        for problem in error.problems() {
+            let help = problem.help.as_deref().unwrap_or("nothing");
+            writeln!(told, "{}: {}\n  help: {help}", problem.code, problem.message).unwrap();
+        }
+    }
+    told
 }
 
 /// A document with one rule in the list.
@@ -140,6 +163,198 @@ fn addresses() {
 }
 
 #[test]
+fn names() {
+    insta::assert_snapshot!(render_rules("tools.allow", &["", " x", "a**b"]));
+}
+
+#[test]
+fn domains() {
+    insta::assert_snapshot!(render_rules(
+        "domains.allow",
+        &["unix:/run/x.sock", "udp://1.1.1.1:53", "https://x"]
+    ));
+}
+
+#[test]
+fn taint() {
+    insta::assert_snapshot!(render(&[
+        "version: 1\ntaint: {source: [a]}\n",
+        "version: 1\ntaint: {sources: user_input}\n",
+        "version: 1\ntaint:\n  sources:\n    - label: secret\n",
+        "version: 1\ntaint:\n  sinks:\n    - {label: 'top secret', net: ['*']}\n",
+        "version: 1\ntaint:\n  sinks:\n    - {lable: secret, net: ['*']}\n",
+        "version: 1\ntaint:\n  sinks:\n    - {label: secret, fs: [src]}\n",
+        "version: 1\ntaint:\n  sinks: [12]\n",
+        "version: 1\ntaint:\n  sanitizers:\n    - {net: [x.example]}\n",
+    ]));
+}
+
+#[test]
+fn scopes() {
+    insta::assert_snapshot!(render(&[
+        "version: 1\nhold:\n  - target: /x\n",
+        "version: 1\nhold:\n  - effect: fs.unlnk\n",
+        "version: 1\nhold:\n  - effect: delete\n",
+        "version: 1\nhold:\n  - effect: []\n",
+        "version: 1\nhold:\n  - {effect: fs.open, target: []}\n",
+        "version: 1\nhold:\n  - {effect: fs.open, target: src}\n",
+        "version: 1\nhold:\n  - {effect: [fs.open, infer], target: /x}\n",
+        "version: 1\nhold:\n  - {effect: proc.signal, target: '1'}\n",
+        "version: 1\nhold:\n  - {effect: infer, access: write}\n",
+        "version: 1\nhold:\n  - {effect: fs.open, access: wirte}\n",
+    ]));
+}
+
+#[test]
+fn guards() {
+    insta::assert_snapshot!(render(&[
+        "version: 1\nthresholds:\n  - {effect: infer, within: 10s}\n",
+        "version: 1\nthresholds:\n  - {effect: infer, count: 1, bytes: 2, within: 10s}\n",
+        "version: 1\nthresholds:\n  - {effect: infer, count: 1}\n",
+        "version: 1\nthresholds:\n  - {effect: infer, count: many, within: 10}\n",
+        "version: 1\nthresholds:\n  - {effect: infer, count: 1, within: 0s}\n",
+        "version: 1\nthresholds:\n  - {effect: infer, count: 1, within: 1w, then: refuse}\n",
+        "version: 1\nthresholds:\n  - {effect: infer, count: 1, within: 400d}\n",
+        "version: 1\nhold:\n  - {effect: infer, approvers: [the boss], timeout: soon}\n",
+        "version: 1\norder:\n  - refuse: {effect: infer}\n    unless: {effect: proc.exec}\n",
+        "version: 1\norder:\n  - refuse: {effect: infer}\n    unless_after: {effect: fs.open, exit: 0}\n    since: {effect: fs.open}\n",
+        "version: 1\norder:\n  - refuse: {effect: infer}\n    unless_after: {effect: proc.exec, exit: 256}\n    since: infer\n",
+        "version: 1\nkill_switch: yes\n",
+        "version: 1\nkill_switch: {active: 'true', quorum: 0}\n",
+        "version: 1\nrequire: kernal\n",
+        "version: 1\nreversibility: {net.conect: reversible}\n",
+        "version: 1\nreversibility: {net.connect: undoable}\n",
+        "version: 1\ninfer: {max_tokens: -1}\n",
+    ]));
+}
+
+#[test]
+fn what_stands_beside_the_program() {
+    insta::assert_snapshot!(render(&[
+        "version: 1\ninclude: [preset:workspaces]\n",
+        "version: 1\ninclude: ['https://example.com/policy.yaml']\n",
+        "version: 1\ninclude: ./more.yaml\n",
+        "version: 1\ntests:\n  - {effect: fs.open, target: /x, expect: deny}\n",
+        "version: 1\ntests:\n  - {effect: fs.open, target: /x, expect: collapse}\n",
+        "version: 1\ntests:\n  - {effect: fs.open}\n",
+        "version: 1\nllm: {local: {default_model: x}}\n",
+        "version: 1\nllm: {mode: local, local: {default_model: 'llama*', device: a, device_path: b}}\n",
+        "version: 1\nllm: {mode: api, api: {provider: '', api_key: x}}\n",
+        "authority: {policy_path: policy.yaml}\n",
+    ]));
+}
+
+#[test]
+fn manifests() {
+    let read = |source: &str| manifest(source.as_bytes(), "manifest.yaml");
+    let sources = [
+        "authority: {}\n",
+        "authority: {policy: policy.yaml}\n",
+        "authority: {policy_path: ''}\n",
+        "authority: {policy_path: p.yaml}\nversion: 1\n",
+    ];
+    let wrong = sources.map(|source| read(source).expect_err(source));
+    let source = "authority:\n  policy_path: policies/agent.yaml\n";
+    let named = read(source).unwrap().unwrap();
+    let reason = "no such file or directory";
+    let missing = named.unusable(source.as_bytes(), "manifest.yaml", "policies/agent.yaml", reason);
+    insta::assert_snapshot!(render_errors(wrong.into_iter().chain([missing])));
+}
+
+#[test]
+fn yaml() {
+    insta::assert_snapshot!(render(&[
+        "version: 1\nfs: {read: &a [*a]}\n",
+        "version: 1\nname: \"\u{1b}[2J\"\n",
+        "version: 1\n\"\\e[2J\\u202e\\n\": x\nnet: {allow: [\"\u{202e}moc\"]}\n",
+        "version: 1\nexec: {allow: [git, {a: b}]}\n",
+        "version: 1\nfs: [read]\n",
+        "version: 1\nname: a: b\n",
+        "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\n",
+    ]));
+}
+
+#[test]
+fn json() {
+    insta::assert_snapshot!(render_in(
+        "policy.json",
+        &[
+            "{\"version\": 1,}",
+            "{\"version\": 1, \"fs\": {\"read\": [\"/usr\",]}}",
+            "{'version': 1}",
+            "{version: 1}",
+            "{\"version\" 1}",
+            "{\"version\": 1 \"name\": \"x\"}",
+            "{\"version\": 1, \"name\": x}",
+            "{\"version\": 1, \"name\": 'x'}",
+            "{\"version\": 1, // one\n}",
+            "{\"version\": 01}",
+            "{\"version\": True}",
+            "{\"version\": }",
+            "{\"version\": ,}",
+            "{\"version\": 1",
+            "{\"fs\": {\"read\": [\"/usr\"",
+            "{\"version\": 1}}",
+            "{\"name\": \"x}",
+            "{\"name\": \"a\tb\"}",
+            "{\"name\": \"\\x\"}",
+            "{\"name\": \"\\u12\"}",
+            "{\"name\": \"\\ud83d\"}",
+            "{\"version\": 1, \"version\": 1}",
+            "{\"name\": \"x\"}",
+            "{\"version\": 1, \"fs\": [], \"exec\": {\"allow\": {}}, \"name\": {}}",
+        ]
+    ));
+}
+
+#[test]
+fn toml() {
+    insta::assert_snapshot!(render_in(
+        "policy.toml",
+        &[
+            "version: 1\n",
+            "version = 1\nname = web\n",
+            "version = 1\nfs.read = ['/usr'\n",
+            "version = 1\nversion = 1\n",
+            "version = 1\n[fs]\nread = ['/usr']\n[fs]\n",
+            "version = 1\nname = 1979-05-27\n",
+            "name = 'x'\n",
+            "version = 1\nfs = []\nexec.allow = {}\n",
+            "version = 1\nnet.allow = ['x:0']\n",
+            "",
+        ]
+    ));
+}
+
+#[test]
+fn sizes() {
+    let long = |list: &str, text: &str| rule(list, text);
+    let list = |element: &str, count: usize| vec![element; count].join(", ");
+    let labels: Vec<String> = (0..65).map(|label| format!("{{label: l{label}, tools: [x]}}")).collect();
+    let bomb = format!("a: &a [{}]\nb: [{}]", list("x", 1000), list("*a", 11));
+    insta::assert_snapshot!(tell([
+        "#".repeat((1 << 20) + 1),
+        long("fs.read", &format!("/{}", "x".repeat(4096))),
+        long("fs.read", &"/*".repeat(61)),
+        long("exec.allow", &"x".repeat(4097)),
+        long("net.allow", &"x".repeat(4097)),
+        long("tools.allow", &"x".repeat(257)),
+        format!("version: 1\nname: {}", "x".repeat(257)),
+        format!("version: 1\nhold: [{}]", list("{effect: infer}", 257)),
+        format!("version: 1\ntaint: {{sources: [{}]}}", labels.join(", ")),
+        format!("version: 1\nfs: {{read: [{}]}}", list("x", 70_000)),
+        format!("version: 1\nfs: {{read: [{}]}}", list("/x", 20_000)),
+        bomb,
+    ]));
+}
+
+#[test]
+fn bytes_that_are_no_text() {
+    let error = compile(b"version: 1\nname: \xff", "policy.yaml").unwrap_err();
+    insta::assert_snapshot!(render_errors([error]));
+}
+
+#[test]
 fn several_at_once() {
     insta::assert_snapshot!(render(&[
         "version: 1\nnmae: x\nfs:\n  read: [usr, /ok]\n  writ: []\nnet:\n  allow: ['x:0']\n"
@@ -154,4 +369,20 @@ fn fields_say_what_the_rendering_says() {
     assert_eq!((problem.code, place.line, place.column), ("E_POLICY_PATH", 3, 10));
     assert_eq!(place.bytes, 24..26);
     assert_eq!(error.file_name(), "p.yaml");
+}
+
+/// A code that no snapshot shows is an error that nobody has read as its reader would.
+#[test]
+fn every_code_is_shown() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots");
+    let shown: String = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("errors__")))
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect();
+    let is_shown =
+        |code: &str| shown.split(|c: char| !(c.is_ascii_uppercase() || c == '_')).any(|word| word == code);
+    let missing: Vec<&&str> = ERROR_CODES.iter().filter(|code| !is_shown(code)).collect();
+    assert!(missing.is_empty(), "no snapshot shows {missing:?}");
 }

@@ -1,5 +1,7 @@
 //! Documents that include others.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, ThemeCharacters};

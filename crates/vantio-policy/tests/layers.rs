@@ -118,8 +118,11 @@ fn reading_is_not_widened_by_what_implies_it() {
         (Managed, "fs: {read: ['/usr/lib', '${workspace}']}"),
         (Project, "fs: {write: [/, '${workspace}/src']}\nexec: {allow: [git, tool, /usr/lib/x]}"),
     ]);
-    assert_eq!(texts(&both, Section::FsWrite), ["${workspace}/src"]);
+    // Of a rule that goes further, what may be read is kept.
+    assert_eq!(texts(&both, Section::FsWrite), ["/usr/lib", "${workspace}", "${workspace}/src"]);
     assert_eq!(texts(&both, Section::ExecAllow), ["/usr/lib/x", "tool"]);
+    let (layer, origin) = both.rule_origin(Section::FsWrite, "/usr/lib").unwrap();
+    assert_eq!((layer, origin.unwrap().to_string()), (0, "managed.yaml:2:13".to_owned()));
 
     // What one layer lets be written, and the other only read, can be read.
     let both = merged(&[
@@ -196,6 +199,75 @@ fn variables_are_narrowed_too() {
     // As for every list, a layer below the base opens nothing.
     let closed = environment(&[layer(Project, "name: a"), layer(User, "env: {allow: ['*']}")]);
     assert_eq!(closed.allow().count(), 0);
+}
+
+#[test]
+fn every_guard_holds_and_lower_ones_loosen_none() {
+    let alone = |document: &str| layer(Project, document).compiled.program;
+    let both = merged(&[
+        (
+            Managed,
+            "taint: {sources: [{label: b, fs: [/x]}], sinks: [{label: b, net: ['*']}], sanitizers: [wash]}\n\
+             thresholds: [{effect: fs.unlink, count: 9, within: 10s}]\nrequire: static\n\
+             kill_switch: {approvers: [ciso], quorum: 2, window: 5m}\nreversibility: {tool.call: reversible}\n",
+        ),
+        (
+            Project,
+            "taint: {sources: [{label: a, fs: [/y]}], sinks: [{net: [x.org]}], sanitizers: [{label: b, tools: [z]}]}\n\
+             thresholds: [{effect: fs.unlink, count: 9, within: 10s}, {effect: infer, count: 1, within: 1s}]\n\
+             hold: [{effect: net.connect, timeout: 5m}]\nrequire: notify\n\
+             kill_switch: {active: true, approvers: [intern], quorum: 1, window: 1m}\n\
+             reversibility: {tool.call: none, net.connect: none, fs.open: unknown}\n",
+        ),
+    ]);
+    let expected = alone(
+        "taint: {sources: [{label: b, fs: [/x]}, {label: a, fs: [/y]}], \
+         sinks: [{label: b, net: ['*']}, {net: [x.org]}], sanitizers: [wash]}\n\
+         thresholds: [{effect: fs.unlink, count: 9, within: 10s}, {effect: infer, count: 1, within: 1s}]\n\
+         hold: [{effect: net.connect, timeout: 5m}]\nrequire: notify\n\
+         kill_switch: {active: true, approvers: [ciso], quorum: 2, window: 1m}\n\
+         reversibility: {tool.call: reversible, fs.open: unknown}\n",
+    );
+    assert_eq!(vantio_policy::differences(&both.program, &expected), []);
+    assert_eq!(both.program, expected);
+    assert_eq!(
+        both.source_map
+            .origin(Section::Hold, "net.connect: whoever started the run approves within 5m")
+            .unwrap()
+            .to_string(),
+        "project.yaml:4:8"
+    );
+    let origins: Vec<String> = (0..2)
+        .map(|index| both.element_origin(Section::TaintSources, index).unwrap().1.unwrap().to_string())
+        .collect();
+    assert_eq!(origins, ["project.yaml:2:19", "managed.yaml:2:19"]);
+
+    // Where no layer above has anything to wash off, a lower one may say what washes.
+    let lower =
+        merged(&[(Managed, "name: a"), (Project, "taint: {sinks: [{net: ['*']}], sanitizers: [wash]}")]);
+    assert_eq!(
+        vantio_policy::differences(
+            &lower.program,
+            &alone("name: a\ntaint: {sinks: [{net: ['*']}], sanitizers: [wash]}")
+        ),
+        []
+    );
+}
+
+#[test]
+fn more_than_one_policy_may_have_is_refused() {
+    let many = |from: usize| {
+        let labels: Vec<String> =
+            (from..from + 40).map(|number| format!("{{label: l{number}, fs: [/x]}}")).collect();
+        layer(
+            if from == 0 { Managed } else { Project },
+            &format!("taint: {{sources: [{}]}}\n", labels.join(", ")),
+        )
+    };
+    assert!(merge(&[many(0)], &bindings()).is_ok());
+    let error = merge(&[many(0), many(40)], &bindings()).unwrap_err();
+    assert_eq!(error.to_string(), "the layers have more than 64 labels together");
+    assert_eq!(error.code(), "E_POLICY_LAYERS");
 }
 
 const PATHS: [&str; 14] = [

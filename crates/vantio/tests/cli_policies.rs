@@ -382,3 +382,70 @@ fn a_run_obeys_every_policy_and_says_which() {
     let start: serde_json::Value = serde_json::from_str(start).unwrap();
     insta::assert_snapshot!(start["payload"]["request"]["policy"]["layers"].to_string(), @r#"[{"includes":[{"digest":"[HASH]","file":"[WORK]/rules/more.yaml"}],"kind":"project","source":{"digest":"[HASH]","file":"[WORK]/vantio.yaml"}},{"includes":[],"kind":"user","source":{"digest":"[HASH]","file":"[HOME]/.config/vantio/policy.yaml"}}]"#);
 }
+
+#[test]
+fn nothing_turns_a_managed_policy_off() {
+    let world = World::new();
+    world.write("vantio.yaml", "version: 1\nfs: {read: [/]}\n");
+    // An /etc of its own, in which this user is root.
+    let managed = |script: &str| {
+        let with_etc =
+            format!("mount -t tmpfs etc /etc; umask 022; mkdir /etc/vantio; cd \"$PWD\"; {script}");
+        world.shell(&format!("unshare --user --map-root-user --mount bash -c '{with_etc}' 2>&1"))
+    };
+    if managed("echo ready") != "ready\n" {
+        eprintln!("skipped: no namespaces here");
+        return;
+    }
+    let write = "echo \"{version: 1, fs: {read: [/usr], deny: [/usr/src]}}\" > /etc/vantio/policy.yaml;";
+    insta::assert_snapshot!(managed(&format!("{write} $VANTIO policy show --effective | head -n 10")), @r#"
+    # the policies of a run here, from the highest:
+    #   managed /etc/vantio/policy.yaml
+    #   project vantio.yaml
+    version: 1
+    mode: "enforce"  # managed /etc/vantio/policy.yaml
+    fs:
+      read:
+        - "/usr"  # managed /etc/vantio/policy.yaml:1:26
+      write: []
+      deny:
+    "#);
+    for other in ["preset:open", "vantio.yaml"] {
+        let shown =
+            managed(&format!("{write} VANTIO_MANAGED=vantio.yaml $VANTIO policy show --effective {other}"));
+        assert!(shown.contains("- \"/usr/src\"  # managed /etc/vantio/policy.yaml"), "{shown}");
+        assert!(!shown.contains("- \"/\"  # "), "{shown}");
+        assert!(
+            other == "vantio.yaml" || shown.contains("exec:\n  allow:\n    - \"/usr\"  # managed"),
+            "{shown}"
+        );
+    }
+    insta::assert_snapshot!(managed(&format!("{write} chmod 666 /etc/vantio/*; $VANTIO run -- true; echo $?")), @"
+    E_POLICY_UNSAFE
+
+      x the policy `/etc/vantio/policy.yaml` was found, but cannot be trusted
+      `-> every user may change it (mode 0666)
+      help: as root: chown root /etc/vantio/policy.yaml; chmod 644 /etc/vantio/policy.yaml
+    125
+    ");
+    insta::assert_snapshot!(managed(&format!("{write} chmod 777 /etc/vantio; $VANTIO run -- true; echo $?")), @"
+    E_POLICY_UNSAFE
+
+      x the policy `/etc/vantio/policy.yaml` was found, but cannot be trusted
+      `-> of its folder, every user may change it (mode 0777)
+      help: as root: chown root /etc/vantio/policy.yaml; chmod 644 /etc/vantio/policy.yaml
+    125
+    ");
+    insta::assert_snapshot!(managed(&format!("{write} echo x >> /etc/vantio/policy.yaml; $VANTIO run --preset open -- true; echo $?")), @"
+    E_POLICY_SYNTAX
+
+      x not YAML: did not find expected <document start>
+       ,-[/etc/vantio/policy.yaml:2:1]
+     1 | {version: 1, fs: {read: [/usr], deny: [/usr/src]}}
+     2 | x
+       : |
+       : `-- here
+       `----
+    125
+    ");
+}

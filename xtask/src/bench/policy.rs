@@ -1,5 +1,5 @@
-//! `cargo xtask bench policy`: builds the bench of the decision, which has a workspace of its own so that nothing
-//! else compiles the peers, and runs it.
+//! `cargo xtask bench policy`: builds the bench of the decision, which has a workspace of its own so that
+//! nothing else compiles the peers, and runs it.
 
 use std::process::Command;
 
@@ -9,7 +9,7 @@ use crate::{failure::Failure, layout, shell, step::step};
 /// Builds, measures and prints.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut build = layout::cargo();
-    build.args(["build", "--quiet", "--release", "--locked", "--package", "bench-policy"]);
+    build.args(["build", "--quiet", "--release", "--package", "bench-policy"]);
     build.arg("--manifest-path").arg(layout::root().join("benches/Cargo.toml"));
     build.arg("--target-dir").arg(layout::target());
     step("build the bench and its peers", || shell::quiet(&mut build).map(drop))?;

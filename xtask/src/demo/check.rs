@@ -29,7 +29,8 @@ pub struct Checks {
 }
 
 impl Checks {
-    fn that(&mut self, claim: &str, problem: Option<String>) {
+    /// Notes whether a claim holds: `problem` is what is wrong with it.
+    pub fn that(&mut self, claim: &str, problem: Option<String>) {
         let mark = if problem.is_none() { "ok" } else { "failed" };
         eprintln!("  {mark:<7} {claim}");
         if let Some(problem) = problem {
@@ -146,7 +147,8 @@ fn collect_refusals(value: &Value, into: &mut Vec<Refusal>) {
     children(value).for_each(|child| collect_refusals(child, into));
 }
 
-fn collect_strings(value: &Value, key: &str, into: &mut Vec<String>) {
+/// Every string under `key`, at any depth.
+pub fn collect_strings(value: &Value, key: &str, into: &mut Vec<String>) {
     into.extend(value.get(key).and_then(Value::as_str).map(str::to_owned));
     children(value).for_each(|child| collect_strings(child, key, into));
 }
@@ -157,7 +159,7 @@ fn children(value: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// One JSON document, or one a line.
-fn parse(text: &str) -> Value {
+pub fn parse(text: &str) -> Value {
     let lines = || text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     serde_json::from_str(text).unwrap_or_else(|_| Value::Array(lines()))
 }

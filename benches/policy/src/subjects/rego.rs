@@ -285,8 +285,8 @@ impl Inputs {
     }
 }
 
-/// `input.below` is the path with a slash at its end, `input.dotted` the name with a dot before it, and the port
-/// of a request to resolve is 0.
+/// `input.below` is the path with a slash at its end, `input.dotted` the name with a dot before it, and the
+/// port of a request to resolve is 0.
 fn condition(rule: &Rule) -> String {
     let actions: Vec<String> = Action::ALL
         .into_iter()

@@ -42,8 +42,9 @@ pub struct Place {
 }
 
 impl PolicyError {
-    pub(super) fn new(file_name: &str, language: &str, source: String, problems: Vec<Problem>) -> Self {
-        let source = NamedSource::new(file_name, source).with_language(language);
+    pub(super) fn new(file_name: &str, language: &str, source: &str, problems: Vec<Problem>) -> Self {
+        let problems = problems.into_iter().map(Problem::shown).collect();
+        let source = NamedSource::new(file_name, showable(source, false)).with_language(language);
         Self { file_name: file_name.to_owned(), source: Some(Box::new(source)), problems }
     }
 
@@ -124,6 +125,29 @@ impl Diagnostic for PolicyError {
             None => Some(Box::new(self.problems.iter().map(|problem| problem as &dyn Diagnostic))),
         }
     }
+}
+
+impl Problem {
+    /// The problem with nothing in it that a terminal would obey.
+    fn shown(self) -> Self {
+        let message = showable(&self.message, true);
+        let help = self.help.map(|help| showable(&help, true));
+        Self { message, help, ..self }
+    }
+}
+
+/// A text without what would steer the terminal it is shown on: control characters and
+/// changes of the direction of writing. Each is replaced by a character of as many bytes,
+/// so that places stay what they are.
+fn showable(text: &str, is_line: bool) -> String {
+    let replace = |character: char| match character {
+        '\n' | '\r' | '\t' if !is_line => character,
+        '\u{0}'..='\u{1f}' | '\u{7f}' => '?',
+        '\u{80}'..='\u{9f}' => '\u{b7}',
+        '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+        _ => character,
+    };
+    text.chars().map(replace).collect()
 }
 
 impl fmt::Display for Problem {

@@ -3,7 +3,7 @@
 use vantio_core::Section;
 
 use super::{codes, schema::Error, values::nearest};
-use crate::{credentials, net::NetError, path::PatternError, rule::RuleError};
+use crate::{credentials, named::NamedError, net::NetError, path::PatternError, rule::RuleError};
 
 const VARIABLES: &[&str] = &["workspace", "home", "tmp"];
 
@@ -13,16 +13,22 @@ pub(super) fn rule_error(section: Section, text: &str, error: &RuleError) -> Err
             (codes::PATH, path_help(section, text, error))
         }
         RuleError::Net(error) => (codes::NET, net_help(error)),
-        RuleError::Named(_) => (
-            codes::NAMED,
-            "write the name as the tool or model has it; `*` stands for any characters".to_owned(),
-        ),
+        RuleError::Named(error) => (codes::NAMED, named_help(*error).to_owned()),
         RuleError::ProgramWildcard => {
             (codes::EXEC, format!("write a path, such as `/usr/bin/{text}`, or `**/{text}`"))
         }
         RuleError::RelativeProgram => (codes::EXEC, format!("write `${{workspace}}/{}`", relative(text))),
     };
     Error::new(code, error.to_string()).help(help)
+}
+
+fn named_help(error: NamedError) -> &'static str {
+    match error {
+        NamedError::Empty => "remove it, or write a name; `*` stands for any characters",
+        NamedError::TooLong => "write `*` for a part of it",
+        NamedError::WhiteSpace => "write the name as the tool or model has it",
+        NamedError::Stars => "write a single `*`, which stands for any characters",
+    }
 }
 
 fn path_help(section: Section, text: &str, error: &PatternError) -> String {

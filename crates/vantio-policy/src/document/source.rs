@@ -74,7 +74,7 @@ impl<'a> Source<'a> {
 
     /// An error that shows this document.
     pub(super) fn error(&self, problems: Vec<Problem>) -> PolicyError {
-        PolicyError::new(self.file_name, self.format.name(), self.text.to_owned(), problems)
+        PolicyError::new(self.file_name, self.format.name(), self.text, problems)
     }
 
     /// The place of a span, without the white space at its end.

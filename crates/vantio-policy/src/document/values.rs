@@ -101,12 +101,17 @@ pub(super) fn to_milliseconds(text: &str) -> Option<u64> {
     text[..digits].parse::<u64>().ok()?.checked_mul(unit)
 }
 
-/// The candidate nearest to `text`, if it is near enough to be meant.
+/// The candidate nearest to `text`, if it is near enough to be meant: the only one that
+/// begins so, or one that is written almost so.
 pub(super) fn nearest<'a>(text: &str, candidates: &[&'a str]) -> Option<&'a str> {
     if text.len() > 64 {
         return None;
     }
     let lower = text.to_ascii_lowercase();
+    let mut begun = candidates.iter().filter(|candidate| lower.len() >= 3 && candidate.starts_with(&lower));
+    if let (Some(candidate), None) = (begun.next(), begun.next()) {
+        return Some(candidate);
+    }
     let distances =
         candidates.iter().map(|candidate| (distance(&lower, &candidate.to_ascii_lowercase()), *candidate));
     let (distance, candidate) = distances.min_by_key(|(distance, _)| *distance)?;
@@ -177,6 +182,8 @@ mod tests {
     fn suggestions_are_near() {
         assert_eq!(nearest("wirte", &["read", "write", "deny"]), Some("write"));
         assert_eq!(nearest("Exec", &["exec", "env"]), Some("exec"));
+        assert_eq!(nearest("unless", &["refuse", "unless_after", "since"]), Some("unless_after"));
+        assert_eq!(nearest("heap", &["heap.read", "heap.write", "infer"]), None);
         assert_eq!(nearest("banana", &["read", "write", "deny"]), None);
     }
 }

@@ -88,15 +88,35 @@ impl<'l> Narrowing<'l> {
         };
         let covers: Vec<Option<Cover>> = layers.iter().map(cover).collect();
         for (layer, rule) in self.candidates(section) {
-            let refused = covers.iter().enumerate().find_map(|(index, cover)| match (cover, section) {
-                (Some(cover), _) => {
-                    (!cover.covers((&rule.pattern, Sense::Allow))).then_some((index, section))
-                }
-                (None, Section::FsWrite) => self.unread(index, rule, Sense::Listing),
-                (None, Section::ExecAllow) => self.unread(index, rule, Sense::Allow),
-                (None, _) => None,
-            });
+            let refused = self.refused(section, &covers, rule);
             self.settle(section, rule, layer, refused);
+        }
+        if implies_reading(section) && is_set(layers, section) {
+            self.borrow(section, &covers);
+        }
+    }
+
+    /// The first layer that does not permit what a rule covers, and its list that would have to.
+    fn refused(&self, section: Section, covers: &[Option<Cover>], rule: &Rule) -> Option<(usize, Section)> {
+        covers.iter().enumerate().find_map(|(index, cover)| match (cover, section) {
+            (Some(cover), _) => (!cover.covers((&rule.pattern, Sense::Allow))).then_some((index, section)),
+            (None, Section::FsWrite) => self.unread(index, rule, Sense::Listing),
+            (None, Section::ExecAllow) => self.unread(index, rule, Sense::Allow),
+            (None, _) => None,
+        })
+    }
+
+    /// Keeps of what a layer lets be read, and says no more of, what the others let be written
+    /// or executed: a part of a rule of theirs that goes further.
+    fn borrow(&mut self, section: Section, covers: &[Option<Cover>]) {
+        let own = self.lists[section as usize].clone();
+        let kept = own.iter().map(|rule| (&rule.pattern, Sense::Allow));
+        let kept = Cover::new(kept, self.bindings);
+        for (layer, rule) in of_layers(self.layers, Section::FsRead) {
+            let is_needed = covers[layer].is_none() && !kept.covers((&rule.pattern, Sense::Allow));
+            if is_needed && self.refused(section, covers, rule).is_none() {
+                self.keep(section, rule, layer);
+            }
         }
     }
 
@@ -174,6 +194,10 @@ fn elements(layer: &Layer, list: (Section, Sense)) -> impl Iterator<Item = Eleme
 fn of_layers<'l>(layers: &'l [&'l Layer], section: Section) -> impl Iterator<Item = (usize, &'l Rule)> {
     let layers = layers.iter().enumerate();
     layers.flat_map(move |(index, layer)| rules(layer, section).iter().map(move |rule| (index, rule)))
+}
+
+const fn implies_reading(section: Section) -> bool {
+    matches!(section, Section::FsWrite | Section::ExecAllow)
 }
 
 fn has(layer: &Layer, section: Section) -> bool {

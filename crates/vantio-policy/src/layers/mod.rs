@@ -210,9 +210,13 @@ impl Merged {
 
     fn place(&self, layer: usize, section: Section, text: &str) -> Option<Origin> {
         let map = &self.layers[layer].compiled.source_map;
-        // What may only be read in the end may have been written in its own layer.
-        let written = || map.origin(Section::FsWrite, text).filter(|_| section == Section::FsRead);
-        map.origin(section, text).or_else(written)
+        // What two layers permit together may stand in another list of its own layer.
+        let other = match section {
+            Section::FsRead => Section::FsWrite,
+            Section::FsWrite | Section::ExecAllow => Section::FsRead,
+            other => other,
+        };
+        map.origin(section, text).or_else(|| map.origin(other, text))
     }
 
     fn places(&self) -> SourceMap {

@@ -11,7 +11,7 @@ use core::fmt::Write as _;
 use vantio_core::{Section, json};
 
 use super::{Evidence, LeftOut, Rules};
-use crate::{Budgets, PolicyProgram, credentials};
+use crate::{PolicyProgram, Value, credentials, render_program};
 
 /// What is written.
 pub(super) struct Document<'a> {
@@ -63,9 +63,13 @@ pub(super) fn document(document: &Document<'_>) -> String {
         list_if_any(&mut text, document, "allow", Section::ToolsAllow);
         list_if_any(&mut text, document, "deny", Section::ToolsDeny);
     }
-    if has_any(document, Section::InferModels) {
+    let limit = document.program.and_then(|program| program.parts.max_tokens);
+    if has_any(document, Section::InferModels) || limit.is_some() {
         text.push_str("infer:\n");
         list(&mut text, document, "models", Section::InferModels);
+        if let Some(limit) = limit {
+            let _ = writeln!(text, "  max_tokens: {limit}");
+        }
     }
     if let Some(program) = document.program {
         kept(&mut text, program);
@@ -120,41 +124,24 @@ fn lines_of(text: &mut String, key: &str, lines: &[(String, String)]) {
     }
 }
 
-/// Environment, budgets and commits as the learning policy has them.
+/// What is kept of the learning policy as it is: all that is no list of what is permitted.
 fn kept(text: &mut String, program: &PolicyProgram) {
-    let env = program.env();
-    let lists: [(&str, Vec<&str>); 2] = [("allow", env.allow().collect()), ("deny", env.deny().collect())];
-    let set: Vec<(&str, &str)> = env.set().collect();
-    if lists.iter().any(|(_, names)| !names.is_empty()) || !set.is_empty() {
-        text.push_str("env:  # as the learning policy has it\n");
-        for (key, names) in lists.into_iter().filter(|(_, names)| !names.is_empty()) {
-            let names: Vec<String> = names.into_iter().map(quoted).collect();
-            let _ = writeln!(text, "  {key}: [{}]", names.join(", "));
-        }
-        if !set.is_empty() {
-            text.push_str("  set:\n");
-            for (name, value) in set {
-                let _ = writeln!(text, "    {}: {}", quoted(name), quoted(value));
-            }
-        }
+    let Value::Map(entries) = render_program(program) else { return };
+    let has_content = |value: &Value| match value {
+        Value::List(items) => !items.is_empty(),
+        Value::Map(entries) => entries.iter().any(|(_, value)| {
+            !matches!(value, Value::List(items) if items.is_empty())
+                && !matches!(value, Value::Map(entries) if entries.is_empty())
+        }),
+        _ => true,
+    };
+    let own =
+        entries.into_iter().filter(|(key, value)| KEPT_KEYS.contains(&key.as_str()) && has_content(value));
+    let own: Vec<(String, Value)> = own.collect();
+    if !own.is_empty() {
+        text.push_str("# As the learning policy has it:\n");
+        text.push_str(&Value::Map(own).to_yaml());
     }
-    let limits: Vec<(&str, u64)> = Budgets::NAMES
-        .into_iter()
-        .zip(program.budgets().values())
-        .filter_map(|(name, limit)| Some((name, limit?)))
-        .collect();
-    if !limits.is_empty() {
-        text.push_str("budgets:  # as the learning policy has them\n");
-        for (name, limit) in limits {
-            let _ = match name {
-                "cost_micro_usd" => {
-                    writeln!(text, "  cost_usd: \"{}.{:06}\"", limit / 1_000_000, limit % 1_000_000)
-                }
-                _ => writeln!(text, "  {name}: {limit}"),
-            };
-        }
-    }
-    let _ = writeln!(text, "phantom:\n  commit: {}", program.commit_mode().name());
 }
 
 fn comment(text: &mut String, line: &str) {
@@ -181,6 +168,20 @@ fn quoted(text: &str) -> String {
     json::write_string(text, &mut quoted);
     quoted
 }
+
+/// The keys of a document that are kept.
+const KEPT_KEYS: &[&str] = &[
+    "env",
+    "budgets",
+    "taint",
+    "order",
+    "thresholds",
+    "hold",
+    "kill_switch",
+    "require",
+    "reversibility",
+    "phantom",
+];
 
 const KEPT: &str = "stays closed";
 

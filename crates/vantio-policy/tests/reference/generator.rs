@@ -1,11 +1,14 @@
 //! Random policies, worlds and intents, of few and short names, so that they often meet.
 
-use vantio_core::{Access, Context, Effect, Section};
+use vantio_core::{Access, Context, Effect, Labels, Section};
 use vantio_policy::Bindings;
 
 use crate::{
     dice::Dice,
-    evaluator::{Policy, World},
+    evaluator::{
+        Policy, World,
+        guards::{Event, Guards, Order, Scope, Sink, Threshold},
+    },
     question::{Aim, Question},
 };
 
@@ -83,14 +86,110 @@ pub fn policy(dice: &mut Dice) -> Policy {
         policy.rules.push((Section::FsWrite, "/".to_owned()));
     }
     for section in [Section::ExecAllow, Section::ExecDeny] {
-        policy.rules.extend(dice.some(0, 3, |dice| {
-            let is_bare = dice.chance(30);
-            (section, if is_bare { dice.pick(&PROGRAMS).to_owned() } else { path_pattern(dice) })
-        }));
+        policy.rules.extend(dice.some(0, 3, |dice| (section, program(dice))));
     }
     policy.rules.extend(dice.some(0, 4, |dice| (Section::NetAllow, network_rule(dice))));
     policy.rules.extend(dice.some(0, 2, |dice| (Section::NetDeny, network_rule(dice))));
+    policy.rules.extend(dice.some(0, 3, |dice| (Section::ToolsAllow, dice.pick(&TOOLS).to_owned())));
+    policy.rules.extend(dice.some(0, 2, |dice| (Section::ToolsDeny, dice.pick(&TOOLS).to_owned())));
+    policy.rules.extend(dice.some(0, 2, |dice| (Section::InferModels, dice.pick(&TOOLS).to_owned())));
+    if dice.chance(60) {
+        policy.guards = guards(dice);
+    }
     policy
+}
+
+fn guards(dice: &mut Dice) -> Guards {
+    let mut budgets = Vec::new();
+    for (name, limits) in BUDGETS {
+        if dice.chance(15) {
+            budgets.push((name, dice.pick(&limits)));
+        }
+    }
+    let mut reversibility = Vec::new();
+    for effect in [Effect::NetConnect, Effect::NetDns, Effect::FsUnlink, Effect::ToolCall, Effect::FsStat] {
+        if dice.chance(10) {
+            let values = ["none", "reversible", "compensatable", "irreversible", "unknown"];
+            reversibility.push((effect, dice.pick(&values)));
+        }
+    }
+    Guards {
+        sources: dice.some(0, 2, |dice| dice.pick(&LABELS)),
+        sinks: dice.some(0, 3, sink),
+        order: dice.some(0, 2, |dice| {
+            let since = scope(dice);
+            let is_exec = dice.chance(20);
+            let (unless_after, exit) = if is_exec {
+                let scope = Scope { effects: vec![Effect::ProcExec], access: None, targets: Vec::new() };
+                (scope, dice.pick(&[None, Some(0)]))
+            } else {
+                (scope(dice), None)
+            };
+            Order { refuse: scope(dice), unless_after, exit, since }
+        }),
+        thresholds: dice.some(0, 2, |dice| Threshold {
+            scope: scope(dice),
+            measure: dice.pick(&["count", "bytes", "distinct"]),
+            limit: dice.pick(&[0, 1, 3, 10, 200]),
+            within_ms: dice.pick(&[1, 5, 50, 1000]),
+            holds: dice.chance(50),
+        }),
+        hold: dice.some(0, 1, scope),
+        budgets,
+        kill_switch: dice.below(100) == 99,
+        reversibility,
+    }
+}
+
+const BUDGETS: [(&str, [u64; 4]); 5] = [
+    ("calls", [0, 1, 5, 50]),
+    ("file_bytes", [0, 10, 500, 5000]),
+    ("network_bytes", [0, 10, 500, 5000]),
+    ("wall_ms", [0, 50, 200, 1000]),
+    ("tokens", [0, 1, 2, 3]),
+];
+const LABELS: [&str; 3] = ["secret", "a", "untrusted"];
+const TOOLS: [&str; 9] = ["a", "a/b", "a/*", "*", "*b", "a*b", "m:1", "m:*", "é*"];
+const TOOL_NAMES: [&str; 8] = ["a", "a/b", "a/b/b", "b", "m:1", "m:", "é", "aé/b"];
+
+fn sink(dice: &mut Dice) -> Sink {
+    let key = dice.pick(&["fs", "net", "exec", "tools", "infer", "heap"]);
+    let targets = dice.some(1, 2, |dice| match key {
+        "fs" => path_pattern(dice),
+        "exec" => program(dice),
+        "net" => network_rule(dice),
+        _ => dice.pick(&TOOLS).to_owned(),
+    });
+    Sink { label: dice.pick(&[None, Some("secret"), Some("a")]), key, targets }
+}
+
+/// A scope of one effect or of several that have targets of one kind.
+fn scope(dice: &mut Dice) -> Scope {
+    let kinds: [&[Effect]; 8] = [
+        &[Effect::FsOpen],
+        &[Effect::FsOpen, Effect::FsUnlink, Effect::FsRename],
+        &[Effect::FsRmdir, Effect::FsRename],
+        &[Effect::ProcExec],
+        &[Effect::NetConnect],
+        &[Effect::NetConnect, Effect::NetDns],
+        &[Effect::ToolCall, Effect::Infer],
+        &[Effect::ToolCall],
+    ];
+    let effects = dice.pick(&kinds).to_vec();
+    let has_open = effects.contains(&Effect::FsOpen);
+    let access = if has_open { dice.pick(&[None, Some(Access::Read), Some(Access::Write)]) } else { None };
+    let targets = dice.some(0, 2, |dice| match effects[0] {
+        Effect::ProcExec => program(dice),
+        Effect::NetConnect => network_rule(dice),
+        Effect::ToolCall => dice.pick(&TOOLS).to_owned(),
+        _ => path_pattern(dice),
+    });
+    Scope { effects, access, targets }
+}
+
+fn program(dice: &mut Dice) -> String {
+    let is_bare = dice.chance(30);
+    if is_bare { dice.pick(&PROGRAMS).to_owned() } else { path_pattern(dice) }
 }
 
 fn path_pattern(dice: &mut Dice) -> String {
@@ -146,12 +245,14 @@ pub fn question(dice: &mut Dice) -> Question {
         4 => dice.pick(&[Effect::FsRename, Effect::FsLink]),
         5 => Effect::NetConnect,
         6 => dice.pick(&[Effect::NetConnect, Effect::NetDns]),
-        _ => match dice.pick(Effect::ALL) {
-            Effect::ToolCall | Effect::Infer => Effect::FsOpen,
-            other => other,
-        },
+        7 => dice.pick(&[Effect::ToolCall, Effect::ToolCall, Effect::Infer]),
+        _ => dice.pick(Effect::ALL),
     };
-    let context = Context::default();
+    let context = Context {
+        labels: Labels::from_bits(dice.pick(&[0, 0, 0, 1, 2, 3, 8, 1 << 63])),
+        elapsed_ms: 0,
+        bytes: dice.pick(&[0, 0, 1, 10, 100]),
+    };
     Question { effect, aim: aim(dice, effect), context }
 }
 
@@ -184,7 +285,7 @@ fn aim(dice: &mut Dice, effect: Effect) -> Aim {
         4 => Aim::Unix(path(dice)),
         5 => Aim::Process(dice.below(4) as u32),
         6 => Aim::Syscall,
-        _ => Aim::Named(dice.pick(&["a", "ab"]).to_owned()),
+        _ => Aim::Named(dice.pick(&TOOL_NAMES).to_owned()),
     }
 }
 
@@ -200,4 +301,10 @@ fn domain(dice: &mut Dice) -> String {
         3 => format!("{}.com", "a".repeat(64)),
         _ => dice.pick(&DOMAINS).to_owned(),
     }
+}
+
+/// A moment a little after the last that was remembered, and now and then one before it.
+pub fn time(dice: &mut Dice, history: &[Event]) -> u64 {
+    let last = history.last().map_or(0, |event| event.at_ms);
+    if dice.chance(10) { last / 2 } else { last + dice.below(6) as u64 }
 }

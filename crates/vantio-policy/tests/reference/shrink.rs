@@ -1,9 +1,10 @@
 //! From a disagreement to the least one.
 
+use vantio_core::Verdict;
 use vantio_policy::decide;
 
 use crate::{
-    evaluator::{Evaluator, Policy, World},
+    evaluator::{Evaluator, Policy, Reply, World, guards::Event},
     question::Question,
 };
 
@@ -13,13 +14,24 @@ pub struct Case {
     pub policy: Policy,
     pub world: World,
     pub question: Question,
+    /// What was permitted and carried out before.
+    pub history: Vec<Event>,
 }
 
 impl Case {
     pub fn agrees(&self) -> bool {
-        let (program, state) = self.world.build(&self.policy);
+        self.ask(|reply, verdict| reply.is(verdict))
+    }
+
+    fn ask<T>(&self, compare: impl FnOnce(&Reply, &Verdict<'_>) -> T) -> T {
+        let (program, mut state) = self.world.build(&self.policy);
+        let mut evaluator = Evaluator::new(&self.policy, &self.world);
+        for event in &self.history {
+            state.settle(&program, &event.question.intent());
+            evaluator.settle(event.clone());
+        }
         let intent = self.question.intent();
-        Evaluator::new(&self.policy, &self.world).reply(&intent).is(&decide(&program, &state, &intent))
+        compare(&evaluator.reply(&intent), &decide(&program, &state, &intent))
     }
 
     /// Leaves out what can be left out, one thing at a time, until nothing can.
@@ -37,6 +49,14 @@ impl Case {
         without_each(self, &mut cases, |case| &mut case.world.bindings.programs);
         without_each(self, &mut cases, |case| &mut case.world.bindings.host_addresses);
         without_each(self, &mut cases, |case| &mut case.world.answers);
+        without_each(self, &mut cases, |case| &mut case.history);
+        without_each(self, &mut cases, |case| &mut case.policy.guards.sources);
+        without_each(self, &mut cases, |case| &mut case.policy.guards.sinks);
+        without_each(self, &mut cases, |case| &mut case.policy.guards.order);
+        without_each(self, &mut cases, |case| &mut case.policy.guards.thresholds);
+        without_each(self, &mut cases, |case| &mut case.policy.guards.hold);
+        without_each(self, &mut cases, |case| &mut case.policy.guards.budgets);
+        without_each(self, &mut cases, |case| &mut case.policy.guards.reversibility);
         if self.policy.mode != "enforce" {
             let mut case = self.clone();
             case.policy.mode = "enforce";
@@ -47,15 +67,15 @@ impl Case {
 
     /// What a person needs to look into it.
     pub fn describe(&self) -> String {
-        let (program, state) = self.world.build(&self.policy);
-        let intent = self.question.intent();
-        let verdict = decide(&program, &state, &intent);
-        let reply = Evaluator::new(&self.policy, &self.world).reply(&intent);
-        let Self { policy, world, .. } = self;
-        format!(
-            "{}\nworld: {world:?}\nintent: {intent:?}\ndecide: {verdict:?}\nreference: {reply:?}",
-            policy.document()
-        )
+        let Self { policy, world, question, history } = self;
+        let history = history.iter().map(|event| event.question.intent()).collect::<Vec<_>>();
+        self.ask(|reply, verdict| {
+            let (document, intent) = (policy.document(), question.intent());
+            format!(
+                "{document}\nworld: {world:?}\nbefore: {history:?}\nintent: {intent:?}\n\
+                 decide: {verdict:?}\nreference: {reply:?}"
+            )
+        })
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, env, num::NonZero, thread};
 
+use vantio_core::Decision;
 use vantio_policy::{PolicyProgram, decide};
 
 use crate::{
     dice::Dice,
-    evaluator::{Evaluator, World},
+    evaluator::{Evaluator, World, guards::Event},
     generator,
     shrink::Case,
 };
@@ -72,18 +73,27 @@ fn join(mut left: Seen, right: Seen) -> Seen {
 fn compare(seed: u64) -> Seen {
     let mut dice = Dice::new(seed);
     let (policy, world) = (generator::policy(&mut dice), generator::world(&mut dice));
-    let (program, state) = world.build(&policy);
-    let evaluator = Evaluator::new(&policy, &world);
+    let (program, mut state) = world.build(&policy);
+    let mut evaluator = Evaluator::new(&policy, &world);
     let mut counts = Seen::new();
+    let mut history = Vec::new();
     for _ in 0..INTENTS {
-        let question = generator::question(&mut dice);
+        let mut question = generator::question(&mut dice);
+        question.context.elapsed_ms = generator::time(&mut dice, &history);
         let intent = question.intent();
         let reply = evaluator.reply(&intent);
         if !reply.is(&decide(&program, &state, &intent)) {
-            let case = Case { policy: policy.clone(), world: world.clone(), question: question.clone() };
+            let case =
+                Case { policy: policy.clone(), world: world.clone(), question: question.clone(), history };
             panic!("seed {seed}\n{}", case.shrink().describe());
         }
         *counts.entry(reply.kind()).or_default() += 1;
+        if reply.decision == Decision::Permit && dice.chance(50) {
+            state.settle(&program, &intent);
+            let event = Event { at_ms: evaluator.now(&intent), question };
+            evaluator.settle(event.clone());
+            history.push(event);
+        }
     }
     counts
 }
@@ -119,6 +129,24 @@ const EXPECTED: &[&str] = &[
     "Permit observed net.allow",
     "Permit observed net.deny",
     "KillSwitch",
+    "Permit tools.allow",
+    "Permit infer.models",
+    "Collapse tools.deny",
+    "Collapse nothing in tools.allow",
+    "Collapse nothing in infer.models",
+    "Collapse tainted",
+    "Collapse order",
+    "Collapse thresholds",
+    "Collapse budget calls",
+    "Collapse budget file_bytes",
+    "Collapse budget network_bytes",
+    "Collapse budget wall_ms",
+    "Hold thresholds",
+    "Hold hold",
+    "Permit observed taint.sinks",
+    "Permit observed order",
+    "Permit observed thresholds",
+    "Permit observed hold",
 ];
 
 fn number(variable: &str) -> Option<u64> {

@@ -61,6 +61,7 @@ pub(super) fn open(file: &Path) -> Result<Compiled, Failure> {
 
 /// Prints a policy as a document that means the same.
 fn show(file: &Path, json: bool) -> Result<(), Failure> {
-    let document = render(&open(file)?);
+    // What it includes is in it already.
+    let document = render(&Compiled { includes: Vec::new(), ..open(file)? });
     present::print(if json { document.to_json() + "\n" } else { document.to_yaml() })
 }

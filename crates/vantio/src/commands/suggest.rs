@@ -41,6 +41,12 @@ pub fn suggest(store: &Store, arguments: &Suggest, json: bool) -> Result<u8, Fai
         let learned = learned_from(&reader, record.id)?;
         runs.push((record, program, learned));
     }
+    if let Some(((_, first, _), rest)) = runs.split_first()
+        && !rest.iter().all(|(_, program, _)| first.guards_alike(program))
+    {
+        return Err(Failure::misuse("E_POLICY_MIXED", "these runs were under policies with different guards, budgets or environment")
+            .help("suggest from runs under the same policy: the guards of one do not fit what was learned under another"));
+    }
     let dropped: u64 = runs.iter().map(|(_, _, learned)| learned.dropped).sum();
     let lessons: Vec<Lesson<'_>> =
         runs.iter().map(|(_, program, learned)| lesson(program, learned)).collect();

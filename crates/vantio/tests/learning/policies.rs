@@ -56,6 +56,18 @@ fn no_rule_is_broader_than_what_the_learning_policy_would_permit() {
 }
 
 #[test]
+fn what_the_learning_policy_has_beside_its_lists_is_kept() {
+    let world = with_files(&[("a", "a")]);
+    let guards = "budgets: {processes: 64}\nthresholds: [{effect: fs.unlink, count: 7, within: 1m}]\n\
+        env: {set: {GREETING: hello}}\ninfer: {max_tokens: 9}\n";
+    let (document, _) = suggested(&world, &format!("{LEARN}{guards}"), "cat a");
+    for kept in ["processes: 64", "count: 7", "\"GREETING\": \"hello\"", "commit: \"review\""] {
+        assert!(document.contains(kept), "{kept} in\n{document}");
+    }
+    world.run(&document, &["/bin/cat", "a"]).assert_success();
+}
+
+#[test]
 fn several_runs_make_one_policy() {
     let world = with_files(&[("a", "a"), ("b", "b")]);
     for script in ["cat a > /dev/null; mkdir out1", "cat b > /dev/null"] {

@@ -138,10 +138,11 @@ impl Compiler<'_> {
         let text = self.string(node, &format!("`{key}`"))?;
         if text.is_empty() || text.len() > 4096 || text.chars().any(char::is_control) {
             let message = format!("`{key}` has 1 to 4096 bytes and no control characters");
-            self.report(
-                &node.span,
-                Error::new(codes::VALUE, message).help("write it shorter, or remove the key"),
-            );
+            let help = match text {
+                "" => "write a value, or remove the key",
+                _ => "write a shorter value, without control characters",
+            };
+            self.report(&node.span, Error::new(codes::VALUE, message).help(help));
             return None;
         }
         Some(text.to_owned())
@@ -167,18 +168,29 @@ impl Compiler<'_> {
     /// The entries under keys that are known, the others and the missing are reported.
     pub(super) fn known_entries<'n>(&mut self, node: &'n Node, mapping: &Mapping) -> Option<Vec<Entry<'n>>> {
         let mut entries = self.entries(node, mapping.name)?;
+        let names: Vec<&str> = mapping.keys.iter().map(|key| key.name).collect();
+        let (mut meant, mut are_known) = (Vec::new(), true);
         entries.retain(|(key, span, _)| {
-            let is_known = mapping.keys.iter().any(|known| known.name == *key);
+            let is_known = names.contains(key);
             if !is_known {
-                self.report(span, unknown_key(mapping, key));
+                let name = nearest(key, &names);
+                self.report(span, unknown_key(mapping, key, &names, name));
+                meant.extend(name);
+                are_known = false;
             }
             is_known
         });
-        let missing = mapping.keys.iter().find(|key| key.is_required && find(&entries, key.name).is_none());
+        // What was meant by another key is not missed as well.
+        let missing = mapping
+            .keys
+            .iter()
+            .find(|key| key.is_required && find(&entries, key.name).is_none() && !meant.contains(&key.name));
         if let Some(key) = missing {
             self.report(&(node.span.start..node.span.start), missing_key(mapping, key, self.source.format));
         }
-        self.needs(node, mapping, &entries);
+        if are_known {
+            self.needs(node, mapping, &entries);
+        }
         Some(entries)
     }
 
@@ -274,12 +286,12 @@ pub(super) fn is_identifier(text: &str) -> bool {
 
 pub(super) const IDENTIFIER: &str = "a name is 1 to 64 of the characters A-Z a-z 0-9 - _ .";
 
-fn unknown_key(mapping: &Mapping, key: &str) -> Error {
-    let names: Vec<&str> = mapping.keys.iter().map(|key| key.name).collect();
-    let help = nearest(key, &names).map_or_else(
-        || format!("its keys are {}", names.join(", ")),
-        |name| format!("did you mean `{name}`?"),
-    );
+fn unknown_key(mapping: &Mapping, key: &str, names: &[&str], meant: Option<&str>) -> Error {
+    let help = match (meant, names) {
+        (Some(name), _) => format!("did you mean `{name}`?"),
+        (None, [name]) => format!("its only key is `{name}`"),
+        (None, names) => format!("its keys are {}", names.join(", ")),
+    };
     let message = format!("{} has no key `{key}`", mapping.name);
     Error::new(codes::UNKNOWN_KEY, message).help(help).label("unknown key")
 }

@@ -84,9 +84,11 @@ impl Reader<'_> {
         if self.peek() != Some(b'"') {
             return match self.peek() {
                 Some(b'}') => self.trailing_comma(),
+                Some(b'/' | b'#') => self.comment(self.word_span()),
                 None => self.unclosed(),
                 _ => {
-                    self.fail("a key is written in double quotes", self.word_span(), "write `\"key\": value`")
+                    let help = "write `\"key\": value`";
+                    self.fail("a key is written in double quotes", self.word_span(), help)
                 }
             };
         }
@@ -105,6 +107,9 @@ impl Reader<'_> {
         let Some((_, is_map)) = self.open.last().copied() else {
             if self.at == self.text.len() {
                 return Ok(None);
+            }
+            if matches!(self.peek(), Some(b'}' | b']' | b',')) {
+                return self.fail("nothing is open here", self.word_span(), "remove it");
             }
             let message = "something stands after the end";
             return self.fail(message, self.word_span(), "keep one policy in a file");
@@ -256,9 +261,7 @@ impl Reader<'_> {
             None => self.unclosed(),
             Some(b']' | b'}') => self.trailing_comma(),
             Some(b'\'') => self.fail("a string is in single quotes", span, "write it in double quotes"),
-            Some(b'/' | b'#') => {
-                self.fail("JSON has no comments", span, "remove it, or write the policy in YAML")
-            }
+            Some(b'/' | b'#') => self.comment(span),
             Some(b',') => {
                 self.fail("a value is missing before `,`", span, "write the value, or remove the comma")
             }
@@ -271,6 +274,10 @@ impl Reader<'_> {
             }
             _ => self.fail("a string is not in quotes", span, &format!("write \"{word}\"")),
         }
+    }
+
+    fn comment<T>(&self, span: Span) -> Read<T> {
+        self.fail("JSON has no comments", span, "remove it, or write the policy in YAML")
     }
 
     fn trailing_comma<T>(&self) -> Read<T> {

@@ -67,6 +67,14 @@ fn syntax(source: &Source, error: &Error) -> Problem {
         let message = format!("a policy nests more than {MAX_DEPTH} levels");
         return source.problem(codes::TOO_DEEP, &message, &span, Some("a policy needs six levels at most"));
     }
+    if message.contains("expected `=`") {
+        return source.problem(
+            codes::SYNTAX,
+            &format!("not TOML: {message}"),
+            &span,
+            Some("write `key = value`"),
+        );
+    }
     let help = "strings are in quotes, lists in brackets: read = [\"/usr\", \"/etc\"]";
     source.problem(codes::SYNTAX, &format!("not TOML: {}", lower_first(message)), &span, Some(help))
 }

@@ -130,7 +130,8 @@ fn syntax(source: &Source, offsets: &Offsets, error: &ScanError) -> Problem {
         let message = format!("a policy nests more than {MAX_DEPTH} levels");
         (codes::TOO_DEEP, message, Some("a policy needs six levels at most"))
     } else {
-        let is_flow = line.contains(['[', '{', '*', '&', '!', '@', '`', '%']);
+        let is_flow =
+            info.contains("mapping values") || line.contains(['[', '{', '*', '&', '!', '@', '`', '%']);
         let help = "a value with `{`, `[`, `*`, `&`, `!`, `%`, `@` or `: ` in it is written in quotes";
         (codes::SYNTAX, format!("not YAML: {}", lower_first(info)), is_flow.then_some(help))
     };

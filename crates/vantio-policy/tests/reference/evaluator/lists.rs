@@ -7,7 +7,7 @@ use vantio_core::{Access, Decision, Effect, Endpoint, Intent, Section, Target, T
 use super::{
     Evaluator, Reading, Reason, Reply, Rule, named,
     network::{self, Closed},
-    paths::{self, Name, Part},
+    paths::{self, Name, Part, Pattern},
 };
 
 impl Evaluator<'_> {
@@ -41,8 +41,7 @@ impl Evaluator<'_> {
         }
         let is_rmdir = effect.name() == "fs.rmdir";
         if (subtree || is_rmdir)
-            && let Some(refused) =
-                self.refusal(Section::FsDeny, |pattern| paths::depends_on_last_name(pattern, &path))
+            && let Some(refused) = self.moved(|patterns| paths::is_left_by_name(patterns, &path))
         {
             return refused;
         }
@@ -81,9 +80,8 @@ impl Evaluator<'_> {
             return denied;
         }
         if subtree
-            && let Some(refused) = self.refusal(Section::FsDeny, |pattern| {
-                paths::remains(pattern, &from) != paths::remains(pattern, &to)
-            })
+            && let Some(refused) =
+                self.moved(|patterns| paths::left(patterns, &from) != paths::left(patterns, &to))
         {
             return refused;
         }
@@ -194,9 +192,10 @@ impl Evaluator<'_> {
 
     fn named(&self, name: &str, deny: Option<Section>, allow: Section) -> Reply {
         let of = |section| {
-            let texts = self.of(section).filter(|rule| named::matches(rule.text, name));
-            let texts: Vec<String> = texts.map(|rule| rule.text.to_owned()).collect();
-            (!texts.is_empty()).then_some(texts)
+            self.texts(
+                section,
+                |reading| matches!(reading, Reading::Named(text) if named::matches(text, name)),
+            )
         };
         if let Some((section, rules)) = deny.and_then(|section| Some((section, of(section)?))) {
             return refused(section, rules);
@@ -211,13 +210,19 @@ impl Evaluator<'_> {
         self.paths(section, test).map(|rules| refused(section, rules))
     }
 
+    /// The refusal by a deny that a test holds for with all of its readings.
+    fn moved(&self, test: impl Fn(&[Pattern]) -> bool) -> Option<Reply> {
+        let is_moved = |reading: &Reading<'_>| matches!(reading, Reading::Paths(own) if test(own));
+        self.texts(Section::FsDeny, is_moved).map(|rules| refused(Section::FsDeny, rules))
+    }
+
     fn permission(&self, section: Section, test: impl Fn(&[Part]) -> bool) -> Option<Reply> {
         self.paths(section, test).map(|rules| permitted(section, rules))
     }
 
     fn paths(&self, section: Section, test: impl Fn(&[Part]) -> bool) -> Option<Vec<String>> {
         self.texts(section, |reading| {
-            matches!(reading, Reading::Paths(patterns) if patterns.iter().any(|pattern| test(pattern)))
+            matches!(reading, Reading::Paths(patterns) if patterns.iter().any(|pattern| test(&pattern.parts)))
         })
     }
 
@@ -227,7 +232,7 @@ impl Evaluator<'_> {
 
     fn texts(&self, section: Section, test: impl Fn(&Reading<'_>) -> bool) -> Option<Vec<String>> {
         let texts = self.of(section).filter(|rule| test(&rule.reading));
-        let texts: Vec<String> = texts.map(|rule| rule.text.to_owned()).collect();
+        let texts: Vec<String> = texts.map(|rule| rule.shown.clone()).collect();
         (!texts.is_empty()).then_some(texts)
     }
 

@@ -4,17 +4,20 @@
 //! pattern can match, looks at every rule, and shares no code with the library. The
 //! types of `vantio_core` are its vocabulary and nothing else.
 
+mod document;
+pub mod guards;
 mod lists;
 pub mod named;
 pub mod network;
 pub mod paths;
 
-use std::{fmt::Write as _, net::IpAddr};
+use std::net::IpAddr;
 
-use vantio_core::{Cause, Decision, Effect, Intent, Section, Verdict};
+use vantio_core::{Access, Cause, Decision, Intent, Section, Target, Verdict};
 use vantio_policy::{Bindings, PolicyProgram, State, compile};
 
-use paths::Part;
+use guards::{Event, Guards};
+use paths::Pattern;
 
 /// A policy as its document has it.
 #[derive(Clone, Debug, Default)]
@@ -23,8 +26,7 @@ pub struct Policy {
     pub mode: &'static str,
     /// The lists of patterns, one text after another.
     pub rules: Vec<(Section, String)>,
-    /// Effects, and how far the policy says that they can be taken back.
-    pub reversibility: Vec<(Effect, &'static str)>,
+    pub guards: Guards,
 }
 
 /// What a host and a run add to a policy.
@@ -57,6 +59,11 @@ pub enum Reason {
     Always,
     Observed(Section),
     KillSwitch,
+    /// An element of this section of guards.
+    Guard(Section),
+    /// Any one of these labels.
+    Tainted(Vec<String>),
+    Budget(&'static str),
 }
 
 /// A policy in a world.
@@ -64,62 +71,22 @@ pub struct Evaluator<'a> {
     policy: &'a Policy,
     world: &'a World,
     rules: Vec<Rule<'a>>,
+    /// What was permitted and carried out, in its order.
+    history: Vec<Event>,
 }
 
 struct Rule<'a> {
     section: Section,
-    text: &'a str,
+    /// The text that verdicts have: of a name in another script, the A-labels.
+    shown: String,
     reading: Reading<'a>,
 }
 
 enum Reading<'a> {
     /// A path pattern, in each spelling that aliases and the search path give it.
-    Paths(Vec<Vec<Part>>),
+    Paths(Vec<Pattern>),
     Network(network::Rule),
     Named(&'a str),
-}
-
-impl Policy {
-    /// The document, in flow style.
-    pub fn document(&self) -> String {
-        let list = |section: Section| {
-            let texts = self.rules.iter().filter(|(own, _)| *own == section).map(|(_, text)| quoted(text));
-            format!("[{}]", texts.collect::<Vec<_>>().join(", "))
-        };
-        let mut document = format!("version: 1\nmode: {}\n", self.mode);
-        for (key, sections) in KEYS {
-            let lists = sections.iter().filter(|section| self.has(**section)).map(|section| {
-                let (_, name) = section.name().split_once('.').unwrap();
-                format!("{name}: {}", list(*section))
-            });
-            let lists = lists.collect::<Vec<_>>();
-            if !lists.is_empty() {
-                writeln!(document, "{key}: {{{}}}", lists.join(", ")).unwrap();
-            }
-        }
-        if !self.reversibility.is_empty() {
-            let entries = self.reversibility.iter().map(|(effect, value)| format!("{effect}: {value}"));
-            writeln!(document, "reversibility: {{{}}}", entries.collect::<Vec<_>>().join(", ")).unwrap();
-        }
-        document
-    }
-
-    fn has(&self, section: Section) -> bool {
-        self.rules.iter().any(|(own, _)| *own == section)
-    }
-}
-
-const KEYS: [(&str, &[Section]); 5] = [
-    ("fs", &[Section::FsRead, Section::FsWrite, Section::FsDeny]),
-    ("exec", &[Section::ExecAllow, Section::ExecDeny]),
-    ("net", &[Section::NetAllow, Section::NetDeny]),
-    ("tools", &[Section::ToolsAllow, Section::ToolsDeny]),
-    ("infer", &[Section::InferModels]),
-];
-
-/// A text as a YAML scalar that stands for nothing but itself.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }
 
 impl World {
@@ -128,7 +95,7 @@ impl World {
         let document = policy.document();
         let program = match compile(document.as_bytes(), "policy.yaml") {
             Ok(compiled) => compiled.program,
-            Err(error) => panic!("{document}\n{:?}", miette::Report::new(error)),
+            Err(error) => panic!("{document}\n{error:?}"),
         };
         let state_of = if self.is_foreign {
             compile(b"version: 1\nbudgets: {calls: 12345}", "other.yaml").unwrap().program
@@ -148,45 +115,81 @@ impl<'a> Evaluator<'a> {
     pub fn new(policy: &'a Policy, world: &'a World) -> Self {
         let rules = policy.rules.iter().map(|(section, text)| Rule {
             section: *section,
-            text,
+            shown: shown(*section, text, world),
             reading: Reading::of(*section, text, world),
         });
-        Self { policy, world, rules: rules.collect() }
+        Self { policy, world, rules: rules.collect(), history: Vec::new() }
     }
 
     /// The reply to an intent, in the order of judgement.
     pub fn reply(&self, intent: &Intent<'_>) -> Reply {
-        if self.world.is_killed {
+        if self.world.is_killed || self.policy.guards.kill_switch {
             return Reply { decision: Decision::KillSwitch, reason: Reason::KillSwitch };
         }
         if self.world.is_foreign {
             return Reply::refused(Reason::Always);
         }
-        self.as_the_mode_has_it(intent, self.judge_lists(intent))
+        let listed = self.judge_lists(intent);
+        let reply = match listed.decision {
+            Decision::Permit => self.held_back(intent).unwrap_or(listed),
+            _ => listed,
+        };
+        self.as_the_mode_has_it(intent, reply)
     }
 
-    /// A refusal, or what the mode makes of it.
+    /// Remembers an intent that was permitted and carried out.
+    pub fn settle(&mut self, event: Event) {
+        self.history.push(event);
+    }
+
+    /// A reply, or what the mode makes of it.
     fn as_the_mode_has_it(&self, intent: &Intent<'_>, reply: Reply) -> Reply {
-        if reply.decision != Decision::Collapse {
+        if reply.decision == Decision::Permit {
             return reply;
         }
-        let observed = match (self.policy.mode, &reply.reason) {
-            ("monitor", Reason::Rules(section, _) | Reason::Unmatched(section)) => Some(*section),
-            ("learn", Reason::Unmatched(section)) if self.can_be_taken_back(intent) => Some(*section),
-            _ => None,
+        let (section, is_unmatched) = match &reply.reason {
+            Reason::Rules(section, _) | Reason::Guard(section) => (*section, false),
+            Reason::Tainted(_) => (Section::TaintSinks, false),
+            Reason::Unmatched(section) => (*section, true),
+            _ => return reply,
         };
-        observed.map_or(reply, |section| Reply::permitted(Reason::Observed(section)))
+        let observed = Reply::permitted(Reason::Observed(section));
+        match self.policy.mode {
+            "monitor" => self.over_budget(intent).unwrap_or(observed),
+            // What no list speaks of has not come to the guards yet.
+            "learn" if is_unmatched && self.can_be_taken_back(intent) => {
+                self.held_back(intent).unwrap_or(observed)
+            }
+            _ => reply,
+        }
     }
 
     fn can_be_taken_back(&self, intent: &Intent<'_>) -> bool {
-        let own = self.policy.reversibility.iter().find(|(effect, _)| *effect == intent.effect);
-        if let Some((_, reversibility)) = own {
-            return ["none", "reversible"].contains(reversibility);
-        }
         let name = intent.effect.name();
-        name.starts_with("fs.")
-            || ["proc.exec", "proc.signal", "net.bind", "net.listen", "heap.read", "heap.write"]
-                .contains(&name)
+        let own = self.policy.guards.reversibility.iter().find(|(effect, _)| *effect == intent.effect);
+        let can_be = match own {
+            Some((_, reversibility)) => ["none", "reversible"].contains(reversibility),
+            None => {
+                name.starts_with("fs.")
+                    || ["proc.exec", "proc.signal", "net.bind", "net.listen", "heap.read", "heap.write"]
+                        .contains(&name)
+            }
+        };
+        // No phantom holds what is written to the kernel's own files.
+        let is_kernels = |path: &[u8]| {
+            let first = paths::names(path).and_then(|names| names.first().copied().flatten());
+            first == Some(&b"proc"[..]) || first == Some(&b"sys"[..])
+        };
+        let changes_kernel = match intent.target {
+            Target::Path { path, access, .. } => {
+                let reads =
+                    name == "fs.stat" || name == "proc.exec" || name == "fs.open" && access == Access::Read;
+                !reads && is_kernels(path)
+            }
+            Target::Paths { from, to, .. } => is_kernels(from) || is_kernels(to),
+            _ => false,
+        };
+        can_be && !changes_kernel
     }
 }
 
@@ -203,6 +206,15 @@ impl<'a> Reading<'a> {
             Section::ToolsAllow | Section::ToolsDeny | Section::InferModels => Self::Named(text),
             _ => Self::Paths(paths::readings(text, &world.bindings)),
         }
+    }
+}
+
+fn shown(section: Section, text: &str, world: &World) -> String {
+    match Reading::of(section, text, world) {
+        Reading::Network(rule) if !text.is_ascii() => {
+            format!("{}:{}", rule.host, if section == Section::NetDeny { "*" } else { "80,443" })
+        }
+        _ => text.to_owned(),
     }
 }
 
@@ -224,6 +236,9 @@ impl Reply {
             Reason::Always => format!("{decision} always"),
             Reason::Observed(section) => format!("{decision} observed {section}"),
             Reason::KillSwitch => format!("{decision}"),
+            Reason::Guard(section) => format!("{decision} {section}"),
+            Reason::Tainted(_) => format!("{decision} tainted"),
+            Reason::Budget(name) => format!("{decision} budget {name}"),
         }
     }
 
@@ -236,6 +251,11 @@ impl Reply {
                 }
                 (Reason::Unmatched(own), Cause::Unmatched(section))
                 | (Reason::Observed(own), Cause::Observed(section)) => *own == section,
+                (Reason::Guard(own), Cause::Rule { section, .. }) => *own == section,
+                (Reason::Tainted(labels), Cause::Tainted { label, .. }) => {
+                    labels.iter().any(|own| own == label)
+                }
+                (Reason::Budget(own), Cause::Budget(name)) => *own == name,
                 (Reason::Always, Cause::Always(_)) | (Reason::KillSwitch, Cause::KillSwitch) => true,
                 _ => false,
             }

@@ -1,9 +1,11 @@
 //! Path patterns, component by component.
 
+use std::collections::BTreeSet;
+
 use vantio_policy::Bindings;
 
 /// A component of a pattern.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     /// Exactly this name.
     Name(Vec<u8>),
@@ -13,13 +15,21 @@ pub enum Part {
     Deep,
 }
 
+/// A pattern on one host.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    pub parts: Vec<Part>,
+    /// How many of the parts the host gave: the value of a variable, where an alias leads.
+    given: usize,
+}
+
 /// A component of a path; `None` is a name that no pattern mentions: only `*` and
 /// `**` match it.
 pub type Name<'a> = Option<&'a [u8]>;
 
 /// A pattern with the values of its variables, and once more for each alias that its
 /// literal beginning lies in. None when its variable has no absolute value.
-pub fn readings(text: &str, bindings: &Bindings) -> Vec<Vec<Part>> {
+pub fn readings(text: &str, bindings: &Bindings) -> Vec<Pattern> {
     let variables = [
         ("~/", &bindings.home),
         ("${home}", &bindings.home),
@@ -32,6 +42,7 @@ pub fn readings(text: &str, bindings: &Bindings) -> Vec<Vec<Part>> {
         let Some(names) = names_of_binding(value) else { return Vec::new() };
         parts.extend(names);
     }
+    let given = parts.len();
     let rest = variable.map_or(text, |(name, _)| &text[name.len()..]);
     for component in rest.split('/').filter(|component| !matches!(*component, "" | ".")) {
         let part = part(component);
@@ -39,22 +50,24 @@ pub fn readings(text: &str, bindings: &Bindings) -> Vec<Vec<Part>> {
             parts.push(part);
         }
     }
-    let mut readings = vec![parts.clone()];
+    let mut readings = vec![Pattern { parts: parts.clone(), given }];
     for (from, to) in &bindings.aliases {
         if let (Some(from), Some(mut to)) = (names_of_binding(from), names_of_binding(to))
             && parts.starts_with(&from)
         {
+            let given = to.len();
             to.extend_from_slice(&parts[from.len()..]);
-            readings.push(to);
+            readings.push(Pattern { parts: to, given });
         }
     }
     readings
 }
 
 /// The paths of a program that is named without one.
-pub fn programs(name: &str, bindings: &Bindings) -> Vec<Vec<Part>> {
+pub fn programs(name: &str, bindings: &Bindings) -> Vec<Pattern> {
     let bound = bindings.programs.iter().filter(|(own, _)| own == name);
-    bound.flat_map(|(_, paths)| paths).filter_map(|path| names_of_binding(path)).collect()
+    let paths = bound.flat_map(|(_, paths)| paths).filter_map(|path| names_of_binding(path));
+    paths.map(|parts| Pattern { given: parts.len(), parts }).collect()
 }
 
 fn names_of_binding(path: &[u8]) -> Option<Vec<Part>> {
@@ -138,6 +151,28 @@ pub fn depends_on_last_name(pattern: &[Part], path: &[Name<'_>]) -> bool {
     elsewhere.push(None);
     let here = remains(pattern, path);
     !here.is_empty() && here != remains(pattern, &elsewhere)
+}
+
+/// What of a deny is still to be matched below the path, whichever of its readings led
+/// there; what the host gave is at its own place, and nowhere else.
+pub fn left(patterns: &[Pattern], path: &[Name<'_>]) -> BTreeSet<(Vec<Part>, Vec<Part>)> {
+    let mut left = BTreeSet::new();
+    for Pattern { parts, given } in patterns {
+        for used in remains(parts, path) {
+            let place = if used < *given { parts[..*given].to_vec() } else { Vec::new() };
+            left.insert((place, parts[used..].to_vec()));
+        }
+    }
+    left
+}
+
+/// Whether something else is left than there would be below a name that no pattern mentions.
+pub fn is_left_by_name(patterns: &[Pattern], path: &[Name<'_>]) -> bool {
+    let mut elsewhere = path[..path.len().saturating_sub(1)].to_vec();
+    elsewhere.push(None);
+    let here = left(patterns, path);
+    // The root has no name that could be another.
+    !here.is_empty() && (path.is_empty() || here != left(patterns, &elsewhere))
 }
 
 fn matches(pattern: &[Part], path: &[Name<'_>]) -> bool {
