@@ -128,7 +128,10 @@ impl NetPattern {
             Self::Unix(path) => format!("unix:{}", path.canonical()),
             Self::Endpoint(EndpointPattern { is_udp, host, ports }) => {
                 let scheme = if *is_udp { "udp://" } else { "" };
-                format!("{scheme}{}:{}", host.canonical(), ports.canonical())
+                // With its dot, the host of this name is not the scheme of sockets.
+                let dot =
+                    if !is_udp && matches!(host, Host::Name(name) if name == "unix") { "." } else { "" };
+                format!("{scheme}{}{dot}:{}", host.canonical(), ports.canonical())
             }
         }
     }
@@ -353,6 +356,9 @@ mod tests {
             ("[2001:DB8::]/32:443", "[2001:db8::/32]:443"),
             ("[2001:db8::/32]", "[2001:db8::/32]:80,443"),
             ("udp://10.0.0.53:53", "udp://10.0.0.53:53"),
+            ("unix", "unix.:80,443"),
+            ("unix.:22", "unix.:22"),
+            ("udp://unix:53", "udp://unix:53"),
             ("unix:/run//postgresql/**", "unix:/run/postgresql/**"),
         ] {
             assert_eq!(parse(written).as_deref(), Ok(canonical), "{written}");

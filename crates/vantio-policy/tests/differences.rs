@@ -1,5 +1,7 @@
 //! What one policy allows that another does not.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use vantio_policy::{Change, compile, differences};
 
 /// The differences, one in a line: `+` for what the second allows, `-` for what it refuses; a

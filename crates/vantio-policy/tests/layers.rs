@@ -1,5 +1,7 @@
 //! What several policies permit together.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::{fmt::Write as _, net::SocketAddr};
 
 use proptest::{prelude::*, sample::subsequence};
@@ -69,7 +71,7 @@ fn one_layer_means_what_its_document_means() {
         env: {allow: [CI], set: {A: b}}\nbudgets: {calls: 3}\nphantom: {commit: auto}\nmode: learn\n";
     for kind in [Managed, CommandLine, Project, User] {
         let alone = layer(kind, document);
-        let merged = merge(&[alone.clone()], &bindings()).unwrap();
+        let merged = merge(std::slice::from_ref(&alone), &bindings()).unwrap();
         assert_eq!(merged.program, alone.compiled.program);
         assert_eq!(merged.dropped, []);
         assert_eq!(&environment(&[alone]), merged.program.env());

@@ -21,7 +21,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, Mode, OFlags, Statx, openat},
+    fs::{Access, AtFlags, CWD, Mode, OFlags, Statx, accessat, openat},
     io::{self, Errno},
 };
 use vantio_core::{Channel, End, Process};
@@ -72,6 +72,9 @@ pub trait Processes: Send + Sync {
 
     /// The environment with which the process was started.
     fn environment(&self, process: Process) -> Option<Vec<u8>>;
+
+    /// Whether the file system of the run certainly has nothing that is loaded into every program (`ld.so(8)`).
+    fn loads_nothing_more(&self, process: Process) -> bool;
 
     /// Waits a little for processes that were just forked, and for those that made them, to let go of the pipes that
     /// `process` leads to.
@@ -365,6 +368,13 @@ impl Processes for Census {
         self.entry_of(process)?.bytes("environ")
     }
 
+    fn loads_nothing_more(&self, process: Process) -> bool {
+        let root = self.entry_of(process).and_then(|entry| entry.folder("root"));
+        root.is_some_and(|root| {
+            matches!(accessat(root, PRELOADS, Access::EXISTS, AtFlags::empty()), Err(Errno::NOENT))
+        })
+    }
+
     fn settle(&self, process: Process) {
         settle::settle(self, process);
     }
@@ -376,6 +386,8 @@ impl Processes for Census {
         Ok(ends.into_iter().collect())
     }
 }
+
+const PRELOADS: &str = "etc/ld.so.preload";
 
 /// A census opens many files; a run that leaves no descriptor for it is refused what it asks.
 fn allow_descriptors() {

@@ -142,18 +142,21 @@ impl Plane {
         if is_callers { Ok(()) } else { self.join(request, Channel::Terminals, ways) }
     }
 
-    /// What is read of another process's memory, or written to it, goes from one to the other.
+    /// What is read of another process's memory comes from there.
     pub(super) fn join_memory(&self, request: &Request, object: &Object, ways: Ways) -> io::Result<()> {
         let Some(census) = &self.census else { return Ok(()) };
         let Some(number) = process_of(&object.path) else { return Ok(()) };
+        if ways.writes {
+            // As little as by a call: what a process has been judged to be it would be no more.
+            self.refuse_call(request, "writing to the memory of a process");
+            return Err(Errno::ACCESS);
+        }
         let memory = census.memory_of(number, census.of_thread(thread(request)));
         let Some((owner, channel)) = memory.map_err(|_| Errno::ACCESS)? else { return Ok(()) };
         // One that made no call yet is not known to the host: it may be tried again.
         let owner = census.number_of(owner).ok_or(Errno::ACCESS)?;
-        let back = Ways { reads: ways.writes, writes: ways.reads, is_new: false };
-        self.join_as(owner, channel.clone(), Ways { reads: false, ..back })?;
-        self.join(request, channel.clone(), ways)?;
-        self.join_as(owner, channel, back)
+        self.join_as(owner, channel.clone(), Ways { reads: false, writes: true, is_new: false })?;
+        self.join(request, channel, ways)
     }
 
     fn join(&self, request: &Request, channel: Channel, ways: Ways) -> io::Result<()> {

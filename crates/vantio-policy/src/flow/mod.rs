@@ -150,7 +150,20 @@ impl Flow {
         if is_worth_a_look {
             self.look(program, state, act, census);
         }
-        self.labels(act.process)
+        self.labels(act.process).union(self.labels_moved(state, act.intent))
+    }
+
+    /// The labels of what gets another name: they reach what the new name lies under.
+    fn labels_moved(&self, state: &State, intent: &Intent<'_>) -> Labels {
+        let Target::Paths { from, to, subtree } = intent.target else { return Labels::NONE };
+        let labels = self.channel_marks(state, &Channel::Path(from.to_vec())).labels();
+        if !subtree {
+            return labels;
+        }
+        let sources = state.guards().sources.iter();
+        sources
+            .filter(|source| source.scope.is_about(Effect::FsOpen) && source.scope.tells_apart(from, to))
+            .fold(labels.union(self.paths.labels_below(from)), |all, source| all.union(source.labels))
     }
 
     /// Whether a `proc.exec` of the process was admitted and [`Flow::executed`] not yet told. To be asked

@@ -55,6 +55,14 @@ impl Paths {
         node.map_or(Labels::NONE, |node| node.marks.labels())
     }
 
+    /// What anything strictly below the path carries.
+    pub(super) fn labels_below(&self, path: &[u8]) -> Labels {
+        let path = trimmed(path);
+        let files = below(&self.names, path).filter_map(|(_, node)| self.nodes.get(node));
+        let trees = below(&self.trees, path).map(|(_, marks)| marks.labels());
+        files.map(|node| node.marks.labels()).chain(trees).fold(Labels::NONE, Labels::union)
+    }
+
     /// Labels a file.
     pub(super) fn add(&mut self, path: &[u8], marks: &Marks) {
         if !marks.labels().is_empty() {

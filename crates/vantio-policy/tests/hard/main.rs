@@ -18,7 +18,7 @@ mod refusals;
 mod table;
 
 use evaluator::Evaluator;
-use vantio_policy::decide;
+use vantio_policy::{PolicyProgram, decide};
 
 /// Cases that there are at least, in all files together.
 const LEAST: usize = 250;
@@ -30,6 +30,7 @@ fn hard_cases_are_decided_as_their_reasons_say() {
     for (file, text) in FILES {
         for policy in table::parse(file, text) {
             let (program, state) = policy.world.build(&policy.policy);
+            assert_eq!(PolicyProgram::decode(&program.encode()).as_ref(), Ok(&program), "{file}");
             let evaluator = Evaluator::new(&policy.policy, &policy.world);
             for case in &policy.cases {
                 asked += 1;

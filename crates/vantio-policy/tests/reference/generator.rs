@@ -20,7 +20,8 @@ const COMPONENTS: [&str; 20] = [
 const ANCHORS: [&str; 8] = ["", "", "", "${workspace}", "~", "${home}", "${tmp}", "**"];
 const PROGRAMS: [&str; 3] = ["git", "a", "["];
 
-const HOSTS: [&str; 19] = [
+const HOSTS: [&str; 20] = [
+    "unix.",
     "*",
     "a.com",
     "A.Com.",

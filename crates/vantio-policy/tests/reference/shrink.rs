@@ -20,7 +20,7 @@ pub struct Case {
 
 impl Case {
     pub fn agrees(&self) -> bool {
-        self.ask(|reply, verdict| reply.is(verdict))
+        self.ask(Reply::is)
     }
 
     fn ask<T>(&self, compare: impl FnOnce(&Reply, &Verdict<'_>) -> T) -> T {

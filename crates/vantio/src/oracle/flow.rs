@@ -131,7 +131,8 @@ impl Tracker {
             && processes.image(process).is_some_and(|image| Some(image) != start.image)
             && start.programs.last().is_some_and(|last| processes.program(process).as_ref() == Some(last));
         let is_its_own = names.as_ref().is_some_and(|names| !names.iter().any(|name| takes_over(name)));
-        let is_clean = names.is_some_and(|names| names.iter().all(|name| is_plain(name)));
+        let is_clean = names.is_some_and(|names| names.iter().all(|name| is_plain(name)))
+            && processes.loads_nothing_more(process);
         let Ok(state) = state.read() else { return };
         flow.executed(program, &state, process, has_run && is_its_own, is_clean);
     }
@@ -151,6 +152,17 @@ impl Tracker {
         if let Ok(mut flow) = self.flow.lock() {
             flow.gone(path);
         }
+    }
+
+    /// The steps to a process, of which the last names the program that it executes now.
+    pub fn up_to_date(&self, process: Process, mut steps: Vec<Step>) -> Vec<Step> {
+        if let Some(Step::Process { pid, program } | Step::Orphan { pid, program }) = steps.last_mut()
+            && *pid == process.pid
+            && let Some(now) = self.processes.get().and_then(|processes| processes.program(process))
+        {
+            *program = now;
+        }
+        steps
     }
 
     /// The steps with the numbers that the host has for processes, as far as they are known.

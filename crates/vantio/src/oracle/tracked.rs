@@ -116,7 +116,8 @@ impl Warden {
     ) -> Result<Ruling, Refused> {
         let Cause::Tainted { label, .. } = verdict.cause else { return refused };
         let number = self.program.label_number(label).unwrap_or(u8::MAX);
-        let trail = self.trail(tracker, labels.trail(process, number));
+        let steps = tracker.up_to_date(process, labels.trail(process, number));
+        let trail = self.trail(tracker, steps);
         refused.map_err(|refused| {
             let response = describe::with_trail(refused.response, &trail);
             Refused { response, ..refused }

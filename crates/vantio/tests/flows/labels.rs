@@ -65,6 +65,24 @@ echo fine > trusted/clean && cat trusted/clean
 }
 
 #[test]
+fn what_carries_a_label_is_not_moved_into_trusted_files() {
+    let stage = Stage::new();
+    let policy = tainting(
+        r#"  sources: [{label: web, net: ["*"]}]
+  sinks: [{label: web, fs: ["${workspace}/trusted/**"]}]
+"#,
+    );
+    let script = "
+mkdir trusted d; curl -s -o page http://127.0.0.1:PORT/; cp page d/page
+mv page trusted/page 2> /dev/null || echo refused; ln page trusted/link 2> /dev/null || echo refused
+mv d trusted/d 2> /dev/null || echo refused; mkdir e; mv e trusted/e && echo moved
+";
+    let outcome = stage.shell(&policy, script);
+    let refused = ["fs.rename trusted/page web", "fs.link trusted/link web", "fs.rename trusted/d web"];
+    stage.check(&outcome, "refused\nrefused\nrefused\nmoved", &refused);
+}
+
+#[test]
 fn a_program_is_a_source() {
     let stage = Stage::new();
     let policy = tainting(

@@ -21,7 +21,7 @@ use common::{Outcome, SECRET, World, finish};
 
 /// What most flows run under: one secret, and one place to send to, where it must not go.
 const POLICY: &str = r#"version: 1
-fs: {read: [/], write: ["${workspace}", "${tmp}", /dev, "/proc/*/mem"]}
+fs: {read: [/], write: ["${workspace}", "${tmp}", /dev, "/proc/*/mem", "/proc/*/comm"]}
 exec: {allow: [/]}
 net: {allow: ["127.0.0.1:PORT"]}
 taint:

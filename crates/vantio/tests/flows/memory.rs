@@ -114,6 +114,24 @@ memory = os.open(f'/proc/{pid}/mem', os.O_RDONLY)
 send(os.pread(memory, 31, ctypes.addressof(buffer)), 'after')
 os.kill(pid, 9)
 " => "sent before\nkept after", [CONNECT];
+    the_memory_of_another_process_is_not_written: "
+pid = child(lambda: time.sleep(20))
+try:
+    os.open(f'/proc/{pid}/mem', os.O_RDWR)
+    say('opened')
+except PermissionError:
+    say('refused')
+os.kill(pid, 9)
+" => "refused", ["proc.syscall memory of a process"];
+    a_core: "
+import resource
+resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
+def work():
+    data = read()
+    os.kill(os.getpid(), signal.SIGSEGV)
+done(child(work))
+say([name for name in os.listdir('.') if name.startswith('core')])
+" => "[]", [];
     a_counter_of_events: "
 fd = os.eventfd(0)
 done(child(lambda: os.eventfd_write(fd, read()[0])))

@@ -97,6 +97,73 @@ os.waitpid(os.posix_spawn('/usr/bin/cat', ['cat', S], os.environ, file_actions=[
 send(what='clean')
 send(read('out'), 'out')
 " => "sent clean\nkept out", [CONNECT];
+    one_thread_opens_while_another_reads: "
+import threading
+leaks = 0
+for turn in range(40):
+    # Whichever comes first, what is written is as secret as what was read.
+    opened = []
+    def work():
+        start = threading.Barrier(2)
+        def write():
+            start.wait()
+            opened.append(os.open(f'out{turn}', os.O_WRONLY | os.O_CREAT))
+        thread = threading.Thread(target=write)
+        thread.start()
+        start.wait()
+        data = read()
+        thread.join()
+        os.write(opened[0], data)
+    done(child(work))
+    def check():
+        data = read(f'out{turn}')
+        try:
+            connect().send(data)
+            os.mkdir('leak')
+        except PermissionError: pass
+    done(child(check))
+say(os.path.exists('leak'))
+" => "False", [CONNECT];
+    ends_that_are_handed_round: "
+# Two who pass one end back and forth while a third reads: whoever has it then is labelled.
+one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+reads, writes = os.pipe()
+def player(end, rest, starts):
+    rest.close()
+    os.close(writes)
+    fd = reads if starts else None
+    if not starts: os.close(reads)
+    end.settimeout(20)
+    got = b''
+    try:
+        while True:
+            if fd is not None:
+                socket.send_fds(end, [b'x'], [fd])
+                os.close(fd)
+            fd = socket.recv_fds(end, 1, 1)[1][0]
+            if os.path.exists('written'): break
+    except (TimeoutError, IndexError, OSError): pass
+    end.close()
+    if fd is not None:
+        os.set_blocking(fd, False)
+        try: got = os.read(fd, 100)
+        except OSError: pass
+        os.close(fd)
+    try:
+        connect().send(got)
+        if got: os.mkdir('leak')
+    except PermissionError: pass
+players = [child(lambda: player(one, other, True)), child(lambda: player(other, one, False))]
+for end in (one, other): end.close()
+os.close(reads)
+time.sleep(0.3)
+data = read()
+try: os.write(writes, data)
+except BrokenPipeError: pass
+os.mkdir('written')
+for pid in players: done(pid)
+say(os.path.exists('leak'))
+" => "False", [CONNECT];
     another_thread: "
 import threading
 data = []

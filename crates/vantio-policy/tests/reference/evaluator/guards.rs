@@ -141,16 +141,17 @@ impl Evaluator<'_> {
         if !rule.refuse.covers(intent, self.world) {
             return false;
         }
-        let happened = |scope: &Scope| {
-            self.history.iter().rposition(|event| scope.covers(&event.question.intent(), self.world))
-        };
-        // That a program was started says nothing of how it ended.
-        let after = if rule.exit.is_none() { happened(&rule.unless_after) } else { None };
-        match (after, happened(&rule.since)) {
-            (None, _) => true,
-            (Some(after), Some(since)) => after <= since,
-            (Some(_), None) => false,
+        let (mut is_satisfied, mut names) = (false, BTreeSet::new());
+        for event in &self.history {
+            let intent = event.question.intent();
+            // That a program was started says nothing of how it ended.
+            is_satisfied |= rule.exit.is_none() && rule.unless_after.covers(&intent, self.world);
+            if rule.since.covers(&intent, self.world) || rule.is_by_another_name(&names, &intent) {
+                is_satisfied = false;
+            }
+            names.extend(rule.new_names(&names, &intent, self.world));
         }
+        !is_satisfied
     }
 
     fn is_too_much(&self, rule: &Threshold, intent: &Intent<'_>) -> bool {
@@ -228,6 +229,36 @@ fn what(intent: &Intent<'_>) -> String {
     }
 }
 
+impl Order {
+    fn is_by_another_name(&self, names: &BTreeSet<Vec<u8>>, intent: &Intent<'_>) -> bool {
+        let is_named =
+            matches!(intent.target, Target::Path { path, access: Access::Write, .. } if names.contains(path));
+        is_named && self.since.effects.contains(&intent.effect)
+    }
+
+    /// The names that a link gives to what `since` is about, and where a rename, which may be an
+    /// exchange, takes such names.
+    fn new_names(&self, names: &BTreeSet<Vec<u8>>, intent: &Intent<'_>, world: &World) -> Vec<Vec<u8>> {
+        let Target::Paths { from, to, .. } = intent.target else { return Vec::new() };
+        let is_meant = |path: &[u8]| {
+            let target = Target::Path { path, access: Access::Write, subtree: false };
+            names.contains(path) || self.since.covers(&Intent::new(Effect::FsOpen, target), world)
+        };
+        let mut new = Vec::new();
+        for (one, other) in [(from, to), (to, from)] {
+            if intent.effect.name() == "fs.link" && is_meant(one) && !is_meant(other) {
+                new.push(other.to_vec());
+            }
+            if intent.effect.name() == "fs.rename" {
+                let below = names.iter().filter_map(|name| name.strip_prefix(one));
+                let below = below.filter(|rest| rest.is_empty() || rest[0] == b'/');
+                new.extend(below.map(|rest| [other, rest].concat()));
+            }
+        }
+        new
+    }
+}
+
 impl Scope {
     pub fn covers(&self, intent: &Intent<'_>, world: &World) -> bool {
         if !self.effects.contains(&intent.effect) {
@@ -273,13 +304,12 @@ fn covers_target(text: &str, intent: &Intent<'_>, world: &World) -> bool {
             let rule = network::Rule::new(text, &[]);
             !rule.is_udp && rule.has_every_port(true) && rule.has_name(name, true)
         }
-        Target::Unix(path) => match text.strip_prefix("unix:") {
-            Some(text) => paths::names(path).is_some_and(|path| any(text, &|pattern| covers(pattern, &path))),
-            None => {
-                let rule = network::Rule::new(text, &[]);
-                rule.host == "*" && !rule.is_udp && rule.has_every_port(true)
-            }
-        },
+        Target::Unix(path) if text.starts_with("unix:") => paths::names(path)
+            .is_some_and(|path| any(&text["unix:".len()..], &|pattern| covers(pattern, &path))),
+        Target::Unix(_) => {
+            let rule = network::Rule::new(text, &[]);
+            rule.host == "*" && !rule.is_udp && rule.has_every_port(true)
+        }
         Target::Named(name) => named::matches(text, name),
         Target::Process(_) | Target::Syscall(_) => false,
     }

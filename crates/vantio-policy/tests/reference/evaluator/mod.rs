@@ -231,12 +231,11 @@ impl Reply {
     pub fn kind(&self) -> String {
         let Self { decision, reason } = self;
         match reason {
-            Reason::Rules(section, _) => format!("{decision} {section}"),
+            Reason::Rules(section, _) | Reason::Guard(section) => format!("{decision} {section}"),
             Reason::Unmatched(section) => format!("{decision} nothing in {section}"),
             Reason::Always => format!("{decision} always"),
             Reason::Observed(section) => format!("{decision} observed {section}"),
             Reason::KillSwitch => format!("{decision}"),
-            Reason::Guard(section) => format!("{decision} {section}"),
             Reason::Tainted(_) => format!("{decision} tainted"),
             Reason::Budget(name) => format!("{decision} budget {name}"),
         }
@@ -250,8 +249,8 @@ impl Reply {
                     *own == section && texts.iter().any(|own| own == text)
                 }
                 (Reason::Unmatched(own), Cause::Unmatched(section))
-                | (Reason::Observed(own), Cause::Observed(section)) => *own == section,
-                (Reason::Guard(own), Cause::Rule { section, .. }) => *own == section,
+                | (Reason::Observed(own), Cause::Observed(section))
+                | (Reason::Guard(own), Cause::Rule { section, .. }) => *own == section,
                 (Reason::Tainted(labels), Cause::Tainted { label, .. }) => {
                     labels.iter().any(|own| own == label)
                 }
