@@ -20,55 +20,8 @@ pub(crate) struct Entries {
     table: Table,
     /// One bit for the low six bits of each place's length.
     lengths: u64,
-    /// Those at or below whose nodes a rule of `fs.deny` ends.
-    leads: Vec<Lead>,
-    /// Whether two of `leads` stand for the same rules.
-    shares: bool,
-}
-
-/// An entry that rules of `fs.deny` begin at.
-#[derive(Clone, Debug)]
-pub(crate) struct Lead {
-    /// Where it is; the root is empty.
-    pub(crate) path: Vec<u8>,
-    pub(crate) node: u32,
-    /// The first of the rules.
-    pub(crate) rule: u32,
-}
-
-/// Where a walk begins.
-pub(crate) trait Starts {
-    /// The nodes at the root.
-    fn at_root(&self) -> &[u32];
-    /// The nodes at `path`, whose components' hashes, joined, are `hash`.
-    fn at(&self, hash: u64, path: &[u8]) -> &[u32];
-}
-
-impl Starts for Lead {
-    fn at_root(&self) -> &[u32] {
-        if self.path.is_empty() { core::slice::from_ref(&self.node) } else { &[] }
-    }
-
-    fn at(&self, _: u64, path: &[u8]) -> &[u32] {
-        if self.path == path { core::slice::from_ref(&self.node) } else { &[] }
-    }
-}
-
-impl Starts for Entries {
-    fn at_root(&self) -> &[u32] {
-        &self.at_root
-    }
-
-    #[inline]
-    fn at(&self, hash: u64, path: &[u8]) -> &[u32] {
-        if self.lengths & bit(path.len()) == 0 {
-            return &[];
-        }
-        match self.table.find(hash, |index| self.places[index as usize].path == path) {
-            Some(index) => &self.places[index as usize].nodes,
-            None => &[],
-        }
-    }
+    /// The places with the first rule of `fs.deny` that begins there.
+    leads: Vec<(Vec<u8>, u32)>,
 }
 
 #[derive(Clone, Debug)]
@@ -82,19 +35,10 @@ impl Entries {
     /// looked for.
     pub(crate) fn new(nodes: &impl Nodes, bindings: &Bindings, is_relevant: &dyn Fn(&[u8]) -> bool) -> Self {
         let mut found = anchors(nodes, bindings);
-        let aliased = aliases(nodes, bindings, &found, is_relevant);
-        let mut relevant = aliased.iter().filter(|(path, _)| is_relevant(path));
-        let shares = relevant.any(|(_, node)| lead(nodes, *node) != NONE);
-        found.extend(aliased);
+        found.extend(aliases(nodes, bindings, &found, is_relevant));
         found.retain(|(path, _)| is_relevant(path));
-        found.sort_unstable();
-        found.dedup();
-        let leads = found.iter().map(|(path, node)| Lead {
-            path: path.clone(),
-            node: *node,
-            rule: lead(nodes, *node),
-        });
-        let leads: Vec<Lead> = leads.filter(|lead| lead.rule != NONE).collect();
+        let leads = found.iter().map(|(path, node)| (path.clone(), lead(nodes, *node)));
+        let leads = leads.filter(|(_, lead)| *lead != NONE).collect();
         found.extend(programs(nodes, bindings, is_relevant));
         found.sort_unstable();
         found.dedup();
@@ -104,7 +48,6 @@ impl Entries {
             table: Table::new([].into_iter()),
             lengths: 0,
             leads,
-            shares,
         };
         for (path, node) in found {
             match entries.places.last_mut() {
@@ -119,28 +62,28 @@ impl Entries {
         entries
     }
 
-    /// The entries that rules of `fs.deny` begin at.
-    pub(crate) fn leads(&self) -> &[Lead] {
-        &self.leads
+    /// The nodes at the root.
+    pub(crate) fn at_root(&self) -> &[u32] {
+        &self.at_root
     }
 
-    /// Whether, by an alias, one node may be reached from several of [`Entries::leads`].
-    pub(crate) const fn shares(&self) -> bool {
-        self.shares
+    /// The nodes at `path`, whose components' hashes, joined, are `hash`.
+    #[inline]
+    pub(crate) fn at(&self, hash: u64, path: &[u8]) -> &[u32] {
+        if self.lengths & bit(path.len()) == 0 {
+            return &[];
+        }
+        match self.table.find(hash, |index| self.places[index as usize].path == path) {
+            Some(index) => &self.places[index as usize].nodes,
+            None => &[],
+        }
     }
 
     /// The first rule of `fs.deny` of an entry that lies below `path`.
     pub(crate) fn denies_below(&self, path: &[u8]) -> u32 {
-        let below = self.leads.iter().filter(|lead| lead.is_below(path));
-        below.map(|lead| lead.rule).min().unwrap_or(NONE)
-    }
-}
-
-impl Lead {
-    /// Whether the entry lies below `path`, and is not the path itself.
-    pub(crate) fn is_below(&self, path: &[u8]) -> bool {
         let path = if path == b"/" { b"" } else { path };
-        self.path.len() > path.len() && is_within(&self.path, path)
+        let below = self.leads.iter().filter(|(entry, _)| entry.len() > path.len() && is_within(entry, path));
+        below.map(|(_, lead)| *lead).min().unwrap_or(NONE)
     }
 }
 

@@ -140,7 +140,8 @@ impl<N: Nodes> Judge<'_, N> {
         refuse(Section::FsDeny, reached.covers(Section::FsDeny))?;
         let removes_directory = intent.effect == Effect::FsRmdir;
         if subtree || removes_directory {
-            refuse(Section::FsDeny, subtree::removal(self.nodes, &self.facts.entries, path, &reached)?)?;
+            let below = self.facts.entries.denies_below(path);
+            refuse(Section::FsDeny, reached.depends_on_name(self.nodes).min(below))?;
         }
         // Only an open can be for reading; what changes an entry is a write,
         // whatever the plane says.
@@ -159,8 +160,9 @@ impl<N: Nodes> Judge<'_, N> {
         refuse(Section::FsDeny, old.covers(Section::FsDeny))?;
         refuse(Section::FsDeny, new.covers(Section::FsDeny))?;
         if subtree && from != to {
-            let (old, new) = ((from, &old), (to, &new));
-            refuse(Section::FsDeny, subtree::rename(self.nodes, &self.facts.entries, old, new)?)?;
+            let below = |path| self.facts.entries.denies_below(path);
+            let differs = old.differs(&new, self.nodes);
+            refuse(Section::FsDeny, differs.min(below(from)).min(below(to)))?;
         }
         writable(&old, subtree)?;
         writable(&new, subtree)
@@ -340,6 +342,5 @@ impl Endpoints {
 
 #[cfg(test)]
 mod linear;
-mod subtree;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -10,7 +10,7 @@ use super::{
     build::address_key,
     table::{hash_name, join},
 };
-use crate::entries::Starts;
+use crate::entries::Entries;
 
 /// Why a path has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,26 +72,6 @@ impl Reached {
         named.map(|node| nodes.view(node & !BY_NAME).lead).min().unwrap_or(NONE)
     }
 
-    /// [`Reached::depends_on_name`] of the root, which has no name: the first rule of `fs.deny`
-    /// that holds for other names below it than below anything in it that no rule mentions.
-    pub(crate) fn depends_on_root(&self, nodes: &impl Nodes) -> u32 {
-        let mut least = NONE;
-        for node in self.active().iter().map(|node| node & !BY_NAME) {
-            let view = nodes.view(node);
-            if !view.is_deep {
-                least = view.lead.min(least);
-                continue;
-            }
-            // Of all wildcards, only `*` matches the empty name.
-            nodes.globs(node, b"", |child, _| {
-                let view = nodes.view(child);
-                let deep = if view.deep == NONE { NONE } else { nodes.view(view.deep).lead };
-                least = view.lead.min(deep).min(least);
-            });
-        }
-        least
-    }
-
     /// The first rule of `fs.deny` that holds for other names below this path than below the
     /// other.
     pub(crate) fn differs(&self, other: &Self, nodes: &impl Nodes) -> u32 {
@@ -151,12 +131,7 @@ impl Reached {
     }
 
     /// Walks a path, from every entry that it passes.
-    pub(crate) fn walk(
-        &mut self,
-        nodes: &impl Nodes,
-        entries: &impl Starts,
-        path: &[u8],
-    ) -> Result<(), Stray> {
+    pub(crate) fn walk<N: Nodes>(&mut self, nodes: &N, entries: &Entries, path: &[u8]) -> Result<(), Stray> {
         let [b'/', rest @ ..] = path else { return Err(Stray::NotCanonical) };
         let mut rest = rest;
         let Self { above, at, fronts: [even, odd], last } = self;
