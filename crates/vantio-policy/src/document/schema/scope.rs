@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     document::{tree::Node, values::nearest},
-    guard::model::Scope,
-    rule::Pattern,
+    guard::{model::Scope, scope::family},
+    rule::{Family, Pattern},
 };
 
 impl Compiler<'_> {
@@ -112,28 +112,12 @@ impl Compiler<'_> {
 /// The list of a policy whose patterns an effect's targets have; guards reach as far as
 /// a deny.
 fn patterns_of(effect: Effect) -> Option<Section> {
-    match effect {
-        Effect::FsOpen
-        | Effect::FsUnlink
-        | Effect::FsRmdir
-        | Effect::FsMkdir
-        | Effect::FsMknod
-        | Effect::FsRename
-        | Effect::FsLink
-        | Effect::FsSymlink
-        | Effect::FsTruncate
-        | Effect::FsChmod
-        | Effect::FsChown
-        | Effect::FsUtime
-        | Effect::FsXattr
-        | Effect::FsStat => Some(Section::FsDeny),
-        Effect::ProcExec => Some(Section::ExecDeny),
-        Effect::NetConnect | Effect::NetBind | Effect::NetListen | Effect::NetDns => Some(Section::NetDeny),
-        Effect::ToolCall | Effect::Infer | Effect::HeapRead | Effect::HeapWrite | Effect::IpcSend => {
-            Some(Section::ToolsDeny)
-        }
-        Effect::ProcSignal | Effect::ProcSyscall => None,
-    }
+    Some(match family(effect)? {
+        Family::Path => Section::FsDeny,
+        Family::Program => Section::ExecDeny,
+        Family::Net => Section::NetDeny,
+        Family::Named => Section::ToolsDeny,
+    })
 }
 
 pub(super) fn unknown_effect(text: &str) -> Error {
