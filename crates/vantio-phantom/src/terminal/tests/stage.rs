@@ -385,4 +385,4 @@ fn devices() -> OwnedFd {
 const SCRIPT: &str = "VANTIO_TEST_SCRIPT";
 const FLAGS: &str = "VANTIO_TEST_FLAGS";
 const REPORT: &str = "report ";
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_mins(1);
