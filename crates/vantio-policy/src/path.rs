@@ -1,8 +1,6 @@
 //! Path patterns: from text to canonical form, and from there, with the values
 //! of the variables, to something that a path can be compared with.
 
-#![cfg_attr(not(test), allow(dead_code, reason = "the tests judge lists by matchers, decisions do not"))]
-
 mod miss;
 
 use alloc::{string::String, vec::Vec};
@@ -157,13 +155,14 @@ impl PathPattern {
 
     /// What paths are compared with: one matcher for the pattern as it stands, and
     /// one for each alias that its literal beginning lies in.
-    pub(crate) fn matchers(&self, bindings: &Bindings, kind: Kind, rule: u32) -> Vec<Matcher> {
+    pub(crate) fn matchers(&self, bindings: &Bindings, kind: Kind) -> Vec<Matcher> {
         let prefixes = self.literal_prefixes(bindings).into_iter();
-        prefixes.map(|prefix| self.matcher(prefix, kind, rule)).collect()
+        prefixes.map(|prefix| self.matcher(prefix, kind)).collect()
     }
 
     /// The pattern without variables, as it stands and for each alias that its literal
     /// beginning lies in; nothing where its variable has no absolute value.
+    #[cfg(feature = "document")]
     pub(crate) fn bound(&self, bindings: &Bindings) -> Vec<Self> {
         let tail = &self.components[self.literal_length()..];
         let with_tail = |prefix: Vec<u8>| {
@@ -175,6 +174,7 @@ impl PathPattern {
     }
 
     /// The pattern of one absolute path.
+    #[cfg(feature = "document")]
     pub(crate) fn literal(path: &[u8]) -> Self {
         let names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
         let components = names.map(|name| Component::Literal(name.to_vec())).collect();
@@ -213,7 +213,7 @@ impl PathPattern {
         self.literal_length() == self.components.len()
     }
 
-    fn matcher(&self, prefix: Vec<u8>, kind: Kind, rule: u32) -> Matcher {
+    fn matcher(&self, prefix: Vec<u8>, kind: Kind) -> Matcher {
         let mut tail = self.components[self.literal_length()..].to_vec();
         let ends_deep = tail.last() == Some(&Component::Deep);
         if ends_deep {
@@ -226,7 +226,7 @@ impl PathPattern {
             _ => needs,
         });
         let covers_below = ends_literal || ends_deep || kind == Kind::Deny;
-        Matcher { prefix, tail, covers_below, ends_deep, needs, rule }
+        Matcher { prefix, tail, covers_below, ends_deep, needs }
     }
 
     fn literal_length(&self) -> usize {
@@ -304,8 +304,6 @@ pub(crate) struct Matcher {
     ends_deep: bool,
     /// The fingerprints of the literal components: what a covered path must have.
     needs: u64,
-    /// Index of the rule in its list.
-    pub(crate) rule: u32,
 }
 
 /// How far a path leads into a pattern.
@@ -324,9 +322,9 @@ pub(crate) enum Reach {
 
 impl Matcher {
     /// A matcher of one path and what is below it.
-    pub(crate) fn literal(prefix: Vec<u8>, rule: u32) -> Self {
+    pub(crate) fn literal(prefix: Vec<u8>) -> Self {
         let needs = fingerprints(&prefix);
-        Self { prefix, tail: Vec::new(), covers_below: true, ends_deep: false, needs, rule }
+        Self { prefix, tail: Vec::new(), covers_below: true, ends_deep: false, needs }
     }
 
     /// Whether the path is covered.
@@ -394,6 +392,7 @@ impl Matcher {
     }
 
     /// Whether there is no wildcard.
+    #[cfg(feature = "document")]
     pub(crate) fn is_literal(&self) -> bool {
         self.tail.is_empty()
     }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::Mutex,
 };
 
@@ -10,7 +10,7 @@ use rustix::io;
 use vantio_core::{Channel, Transport};
 
 use super::lock;
-use crate::net::{DUMMIES, is_loopback};
+use crate::net::{DUMMIES, inventory::address, is_loopback};
 
 /// Reads the kernel's lists of the sockets in the run's network namespace (`proc_net(5)`).
 pub(crate) trait Tables: Send + Sync {
@@ -144,20 +144,6 @@ pub(crate) fn lines(table: &[u8]) -> impl Iterator<Item = Line> {
         let inode = fields.get(9)?.parse().ok()?;
         Some(Line { local: address(fields.get(1)?)?, remote: address(fields.get(2)?)?, inode })
     })
-}
-
-/// Addresses are words of the machine's byte order.
-fn address(text: &str) -> Option<SocketAddr> {
-    let (ip, port) = text.split_once(':')?;
-    let words =
-        ip.as_bytes().chunks(8).map(|word| u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok());
-    let bytes: Vec<u8> = words.collect::<Option<Vec<_>>>()?.into_iter().flat_map(u32::to_ne_bytes).collect();
-    let ip = match bytes.len() {
-        4 => IpAddr::V4(Ipv4Addr::from(*bytes.first_chunk()?)),
-        16 => IpAddr::V6(Ipv6Addr::from(*bytes.first_chunk()?)),
-        _ => return None,
-    };
-    Some(SocketAddr::new(ip.to_canonical(), u16::from_str_radix(port, 16).ok()?))
 }
 
 /// `Num: RefCount Protocol Flags Type St Inode Path`; an abstract name begins with `@`.

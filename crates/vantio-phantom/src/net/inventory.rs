@@ -41,20 +41,25 @@ pub(super) fn read(name: &str) -> io::Result<Vec<u8>> {
 
 fn listens(table: &[u8], address: SocketAddr) -> bool {
     let lines = table.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
-    lines.filter_map(listener).any(|(ip, port)| {
-        let is_same = ip == address.ip() || ip.is_unspecified() || address.ip().is_unspecified();
-        is_same && port == address.port()
+    lines.filter_map(listener).any(|listener| {
+        let is_any = listener.ip().is_unspecified() || address.ip().is_unspecified();
+        (is_any || listener.ip() == address.ip()) && listener.port() == address.port()
     })
 }
 
-/// `sl local_address rem_address st …`, addresses as words of the machine's byte order.
-fn listener(line: &str) -> Option<(IpAddr, u16)> {
+/// `sl local_address rem_address st …`
+fn listener(line: &str) -> Option<SocketAddr> {
     let mut fields = line.split_whitespace();
     let local = fields.nth(1)?;
     if fields.nth(1)? != LISTEN {
         return None;
     }
-    let (ip, port) = local.split_once(':')?;
+    address(local)
+}
+
+/// An address in a list of sockets: words of the machine's byte order, then the port.
+pub(crate) fn address(text: &str) -> Option<SocketAddr> {
+    let (ip, port) = text.split_once(':')?;
     let words =
         ip.as_bytes().chunks(8).map(|word| u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok());
     let bytes: Vec<u8> = words.collect::<Option<Vec<_>>>()?.into_iter().flat_map(u32::to_ne_bytes).collect();
@@ -63,7 +68,7 @@ fn listener(line: &str) -> Option<(IpAddr, u16)> {
         16 => IpAddr::V6(Ipv6Addr::from(*bytes.first_chunk()?)),
         _ => return None,
     };
-    Some((ip.to_canonical(), u16::from_str_radix(port, 16).ok()?))
+    Some(SocketAddr::new(ip.to_canonical(), u16::from_str_radix(port, 16).ok()?))
 }
 
 /// Lines end in `inode name`, a name's NULs written as `@`.

@@ -10,7 +10,7 @@ mod address;
 mod connect;
 mod datagram;
 mod dns;
-mod inventory;
+pub(crate) mod inventory;
 mod local;
 mod options;
 mod relay;

@@ -45,7 +45,7 @@ fn path_pattern() -> impl Strategy<Value = PathPattern> {
 
 fn covered(pattern: &PathPattern, sense: Sense, path: &CanonicalPath<'_>) -> bool {
     let kind = if sense == Sense::Deny { Kind::Deny } else { Kind::Allow };
-    pattern.matchers(&bindings(), kind, 0).iter().any(|matcher| match sense {
+    pattern.matchers(&bindings(), kind).iter().any(|matcher| match sense {
         Sense::Listing => matcher.covers_or_lists(path),
         _ => matcher.covers(path),
     })
@@ -71,7 +71,7 @@ proptest! {
                     outer.canonical(), inner.canonical(), String::from_utf8_lossy(path.bytes),
                 );
                 let below = |pattern: &PathPattern| {
-                    let matchers = pattern.matchers(&bindings(), Kind::Allow, 0);
+                    let matchers = pattern.matchers(&bindings(), Kind::Allow);
                     matchers.iter().any(|matcher| matcher.covers_subtree(&path))
                 };
                 if (outer_sense, inner_sense) == (Sense::Allow, Sense::Allow) {

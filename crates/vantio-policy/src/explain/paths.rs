@@ -101,7 +101,7 @@ pub(super) fn matches_path(
 ) -> Result<(), Miss> {
     let matchers = match pattern {
         Pattern::Path(pattern) | Pattern::Net(NetPattern::Unix(pattern)) => {
-            let matchers = pattern.matchers(bindings, kind, 0);
+            let matchers = pattern.matchers(bindings, kind);
             if matchers.is_empty() {
                 return Err(Miss::new(Reason::Unbound(variable(pattern)), 0));
             }
@@ -128,7 +128,7 @@ pub(super) fn matches_path(
 fn programs(name: &str, bindings: &Bindings) -> Result<Vec<Matcher>, Miss> {
     let found = bindings.programs.iter().filter(|(bound, _)| bound == name);
     let paths = found.flat_map(|(_, paths)| paths).filter_map(|path| crate::path::absolute(path));
-    let matchers: Vec<Matcher> = paths.map(|path| Matcher::literal(path, 0)).collect();
+    let matchers: Vec<Matcher> = paths.map(Matcher::literal).collect();
     if matchers.is_empty() { Err(Miss::new(Reason::NotInPath, 0)) } else { Ok(matchers) }
 }
 

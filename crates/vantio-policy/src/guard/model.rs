@@ -1,7 +1,5 @@
 //! What guards are made of.
 
-#![allow(dead_code, reason = "until every room that uses it is there")]
-
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use vantio_core::{Access, Effect, Reversibility};

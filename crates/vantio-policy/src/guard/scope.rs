@@ -71,10 +71,10 @@ impl BoundScope {
         };
         for target in &scope.targets {
             match target {
-                Pattern::Path(pattern) => bound.paths.extend(pattern.matchers(bindings, kind, 0)),
+                Pattern::Path(pattern) => bound.paths.extend(pattern.matchers(bindings, kind)),
                 Pattern::Program(name) => bound.paths.extend(programs(name, bindings)),
                 Pattern::Net(NetPattern::Unix(pattern)) => {
-                    bound.sockets.extend(pattern.matchers(bindings, kind, 0));
+                    bound.sockets.extend(pattern.matchers(bindings, kind));
                 }
                 Pattern::Net(NetPattern::Endpoint(pattern)) => bound.endpoints.push(pattern.clone()),
                 Pattern::Named(pattern) => bound.names.push(pattern.clone()),
@@ -168,7 +168,7 @@ fn covers_host(host: &Host, state: &State, first: IpAddr, carried: Option<IpAddr
 fn programs(name: &str, bindings: &Bindings) -> impl Iterator<Item = Matcher> {
     let found = bindings.programs.iter().filter(move |(bound, _)| bound == name);
     let paths = found.flat_map(|(_, paths)| paths).filter_map(|path| absolute(path));
-    paths.map(|path| Matcher::literal(path, 0))
+    paths.map(Matcher::literal)
 }
 
 const fn bit(effect: Effect) -> u64 {

@@ -167,11 +167,11 @@ impl<'p> Judge<'p> {
 
     fn first(&self, section: Section, test: impl Fn(&Matcher) -> bool) -> Option<Cause<'p>> {
         let rules = self.program.rules(section).iter().enumerate();
-        let mut matchers = rules.flat_map(|(index, rule)| {
-            rule_matchers(rule, rule::kind(section), &self.state.bindings, index as u32)
+        let mut matching = rules.filter(|(_, rule)| {
+            rule_matchers(rule, rule::kind(section), &self.state.bindings).iter().any(&test)
         });
-        let matcher = matchers.find(|matcher| test(matcher))?;
-        Some(self.cause(section, matcher.rule as usize))
+        let (index, _) = matching.next()?;
+        Some(self.cause(section, index))
     }
 
     fn cause(&self, section: Section, rule: usize) -> Cause<'p> {
@@ -323,15 +323,13 @@ impl Question {
     }
 }
 
-fn rule_matchers(rule: &Rule, kind: Kind, bindings: &Bindings, index: u32) -> Vec<Matcher> {
+fn rule_matchers(rule: &Rule, kind: Kind, bindings: &Bindings) -> Vec<Matcher> {
     match &rule.pattern {
-        Pattern::Path(pattern) | Pattern::Net(NetPattern::Unix(pattern)) => {
-            pattern.matchers(bindings, kind, index)
-        }
+        Pattern::Path(pattern) | Pattern::Net(NetPattern::Unix(pattern)) => pattern.matchers(bindings, kind),
         Pattern::Program(name) => {
             let found = bindings.programs.iter().filter(|(bound, _)| bound == name);
             let paths = found.flat_map(|(_, paths)| paths).filter_map(|path| absolute(path));
-            paths.map(|path| Matcher::literal(path, index)).collect()
+            paths.map(Matcher::literal).collect()
         }
         Pattern::Net(NetPattern::Endpoint(_)) | Pattern::Named(_) => Vec::new(),
     }

@@ -304,7 +304,7 @@ impl<'a> Draft<'a> {
     fn written_whole(&self) -> Vec<Vec<u8>> {
         let texts = self.rules.get(&Section::FsWrite).into_iter().flat_map(BTreeMap::keys);
         let patterns = texts.filter_map(|text| PathPattern::parse(text).ok());
-        let matchers = patterns.flat_map(|pattern| pattern.matchers(&self.bindings, Kind::Allow, 0));
+        let matchers = patterns.flat_map(|pattern| pattern.matchers(&self.bindings, Kind::Allow));
         matchers.filter(Matcher::is_literal).map(|matcher| matcher.prefix().to_vec()).collect()
     }
 
