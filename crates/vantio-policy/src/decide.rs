@@ -30,14 +30,16 @@ pub fn decide_by_lists<'p>(program: &'p PolicyProgram, state: &'p State, intent:
 }
 
 /// Answers an intent as if the mode were `enforce`.
+#[inline]
 pub fn judge<'p>(program: &'p PolicyProgram, state: &'p State, intent: &Intent<'_>) -> Verdict<'p> {
     let verdict = judge_by_lists(program, state, intent);
-    if !verdict.is_permit() {
+    if !verdict.is_permit() || state.guards.is_idle {
         return verdict;
     }
     guard::hold_back(program, state, intent).unwrap_or(verdict)
 }
 
+#[inline]
 fn judge_by_lists<'p>(program: &'p PolicyProgram, state: &'p State, intent: &Intent<'_>) -> Verdict<'p> {
     if state.is_killed || program.parts.guards.kill_switch.is_active {
         return Verdict { decision: Decision::KillSwitch, cause: Cause::KillSwitch };

@@ -8,7 +8,8 @@ use crate::{
     state::Bindings,
     trie::{
         NONE, Nodes, Root,
-        table::{Table, hash_name, join},
+        name::Name,
+        table::{Table, join},
     },
 };
 
@@ -40,6 +41,11 @@ impl Entries {
         let leads = found.iter().map(|(path, node)| (path.clone(), lead(nodes, *node)));
         let leads = leads.filter(|(_, lead)| *lead != NONE).collect();
         found.extend(programs(nodes, bindings, is_relevant));
+        // Nothing comes of variables that no rule begins with.
+        found.retain(|(_, node)| {
+            let view = nodes.view(*node);
+            view.is_interior || view.deep != NONE || !view.terminals.is_empty()
+        });
         found.sort_unstable();
         found.dedup();
         let mut entries = Self {
@@ -67,12 +73,17 @@ impl Entries {
         &self.at_root
     }
 
-    /// The nodes at `path`, whose components' hashes, joined, are `hash`.
-    #[inline]
-    pub(crate) fn at(&self, hash: u64, path: &[u8]) -> &[u32] {
-        if self.lengths & bit(path.len()) == 0 {
-            return &[];
-        }
+    /// The nodes at the first `length` bytes of `path`, whose components' hashes, joined, are
+    /// `hash`.
+    #[expect(clippy::inline_always, reason = "a call for each component costs more than it does")]
+    #[inline(always)]
+    pub(crate) fn at(&self, hash: u64, path: &[u8], length: usize) -> &[u32] {
+        if self.lengths & bit(length) == 0 { &[] } else { self.find(hash, path, length) }
+    }
+
+    #[inline(never)]
+    fn find(&self, hash: u64, path: &[u8], length: usize) -> &[u32] {
+        let path = path.get(..length).unwrap_or_default();
         match self.table.find(hash, |index| self.places[index as usize].path == path) {
             Some(index) => &self.places[index as usize].nodes,
             None => &[],
@@ -93,7 +104,7 @@ const fn bit(length: usize) -> u64 {
 
 /// The hash that a walk has at the end of a path.
 fn hash_path(path: &[u8]) -> u64 {
-    path.split(|byte| *byte == b'/').skip(1).fold(0, |hash, name| join(hash, hash_name(name)))
+    path.split(|byte| *byte == b'/').skip(1).fold(0, |hash, name| join(hash, Name::new(name).hash))
 }
 
 /// The first rule of `fs.deny` at or below a node.
@@ -134,7 +145,7 @@ fn aliases(
                 let names = from[path.len()..].split(|byte| *byte == b'/').skip(1);
                 let mut node = *node;
                 for name in names {
-                    node = nodes.literal(node, name, hash_name(name));
+                    node = nodes.literal(node, Name::new(name));
                     if node == NONE {
                         break;
                     }
@@ -158,7 +169,7 @@ fn programs(
         let paths: Vec<Vec<u8>> = paths.iter().filter_map(|path| absolute(path)).collect();
         if paths.iter().any(|path| is_relevant(path)) {
             let name = name.as_bytes();
-            let node = nodes.literal(nodes.root(Root::Programs), name, hash_name(name));
+            let node = nodes.literal(nodes.root(Root::Programs), Name::new(name));
             if node != NONE {
                 found.extend(paths.into_iter().filter(|path| is_relevant(path)).map(|path| (path, node)));
             }

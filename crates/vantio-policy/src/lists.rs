@@ -14,15 +14,16 @@ use vantio_core::{Access, Cause, Decision, Effect, Endpoint, Intent, Section, Ta
 use crate::{
     PolicyProgram, State,
     address::{self, Reserved},
-    names,
+    names::{self, Labels},
     state::Facts,
     trie::{
-        Aspect, Extent, NONE, Nodes, Root,
-        walk::{Reached, Stray, pick, walk_address, walk_name, walk_named},
+        Aspect, Extent, NONE, Nodes, Root, Terminal,
+        walk::{Passed, Reached, Stray, pick, walk_address, walk_name, walk_named},
     },
 };
 
 /// Answers an intent by the lists alone.
+#[inline]
 pub(crate) fn judge<'p>(program: &'p PolicyProgram, state: &State, intent: &Intent<'_>) -> Verdict<'p> {
     let answer = answer(&*program.trie, &state.facts, intent);
     let cause = match answer.reason {
@@ -135,37 +136,43 @@ struct Judge<'s, N> {
 impl<N: Nodes> Judge<'_, N> {
     fn path(&self, intent: &Intent<'_>) -> Ruling {
         let Target::Path { path, access, subtree } = intent.target else { return MISMATCH };
-        let mut reached = Reached::nothing();
-        self.walk(path, &mut reached)?;
-        refuse(Section::FsDeny, reached.covers(Section::FsDeny))?;
         let removes_directory = intent.effect == Effect::FsRmdir;
         if subtree || removes_directory {
-            let below = self.facts.entries.denies_below(path);
-            refuse(Section::FsDeny, reached.depends_on_name(self.nodes).min(below))?;
+            return self.directory(path, removes_directory);
         }
+        let mut passed = Passed::nothing();
+        self.pass(path, &mut passed)?;
+        refuse(Section::FsDeny, passed.covers(Section::FsDeny))?;
         // Only an open can be for reading; what changes an entry is a write,
         // whatever the plane says.
-        if access == Access::Read && intent.effect == Effect::FsOpen && !subtree {
-            return readable(&reached);
+        if access == Access::Read && intent.effect == Effect::FsOpen {
+            readable(&passed)
+        } else {
+            writable(&passed, false)
         }
-        // A directory that is removed is empty.
-        writable(&reached, subtree && !removes_directory)
+    }
+
+    /// A directory with all below it, or one that is removed and so empty.
+    fn directory(&self, path: &[u8], is_empty: bool) -> Ruling {
+        let reached = self.walk(path)?;
+        refuse(Section::FsDeny, reached.passed.covers(Section::FsDeny))?;
+        let below = self.facts.entries.denies_below(path);
+        refuse(Section::FsDeny, reached.depends_on_name(self.nodes).min(below))?;
+        writable(&reached.passed, !is_empty)
     }
 
     fn paths(&self, target: Target<'_>) -> Ruling {
         let Target::Paths { from, to, subtree } = target else { return MISMATCH };
-        let (mut old, mut new) = (Reached::nothing(), Reached::nothing());
-        self.walk(from, &mut old)?;
-        self.walk(to, &mut new)?;
-        refuse(Section::FsDeny, old.covers(Section::FsDeny))?;
-        refuse(Section::FsDeny, new.covers(Section::FsDeny))?;
+        let (old, new) = (self.walk(from)?, self.walk(to)?);
+        refuse(Section::FsDeny, old.passed.covers(Section::FsDeny))?;
+        refuse(Section::FsDeny, new.passed.covers(Section::FsDeny))?;
         if subtree && from != to {
             let below = |path| self.facts.entries.denies_below(path);
             let differs = old.differs(&new, self.nodes);
             refuse(Section::FsDeny, differs.min(below(from)).min(below(to)))?;
         }
-        writable(&old, subtree)?;
-        writable(&new, subtree)
+        writable(&old.passed, subtree)?;
+        writable(&new.passed, subtree)
     }
 
     /// Metadata is hidden only below what is denied; what is denied may itself be seen.
@@ -179,33 +186,40 @@ impl<N: Nodes> Judge<'_, N> {
         if path.starts_with(b"//") || !is_name && path != b"/" {
             return Err(Stray::NotCanonical.into());
         }
-        let mut reached = Reached::nothing();
-        self.walk(parent, &mut reached)?;
-        refuse(Section::FsDeny, reached.covers(Section::FsDeny))?;
+        let mut passed = Passed::nothing();
+        self.pass(parent, &mut passed)?;
+        refuse(Section::FsDeny, passed.covers(Section::FsDeny))?;
         Ok(Reason::Always("names are visible"))
     }
 
     fn exec(&self, target: Target<'_>) -> Ruling {
         let Target::Path { path, .. } = target else { return MISMATCH };
-        let mut reached = Reached::nothing();
-        self.walk(path, &mut reached)?;
-        refuse(Section::FsDeny, reached.covers(Section::FsDeny))?;
-        refuse(Section::ExecDeny, reached.covers(Section::ExecDeny))?;
-        allow(Section::ExecAllow, reached.covers(Section::ExecAllow))
+        let mut passed = Passed::nothing();
+        self.pass(path, &mut passed)?;
+        refuse(Section::FsDeny, passed.covers(Section::FsDeny))?;
+        refuse(Section::ExecDeny, passed.covers(Section::ExecDeny))?;
+        allow(Section::ExecAllow, passed.covers(Section::ExecAllow))
     }
 
     fn unix(&self, path: &[u8]) -> Ruling {
-        let mut reached = Reached::nothing();
-        self.walk(path, &mut reached)?;
-        refuse(Section::FsDeny, reached.covers(Section::FsDeny))?;
-        refuse(Section::NetDeny, reached.covers(Section::NetDeny))?;
+        let mut passed = Passed::nothing();
+        self.pass(path, &mut passed)?;
+        refuse(Section::FsDeny, passed.covers(Section::FsDeny))?;
+        refuse(Section::NetDeny, passed.covers(Section::NetDeny))?;
         let everything = self.nodes.view(self.nodes.root(Root::Domains)).terminals;
         refuse(Section::NetDeny, pick(everything, Section::NetDeny, Extent::Whole, Aspect::Resolve, 0))?;
-        allow(Section::NetAllow, reached.covers(Section::NetAllow))
+        allow(Section::NetAllow, passed.covers(Section::NetAllow))
     }
 
-    fn walk(&self, path: &[u8], reached: &mut Reached) -> Result<(), Stray> {
-        reached.walk(self.nodes, &self.facts.entries, path)
+    #[inline]
+    fn pass(&self, path: &[u8], passed: &mut Passed) -> Result<(), Stray> {
+        self.nodes.pass(&self.facts.entries, path, passed)
+    }
+
+    fn walk(&self, path: &[u8]) -> Result<Reached, Stray> {
+        let mut reached = Reached::nothing();
+        reached.walk(self.nodes, &self.facts.entries, path)?;
+        Ok(reached)
     }
 
     fn tool(&self, target: Target<'_>) -> Ruling {
@@ -223,12 +237,12 @@ impl<N: Nodes> Judge<'_, N> {
     }
 
     fn name(&self, name: &str) -> Ruling {
-        if !names::is_canonical(name) {
+        let Some(labels) = names::canonical(name) else {
             return Err(Reason::Always("not a domain name"));
-        }
+        };
         let mut found = Endpoints::new(0, Aspect::Resolve);
         found.by_everything(self.nodes);
-        found.by_name(self.nodes, name);
+        found.by_name(self.nodes, labels);
         refuse(Section::NetDeny, found.denied)?;
         allow(Section::NetAllow, found.allowed)
     }
@@ -245,7 +259,7 @@ impl<N: Nodes> Judge<'_, N> {
         let mut is_by_number = true;
         for name in self.facts.names_of(first) {
             is_by_number = false;
-            by_name.by_name(self.nodes, name);
+            by_name.by_name(self.nodes, Labels::new(name));
         }
         let blocks = |form| {
             let mut found = blank;
@@ -284,16 +298,16 @@ impl<N: Nodes> Judge<'_, N> {
     }
 }
 
-fn readable(reached: &Reached) -> Ruling {
-    rule(Section::FsRead, reached.covers_or_lists(Section::FsRead))
-        .or_else(|| rule(Section::FsWrite, reached.covers_or_lists(Section::FsWrite)))
-        .or_else(|| rule(Section::ExecAllow, reached.covers(Section::ExecAllow)))
+fn readable(passed: &Passed) -> Ruling {
+    rule(Section::FsRead, passed.covers_or_lists(Section::FsRead))
+        .or_else(|| rule(Section::FsWrite, passed.covers_or_lists(Section::FsWrite)))
+        .or_else(|| rule(Section::ExecAllow, passed.covers(Section::ExecAllow)))
         .ok_or(Reason::Unmatched(Section::FsRead))
 }
 
-fn writable(reached: &Reached, subtree: bool) -> Ruling {
+fn writable(passed: &Passed, subtree: bool) -> Ruling {
     let section = Section::FsWrite;
-    allow(section, if subtree { reached.covers_subtree(section) } else { reached.covers(section) })
+    allow(section, if subtree { passed.covers_subtree(section) } else { passed.covers(section) })
 }
 
 /// The first rules of `net.allow` and `net.deny` that cover a destination.
@@ -305,6 +319,9 @@ struct Endpoints {
     denied: u32,
 }
 
+/// Terminals that are looked at one after the other.
+const FEW: usize = 8;
+
 impl Endpoints {
     const fn new(port: u16, aspect: Aspect) -> Self {
         Self { port, aspect, allowed: NONE, denied: NONE }
@@ -312,31 +329,50 @@ impl Endpoints {
 
     /// Adds the rules for `*`.
     fn by_everything(&mut self, nodes: &impl Nodes) {
-        self.add(nodes.view(nodes.root(Root::Domains)).terminals, Extent::Whole);
+        self.add(nodes.view(nodes.root(Root::Domains)).terminals, [Extent::Whole; 2]);
     }
 
-    fn by_name(&mut self, nodes: &impl Nodes, name: &str) {
-        walk_name(nodes, name, |terminals, is_last| {
-            self.add(terminals, Extent::Whole);
-            self.add(terminals, if is_last { Extent::Only } else { Extent::Inside });
+    fn by_name(&mut self, nodes: &impl Nodes, labels: Labels<'_>) {
+        walk_name(nodes, labels, |terminals, is_last| {
+            self.add(terminals, [Extent::Whole, if is_last { Extent::Only } else { Extent::Inside }]);
         });
     }
 
     fn by_address(&mut self, nodes: &impl Nodes, address: IpAddr) {
-        walk_address(nodes, address, |terminals| self.add(terminals, Extent::Only));
+        walk_address(nodes, address, |terminals| self.add(terminals, [Extent::Only; 2]));
     }
 
-    fn add(&mut self, terminals: &[crate::trie::Terminal], extent: Extent) {
-        if terminals.is_empty() {
-            return;
+    /// Adds the rules of these extents.
+    #[inline]
+    fn add(&mut self, terminals: &[Terminal], extents: [Extent; 2]) {
+        if terminals.len() > FEW {
+            return self.add_many(terminals, extents);
         }
-        let of = |section, aspect| pick(terminals, section, extent, aspect, self.port);
-        let mut denied = of(Section::NetDeny, self.aspect);
-        if self.aspect == Aspect::Udp {
-            denied = denied.min(of(Section::NetDeny, Aspect::Tcp));
+        for terminal in terminals {
+            let is_here =
+                extents.contains(&terminal.extent) && (terminal.first..=terminal.last).contains(&self.port);
+            let is_deny = terminal.section == Section::NetDeny;
+            let has_aspect = terminal.aspect == self.aspect
+                || is_deny && self.aspect == Aspect::Udp && terminal.aspect == Aspect::Tcp;
+            if is_here && has_aspect {
+                let least = if is_deny { &mut self.denied } else { &mut self.allowed };
+                *least = terminal.rule.min(*least);
+            }
         }
-        (self.allowed, self.denied) =
-            (self.allowed.min(of(Section::NetAllow, self.aspect)), self.denied.min(denied));
+    }
+
+    /// [`Endpoints::add`] where there are many.
+    #[inline(never)]
+    fn add_many(&mut self, terminals: &[Terminal], extents: [Extent; 2]) {
+        for extent in extents {
+            let of = |section, aspect| pick(terminals, section, extent, aspect, self.port);
+            let mut denied = of(Section::NetDeny, self.aspect);
+            if self.aspect == Aspect::Udp {
+                denied = denied.min(of(Section::NetDeny, Aspect::Tcp));
+            }
+            (self.allowed, self.denied) =
+                (self.allowed.min(of(Section::NetAllow, self.aspect)), self.denied.min(denied));
+        }
     }
 }
 

@@ -145,9 +145,9 @@ impl State {
 
     /// Whether a rule of `fs.write` covers the path.
     pub(crate) fn has_write_rule(&self, path: &[u8], subtree: bool) -> bool {
-        self.reach(path).is_some_and(|reached| {
+        self.reach(path).is_some_and(|Reached { passed, .. }| {
             let section = Section::FsWrite;
-            NONE != if subtree { reached.covers_subtree(section) } else { reached.covers(section) }
+            NONE != if subtree { passed.covers_subtree(section) } else { passed.covers(section) }
         })
     }
 

@@ -12,7 +12,10 @@ use crate::{
     glob::{self, Glob, Parsed},
     root::Header,
     rule::SECTIONS,
-    trie::{Aspect, Extent, Lengths, NONE, Nodes, ROOTS, Root, Terminal, View, literal_hash, node_hash},
+    trie::{
+        Aspect, Extent, Lengths, NONE, Nodes, ROOTS, Root, Terminal, View, literal_hash, name::Name,
+        node_hash,
+    },
 };
 
 /// Set in the number of a node that is not shown; the rest is its place in [`Partial::hidden`].
@@ -274,7 +277,7 @@ impl Nodes for Partial {
         }
     }
 
-    fn literal(&self, node: u32, name: &[u8], _: u64) -> u32 {
+    fn literal(&self, node: u32, name: Name<'_>) -> u32 {
         let Some(node) = self.shown(node) else { return NONE };
         let mut place = 0;
         loop {
@@ -282,7 +285,7 @@ impl Nodes for Partial {
                 Some(Names::Empty) => return NONE,
                 Some(Names::Shown { name: other, child, before, after }) => {
                     // Both sides stand after their root, so this ends.
-                    place = match name.cmp(other) {
+                    place = match name.bytes.cmp(other) {
                         Ordering::Equal => return *child,
                         Ordering::Less => *before as usize,
                         Ordering::Greater => *after as usize,

@@ -11,7 +11,7 @@ use core::{cell::RefCell, cmp::Ordering};
 use super::{MAGIC, VERSION};
 use crate::{
     root::Header,
-    trie::{Hasher, Lengths, LiteralTree, NONE, Nodes, ROOTS, Root, Trie, View},
+    trie::{Hasher, Lengths, LiteralTree, NONE, Nodes, ROOTS, Root, Trie, View, name::Name},
 };
 
 pub(super) struct Recorder<'t> {
@@ -57,19 +57,19 @@ impl Nodes for Recorder<'_> {
         self.trie.view(node)
     }
 
-    fn literal(&self, node: u32, name: &[u8], hash: u64) -> u32 {
+    fn literal(&self, node: u32, name: Name<'_>) -> u32 {
         let mut seen = self.seen.borrow_mut();
         let compared = seen.entry(node).or_default();
         let mut tree = LiteralTree(self.trie.edge_range(node));
         while let Some((middle, before, after)) = tree.split() {
             compared.insert(middle);
-            tree = match name.cmp(self.trie.edge(middle).0) {
+            tree = match name.bytes.cmp(self.trie.edge(middle).0) {
                 Ordering::Less => before,
                 Ordering::Greater => after,
                 Ordering::Equal => break,
             };
         }
-        self.trie.literal(node, name, hash)
+        self.trie.literal(node, name)
     }
 
     fn globs(&self, node: u32, name: &[u8], found: impl FnMut(u32, bool)) {

@@ -7,8 +7,7 @@ use vantio_core::Section;
 
 use super::{
     Aspect, Edge, Extent, GlobEdge, GlobIndex, GlobKey, Keys, Lengths, MAX_KEY, NONE, Node, ROOTS, Root,
-    Terminal, Trie, hash, ports, table,
-    table::{Table, hash_name},
+    Terminal, Trie, edges::EdgeTable, hash, name::Name, ports, table, table::Table,
 };
 use crate::{
     address::Block,
@@ -171,7 +170,7 @@ impl Builder {
             glob_indexes: Vec::new(),
             glob_groups: Vec::new(),
             glob_keys: Vec::new(),
-            edge_table: Table::new(core::iter::empty()),
+            edge_table: EdgeTable::new(&[], &[]),
             glob_table: Table::new(core::iter::empty()),
             lengths: self.lengths,
             hashes: hash::Hashes::default(),
@@ -179,14 +178,12 @@ impl Builder {
         for draft in self.drafts {
             trie.push(draft);
         }
-        let mut names = Vec::with_capacity(trie.edges.len());
-        for edge in &trie.edges {
-            names.push(table::key(hash_name(&trie.names[super::range(edge.name)]), edge.node));
-        }
-        trie.edge_table = Table::new(names.into_iter());
+        trie.edge_table = EdgeTable::new(&trie.edges, &trie.names);
         let keys = trie.glob_keys.iter();
         let keys: Vec<u64> = keys
-            .map(|key| table::key(hash_name(trie.glob_key(key)), key.index << 1 | u32::from(key.is_tail)))
+            .map(|key| {
+                table::key(Name::new(trie.glob_key(key)).hash, key.index << 1 | u32::from(key.is_tail))
+            })
             .collect();
         trie.glob_table = Table::new(keys.into_iter());
         trie.find_leads();
@@ -203,7 +200,7 @@ impl Trie {
         self.push_terminals(draft.terminals, draft.ports);
         let mut bloom = 0;
         for (name, child) in draft.literals {
-            bloom |= 1 << (hash_name(&name) >> 58);
+            bloom |= 1 << (Name::new(&name).hash >> 58);
             let from = self.names.len() as u32;
             self.names.extend_from_slice(&name);
             self.edges.push(Edge { node: number, name: (from, self.names.len() as u32), child });
@@ -256,11 +253,11 @@ impl Trie {
                 entry.anything = child;
             } else if let Some(first) = head.first() {
                 let key = &head[..head.len().min(MAX_KEY)];
-                entry.heads.add(*first, key.len());
+                entry.heads.add(*first, key.get(1).copied(), key.len());
                 groups.entry((false, key.to_vec())).or_default().push(number);
             } else if let Some(last) = tail.last() {
                 let key = &tail[tail.len().saturating_sub(MAX_KEY)..];
-                entry.tails.add(*last, key.len());
+                entry.tails.add(*last, key.iter().nth_back(1).copied(), key.len());
                 groups.entry((true, key.to_vec())).or_default().push(number);
             } else {
                 rest.push(number);
@@ -312,8 +309,11 @@ impl Trie {
 }
 
 impl Keys {
-    fn add(&mut self, byte: u8, length: usize) {
-        self.bytes |= 1 << (byte & 63);
+    fn add(&mut self, outer: u8, inner: Option<u8>, length: usize) {
+        let inner = inner.map_or(0..=u8::MAX, |inner| inner..=inner);
+        for bit in inner.map(|inner| Self::bit([outer, inner])) {
+            self.pairs[usize::from(bit) / 64] |= 1 << (bit % 64);
+        }
         self.lengths |= 1 << length;
     }
 }

@@ -16,11 +16,15 @@
 //! with, and one comparison for each wildcard that these find or that begins and ends with
 //! none. A look-up is at most [`table::PROBES`] slots and one binary search. An address takes one
 //! look-up for each prefix length that occurs (at most 33 or 129) for each of its at most
-//! two forms, and each name that it was an answer for one a label. Nothing is allocated,
+//! two forms, and each name that it was an answer for one a label. A walk that gives up
+//! (`hasty`) has followed at most 21 nodes before the one that answers. Nothing is allocated,
 //! nothing recurses.
 
 mod build;
+mod edges;
 mod hash;
+mod hasty;
+pub(crate) mod name;
 mod ports;
 pub(crate) mod table;
 pub(crate) mod walk;
@@ -30,8 +34,11 @@ use core::{fmt, ops::Range};
 
 use vantio_core::{Hash, Section};
 
-use crate::glob::Glob;
+use crate::{entries::Entries, glob::Glob};
+use edges::EdgeTable;
+use name::Name;
 use table::Table;
+use walk::{Passed, Reached, Stray};
 
 pub(crate) use hash::{Hasher, LiteralTree, literal_hash, node_hash};
 
@@ -132,8 +139,18 @@ pub(crate) trait Nodes {
     fn lengths(&self) -> &Lengths;
     /// What is at a node.
     fn view(&self, node: u32) -> View<'_>;
-    /// The child of this name, whose [`table::hash_name`] is `hash`, or [`NONE`].
-    fn literal(&self, node: u32, name: &[u8], hash: u64) -> u32;
+    /// The child of this name, or [`NONE`].
+    fn literal(&self, node: u32, name: Name<'_>) -> u32;
+    /// The rules that a path passes, from every entry: as [`Reached::walk`] finds them.
+    fn pass(&self, entries: &Entries, path: &[u8], passed: &mut Passed) -> Result<(), Stray>
+    where
+        Self: Sized,
+    {
+        let mut reached = Reached::nothing();
+        reached.walk(self, entries, path)?;
+        *passed = reached.passed;
+        Ok(())
+    }
     /// The children whose wildcards match `name`, and whether the wildcard is `*`.
     fn globs(&self, node: u32, name: &[u8], found: impl FnMut(u32, bool));
 }
@@ -152,7 +169,7 @@ pub(crate) struct Trie {
     /// Elements of `globs` by what they are found by.
     glob_groups: Vec<u32>,
     glob_keys: Vec<GlobKey>,
-    edge_table: Table,
+    edge_table: EdgeTable,
     glob_table: Table,
     lengths: Lengths,
     hashes: hash::Hashes,
@@ -201,8 +218,8 @@ struct GlobIndex {
 /// Which beginnings or ends occur.
 #[derive(Clone, Copy, Debug, Default)]
 struct Keys {
-    /// One bit for the low six bits of the outermost byte.
-    bytes: u64,
+    /// One bit for the two outermost bytes; see [`Keys::bit`].
+    pairs: [u64; 4],
     /// One bit a length.
     lengths: u64,
 }
@@ -215,6 +232,43 @@ struct GlobKey {
     length: u32,
     /// Range of `glob_groups`, at least one.
     group: (u32, u32),
+}
+
+impl GlobIndex {
+    /// Whether a wildcard may match.
+    #[inline]
+    fn may_match(&self, name: &[u8]) -> bool {
+        self.has_head(name) || self.has_tail(name) || self.anything != NONE || self.rest.0 != self.rest.1
+    }
+
+    #[inline]
+    fn has_head(&self, name: &[u8]) -> bool {
+        self.heads.lengths != 0
+            && self.heads.may_have(name.first_chunk().map(|[first, second]| [*first, *second]))
+    }
+
+    #[inline]
+    fn has_tail(&self, name: &[u8]) -> bool {
+        self.tails.lengths != 0
+            && self.tails.may_have(name.last_chunk().map(|[second, last]| [*last, *second]))
+    }
+}
+
+impl Keys {
+    /// Whether a name with these outermost bytes can have one of the keys; of shorter names,
+    /// their lengths tell.
+    #[inline]
+    fn may_have(&self, outermost: Option<[u8; 2]>) -> bool {
+        outermost.is_none_or(|outermost| {
+            let bit = Self::bit(outermost);
+            self.pairs[usize::from(bit) / 64] >> (bit % 64) & 1 != 0
+        })
+    }
+
+    /// One of 256.
+    const fn bit([outer, inner]: [u8; 2]) -> u8 {
+        (u16::from_le_bytes([outer, inner]).wrapping_mul(0x9e37) >> 8) as u8
+    }
 }
 
 impl fmt::Debug for Trie {
@@ -234,6 +288,29 @@ impl Trie {
 
     pub(crate) fn hash_of(&self, node: u32) -> Hash {
         self.hashes.nodes[node as usize]
+    }
+
+    /// Whether a name may lead from a node to another; most lead nowhere from a `**`.
+    #[inline]
+    fn may_lead(&self, node: u32, name: Name<'_>) -> bool {
+        let node = &self.nodes[node as usize];
+        node.bloom >> (name.hash >> 58) & 1 != 0
+            || self.glob_indexes.get(node.globs as usize).is_some_and(|index| index.may_match(name.bytes))
+    }
+
+    /// [`Nodes::literal`] where it is seldom called for.
+    #[inline(never)]
+    fn literal_elsewhere(&self, node: u32, name: Name<'_>) -> u32 {
+        self.literal(node, name)
+    }
+
+    /// The rules that a path passes, by a thorough walk.
+    #[cold]
+    fn walk(&self, entries: &Entries, path: &[u8], passed: &mut Passed) -> Result<(), Stray> {
+        let mut reached = Reached::nothing();
+        reached.walk(self, entries, path)?;
+        *passed = reached.passed;
+        Ok(())
     }
 
     /// The elements of `edges` at a node.
@@ -259,6 +336,7 @@ impl Trie {
         self.globs[start..end].iter().map(|edge| (&edge.glob, edge.child))
     }
 
+    #[inline(never)]
     fn probe_globs(
         &self,
         index: u32,
@@ -275,7 +353,7 @@ impl Trie {
                 return;
             }
             let key = if is_tail { &name[name.len() - length..] } else { &name[..length] };
-            let hash = table::key(table::hash_name(key), index << 1 | u32::from(is_tail));
+            let hash = table::key(Name::new(key).hash, index << 1 | u32::from(is_tail));
             let known = self.glob_table.find(hash, |candidate| {
                 let candidate = &self.glob_keys[candidate as usize];
                 candidate.index == index && candidate.is_tail == is_tail && self.glob_key(candidate) == key
@@ -303,6 +381,14 @@ impl Trie {
 }
 
 impl Nodes for Trie {
+    #[inline]
+    fn pass(&self, entries: &Entries, path: &[u8], passed: &mut Passed) -> Result<(), Stray> {
+        match self.hasty(entries, path, passed) {
+            Some(()) => Ok(()),
+            None => self.walk(entries, path, passed),
+        }
+    }
+
     fn root(&self, root: Root) -> u32 {
         root as u32
     }
@@ -311,11 +397,13 @@ impl Nodes for Trie {
         &self.lengths
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a call for each component costs more than it does")]
+    #[inline(always)]
     fn view(&self, node: u32) -> View<'_> {
         let node = &self.nodes[node as usize];
         View {
-            terminals: &self.terminals[range(node.terminals)],
+            // INVARIANT: the range lies within; what is not looked at is not checked.
+            terminals: self.terminals.get(range(node.terminals)).unwrap_or_default(),
             deep: node.deep,
             is_deep: node.is_deep,
             is_interior: node.is_interior,
@@ -323,19 +411,17 @@ impl Nodes for Trie {
         }
     }
 
-    #[inline]
-    fn literal(&self, node: u32, name: &[u8], hash: u64) -> u32 {
-        if self.nodes[node as usize].bloom >> (hash >> 58) & 1 == 0 {
+    #[expect(clippy::inline_always, reason = "a call for each component costs more than it does")]
+    #[inline(always)]
+    fn literal(&self, node: u32, name: Name<'_>) -> u32 {
+        if self.nodes[node as usize].bloom >> (name.hash >> 58) & 1 == 0 {
             return NONE;
         }
-        let found = self.edge_table.find(table::key(hash, node), |index| {
-            let edge = &self.edges[index as usize];
-            edge.node == node && &self.names[range(edge.name)] == name
-        });
-        found.map_or(NONE, |index| self.edges[index as usize].child)
+        self.edge_table.find(node, name, |edge| &self.names[range(self.edges[edge as usize].name)])
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a call for each component costs more than it does")]
+    #[inline(always)]
     fn globs(&self, node: u32, name: &[u8], mut found: impl FnMut(u32, bool)) {
         let at = self.nodes[node as usize].globs;
         if at == NONE {
@@ -345,14 +431,10 @@ impl Nodes for Trie {
         if index.anything != NONE {
             found(index.anything, true);
         }
-        let (Some(first), Some(last)) = (name.first(), name.last()) else {
-            // Only a tool or model can have an empty name.
-            return self.match_globs(index.rest, name, &mut found);
-        };
-        if index.heads.bytes >> (first & 63) & 1 != 0 {
+        if index.has_head(name) {
             self.probe_globs(at, name, &index.heads, false, &mut found);
         }
-        if index.tails.bytes >> (last & 63) & 1 != 0 {
+        if index.has_tail(name) {
             self.probe_globs(at, name, &index.tails, true, &mut found);
         }
         if index.rest.0 != index.rest.1 {

@@ -6,11 +6,9 @@ use core::net::IpAddr;
 use vantio_core::Section;
 
 use super::{
-    Aspect, Extent, MAX_ACTIVE, NONE, Nodes, Root, Terminal,
-    build::address_key,
-    table::{hash_name, join},
+    Aspect, Extent, MAX_ACTIVE, NONE, Nodes, Root, Terminal, build::address_key, name::Name, table::join,
 };
-use crate::entries::Entries;
+use crate::{entries::Entries, names::Labels};
 
 /// Why a path has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,19 +31,44 @@ struct Active {
     count: usize,
 }
 
-/// What a path leads to.
-pub(crate) struct Reached {
+/// The rules that a path passes.
+pub(crate) struct Passed {
     /// For each list, the first rule that covers an ancestor and all below it.
     above: [u32; LISTS],
     /// For each list, the first rules of each [`Extent`] that end at the path itself.
     at: [[u32; 3]; LISTS],
+}
+
+/// What a path leads to.
+pub(crate) struct Reached {
+    pub(crate) passed: Passed,
     /// The nodes before and after a component, in turns.
     fronts: [Active; 2],
     /// Which of the two the path ends with.
     last: usize,
 }
 
-impl Reached {
+impl Passed {
+    /// None.
+    #[inline]
+    pub(crate) const fn nothing() -> Self {
+        Self { above: [NONE; LISTS], at: [[NONE; 3]; LISTS] }
+    }
+
+    /// Adds the rules that end at a node.
+    #[inline]
+    pub(super) fn add(&mut self, terminals: &[Terminal], is_last: bool) {
+        for terminal in terminals {
+            let list = terminal.section as usize % LISTS;
+            if is_last {
+                let least = &mut self.at[list][terminal.extent as usize];
+                *least = terminal.rule.min(*least);
+            } else if terminal.extent != Extent::Only {
+                self.above[list] = terminal.rule.min(self.above[list]);
+            }
+        }
+    }
+
     /// The first rule that covers the path.
     pub(crate) fn covers(&self, section: Section) -> u32 {
         let list = section as usize % LISTS;
@@ -64,7 +87,9 @@ impl Reached {
         let list = section as usize % LISTS;
         self.covers(section).min(self.at[list][Extent::Inside as usize])
     }
+}
 
+impl Reached {
     /// The first rule of `fs.deny` that holds for other names below the path than below one
     /// with a last component that no rule mentions.
     pub(crate) fn depends_on_name(&self, nodes: &impl Nodes) -> u32 {
@@ -85,7 +110,7 @@ impl Reached {
     /// The first rule of `fs.deny` that covers something below the path.
     pub(crate) fn denies_below(&self, nodes: &impl Nodes) -> u32 {
         let leads = self.active().iter().map(|node| nodes.view(node & !BY_NAME).lead);
-        leads.min().unwrap_or(NONE).min(self.above[Section::FsDeny as usize])
+        leads.min().unwrap_or(NONE).min(self.passed.above[Section::FsDeny as usize])
     }
 
     const fn active(&self) -> &Active {
@@ -127,157 +152,123 @@ impl Reached {
     #[inline]
     pub(crate) const fn nothing() -> Self {
         let fronts = [Active::NONE, Active::NONE];
-        Self { above: [NONE; LISTS], at: [[NONE; 3]; LISTS], fronts, last: 0 }
+        Self { passed: Passed::nothing(), fronts, last: 0 }
     }
 
     /// Walks a path, from every entry that it passes.
     pub(crate) fn walk<N: Nodes>(&mut self, nodes: &N, entries: &Entries, path: &[u8]) -> Result<(), Stray> {
-        let [b'/', rest @ ..] = path else { return Err(Stray::NotCanonical) };
-        let mut rest = rest;
-        let Self { above, at, fronts: [even, odd], last } = self;
+        let Some(b'/') = path.first() else { return Err(Stray::NotCanonical) };
+        let Self { passed, fronts: [even, odd], last } = self;
         let (mut current, mut next) = (odd, even);
-        let mut ends = Ends { above, at };
         for node in entries.at_root() {
-            ends.arrive(nodes, next, *node, BY_NAME, rest.is_empty())?;
+            arrive(passed, nodes, next, *node, BY_NAME, path.len() == 1)?;
         }
         let mut prefix = 0;
-        while !rest.is_empty() {
-            let end = component_end(rest)?;
-            let name = &rest[..end];
-            let is_last = end == rest.len();
-            if matches!(name, b"" | b"." | b"..") || !is_last && end + 1 == rest.len() {
-                return Err(Stray::NotCanonical);
-            }
-            rest = if is_last { &[] } else { &rest[end + 1..] };
-            let hash = hash_name(name);
+        // Where a component begins: at or before the path's end, for a slash that stands at
+        // the end is refused. So nothing here overflows.
+        let mut start: usize = 1;
+        while start < path.len() {
+            let name = component(path, start)?;
+            let end = start.wrapping_add(name.bytes.len());
+            let is_last = end == path.len();
             core::mem::swap(&mut current, &mut next);
             *last ^= 1;
             next.count = 0;
             for node in current.iter() {
-                ends.step(nodes, next, node & !BY_NAME, Name { bytes: name, hash, is_last })?;
+                step(passed, nodes, next, node & !BY_NAME, name, is_last)?;
             }
-            prefix = join(prefix, hash);
-            let length = path.len() - rest.len() - usize::from(!is_last);
-            for node in entries.at(prefix, &path[..length]) {
-                ends.arrive(nodes, next, *node, BY_NAME, is_last)?;
+            prefix = join(prefix, name.hash);
+            for node in entries.at(prefix, path, end) {
+                arrive(passed, nodes, next, *node, BY_NAME, is_last)?;
             }
+            start = end.wrapping_add(1);
         }
         Ok(())
     }
 }
 
-/// One component of a path.
-#[derive(Clone, Copy)]
-struct Name<'a> {
-    bytes: &'a [u8],
-    hash: u64,
+/// One component, from one node.
+fn step<N: Nodes>(
+    passed: &mut Passed,
+    nodes: &N,
+    next: &mut Active,
+    node: u32,
+    name: Name<'_>,
     is_last: bool,
+) -> Result<(), Stray> {
+    let view = nodes.view(node);
+    if view.is_deep {
+        next.join(node)?;
+    }
+    if !view.is_interior {
+        return Ok(());
+    }
+    let child = nodes.literal(node, name);
+    if child != NONE {
+        arrive(passed, nodes, next, child, BY_NAME, is_last)?;
+    }
+    let mut result = Ok(());
+    nodes.globs(node, name.bytes, |child, is_anything| {
+        let by_name = if is_anything { 0 } else { BY_NAME };
+        if let Err(stray) = arrive(passed, nodes, next, child, by_name, is_last) {
+            result = Err(stray);
+        }
+    });
+    result
 }
 
-/// The ends of rules that a walk passes; see [`Reached`].
-struct Ends<'r> {
-    above: &'r mut [u32; LISTS],
-    at: &'r mut [[u32; 3]; LISTS],
+fn arrive<N: Nodes>(
+    passed: &mut Passed,
+    nodes: &N,
+    next: &mut Active,
+    node: u32,
+    by_name: u32,
+    is_last: bool,
+) -> Result<(), Stray> {
+    let view = nodes.view(node);
+    passed.add(view.terminals, is_last);
+    if view.is_interior || is_last {
+        next.join(node | by_name)?;
+    }
+    if view.deep != NONE {
+        next.join(view.deep | by_name)?;
+    }
+    Ok(())
 }
 
-impl Ends<'_> {
-    #[inline]
-    fn step<N: Nodes>(
-        &mut self,
-        nodes: &N,
-        next: &mut Active,
-        node: u32,
-        name: Name<'_>,
-    ) -> Result<(), Stray> {
-        let view = nodes.view(node);
-        if view.is_deep {
-            next.join(node)?;
-        }
-        if !view.is_interior {
-            return Ok(());
-        }
-        let child = nodes.literal(node, name.bytes, name.hash);
-        if child != NONE {
-            self.arrive(nodes, next, child, BY_NAME, name.is_last)?;
-        }
-        let mut result = Ok(());
-        nodes.globs(node, name.bytes, |child, is_anything| {
-            let by_name = if is_anything { 0 } else { BY_NAME };
-            if let Err(stray) = self.arrive(nodes, next, child, by_name, name.is_last) {
-                result = Err(stray);
-            }
-        });
-        result
+/// The component that begins at `start`, if the path is canonical there.
+#[expect(clippy::inline_always, reason = "a call for each component costs more than it does")]
+#[inline(always)]
+pub(super) fn component(path: &[u8], start: usize) -> Result<Name<'_>, Stray> {
+    let name = Name::component(path, start);
+    let end = start.wrapping_add(name.bytes.len());
+    let is_canonical = match path.get(end) {
+        None => true,
+        // What follows the slash is another component.
+        Some(b'/') => end.wrapping_add(1) != path.len(),
+        Some(_) => false,
+    };
+    if !is_canonical || name.bytes.len() <= 2 && matches!(name.bytes, b"" | b"." | b"..") {
+        return Err(Stray::NotCanonical);
     }
-
-    #[inline]
-    fn arrive<N: Nodes>(
-        &mut self,
-        nodes: &N,
-        next: &mut Active,
-        node: u32,
-        by_name: u32,
-        is_last: bool,
-    ) -> Result<(), Stray> {
-        let view = nodes.view(node);
-        for terminal in view.terminals {
-            let list = terminal.section as usize % LISTS;
-            if is_last {
-                let least = &mut self.at[list][terminal.extent as usize];
-                *least = terminal.rule.min(*least);
-            } else if terminal.extent != Extent::Only {
-                self.above[list] = terminal.rule.min(self.above[list]);
-            }
-        }
-        if view.is_interior || is_last {
-            next.join(node | by_name)?;
-        }
-        if view.deep != NONE {
-            next.join(view.deep | by_name)?;
-        }
-        Ok(())
-    }
-}
-
-/// The length of the first component.
-#[inline]
-fn component_end(rest: &[u8]) -> Result<usize, Stray> {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
-    const SLASHES: u64 = u64::from_ne_bytes([b'/'; 8]);
-    let (words, tail) = rest.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let slashes = word ^ SLASHES;
-        let found = (word.wrapping_sub(ONES) & !word | slashes.wrapping_sub(ONES) & !slashes) & HIGHS;
-        if found != 0 {
-            let end = index * 8 + found.trailing_zeros() as usize / 8;
-            return if rest[end] == b'/' { Ok(end) } else { Err(Stray::NotCanonical) };
-        }
-    }
-    match tail.iter().position(|byte| matches!(byte, 0 | b'/')) {
-        None => Ok(rest.len()),
-        Some(end) if tail[end] == b'/' => Ok(words.len() * 8 + end),
-        Some(_) => Err(Stray::NotCanonical),
-    }
+    Ok(name)
 }
 
 /// Gives `found` the terminals that a canonical domain name passes, and whether they stand
 /// at the name itself. Those of `*`, at the root, are not among them.
-pub(crate) fn walk_name<'n, N: Nodes>(nodes: &'n N, name: &str, mut found: impl FnMut(&'n [Terminal], bool)) {
+pub(crate) fn walk_name<'n, N: Nodes>(
+    nodes: &'n N,
+    labels: Labels<'_>,
+    mut found: impl FnMut(&'n [Terminal], bool),
+) {
     let mut node = nodes.root(Root::Domains);
-    let mut rest = name;
-    loop {
-        let (above, label) = rest.rsplit_once('.').unwrap_or(("", rest));
-        node = nodes.literal(node, label.as_bytes(), hash_name(label.as_bytes()));
+    let name = labels.name();
+    for (start, end) in labels {
+        node = nodes.literal(node, Name::within(name, start, end));
         if node == NONE {
             return;
         }
-        found(nodes.view(node).terminals, above.is_empty());
-        if above.is_empty() {
-            return;
-        }
-        rest = above;
+        found(nodes.view(node).terminals, start == 0);
     }
 }
 
@@ -298,8 +289,7 @@ pub(crate) fn walk_address<'n, N: Nodes>(
             let length = index as u8 * 64 + word.trailing_zeros() as u8;
             word &= word - 1;
             let (key, size) = address_key(address, length);
-            let key = &key[..size];
-            let node = nodes.literal(root, key, hash_name(key));
+            let node = nodes.literal(root, Name::new(&key[..size]));
             if node != NONE {
                 found(nodes.view(node).terminals);
             }
@@ -326,7 +316,7 @@ pub(crate) fn walk_named<const LISTS: usize>(
             }
         }
     };
-    let child = nodes.literal(root, name, hash_name(name));
+    let child = nodes.literal(root, Name::new(name));
     if child != NONE {
         arrive(child);
     }
