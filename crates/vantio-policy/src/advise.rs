@@ -8,7 +8,7 @@ use core::fmt;
 
 use vantio_core::{Cause, Intent, Section, Target, Transport, Verdict};
 
-use crate::{credentials, glob, state::State};
+use crate::{credentials, glob, net::is_localhost, state::State};
 
 /// The smallest change of a policy that would permit an intent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +111,8 @@ fn rule_for(state: &State, section: Section, intent: &Intent<'_>) -> Option<Stri
                 _ => Some(format!("{scheme}{address}")),
             }
         }
-        Target::Name(name) => Some(format!("{name}:443")),
+        // No rule can name it; a connection to it needs none but an address.
+        Target::Name(name) => (!is_localhost(name)).then(|| format!("{name}:443")),
         Target::Unix(path) => path_rule(path).map(|path| format!("unix:{path}")),
         // In a rule, a `*` would be any characters.
         Target::Named(name) => (!name.contains('*')).then(|| name.to_string()),

@@ -10,7 +10,7 @@ use vantio_core::{Access, Effect, Endpoint, Intent, Labels, Section, Target, Tra
 
 use crate::{
     Bindings, PolicyProgram, State, names,
-    net::{Host, NetPattern},
+    net::{Host, NetPattern, is_localhost},
     rule::Pattern,
 };
 
@@ -102,20 +102,20 @@ impl Subject {
 #[error("{message}")]
 pub struct QuestionError {
     message: String,
-    help: &'static str,
+    help: String,
 }
 
 impl QuestionError {
     /// What to type instead.
-    pub const fn help(&self) -> &'static str {
-        self.help
+    pub fn help(&self) -> &str {
+        &self.help
     }
 }
 
 impl Question {
     /// Reads a wish. `find_program` gives the path of a bare program name; names are mapped to
     /// A-labels by `map_name`. A name to connect to is judged as if it had led to a public
-    /// address that no rule speaks of: `state` learns it.
+    /// address that no rule speaks of, `localhost` as loopback: `state` learns it.
     ///
     /// # Errors
     ///
@@ -152,7 +152,12 @@ impl Question {
             Effect::ProcSignal => Subject::Process(target.parse().map_err(|_| {
                 wrong("a process is a number", "give its number inside the run; 0 is one outside of it")
             })?),
-            Effect::ProcSyscall => Subject::Syscall(target.to_owned()),
+            Effect::ProcSyscall => {
+                return Err(wrong(
+                    "the policy does not decide system calls",
+                    "SPECIFICATION.md lists who answers each",
+                ));
+            }
             Effect::FsOpen => Subject::Path { path: path(target, bindings)?, access, subtree },
             Effect::FsStat | Effect::ProcExec => {
                 Subject::Path { path: path(target, bindings)?, access: Access::Read, subtree: false }
@@ -201,14 +206,19 @@ impl Question {
     /// The name that a public address stands in for.
     pub fn assumed_name(&self) -> Option<&str> {
         match &self.subject {
-            Subject::Endpoint { name, .. } => name.as_deref(),
+            Subject::Endpoint { endpoint, name } if !endpoint.address.ip().is_loopback() => name.as_deref(),
             _ => None,
         }
     }
+
+    /// Whether a name is looked up that means this host wherever it is asked for.
+    pub fn is_about_localhost(&self) -> bool {
+        matches!(&self.subject, Subject::Name(name) if is_localhost(name))
+    }
 }
 
-fn wrong(message: &str, help: &'static str) -> QuestionError {
-    QuestionError { message: message.to_owned(), help }
+fn wrong(message: &str, help: impl Into<String>) -> QuestionError {
+    QuestionError { message: message.to_owned(), help: help.into() }
 }
 
 fn is_bare(target: &str) -> bool {
@@ -301,7 +311,8 @@ fn connection(
         ));
     };
     let name = domain(host, map_name)?;
-    let address = SocketAddr::new(stand_in(program, state), port);
+    let ip = if is_localhost(&name) { Ipv4Addr::LOCALHOST.into() } else { stand_in(program, state) };
+    let address = SocketAddr::new(ip, port);
     state.learn_name(&name, address.ip(), u64::MAX);
     Ok(Subject::Endpoint { endpoint: Endpoint { transport, address, in_run: false }, name: Some(name) })
 }
