@@ -113,8 +113,10 @@ impl<'s> Compiler<'s> {
         }
         let mut problems = mem::take(&mut self.problems);
         problems.sort_by_key(|problem| problem.place.as_ref().map(|place| place.bytes.start));
+        let is_cut = problems.len() > MAX_PROBLEMS;
         problems.truncate(MAX_PROBLEMS);
-        Err(self.source.error(problems))
+        let error = self.source.error(problems);
+        Err(if is_cut { error.cut() } else { error })
     }
 
     fn policy(&mut self, root: &Node) {
