@@ -203,6 +203,11 @@ impl Question {
         first.into_iter().chain(second)
     }
 
+    /// Whether the target is a path, or two of them.
+    pub const fn has_path(&self) -> bool {
+        matches!(self.subject, Subject::Path { .. } | Subject::Paths { .. } | Subject::Unix(_))
+    }
+
     /// The name that a public address stands in for.
     pub fn assumed_name(&self) -> Option<&str> {
         match &self.subject {

@@ -153,6 +153,9 @@ impl Told<'_> {
         if let Some(name) = self.question.assumed_name() {
             say(&mut text, &format!("  note:   judged as if {} had given a public address", shown(name)));
         }
+        if self.question.has_path() && !self.arguments.resolve && !judged.is_permit() {
+            say(&mut text, "  note:   links are not followed; --resolve does");
+        }
         if self.question.is_about_localhost() && !judged.is_permit() {
             say(&mut text, "  note:   a connection to 127.0.0.1 needs no name: it needs a rule for the address");
         }
