@@ -178,7 +178,11 @@ impl Told<'_> {
     fn reason(&self, verdict: &Verdict<'_>) -> String {
         let place =
             self.places.of_cause(&verdict.cause).map_or_else(String::new, |place| format!("  ({place})"));
-        format!("{}{place}", shown(&verdict.cause.to_string()))
+        let mode = match verdict.cause {
+            Cause::Observed(_) => format!("mode {}: ", self.program.mode().name()),
+            _ => String::new(),
+        };
+        format!("{mode}{}{place}", shown(&verdict.cause.to_string()))
     }
 
     fn write_lists(&self, text: &mut String, paint: Paint) {
