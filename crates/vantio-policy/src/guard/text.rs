@@ -47,6 +47,26 @@ impl Threshold {
     }
 }
 
+/// What an [`OrderRule`] of this text asks for, where that is a program.
+pub(crate) fn asked_for(text: &str) -> Option<String> {
+    let (asked, _) = text.split_once(": unless proc.exec ")?.1.split_once(" since ")?;
+    Some(match asked.rsplit_once(" ended with ") {
+        Some((program, exit)) => format!("run {} until it ends with {exit}", program.replace(", ", " or ")),
+        None => format!("run {} first", asked.replace(", ", " or ")),
+    })
+}
+
+/// The key of a [`Threshold`]'s limit by its text, and the text without what follows on it.
+pub(crate) fn measured(text: &str) -> (&'static str, &str) {
+    let limit = text.rsplit_once(": ").map_or(text, |(_, limit)| limit);
+    let measure = match limit.split_once(" within ").map(|(limit, _)| limit) {
+        Some(limit) if limit.ends_with(" bytes") => "bytes",
+        Some(limit) if limit.ends_with(" distinct") => "distinct",
+        _ => "count",
+    };
+    (measure, text.rsplit_once(", then ").map_or(text, |(text, _)| text))
+}
+
 impl HoldRule {
     /// Such as `net.connect *.corp.example: security-engineer approves within 5m`.
     pub(crate) fn text(&self) -> String {
