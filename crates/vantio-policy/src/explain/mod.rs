@@ -263,7 +263,7 @@ impl fmt::Display for Considered<'_> {
                 write!(formatter, "matches, but `{rule}` comes first, to the same effect")
             }
             Outcome::Outranked { section, rule } => {
-                write!(formatter, "matches, but {section}: {rule} comes first, to the same effect")
+                write!(formatter, "matches, but `{section}: {rule}` comes first, to the same effect")
             }
             Outcome::Overruled(cause) => write!(formatter, "matches, but {cause}"),
             Outcome::HalfPermitted if self.side.is_none() => {
