@@ -259,7 +259,10 @@ impl Told<'_> {
             "assumed_name": self.question.assumed_name(),
             "verdict": self.verdict_json(verdict),
             "enforced": self.verdict_json(judged),
-            "advice": advice.as_ref().map(ToString::to_string),
+            "advice": advice.as_ref().map(|advice| {
+                let (action, section, rule) = advice.parts();
+                json!({ "action": action, "section": section, "rule": rule })
+            }),
             "considered": considered,
         })
     }
