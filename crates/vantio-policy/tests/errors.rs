@@ -129,12 +129,18 @@ fn paths() {
             "../x",
         ]
     ));
-    insta::assert_snapshot!("paths_denied", render_rules("fs.deny", &["../x", "${credential}", "${credentials}/x"]));
+    insta::assert_snapshot!(
+        "paths_denied",
+        render_rules("fs.deny", &["../x", "${credential}", "${credentials}/x"])
+    );
 }
 
 #[test]
 fn programs() {
-    insta::assert_snapshot!(render_rules("exec.allow", &["", "py*", "./bin/tool", "bin/tool", "../tool", "..", " git", "python3 -m foo"]));
+    insta::assert_snapshot!(render_rules(
+        "exec.allow",
+        &["", "py*", "./bin/tool", "bin/tool", "../tool", "..", " git", "python3 -m foo"]
+    ));
 }
 
 #[test]
