@@ -33,17 +33,32 @@ impl OrderRule {
 impl Threshold {
     /// Such as `fs.unlink: 100 within 10s, then hold`.
     pub(crate) fn text(&self) -> String {
-        let unit = match self.measure {
+        format!("{}: {}{} {}", self.scope.text(), self.limit, self.unit(), self.terms())
+    }
+
+    /// Such as `fs.unlink: 10 → 20 within 10s`, of two that are about the same.
+    pub(crate) fn change_text(&self, to: &Self) -> String {
+        let (scope, unit) = (self.scope.text(), self.unit());
+        if (self.within_ms, self.then) == (to.within_ms, to.then) {
+            return format!("{scope}: {} → {}{unit} within {}", self.limit, to.limit, duration(to.within_ms));
+        }
+        format!("{scope}: {}{unit} {} → {}{unit} {}", self.limit, self.terms(), to.limit, to.terms())
+    }
+
+    const fn unit(&self) -> &'static str {
+        match self.measure {
             Measure::Count => "",
             Measure::Bytes => " bytes",
             Measure::Distinct => " distinct",
-        };
+        }
+    }
+
+    fn terms(&self) -> String {
         let then = match self.then {
             Then::Collapse => "collapse",
             Then::Hold => "hold",
         };
-        let (scope, limit, within) = (self.scope.text(), self.limit, duration(self.within_ms));
-        format!("{scope}: {limit}{unit} within {within}, then {then}")
+        format!("within {}, then {then}", duration(self.within_ms))
     }
 }
 
