@@ -25,9 +25,9 @@ use crate::{
 };
 
 pub use miss::{Miss, Reason};
-#[cfg(feature = "document")]
-pub use question::to_a_labels;
 pub use question::{Question, QuestionError, Subject, Wish, labels};
+#[cfg(feature = "document")]
+pub use question::{nearest_effect, to_a_labels};
 
 /// A verdict with everything that was weighed for it.
 #[derive(Clone, Debug, PartialEq, Eq)]

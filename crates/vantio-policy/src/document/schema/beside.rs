@@ -60,8 +60,7 @@ impl Compiler<'_> {
     /// Refuses what `policy test` could not judge, whatever the variables stand for.
     fn example_target(&mut self, node: &Node, effect: Effect, target: &str) {
         let folder = || b"/folder".to_vec();
-        let bindings =
-            Bindings { workspace: folder(), home: folder(), tmp: folder(), ..Bindings::default() };
+        let bindings = Bindings { workspace: folder(), home: folder(), tmp: folder(), ..Bindings::default() };
         let program = PolicyProgram::new(Parts::default());
         let mut state = State::new(&program, bindings.clone());
         let wish = Wish {

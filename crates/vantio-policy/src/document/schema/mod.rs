@@ -171,7 +171,8 @@ impl<'s> Compiler<'s> {
                 let error = Error::new(codes::VERSION, format!("version `{text}` is not supported"));
                 self.report(&node.span, error.help(supported));
             }
-            _ => self.report(&node.span, Error::new(codes::VERSION, "a version must be a number").help(supported)),
+            _ => self
+                .report(&node.span, Error::new(codes::VERSION, "a version must be a number").help(supported)),
         }
     }
 
