@@ -118,7 +118,7 @@ fn refuse_what_means_nothing(arguments: &Explain, effect: Effect) -> Result<(), 
             "--udp",
             arguments.udp,
             is_connection && !arguments.target.starts_with("unix:"),
-            "connections by IP",
+            "connections to HOST:PORT",
         ),
     ];
     match options.into_iter().find(|(_, is_given, is_meant, _)| *is_given && !is_meant) {
