@@ -171,7 +171,7 @@ impl fmt::Display for Cause<'_> {
             Self::Rule { section, text } => write!(formatter, "{section}: {text}"),
             Self::Unmatched(section) => write!(formatter, "nothing in {section} permits it"),
             Self::Always(text) => write!(formatter, "always: {text}"),
-            Self::Observed(section) => write!(formatter, "observed only; {section} would decide"),
+            Self::Observed(section) => write!(formatter, "permitted and recorded; {section} would refuse"),
             Self::KillSwitch => formatter.write_str("the kill switch is set"),
             Self::Budget(name) => write!(formatter, "budget {name} is used up"),
             Self::Tainted { label, sink } => {

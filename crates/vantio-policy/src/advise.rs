@@ -8,7 +8,7 @@ use core::fmt;
 
 use vantio_core::{Cause, Intent, Section, Target, Transport, Verdict};
 
-use crate::{credentials, glob, state::State};
+use crate::{credentials, glob, guard::text, net::is_localhost, state::State};
 
 /// The smallest change of a policy that would permit an intent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,10 +40,44 @@ impl fmt::Display for Advice {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Add { section, rule } => write!(formatter, "add to {section}: [\"{}\"]", Quoted(rule)),
+            Self::Remove { section: Section::TaintSinks, rule } => {
+                write!(formatter, "remove the sink of {rule}")
+            }
+            Self::Remove { section: Section::Order, rule } if let Some(asked) = text::asked_for(rule) => {
+                formatter.write_str(&asked)
+            }
             Self::Remove { section, rule } => {
                 write!(formatter, "remove from {section}: \"{}\"", Quoted(rule))
             }
-            Self::Raise { list, rule } => write!(formatter, "raise in {list}: {rule}"),
+            Self::Raise { list: "thresholds", rule } => {
+                let (measure, rule) = text::measured(rule);
+                write!(formatter, "raise {measure} of the threshold {rule}")
+            }
+            Self::Raise { list, rule } => write!(formatter, "raise {list}.{rule}"),
+        }
+    }
+}
+
+impl Advice {
+    /// The action, the list and the rule, as ledgers keep them.
+    pub fn parts(&self) -> (&'static str, &'static str, &str) {
+        match self {
+            Self::Add { section, rule } => ("add", section.name(), rule),
+            Self::Remove { section, rule } => ("remove", section.name(), rule),
+            Self::Raise { list, rule } => ("raise", list, rule),
+        }
+    }
+
+    /// The advice of these parts; `None` for those of none.
+    pub fn from_parts(action: &str, list: &str, rule: &str) -> Option<Self> {
+        let section = Section::ALL.into_iter().find(|section| section.name() == list);
+        let rule = rule.to_string();
+        match (action, section) {
+            ("add", Some(section)) => Some(Self::Add { section, rule }),
+            ("remove", Some(section)) => Some(Self::Remove { section, rule }),
+            ("raise", Some(Section::Thresholds)) => Some(Self::Raise { list: "thresholds", rule }),
+            ("raise", None) if list == "budgets" => Some(Self::Raise { list: "budgets", rule }),
+            _ => None,
         }
     }
 }
@@ -111,7 +145,8 @@ fn rule_for(state: &State, section: Section, intent: &Intent<'_>) -> Option<Stri
                 _ => Some(format!("{scheme}{address}")),
             }
         }
-        Target::Name(name) => Some(format!("{name}:443")),
+        // No rule can name it; a connection to it needs none but an address.
+        Target::Name(name) => (!is_localhost(name)).then(|| format!("{name}:443")),
         Target::Unix(path) => path_rule(path).map(|path| format!("unix:{path}")),
         // In a rule, a `*` would be any characters.
         Target::Named(name) => (!name.contains('*')).then(|| name.to_string()),

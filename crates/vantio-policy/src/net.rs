@@ -316,7 +316,8 @@ fn parse_block(address: IpAddr, length: Option<&str>) -> Result<Host, NetError> 
     Err(NetError::HostBits(fixed.canonical()))
 }
 
-fn is_localhost(name: &str) -> bool {
+/// Whether a name means loopback.
+pub(crate) fn is_localhost(name: &str) -> bool {
     name == "localhost" || names::is_below(name, "localhost")
 }
 

@@ -363,3 +363,45 @@ fn advice_that_is_followed_permits() {
     assert!(after.open(path, Access::Read).is_permit());
     assert!(!after.open("/we ird/zx\\yy", Access::Read).is_permit());
 }
+
+#[test]
+fn advice_survives_being_kept_in_its_parts() {
+    for (action, list, rule, said) in [
+        ("add", "fs.read", "/x", "add to fs.read: [\"/x\"]"),
+        ("remove", "fs.deny", "/x", "remove from fs.deny: \"/x\""),
+        ("remove", "taint.sinks", "secret: net *", "remove the sink of secret: net *"),
+        (
+            "remove",
+            "order",
+            "net.connect: unless proc.exec ${workspace}/test.sh ended with 0 since fs.open to write /w",
+            "run ${workspace}/test.sh until it ends with 0",
+        ),
+        ("remove", "order", "infer: unless proc.exec /a, /b since fs.open", "run /a or /b first"),
+        (
+            "remove",
+            "order",
+            "infer: unless tool.call x since fs.open",
+            "remove from order: \"infer: unless tool.call x since fs.open\"",
+        ),
+        (
+            "raise",
+            "thresholds",
+            "fs.unlink: 3 within 10s, then collapse",
+            "raise count of the threshold fs.unlink: 3 within 10s",
+        ),
+        (
+            "raise",
+            "thresholds",
+            "net.connect *: 5 bytes within 1m, then hold",
+            "raise bytes of the threshold net.connect *: 5 bytes within 1m",
+        ),
+        ("raise", "budgets", "calls", "raise budgets.calls"),
+    ] {
+        let advice = Advice::from_parts(action, list, rule).unwrap();
+        assert_eq!(advice.parts(), (action, list, rule));
+        assert_eq!(advice.to_string(), said);
+    }
+    for (action, list) in [("raise", "fs.read"), ("add", "budgets"), ("keep", "fs.read")] {
+        assert_eq!(Advice::from_parts(action, list, "x"), None);
+    }
+}

@@ -77,7 +77,7 @@ fn rules_limits_modes_and_guards_are_told() {
     + taint.sources: untrusted: tools user_input  (first)
     + taint.sinks: every label: net *  (first)
     + taint.sanitizers: untrusted: tools html_escape
-    + thresholds: fs.unlink: 9 within 10s, then collapse  (first)
+    + thresholds: fs.unlink: 9 → 10 within 10s
     + hold: net.connect *.corp.example: whoever started the run approves within 5m  (first)
     + kill_switch: set → not set
     + kill_switch.quorum: 2 → 1

@@ -88,6 +88,8 @@ fn values() {
         "version: 1\nfs: {read: }\n",
         "version: 1\nfs: {read: [true]}\n",
         "version: 1\nfs: {read: [{a: b}]}\n",
+        "version: 1\nfs: {read: [~]}\n",
+        "version: 1\nbudgets: {wall_ms: 10s}\n",
         "version: 1\nnet: {allow: [*.example.com]}\n",
         "version: 1\nenv: {allow: ['A=1']}\n",
         "version: 1\nenv: {set: {A: 1, 'B=': x}}\n",
@@ -124,13 +126,21 @@ fn paths() {
             "${home",
             "${credentials}",
             "${workspace}/${credentials}",
+            "../x",
         ]
     ));
+    insta::assert_snapshot!(
+        "paths_denied",
+        render_rules("fs.deny", &["../x", "${credential}", "${credentials}/x"])
+    );
 }
 
 #[test]
 fn programs() {
-    insta::assert_snapshot!(render_rules("exec.allow", &["", "py*", "./bin/tool", "bin/tool", "..", " git"]));
+    insta::assert_snapshot!(render_rules(
+        "exec.allow",
+        &["", "py*", "./bin/tool", "bin/tool", "../tool", "..", " git", "python3 -m foo"]
+    ));
 }
 
 #[test]
@@ -192,6 +202,7 @@ fn taint() {
 #[test]
 fn scopes() {
     insta::assert_snapshot!(render(&[
+        "version: 1\nhold: 1\n",
         "version: 1\nhold:\n  - target: /x\n",
         "version: 1\nhold:\n  - effect: fs.unlnk\n",
         "version: 1\nhold:\n  - effect: delete\n",
@@ -237,6 +248,8 @@ fn what_stands_beside_the_program() {
         "version: 1\ntests:\n  - {effect: fs.open, target: /x, expect: deny}\n",
         "version: 1\ntests:\n  - {effect: fs.open, target: /x, expect: collapse}\n",
         "version: 1\ntests:\n  - {effect: fs.open}\n",
+        "version: 1\ntests:\n  - {effect: fs.open, target: x, expect: Permit}\n",
+        "version: 1\ntests:\n  - {effect: net.connect, target: github.com, expect: Permit}\n",
         "version: 1\nllm: {local: {default_model: x}}\n",
         "version: 1\nllm: {mode: local, local: {default_model: 'llama*', device: a, device_path: b}}\n",
         "version: 1\nllm: {mode: api, api: {provider: '', api_key: x}}\n",
@@ -270,6 +283,7 @@ fn yaml() {
         "version: 1\nexec: {allow: [git, {a: b}]}\n",
         "version: 1\nfs: [read]\n",
         "version: 1\nname: a: b\n",
+        "version = 1\n[fs]\nread = ['/usr']\n",
         "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\n",
     ]));
 }
@@ -359,6 +373,16 @@ fn several_at_once() {
     insta::assert_snapshot!(render(&[
         "version: 1\nnmae: x\nfs:\n  read: [usr, /ok]\n  writ: []\nnet:\n  allow: ['x:0']\n"
     ]));
+}
+
+#[test]
+fn more_than_can_be_read_at_once_is_said_to_be_more() {
+    let told = |count: usize| {
+        let source = format!("version: 1\nfs: {{read: [{}]}}\n", vec!["x"; count].join(", "));
+        compile(source.as_bytes(), "p.yaml").unwrap_err().to_string()
+    };
+    assert_eq!(told(20), "`p.yaml` has 20 problems");
+    assert_eq!(told(21), "`p.yaml` has more than 20 problems; these are the first 20");
 }
 
 #[test]

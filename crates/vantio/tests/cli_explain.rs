@@ -35,6 +35,7 @@ fn a_refusal_tells_the_rule_and_what_it_beat() {
     exit 0
     Collapse  fs.open (read)  [WORK]/.env
       why:    fs.deny: **/.env  (vantio.yaml:5:28)
+      note:   links are not followed; --resolve does
       permit: remove from fs.deny: "**/.env"
 
     fs.deny
@@ -52,6 +53,7 @@ fn a_refusal_tells_the_rule_and_what_it_beat() {
     exit 0
     Collapse  fs.open (read)  [HOME]/.ssh/id_ed25519
       why:    fs.deny: ~/.ssh  (vantio.yaml:5:10)
+      note:   links are not followed; --resolve does
       permit: a credential store: no rule should; give the agent a token of its own through env.allow
 
     fs.deny
@@ -72,6 +74,7 @@ fn what_no_rule_permits_is_told_with_the_nearest() {
     exit 0
     Collapse  fs.open (write)  [WORK]/src
       why:    nothing in fs.write permits it
+      note:   links are not followed; --resolve does
       permit: add to fs.write: ["[WORK]/src"]
 
     fs.deny
@@ -85,6 +88,7 @@ fn what_no_rule_permits_is_told_with_the_nearest() {
     exit 0
     Collapse  fs.rename  [WORK]/src/x → /etc/y
       why:    nothing in fs.write permits it
+      note:   links are not followed; --resolve does
       permit: add to fs.write: ["/etc/y"]
 
     fs.deny
@@ -171,7 +175,7 @@ fn what_is_no_target_is_refused_with_what_to_type() {
     E_TARGET
 
       x `github.com` is no host and port
-      help: write `example.com:443`, `10.0.0.1:5432`, `[2001:db8::1]:443` or `unix:/run/x.sock`
+      help: add the port: `github.com:443`
     ");
     insta::assert_snapshot!(explain(&world(), "fs.rename", "/x", &[]), @"
     exit 2
@@ -185,6 +189,13 @@ fn what_is_no_target_is_refused_with_what_to_type() {
     E_EFFECT
 
       x there is no effect `fs.eat`
+      help: did you mean `fs.stat`?
+    ");
+    insta::assert_snapshot!(explain(&world(), "delete", "/x", &[]), @"
+    exit 2
+    E_EFFECT
+
+      x there is no effect `delete`
       help: the effects are fs.open, fs.unlink, fs.rmdir, fs.mkdir, fs.mknod, fs.rename, fs.link, fs.symlink, fs.truncate, fs.chmod, fs.chown, fs.utime, fs.xattr, fs.stat, proc.exec, proc.signal, proc.syscall, net.connect, net.bind, net.listen, net.dns, tool.call, infer, heap.read, heap.write, ipc.send
     ");
     insta::assert_snapshot!(explain(&world(), "fs.open", "/x", &["--label", "secret"]), @"
@@ -222,4 +233,147 @@ fn examples_are_judged_and_the_failed_one_is_explained() {
     exit 0
     preset:open: it has no examples; write some under `tests:`
     ");
+}
+
+#[test]
+fn what_was_mistyped_is_told_as_it_is_written() {
+    let advised = |effect: &str, target: &str, more: &[&str]| {
+        let told = explain(&world(), effect, target, more);
+        let lines = told.lines().filter(|line| line.trim_start().starts_with(['x', 'h'])).map(str::trim);
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let asked: [(&str, &str, &[&str]); 11] = [
+        ("fs.opn", "/x", &[]),
+        ("fs.open", "src/main.rs", &[]),
+        ("fs.open", "./.env", &[]),
+        ("fs.open", "${foo}/x", &[]),
+        ("net.connect", "*.pypi.org:443", &[]),
+        ("net.connect", "10.0.0.1", &[]),
+        ("proc.syscall", "openat", &[]),
+        ("fs.unlink", "/x", &["--write"]),
+        ("fs.open", "/x", &["--to", "/y"]),
+        ("net.dns", "github.com", &["--udp"]),
+        ("net.connect", "unix:/run/x", &["--udp"]),
+    ];
+    let told: Vec<String> =
+        asked.into_iter().map(|(effect, target, more)| advised(effect, target, more)).collect();
+    insta::assert_snapshot!(told.join("\n"), @"
+    x there is no effect `fs.opn`
+    help: did you mean `fs.open`?
+    x `src/main.rs` is no absolute path
+    help: write `${workspace}/src/main.rs`
+    x `./.env` is no absolute path
+    help: write `${workspace}/.env`
+    x there is no variable `${foo}`
+    help: the variables are `${workspace}`, `${home}` and `${tmp}`
+    x `*.pypi.org` is not a domain name
+    help: name one host: no `*` in it
+    x `10.0.0.1` is no host and port
+    help: add the port: `10.0.0.1:443`
+    x the policy does not decide system calls
+    help: SPECIFICATION.md lists who answers each
+    x --write means nothing here: it is about fs.open
+    help: leave --write out
+    x --to means nothing here: it is about fs.rename and fs.link
+    help: leave --to out
+    x --udp means nothing here: it is about connections to HOST:PORT
+    help: leave --udp out
+    x --udp means nothing here: it is about connections to HOST:PORT
+    help: leave --udp out
+    ");
+}
+
+#[test]
+fn localhost_is_this_host() {
+    insta::assert_snapshot!(explain(&world(), "net.connect", "localhost:80", &[]), @r#"
+    exit 0
+    Collapse  net.connect  localhost:80
+      why:    nothing in net.allow permits it
+      permit: add to net.allow: ["127.0.0.1:80"]
+
+    net.deny
+      its one rule is about something else
+
+    net.allow
+      its 2 rules are about something else
+    "#);
+    insta::assert_snapshot!(explain(&world(), "net.dns", "localhost", &[]), @"
+    exit 0
+    Collapse  net.dns  localhost
+      why:    nothing in net.allow permits it
+      note:   a connection to 127.0.0.1 needs no name: it needs a rule for the address
+      permit: no rule can
+
+    net.deny
+      its one rule is about something else
+
+    net.allow
+      its 2 rules are about something else
+    ");
+}
+
+#[test]
+fn what_is_watched_and_what_guards_hold_back_says_what_to_do() {
+    let world = World::new();
+    world.write(
+        "vantio.yaml",
+        "version: 1\nmode: monitor\nnet: {allow: [x.example]}\n\
+         thresholds: [{effect: fs.stat, target: /x, count: 0, within: 10s}]\n\
+         taint: {sources: [{label: customers, fs: [/c]}], sinks: [{label: customers, net: ['*']}]}\n\
+         order:\n  - {refuse: {effect: net.connect}, unless_after: {effect: proc.exec, target: /t.sh, exit: 0}, since: {effect: fs.open}}\n",
+    );
+    let head = |effect: &str, target: &str, more: &[&str]| {
+        let told = explain(&world, effect, target, more);
+        told.lines().skip(1).take_while(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+    };
+    let told = [
+        head("fs.open", "/x", &["--write"]),
+        head("net.connect", "x.example:443", &["--label", "customers"]),
+        head("net.connect", "x.example:443", &[]),
+        head("fs.stat", "/x", &[]),
+    ];
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    Permit  fs.open (write)  /x
+      why:    mode monitor: permitted and recorded; fs.write would refuse
+      mode:   monitor; enforced, it would be Collapse
+              nothing in fs.write permits it
+      note:   links are not followed; --resolve does
+      permit: add to fs.write: ["/x"]
+    Permit  net.connect  x.example:443
+      why:    mode monitor: permitted and recorded; taint.sinks would refuse
+      mode:   monitor; enforced, it would be Collapse
+              it carries the label customers, which taint.sinks keeps from here: customers: net *  (vantio.yaml:5:58)
+      note:   judged as if x.example had given a public address
+      permit: remove the sink of customers: net *
+    Permit  net.connect  x.example:443
+      why:    mode monitor: permitted and recorded; order would refuse
+      mode:   monitor; enforced, it would be Collapse
+              order: net.connect: unless proc.exec /t.sh ended with 0 since fs.open  (vantio.yaml:7:5)
+      note:   judged as if x.example had given a public address
+      permit: run /t.sh until it ends with 0
+    Permit  fs.stat  /x
+      why:    mode monitor: permitted and recorded; thresholds would refuse
+      mode:   monitor; enforced, it would be Collapse
+              thresholds: fs.stat /x: 0 within 10s, then collapse  (vantio.yaml:4:14)
+      note:   links are not followed; --resolve does
+      permit: raise count of the threshold fs.stat /x: 0 within 10s
+    "#);
+}
+
+#[test]
+fn a_policy_of_a_folder_above_is_about_that_folder() {
+    let world = world();
+    let told = world.shell(
+        "mkdir sub && cd sub && $VANTIO policy explain ../vantio.yaml --effect fs.open --target '${workspace}/x'",
+    );
+    assert!(told.contains("[WORK]/x"), "{told}");
+}
+
+#[test]
+fn programs_get_advice_in_its_parts() {
+    let told = explain(&world(), "fs.open", "/etc/x", &["--json"]);
+    let line = told.lines().find(|line| line.starts_with('{')).unwrap_or_default();
+    let value: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+    let advice = serde_json::json!({ "action": "add", "section": "fs.read", "rule": "/etc/x" });
+    assert_eq!(value["advice"], advice, "{told}");
 }

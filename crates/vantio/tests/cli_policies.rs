@@ -363,12 +363,12 @@ fn a_run_obeys_every_policy_and_says_which() {
     exit 0
     fs.open (read)  [WORK]/secret  [TIME]
       why:    fs.deny: ${workspace}/secret  ([HOME]/.config/vantio/policy.yaml:2:13)
-      near:   fs.read: /: matches, but a deny beats it  (rules/more.yaml:3:10)
+      near:   fs.read "/": matches, but a deny beats it  (rules/more.yaml:3:10)
       permit: remove from fs.deny: "${workspace}/secret"
 
     fs.open (read)  [WORK]/hidden  [TIME]
       why:    fs.deny: **/hidden  (rules/more.yaml:4:10)
-      near:   fs.read: /: matches, but a deny beats it  (rules/more.yaml:3:10)
+      near:   fs.read "/": matches, but a deny beats it  (rules/more.yaml:3:10)
       permit: remove from fs.deny: "**/hidden"
     the run was under several policies: `vantio policy show --effective` tells them apart
     "#);

@@ -85,7 +85,7 @@ fn a_run_is_summed_up_reviewed_and_committed() {
     exit 0
     fs.open (read)  [WORK]/secret  [TIME], 2 times
       why:    fs.deny: ${workspace}/secret  (vantio.yaml:5:10)
-      near:   fs.read: /: matches, but a deny beats it  (vantio.yaml:3:10)
+      near:   fs.read "/": matches, but a deny beats it  (vantio.yaml:3:10)
       permit: remove from fs.deny: "${workspace}/secret"
 
     fs.open (write)  /etc/y  [TIME]

@@ -173,14 +173,29 @@ impl Comparison<'_> {
             gone.map(crate::guard::model::OrderRule::text).collect(),
             false,
         );
-        let gone = less
-            .thresholds
-            .iter()
-            .filter(|rule| !more.thresholds.iter().any(|outer| threshold_covers(outer, rule)));
-        self.report(Some(Section::Thresholds), "thresholds", gone.map(Threshold::text).collect(), false);
+        self.thresholds(&less.thresholds, &more.thresholds);
         let gone = less.hold.iter().filter(|rule| !more.hold.iter().any(|outer| hold_covers(outer, rule)));
         self.report(Some(Section::Hold), "hold", gone.map(HoldRule::text).collect(), false);
         self.switches(less, more);
+    }
+
+    fn thresholds(&mut self, less: &[Threshold], more: &[Threshold]) {
+        let mut gone = Vec::new();
+        for rule in less.iter().filter(|rule| !more.iter().any(|outer| threshold_covers(outer, rule))) {
+            let Some(other) = only_alike(more, rule).filter(|_| only_alike(less, rule).is_some()) else {
+                gone.push(rule.text());
+                continue;
+            };
+            let (from, to) = if self.change == Change::Widens { (rule, other) } else { (other, rule) };
+            self.found.push(Difference {
+                change: self.change,
+                section: None,
+                key: "thresholds".to_owned(),
+                text: from.change_text(to),
+                is_in_second: true,
+            });
+        }
+        self.report(Some(Section::Thresholds), "thresholds", gone, false);
     }
 
     fn switches(&mut self, less: &Guards, more: &Guards) {
@@ -251,6 +266,13 @@ fn threshold_covers(outer: &Threshold, inner: &Threshold) -> bool {
         && outer.limit <= inner.limit
         && outer.within_ms >= inner.within_ms
         && (outer.then == inner.then || outer.then == Then::Collapse)
+}
+
+/// The one threshold that counts what another counts; `None` where there are several.
+fn only_alike<'a>(thresholds: &'a [Threshold], rule: &Threshold) -> Option<&'a Threshold> {
+    let mut alike =
+        thresholds.iter().filter(|other| other.scope == rule.scope && other.measure == rule.measure);
+    alike.next().filter(|_| alike.next().is_none())
 }
 
 fn hold_covers(outer: &HoldRule, inner: &HoldRule) -> bool {

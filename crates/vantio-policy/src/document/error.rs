@@ -13,6 +13,8 @@ pub struct PolicyError {
     file_name: String,
     source: Option<Box<NamedSource<String>>>,
     problems: Vec<Problem>,
+    /// Whether there are more.
+    is_cut: bool,
 }
 
 /// One thing that is wrong, and where.
@@ -45,7 +47,7 @@ impl PolicyError {
     pub(super) fn new(file_name: &str, language: &str, source: &str, problems: Vec<Problem>) -> Self {
         let problems = problems.into_iter().map(Problem::shown).collect();
         let source = NamedSource::new(file_name, showable(source, false)).with_language(language);
-        Self { file_name: file_name.to_owned(), source: Some(Box::new(source)), problems }
+        Self { file_name: file_name.to_owned(), source: Some(Box::new(source)), problems, is_cut: false }
     }
 
     /// An error about the file as a whole.
@@ -57,7 +59,12 @@ impl PolicyError {
             label: String::new(),
             place: None,
         };
-        Self { file_name: file_name.to_owned(), source: None, problems: vec![problem] }
+        Self { file_name: file_name.to_owned(), source: None, problems: vec![problem], is_cut: false }
+    }
+
+    /// The same, of a document that has more problems than are told.
+    pub(super) fn cut(self) -> Self {
+        Self { is_cut: true, ..self }
     }
 
     /// The document's name, as it was given.
@@ -85,6 +92,10 @@ impl fmt::Display for PolicyError {
                 write!(formatter, "`{}`: {}", self.file_name, problem.message)
             }
             Some(problem) => formatter.write_str(&problem.message),
+            None if self.is_cut => {
+                let (name, count) = (&self.file_name, self.problems.len());
+                write!(formatter, "`{name}` has more than {count} problems; these are the first {count}")
+            }
             None => write!(formatter, "`{}` has {} problems", self.file_name, self.problems.len()),
         }
     }

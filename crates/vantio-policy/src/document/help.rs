@@ -9,13 +9,21 @@ const VARIABLES: &[&str] = &["workspace", "home", "tmp"];
 
 pub(super) fn rule_error(section: Section, text: &str, error: &RuleError) -> Error {
     let (code, help) = match error {
-        RuleError::Path(error) | RuleError::Net(NetError::Path(error)) => {
-            (codes::PATH, path_help(section, text, error))
+        RuleError::Path(PatternError::UnknownVariable(name)) if is_stray_element(section, name) => {
+            let message = format!("`{}` stands only in `fs.deny` and in guards", credentials::ELEMENT);
+            return Error::new(codes::PATH, message).help("name the files that are meant");
+        }
+        RuleError::Path(error) => (codes::PATH, path_help(section, "", text, error)),
+        RuleError::Net(NetError::Path(error)) => {
+            (codes::PATH, path_help(section, "unix:", text.strip_prefix("unix:").unwrap_or(text), error))
         }
         RuleError::Net(error) => (codes::NET, net_help(error)),
         RuleError::Named(error) => (codes::NAMED, named_help(*error).to_owned()),
         RuleError::ProgramWildcard => {
             (codes::EXEC, format!("write a path, such as `/usr/bin/{text}`, or `**/{text}`"))
+        }
+        RuleError::RelativeProgram if text.split('/').any(|name| name == "..") => {
+            (codes::EXEC, "write the path that it leads to".to_owned())
         }
         RuleError::RelativeProgram => (codes::EXEC, format!("write `${{workspace}}/{}`", relative(text))),
     };
@@ -31,13 +39,13 @@ fn named_help(error: NamedError) -> &'static str {
     }
 }
 
-fn path_help(section: Section, text: &str, error: &PatternError) -> String {
-    let path = text.strip_prefix("unix:").unwrap_or(text);
+/// What to write instead of a path; `prefix` stands before it in the rule.
+fn path_help(section: Section, prefix: &str, path: &str, error: &PatternError) -> String {
     match error {
         PatternError::Empty => "remove it, or write a path".to_owned(),
-        PatternError::Anchor => anchored(path),
+        PatternError::Anchor => anchored(prefix, path),
         PatternError::WhiteSpace => {
-            format!("write `{}`; a space that belongs to a name is `[ ]`", path.trim())
+            format!("write `{prefix}{}`; a space that belongs to a name is `[ ]`", path.trim())
         }
         PatternError::Control => "write `?` for a character that cannot be shown".to_owned(),
         PatternError::DotDot => "write the path that it leads to".to_owned(),
@@ -62,15 +70,19 @@ fn path_help(section: Section, text: &str, error: &PatternError) -> String {
 }
 
 /// What a path was meant to be that begins with nothing known.
-fn anchored(path: &str) -> String {
+fn anchored(prefix: &str, path: &str) -> String {
     match path {
-        "~" | "$HOME" => "write `~/`".to_owned(),
-        "*" | "**" => "write `/` for everything, or `/**` for everything below the root".to_owned(),
-        _ if path.starts_with("$HOME/") => format!("write `~{}`", &path["$HOME".len()..]),
+        "~" | "$HOME" => format!("write `{prefix}~/`"),
+        "*" | "**" => {
+            format!("write `{prefix}/` for everything, or `{prefix}/**` for everything below the root")
+        }
+        _ if path.split('/').any(|name| name == "..") => "write the path that it leads to".to_owned(),
+        _ if path.starts_with("$HOME/") => format!("write `{prefix}~{}`", &path["$HOME".len()..]),
         _ if path.starts_with('~') => "the home of another user is written as an absolute path".to_owned(),
-        _ if path.starts_with('*') => format!("write `**/{path}`"),
+        _ if path.starts_with('*') => format!("write `{prefix}**/{path}`"),
         _ => {
-            format!("write `${{workspace}}/{}`, or `**/{}` for every folder", relative(path), relative(path))
+            let path = relative(path);
+            format!("write `{prefix}${{workspace}}/{path}`, or `{prefix}**/{path}` for every folder")
         }
     }
 }
@@ -79,15 +91,24 @@ fn relative(path: &str) -> &str {
     path.trim_start_matches("./")
 }
 
+/// Whether the variable of credentials stands where there is none.
+fn is_stray_element(section: Section, name: &str) -> bool {
+    section != Section::FsDeny && element_name() == name
+}
+
+/// The name of the variable that stands for credentials.
+fn element_name() -> &'static str {
+    credentials::ELEMENT.trim_start_matches("${").trim_end_matches('}')
+}
+
 fn unknown_variable(section: Section, name: &str) -> String {
-    if credentials::ELEMENT.contains(name) && name.len() > 3 {
-        let element = credentials::ELEMENT;
-        return match section {
-            Section::FsDeny => format!("write `{element}` alone"),
-            _ => format!("`{element}` stands only in `fs.deny` and in guards"),
-        };
+    let element = element_name();
+    if section == Section::FsDeny && name == element {
+        return format!("write `{}` alone", credentials::ELEMENT);
     }
-    nearest(name, VARIABLES).map_or_else(
+    let denied = (section == Section::FsDeny).then_some(element);
+    let names: Vec<&str> = VARIABLES.iter().copied().chain(denied).collect();
+    nearest(name, &names).map_or_else(
         || "the variables are `${workspace}`, `${home}` and `${tmp}`".to_owned(),
         |variable| format!("did you mean `${{{variable}}}`?"),
     )

@@ -25,6 +25,8 @@ pub use render::{render, render_program};
 pub use source_map::{Origin, Position, SourceMap};
 pub use value::Value;
 
+pub(crate) use values::nearest;
+
 use std::sync::Arc;
 
 use crate::PolicyProgram;

@@ -10,6 +10,9 @@ use super::{
 /// Bytes that a document may have.
 pub(super) const MAX_BYTES: usize = 1 << 20;
 
+/// What tells how a document is written.
+pub(super) const FORMATS: &str = "the format is told by the ending: .toml, .json, else YAML";
+
 /// Bytes from the document's beginning.
 pub(super) type Span = Range<usize>;
 
@@ -72,6 +75,15 @@ impl<'a> Source<'a> {
         Ok(Self { file_name, format: Format::of(file_name), text, lines })
     }
 
+    /// Whether the first line that says something says it in TOML.
+    pub(super) fn is_like_toml(&self) -> bool {
+        let mut lines = self.text.lines().map(str::trim);
+        let first = lines.find(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or_default();
+        let is_key = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte == b'.' || is_bare(byte));
+        first.split_once('=').is_some_and(|(key, _)| is_key(key.trim()))
+            || first.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).is_some_and(is_key)
+    }
+
     /// An error that shows this document.
     pub(super) fn error(&self, problems: Vec<Problem>) -> PolicyError {
         PolicyError::new(self.file_name, self.format.name(), self.text, problems)
@@ -119,4 +131,9 @@ impl<'a> Source<'a> {
             place: Some(self.place(span)),
         }
     }
+}
+
+/// Whether a key of TOML may have it without quotes.
+const fn is_bare(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }

@@ -103,7 +103,7 @@ pub(super) fn to_milliseconds(text: &str) -> Option<u64> {
 
 /// The candidate nearest to `text`, if it is near enough to be meant: the only one that
 /// begins so, or one that is written almost so.
-pub(super) fn nearest<'a>(text: &str, candidates: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(text: &str, candidates: &[&'a str]) -> Option<&'a str> {
     if text.len() > 64 {
         return None;
     }

@@ -25,9 +25,9 @@ use crate::{
 };
 
 pub use miss::{Miss, Reason};
-#[cfg(feature = "document")]
-pub use question::to_a_labels;
 pub use question::{Question, QuestionError, Subject, Wish, labels};
+#[cfg(feature = "document")]
+pub use question::{nearest_effect, to_a_labels};
 
 /// A verdict with everything that was weighed for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -263,7 +263,7 @@ impl fmt::Display for Considered<'_> {
                 write!(formatter, "matches, but `{rule}` comes first, to the same effect")
             }
             Outcome::Outranked { section, rule } => {
-                write!(formatter, "matches, but {section}: {rule} comes first, to the same effect")
+                write!(formatter, "matches, but `{section}: {rule}` comes first, to the same effect")
             }
             Outcome::Overruled(cause) => write!(formatter, "matches, but {cause}"),
             Outcome::HalfPermitted if self.side.is_none() => {

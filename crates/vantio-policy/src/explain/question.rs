@@ -10,7 +10,7 @@ use vantio_core::{Access, Effect, Endpoint, Intent, Labels, Section, Target, Tra
 
 use crate::{
     Bindings, PolicyProgram, State, names,
-    net::{Host, NetPattern},
+    net::{Host, NetPattern, is_localhost},
     rule::Pattern,
 };
 
@@ -102,20 +102,20 @@ impl Subject {
 #[error("{message}")]
 pub struct QuestionError {
     message: String,
-    help: &'static str,
+    help: String,
 }
 
 impl QuestionError {
     /// What to type instead.
-    pub const fn help(&self) -> &'static str {
-        self.help
+    pub fn help(&self) -> &str {
+        &self.help
     }
 }
 
 impl Question {
     /// Reads a wish. `find_program` gives the path of a bare program name; names are mapped to
     /// A-labels by `map_name`. A name to connect to is judged as if it had led to a public
-    /// address that no rule speaks of: `state` learns it.
+    /// address that no rule speaks of, `localhost` as loopback: `state` learns it.
     ///
     /// # Errors
     ///
@@ -152,7 +152,12 @@ impl Question {
             Effect::ProcSignal => Subject::Process(target.parse().map_err(|_| {
                 wrong("a process is a number", "give its number inside the run; 0 is one outside of it")
             })?),
-            Effect::ProcSyscall => Subject::Syscall(target.to_owned()),
+            Effect::ProcSyscall => {
+                return Err(wrong(
+                    "the policy does not decide system calls",
+                    "SPECIFICATION.md lists who answers each",
+                ));
+            }
             Effect::FsOpen => Subject::Path { path: path(target, bindings)?, access, subtree },
             Effect::FsStat | Effect::ProcExec => {
                 Subject::Path { path: path(target, bindings)?, access: Access::Read, subtree: false }
@@ -198,17 +203,27 @@ impl Question {
         first.into_iter().chain(second)
     }
 
+    /// Whether the target is a path, or two of them.
+    pub const fn has_path(&self) -> bool {
+        matches!(self.subject, Subject::Path { .. } | Subject::Paths { .. } | Subject::Unix(_))
+    }
+
     /// The name that a public address stands in for.
     pub fn assumed_name(&self) -> Option<&str> {
         match &self.subject {
-            Subject::Endpoint { name, .. } => name.as_deref(),
+            Subject::Endpoint { endpoint, name } if !endpoint.address.ip().is_loopback() => name.as_deref(),
             _ => None,
         }
     }
+
+    /// Whether a name is looked up that means this host wherever it is asked for.
+    pub fn is_about_localhost(&self) -> bool {
+        matches!(&self.subject, Subject::Name(name) if is_localhost(name))
+    }
 }
 
-fn wrong(message: &str, help: &'static str) -> QuestionError {
-    QuestionError { message: message.to_owned(), help }
+fn wrong(message: &str, help: impl Into<String>) -> QuestionError {
+    QuestionError { message: message.to_owned(), help: help.into() }
 }
 
 fn is_bare(target: &str) -> bool {
@@ -236,10 +251,7 @@ fn path(text: &str, bindings: &Bindings) -> Result<Vec<u8>, QuestionError> {
     }
     bytes.extend_from_slice(rest.as_bytes());
     if bytes.first() != Some(&b'/') {
-        return Err(wrong(
-            &alloc::format!("`{text}` is no absolute path"),
-            "begin it with `/`, `~/`, `${workspace}/` or `${tmp}/`",
-        ));
+        return Err(relative(text));
     }
     if bytes.contains(&0) {
         return Err(wrong("a path has no NUL in it", "remove it"));
@@ -266,10 +278,37 @@ fn path(text: &str, bindings: &Bindings) -> Result<Vec<u8>, QuestionError> {
     Ok(path)
 }
 
+/// Why a text that begins with no `/` is no path.
+fn relative(text: &str) -> QuestionError {
+    if let Some((name, _)) = text.strip_prefix("${").and_then(|text| text.split_once('}'))
+        && !matches!(name, "workspace" | "home" | "tmp")
+    {
+        let message = alloc::format!("there is no variable `${{{name}}}`");
+        return wrong(&message, "the variables are `${workspace}`, `${home}` and `${tmp}`");
+    }
+    let message = alloc::format!("`{text}` is no absolute path");
+    let is_plain = text.starts_with(|character: char| character.is_alphanumeric() || character == '_');
+    let own = text.strip_prefix("./").or_else(|| Some(text).filter(|_| is_plain || is_dotted(text)));
+    match own.filter(|own| !own.split('/').any(|name| name == "..")) {
+        Some(own) => wrong(&message, alloc::format!("write `${{workspace}}/{own}`")),
+        None => wrong(&message, "begin it with `/`, `~/`, `${workspace}/` or `${tmp}/`"),
+    }
+}
+
+/// Whether a text begins with a name such as `.env`.
+fn is_dotted(text: &str) -> bool {
+    text.strip_prefix('.').is_some_and(|rest| rest.starts_with(char::is_alphanumeric))
+}
+
 fn domain(text: &str, map_name: impl Fn(&str) -> Option<String>) -> Result<String, QuestionError> {
     let name = map_name(text.strip_suffix('.').unwrap_or(text)).filter(|name| names::is_canonical(name));
     name.ok_or_else(|| {
-        wrong(&alloc::format!("`{text}` is not a domain name"), "write it without scheme, port and path")
+        let help = if text.contains('*') {
+            "name one host: no `*` in it"
+        } else {
+            "write it without scheme, port and path"
+        };
+        wrong(&alloc::format!("`{text}` is not a domain name"), help)
     })
 }
 
@@ -295,13 +334,18 @@ fn connection(
     }
     let port = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
     let Some((host, port)) = port.filter(|_| text.parse::<IpAddr>().is_err()) else {
-        return Err(wrong(
-            &alloc::format!("`{text}` is no host and port"),
-            "write `example.com:443`, `10.0.0.1:5432`, `[2001:db8::1]:443` or `unix:/run/x.sock`",
-        ));
+        let help = if let Ok(address) = text.parse::<IpAddr>() {
+            alloc::format!("add the port: `{}`", SocketAddr::new(address, 443))
+        } else if domain(text, &map_name).is_ok() {
+            alloc::format!("add the port: `{text}:443`")
+        } else {
+            "write `example.com:443`, `10.0.0.1:5432`, `[2001:db8::1]:443` or `unix:/run/x.sock`".to_owned()
+        };
+        return Err(wrong(&alloc::format!("`{text}` is no host and port"), help));
     };
-    let name = domain(host, map_name)?;
-    let address = SocketAddr::new(stand_in(program, state), port);
+    let name = domain(host, &map_name)?;
+    let ip = if is_localhost(&name) { Ipv4Addr::LOCALHOST.into() } else { stand_in(program, state) };
+    let address = SocketAddr::new(ip, port);
     state.learn_name(&name, address.ip(), u64::MAX);
     Ok(Subject::Endpoint { endpoint: Endpoint { transport, address, in_run: false }, name: Some(name) })
 }
@@ -347,4 +391,11 @@ pub fn to_a_labels(name: &str) -> Option<String> {
     let mapped =
         Uts46::new().to_ascii(name.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow, DnsLength::Ignore);
     mapped.ok().map(alloc::borrow::Cow::into_owned)
+}
+
+/// The effect whose name is nearest to a text, where one is near enough to be meant.
+#[cfg(feature = "document")]
+pub fn nearest_effect(text: &str) -> Option<Effect> {
+    let names: Vec<&str> = Effect::ALL.iter().map(|effect| effect.name()).collect();
+    crate::document::nearest(text, &names).and_then(Effect::from_name)
 }

@@ -33,18 +33,53 @@ impl OrderRule {
 impl Threshold {
     /// Such as `fs.unlink: 100 within 10s, then hold`.
     pub(crate) fn text(&self) -> String {
-        let unit = match self.measure {
+        format!("{}: {}{} {}", self.scope.text(), self.limit, self.unit(), self.terms())
+    }
+
+    /// Such as `fs.unlink: 10 → 20 within 10s`, of two that are about the same.
+    pub(crate) fn change_text(&self, to: &Self) -> String {
+        let (scope, unit) = (self.scope.text(), self.unit());
+        if (self.within_ms, self.then) == (to.within_ms, to.then) {
+            return format!("{scope}: {} → {}{unit} within {}", self.limit, to.limit, duration(to.within_ms));
+        }
+        format!("{scope}: {}{unit} {} → {}{unit} {}", self.limit, self.terms(), to.limit, to.terms())
+    }
+
+    const fn unit(&self) -> &'static str {
+        match self.measure {
             Measure::Count => "",
             Measure::Bytes => " bytes",
             Measure::Distinct => " distinct",
-        };
+        }
+    }
+
+    fn terms(&self) -> String {
         let then = match self.then {
             Then::Collapse => "collapse",
             Then::Hold => "hold",
         };
-        let (scope, limit, within) = (self.scope.text(), self.limit, duration(self.within_ms));
-        format!("{scope}: {limit}{unit} within {within}, then {then}")
+        format!("within {}, then {then}", duration(self.within_ms))
     }
+}
+
+/// What an [`OrderRule`] of this text asks for, where that is a program.
+pub(crate) fn asked_for(text: &str) -> Option<String> {
+    let (asked, _) = text.split_once(": unless proc.exec ")?.1.split_once(" since ")?;
+    Some(match asked.rsplit_once(" ended with ") {
+        Some((program, exit)) => format!("run {} until it ends with {exit}", program.replace(", ", " or ")),
+        None => format!("run {} first", asked.replace(", ", " or ")),
+    })
+}
+
+/// The key of a [`Threshold`]'s limit by its text, and the text without what follows on it.
+pub(crate) fn measured(text: &str) -> (&'static str, &str) {
+    let limit = text.rsplit_once(": ").map_or(text, |(_, limit)| limit);
+    let measure = match limit.split_once(" within ").map(|(limit, _)| limit) {
+        Some(limit) if limit.ends_with(" bytes") => "bytes",
+        Some(limit) if limit.ends_with(" distinct") => "distinct",
+        _ => "count",
+    };
+    (measure, text.rsplit_once(", then ").map_or(text, |(text, _)| text))
 }
 
 impl HoldRule {

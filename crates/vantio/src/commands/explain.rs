@@ -1,15 +1,20 @@
 //! `vantio policy explain`
 
 use std::{
-    collections::BTreeSet, env, ffi::OsString, fmt::Write as _, io, os::unix::ffi::OsStringExt as _,
-    path::Path,
+    collections::BTreeSet,
+    env,
+    ffi::OsString,
+    fmt::Write as _,
+    io,
+    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
+    path::{Path, PathBuf},
 };
 
 use serde_json::{Value, json};
 use vantio_core::{Access, Cause, Effect, Labels, Section, Verdict};
 use vantio_policy::{
     Bindings, Compiled, PolicyProgram, SourceMap, State,
-    explain::{Considered, Explanation, Outcome, Question, Side, Wish, labels, to_a_labels},
+    explain::{Considered, Explanation, Outcome, Question, Side, Wish, labels, nearest_effect, to_a_labels},
 };
 
 use super::{near::is_deny, policy::open, why::remedy};
@@ -17,13 +22,17 @@ use crate::{
     arguments::Explain,
     failure::Failure,
     present::{self, Paint, shown, shown_path},
-    run::{host, policy::current_directory},
+    run::{
+        host,
+        policy::{self, current_directory},
+    },
+    store::{LayerSource, PolicySource},
 };
 
 /// Explains what a policy would answer.
 pub fn explain(arguments: &Explain, json: bool) -> Result<u8, Failure> {
     let Compiled { program, source_map, .. } = open(&arguments.file)?;
-    let bindings = bindings(&program, arguments.resolve)?;
+    let bindings = bindings_in(&program, &workspace(&arguments.file)?, arguments.resolve)?;
     let mut state = State::new(&program, bindings.clone());
     let question = question(arguments, &program, &bindings, &mut state)?;
     let explanation = vantio_policy::explain(&program, &state, &question.intent());
@@ -44,9 +53,27 @@ pub fn explain(arguments: &Explain, json: bool) -> Result<u8, Failure> {
 
 /// What the variables stand for in this folder.
 pub fn bindings(program: &PolicyProgram, is_resolved: bool) -> Result<Bindings, Failure> {
-    let (workspace, home, path) = (current_directory()?, host::home()?, env::var_os("PATH"));
+    bindings_in(program, &current_directory()?, is_resolved)
+}
+
+fn bindings_in(program: &PolicyProgram, workspace: &Path, is_resolved: bool) -> Result<Bindings, Failure> {
+    let (home, path) = (host::home()?, env::var_os("PATH"));
     let make = if is_resolved { host::bindings } else { host::bindings_by_text };
-    make(program, &workspace, &home, path.as_deref())
+    make(program, workspace, &home, path.as_deref())
+}
+
+/// The workspace that a run here would have under this policy: the folder of the policy, where
+/// a run would find it without being told.
+fn workspace(file: &Path) -> Result<PathBuf, Failure> {
+    let file = file.canonicalize().unwrap_or_default();
+    let is_project = |source: &LayerSource| match &source.source {
+        PolicySource::File { path, .. } => {
+            source.kind == "project" && path.as_bytes() == file.as_os_str().as_bytes()
+        }
+        PolicySource::Preset(_) => false,
+    };
+    let here = policy::find(None, None).ok().filter(|policy| policy.sources.iter().any(is_project));
+    here.map_or_else(current_directory, |policy| Ok(policy.workspace))
 }
 
 fn question(
@@ -56,6 +83,7 @@ fn question(
     state: &mut State,
 ) -> Result<Question, Failure> {
     let effect = effect(&arguments.effect)?;
+    refuse_what_means_nothing(arguments, effect)?;
     let access = if arguments.write { Access::Write } else { Access::Read };
     let wish = Wish {
         effect,
@@ -75,12 +103,43 @@ fn question(
     Ok(question)
 }
 
+/// Refuses options that are about another kind of action.
+fn refuse_what_means_nothing(arguments: &Explain, effect: Effect) -> Result<(), Failure> {
+    let is_connection = matches!(effect, Effect::NetConnect | Effect::NetBind | Effect::NetListen);
+    let options = [
+        ("--write", arguments.write, effect == Effect::FsOpen, "fs.open"),
+        (
+            "--to",
+            arguments.to.is_some(),
+            matches!(effect, Effect::FsRename | Effect::FsLink),
+            "fs.rename and fs.link",
+        ),
+        (
+            "--udp",
+            arguments.udp,
+            is_connection && !arguments.target.starts_with("unix:"),
+            "connections to HOST:PORT",
+        ),
+    ];
+    match options.into_iter().find(|(_, is_given, is_meant, _)| *is_given && !is_meant) {
+        Some((option, _, _, about)) => {
+            let message = format!("{option} means nothing here: it is about {about}");
+            Err(Failure::misuse("E_TARGET", message).help(format!("leave {option} out")))
+        }
+        None => Ok(()),
+    }
+}
+
 /// The effect of this name.
 pub fn effect(name: &str) -> Result<Effect, Failure> {
     Effect::from_name(name).ok_or_else(|| {
         let names: Vec<&str> = Effect::ALL.iter().map(|effect| effect.name()).collect();
-        Failure::misuse("E_EFFECT", format!("there is no effect `{}`", shown(name)))
-            .help(format!("the effects are {}", names.join(", ")))
+        Failure::misuse("E_EFFECT", format!("there is no effect `{}`", shown(name))).help(
+            nearest_effect(name).map_or_else(
+                || format!("the effects are {}", names.join(", ")),
+                |effect| format!("did you mean `{effect}`?"),
+            ),
+        )
     })
 }
 
@@ -153,6 +212,15 @@ impl Told<'_> {
         if let Some(name) = self.question.assumed_name() {
             say(&mut text, &format!("  note:   judged as if {} had given a public address", shown(name)));
         }
+        if self.question.has_path() && !self.arguments.resolve && !judged.is_permit() {
+            say(&mut text, "  note:   links are not followed; --resolve does");
+        }
+        if self.question.is_about_localhost() && !judged.is_permit() {
+            say(
+                &mut text,
+                "  note:   a connection to 127.0.0.1 needs no name: it needs a rule for the address",
+            );
+        }
         if !judged.is_permit() {
             let section = match judged.cause {
                 Cause::Rule { section, .. } => Some(section.name()),
@@ -172,7 +240,11 @@ impl Told<'_> {
     fn reason(&self, verdict: &Verdict<'_>) -> String {
         let place =
             self.places.of_cause(&verdict.cause).map_or_else(String::new, |place| format!("  ({place})"));
-        format!("{}{place}", shown(&verdict.cause.to_string()))
+        let mode = match verdict.cause {
+            Cause::Observed(_) => format!("mode {}: ", self.program.mode().name()),
+            _ => String::new(),
+        };
+        format!("{mode}{}{place}", shown(&verdict.cause.to_string()))
     }
 
     fn write_lists(&self, text: &mut String, paint: Paint) {
@@ -249,7 +321,10 @@ impl Told<'_> {
             "assumed_name": self.question.assumed_name(),
             "verdict": self.verdict_json(verdict),
             "enforced": self.verdict_json(judged),
-            "advice": advice.as_ref().map(ToString::to_string),
+            "advice": advice.as_ref().map(|advice| {
+                let (action, section, rule) = advice.parts();
+                json!({ "action": action, "section": section, "rule": rule })
+            }),
             "considered": considered,
         })
     }

@@ -42,7 +42,8 @@ impl Past {
         intent.context.labels = Labels::NONE;
         let explanation = explain(&self.program, &state, &intent);
         let is_unmatched = matches!(explanation.judged.cause, Cause::Unmatched(_));
-        let losers = explanation.considered.iter().filter(|it| !is_deny(it.section));
+        // A guard permits nothing, whatever is missing for it to act.
+        let losers = explanation.considered.iter().filter(|it| !is_deny(it.section) && !is_guard(it.section));
         let nearest = losers.clone().map(nearness).max().unwrap_or(0);
         let losers = losers.filter(|it| match &it.outcome {
             Outcome::Missed(_) => is_unmatched && nearest > 0 && nearness(it) == nearest,
@@ -73,7 +74,7 @@ impl Near {
     pub fn line(&self, places: &Places) -> String {
         let place =
             places.of_rule(self.section, &self.rule).map_or_else(String::new, |place| format!("  ({place})"));
-        format!("{}: {}: {}{place}", self.section, shown(&self.rule), shown(&self.reason))
+        format!("{} \"{}\": {}{place}", self.section, shown(&self.rule), shown(&self.reason))
     }
 
     /// For programs.
@@ -90,6 +91,19 @@ impl Near {
 /// Whether a list refuses.
 pub const fn is_deny(section: Section) -> bool {
     matches!(section, Section::FsDeny | Section::ExecDeny | Section::NetDeny | Section::ToolsDeny)
+}
+
+/// Whether a section holds back what the lists permit.
+const fn is_guard(section: Section) -> bool {
+    matches!(
+        section,
+        Section::TaintSources
+            | Section::TaintSinks
+            | Section::TaintSanitizers
+            | Section::Order
+            | Section::Thresholds
+            | Section::Hold
+    )
 }
 
 /// Rules that are shown of one refusal.

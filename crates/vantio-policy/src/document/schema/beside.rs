@@ -1,6 +1,6 @@
 //! What a document has beside its program: `include`, `tests`, `llm`.
 
-use vantio_core::{Access, Decision, Section};
+use vantio_core::{Access, Decision, Effect, Labels, Section};
 
 use super::{
     Compiler, Error, codes,
@@ -8,8 +8,10 @@ use super::{
     read::find,
 };
 use crate::{
-    PRESETS,
+    Bindings, PRESETS, PolicyProgram, State,
     document::{ApiModels, Example, Include, Llm, LlmMode, LocalModels, tree::Node, values::nearest},
+    explain::{Question, Wish, to_a_labels},
+    program::Parts,
 };
 
 impl Compiler<'_> {
@@ -48,8 +50,32 @@ impl Compiler<'_> {
         let decisions = [Decision::Permit, Decision::Collapse, Decision::KillSwitch, Decision::Hold]
             .map(|decision| (decision.name(), decision));
         let expect = find(&entries, "expect").and_then(|node| self.choice(node, "expect", &decisions));
+        if let (Some(effect), Some(target)) = (effect, &target) {
+            self.example_target(find(&entries, "target").unwrap_or(node), effect, target);
+        }
         let place = self.place(node);
         Some(Example { effect: effect?, access, target: target?, expect: expect?, place })
+    }
+
+    /// Refuses what `policy test` could not judge, whatever the variables stand for.
+    fn example_target(&mut self, node: &Node, effect: Effect, target: &str) {
+        let folder = || b"/folder".to_vec();
+        let bindings = Bindings { workspace: folder(), home: folder(), tmp: folder(), ..Bindings::default() };
+        let program = PolicyProgram::new(Parts::default());
+        let mut state = State::new(&program, bindings.clone());
+        let wish = Wish {
+            effect,
+            target,
+            to: Some(target),
+            access: Access::Read,
+            subtree: false,
+            is_udp: false,
+            labels: Labels::NONE,
+        };
+        let asked = Question::new(&wish, &program, &bindings, &mut state, |_| Some(folder()), to_a_labels);
+        if let Err(error) = asked {
+            self.report(&node.span, Error::new(codes::TARGET, error.to_string()).help(error.help()));
+        }
     }
 
     pub(super) fn llm(&mut self, node: &Node) -> Option<Llm> {

@@ -39,7 +39,7 @@ impl Compiler<'_> {
             _ => None,
         };
         if limit.is_none() {
-            let message = "`cost_usd` is an amount in dollars with at most six decimal places";
+            let message = "`cost_usd` must be an amount in dollars with at most six decimal places";
             self.report(&node.span, Error::new(codes::BUDGET, message).help("write it as `\"2.50\"`"));
         }
         limit

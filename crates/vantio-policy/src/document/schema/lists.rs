@@ -65,6 +65,10 @@ impl Compiler<'_> {
             vec![text]
         };
         let mut rules = Vec::new();
+        if let Some(error) = with_arguments(section, text) {
+            self.report(span, error);
+            return rules;
+        }
         for text in texts {
             match Rule::parse(section, text, to_a_labels) {
                 Ok(rule) => rules.push(rule),
@@ -73,6 +77,15 @@ impl Compiler<'_> {
         }
         rules
     }
+}
+
+/// Why a command line is no program.
+fn with_arguments(section: Section, text: &str) -> Option<Error> {
+    let is_bare = !text.contains(['/', '$', '~', '*']) && text.trim() == text;
+    let is_program = matches!(section, Section::ExecAllow | Section::ExecDeny) && is_bare;
+    let (program, _) = text.split_once(char::is_whitespace).filter(|_| is_program)?;
+    let error = Error::new(codes::EXEC, "a program has no arguments here");
+    Some(error.help(format!("write `{program}`; a name with a space in it is written as a path")))
 }
 
 /// Why a text that `net` may have is nothing for `domains`.

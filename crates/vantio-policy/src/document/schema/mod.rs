@@ -113,8 +113,10 @@ impl<'s> Compiler<'s> {
         }
         let mut problems = mem::take(&mut self.problems);
         problems.sort_by_key(|problem| problem.place.as_ref().map(|place| place.bytes.start));
+        let is_cut = problems.len() > MAX_PROBLEMS;
         problems.truncate(MAX_PROBLEMS);
-        Err(self.source.error(problems))
+        let error = self.source.error(problems);
+        Err(if is_cut { error.cut() } else { error })
     }
 
     fn policy(&mut self, root: &Node) {
@@ -169,7 +171,8 @@ impl<'s> Compiler<'s> {
                 let error = Error::new(codes::VERSION, format!("version `{text}` is not supported"));
                 self.report(&node.span, error.help(supported));
             }
-            _ => self.report(&node.span, Error::new(codes::VERSION, "a version is a number").help(supported)),
+            _ => self
+                .report(&node.span, Error::new(codes::VERSION, "a version must be a number").help(supported)),
         }
     }
 

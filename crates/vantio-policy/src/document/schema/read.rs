@@ -8,7 +8,7 @@ use super::{
 };
 use crate::document::{
     error::Problem,
-    source::{Format, Span},
+    source::{FORMATS, Format, Span},
     tree::{Content, Node},
     values::{Kind, nearest, to_milliseconds, to_u64},
 };
@@ -35,6 +35,9 @@ impl Compiler<'_> {
         let (kind, help) = match &*node.content {
             Content::Scalar { text, kind } => match kind {
                 Kind::String => return Some(text),
+                Kind::Null if text == "~" => {
+                    ("nothing", "`~` alone means nothing in YAML: write \"~/\"".to_owned())
+                }
                 Kind::Null => ("nothing", "write a value, or remove the line".to_owned()),
                 kind => (kind.name(), format!("write it in quotes: \"{text}\"")),
             },
@@ -43,7 +46,7 @@ impl Compiler<'_> {
         };
         self.report(
             &node.span,
-            Error::new(codes::TYPE, format!("{what} is a string, not {kind}")).help(help),
+            Error::new(codes::TYPE, format!("{what} must be a string, not {kind}")).help(help),
         );
         None
     }
@@ -59,13 +62,16 @@ impl Compiler<'_> {
                 return &[];
             }
             Content::Scalar { .. } if is_null(node) => format!("write `[]` for none, or remove `{key}`"),
-            Content::Scalar { text, .. } => format!("write it in brackets: [\"{text}\"]"),
+            Content::Scalar { text, .. } => self.example_of(key).map_or_else(
+                || format!("write it in brackets: [\"{text}\"]"),
+                |example| format!("write a list of rules, such as `[{example}]`"),
+            ),
             Content::Map(_) => match self.source.format {
                 Format::Yaml => "begin each element with `- `".to_owned(),
                 _ => "write the elements in brackets".to_owned(),
             },
         };
-        self.report(&node.span, Error::new(codes::TYPE, format!("`{key}` is a list")).help(help));
+        self.report(&node.span, Error::new(codes::TYPE, format!("`{key}` must be a list")).help(help));
         &[]
     }
 
@@ -81,7 +87,7 @@ impl Compiler<'_> {
         if let Content::Scalar { text, kind: Kind::Boolean } = &*node.content {
             return Some(text.eq_ignore_ascii_case("true"));
         }
-        let error = Error::new(codes::TYPE, format!("`{key}` is true or false"));
+        let error = Error::new(codes::TYPE, format!("`{key}` must be true or false"));
         self.report(&node.span, error.help("write `true` or `false`, without quotes"));
         None
     }
@@ -104,10 +110,15 @@ impl Compiler<'_> {
         {
             return Some(number);
         }
-        let message = format!("`{key}` is a whole number from {} to {}", range.start(), range.end());
-        let help = match kind {
-            Kind::String if number.is_some() => "remove the quotes",
-            _ => absent,
+        let message = format!("`{key}` must be a whole number from {} to {}", range.start(), range.end());
+        let milliseconds = match &*node.content {
+            Content::Scalar { text, .. } if key.ends_with("_ms") => to_milliseconds(text),
+            _ => None,
+        };
+        let help = match (kind, milliseconds) {
+            (_, Some(milliseconds)) => format!("write milliseconds: {milliseconds}"),
+            (Kind::String, _) if number.is_some() => "remove the quotes".to_owned(),
+            _ => absent.to_owned(),
         };
         self.report(&node.span, Error::new(code, message).help(help));
         None
@@ -115,7 +126,7 @@ impl Compiler<'_> {
 
     /// A duration in milliseconds, longer than none.
     pub(super) fn duration(&mut self, node: &Node, key: &str) -> Option<u64> {
-        let what = format!("`{key}` is a duration, such as `500ms`, `10s`, `5m`, `2h` or `7d`");
+        let what = format!("`{key}` must be a duration, such as `500ms`, `10s`, `5m`, `2h` or `7d`");
         let text = match &*node.content {
             Content::Scalar { text, .. } => text.as_str(),
             _ => "",
@@ -223,7 +234,7 @@ impl Compiler<'_> {
     /// The entries of a mapping, each key once.
     pub(super) fn entries<'n>(&mut self, node: &'n Node, what: &str) -> Option<Vec<Entry<'n>>> {
         let Content::Map(pairs) = &*node.content else {
-            let error = Error::new(codes::TYPE, format!("{what} is a mapping of keys to values"));
+            let error = Error::new(codes::TYPE, format!("{what} must be a mapping of keys to values"));
             self.report(&node.span, error.help(self.mapping_help()));
             return None;
         };
@@ -233,7 +244,7 @@ impl Compiler<'_> {
             let Content::Scalar { text, .. } = &*key.content else {
                 self.report(
                     &key.span,
-                    Error::new(codes::TYPE, "a key is a string").help("write it in quotes"),
+                    Error::new(codes::TYPE, "a key must be a string").help("write it in quotes"),
                 );
                 continue;
             };
@@ -255,8 +266,34 @@ impl Compiler<'_> {
         }
     }
 
+    /// An element of a list of rules that are mappings.
+    fn example_of(&self, key: &str) -> Option<&'static str> {
+        let (yaml, toml) = match key {
+            "thresholds" => (
+                "{effect: fs.unlink, count: 100, within: 10s}",
+                "{effect = 'fs.unlink', count = 100, within = '10s'}",
+            ),
+            "hold" => ("{effect: net.connect, timeout: 5m}", "{effect = 'net.connect', timeout = '5m'}"),
+            "tests" => (
+                "{effect: infer, target: gpt-4, expect: Collapse}",
+                "{effect = 'infer', target = 'gpt-4', expect = 'Collapse'}",
+            ),
+            "order" => (
+                "{refuse: {…}, unless_after: {…}, since: {…}}",
+                "{refuse = {…}, unless_after = {…}, since = {…}}",
+            ),
+            _ => return None,
+        };
+        match self.source.format {
+            Format::Yaml => Some(yaml),
+            Format::Toml => Some(toml),
+            Format::Json => None,
+        }
+    }
+
     fn mapping_help(&self) -> &'static str {
         match self.source.format {
+            Format::Yaml if self.source.is_like_toml() => FORMATS,
             Format::Yaml => "write `key: value` lines, indented",
             Format::Json => "write `{\"key\": value}`",
             Format::Toml => "write `key = value` lines below `[its name]`",

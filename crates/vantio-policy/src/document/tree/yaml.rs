@@ -6,7 +6,7 @@ use super::{Builder, MAX_DEPTH, Node, lower_first};
 use crate::document::{
     codes,
     error::Problem,
-    source::{Source, Span},
+    source::{FORMATS, Source, Span},
     values::Kind,
 };
 
@@ -121,11 +121,13 @@ fn syntax(source: &Source, offsets: &Offsets, error: &ScanError) -> Problem {
     let line = source.line(place.line);
     let indent = &line[..line.len() - line.trim_start().len()];
     let info = error.info();
-    let (code, message, help) = if indent.contains('\t') || info.contains("tab") {
+    let (code, message, help) = if source.is_like_toml() {
+        (codes::SYNTAX, format!("not YAML: {}", lower_first(info)), Some(FORMATS))
+    } else if indent.contains('\t') || info.contains("tab") {
         (codes::TAB, "a tab indents a line".to_owned(), Some("indent with spaces"))
     } else if info.contains("unknown anchor") {
-        let help = "a value that begins with `*` is written in quotes: \"*.example.com\"";
-        (codes::ALIAS, "an alias names no anchor".to_owned(), Some(help))
+        let help = "write it as \"*.example.com\": without quotes it is an alias, which names no anchor here";
+        (codes::ALIAS, "a value that begins with `*` needs quotes".to_owned(), Some(help))
     } else if info.contains("recursion limit") {
         let message = format!("a policy nests more than {MAX_DEPTH} levels");
         (codes::TOO_DEEP, message, Some("a policy needs six levels at most"))
