@@ -345,3 +345,30 @@ fn the_agent_cannot_write_on_the_terminal_through_names() {
         assert!(!text.contains(['\u{1b}', '\u{7}']), "{text:?}");
     }
 }
+
+#[test]
+fn learning_is_told_where_it_would_learn_nothing() {
+    let world = world(&format!("{POLICY}mode: enforce\n"));
+    insta::assert_snapshot!(world.run(&["run", "--preset", "learn", "--", "true"]), @"
+    exit 125
+    E_MODE_NARROWED
+
+      x learning has no effect here: vantio.yaml enforces
+      help: start in a folder without a policy, or set `mode: learn` in vantio.yaml and run without --preset
+    ");
+    world.write("watch.yaml", "version: 1\nmode: monitor\n");
+    assert!(
+        world
+            .run(&["run", "--policy", "watch.yaml", "--", "true"])
+            .contains("monitoring has no effect here: vantio.yaml enforces")
+    );
+    world.write("vantio.yaml", &format!("{POLICY}mode: learn\n"));
+    assert!(world.run(&["run", "--preset", "learn", "--", "true"]).starts_with("exit 0"));
+    // A suggestion from a run that was held back says so, and is not complete.
+    world.write("vantio.yaml", POLICY);
+    world.run(&["run", "--", "sh", "-c", "cat secret"]);
+    insta::assert_snapshot!(world.shell("$VANTIO policy suggest last 2>&1 >/dev/null; echo $?"), @"
+    vantio: run [RUN] was enforced, not watched: it had 1 refusal, and what was refused is not suggested
+    4
+    ");
+}

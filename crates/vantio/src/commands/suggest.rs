@@ -17,20 +17,24 @@ use vantio_policy::{
 };
 
 use crate::{
-    account::{Learned, learned_from},
+    account::{self, Learned, Refusal, learned_from},
     arguments::Suggest,
     failure::Failure,
-    present::{self, note, shown_path},
+    present::{self, note, plural, shown_path},
     run::host,
     store::{Record, Store},
 };
 
 /// Writes the smallest policy under which the runs could do again what they did.
 pub fn suggest(store: &Store, arguments: &Suggest, json: bool) -> Result<u8, Failure> {
+    let records: Vec<Record> = arguments
+        .runs
+        .iter()
+        .map(|reference| Ok(store.read(store.resolve(reference)?)?))
+        .collect::<Result<_, Failure>>()?;
     let reader = Reader::open(&store.ledger())?;
     let mut runs = Vec::new();
-    for reference in &arguments.runs {
-        let record = store.read(store.resolve(reference)?)?;
+    for record in records {
         let program = store.program(&record).ok_or_else(|| {
             Failure::new(
                 "E_POLICY_LOST",
@@ -39,17 +43,18 @@ pub fn suggest(store: &Store, arguments: &Suggest, json: bool) -> Result<u8, Fai
             .help("run the agent again; this version keeps the policy of every run")
         })?;
         let learned = learned_from(&reader, record.id)?;
-        runs.push((record, program, learned));
+        let refusals = account::of_run(&reader, record.id, record.observes())?;
+        let refused = refusals.into_iter().filter(|refusal| !refusal.observed).collect();
+        runs.push(Watched { record, program, learned, refused });
     }
-    if let Some(((_, first, _), rest)) = runs.split_first()
-        && !rest.iter().all(|(_, program, _)| first.guards_alike(program))
+    if let Some((first, rest)) = runs.split_first()
+        && !rest.iter().all(|run| first.program.guards_alike(&run.program))
     {
         return Err(Failure::misuse("E_POLICY_MIXED", "these runs were under policies with different guards, budgets or environment")
             .help("suggest from runs under the same policy: the guards of one do not fit what was learned under another"));
     }
-    let dropped: u64 = runs.iter().map(|(_, _, learned)| learned.dropped).sum();
-    let lessons: Vec<Lesson<'_>> =
-        runs.iter().map(|(_, program, learned)| lesson(program, learned)).collect();
+    let dropped: u64 = runs.iter().map(|run| run.learned.dropped).sum();
+    let lessons: Vec<Lesson<'_>> = runs.iter().map(Watched::lesson).collect();
     let suggestion = suggest::suggest(&lessons, &ThisHost, &heading(store, &runs, dropped));
     // What people are given compiles.
     let compiled = compile(suggestion.document.as_bytes(), "suggestion")?;
@@ -61,17 +66,43 @@ pub fn suggest(store: &Store, arguments: &Suggest, json: bool) -> Result<u8, Fai
     } else {
         report(&suggestion, arguments.output.as_deref())?;
     }
+    let mut status = 0;
+    for run in runs.iter().filter(|run| run.is_cut_short()) {
+        note(format!(
+            "vantio: run {} was enforced, not watched: it had {}, and what was refused is not suggested\n",
+            store.short(run.record.id),
+            plural(run.refused.len(), "refusal")
+        ));
+        status = LEFT_UNDONE;
+    }
     if dropped > 0 {
         note(format!(
             "vantio: {dropped} entries of these runs are not in the ledger: the policy may be too narrow\n"
         ));
-        return Ok(LEFT_UNDONE);
+        status = LEFT_UNDONE;
     }
-    Ok(0)
+    Ok(status)
 }
 
-fn lesson<'a>(program: &'a PolicyProgram, learned: &'a Learned) -> Lesson<'a> {
-    Lesson { program, bindings: learned.bindings.clone(), observations: learned.observations.clone() }
+/// A run, and what there is to learn from it.
+struct Watched {
+    record: Record,
+    program: PolicyProgram,
+    learned: Learned,
+    /// What was refused to it, and did not happen.
+    refused: Vec<Refusal>,
+}
+
+impl Watched {
+    fn lesson(&self) -> Lesson<'_> {
+        let Learned { bindings, observations, .. } = &self.learned;
+        Lesson { program: &self.program, bindings: bindings.clone(), observations: observations.clone() }
+    }
+
+    /// Whether it was held back where a watched run would have gone on.
+    fn is_cut_short(&self) -> bool {
+        !self.record.observes() && !self.refused.is_empty()
+    }
 }
 
 fn report(suggestion: &Suggestion, output: Option<&Path>) -> Result<(), Failure> {
@@ -87,17 +118,22 @@ fn report(suggestion: &Suggestion, output: Option<&Path>) -> Result<(), Failure>
     Ok(())
 }
 
-fn heading(store: &Store, runs: &[(Record, PolicyProgram, Learned)], dropped: u64) -> Vec<String> {
+fn heading(store: &Store, runs: &[Watched], dropped: u64) -> Vec<String> {
     let mut lines =
         vec!["What these runs did, as a policy; the comments say what each rule rests on:".to_owned()];
-    for (record, program, _) in runs {
+    for Watched { record, program, .. } in runs {
         let mode = program.mode().name();
         lines.push(format!("  {}  mode {mode}  {}", store.short(record.id), record.command_line()));
     }
     lines.push(
-        "Read it before you use it: an agent that misbehaved while it was watched taught this".to_owned(),
+        "Read it before you use it: an agent that misbehaved taught this policy to permit that.".to_owned(),
     );
-    lines.push("policy to permit that.".to_owned());
+    for run in runs.iter().filter(|run| run.is_cut_short()) {
+        lines.push(format!(
+            "INCOMPLETE: run {} was enforced, not watched: what was refused is not suggested.",
+            store.short(run.record.id)
+        ));
+    }
     if dropped > 0 {
         lines.push(format!("INCOMPLETE: the ledger had no room for {dropped} entries of these runs."));
     }

@@ -9,7 +9,7 @@ use super::{changes::pending, commit::Outcome as Committed, pick::is_hazard, why
 use crate::{
     account::Refusal,
     failure::Failure,
-    present::{Paint, has_colour, note, shown},
+    present::{Paint, has_colour, note, plural, shown},
     store::{Claim, Outcome, Record, Store},
 };
 
@@ -195,10 +195,6 @@ impl Summary {
 fn say(text: &mut String, line: &str) {
     // Writing to a String cannot fail.
     let _ = writeln!(text, "{line}");
-}
-
-fn plural(count: usize, word: &str) -> String {
-    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
 }
 
 /// Lines of the tree in a summary; every deletion is shown all the same.
