@@ -404,6 +404,9 @@ From learning to enforcing:
   vantio policy suggest last --output vantio.yaml  write down what it did
   vantio run --policy vantio.yaml -- CMD           hold it to that
 
+Learning opens no network: name your model's host under `net.allow` of
+`vantio init --preset learn`, and run without `--preset`.
+
 What holds credentials, or is called like it, is never suggested. Read the policy before you use
 it: it permits what the runs did, right or wrong.
 

@@ -372,3 +372,22 @@ fn learning_is_told_where_it_would_learn_nothing() {
     4
     ");
 }
+
+#[test]
+fn a_suggestion_names_what_was_refused_while_watched() {
+    let world = World::new();
+    let ask = "import socket\nfor _ in '12':\n  try: socket.create_connection(('192.0.2.1', 443))\n  except OSError: pass\n";
+    world.run(&["run", "--preset", "learn", "--", "python3", "-c", ask]);
+    let document = world.run(&["policy", "suggest", "last"]);
+    let line = "# refused while watched: net.connect 192.0.2.1:443 (2 times); add it to net.allow if the agent needs it\n";
+    assert!(document.starts_with("exit 0\n") && document.contains(line), "{document}");
+    insta::assert_snapshot!(world.shell("$VANTIO policy suggest last -o new.yaml 2>&1 | sed 's/: [0-9]* rules/: N rules/'"), @"
+    wrote new.yaml: N rules
+    refused to these runs, and not suggested: 1; the comments say what
+    next: read it, then run the agent under it: vantio run --policy new.yaml -- CMD
+    ");
+    let told: serde_json::Value =
+        serde_json::from_str(&world.shell("$VANTIO policy suggest last --json")).unwrap();
+    let refused = serde_json::json!([{"effect": "net.connect", "target": "192.0.2.1:443", "section": "net.allow", "count": 2}]);
+    assert_eq!(told["refused"], refused);
+}

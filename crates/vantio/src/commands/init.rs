@@ -109,6 +109,8 @@ mode: enforce
 const LEARNING: &str = "\
 # learn: permit what can be taken back and no rule speaks of, and record it. After a run,
 # `vantio policy suggest last` writes the policy that would have permitted just that.
+# Learning opens no network: name your model's host under `net.allow` below, and run
+# without --preset.
 ";
 
 const NETWORK: &str = "\

@@ -62,9 +62,9 @@ pub fn suggest(store: &Store, arguments: &Suggest, json: bool) -> Result<u8, Fai
         write(file, &suggestion.document, arguments.force)?;
     }
     if json {
-        present::print_json(&to_json(&suggestion, &compiled.program, dropped))?;
+        present::print_json(&to_json(&suggestion, &compiled.program, &runs, dropped))?;
     } else {
-        report(&suggestion, arguments.output.as_deref())?;
+        report(&suggestion, &runs, arguments.output.as_deref())?;
     }
     let mut status = 0;
     for run in runs.iter().filter(|run| run.is_cut_short()) {
@@ -99,13 +99,29 @@ impl Watched {
         Lesson { program: &self.program, bindings: bindings.clone(), observations: observations.clone() }
     }
 
+    /// What no rule permitted, so that it did not happen, in a line each.
+    fn closed(&self) -> impl Iterator<Item = String> {
+        let word = if self.record.observes() { "refused while watched" } else { "refused" };
+        self.unmatched().map(move |(refusal, section)| {
+            let times = if refusal.count > 1 { format!(" ({} times)", refusal.count) } else { String::new() };
+            let (effect, target) = (&refusal.effect, &refusal.target);
+            format!("{word}: {effect} {target}{times}; add it to {section} if the agent needs it")
+        })
+    }
+
+    /// Refusals for the lack of a rule, and the list that lacks it.
+    fn unmatched(&self) -> impl Iterator<Item = (&Refusal, &str)> {
+        let unmatched = self.refused.iter().filter(|refusal| refusal.rule.is_none());
+        unmatched.filter_map(|refusal| Some((refusal, refusal.section.as_deref()?)))
+    }
+
     /// Whether it was held back where a watched run would have gone on.
     fn is_cut_short(&self) -> bool {
         !self.record.observes() && !self.refused.is_empty()
     }
 }
 
-fn report(suggestion: &Suggestion, output: Option<&Path>) -> Result<(), Failure> {
+fn report(suggestion: &Suggestion, runs: &[Watched], output: Option<&Path>) -> Result<(), Failure> {
     let Some(file) = output else { return present::print(&suggestion.document) };
     let rules = suggestion.rules.iter().filter(|rule| rule.section.name() != "fs.deny").count();
     let left_out = suggestion.left_out.len();
@@ -113,6 +129,10 @@ fn report(suggestion: &Suggestion, output: Option<&Path>) -> Result<(), Failure>
     note(format!("wrote {file}: {rules} rules\n"));
     if left_out > 0 {
         note(format!("not suggested: {left_out}; the comments at its top say what and why\n"));
+    }
+    let closed = runs.iter().flat_map(Watched::unmatched).count();
+    if closed > 0 {
+        note(format!("refused to these runs, and not suggested: {closed}; the comments say what\n"));
     }
     note(format!("next: read it, then run the agent under it: vantio run --policy {file} -- CMD\n"));
     Ok(())
@@ -137,10 +157,24 @@ fn heading(store: &Store, runs: &[Watched], dropped: u64) -> Vec<String> {
     if dropped > 0 {
         lines.push(format!("INCOMPLETE: the ledger had no room for {dropped} entries of these runs."));
     }
+    let closed: Vec<String> = runs.iter().flat_map(Watched::closed).collect();
+    if !closed.is_empty() {
+        lines.push(String::new());
+    }
+    let rest = closed.len().saturating_sub(CLOSED_LINES);
+    lines.extend(closed.into_iter().take(CLOSED_LINES));
+    if rest > 0 {
+        lines.push(format!("… {rest} more were refused: vantio why RUN"));
+    }
     lines
 }
 
-fn to_json(suggestion: &Suggestion, program: &PolicyProgram, dropped: u64) -> serde_json::Value {
+fn to_json(
+    suggestion: &Suggestion,
+    program: &PolicyProgram,
+    runs: &[Watched],
+    dropped: u64,
+) -> serde_json::Value {
     let rules: serde_json::Value = suggestion
         .rules
         .iter()
@@ -148,12 +182,20 @@ fn to_json(suggestion: &Suggestion, program: &PolicyProgram, dropped: u64) -> se
         .collect();
     let left_out: serde_json::Value =
         suggestion.left_out.iter().map(|out| json!({ "what": out.what, "why": out.why })).collect();
+    let refused: serde_json::Value = runs
+        .iter()
+        .flat_map(Watched::unmatched)
+        .map(|(refusal, section)| {
+            json!({ "effect": refusal.effect, "target": refusal.target, "section": section, "count": refusal.count })
+        })
+        .collect();
     json!({
         "version": 1,
         "policy_hash": program.hash().to_string(),
         "document": suggestion.document,
         "rules": rules,
         "not_suggested": left_out,
+        "refused": refused,
         "dropped": dropped,
     })
 }
@@ -191,6 +233,9 @@ impl suggest::Host for ThisHost {
         found.iter().any(|found| found == path).then(|| name.to_owned())
     }
 }
+
+/// Refusals that a suggestion names.
+const CLOSED_LINES: usize = 20;
 
 /// Something was left undone.
 const LEFT_UNDONE: u8 = 4;
