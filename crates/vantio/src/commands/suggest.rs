@@ -130,6 +130,9 @@ fn report(suggestion: &Suggestion, runs: &[Watched], output: Option<&Path>) -> R
     if left_out > 0 {
         note(format!("not suggested: {left_out}; the comments at its top say what and why\n"));
     }
+    if !suggestion.opened.is_empty() {
+        note(format!("opened, because the run wrote there: {}\n", suggestion.opened.join(", ")));
+    }
     let closed = runs.iter().flat_map(Watched::unmatched).count();
     if closed > 0 {
         note(format!("refused to these runs, and not suggested: {closed}; the comments say what\n"));
@@ -195,6 +198,7 @@ fn to_json(
         "document": suggestion.document,
         "rules": rules,
         "not_suggested": left_out,
+        "opened": suggestion.opened,
         "refused": refused,
         "dropped": dropped,
     })
