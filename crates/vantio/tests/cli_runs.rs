@@ -127,7 +127,7 @@ fn a_discarded_run_leaves_nothing_to_commit() {
     world.run(&["run", "--", "sh", "-c", "echo two > kept.txt"]);
     insta::assert_snapshot!(world.run(&["discard", "last"]), @"
     exit 0
-    run [RUN] discarded: what it had not committed is gone, the host is as it was
+    run [RUN] discarded: what was not committed is gone
     ");
     insta::assert_snapshot!(world.run(&["discard", "last", "--json"]), @r#"
     exit 0
