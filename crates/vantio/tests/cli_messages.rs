@@ -255,8 +255,31 @@ fn a_policy_that_somebody_else_may_have_written() {
 
       x the policy `[WORK]/vantio.yaml` was found, but cannot be trusted
       `-> every user may change it (mode 0666)
-      help: make it yours, or name it if you mean it: --policy [WORK]/vantio.yaml
+      help: chmod go-w [WORK]/vantio.yaml, or name it if you mean it: --policy [WORK]/vantio.yaml
     ");
+}
+
+#[test]
+fn a_policy_that_cannot_be_read_says_what_to_do_by_the_cause() {
+    let world = World::new();
+    fs::create_dir(world.work().join("folder")).unwrap();
+    let check = |file: &str| world.run(&["policy", "check", file]);
+    assert!(check("none.yaml").contains("help: name a file that exists; `vantio init` writes one"));
+    insta::assert_snapshot!(check("folder"), @"
+    exit 2
+    E_POLICY_FILE
+
+      x the policy `folder` cannot be read
+      `-> Is a directory (os error 21)
+      help: name a file, not a folder
+    ");
+    let closed = world.work().join("closed.yaml");
+    world.write("closed.yaml", "version: 1\n");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+    // Root reads everything.
+    if fs::File::open(&closed).is_err() {
+        assert!(check("closed.yaml").contains("help: make it readable: chmod u+r closed.yaml"));
+    }
 }
 
 #[test]

@@ -184,7 +184,7 @@ fn policies_that_let_nothing_run() {
 
       x the policy `none.yaml` cannot be read
       `-> No such file or directory (os error 2)
-      help: name a file that exists; `vantio init` writes one
+      help: VANTIO_MANAGED names it: no agent runs without it; correct or unset the variable
     125
     "
     );

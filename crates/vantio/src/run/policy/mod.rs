@@ -55,7 +55,7 @@ pub fn find(file: Option<&Path>, preset_name: Option<&str>) -> Result<Policy, Fa
         found.push((LayerKind::Managed, load_trusted(&path, Trust::Root)?));
     }
     if let Some(path) = places::further_managed() {
-        found.push((LayerKind::Managed, load_trusted(&path, Trust::Own)?));
+        found.push((LayerKind::Managed, load_trusted(&path, Trust::Variable)?));
     }
     let asked = match (file, preset_name) {
         (Some(file), _) => Some(load_trusted(file, Trust::Named)?),
