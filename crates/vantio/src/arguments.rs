@@ -221,7 +221,7 @@ pub enum Policy {
     },
     /// Print a policy with everything that it includes
     #[command(
-        after_help = "With --effective: what `vantio run` in this folder would enforce, of the policies of the\nadministrator (/etc/vantio), of FILE (as with run --policy), of this folder and of the user\n(~/.config/vantio), with the place that each line is from. A lower policy only narrows."
+        after_help = "With --effective: what `vantio run` in this folder would enforce, of the policies of the\nadministrator (/etc/vantio), of FILE (as with run --policy, and preset:NAME as with run\n--preset), of this folder and of the user (~/.config/vantio), with the place that each line\nis from. A lower policy only narrows."
     )]
     Show {
         /// The policy, or preset:NAME
