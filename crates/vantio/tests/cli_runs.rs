@@ -293,6 +293,8 @@ fn a_run_that_is_killed_keeps_its_changes() {
     let mut run =
         world.start(&["run", "--", "sh", "-c", "echo two > kept.txt; echo ready; sleep 600"], Stdio::piped());
     run.wait_for("ready");
+    let suggested = world.run(&["policy", "suggest", "last"]);
+    assert!(suggested.contains("still lives: this is what it did so far"), "{suggested}");
     insta::assert_snapshot!(world.run(&["commit", "last"]), @"
     exit 1
     E_RUN_LIVE

@@ -22,7 +22,7 @@ use crate::{
     failure::Failure,
     present::{self, note, plural, shown_path},
     run::host,
-    store::{Record, Store},
+    store::{Record, State, Store},
 };
 
 /// Writes the smallest policy under which the runs could do again what they did.
@@ -65,6 +65,11 @@ pub fn suggest(store: &Store, arguments: &Suggest, json: bool) -> Result<u8, Fai
         present::print_json(&to_json(&suggestion, &compiled.program, &runs, dropped))?;
     } else {
         report(&suggestion, &runs, arguments.output.as_deref())?;
+    }
+    for Watched { record, .. } in &runs {
+        if record.state == State::Running && store.is_held(record.id)? {
+            note(format!("vantio: run {} still lives: this is what it did so far\n", store.short(record.id)));
+        }
     }
     let mut status = 0;
     for run in runs.iter().filter(|run| run.is_cut_short()) {
