@@ -383,6 +383,25 @@ fn a_run_obeys_every_policy_and_says_which() {
     let start = entries.lines().find(|line| line.contains("\"run.start\"")).unwrap();
     let start: serde_json::Value = serde_json::from_str(start).unwrap();
     insta::assert_snapshot!(start["payload"]["request"]["policy"]["layers"].to_string(), @r#"[{"includes":[{"digest":"[HASH]","file":"[WORK]/rules/more.yaml"}],"kind":"project","source":{"digest":"[HASH]","file":"[WORK]/vantio.yaml"}},{"includes":[],"kind":"user","source":{"digest":"[HASH]","file":"[HOME]/.config/vantio/policy.yaml"}}]"#);
+    // What a lower policy alone does not permit names that policy.
+    fs::write(folder.join("policy.yaml"), "version: 1\nfs: {write: ['${workspace}/out']}\n").unwrap();
+    world.write(
+        "vantio.yaml",
+        "version: 1\nfs: {read: [/], write: ['${workspace}', /dev]}\nexec: {allow: [/]}\n",
+    );
+    world.run(&["run", "--", "sh", "-c", "echo x > new; echo y > /opt/y"]);
+    insta::assert_snapshot!(world.run(&["why", "last"]), @r#"
+    exit 0
+    fs.open (write)  [WORK]/new  [TIME]
+      why:    nothing in fs.write permits it
+      near:   fs.write: ${workspace}/out: component 6 is `new`, not `out`  ([HOME]/.config/vantio/policy.yaml:2:14)
+      permit: add to fs.write of [HOME]/.config/vantio/policy.yaml (user): ["[WORK]/new"]
+
+    fs.open (write)  /opt/y  [TIME]
+      why:    nothing in fs.write permits it
+      permit: add to fs.write of vantio.yaml (project) and of [HOME]/.config/vantio/policy.yaml (user): ["/opt/y"]
+    the run was under several policies: `vantio policy show --effective` tells them apart
+    "#);
 }
 
 #[test]

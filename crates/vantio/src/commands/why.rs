@@ -4,9 +4,11 @@ use std::{fmt::Write as _, io};
 
 use vantio_core::Section;
 use vantio_ledger::{LedgerError, Reader};
+use vantio_policy::Bindings;
 
 use super::{
     changes::first_entry,
+    narrowing::Narrowing,
     near::{Near, Past},
     places::Places,
 };
@@ -21,7 +23,12 @@ use crate::{
 pub fn why(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
     let record = store.read(store.resolve(reference)?)?;
     let refusals = refusals(store, &record)?;
-    let past_run = Story { places: Places::of(&record), past: past(store, &record) };
+    let bindings = bindings(store, &record);
+    let past_run = Story {
+        places: Places::of(&record),
+        narrowing: bindings.clone().and_then(|bindings| Narrowing::of(&record, bindings)),
+        past: bindings.and_then(|bindings| Some(Past::new(store.program(&record)?, bindings))),
+    };
     if json {
         let list: serde_json::Value = refusals.iter().map(|refusal| past_run.to_json(refusal)).collect();
         present::print_json(&serde_json::json!({ "run": record.id.to_string(), "refusals": list }))?;
@@ -47,6 +54,7 @@ pub fn refusals(store: &Store, record: &Record) -> Result<Vec<Refusal>, Failure>
 /// What is known beside the ledger.
 struct Story {
     places: Places,
+    narrowing: Option<Narrowing>,
     past: Option<Past>,
 }
 
@@ -72,12 +80,10 @@ impl Story {
             if let Some(trail) = &refusal.trail {
                 let _ = writeln!(text, "  flow:   {}", shown(trail));
             }
-            let advice = refusal.advice.as_ref().map(ToString::to_string);
-            let _ = writeln!(
-                text,
-                "  permit: {}",
-                paint.cyan(&remedy(advice.as_deref(), refusal.section.as_deref()))
-            );
+            let advice = self.narrowing.as_ref().and_then(|narrowing| narrowing.advice(refusal));
+            let advice = advice.or_else(|| refusal.advice.as_ref().map(ToString::to_string));
+            let remedy = remedy(advice.as_deref(), refusal.section.as_deref());
+            let _ = writeln!(text, "  permit: {}", paint.cyan(&remedy));
             text.push('\n');
         }
         text.truncate(text.trim_end().len());
@@ -97,11 +103,10 @@ impl Story {
     }
 }
 
-/// The policy that a run had, where it was kept, with what the run's first entry says of it.
-fn past(store: &Store, record: &Record) -> Option<Past> {
-    let program = store.program(record)?;
+/// What the variables and names of a run's policy stood for.
+fn bindings(store: &Store, record: &Record) -> Option<Bindings> {
     let start = first_entry(store, record, "run.start")?.ok()?;
-    Some(Past::new(program, account::bindings(&start.request)))
+    Some(account::bindings(&start.request))
 }
 
 /// The effect and its target, in one line.
