@@ -262,10 +262,10 @@ fn monitoring_says_what_it_would_have_refused() {
     let world = world(&format!("{POLICY}mode: monitor\n"));
     insta::assert_snapshot!(world.run(&["run", "--", "cat", "secret"]), @"
     exit 0
-    vantio: 1 refusal, observed only
+    vantio: 1 action would have been refused
       fs.open (read)  [WORK]/secret
           fs.deny: ${workspace}/secret
-    next: vantio why [RUN]  what was refused, and what would permit it
+    next: vantio why [RUN]  what would have been refused, and what would permit it
     ");
 }
 
@@ -378,6 +378,17 @@ fn learning_is_told_where_it_would_learn_nothing() {
 #[test]
 fn a_suggestion_names_what_was_refused_while_watched() {
     let world = World::new();
+    let counted =
+        |command: &str| world.shell(&format!("$VANTIO {command} 2>&1 | sed -E 's/[0-9]+ action/N action/'"));
+    insta::assert_snapshot!(counted("run --preset learn -- ls -d /etc"), @"
+    /etc
+    vantio: N actions were permitted because this run was watched
+    next: vantio policy suggest [RUN]  write a policy from what it did
+    ");
+    insta::assert_snapshot!(counted("why last"), @"
+    run [RUN]: nothing was refused
+    N actions were permitted because this run was watched: `vantio policy suggest [RUN]` writes a policy from what it did
+    ");
     let ask = "import socket\nfor _ in '12':\n  try: socket.create_connection(('192.0.2.1', 443))\n  except OSError: pass\n";
     world.run(&["run", "--preset", "learn", "--", "python3", "-c", ask]);
     let document = world.run(&["policy", "suggest", "last"]);

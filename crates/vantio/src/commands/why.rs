@@ -11,6 +11,7 @@ use super::{
     narrowing::Narrowing,
     near::{Near, Past},
     places::Places,
+    summary::watched,
 };
 use crate::{
     account::{self, Refusal},
@@ -32,13 +33,22 @@ pub fn why(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
     if json {
         let list: serde_json::Value = refusals.iter().map(|refusal| past_run.to_json(refusal)).collect();
         present::print_json(&serde_json::json!({ "run": record.id.to_string(), "refusals": list }))?;
-    } else if refusals.is_empty() {
-        note(format!("run {}: nothing was refused\n", store.short(record.id)));
+        return Ok(0);
+    }
+    let short = store.short(record.id);
+    let (observed, refused): (Vec<_>, Vec<_>) =
+        refusals.into_iter().partition(|refusal| refusal.observed && record.mode == "learn");
+    if refused.is_empty() {
+        note(format!("run {short}: nothing was refused\n"));
     } else {
-        present::print(past_run.render(&refusals, Paint::for_stream(&io::stdout())))?;
+        present::print(past_run.render(&refused, Paint::for_stream(&io::stdout())))?;
         if record.layers.len() > 1 {
             note("the run was under several policies: `vantio policy show --effective` tells them apart\n");
         }
+    }
+    if !observed.is_empty() {
+        let watched = watched(observed.len());
+        note(format!("{watched}: `vantio policy suggest {short}` writes a policy from what it did\n"));
     }
     Ok(0)
 }
@@ -64,7 +74,7 @@ impl Story {
         let mut text = String::new();
         for refusal in refusals {
             let times = if refusal.count > 1 { format!(", {} times", refusal.count) } else { String::new() };
-            let verdict = if refusal.observed { "  (observed, not refused)" } else { "" };
+            let verdict = if refusal.observed { "  (would have been refused)" } else { "" };
             let heading = paint.bold(&what(refusal));
             let when = paint.dim(&format!("{}{times}", clock(refusal.time_ms, now)));
             // Writing to a String cannot fail.
