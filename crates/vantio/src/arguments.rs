@@ -270,7 +270,7 @@ pub struct PolicyDiff {
     /// Print what SECOND refuses that FIRST allows, too
     #[arg(long)]
     pub both: bool,
-    /// End with 1 when SECOND allows more
+    /// Exit with 3 when SECOND allows more
     #[arg(long)]
     pub exit_code: bool,
 }
@@ -358,7 +358,7 @@ Signs:
 Policies are compared by their rules, as they are on every host: a rule is named when no
 single rule of the other policy covers all of it.
 
-Exit status: 0; with --exit-code 1 when SECOND allows more.";
+Exit status: 0; with --exit-code 3 when SECOND allows more.";
 
 const OVERVIEW: &str = "\
 RUN is a run's id, the beginning of it, or `last`.
@@ -373,8 +373,8 @@ Exit status:
   0  done
   1  failed
   2  misused
-  3  verification failed
-  4  something was left undone: conflicts, hazards
+  3  verified false: the ledger, an example, a question with --exit-code
+  4  something was left undone: conflicts, hazards, or a suggestion is incomplete
   vantio run ends as the program did (128+N for signal N), or with
   125 when Vantio failed, 126 when the program may not be executed,
   127 when it is not found.

@@ -47,8 +47,8 @@ fn help_lists_commands_and_exit_codes() {
       0  done
       1  failed
       2  misused
-      3  verification failed
-      4  something was left undone: conflicts, hazards
+      3  verified false: the ledger, an example, a question with --exit-code
+      4  something was left undone: conflicts, hazards, or a suggestion is incomplete
       vantio run ends as the program did (128+N for signal N), or with
       125 when Vantio failed, 126 when the program may not be executed,
       127 when it is not found.

@@ -28,7 +28,7 @@ fn what_one_policy_allows_beyond_another() {
     + mode           enforce → monitor  # more.yaml:3:1
     ");
     insta::assert_snapshot!(world.run(&["policy", "diff", "before.yaml", "after.yaml", "--both", "--exit-code"]), @"
-    exit 1
+    exit 3
     + fs.write       ${workspace}       # after.yaml:5:11
     + fs.deny        **/.env (gone)     # before.yaml:5:10
     + net.allow      github.com         # more.yaml:2:15
@@ -65,7 +65,7 @@ fn what_one_policy_allows_beyond_another() {
     Options:
           --both       Print what SECOND refuses that FIRST allows, too
           --json       Print machine-readable JSON instead of text
-          --exit-code  End with 1 when SECOND allows more
+          --exit-code  Exit with 3 when SECOND allows more
       -h, --help       Print help
 
     Signs:
@@ -75,7 +75,7 @@ fn what_one_policy_allows_beyond_another() {
     Policies are compared by their rules, as they are on every host: a rule is named when no
     single rule of the other policy covers all of it.
 
-    Exit status: 0; with --exit-code 1 when SECOND allows more.
+    Exit status: 0; with --exit-code 3 when SECOND allows more.
     ");
 }
 
