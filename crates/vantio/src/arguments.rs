@@ -109,7 +109,7 @@ pub struct Reference {
 /// Arguments of `vantio run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// The policy; that of this folder or one above (vantio.yaml) narrows it, and stands alone without it
+    /// The policy. A vantio.yaml in this folder or above is obeyed too, and is the only one without --policy
     #[arg(long, value_name = "FILE", conflicts_with = "preset")]
     pub policy: Option<PathBuf>,
     /// A policy that comes with Vantio: read-only, workspace, open or learn

@@ -72,8 +72,8 @@ fn help_lists_commands_and_exit_codes() {
 
     Options:
           --json               Print machine-readable JSON instead of text
-          --policy <FILE>      The policy; that of this folder or one above (vantio.yaml) narrows it,
-                               and stands alone without it
+          --policy <FILE>      The policy. A vantio.yaml in this folder or above is obeyed too, and is
+                               the only one without --policy
           --preset <NAME>      A policy that comes with Vantio: read-only, workspace, open or learn
           --name <NAME>        A name for the run, shown in lists
           --backend <BACKEND>  What enforces the policy [default: notify]
@@ -292,8 +292,13 @@ fn runs_that_do_not_exist() {
       x there is no run yet
       help: start one: vantio run -- CMD
     ");
+    assert_eq!(world.run(&["policy", "suggest", "last"]), world.run(&["diff", "last"]));
     world.fake_run("00000000-0001-7000-8000-000000000001", "ended");
     world.fake_run("00000000-0001-7000-8000-000000000002", "discarded");
+    insta::assert_snapshot!(world.run(&["diff", "00000000-0001-7000-8000-000000000001"]), @"
+    exit 0
+    run 00000000-0001-7000-8000-000000000001: nothing pending
+    ");
     insta::assert_snapshot!(world.run(&["diff", "7"]), @"
     exit 2
     E_RUN_UNKNOWN

@@ -399,6 +399,13 @@ fn a_suggestion_names_what_was_refused_while_watched() {
     refused to these runs, and not suggested: 1; the comments say what
     next: read it, then run the agent under it: vantio run --policy new.yaml -- CMD
     ");
+    insta::assert_snapshot!(world.run(&["policy", "suggest", "last", "-o", "."]), @"
+    exit 2
+    E_OUTPUT
+
+      x `.` is a folder
+      help: name a file in it: --output ./vantio.yaml
+    ");
     let told: serde_json::Value =
         serde_json::from_str(&world.shell("$VANTIO policy suggest last --json")).unwrap();
     let refused = serde_json::json!([{"effect": "net.connect", "target": "192.0.2.1:443", "section": "net.allow", "count": 2}]);

@@ -210,6 +210,11 @@ fn to_json(
 }
 
 fn write(path: &Path, document: &str, force: bool) -> Result<(), Failure> {
+    if path.is_dir() {
+        let inside = shown_path(&path.join("vantio.yaml"));
+        return Err(Failure::misuse("E_OUTPUT", format!("`{}` is a folder", shown_path(path)))
+            .help(format!("name a file in it: --output {inside}")));
+    }
     if path.exists() && !force {
         return Err(Failure::misuse("E_POLICY_EXISTS", format!("`{}` exists", shown_path(path)))
             .help("name another file, or overwrite it with --force"));
