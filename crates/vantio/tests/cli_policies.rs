@@ -39,7 +39,7 @@ fn what_one_policy_allows_beyond_another() {
     ");
     insta::assert_snapshot!(world.run(&["policy", "diff", "after.yaml", "before.yaml", "--json"]), @r#"
     exit 0
-    {"differences":[{"change":"allows","in":"second","key":"fs.read","place":"before.yaml:3:10","text":"/usr"},{"change":"allows","in":"first","key":"fs.deny","place":"after.yaml:6:18","text":"/etc"}],"first":"after.yaml","second":"before.yaml","second_allows_more":true}
+    {"differences":[{"change":"allows","in":"second","key":"fs.read","place":"before.yaml:3:10","text":"/usr"},{"change":"allows","in":"first","key":"fs.deny","place":"after.yaml:6:18","text":"/etc"}],"first":"after.yaml","second":"before.yaml","second_allows_more":true,"version":1}
     "#);
     insta::assert_snapshot!(world.run(&["policy", "diff", "before.yaml", "before.yaml", "--exit-code"]), @"
     exit 0

@@ -94,7 +94,7 @@ fn a_run_is_summed_up_reviewed_and_committed() {
     "#);
     insta::assert_snapshot!(world.run(&["why", "last", "--json"]), @r#"
     exit 0
-    {"refusals":[{"access":"read","advice":{"action":"remove","rule":"${workspace}/secret","section":"fs.deny"},"count":2,"effect":"fs.open","intent":{"access":"read","path":"[WORK]/secret","subtree":false},"names":[],"near":[{"place":"vantio.yaml:3:10","reason":"matches, but a deny beats it","rule":"/","section":"fs.read"}],"observed":false,"place":"vantio.yaml:5:10","reason":"fs.deny: ${workspace}/secret","rule":"${workspace}/secret","section":"fs.deny","seq":0,"target":"[WORK]/secret","time_ms":0},{"access":"write","advice":{"action":"add","rule":"/etc/y","section":"fs.write"},"count":1,"effect":"fs.open","intent":{"access":"write","path":"/etc/y","subtree":false},"names":[],"near":[],"observed":false,"place":null,"reason":"nothing in fs.write permits it","rule":null,"section":"fs.write","seq":0,"target":"/etc/y","time_ms":0}],"run":"[RUN]"}
+    {"refusals":[{"access":"read","advice":{"action":"remove","rule":"${workspace}/secret","section":"fs.deny"},"count":2,"effect":"fs.open","intent":{"access":"read","path":"[WORK]/secret","subtree":false},"names":[],"near":[{"place":"vantio.yaml:3:10","reason":"matches, but a deny beats it","rule":"/","section":"fs.read"}],"observed":false,"place":"vantio.yaml:5:10","reason":"fs.deny: ${workspace}/secret","rule":"${workspace}/secret","section":"fs.deny","seq":0,"target":"[WORK]/secret","time_ms":0},{"access":"write","advice":{"action":"add","rule":"/etc/y","section":"fs.write"},"count":1,"effect":"fs.open","intent":{"access":"write","path":"/etc/y","subtree":false},"names":[],"near":[],"observed":false,"place":null,"reason":"nothing in fs.write permits it","rule":null,"section":"fs.write","seq":0,"target":"/etc/y","time_ms":0}],"run":"[RUN]","version":1}
     "#);
     assert_eq!(fs::read_to_string(world.work().join("kept.txt")).unwrap(), "one\n");
 
@@ -119,6 +119,13 @@ fn a_run_is_summed_up_reviewed_and_committed() {
         "{commits}"
     );
     assert!(world.run(&["ledger", "verify"]).starts_with("exit 0\nverified: "));
+    // The text of a checkpoint is what verify reads, in JSON too.
+    let json = world.shell("$VANTIO ledger checkpoint --json");
+    let checkpoint: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(checkpoint["version"], 1);
+    world.write("checkpoint", checkpoint["checkpoint"].as_str().unwrap());
+    let verified = world.run(&["ledger", "verify", "--checkpoint", "checkpoint"]);
+    assert!(verified.contains(&format!("the checkpoint of {} entries", checkpoint["entries"])), "{verified}");
 }
 
 #[test]

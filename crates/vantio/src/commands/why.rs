@@ -32,7 +32,8 @@ pub fn why(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
     };
     if json {
         let list: serde_json::Value = refusals.iter().map(|refusal| past_run.to_json(refusal)).collect();
-        present::print_json(&serde_json::json!({ "run": record.id.to_string(), "refusals": list }))?;
+        let run = record.id.to_string();
+        present::print_json(&serde_json::json!({ "version": 1, "run": run, "refusals": list }))?;
         return Ok(0);
     }
     let short = store.short(record.id);
