@@ -120,6 +120,32 @@ fn temporary_names_become_patterns() {
     );
 }
 
+#[test]
+fn hooks_of_git_stay_closed_as_the_workspace_preset_has_them() {
+    let samples = ["/h/w/.git/hooks/pre-commit.sample", "/h/w/.git/config"];
+    let observations = samples.map(|path| file(path, Access::Write)).to_vec();
+    let suggestion = suggested(LEARN, observations.clone());
+    assert!(suggestion.opened.is_empty(), "{}", suggestion.document);
+    let preset = program(vantio_policy::preset("workspace").unwrap());
+    let closed = preset.rules(Section::FsDeny).iter().filter(|rule| rule.text().contains("/.git/"));
+    let suggested_program = program(&suggestion.document);
+    for hook in closed {
+        let mut own = suggested_program.rules(Section::FsDeny).iter();
+        assert!(own.any(|rule| rule.text() == hook.text()), "{}", hook.text());
+    }
+    // What the run wrote has to be open, and that is said at the top.
+    let written = observations.into_iter().chain([file("/h/w/.git/hooks/pre-push", Access::Write)]).collect();
+    let suggestion = suggested(LEARN, written);
+    assert_eq!(suggestion.opened, ["**/.git/hooks/pre-push"]);
+    let line = "# opened, because the run wrote there: **/.git/hooks/pre-push (git runs what lies there; close it again if you can)\n";
+    assert!(suggestion.document.contains(line), "{}", suggestion.document);
+    assert!(suggestion.document.contains("**/.git/hooks/pre-commit\""), "{}", suggestion.document);
+    // A deny of the learning policy's own never gives way.
+    let own = "version: 1\nmode: monitor\nfs: {write: [/], deny: ['**/.git/hooks/pre-push']}\n";
+    let suggestion = suggested(own, vec![file("/h/w/.git/hooks/pre-push", Access::Write)]);
+    assert!(suggestion.opened.is_empty() && !suggestion.left_out.is_empty(), "{}", suggestion.document);
+}
+
 fn paths() -> impl Strategy<Value = String> {
     let anchor = prop_oneof![
         Just("/h/w"),

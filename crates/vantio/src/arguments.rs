@@ -109,7 +109,7 @@ pub struct Reference {
 /// Arguments of `vantio run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// The policy; that of this folder or one above (vantio.yaml) narrows it, and stands alone without it
+    /// The policy. A vantio.yaml in this folder or above is obeyed too, and is the only one without --policy
     #[arg(long, value_name = "FILE", conflicts_with = "preset")]
     pub policy: Option<PathBuf>,
     /// A policy that comes with Vantio: read-only, workspace, open or learn
@@ -221,7 +221,7 @@ pub enum Policy {
     },
     /// Print a policy with everything that it includes
     #[command(
-        after_help = "With --effective: what `vantio run` in this folder would enforce, of the policies of the\nadministrator (/etc/vantio), of FILE (as with run --policy), of this folder and of the user\n(~/.config/vantio), with the place that each line is from. A lower policy only narrows."
+        after_help = "With --effective: what `vantio run` in this folder would enforce, of the policies of the\nadministrator (/etc/vantio), of FILE (as with run --policy, and preset:NAME as with run\n--preset), of this folder and of the user (~/.config/vantio), with the place that each line\nis from. A lower policy only narrows."
     )]
     Show {
         /// The policy, or preset:NAME
@@ -270,7 +270,7 @@ pub struct PolicyDiff {
     /// Print what SECOND refuses that FIRST allows, too
     #[arg(long)]
     pub both: bool,
-    /// End with 1 when SECOND allows more
+    /// Exit with 3 when SECOND allows more
     #[arg(long)]
     pub exit_code: bool,
 }
@@ -358,7 +358,7 @@ Signs:
 Policies are compared by their rules, as they are on every host: a rule is named when no
 single rule of the other policy covers all of it.
 
-Exit status: 0; with --exit-code 1 when SECOND allows more.";
+Exit status: 0; with --exit-code 3 when SECOND allows more.";
 
 const OVERVIEW: &str = "\
 RUN is a run's id, the beginning of it, or `last`.
@@ -373,8 +373,8 @@ Exit status:
   0  done
   1  failed
   2  misused
-  3  verification failed
-  4  something was left undone: conflicts, hazards
+  3  verified false: the ledger, an example, a question with --exit-code
+  4  something was left undone: conflicts, hazards, or a suggestion is incomplete
   vantio run ends as the program did (128+N for signal N), or with
   125 when Vantio failed, 126 when the program may not be executed,
   127 when it is not found.
@@ -404,11 +404,14 @@ From learning to enforcing:
   vantio policy suggest last --output vantio.yaml  write down what it did
   vantio run --policy vantio.yaml -- CMD           hold it to that
 
+Learning opens no network: name your model's host under `net.allow` of
+`vantio init --preset learn`, and run without `--preset`.
+
 What holds credentials, or is called like it, is never suggested. Read the policy before you use
 it: it permits what the runs did, right or wrong.
 
-Exit status: 0 when the policy is complete, 4 when the ledger had no room for some entries of
-these runs, so that it may be too narrow.";
+Exit status: 0 when the policy is complete, 4 when it may be too narrow: a run was enforced and
+had refusals, or the ledger had no room for some of its entries.";
 
 const EXPLAIN_HELP: &str = "\
 ${workspace} is this folder; a target may begin with ${workspace}, ${tmp} or ~ (quote them

@@ -47,8 +47,8 @@ fn help_lists_commands_and_exit_codes() {
       0  done
       1  failed
       2  misused
-      3  verification failed
-      4  something was left undone: conflicts, hazards
+      3  verified false: the ledger, an example, a question with --exit-code
+      4  something was left undone: conflicts, hazards, or a suggestion is incomplete
       vantio run ends as the program did (128+N for signal N), or with
       125 when Vantio failed, 126 when the program may not be executed,
       127 when it is not found.
@@ -72,8 +72,8 @@ fn help_lists_commands_and_exit_codes() {
 
     Options:
           --json               Print machine-readable JSON instead of text
-          --policy <FILE>      The policy; that of this folder or one above (vantio.yaml) narrows it,
-                               and stands alone without it
+          --policy <FILE>      The policy. A vantio.yaml in this folder or above is obeyed too, and is
+                               the only one without --policy
           --preset <NAME>      A policy that comes with Vantio: read-only, workspace, open or learn
           --name <NAME>        A name for the run, shown in lists
           --backend <BACKEND>  What enforces the policy [default: notify]
@@ -255,8 +255,31 @@ fn a_policy_that_somebody_else_may_have_written() {
 
       x the policy `[WORK]/vantio.yaml` was found, but cannot be trusted
       `-> every user may change it (mode 0666)
-      help: make it yours, or name it if you mean it: --policy [WORK]/vantio.yaml
+      help: chmod go-w [WORK]/vantio.yaml, or name it if you mean it: --policy [WORK]/vantio.yaml
     ");
+}
+
+#[test]
+fn a_policy_that_cannot_be_read_says_what_to_do_by_the_cause() {
+    let world = World::new();
+    fs::create_dir(world.work().join("folder")).unwrap();
+    let check = |file: &str| world.run(&["policy", "check", file]);
+    assert!(check("none.yaml").contains("help: name a file that exists; `vantio init` writes one"));
+    insta::assert_snapshot!(check("folder"), @"
+    exit 2
+    E_POLICY_FILE
+
+      x the policy `folder` cannot be read
+      `-> Is a directory (os error 21)
+      help: name a file, not a folder
+    ");
+    let closed = world.work().join("closed.yaml");
+    world.write("closed.yaml", "version: 1\n");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+    // Root reads everything.
+    if fs::File::open(&closed).is_err() {
+        assert!(check("closed.yaml").contains("help: make it readable: chmod u+r closed.yaml"));
+    }
 }
 
 #[test]
@@ -269,8 +292,13 @@ fn runs_that_do_not_exist() {
       x there is no run yet
       help: start one: vantio run -- CMD
     ");
+    assert_eq!(world.run(&["policy", "suggest", "last"]), world.run(&["diff", "last"]));
     world.fake_run("00000000-0001-7000-8000-000000000001", "ended");
     world.fake_run("00000000-0001-7000-8000-000000000002", "discarded");
+    insta::assert_snapshot!(world.run(&["diff", "00000000-0001-7000-8000-000000000001"]), @"
+    exit 0
+    run 00000000-0001-7000-8000-000000000001: nothing pending
+    ");
     insta::assert_snapshot!(world.run(&["diff", "7"]), @"
     exit 2
     E_RUN_UNKNOWN

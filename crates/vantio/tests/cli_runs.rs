@@ -94,7 +94,7 @@ fn a_run_is_summed_up_reviewed_and_committed() {
     "#);
     insta::assert_snapshot!(world.run(&["why", "last", "--json"]), @r#"
     exit 0
-    {"refusals":[{"access":"read","advice":{"action":"remove","rule":"${workspace}/secret","section":"fs.deny"},"count":2,"effect":"fs.open","intent":{"access":"read","path":"[WORK]/secret","subtree":false},"names":[],"near":[{"place":"vantio.yaml:3:10","reason":"matches, but a deny beats it","rule":"/","section":"fs.read"}],"observed":false,"place":"vantio.yaml:5:10","reason":"fs.deny: ${workspace}/secret","rule":"${workspace}/secret","section":"fs.deny","seq":0,"target":"[WORK]/secret","time_ms":0},{"access":"write","advice":{"action":"add","rule":"/etc/y","section":"fs.write"},"count":1,"effect":"fs.open","intent":{"access":"write","path":"/etc/y","subtree":false},"names":[],"near":[],"observed":false,"place":null,"reason":"nothing in fs.write permits it","rule":null,"section":"fs.write","seq":0,"target":"/etc/y","time_ms":0}],"run":"[RUN]"}
+    {"refusals":[{"access":"read","advice":{"action":"remove","rule":"${workspace}/secret","section":"fs.deny"},"count":2,"effect":"fs.open","intent":{"access":"read","path":"[WORK]/secret","subtree":false},"names":[],"near":[{"place":"vantio.yaml:3:10","reason":"matches, but a deny beats it","rule":"/","section":"fs.read"}],"observed":false,"place":"vantio.yaml:5:10","reason":"fs.deny: ${workspace}/secret","rule":"${workspace}/secret","section":"fs.deny","seq":0,"target":"[WORK]/secret","time_ms":0},{"access":"write","advice":{"action":"add","rule":"/etc/y","section":"fs.write"},"count":1,"effect":"fs.open","intent":{"access":"write","path":"/etc/y","subtree":false},"names":[],"near":[],"observed":false,"place":null,"reason":"nothing in fs.write permits it","rule":null,"section":"fs.write","seq":0,"target":"/etc/y","time_ms":0}],"run":"[RUN]","version":1}
     "#);
     assert_eq!(fs::read_to_string(world.work().join("kept.txt")).unwrap(), "one\n");
 
@@ -119,6 +119,13 @@ fn a_run_is_summed_up_reviewed_and_committed() {
         "{commits}"
     );
     assert!(world.run(&["ledger", "verify"]).starts_with("exit 0\nverified: "));
+    // The text of a checkpoint is what verify reads, in JSON too.
+    let json = world.shell("$VANTIO ledger checkpoint --json");
+    let checkpoint: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(checkpoint["version"], 1);
+    world.write("checkpoint", checkpoint["checkpoint"].as_str().unwrap());
+    let verified = world.run(&["ledger", "verify", "--checkpoint", "checkpoint"]);
+    assert!(verified.contains(&format!("the checkpoint of {} entries", checkpoint["entries"])), "{verified}");
 }
 
 #[test]
@@ -127,7 +134,7 @@ fn a_discarded_run_leaves_nothing_to_commit() {
     world.run(&["run", "--", "sh", "-c", "echo two > kept.txt"]);
     insta::assert_snapshot!(world.run(&["discard", "last"]), @"
     exit 0
-    run [RUN] discarded: what it had not committed is gone, the host is as it was
+    run [RUN] discarded: what was not committed is gone
     ");
     insta::assert_snapshot!(world.run(&["discard", "last", "--json"]), @r#"
     exit 0
@@ -262,10 +269,10 @@ fn monitoring_says_what_it_would_have_refused() {
     let world = world(&format!("{POLICY}mode: monitor\n"));
     insta::assert_snapshot!(world.run(&["run", "--", "cat", "secret"]), @"
     exit 0
-    vantio: 1 refusal, observed only
+    vantio: 1 action would have been refused
       fs.open (read)  [WORK]/secret
           fs.deny: ${workspace}/secret
-    next: vantio why [RUN]  what was refused, and what would permit it
+    next: vantio why [RUN]  what would have been refused, and what would permit it
     ");
 }
 
@@ -293,6 +300,8 @@ fn a_run_that_is_killed_keeps_its_changes() {
     let mut run =
         world.start(&["run", "--", "sh", "-c", "echo two > kept.txt; echo ready; sleep 600"], Stdio::piped());
     run.wait_for("ready");
+    let suggested = world.run(&["policy", "suggest", "last"]);
+    assert!(suggested.contains("still lives: this is what it did so far"), "{suggested}");
     insta::assert_snapshot!(world.run(&["commit", "last"]), @"
     exit 1
     E_RUN_LIVE
@@ -344,4 +353,68 @@ fn the_agent_cannot_write_on_the_terminal_through_names() {
     for text in texts {
         assert!(!text.contains(['\u{1b}', '\u{7}']), "{text:?}");
     }
+}
+
+#[test]
+fn learning_is_told_where_it_would_learn_nothing() {
+    let world = world(&format!("{POLICY}mode: enforce\n"));
+    insta::assert_snapshot!(world.run(&["run", "--preset", "learn", "--", "true"]), @"
+    exit 125
+    E_MODE_NARROWED
+
+      x learning has no effect here: vantio.yaml enforces
+      help: start in a folder without a policy, or set `mode: learn` in vantio.yaml and run without --preset
+    ");
+    world.write("watch.yaml", "version: 1\nmode: monitor\n");
+    assert!(
+        world
+            .run(&["run", "--policy", "watch.yaml", "--", "true"])
+            .contains("monitoring has no effect here: vantio.yaml enforces")
+    );
+    world.write("vantio.yaml", &format!("{POLICY}mode: learn\n"));
+    assert!(world.run(&["run", "--preset", "learn", "--", "true"]).starts_with("exit 0"));
+    // A suggestion from a run that was held back says so, and is not complete.
+    world.write("vantio.yaml", POLICY);
+    world.run(&["run", "--", "sh", "-c", "cat secret"]);
+    insta::assert_snapshot!(world.shell("$VANTIO policy suggest last 2>&1 >/dev/null; echo $?"), @"
+    vantio: run [RUN] was enforced, not watched: it had 1 refusal, and what was refused is not suggested
+    4
+    ");
+}
+
+#[test]
+fn a_suggestion_names_what_was_refused_while_watched() {
+    let world = World::new();
+    let counted =
+        |command: &str| world.shell(&format!("$VANTIO {command} 2>&1 | sed -E 's/[0-9]+ action/N action/'"));
+    insta::assert_snapshot!(counted("run --preset learn -- ls -d /etc"), @"
+    /etc
+    vantio: N actions were permitted because this run was watched
+    next: vantio policy suggest [RUN]  write a policy from what it did
+    ");
+    insta::assert_snapshot!(counted("why last"), @"
+    run [RUN]: nothing was refused
+    N actions were permitted because this run was watched: `vantio policy suggest [RUN]` writes a policy from what it did
+    ");
+    let ask = "import socket\nfor _ in '12':\n  try: socket.create_connection(('192.0.2.1', 443))\n  except OSError: pass\n";
+    world.run(&["run", "--preset", "learn", "--", "python3", "-c", ask]);
+    let document = world.run(&["policy", "suggest", "last"]);
+    let line = "# refused while watched: net.connect 192.0.2.1:443 (2 times); add it to net.allow if the agent needs it\n";
+    assert!(document.starts_with("exit 0\n") && document.contains(line), "{document}");
+    insta::assert_snapshot!(world.shell("$VANTIO policy suggest last -o new.yaml 2>&1 | sed 's/: [0-9]* rules/: N rules/'"), @"
+    wrote new.yaml: N rules
+    refused to these runs, and not suggested: 1; the comments say what
+    next: read it, then run the agent under it: vantio run --policy new.yaml -- CMD
+    ");
+    insta::assert_snapshot!(world.run(&["policy", "suggest", "last", "-o", "."]), @"
+    exit 2
+    E_OUTPUT
+
+      x `.` is a folder
+      help: name a file in it: --output ./vantio.yaml
+    ");
+    let told: serde_json::Value =
+        serde_json::from_str(&world.shell("$VANTIO policy suggest last --json")).unwrap();
+    let refused = serde_json::json!([{"effect": "net.connect", "target": "192.0.2.1:443", "section": "net.allow", "count": 2}]);
+    assert_eq!(told["refused"], refused);
 }

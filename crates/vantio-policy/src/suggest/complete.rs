@@ -13,7 +13,6 @@ use vantio_core::{Cause, Intent, Section};
 use super::{
     Evidence, LeftOut, Observation,
     draft::{Draft, UNWRITABLE, paths, without_slash},
-    names::base_name,
     tree::Shape,
 };
 use crate::{
@@ -37,13 +36,10 @@ impl Draft<'_> {
             let list: BTreeSet<String> = own.map(ToString::to_string).collect();
             denied.insert(section, list.into_iter().collect());
         }
-        if let Some(list) = denied.get_mut(&Section::FsDeny) {
-            let touched: BTreeSet<&[u8]> = self.seen.iter().flat_map(|seen| paths(&seen.subject)).collect();
-            let is_free = |closed: &&&str| !touched.iter().any(|path| is_like(path, closed));
-            for closed in ALWAYS_CLOSED.iter().filter(is_free) {
-                if !list.iter().any(|text| text == closed) {
-                    list.push((*closed).to_string());
-                }
+        let list = denied.entry(Section::FsDeny).or_default();
+        for text in always_closed() {
+            if !list.contains(&text) {
+                list.push(text);
             }
         }
         denied
@@ -51,22 +47,27 @@ impl Draft<'_> {
 
     /// Judges everything that was seen by the draft, and adds what is missing.
     pub(super) fn complete(&mut self, mut denied: Denied) -> Denied {
-        for _ in 0..ROUNDS {
+        let mut rounds = 0;
+        while rounds < ROUNDS {
             let refused = self.refused(&denied);
             if refused.is_empty() {
                 break;
             }
+            let closed = self.opened.len();
             for (index, section, deny) in refused {
                 let Some(seen) = self.seen.get(index).cloned() else { continue };
                 match deny {
                     // A deny that was only meant to be safe gives way to what was needed.
-                    Some(text) if ALWAYS_CLOSED.contains(&text.as_str()) => {
+                    Some(text) if self.may_give_way(section, &text) => {
                         denied.entry(section).or_default().retain(|own| *own != text);
+                        self.opened.insert(text);
                     }
                     Some(_) => self.leave_out(&seen, DENIED),
                     None => self.add_missing(section, &seen),
                 }
             }
+            // Of several denies, a judgement tells one.
+            rounds += usize::from(self.opened.len() == closed);
         }
         for (index, ..) in self.refused(&denied) {
             if let Some(seen) = self.seen.get(index).cloned() {
@@ -74,6 +75,14 @@ impl Draft<'_> {
             }
         }
         denied
+    }
+
+    /// Whether a deny is this draft's own idea, and not the learning policies'.
+    fn may_give_way(&self, section: Section, text: &str) -> bool {
+        let mut own = self.lessons.iter().flat_map(|lesson| lesson.program.rules(section));
+        section == Section::FsDeny
+            && always_closed().any(|closed| closed == text)
+            && !own.any(|rule| rule.text() == text)
     }
 
     fn leave_out(&mut self, seen: &Observation, why: &'static str) {
@@ -161,20 +170,51 @@ impl Draft<'_> {
     }
 }
 
-/// Whether the path is, or lies below, one that a rule of [`ALWAYS_CLOSED`] is about.
-fn is_like(path: &[u8], closed: &str) -> bool {
-    match closed.strip_prefix("**/") {
-        Some(".git/hooks/*") => path.windows(HOOKS.len()).any(|part| part == HOOKS),
-        Some(name) => path.split(|byte| *byte == b'/').any(|part| part == name.as_bytes()),
-        None => base_name(path) == closed,
-    }
+/// What stays closed in every folder unless a run needed it: secrets, and what git would run
+/// outside of the phantom after a commit.
+fn always_closed() -> impl Iterator<Item = String> {
+    let secrets = SECRETS.iter().map(|name| format!("**/{name}"));
+    let hooks = |folder: &'static str| HOOKS.iter().map(move |name| format!("{folder}/{name}"));
+    secrets.chain(HOOK_FOLDERS.iter().flat_map(move |folder| hooks(folder)))
 }
 
-const HOOKS: &[u8] = b"/.git/hooks/";
+const SECRETS: &[&str] = &[".env", "id_rsa", "id_ecdsa", "id_ed25519"];
 
-/// What stays closed in every folder unless a run needed it: secrets, and what would run
-/// outside of the phantom after a commit.
-const ALWAYS_CLOSED: &[&str] = &["**/.env", "**/id_rsa", "**/id_ecdsa", "**/id_ed25519", "**/.git/hooks/*"];
+/// The second is for submodules.
+const HOOK_FOLDERS: [&str; 2] = ["**/.git/hooks", "**/.git/modules/**/hooks"];
+
+/// The names of githooks(5), as the preset `workspace` has them; samples, which a clone writes,
+/// are none of them.
+const HOOKS: &[&str] = &[
+    "applypatch-msg",
+    "pre-applypatch",
+    "post-applypatch",
+    "pre-commit",
+    "pre-merge-commit",
+    "prepare-commit-msg",
+    "commit-msg",
+    "post-commit",
+    "pre-rebase",
+    "post-checkout",
+    "post-merge",
+    "pre-push",
+    "pre-receive",
+    "update",
+    "proc-receive",
+    "post-receive",
+    "post-update",
+    "reference-transaction",
+    "push-to-checkout",
+    "pre-auto-gc",
+    "post-rewrite",
+    "sendemail-validate",
+    "fsmonitor-watchman",
+    "p4-changelist",
+    "p4-prepare-changelist",
+    "p4-post-changelist",
+    "p4-pre-submit",
+    "post-index-change",
+];
 
 /// How often what is missing is added.
 const ROUNDS: usize = 4;

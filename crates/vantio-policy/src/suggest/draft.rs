@@ -37,6 +37,8 @@ pub(super) struct Draft<'a> {
     pub(super) folders: BTreeSet<Vec<u8>>,
     pub(super) rules: BTreeMap<Section, Rules>,
     pub(super) left_out: BTreeSet<LeftOut>,
+    /// Denies that had to give way.
+    pub(super) opened: BTreeSet<String>,
 }
 
 impl<'a> Draft<'a> {
@@ -51,6 +53,7 @@ impl<'a> Draft<'a> {
             folders: BTreeSet::new(),
             rules: BTreeMap::new(),
             left_out: BTreeSet::new(),
+            opened: BTreeSet::new(),
             bindings,
         };
         for lesson in lessons {
@@ -105,6 +108,7 @@ impl<'a> Draft<'a> {
             rules: &self.rules,
             denied: &denied,
             left_out: &self.left_out,
+            opened: &self.opened,
             program: self.lessons.first().map(|lesson| lesson.program),
         });
         let rules = self.rules.iter().flat_map(|(section, rules)| {
@@ -114,7 +118,12 @@ impl<'a> Draft<'a> {
                 evidence: write::evidence(*section, evidence),
             })
         });
-        Suggestion { document, rules: rules.collect(), left_out: self.left_out.into_iter().collect() }
+        Suggestion {
+            document,
+            rules: rules.collect(),
+            left_out: self.left_out.into_iter().collect(),
+            opened: self.opened.into_iter().collect(),
+        }
     }
 
     /// Takes what looks like a secret out of what was seen.

@@ -65,6 +65,8 @@ pub struct Suggestion {
     pub rules: Vec<SuggestedRule>,
     /// What the runs did and no rule is suggested for.
     pub left_out: Vec<LeftOut>,
+    /// Rules of `fs.deny` that would have been suggested, had the runs not needed what they close.
+    pub opened: Vec<String>,
 }
 
 /// A rule and why it is suggested.

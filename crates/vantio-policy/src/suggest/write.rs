@@ -19,6 +19,7 @@ pub(super) struct Document<'a> {
     pub(super) rules: &'a BTreeMap<Section, Rules>,
     pub(super) denied: &'a BTreeMap<Section, Vec<String>>,
     pub(super) left_out: &'a BTreeSet<LeftOut>,
+    pub(super) opened: &'a BTreeSet<String>,
     /// What is kept of the learning policy: environment, budgets, commits.
     pub(super) program: Option<&'a PolicyProgram>,
 }
@@ -45,6 +46,13 @@ pub(super) fn document(document: &Document<'_>) -> String {
         comment(&mut text, "");
         for LeftOut { what, why } in document.left_out {
             comment(&mut text, &format!("not suggested: {what}: {why}"));
+        }
+    }
+    if !document.opened.is_empty() {
+        comment(&mut text, "");
+        for rule in document.opened {
+            let why = if rule.contains("/.git/") { GIT_RUNS } else { HOLDS_SECRETS };
+            comment(&mut text, &format!("opened, because the run wrote there: {rule} ({why})"));
         }
     }
     text.push_str("version: 1\nname: suggested\nmode: enforce\n");
@@ -182,6 +190,9 @@ const KEPT_KEYS: &[&str] = &[
     "reversibility",
     "phantom",
 ];
+
+const GIT_RUNS: &str = "git runs what lies there; close it again if you can";
+const HOLDS_SECRETS: &str = "secrets lie in such files; close it again if you can";
 
 const KEPT: &str = "stays closed";
 

@@ -6,4 +6,4 @@ mod refusal;
 
 pub use fields::{detail, to_json};
 pub use lesson::{Learned, bindings, of_run as learned_from};
-pub use refusal::{Refusal, of_run, says_nothing_was_refused};
+pub use refusal::{Action, Refusal, of_run, says_nothing_was_refused};

@@ -24,7 +24,8 @@ pub fn diff(store: &Store, arguments: &Diff, json: bool) -> Result<u8, Failure> 
         return if json { present::print_json(&ChangeSet::default().to_json()).map(|()| 0) } else { Ok(0) };
     }
     let changes = pending(store, &record)?;
-    if record.state == State::Running && store.is_held(record.id)? {
+    let lives = record.state == State::Running && store.is_held(record.id)?;
+    if lives {
         note(format!("run {short} still lives; this is what it changed so far\n"));
     } else if changes.is_empty() {
         note(format!("run {short}: nothing pending\n"));
@@ -33,7 +34,7 @@ pub fn diff(store: &Store, arguments: &Diff, json: bool) -> Result<u8, Failure> 
         present::print_json(&changes.to_json())?;
     } else if arguments.patch {
         print_patch(store, &record, &changes)?;
-    } else {
+    } else if lives || !changes.is_empty() {
         let mut text = Vec::new();
         let written = changes.write_tree(&mut text, has_colour(&io::stdout()));
         written.map_err(|cause| Failure::new("E_OUTPUT", "the changes cannot be written").because(cause))?;

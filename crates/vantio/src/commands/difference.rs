@@ -22,7 +22,7 @@ pub fn difference(arguments: &PolicyDiff, json: bool) -> Result<u8, Failure> {
     if json {
         let list: Vec<Value> = told.iter().map(|difference| to_json(difference, &first, &second)).collect();
         present::print_json(&json!({
-            "first": shown_path(&arguments.first), "second": shown_path(&arguments.second),
+            "version": 1, "first": shown_path(&arguments.first), "second": shown_path(&arguments.second),
             "second_allows_more": widens, "differences": list,
         }))?;
     } else if told.is_empty() {
@@ -34,7 +34,7 @@ pub fn difference(arguments: &PolicyDiff, json: bool) -> Result<u8, Failure> {
     } else {
         present::print(render(&told, &first, &second, Paint::for_stream(&io::stdout())))?;
     }
-    Ok(u8::from(arguments.exit_code && widens))
+    Ok(if arguments.exit_code && widens { ALLOWS_MORE } else { 0 })
 }
 
 fn render(told: &[&Difference], first: &Compiled, second: &Compiled, paint: Paint) -> String {
@@ -90,6 +90,9 @@ fn to_json(difference: &Difference, first: &Compiled, second: &Compiled) -> Valu
         "place": place(difference, first, second),
     })
 }
+
+/// The second policy allows more, and the caller asked to be told so.
+const ALLOWS_MORE: u8 = 3;
 
 /// Columns of a rule before the place; longer ones push it to the right.
 const TEXT_WIDTH: usize = 48;

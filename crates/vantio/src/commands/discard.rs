@@ -24,7 +24,7 @@ pub fn discard(store: &Store, reference: &str, json: bool) -> Result<u8, Failure
         claim.record.state = State::Discarded;
         claim.record.pending = Some(0);
         claim.save()?;
-        note(format!("run {short} discarded: what it had not committed is gone, the host is as it was\n"));
+        note(format!("run {short} discarded: what was not committed is gone\n"));
     }
     claim.release()?;
     if json {

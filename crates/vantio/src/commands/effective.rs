@@ -15,7 +15,7 @@ use crate::{
     present,
     run::{
         host,
-        policy::{Effective, find},
+        policy::{Effective, find, shown_name},
     },
 };
 
@@ -36,7 +36,15 @@ fn render(merged: &Merged, document: &Value) -> String {
     let mut lines = vec!["# the policies of a run here, from the highest:".to_owned()];
     let layers = merged.layers.iter();
     lines.extend(layers.map(|layer| format!("#   {} {}", layer.kind.name(), layer.name)));
-    write(merged, document, "", 0, &mut lines);
+    let mut body = Vec::new();
+    write(merged, document, "", 0, &mut body);
+    let length = |text: &str| text.chars().count();
+    let widths = body.iter().filter(|(_, place)| place.is_some()).map(|(text, _)| length(text));
+    let width = widths.filter(|width| *width <= WIDTH).max().unwrap_or(0);
+    lines.extend(body.into_iter().map(|(text, place)| match place {
+        Some(place) => format!("{text}{}  # {place}", " ".repeat(width.saturating_sub(length(&text)))),
+        None => text,
+    }));
     if !merged.dropped.is_empty() {
         lines
             .push("# not in force, because another policy does not permit all of what it covers:".to_owned());
@@ -46,8 +54,11 @@ fn render(merged: &Merged, document: &Value) -> String {
     lines.join("\n")
 }
 
+/// A line of the document, and where it is from.
+type Line = (String, Option<String>);
+
 /// Writes what stands under `path` in block style, a list's elements in a line each.
-fn write(merged: &Merged, value: &Value, path: &str, levels: usize, lines: &mut Vec<String>) {
+fn write(merged: &Merged, value: &Value, path: &str, levels: usize, lines: &mut Vec<Line>) {
     let indent = "  ".repeat(levels);
     match value {
         Value::Map(entries) => {
@@ -58,21 +69,21 @@ fn write(merged: &Merged, value: &Value, path: &str, levels: usize, lines: &mut 
                 let is_bare = bare.bytes().all(|byte| byte.is_ascii_lowercase() || b"_.".contains(&byte));
                 let key = if is_bare { bare } else { &key };
                 if is_leaf(value, &path) {
-                    let comment = comment(merged, setting(merged, &path));
-                    lines.push(format!("{indent}{key}: {}{comment}", value.to_json()));
+                    let comment = setting(merged, &path).map(|place| of_setting(merged, &path, &place));
+                    lines.push((format!("{indent}{key}: {}", value.to_json()), comment));
                 } else {
-                    lines.push(format!("{indent}{key}:"));
+                    lines.push((format!("{indent}{key}:"), None));
                     write(merged, value, &path, levels + 1, lines);
                 }
             }
         }
         Value::List(elements) => {
             for (index, element) in elements.iter().enumerate() {
-                let comment = comment(merged, element_of(merged, path, index, element));
-                lines.push(format!("{indent}- {}{comment}", element.to_json()));
+                let comment = element_of(merged, path, index, element).map(|place| of_layer(merged, &place));
+                lines.push((format!("{indent}- {}", element.to_json()), comment));
             }
         }
-        scalar => lines.push(format!("{indent}{}", scalar.to_json())),
+        scalar => lines.push((format!("{indent}{}", scalar.to_json()), None)),
     }
 }
 
@@ -104,15 +115,23 @@ fn setting(merged: &Merged, path: &str) -> Option<Place> {
     merged.setting_origin(path).or_else(|| merged.setting_origin(path.split('.').next()?))
 }
 
-fn comment(merged: &Merged, place: Option<Place>) -> String {
-    place.map_or_else(String::new, |place| format!("  # {}", of_layer(merged, &place)))
+/// Where a setting is from; what no document says is a default, whoever's it is.
+fn of_setting(merged: &Merged, path: &str, place: &Place) -> String {
+    let may_be_unsaid = matches!(path, "mode" | "phantom.commit");
+    if may_be_unsaid && place.1.is_none() { "default".to_owned() } else { of_layer(merged, place) }
 }
 
 /// The layer's kind and the place in its document.
 fn of_layer(merged: &Merged, (layer, origin): &Place) -> String {
     let layer = &merged.layers[*layer];
-    let place = origin.as_ref().map_or_else(|| layer.name.clone(), ToString::to_string);
+    let place = origin.as_ref().map_or_else(|| layer.name.clone(), near);
     format!("{} {place}", layer.kind.name())
+}
+
+/// The place, with its file as the layers are named.
+fn near(origin: &Origin) -> String {
+    let Origin { file, position } = origin;
+    format!("{}:{}:{}", shown_name(file.as_bytes()), position.line, position.column)
 }
 
 fn describe(merged: &Merged, dropped: &Dropped) -> String {
@@ -139,11 +158,12 @@ fn to_json(merged: &Merged, document: &Value) -> Result<Json, Failure> {
         json!({
             "key": dropped.section.name(), "rule": dropped.text,
             "layer": merged.layers[dropped.layer].kind.name(),
-            "place": merged.dropped_origin(dropped).map(|origin| origin.to_string()),
+            "place": merged.dropped_origin(dropped).map(|origin| near(&origin)),
             "by": merged.layers[dropped.by].kind.name(), "by_key": dropped.by_section.name(),
         })
     });
     Ok(json!({
+        "version": 1,
         "layers": layers, "policy": policy, "policy_hash": merged.program.hash().to_string(),
         "origins": origins, "dropped": dropped.collect::<Json>(),
     }))
@@ -156,7 +176,7 @@ fn collect(merged: &Merged, value: &Value, path: &str, origins: &mut Vec<Json>) 
         let value: Json = serde_json::from_str(&value.to_json()).ok()?;
         Some(json!({
             "key": path, "value": value, "layer": merged.layers[layer].kind.name(),
-            "place": origin.map(|origin| origin.to_string()),
+            "place": origin.map(|origin| near(&origin)),
         }))
     };
     match value {
@@ -176,3 +196,6 @@ fn collect(merged: &Merged, value: &Value, path: &str, origins: &mut Vec<Json>) 
         leaf => origins.extend(origin(leaf, setting(merged, path))),
     }
 }
+
+/// Columns of a line before its place; longer ones push it to the right.
+const WIDTH: usize = 64;

@@ -66,7 +66,12 @@ fn document(directory: &Path, preset_choice: Preset) -> String {
         "phantom:" => format!("{ENVIRONMENT}phantom:\n"),
         _ => format!("{line}\n"),
     });
-    HEADER.replace("@PRESET@", preset_name(preset_choice)) + &lines.collect::<String>()
+    let unmatched = match preset_choice {
+        Preset::Learn => "what no rule permits\n# is recorded where it can be taken back, and else refused",
+        _ => "what no rule permits is refused",
+    };
+    let header = HEADER.replace("@PRESET@", preset_name(preset_choice)).replace("@UNMATCHED@", unmatched);
+    header + &lines.collect::<String>()
 }
 
 const fn preset_name(preset: Preset) -> &'static str {
@@ -93,7 +98,7 @@ const REGISTRIES: &[(&str, &str)] = &[
 ];
 
 const HEADER: &str = "\
-# What an agent may do here. A deny beats an allow; what no rule permits is refused.
+# What an agent may do here. A deny beats an allow; @UNMATCHED@.
 # `vantio policy check vantio.yaml` finds mistakes; after a run, `vantio why last`
 # says what was refused and which line would permit it.
 #
@@ -109,10 +114,13 @@ mode: enforce
 const LEARNING: &str = "\
 # learn: permit what can be taken back and no rule speaks of, and record it. After a run,
 # `vantio policy suggest last` writes the policy that would have permitted just that.
+# Learning opens no network: name your model's host under `net.allow` below, and run
+# without --preset.
 ";
 
-const NETWORK: &str = "\
-  # A name is its ports 80 and 443; *.example.com its subdomains; 127.0.0.1:8080 a port
+// No line break first: it would take the indent away.
+const NETWORK: &str =
+    "  # A name is its ports 80 and 443; *.example.com its subdomains; 127.0.0.1:8080 a port
   # of this machine. An agent needs its model's host. For example:
   #   allow: [api.anthropic.com, api.openai.com]
   # and what it installs from: ";
@@ -137,5 +145,11 @@ mod tests {
                 compile(document.as_bytes(), "vantio.yaml").unwrap();
             }
         }
+    }
+
+    #[test]
+    fn comments_stand_where_what_they_speak_of_stands() {
+        let document = document(Path::new("/srv/web"), Preset::Workspace);
+        assert!(document.contains("\nnet:\n  # A name is its ports"), "{document}");
     }
 }

@@ -24,7 +24,7 @@ pub fn ledger(store: &Store, command: &Ledger, json: bool) -> Result<u8, Failure
         Ledger::List { run, op, limit } => list(store, &reader, run.as_deref(), op.clone(), *limit, json)?,
         Ledger::Show { seq } => show(&reader, *seq, json)?,
         Ledger::Verify { checkpoint } => verify(&reader, checkpoint.as_deref(), json)?,
-        Ledger::Checkpoint => present::print(reader.checkpoint()?.to_string())?,
+        Ledger::Checkpoint => checkpoint(&reader, json)?,
         Ledger::Export { output } => export(&reader, output.as_deref())?,
     }
     Ok(0)
@@ -111,6 +111,18 @@ fn verify(reader: &Reader, checkpoint: Option<&Path>, json: bool) -> Result<(), 
         None => String::new(),
     };
     present::print(format!("verified: {} entries{against}\nhead: {}\n", verified.size, verified.head))
+}
+
+/// As text it is for a file, to be given to verify later.
+fn checkpoint(reader: &Reader, json: bool) -> Result<(), Failure> {
+    let checkpoint = reader.checkpoint()?;
+    if json {
+        return present::print_json(&serde_json::json!({
+            "version": 1, "entries": checkpoint.size, "head": checkpoint.head.to_string(),
+            "time": checkpoint.time.to_string(), "checkpoint": checkpoint.to_string(),
+        }));
+    }
+    present::print(checkpoint.to_string())
 }
 
 fn unverified(error: &VerifyError) -> Failure {

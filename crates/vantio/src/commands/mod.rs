@@ -13,6 +13,7 @@ mod explain;
 mod init;
 mod kill;
 mod ledger;
+mod narrowing;
 mod near;
 mod pick;
 mod places;

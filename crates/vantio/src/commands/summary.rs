@@ -9,7 +9,7 @@ use super::{changes::pending, commit::Outcome as Committed, pick::is_hazard, why
 use crate::{
     account::Refusal,
     failure::Failure,
-    present::{Paint, has_colour, note, shown},
+    present::{Paint, has_colour, note, plural, shown},
     store::{Claim, Outcome, Record, Store},
 };
 
@@ -108,14 +108,15 @@ impl Summary {
             self.refusals.iter().partition(|refusal| refusal.observed);
         let is_learning = self.record.mode == "learn";
         if is_learning && !observed.is_empty() {
-            let count = plural(observed.len(), "action");
-            say(text, &paint.bold(&format!("vantio: learned from {count} that no rule speaks of")));
+            say(text, &paint.bold(&format!("vantio: {}", watched(observed.len()))));
         }
-        for (list, words) in [(refused, ""), (observed, ", observed only")] {
-            if list.is_empty() || is_learning && !words.is_empty() {
+        let would_be = format!("{} would have been refused", plural(observed.len(), "action"));
+        let observed = if is_learning { Vec::new() } else { observed };
+        for (sentence, list) in [(plural(refused.len(), "refusal"), refused), (would_be, observed)] {
+            if list.is_empty() {
                 continue;
             }
-            say(text, &paint.bold(&format!("vantio: {}{words}", plural(list.len(), "refusal"))));
+            say(text, &paint.bold(&format!("vantio: {sentence}")));
             for refusal in list.iter().take(REFUSAL_LINES) {
                 let times = if refusal.count > 1 { format!("  ×{}", refusal.count) } else { String::new() };
                 say(text, &format!("  {}{times}", paint.red(&what(refusal))));
@@ -154,11 +155,14 @@ impl Summary {
             steps.push((format!("vantio discard {short}"), "drop them"));
         }
         if self.record.mode == "learn" {
-            let purpose = "write the policy that permits just this";
-            steps.push((format!("vantio policy suggest {short}"), purpose));
+            steps.push((format!("vantio policy suggest {short}"), "write a policy from what it did"));
         }
-        if self.refusals.iter().any(|refusal| self.record.mode != "learn" || !refusal.observed) {
-            steps.push((format!("vantio why {short}"), "what was refused, and what would permit it"));
+        let is_refused = self.refusals.iter().any(|refusal| !refusal.observed);
+        let why = format!("vantio why {short}");
+        if is_refused {
+            steps.push((why, "what was refused, and what would permit it"));
+        } else if !self.refusals.is_empty() && self.record.mode != "learn" {
+            steps.push((why, "what would have been refused, and what would permit it"));
         }
         steps
     }
@@ -192,13 +196,15 @@ impl Summary {
     }
 }
 
+/// What a run that was watched did beyond its rules, in a clause.
+pub fn watched(count: usize) -> String {
+    let were = if count == 1 { "was" } else { "were" };
+    format!("{} {were} permitted because this run was watched", plural(count, "action"))
+}
+
 fn say(text: &mut String, line: &str) {
     // Writing to a String cannot fail.
     let _ = writeln!(text, "{line}");
-}
-
-fn plural(count: usize, word: &str) -> String {
-    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
 }
 
 /// Lines of the tree in a summary; every deletion is shown all the same.

@@ -4,11 +4,14 @@ use std::{fmt::Write as _, io};
 
 use vantio_core::Section;
 use vantio_ledger::{LedgerError, Reader};
+use vantio_policy::Bindings;
 
 use super::{
     changes::first_entry,
+    narrowing::Narrowing,
     near::{Near, Past},
     places::Places,
+    summary::watched,
 };
 use crate::{
     account::{self, Refusal},
@@ -21,17 +24,32 @@ use crate::{
 pub fn why(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
     let record = store.read(store.resolve(reference)?)?;
     let refusals = refusals(store, &record)?;
-    let past_run = Story { places: Places::of(&record), past: past(store, &record) };
+    let bindings = bindings(store, &record);
+    let past_run = Story {
+        places: Places::of(&record),
+        narrowing: bindings.clone().and_then(|bindings| Narrowing::of(&record, bindings)),
+        past: bindings.and_then(|bindings| Some(Past::new(store.program(&record)?, bindings))),
+    };
     if json {
         let list: serde_json::Value = refusals.iter().map(|refusal| past_run.to_json(refusal)).collect();
-        present::print_json(&serde_json::json!({ "run": record.id.to_string(), "refusals": list }))?;
-    } else if refusals.is_empty() {
-        note(format!("run {}: nothing was refused\n", store.short(record.id)));
+        let run = record.id.to_string();
+        present::print_json(&serde_json::json!({ "version": 1, "run": run, "refusals": list }))?;
+        return Ok(0);
+    }
+    let short = store.short(record.id);
+    let (observed, refused): (Vec<_>, Vec<_>) =
+        refusals.into_iter().partition(|refusal| refusal.observed && record.mode == "learn");
+    if refused.is_empty() {
+        note(format!("run {short}: nothing was refused\n"));
     } else {
-        present::print(past_run.render(&refusals, Paint::for_stream(&io::stdout())))?;
+        present::print(past_run.render(&refused, Paint::for_stream(&io::stdout())))?;
         if record.layers.len() > 1 {
             note("the run was under several policies: `vantio policy show --effective` tells them apart\n");
         }
+    }
+    if !observed.is_empty() {
+        let watched = watched(observed.len());
+        note(format!("{watched}: `vantio policy suggest {short}` writes a policy from what it did\n"));
     }
     Ok(0)
 }
@@ -47,6 +65,7 @@ pub fn refusals(store: &Store, record: &Record) -> Result<Vec<Refusal>, Failure>
 /// What is known beside the ledger.
 struct Story {
     places: Places,
+    narrowing: Option<Narrowing>,
     past: Option<Past>,
 }
 
@@ -56,7 +75,7 @@ impl Story {
         let mut text = String::new();
         for refusal in refusals {
             let times = if refusal.count > 1 { format!(", {} times", refusal.count) } else { String::new() };
-            let verdict = if refusal.observed { "  (observed, not refused)" } else { "" };
+            let verdict = if refusal.observed { "  (would have been refused)" } else { "" };
             let heading = paint.bold(&what(refusal));
             let when = paint.dim(&format!("{}{times}", clock(refusal.time_ms, now)));
             // Writing to a String cannot fail.
@@ -72,12 +91,10 @@ impl Story {
             if let Some(trail) = &refusal.trail {
                 let _ = writeln!(text, "  flow:   {}", shown(trail));
             }
-            let advice = refusal.advice.as_ref().map(ToString::to_string);
-            let _ = writeln!(
-                text,
-                "  permit: {}",
-                paint.cyan(&remedy(advice.as_deref(), refusal.section.as_deref()))
-            );
+            let advice = self.narrowing.as_ref().and_then(|narrowing| narrowing.advice(refusal));
+            let advice = advice.or_else(|| refusal.advice.as_ref().map(ToString::to_string));
+            let remedy = remedy(advice.as_deref(), refusal.section.as_deref());
+            let _ = writeln!(text, "  permit: {}", paint.cyan(&remedy));
             text.push('\n');
         }
         text.truncate(text.trim_end().len());
@@ -97,11 +114,10 @@ impl Story {
     }
 }
 
-/// The policy that a run had, where it was kept, with what the run's first entry says of it.
-fn past(store: &Store, record: &Record) -> Option<Past> {
-    let program = store.program(record)?;
+/// What the variables and names of a run's policy stood for.
+fn bindings(store: &Store, record: &Record) -> Option<Bindings> {
     let start = first_entry(store, record, "run.start")?.ok()?;
-    Some(Past::new(program, account::bindings(&start.request)))
+    Some(account::bindings(&start.request))
 }
 
 /// The effect and its target, in one line.

@@ -42,6 +42,11 @@ pub fn shown(text: &str) -> String {
     Escaped(text.as_bytes()).to_string()
 }
 
+/// `1 word`, `2 words`.
+pub fn plural(count: usize, word: &str) -> String {
+    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
+}
+
 /// Prints a value as one line of JSON.
 pub fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
     print(format!("{value}\n"))

@@ -12,7 +12,9 @@ use vantio_identity::TrustDomain;
 use vantio_ledger::AgentSvid;
 use vantio_phantom::{Spec, changes::PathBytes};
 use vantio_policy::{
-    Backend, Bindings, Mode, PolicyProgram, State as PolicyState, flow::Flow, layers::Merged,
+    Backend, Bindings, Mode, PolicyProgram, State as PolicyState,
+    flow::Flow,
+    layers::{LayerKind, Merged},
 };
 
 use super::{
@@ -46,6 +48,7 @@ impl Plan {
         let (id, started_ns) = new_id()?;
         let Effective { merged, bindings, variables } = Effective::new(&policy, &home)?;
         refuse_unmet(&merged, &arguments.backend)?;
+        refuse_narrowed(&merged)?;
         let program = merged.program;
         let environment = with_run(variables, id);
         let state = PolicyState::new(&program, bindings.clone());
@@ -137,6 +140,32 @@ fn refuse_unmet(merged: &Merged, backend: &str) -> Result<(), Failure> {
         .help("`vantio doctor` tells what this host can enforce")),
         _ => Ok(()),
     }
+}
+
+/// A run that was asked to watch, and that another policy makes enforce, would teach nothing.
+fn refuse_narrowed(merged: &Merged) -> Result<(), Failure> {
+    let mode = merged.program.mode();
+    let asked = merged.layers.iter().find(|layer| layer.kind == LayerKind::CommandLine);
+    let Some(asked) = asked.filter(|asked| asked.compiled.program.mode() != mode) else { return Ok(()) };
+    let (does, own) = match asked.compiled.program.mode() {
+        Mode::Learn => ("learning", "learn"),
+        Mode::Monitor => ("monitoring", "monitor"),
+        Mode::Enforce => return Ok(()),
+    };
+    let Some((narrower, _)) = merged.setting_origin("mode") else { return Ok(()) };
+    let narrower = &merged.layers[narrower];
+    let (name, verb) = (&narrower.name, if mode == Mode::Monitor { "monitors" } else { "enforces" });
+    let option = if asked.name.starts_with("preset:") { "--preset" } else { "--policy" };
+    let help = match narrower.kind {
+        LayerKind::Project => format!(
+            "start in a folder without a policy, or set `mode: {own}` in {name} and run without {option}"
+        ),
+        LayerKind::Managed => {
+            "it is the policy of whoever administers this host, and narrows every run".to_owned()
+        }
+        _ => format!("set `mode: {own}` in {name}, or move that policy away for the time"),
+    };
+    Err(Failure::misuse("E_MODE_NARROWED", format!("{does} has no effect here: {name} {verb}")).help(help))
 }
 
 /// A run that starts in the state folder would start in a folder that it cannot see.

@@ -19,6 +19,7 @@ use vantio_policy::{
 
 pub use effective::Effective;
 pub use places::{FILE_NAMES, USER_FILE_NAMES};
+pub use read::shown_name;
 
 use crate::{
     failure::Failure,
@@ -55,7 +56,7 @@ pub fn find(file: Option<&Path>, preset_name: Option<&str>) -> Result<Policy, Fa
         found.push((LayerKind::Managed, load_trusted(&path, Trust::Root)?));
     }
     if let Some(path) = places::further_managed() {
-        found.push((LayerKind::Managed, load_trusted(&path, Trust::Own)?));
+        found.push((LayerKind::Managed, load_trusted(&path, Trust::Variable)?));
     }
     let asked = match (file, preset_name) {
         (Some(file), _) => Some(load_trusted(file, Trust::Named)?),

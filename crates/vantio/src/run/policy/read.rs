@@ -34,6 +34,8 @@ pub enum Trust {
     Named,
     /// The user or root, and nobody beside the owner's group.
     Own,
+    /// The same, of a file that `VANTIO_MANAGED` names.
+    Variable,
     /// Root alone.
     Root,
 }
@@ -60,14 +62,14 @@ fn load_named(
         manifest.unusable(bytes, &shown_path(path), &shown_path(&policy), &cause.to_string())
     };
     let found = open_trusted(&policy, beyond(trust)).map_err(|cause| unusable(&cause))?;
-    let canonical = path.canonicalize().map_err(|cause| unreadable(path, trust).because(cause))?;
+    let canonical = path.canonicalize().map_err(|cause| unreadable(path, trust, cause))?;
     let (compiled, mut source) = load_bytes(&policy, &found, trust)?;
     source.includes.push((path_bytes(canonical), digest(bytes)));
     Ok((compiled, source))
 }
 
 fn load_bytes(path: &Path, bytes: &[u8], trust: Trust) -> Result<(Compiled, LayerSource), Failure> {
-    let canonical = path.canonicalize().map_err(|cause| unreadable(path, trust).because(cause))?;
+    let canonical = path.canonicalize().map_err(|cause| unreadable(path, trust, cause))?;
     let mut includes = Vec::new();
     let mut paths = BTreeMap::from([(shown_path(path), path.to_owned())]);
     let mut find = |text: &str, from: &str| {
@@ -131,7 +133,7 @@ fn include(text: &str, folder: &Path, trust: Trust) -> Result<Found, String> {
 /// not looked at this.
 const fn beyond(trust: Trust) -> Trust {
     match trust {
-        Trust::Named | Trust::Own => Trust::Own,
+        Trust::Named | Trust::Own | Trust::Variable => Trust::Own,
         Trust::Root => Trust::Root,
     }
 }
@@ -158,7 +160,7 @@ fn open(path: &Path) -> io::Result<File> {
 
 /// The document at `path`, up to a size that no policy has.
 fn read(path: &Path, trust: Trust) -> Result<Vec<u8>, Failure> {
-    let failed = |cause| unreadable(path, trust).because(cause);
+    let failed = |cause| unreadable(path, trust, cause);
     let file = if trust == Trust::Named { File::open(path) } else { open(path) }.map_err(failed)?;
     if trust != Trust::Named {
         let metadata = file.metadata().map_err(failed)?;
@@ -168,7 +170,7 @@ fn read(path: &Path, trust: Trust) -> Result<Vec<u8>, Failure> {
             Some("it is not a file".to_owned())
         };
         if let Some(reason) = reason {
-            return Err(untrusted(path, trust).because(reason));
+            return Err(untrusted(path, trust, &metadata).because(reason));
         }
     }
     let mut bytes = Vec::new();
@@ -194,7 +196,7 @@ fn distrust(metadata: &Metadata, trust: Trust) -> Option<String> {
     let own = rustix::process::geteuid().as_raw();
     let (is_owner_trusted, others) = match trust {
         Trust::Named => return None,
-        Trust::Own => (owner == own || owner == 0, 0o002),
+        Trust::Own | Trust::Variable => (owner == own || owner == 0, 0o002),
         Trust::Root => (owner == 0, 0o022),
     };
     if !is_owner_trusted {
@@ -207,24 +209,38 @@ fn distrust(metadata: &Metadata, trust: Trust) -> Option<String> {
     }
 }
 
-fn untrusted(path: &Path, trust: Trust) -> Failure {
+fn untrusted(path: &Path, trust: Trust, metadata: &Metadata) -> Failure {
     let shown = shown_path(path);
-    let help = match trust {
+    let own = rustix::process::geteuid().as_raw();
+    let is_own = metadata.uid() == own || own == 0;
+    let remedy = match trust {
         Trust::Root => format!("as root: chown root {shown}; chmod 644 {shown}"),
-        _ => format!("make it yours, or name it if you mean it: --policy {shown}"),
+        _ if !metadata.is_file() => format!("put a file in the place of {shown}, or move it away"),
+        _ if is_own && metadata.mode() & 0o002 != 0 => format!("chmod go-w {shown}"),
+        _ => format!("make {shown} yours"),
+    };
+    let help = match trust {
+        Trust::Own if metadata.is_file() => format!("{remedy}, or name it if you mean it: --policy {shown}"),
+        Trust::Variable => format!("{remedy}; {VARIABLE}"),
+        _ => remedy,
     };
     Failure::new("E_POLICY_UNSAFE", format!("the policy `{shown}` was found, but cannot be trusted"))
         .help(help)
 }
 
-fn unreadable(path: &Path, trust: Trust) -> Failure {
+fn unreadable(path: &Path, trust: Trust, cause: io::Error) -> Failure {
     let shown = shown_path(path);
-    let failure = Failure::misuse("E_POLICY_FILE", format!("the policy `{shown}` cannot be read"));
-    match trust {
-        Trust::Root => failure.help(format!("as root: chmod 644 {shown}; no agent runs without it")),
-        _ => failure.help("name a file that exists; `vantio init` writes one"),
-    }
+    let help = match (trust, cause.kind()) {
+        (Trust::Root, _) => format!("as root: chmod 644 {shown}; no agent runs without it"),
+        (Trust::Variable, _) => VARIABLE.to_owned(),
+        (_, io::ErrorKind::PermissionDenied) => format!("make it readable: chmod u+r {shown}"),
+        (_, io::ErrorKind::IsADirectory) => "name a file, not a folder".to_owned(),
+        _ => "name a file that exists; `vantio init` writes one".to_owned(),
+    };
+    Failure::misuse("E_POLICY_FILE", format!("the policy `{shown}` cannot be read")).because(cause).help(help)
 }
+
+const VARIABLE: &str = "VANTIO_MANAGED names it: no agent runs without it; correct or unset the variable";
 
 fn digest(bytes: &[u8]) -> String {
     Hash::of(bytes).to_string()
