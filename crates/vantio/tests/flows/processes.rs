@@ -189,6 +189,16 @@ result = libc.syscall(56, 0x8000 | signal.SIGCHLD, 0, 0, 0, 0)
 if result == 0: os._exit(0)
 say(result, errno.errorcode[ctypes.get_errno()])
 " => "-1 EPERM", ["proc.syscall another parent"];
+    a_process_without_its_first_thread: "
+import threading
+def work():
+    made = connect()
+    while open('/proc/self/stat').read().rsplit(')')[1][1] != 'Z': time.sleep(0.01)
+    secretly(made)
+    os._exit(0)
+threading.Thread(target=work).start()
+libc.syscall(60, 0)
+" => "refused", ["fs.open credentials secret"];
 }
 
 #[test]
