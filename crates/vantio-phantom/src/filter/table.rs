@@ -30,6 +30,7 @@ fn tracked(number: u32) -> Option<Rule> {
         libc::SYS_unshare => {
             branch(&[(AnyBit(0, NAMESPACES | CLONE_NEWTIME | CLONE_FILES as u32), Notify)], Allow)
         }
+        libc::SYS_close_range => branch(&[(AnyBit(2, libc::CLOSE_RANGE_UNSHARE), Notify)], Allow),
         libc::SYS_prctl => branch(
             &[
                 (Equals(0, libc::PR_SET_CHILD_SUBREAPER as u32), Notify),

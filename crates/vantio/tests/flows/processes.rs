@@ -199,6 +199,26 @@ def work():
 threading.Thread(target=work).start()
 libc.syscall(60, 0)
 " => "refused", ["fs.open credentials secret"];
+    a_thread_with_descriptors_of_its_own: "
+import threading
+ready, done = threading.Event(), threading.Event()
+def work():
+    # Not what it has open already: from here on it has a table of its own.
+    say(libc.syscall(436, 100000, 100001, 2))
+    made.append(connect())
+    ready.set()
+    done.wait()
+made = []
+thread = threading.Thread(target=work)
+thread.start()
+ready.wait()
+try:
+    read()
+    say('read')
+except PermissionError: say('refused')
+done.set()
+thread.join()
+" => "0\nrefused", ["fs.open credentials secret"];
 }
 
 #[test]
