@@ -38,6 +38,10 @@ fn tracked(number: u32) -> Option<Rule> {
             ],
             Allow,
         ),
+        // What they put into a pipe or a socket is memory that may change after every end is closed. Programs that
+        // meet this read and write instead.
+        libc::SYS_vmsplice => plain(Fail(libc::ENOSYS)),
+        libc::SYS_splice | libc::SYS_tee | libc::SYS_sendfile => plain(Fail(libc::EINVAL)),
         nr if is_birth(nr) || nr == libc::SYS_exit_group || is_system_v(nr) => plain(Notify),
         _ => None,
     }
