@@ -1,14 +1,16 @@
 //! The descriptors of the processes of a run, as ends of channels.
 
 use std::{
-    collections::{BTreeSet, hash_map::DefaultHasher},
+    collections::{BTreeSet, HashSet, hash_map::DefaultHasher},
     hash::{Hash as _, Hasher as _},
     os::fd::OwnedFd,
+    thread,
+    time::Duration,
 };
 
 use rustix::{
     fs::{AtFlags, FileType, Statx, StatxFlags, readlinkat, statx},
-    io,
+    io::{self, Errno},
 };
 use vantio_core::{Channel, End, Process};
 
@@ -34,23 +36,39 @@ pub(super) fn given() -> Vec<Identity> {
 }
 
 impl Census {
-    /// All open ends, at a glance.
+    /// All open ends, at a glance; tried again for those who were just ending.
+    ///
+    /// Of whom not everything can be read may hold anything, also what nobody else has: then nothing is known.
+    pub(super) fn look_well(&self) -> io::Result<BTreeSet<End>> {
+        for _ in 1..ATTEMPTS {
+            match self.look() {
+                Err(Errno::AGAIN) => thread::sleep(PAUSE),
+                looked => return looked,
+            }
+        }
+        self.look()
+    }
+
+    /// All open ends; [`Errno::AGAIN`] when not all could be seen.
     pub(super) fn look(&self) -> io::Result<BTreeSet<End>> {
         let sockets = Sockets::read(self.tables.get().map(|tables| &**tables), &self.registry)?;
         let entries = self.entries()?;
         let mut ends = BTreeSet::from_iter(self.expected(&entries));
-        let mut unknown = Vec::new();
-        let mut nameless = Vec::new();
+        let mut is_blind = false;
+        let (mut nameless, mut held) = (Vec::new(), HashSet::new());
         // All descriptors first: they tell what mappings of files without a name belong to.
         for is_first in [true, false] {
             for entry in &entries {
-                let (ends, nameless, unknown) = (&mut ends, &mut nameless, &mut unknown);
-                let mut view = View { census: self, sockets: &sockets, entry, ends, nameless, unknown };
+                let (ends, nameless, held) = (&mut ends, &mut nameless, &mut held);
+                let is_blind = &mut is_blind;
+                let mut view =
+                    View { census: self, sockets: &sockets, entry, ends, nameless, held, is_blind };
                 let is_seen = if is_first { view.descriptors() } else { mappings::add(&mut view) };
-                if !is_seen && entry.is_alive() {
-                    view.unknown.push(entry.process());
-                }
+                *view.is_blind |= !is_seen && entry.is_alive();
             }
+        }
+        if is_blind {
+            return Err(Errno::AGAIN);
         }
         shares::add(self, &entries, &mut ends);
         if ends.iter().any(|end| end.channel == Channel::InFlight) {
@@ -61,18 +79,11 @@ impl Census {
                 reads: false,
                 writes: true,
             }));
-        }
-        for process in unknown {
-            hold_everything(process, &mut ends);
+        } else {
+            self.registry.forget_all_but(&held);
         }
         Ok(ends)
     }
-}
-
-/// Of whom nothing can be read may hold anything.
-fn hold_everything(process: Process, ends: &mut BTreeSet<End>) {
-    let channels: BTreeSet<Channel> = ends.iter().map(|end| end.channel.clone()).collect();
-    ends.extend(channels.into_iter().map(|channel| End { process, channel, reads: true, writes: true }));
 }
 
 /// One process, as it is looked at.
@@ -83,8 +94,10 @@ pub(super) struct View<'a> {
     ends: &'a mut BTreeSet<End>,
     /// Open files without a name, as all descriptors show them.
     nameless: &'a mut Vec<Nameless>,
-    /// Who may hold anything.
-    unknown: &'a mut Vec<Process>,
+    /// The sockets that somebody holds.
+    held: &'a mut HashSet<u64>,
+    /// Set when something is held of which it is not known what it is.
+    is_blind: &'a mut bool,
 }
 
 /// A file without a name, as a descriptor shows it.
@@ -102,37 +115,37 @@ impl View<'_> {
         self.ends.insert(End { process: self.entry.process(), channel, reads, writes });
     }
 
-    /// Adds what the descriptors are; false when they cannot be read.
+    /// Adds what the descriptors are; false when not all of them can be seen.
     fn descriptors(&mut self) -> bool {
-        if !self.census.tables_differ.load(std::sync::atomic::Ordering::Acquire) {
-            return self.table("fd", "fdinfo");
-        }
-        let Some(threads) = self.entry.numbers("task") else { return false };
+        let tables_differ = self.census.tables_differ.load(std::sync::atomic::Ordering::Acquire);
+        let Some(places) = self.entry.places(tables_differ) else { return false };
         // A thread that is gone took its table along, or left it to another that is looked at.
-        let looks: Vec<bool> = threads
-            .iter()
-            .map(|thread| self.table(&format!("task/{thread}/fd"), &format!("task/{thread}/fdinfo")))
-            .collect();
-        looks.contains(&true)
+        places.iter().all(|place| entry::found(self.table(place)).is_ok())
     }
 
-    fn table(&mut self, descriptors: &str, information: &str) -> bool {
-        let Some(numbers) = self.entry.numbers(descriptors) else { return false };
+    fn table(&mut self, place: &str) -> io::Result<()> {
+        let (descriptors, information) = (format!("{place}fd"), format!("{place}fdinfo"));
+        let numbers = self.entry.list(&descriptors)?;
         let (Some(links), Some(information)) =
-            (self.entry.folder(descriptors), self.entry.folder(information))
+            (self.entry.folder(&descriptors), self.entry.folder(&information))
         else {
-            return numbers.is_empty();
+            return if numbers.is_empty() { Ok(()) } else { Err(Errno::AGAIN) };
         };
-        numbers.into_iter().all(|number| {
-            let number = number.to_string();
-            let looked = self.descriptor(&links, &information, &number);
-            entry::found(looked).is_ok()
-        })
+        for number in numbers {
+            let looked = self.descriptor(&links, &information, &number.to_string());
+            entry::found(looked)?;
+        }
+        Ok(())
     }
 
     /// A descriptor that is gone by now had its end closed: nothing flows through it any more.
     fn descriptor(&mut self, links: &OwnedFd, information: &OwnedFd, number: &str) -> io::Result<()> {
-        let link = readlinkat(links, number, Vec::with_capacity(128))?.into_bytes();
+        let link = match readlinkat(links, number, Vec::with_capacity(128)) {
+            Ok(link) => link.into_bytes(),
+            // Nothing flows through a folder, however deep it is.
+            Err(Errno::NAMETOOLONG) if is_folder(links, number)? => return Ok(()),
+            Err(error) => return Err(error),
+        };
         let text = String::from_utf8_lossy(&entry::bytes(information, number)?).into_owned();
         let field = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
         let flags = field("flags:").and_then(|flags| u32::from_str_radix(flags, 8).ok()).unwrap_or(2);
@@ -175,9 +188,10 @@ impl View<'_> {
         if has_descriptors {
             self.add(Channel::InFlight, true, false);
         }
+        self.held.insert(inode);
         match self.sockets.ways(inode) {
             Ways::To(channels) => channels.into_iter().for_each(|channel| self.add(channel, true, true)),
-            Ways::Unknown => self.unknown.push(self.entry.process()),
+            Ways::Unknown => *self.is_blind = true,
         }
     }
 
@@ -197,7 +211,7 @@ impl View<'_> {
             match self.census.memory_of(number, Some(self.entry.process())) {
                 Ok(Some((owner, channel))) => self.memory_of(owner, channel, reads, writes),
                 Ok(None) => {}
-                Err(_) => self.unknown.push(self.entry.process()),
+                Err(_) => *self.is_blind = true,
             }
             return;
         }
@@ -228,7 +242,7 @@ impl View<'_> {
     /// A mapping of a file that has a name.
     pub(super) fn named(&mut self, path: Vec<u8>, writes: bool) {
         if self.census.has_links()
-            && let Some(root) = self.entry.folder("root")
+            && let Some(root) = self.entry.root()
             && let Some(relative) = path.strip_prefix(b"/")
             && let Ok(data) = statx(root, relative, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT, FIELDS)
             && let Some(channel) = self.census.beside_path(&data, writes)
@@ -245,6 +259,12 @@ impl View<'_> {
     }
 }
 
+/// Whether a descriptor is a folder's.
+fn is_folder(links: &OwnedFd, number: &str) -> io::Result<bool> {
+    let data = statx(links, number, AtFlags::NO_AUTOMOUNT, FIELDS)?;
+    Ok(FileType::from_raw_mode(data.stx_mode.into()) == FileType::Directory)
+}
+
 /// The process whose memory, or what stands in it, a path below `/proc` is: the numbers and switches there
 /// carry nothing of a process's data.
 pub(crate) fn process_of(path: &[u8]) -> Option<u32> {
@@ -259,6 +279,9 @@ pub(super) const FIELDS: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::
 const FILE: u64 = 1 << 63;
 pub(super) const PROCESS: u64 = 1 << 62;
 const EVENT: u64 = 1 << 61;
+/// How often to look when somebody cannot be seen, and how long to wait each time.
+const ATTEMPTS: u32 = 8;
+const PAUSE: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {

@@ -19,6 +19,8 @@ pub(super) struct Entry {
     folder: OwnedFd,
     pub(super) pid: u32,
     pub(super) started: u64,
+    /// Whether its first thread has ended while others go on: what it has is found with those.
+    pub(super) lost_first: bool,
     /// The number of its parent.
     pub(super) parent: u32,
     /// Whether it was forked and has executed nothing since.
@@ -70,11 +72,12 @@ impl Entry {
         };
         let Some(text) = found(bytes(&folder, "stat"))? else { return Ok(None) };
         let stat = Stat::parse(&String::from_utf8_lossy(&text)).ok_or(Errno::IO)?;
-        if matches!(stat.state, b'Z' | b'X') {
+        let lost_first = has_ended(stat.state);
+        if lost_first && !has_threads(&folder)? {
             return Ok(None);
         }
         let is_fork = stat.flags & PF_FORKNOEXEC != 0;
-        Ok(Some(Self { folder, pid, started: stat.started, parent: stat.parent, is_fork }))
+        Ok(Some(Self { folder, pid, started: stat.started, lost_first, parent: stat.parent, is_fork }))
     }
 
     pub(super) fn process(&self) -> Process {
@@ -95,7 +98,7 @@ impl Entry {
 
     /// The numbers in one of the folders `fd` and `task`; `None` when it cannot be read.
     pub(super) fn numbers(&self, name: &str) -> Option<Vec<u32>> {
-        numbers(open_folder(&self.folder, name)?)
+        self.list(name).ok()
     }
 
     /// A folder below this one.
@@ -103,10 +106,45 @@ impl Entry {
         open_folder(&self.folder, name)
     }
 
+    /// The numbers in one of the folders `fd` and `task`.
+    pub(super) fn list(&self, name: &str) -> io::Result<Vec<u32>> {
+        list(&self.folder, name)
+    }
+
+    /// What stands before the names of files that say what the process has: nothing, or where one thread does not
+    /// speak for all, the folder of each.
+    pub(super) fn places(&self, for_each: bool) -> Option<Vec<String>> {
+        if !for_each && !self.lost_first {
+            return Some(vec![String::new()]);
+        }
+        Some(self.numbers("task")?.into_iter().map(|thread| format!("task/{thread}/")).collect())
+    }
+
+    /// The root folder that the process sees.
+    pub(super) fn root(&self) -> Option<OwnedFd> {
+        self.places(false)?.iter().find_map(|place| self.folder(&format!("{place}root")))
+    }
+
+    /// A file that says what is in the memory of the process; empty when that has none any more.
+    pub(super) fn memory(&self, name: &str) -> Option<Vec<u8>> {
+        for place in self.places(false)? {
+            match found(bytes(&self.folder, &format!("{place}{name}"))) {
+                Ok(Some(bytes)) if !bytes.is_empty() => return Some(bytes),
+                Ok(_) => {}
+                Err(_) => return None,
+            }
+        }
+        Some(Vec::new())
+    }
+
     /// Whether a descriptor of the process is a link with this text.
     pub(super) fn holds(&self, text: &str) -> bool {
-        let Some(folder) = self.folder("fd") else { return false };
-        let numbers = self.numbers("fd").unwrap_or_default();
+        self.places(false).unwrap_or_default().iter().any(|place| self.holds_at(&format!("{place}fd"), text))
+    }
+
+    fn holds_at(&self, name: &str, text: &str) -> bool {
+        let Some(folder) = self.folder(name) else { return false };
+        let numbers = self.numbers(name).unwrap_or_default();
         numbers.into_iter().any(|number| {
             readlinkat(&folder, number.to_string(), Vec::new())
                 .is_ok_and(|link| link.as_bytes() == text.as_bytes())
@@ -118,16 +156,30 @@ impl Entry {
         match found(bytes(&self.folder, "stat")) {
             Ok(None) => false,
             Ok(Some(text)) => Stat::parse(&String::from_utf8_lossy(&text))
-                .is_none_or(|stat| !matches!(stat.state, b'Z' | b'X')),
+                .is_none_or(|stat| !has_ended(stat.state) || has_threads(&self.folder).unwrap_or(true)),
             Err(_) => true,
         }
     }
 }
 
+fn has_ended(state: u8) -> bool {
+    matches!(state, b'Z' | b'X')
+}
+
+/// Whether any thread of a process lives. The first one stays as long as there are others (`pthread_exit(3)`).
+fn has_threads(folder: &OwnedFd) -> io::Result<bool> {
+    for thread in found(list(folder, "task"))?.unwrap_or_default() {
+        let Some(text) = found(bytes(folder, &format!("task/{thread}/stat")))? else { continue };
+        if Stat::parse(&String::from_utf8_lossy(&text)).is_none_or(|stat| !has_ended(stat.state)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Every process of the run but its init.
 pub(super) fn all(proc: &OwnedFd) -> io::Result<Vec<Entry>> {
-    let numbers = open_folder(proc, ".").and_then(numbers).ok_or(Errno::IO)?;
-    let entries = numbers.into_iter().filter(|pid| *pid > 1).map(|pid| Entry::read(proc, pid));
+    let entries = list(proc, ".")?.into_iter().filter(|pid| *pid > 1).map(|pid| Entry::read(proc, pid));
     entries.filter_map(Result::transpose).collect()
 }
 
@@ -155,16 +207,20 @@ pub(super) fn bytes(folder: impl AsFd, name: &str) -> io::Result<Vec<u8>> {
 }
 
 fn open_folder(folder: impl AsFd, name: &str) -> Option<OwnedFd> {
-    openat(folder, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()
+    try_folder(folder, name).ok()
 }
 
-fn numbers(folder: OwnedFd) -> Option<Vec<u32>> {
+fn try_folder(folder: impl AsFd, name: &str) -> io::Result<OwnedFd> {
+    openat(folder, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// The numbers that are names in a folder.
+fn list(folder: impl AsFd, name: &str) -> io::Result<Vec<u32>> {
     let mut found = Vec::new();
-    for entry in Dir::new(folder).ok()? {
-        let entry = entry.ok()?;
-        found.extend(entry.file_name().to_str().ok().and_then(|name| name.parse::<u32>().ok()));
+    for entry in Dir::new(try_folder(folder, name)?)? {
+        found.extend(entry?.file_name().to_str().ok().and_then(|name| name.parse::<u32>().ok()));
     }
-    Some(found)
+    Ok(found)
 }
 
 /// linux/sched.h: forked, but has not executed anything.

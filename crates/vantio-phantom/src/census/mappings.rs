@@ -6,7 +6,7 @@ use super::ends::View;
 
 /// Adds what is mapped; false when that cannot be read.
 pub(super) fn add(view: &mut View<'_>) -> bool {
-    let Some(maps) = view.entry.bytes("maps") else { return false };
+    let Some(maps) = view.entry.memory("maps") else { return false };
     let mut unsure = false;
     for line in maps.split(|byte| *byte == b'\n') {
         let Some(mapping) = Mapping::parse(line) else { continue };
@@ -68,7 +68,7 @@ fn hold(view: &mut View<'_>, mapping: Mapping) {
 
 /// Looks at the shared mappings that are not writable now.
 fn add_at_length(view: &mut View<'_>) -> bool {
-    let Some(maps) = view.entry.bytes("smaps") else { return false };
+    let Some(maps) = view.entry.memory("smaps") else { return false };
     let mut current = None;
     for line in maps.split(|byte| *byte == b'\n') {
         if let Some(flags) = line.strip_prefix(b"VmFlags:") {

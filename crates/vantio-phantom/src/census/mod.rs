@@ -369,7 +369,7 @@ impl Processes for Census {
     }
 
     fn loads_nothing_more(&self, process: Process) -> bool {
-        let root = self.entry_of(process).and_then(|entry| entry.folder("root"));
+        let root = self.entry_of(process).and_then(|entry| entry.root());
         root.is_some_and(|root| {
             matches!(accessat(root, PRELOADS, Access::EXISTS, AtFlags::empty()), Err(Errno::NOENT))
         })
@@ -381,8 +381,8 @@ impl Processes for Census {
 
     fn ends(&self) -> io::Result<Vec<End>> {
         let _still = self.moving.write().unwrap_or_else(PoisonError::into_inner);
-        let mut ends = self.look()?;
-        ends.append(&mut self.look()?);
+        let mut ends = self.look_well()?;
+        ends.append(&mut self.look_well()?);
         Ok(ends.into_iter().collect())
     }
 }

@@ -1,7 +1,8 @@
 //! What the sockets of a run are connected to.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
+    mem,
     net::{IpAddr, SocketAddr},
     sync::Mutex,
 };
@@ -42,10 +43,25 @@ impl Registry {
         if channels.len() == 1 {
             known.order.push_back(inode);
         }
-        if known.order.len() > KNOWN_MAX {
+        if known.order.len() > KNOWN_MAX * 4 {
             known.is_full = true;
             if let Some(oldest) = known.order.pop_front() {
                 known.channels.remove(&oldest);
+            }
+        }
+    }
+
+    /// Where many are known, those go that nobody holds. A call may not have given back yet what was added last.
+    pub(super) fn forget_all_but(&self, held: &HashSet<u64>) {
+        let known = &mut *lock(&self.0);
+        let Some(older) = known.order.len().checked_sub(RECENT).filter(|older| *older > KNOWN_MAX) else {
+            return;
+        };
+        for (index, inode) in mem::take(&mut known.order).into_iter().enumerate() {
+            if index >= older || held.contains(&inode) {
+                known.order.push_back(inode);
+            } else {
+                known.channels.remove(&inode);
             }
         }
     }
@@ -71,7 +87,7 @@ pub(super) struct Sockets<'a> {
 pub(super) enum Ways {
     /// These channels, both ways.
     To(Vec<Channel>),
-    /// Whatever any socket leads to: it is not known.
+    /// Whatever there is: it is not known.
     Unknown,
 }
 
@@ -161,8 +177,11 @@ fn local(line: &[u8]) -> Option<(u64, Option<Vec<u8>>)> {
     Some((inode, name))
 }
 
-/// Connections of which one run remembers where they lead.
+/// Connections of which one run remembers where they lead, before those that are closed are forgotten. Four times as many
+/// are never remembered.
 const KNOWN_MAX: usize = 65_536;
+/// Of these none is taken for closed.
+const RECENT: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -196,10 +215,21 @@ mod tests {
     #[test]
     fn what_is_forgotten_leads_anywhere() {
         let registry = Registry::default();
-        for inode in 0..=KNOWN_MAX as u64 {
+        for inode in 0..=4 * KNOWN_MAX as u64 {
             registry.add(inode, Channel::SocketPairs);
         }
         assert!(registry.is_full() && registry.of(0).is_none());
         assert!(matches!(Sockets::read(None, &registry).unwrap().ways(0), Ways::Unknown));
+    }
+
+    #[test]
+    fn sockets_that_nobody_holds_are_forgotten_first() {
+        let registry = Registry::default();
+        for inode in 0..(KNOWN_MAX + 2 * RECENT) as u64 {
+            registry.add(inode, Channel::SocketPairs);
+        }
+        registry.forget_all_but(&HashSet::from([0, 7]));
+        assert!(!registry.is_full() && registry.of(0).is_some() && registry.of(7).is_some());
+        assert!(registry.of(1).is_none() && registry.of((KNOWN_MAX + 2 * RECENT) as u64 - 1).is_some());
     }
 }

@@ -30,6 +30,7 @@ fn tracked(number: u32) -> Option<Rule> {
         libc::SYS_unshare => {
             branch(&[(AnyBit(0, NAMESPACES | CLONE_NEWTIME | CLONE_FILES as u32), Notify)], Allow)
         }
+        libc::SYS_close_range => branch(&[(AnyBit(2, libc::CLOSE_RANGE_UNSHARE), Notify)], Allow),
         libc::SYS_prctl => branch(
             &[
                 (Equals(0, libc::PR_SET_CHILD_SUBREAPER as u32), Notify),
@@ -37,6 +38,10 @@ fn tracked(number: u32) -> Option<Rule> {
             ],
             Allow,
         ),
+        // What they put into a pipe or a socket is memory that may change after every end is closed. Programs that
+        // meet this read and write instead.
+        libc::SYS_vmsplice => plain(Fail(libc::ENOSYS)),
+        libc::SYS_splice | libc::SYS_tee | libc::SYS_sendfile => plain(Fail(libc::EINVAL)),
         nr if is_birth(nr) || nr == libc::SYS_exit_group || is_system_v(nr) => plain(Notify),
         _ => None,
     }

@@ -32,6 +32,10 @@ impl Plane {
                 census.separate_tables();
                 Some(Reply::Continue)
             }
+            libc::SYS_close_range => {
+                census.separate_tables();
+                Some(Reply::Continue)
+            }
             libc::SYS_prctl if request.int(0) == libc::PR_SET_CHILD_SUBREAPER => {
                 census.reaps(thread);
                 Some(Reply::Continue)

@@ -103,4 +103,22 @@ fd = os.open('b', os.O_RDONLY)
 done(child(lambda: open('a', 'wb').write(read())))
 send(os.read(fd, 100))
 " => "kept", [CONNECT];
+    a_file_too_deep_to_have_a_path: "
+def deep(name):
+    os.mkdir(name)
+    os.chdir(name)
+    for turn in range(15):
+        os.mkdir('d' * 200)
+        os.chdir('d' * 200)
+top = os.getcwd()
+deep('one')
+file = os.open('file', os.O_RDWR | os.O_CREAT)
+os.chdir(top)
+deep('two')
+os.rename(top + '/one', 'moved')
+try: os.readlink(f'/proc/self/fd/{file}')
+except OSError as error: say(errno.errorcode[error.errno])
+os.chdir(top)
+secretly(connect())
+" => "ENAMETOOLONG\nrefused", ["fs.open credentials"];
 }

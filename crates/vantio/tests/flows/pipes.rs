@@ -57,4 +57,28 @@ data = os.read(os.open(f'/proc/{pid}/fd/50', os.O_RDONLY), 100)
 send(data)
 os.kill(pid, 9)
 " => "kept", [CONNECT];
+    memory_lent_to_a_pipe: "
+reads, writes = os.pipe()
+file = os.open('file', os.O_RDWR | os.O_CREAT)
+os.write(file, b'x' * 4096)
+def attempt(what):
+    try: say(what())
+    except OSError as error: say(errno.errorcode[error.errno])
+page = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+vector = struct.pack('QQ', ctypes.addressof(ctypes.c_char.from_buffer(page)), 4096)
+say(libc.vmsplice(writes, vector, 1, 0), errno.errorcode[ctypes.get_errno()])
+attempt(lambda: os.splice(file, writes, 4096, offset_src=0))
+attempt(lambda: os.sendfile(connect().fileno(), file, 0, 4096))
+other = os.pipe()[1]
+os.write(writes, b'x')
+say(libc.tee(reads, other, 1, 0), errno.errorcode[ctypes.get_errno()])
+" => "-1 ENOSYS\nEINVAL\nEINVAL\n-1 EINVAL", [];
+    copies_without_lent_memory: "
+import shutil
+shutil.copyfile('script.py', 'a')
+subprocess.run('cp a b && cat b > c && cat c | cat > d && cat d >> e && git init -q g && cp e g && cd g && git add e && '
+    'git -c user.name=a -c user.email=a commit -qm x && git clone -q . ../h && cd .. && curl -s -o f file://$PWD/h/e && dd if=f of=i status=none', shell=True, check=True)
+say(all(read(name) == read('script.py') for name in ['a', 'b', 'c', 'd', 'e', 'f', 'h/e', 'i']))
+send(what='it')
+" => "True\nsent it", [];
 }

@@ -32,6 +32,16 @@ def read(path=None):
         return file.read()
 
 
+def secretly(made):
+    """Whether the secret may be read while `made` is open."""
+    try:
+        data = read()
+        made.send(data)
+        say("read")
+    except PermissionError:
+        say("refused")
+
+
 def child(work):
     """Runs `work` in a fork, to its end."""
     pid = os.fork()

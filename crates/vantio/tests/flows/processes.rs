@@ -189,6 +189,36 @@ result = libc.syscall(56, 0x8000 | signal.SIGCHLD, 0, 0, 0, 0)
 if result == 0: os._exit(0)
 say(result, errno.errorcode[ctypes.get_errno()])
 " => "-1 EPERM", ["proc.syscall another parent"];
+    a_process_without_its_first_thread: "
+import threading
+def work():
+    made = connect()
+    while open('/proc/self/stat').read().rsplit(')')[1][1] != 'Z': time.sleep(0.01)
+    secretly(made)
+    os._exit(0)
+threading.Thread(target=work).start()
+libc.syscall(60, 0)
+" => "refused", ["fs.open credentials secret"];
+    a_thread_with_descriptors_of_its_own: "
+import threading
+ready, done = threading.Event(), threading.Event()
+def work():
+    # Not what it has open already: from here on it has a table of its own.
+    say(libc.syscall(436, 100000, 100001, 2))
+    made.append(connect())
+    ready.set()
+    done.wait()
+made = []
+thread = threading.Thread(target=work)
+thread.start()
+ready.wait()
+try:
+    read()
+    say('read')
+except PermissionError: say('refused')
+done.set()
+thread.join()
+" => "0\nrefused", ["fs.open credentials secret"];
 }
 
 #[test]
