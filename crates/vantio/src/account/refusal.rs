@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::Serialize;
 use vantio_core::{Decision, RunId, json::Value};
 use vantio_ledger::{Entry, Filter, LedgerError, Reader};
-use vantio_policy::explain::Subject;
+use vantio_policy::{Advice, explain::Subject};
 
 use super::{
     fields::{member, number, target, text, to_json},
@@ -178,11 +178,14 @@ fn suggestion(advice: &Value) -> Option<Suggestion> {
 
 impl fmt::Display for Suggestion {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let quoted = self.rule.replace('\\', "\\\\").replace('"', "\\\"");
-        match self.action {
-            Action::Add => write!(formatter, "add to {}: [\"{quoted}\"]", self.section),
-            Action::Remove => write!(formatter, "remove from {}: \"{quoted}\"", self.section),
-            Action::Raise => write!(formatter, "raise in {}: {}", self.section, self.rule),
+        let action = match self.action {
+            Action::Add => "add",
+            Action::Remove => "remove",
+            Action::Raise => "raise",
+        };
+        match Advice::from_parts(action, &self.section, &self.rule) {
+            Some(advice) => advice.fmt(formatter),
+            None => write!(formatter, "{action} in {}: {}", self.section, self.rule),
         }
     }
 }

@@ -170,6 +170,8 @@ fn filters() -> SettingsBindDropGuard {
     settings.add_filter(r"\b01[0-9a-f]{6}-[0-9a-f]{4}(-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})?\b", "[RUN]");
     settings.add_filter(r"\b[0-9a-f]{64}\b", "[HASH]");
     settings.add_filter(r"\b\d\d:\d\d:\d\d\b", "[TIME]");
+    // It counts from the root, and where the world lies differs.
+    settings.add_filter(r"\bcomponent \d+\b", "component [N]");
     settings.add_filter(r#""pid":\d+,"#, "");
     settings.add_filter(r#""(seq|time_ms)":\d+"#, "\"$1\":0");
     settings.bind_to_scope()
