@@ -25,6 +25,13 @@ struct Addition {
     executes: bool,
 }
 
+impl Addition {
+    fn own_end(&self, act: &Act<'_>) -> Option<End> {
+        let (channel, reads, writes) = self.end.clone()?;
+        Some(End { process: act.process, channel, reads, writes })
+    }
+}
+
 /// Which labels an act is about.
 struct Moved {
     /// What the process has.
@@ -95,7 +102,8 @@ impl Flow {
         census: &mut Census<'_>,
     ) {
         let mut spread = Spread::new(program, state, act.at_ms);
-        self.add_ends(&mut spread, &census());
+        let own = addition(state, act).own_end(act);
+        self.add_ends(&mut spread, &census(), own.as_ref());
         self.catch_up(&mut spread);
         self.check_capacity();
     }
@@ -128,13 +136,13 @@ impl Flow {
         let moved = self.moved(state, act, &addition);
         if self.is_unsettled || self.spreads(&moved, &addition) {
             let mut spread = Spread::new(program, state, act.at_ms);
+            let own = addition.own_end(act);
             if self.is_unsettled || self.needs_census(&moved, act, &addition) {
-                self.add_ends(&mut spread, &census());
+                self.add_ends(&mut spread, &census(), own.as_ref());
                 self.catch_up(&mut spread);
             }
-            if let Some((channel, reads, writes)) = &addition.end {
-                let (channel, reads, writes) = (channel.clone(), *reads, *writes);
-                spread.open(self, &End { process: act.process, channel, reads, writes });
+            if let Some(end) = &own {
+                spread.open(self, end);
             }
             if !addition.given.is_empty() {
                 let way = Way::new(self.source(act));
@@ -158,8 +166,10 @@ impl Flow {
         Ok(observed)
     }
 
-    fn add_ends(&self, spread: &mut Spread<'_>, ends: &[End]) {
-        for end in ends {
+    /// Adds what a census shows, but not the end that the act is to open and that its process may be
+    /// expected to get: nothing flows through it before it is judged.
+    fn add_ends(&self, spread: &mut Spread<'_>, ends: &[End], own: Option<&End>) {
+        for end in ends.iter().filter(|end| Some(*end) != own) {
             spread.add(self, end);
         }
         for (process, actor) in self.actors.iter() {

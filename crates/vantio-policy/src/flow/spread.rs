@@ -135,7 +135,12 @@ impl<'p> Spread<'p> {
             }
         }
         let mut writable = self.edges.iter().filter(|edge| edge.writes);
-        writable.find_map(|edge| self.reach(edge.process, edge.channel))
+        let reached = writable.find_map(|edge| self.reach(edge.process, edge.channel));
+        // Whoever receives a descriptor that is in flight may write to it, whatever it is of.
+        reached.or_else(|| {
+            let channel = in_flight?;
+            (0..self.processes.len()).find_map(|process| self.reach(process, channel))
+        })
     }
 
     /// Whether somebody has a sink open for a label that it is said to carry.
@@ -306,6 +311,9 @@ pub(super) fn sources_of(state: &State, channel: &Channel) -> Labels {
 }
 
 fn sinks_of(state: &State, channel: &Channel) -> Labels {
+    if *channel == Channel::InFlight {
+        return held_sinks(state).fold(Labels::NONE, |all, sink| all.union(sink.labels));
+    }
     let Some(intent) = as_intent(channel, Access::Write) else { return Labels::NONE };
     let sinks = state.guards().sinks.iter();
     sinks
@@ -314,9 +322,18 @@ fn sinks_of(state: &State, channel: &Channel) -> Labels {
 }
 
 fn sink_of<'p>(state: &'p State, channel: &Channel, labels: Labels) -> Option<&'p BoundEntry> {
+    if *channel == Channel::InFlight {
+        return held_sinks(state).find(|sink| !sink.labels.intersection(labels).is_empty());
+    }
     let intent = as_intent(channel, Access::Write)?;
     let mut sinks = state.guards().sinks.iter();
     sinks.find(|sink| !sink.labels.intersection(labels).is_empty() && sink.scope.covers(state, &intent))
+}
+
+/// The sinks that a descriptor can lead to: what one in flight is the descriptor of, nobody sees.
+fn held_sinks(state: &State) -> impl Iterator<Item = &BoundEntry> {
+    let sinks = state.guards().sinks.iter();
+    sinks.filter(|sink| sink.scope.is_about(Effect::FsOpen) || sink.scope.is_about(Effect::NetConnect))
 }
 
 /// The intent that opens such an end.

@@ -2,7 +2,7 @@
 //!
 //! What `since` says of opens is said of files, and a file may get another name, or stay open: a
 //! link to what `since` covers is remembered, and so is where that is renamed to; and a program's
-//! end satisfies nothing while what `since` covers is open for writing.
+//! end satisfies nothing while what `since` covers is, or may be, open for writing.
 
 use alloc::{collections::BTreeSet, vec::Vec};
 
@@ -76,6 +76,8 @@ impl Progress {
             && !(bound.since.is_about(Effect::FsOpen)
                 && census().iter().any(|end| match &end.channel {
                     Channel::Path(path) => end.writes && self.is_meant(bound, state, path),
+                    // Of what, nobody sees.
+                    Channel::InFlight => true,
                     _ => false,
                 }))
     }

@@ -3,6 +3,22 @@
 use crate::{CONNECT, python_flows};
 
 python_flows! {
+    a_refused_read_leaves_the_way_out_open: "
+made = connect()
+try: read()
+except PermissionError: say('kept')
+made.close()
+send(what='clean')
+" => "kept\nsent clean", ["fs.open credentials taint"];
+    a_connection_in_flight_during_the_read: "
+made = connect()
+one, other = socket.socketpair()
+socket.send_fds(one, [b'x'], [made.fileno()])
+made.close()
+try: read()
+except PermissionError: say('kept')
+socket.recv_fds(other, 10, 1)
+" => "kept", ["fs.open credentials taint"];
     a_pair: "
 one, other = socket.socketpair()
 done(child(lambda: other.send(read())))
@@ -105,14 +121,14 @@ def work():
     os.close(reads)
     os.close(other.detach())
     os.close(one.detach())
-    os.write(writes, read())
-    time.sleep(0.1)
+    try: os.write(writes, read())
+    except PermissionError: say('refused')
 done(child(work))
 fd = socket.recv_fds(one, 10, 1)[1][0]
 data = os.read(fd, 100)
 os.close(fd)
-send(data)
-" => "kept", [CONNECT];
+send(data, 'clean')
+" => "refused\nsent clean", ["fs.open credentials taint"];
     a_terminal_of_the_runs_own: "
 master, slave = os.openpty()
 done(child(lambda: os.write(slave, read())))

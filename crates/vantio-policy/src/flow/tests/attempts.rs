@@ -60,8 +60,33 @@ fn a_descriptor_on_its_way_may_be_anything() {
     world.hold(3, Channel::InFlight, true, false);
     world.connect(3, "192.0.2.1:443").unwrap();
     assert!(matches!(world.read(2, "/k/secret"), Err(Refused::ByFlow(..))));
-    world.read(2, "/k/other").unwrap();
-    assert_eq!([1, 2, 3].map(|pid| world.labels(pid)), [NONE, OTHER, OTHER]);
+    assert!(matches!(world.read(2, "/k/other"), Err(Refused::ByFlow(..))));
+    assert_eq!([1, 2, 3].map(|pid| world.labels(pid)), [NONE; 3]);
+}
+
+#[test]
+fn a_descriptor_on_its_way_may_be_of_a_sink() {
+    let mut world = World::new();
+    world.fork(1, 2);
+    world.fork(1, 3);
+    world.hold(3, Channel::InFlight, true, false);
+    assert!(matches!(world.read(2, "/k/secret"), Err(Refused::ByFlow(..))));
+    assert_eq!([1, 2, 3].map(|pid| world.labels(pid)), [NONE; 3]);
+    world.drop_ends(3, &Channel::InFlight);
+    world.read(2, "/k/secret").unwrap();
+}
+
+#[test]
+fn a_refusal_changes_nothing_though_the_end_was_expected() {
+    let mut world = World::new();
+    world.connect(1, "192.0.2.1:443").unwrap();
+    // While it is asked, a census shows the end that the process is about to get.
+    world.hold(1, file("/k/secret"), true, false);
+    let asked = world.act_so(1, &open("/k/secret", Access::Read), |act| act.writes = false);
+    assert!(matches!(asked, Err(Refused::ByFlow(..))));
+    world.drop_ends(1, &file("/k/secret"));
+    assert_eq!(world.labels(1), NONE);
+    world.connect(1, "192.0.2.2:443").unwrap();
 }
 
 #[test]
