@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     mem,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::Mutex,
 };
 
@@ -11,7 +11,7 @@ use rustix::io;
 use vantio_core::{Channel, Transport};
 
 use super::lock;
-use crate::net::{DUMMIES, inventory::address, is_loopback};
+use crate::net::{inventory::address, may_stay};
 
 /// Reads the kernel's lists of the sockets in the run's network namespace (`proc_net(5)`).
 pub(crate) trait Tables: Send + Sync {
@@ -139,9 +139,8 @@ pub(crate) struct Line {
 impl Line {
     fn channels(&self, transport: Transport) -> Vec<Channel> {
         let mut channels = vec![Channel::Port(transport, self.local.port())];
-        let is_inside = |ip: IpAddr| is_loopback(ip) || ip.is_unspecified() || DUMMIES.contains(&ip);
         if self.remote.port() != 0 {
-            channels.push(if is_inside(self.remote.ip()) {
+            channels.push(if may_stay(self.remote.ip()) {
                 Channel::Port(transport, self.remote.port())
             } else {
                 Channel::Peer(transport, self.remote)

@@ -147,7 +147,7 @@ impl Call {
             return Err(Errno::ACCESS);
         }
         if let Address::Internet(address) = Address::parse(&self.bytes)
-            && is_loopback(address.ip())
+            && may_stay(address.ip())
         {
             core.judge.joins(request, Channel::Port(Transport::Udp, address.port()), BOTH_WAYS)?;
         }
@@ -177,6 +177,16 @@ pub(super) fn is_of_run(core: &Core, request: &Request, address: SocketAddr) -> 
     } else {
         address.port() == DNS && !core.would_permit(request, target)
     }
+}
+
+/// Whether a datagram sent there may reach a socket of the run: at its own addresses, or one of many that listen.
+pub(crate) fn may_stay(ip: IpAddr) -> bool {
+    let is_broadcast = match ip {
+        // Of the run's own networks, or of all.
+        IpAddr::V4(v4) => v4.is_broadcast() || v4.octets().starts_with(&[10, 255, 255]),
+        IpAddr::V6(_) => false,
+    };
+    is_loopback(ip) || DUMMIES.contains(&ip) || ip.is_multicast() || is_broadcast
 }
 
 /// Puts `new`, with the options of `old`, in place of every descriptor of the caller's

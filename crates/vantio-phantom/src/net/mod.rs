@@ -33,8 +33,7 @@ use vantio_core::{Channel, Effect, Endpoint, Intent, Target, Transport};
 
 use self::{address::LENGTH_MAX, dns::Resolver, socket::Sockets, thread::Room, unix::Bound};
 pub(crate) use self::{
-    address::is_loopback,
-    connect::DUMMIES,
+    connect::may_stay,
     thread::Pool,
     watch::{Fate, Outcome, Watch},
 };

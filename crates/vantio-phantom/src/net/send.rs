@@ -16,7 +16,7 @@ use vantio_core::{Channel, Effect, Transport};
 use super::{
     Core, OUTWARDS,
     address::{Address, LENGTH_MAX, is_loopback},
-    connect::{DNS, DUMMIES},
+    connect::{DNS, DUMMIES, may_stay},
     fetch, outside, read_address, unix,
 };
 use crate::{
@@ -108,11 +108,13 @@ impl Sender {
                 unix::check_abstract(core, request, &name)?;
                 core.judge.joins(request, Channel::Named([b"\0", name.as_slice()].concat()), OUTWARDS)?;
             }
-            Address::Internet(address) if !self.is_local && is_loopback(address.ip()) => {
-                core.judge.joins(request, Channel::Port(Transport::Udp, address.port()), OUTWARDS)?;
-            }
-            Address::Internet(address) if !self.is_local && !stays_inside(address) => {
-                core.ask(request, Effect::NetConnect, outside(Transport::Udp, address))?;
+            Address::Internet(address) if !self.is_local => {
+                if !stays_inside(address) {
+                    core.ask(request, Effect::NetConnect, outside(Transport::Udp, address))?;
+                }
+                if may_stay(address.ip()) {
+                    core.judge.joins(request, Channel::Port(Transport::Udp, address.port()), OUTWARDS)?;
+                }
             }
             _ => {}
         }

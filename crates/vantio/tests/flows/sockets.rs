@@ -167,4 +167,35 @@ connect().close()
 data = read()
 send(data)
 " => "kept", [CONNECT];
+    datagrams_to_the_addresses_of_the_run: "
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(('0.0.0.0', 0))
+port = server.getsockname()[1]
+done(child(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(read(), ('10.255.255.1', port))))
+send(server.recv(100))
+" => "kept", [CONNECT];
+    connected_datagrams_to_the_addresses_of_the_run: "
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(('0.0.0.0', 0))
+def work():
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.connect(('10.255.255.1', server.getsockname()[1]))
+    made.send(read())
+done(child(work))
+send(server.recv(100))
+" => "kept", [CONNECT];
+    datagrams_to_a_group: "
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(('0.0.0.0', 0))
+group = socket.inet_aton('239.1.2.3') + socket.inet_aton('127.0.0.1')
+server.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
+server.settimeout(2)
+def work():
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton('127.0.0.1'))
+    made.connect(('239.1.2.3', server.getsockname()[1]))
+    made.send(read())
+done(child(work))
+send(server.recv(100))
+" => "kept", [CONNECT];
 }
