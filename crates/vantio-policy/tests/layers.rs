@@ -199,6 +199,14 @@ fn variables_are_narrowed_too() {
     assert_eq!(env.deny().collect::<Vec<_>>(), ["FOO", "LD_*"]);
     assert_eq!(env.set().collect::<Vec<_>>(), [("A", "b"), ("B", "e"), ("LANG", "C"), ("LD_X", "own")]);
     // As for every list, a layer below the base opens nothing.
+    // A bare name in a policy means nothing that a lower one says.
+    let led = environment(&[
+        layer(CommandLine, "env: {set: {A: b}}"),
+        layer(Project, "env: {set: {PATH: /nowhere, LD_PRELOAD: x, LD_LIBRARY_PATH: y, C: d}}"),
+    ]);
+    assert_eq!(led.set().collect::<Vec<_>>(), [("A", "b"), ("C", "d")]);
+    let own = environment(&[layer(Project, "env: {set: {PATH: /own}}")]);
+    assert_eq!(own.set().collect::<Vec<_>>(), [("PATH", "/own")]);
     let closed = environment(&[layer(Project, "name: a"), layer(User, "env: {allow: ['*']}")]);
     assert_eq!(closed.allow().count(), 0);
 }

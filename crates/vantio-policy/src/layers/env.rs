@@ -22,7 +22,8 @@ pub(super) fn merge(layers: &[&Layer]) -> (EnvRules, BTreeMap<String, usize>) {
         let env = layer.compiled.program.env();
         for (name, value) in &env.set {
             let is_denied = layers[..index].iter().any(|higher| covers(&rules(higher).deny, name.as_bytes()));
-            if !is_denied && !merged.set.contains_key(name) {
+            let is_kept = index == 0 || !leads_programs(name);
+            if is_kept && !is_denied && !merged.set.contains_key(name) {
                 merged.set.insert(name.clone(), value.clone());
                 origins.insert(format!("env.set.{name}"), index);
             }
@@ -45,6 +46,12 @@ pub(super) fn merge(layers: &[&Layer]) -> (EnvRules, BTreeMap<String, usize>) {
 fn is_allowed(layers: &[&Layer], pattern: &NamePattern) -> bool {
     let mut speaking = layers.iter().filter(|layer| has_allow(layer));
     speaking.all(|layer| rules(layer).allow.iter().any(|own| variable_covers(own, pattern)))
+}
+
+/// Whether the variable says which program a name means, or what is loaded into every program:
+/// only the highest layer sets such a one, or its names would mean what a lower one likes.
+fn leads_programs(name: &str) -> bool {
+    name == "PATH" || name.starts_with("LD_")
 }
 
 fn has_allow(layer: &Layer) -> bool {
