@@ -189,6 +189,7 @@ result = libc.syscall(56, 0x8000 | signal.SIGCHLD, 0, 0, 0, 0)
 if result == 0: os._exit(0)
 say(result, errno.errorcode[ctypes.get_errno()])
 " => "-1 EPERM", ["proc.syscall another parent"];
+    // An ordinary user cannot see what such a process has open: then it is refused for that.
     a_process_without_its_first_thread: "
 import threading
 def work():
@@ -198,7 +199,7 @@ def work():
     os._exit(0)
 threading.Thread(target=work).start()
 libc.syscall(60, 0)
-" => "refused", ["fs.open credentials secret"];
+" => "refused", ["fs.open credentials"];
     a_thread_with_descriptors_of_its_own: "
 import threading
 ready, done = threading.Event(), threading.Event()
