@@ -107,6 +107,24 @@ impl Section {
         Self::Hold,
     ];
 
+    /// Whether it is a list of patterns that refuses.
+    pub const fn is_deny(self) -> bool {
+        matches!(self, Self::FsDeny | Self::ExecDeny | Self::NetDeny | Self::ToolsDeny)
+    }
+
+    /// Whether it holds back what the lists of patterns permit.
+    pub const fn is_guard(self) -> bool {
+        matches!(
+            self,
+            Self::TaintSources
+                | Self::TaintSinks
+                | Self::TaintSanitizers
+                | Self::Order
+                | Self::Thresholds
+                | Self::Hold
+        )
+    }
+
     /// The dotted key path in a policy document.
     pub const fn name(self) -> &'static str {
         match self {

@@ -163,10 +163,7 @@ pub(crate) const fn family(section: Section) -> Family {
 
 /// Whether a section permits or refuses.
 pub(crate) const fn kind(section: Section) -> Kind {
-    match section {
-        Section::FsDeny | Section::ExecDeny | Section::NetDeny | Section::ToolsDeny => Kind::Deny,
-        _ => Kind::Allow,
-    }
+    if section.is_deny() { Kind::Deny } else { Kind::Allow }
 }
 
 /// How many lists of patterns a policy has.

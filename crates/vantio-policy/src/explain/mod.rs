@@ -202,7 +202,7 @@ fn rank<'p>(rules: Vec<Weight<'p>>, judged: &Verdict<'_>) -> Vec<Considered<'p>>
                 (Ok(()), Some(winner)) if winner == (section, rule) => Outcome::Decided,
                 (Ok(()), Some((section, rule))) => Outcome::Outranked { section, rule: rule.to_string() },
                 (Ok(()), None) => match judged.cause {
-                    Cause::Unmatched(_) if !is_guard(section) => Outcome::HalfPermitted,
+                    Cause::Unmatched(_) if !section.is_guard() => Outcome::HalfPermitted,
                     cause => Outcome::Overruled(cause.to_string()),
                 },
             };
@@ -250,10 +250,10 @@ impl fmt::Display for Considered<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.outcome {
             Outcome::Decided => formatter.write_str("decided"),
-            Outcome::Outranked { section, rule } if is_guard(self.section) => {
+            Outcome::Outranked { section, rule } if self.section.is_guard() => {
                 write!(formatter, "matches, but {section} decides before it: {rule}")
             }
-            Outcome::Outranked { section, rule } if is_guard(*section) => {
+            Outcome::Outranked { section, rule } if section.is_guard() => {
                 write!(formatter, "matches, but {section} holds it back: {rule}")
             }
             Outcome::Outranked { section, rule } if is_allow(self.section) && !is_allow(*section) => {
@@ -273,16 +273,4 @@ impl fmt::Display for Considered<'_> {
             Outcome::Missed(miss) => miss.fmt(formatter),
         }
     }
-}
-
-const fn is_guard(section: Section) -> bool {
-    matches!(
-        section,
-        Section::TaintSources
-            | Section::TaintSinks
-            | Section::TaintSanitizers
-            | Section::Order
-            | Section::Thresholds
-            | Section::Hold
-    )
 }

@@ -39,11 +39,6 @@ pub(super) fn merge(layers: &[&Layer], bindings: &Bindings) -> Result<Narrowed, 
     Ok(Narrowed { rules: Rules::new(lists), origins, dropped })
 }
 
-/// Whether the section is of guards, not of patterns.
-pub(super) fn is_guard(section: Section) -> bool {
-    !SECTIONS.contains(&section)
-}
-
 struct Narrowing<'l> {
     layers: &'l [&'l Layer],
     bindings: &'l Bindings,

@@ -229,7 +229,7 @@ impl Merged {
         // Guards stand in the order of the layers; what was left out has no guard to be found by.
         for layer in &self.layers {
             let map = &layer.compiled.source_map;
-            for (section, text, _) in map.iter().filter(|(section, ..)| lists::is_guard(*section)) {
+            for (section, text, _) in map.iter().filter(|(section, ..)| section.is_guard()) {
                 if let Some(origin) = map.origin(section, text) {
                     places.adopt(section, text, origin);
                 }

@@ -17,7 +17,7 @@ use vantio_policy::{
     explain::{Considered, Explanation, Outcome, Question, Side, Wish, labels, nearest_effect, to_a_labels},
 };
 
-use super::{near::is_deny, policy::open, why::remedy};
+use super::{policy::open, why::remedy};
 use crate::{
     arguments::Explain,
     failure::Failure,
@@ -352,7 +352,7 @@ fn folded<'a, 'p>(list: &'a [Considered<'p>], is_unmatched: bool) -> Vec<&'a Con
     let matching = list.iter().filter(|it| it.outcome.is_match()).take(MATCHES_SHOWN);
     let is_settled = |side| list.iter().any(|it| it.side == side && it.outcome.is_match());
     let missed = |it: &&'a Considered<'p>| match &it.outcome {
-        Outcome::Missed(miss) if is_unmatched && !is_deny(it.section) && !is_settled(it.side) => {
+        Outcome::Missed(miss) if is_unmatched && !it.section.is_deny() && !is_settled(it.side) => {
             miss.nearness
         }
         _ => 0,

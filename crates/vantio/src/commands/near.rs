@@ -43,11 +43,12 @@ impl Past {
         let explanation = explain(&self.program, &state, &intent);
         let is_unmatched = matches!(explanation.judged.cause, Cause::Unmatched(_));
         // A guard permits nothing, whatever is missing for it to act.
-        let losers = explanation.considered.iter().filter(|it| !is_deny(it.section) && !is_guard(it.section));
+        let losers =
+            explanation.considered.iter().filter(|it| !it.section.is_deny() && !it.section.is_guard());
         let nearest = losers.clone().map(nearness).max().unwrap_or(0);
         let losers = losers.filter(|it| match &it.outcome {
             Outcome::Missed(_) => is_unmatched && nearest > 0 && nearness(it) == nearest,
-            Outcome::Outranked { section, .. } => is_deny(*section),
+            Outcome::Outranked { section, .. } => section.is_deny(),
             _ => false,
         });
         let near = |it: &Considered<'_>| {
@@ -86,24 +87,6 @@ impl Near {
             "place": places.of_rule(self.section, &self.rule),
         })
     }
-}
-
-/// Whether a list refuses.
-pub const fn is_deny(section: Section) -> bool {
-    matches!(section, Section::FsDeny | Section::ExecDeny | Section::NetDeny | Section::ToolsDeny)
-}
-
-/// Whether a section holds back what the lists permit.
-const fn is_guard(section: Section) -> bool {
-    matches!(
-        section,
-        Section::TaintSources
-            | Section::TaintSinks
-            | Section::TaintSanitizers
-            | Section::Order
-            | Section::Thresholds
-            | Section::Hold
-    )
 }
 
 /// Rules that are shown of one refusal.
