@@ -5,6 +5,7 @@
 
 mod difference;
 mod hosts;
+mod inclusion;
 mod paths;
 mod sequence;
 

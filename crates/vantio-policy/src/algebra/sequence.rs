@@ -1,7 +1,8 @@
 //! Patterns over characters: whether one matches all that another does.
 
-use alloc::{collections::BTreeSet, vec::Vec};
+use alloc::vec::Vec;
 
+use super::inclusion::{Step, includes};
 use crate::glob::{Glob, Token};
 
 /// One place of a pattern.
@@ -26,12 +27,12 @@ pub(super) fn glob_covers(outer: &Glob, inner: &Glob) -> bool {
         || outer == inner
         || [Alphabet::Bytes, Alphabet::Characters]
             .into_iter()
-            .all(|alphabet| includes(&of_glob(outer, alphabet), &of_glob(inner, alphabet), alphabet))
+            .all(|alphabet| includes(&of_glob(outer, alphabet), &of_glob(inner, alphabet), &alphabet.any()))
 }
 
 /// As [`glob_covers`], for texts in which `*` is any run of characters.
 pub(super) fn text_covers(outer: &str, inner: &str) -> bool {
-    outer == inner || includes(&of_text(outer), &of_text(inner), Alphabet::Characters)
+    outer == inner || includes(&of_text(outer), &of_text(inner), &Alphabet::Characters.any())
 }
 
 fn of_glob(glob: &Glob, alphabet: Alphabet) -> Vec<Symbol> {
@@ -39,7 +40,7 @@ fn of_glob(glob: &Glob, alphabet: Alphabet) -> Vec<Symbol> {
     for token in &glob.0 {
         match token {
             Token::Many => symbols.push(Symbol::Many),
-            Token::One => symbols.push(Symbol::Set(alphabet.all())),
+            Token::One => symbols.push(alphabet.any()),
             Token::Class { negated, ranges } => {
                 symbols.push(Symbol::Set(alphabet.class(*negated, ranges)));
             }
@@ -69,8 +70,9 @@ impl Alphabet {
         }
     }
 
-    fn all(self) -> Vec<(u32, u32)> {
-        Vec::from([(0, self.last())])
+    /// Any one character.
+    fn any(self) -> Symbol {
+        Symbol::Set(Vec::from([(0, self.last())]))
     }
 
     /// A byte that is not ASCII is no character, and so in no class but a negated one.
@@ -99,66 +101,17 @@ impl Alphabet {
     }
 }
 
-/// Whether every text of `inner` is one of `outer`: walks `inner`, with the set of the
-/// places of `outer` that every text so far leads to.
-fn includes(outer: &[Symbol], inner: &[Symbol], alphabet: Alphabet) -> bool {
-    if outer.len() > MAX_OUTER {
-        return false;
+impl Step for Symbol {
+    fn is_many(&self) -> bool {
+        *self == Self::Many
     }
-    let all = alphabet.all();
-    let mut seen = BTreeSet::new();
-    let mut open = Vec::from([(0, skip(outer, 1))]);
-    while let Some((at, places)) = open.pop() {
-        if !seen.insert((at, places)) {
-            continue;
-        }
-        if seen.len() > MAX_STATES {
-            return false;
-        }
-        match inner.get(at) {
-            None if places >> outer.len() & 1 == 1 => {}
-            None => return false,
-            Some(Symbol::Set(set)) => open.push((at + 1, step(outer, places, set))),
-            Some(Symbol::Many) => {
-                open.push((at + 1, places));
-                open.push((at, step(outer, places, &all)));
-            }
-        }
-    }
-    true
-}
 
-/// The places after any one character of `set`.
-fn step(outer: &[Symbol], places: u128, set: &[(u32, u32)]) -> u128 {
-    let mut next = 0;
-    for (index, symbol) in outer.iter().enumerate() {
-        if places >> index & 1 == 1 {
-            next |= match symbol {
-                Symbol::Many => 1 << index,
-                Symbol::Set(own) if is_subset(set, own) => 2 << index,
-                Symbol::Set(_) => 0,
-            };
-        }
+    fn covers(&self, inner: &Self) -> bool {
+        matches!((self, inner), (Self::Set(own), Self::Set(set)) if is_subset(set, own))
     }
-    skip(outer, next)
-}
-
-/// Adds the places reached by letting each `*` stand for nothing.
-fn skip(outer: &[Symbol], mut places: u128) -> u128 {
-    for (index, symbol) in outer.iter().enumerate() {
-        if places >> index & 1 == 1 && *symbol == Symbol::Many {
-            places |= 2 << index;
-        }
-    }
-    places
 }
 
 /// Whether every element of `inner` is in one range of `outer`, whose ranges do not touch.
 fn is_subset(inner: &[(u32, u32)], outer: &[(u32, u32)]) -> bool {
     inner.iter().all(|(first, last)| outer.iter().any(|(from, to)| from <= first && last <= to))
 }
-
-/// Places are the bits of one word.
-const MAX_OUTER: usize = 120;
-/// What takes longer is taken for not covered.
-const MAX_STATES: usize = 4096;
