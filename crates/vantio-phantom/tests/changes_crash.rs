@@ -153,6 +153,17 @@ fn an_undo_brings_back_content_metadata_times_and_inodes() {
 }
 
 #[test]
+fn an_undo_restores_the_times_of_a_directory_that_got_both_entries_and_a_mode() {
+    let world = World::new("mkdir b; chmod 700 b; touch -d @1000000000 b");
+    let before = sh(&world.host(), "stat -c '%a %Y' b");
+    world.inside("rm -r b; mkdir -p b/b");
+    world.commit(&[]);
+    assert_eq!(sh(&world.host(), "stat -c %a b"), "755\n");
+    world.undo();
+    assert_eq!(sh(&world.host(), "stat -c '%a %Y' b"), before);
+}
+
+#[test]
 fn an_undo_leaves_and_names_what_the_host_changed_since() {
     let world = World::new("echo 1 > a; echo 1 > b");
     world.inside("echo 2 > a; echo 2 > b; mkdir n; echo 3 > n/m");

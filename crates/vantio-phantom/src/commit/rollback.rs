@@ -182,14 +182,14 @@ fn restore_dir(ground: &Ground, dir: &Dir, reason: Reason<'_>) -> io::Result<()>
         other => other?,
     };
     let now = Node::of_stat(&stat_fd(opened.as_fd())?);
-    let is_as_committed = match (reason, &dir.after) {
-        (Reason::Undo(_), Some((_, after))) => {
-            now.mode == after.mode && (now.uid, now.gid) == (after.uid, after.gid)
-        }
+    let is = |meta: &Meta| (now.mode, now.uid, now.gid) == (meta.mode, meta.uid, meta.gid);
+    // A step of its own may have given it back its metadata, but not its times.
+    let is_ours = match (reason, &dir.after) {
+        (Reason::Undo(_), Some((_, after))) => is(after) || is(meta),
         _ => true,
     };
-    let set = match is_as_committed {
-        true if now.mode == meta.mode => meta.set_times(opened.as_fd()),
+    let set = match is_ours {
+        true if is(meta) => meta.set_times(opened.as_fd()),
         true => meta.set(opened.as_fd()),
         false => Ok(()),
     };
