@@ -67,6 +67,13 @@ fn a_directory_made_anew_is_compared_entry_by_entry() {
 }
 
 #[test]
+fn a_tree_made_anew_is_compared_at_every_depth() {
+    let world = World::new("mkdir -p d/s/t; echo y > d/s/f; echo z > d/s/t/g");
+    world.inside("rm -r d; mkdir -p d/s/t");
+    assert_eq!(world.kinds(), ["deleted /d/s/f", "deleted /d/s/t/g"]);
+}
+
+#[test]
 fn a_renamed_directory_is_one_change() {
     if !is_root() {
         return; // An ordinary user's overlay answers EXDEV and programs copy.

@@ -55,6 +55,8 @@ struct Entry<'f> {
     path: Vec<u8>,
     node: Node,
     lower: Option<Lower<'f>>,
+    /// The run does not see what the host has here, even without a mark.
+    hides: bool,
     vacated: bool,
 }
 
@@ -122,7 +124,8 @@ impl<'a> Walk<'a> {
             };
             let is_moved = |parent: &Vec<u8>| self.moved.contains(&join(parent, name));
             let vacated = frame.vacated || frame.lower.as_ref().is_some_and(is_moved);
-            self.entry(Entry { dir: upper_dir.as_fd(), name, path, node, lower, vacated }, waiting)?;
+            let hides = frame.opaque;
+            self.entry(Entry { dir: upper_dir.as_fd(), name, path, node, lower, hides, vacated }, waiting)?;
         }
         if let (true, Some(dir), Some(parent)) = (frame.opaque, &lower_dir, &frame.lower) {
             let kept: HashSet<_> = names.into_iter().collect();
@@ -163,7 +166,7 @@ impl<'a> Walk<'a> {
                     self.push(entry, ChangeKind::Metadata, None);
                 }
                 frame.lower = Some(lower.path.clone());
-                frame.opaque = self.overlay_note(entry.dir, entry.name, "opaque")?.as_deref() == Some(b"y");
+                frame.opaque = self.is_opaque(entry)?;
             }
         }
         waiting.push(frame);
@@ -402,6 +405,15 @@ impl<'a> Walk<'a> {
         }
         let absolute = path_now(self.committed, &self.root.layer.absolute(&target));
         self.root.layer.relative(&absolute).map(<[u8]>::to_vec)
+    }
+
+    /// True for a directory that the run made anew. The kernel marks only the
+    /// topmost; below it, what has a redirect came with its old content.
+    fn is_opaque(&self, entry: &Entry<'_>) -> io::Result<bool> {
+        if entry.hides && self.overlay_note(entry.dir, entry.name, "redirect")?.is_none() {
+            return Ok(true);
+        }
+        Ok(self.overlay_note(entry.dir, entry.name, "opaque")?.as_deref() == Some(b"y"))
     }
 
     fn is_committed_rename(&self, path: &[u8]) -> bool {
