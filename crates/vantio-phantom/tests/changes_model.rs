@@ -19,8 +19,9 @@ fn path() -> impl Strategy<Value = String> {
 
 fn operation() -> impl Strategy<Value = String> {
     prop_oneof![
-        3 => (path(), 0..9u8).prop_map(|(path, text)| format!("echo {text} > {path}")),
-        2 => path().prop_map(|path| format!("echo more >> {path}")),
+        // Whoever opens a fifo waits for the other end.
+        3 => (path(), 0..9u8).prop_map(|(path, text)| format!("test -p {path} || echo {text} > {path}")),
+        2 => path().prop_map(|path| format!("test -p {path} || echo more >> {path}")),
         3 => path().prop_map(|path| format!("rm -rf {path}")),
         1 => path().prop_map(|path| format!("rmdir {path}")),
         3 => path().prop_map(|path| format!("mkdir -p {path}")),
