@@ -1,28 +1,30 @@
 //! One step along the chain: the checks every entry must pass.
 
-use vantio_core::{Hash, json::Value};
+use uuid::Uuid;
+use vantio_core::Hash;
 
-use crate::{Entry, entry, store::FORMAT};
+use crate::entry::{FORMAT, Text};
 
 /// A field of an entry is missing, of another type, or one that the format does
 /// not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// The text is not JSON, or not the canonical text of its value.
-    #[error("it is not canonical JSON")]
+    /// The text is not the canonical text of an entry: not JSON, not in the one
+    /// form that RFC 8785 gives it, without a member or with an unknown one.
+    #[error("it is not an entry in canonical JSON")]
     NotCanonical,
-    /// A field is missing or has a value of the wrong kind.
-    #[error("field `{0}` is missing or has no valid value")]
+    /// A field has no valid value.
+    #[error("field `{0}` has no valid value")]
     Field(&'static str),
-    /// There is a field that the format does not have.
-    #[error("{0} has an unknown field")]
-    Unknown(&'static str),
     /// The entry declares another format.
     #[error("it has format {0}; this program knows format {FORMAT}")]
     Version(i64),
     /// The hash does not match.
     #[error("its hash does not match its content and the entry before it")]
     Hash,
+    /// A digest in the entry does not match what was asked or answered.
+    #[error("`{0}` does not match its detail")]
+    Detail(&'static str),
 }
 
 /// What is wrong with an entry.
@@ -40,9 +42,12 @@ pub enum Fault {
     /// `prev_hash` is not the hash of the entry before.
     #[error("it does not follow from the entry before it")]
     Unlinked,
-    /// `req_hash` or `res_hash` does not match the payload.
-    #[error("`{0}` does not match its payload")]
-    Payload(&'static str),
+    /// Its time or its record's identifier is not after the one before.
+    #[error("its {0} is not after the one before it")]
+    Backdated(&'static str),
+    /// The seal of its anomaly record does not hold.
+    #[error("the SVID in its anomaly record {0}")]
+    Seal(&'static str),
     /// A column of the store contradicts the entry's text.
     #[error("column `{0}` contradicts its text")]
     Column(&'static str),
@@ -55,66 +60,59 @@ pub(crate) struct Chain {
     pub next: u64,
     /// `this_hash` of the last entry.
     pub head: Hash,
+    /// The last entry's time, as written; it sorts as times do.
+    pub time: TimeText,
+    /// The newest record's identifier.
+    pub record_id: Option<Uuid>,
 }
 
+/// A time in RFC 3339, in UTC with nanoseconds.
+pub(crate) type TimeText = [u8; 30];
+
 impl Chain {
-    pub const GENESIS: Self = Self { next: 0, head: Hash::ZERO };
+    pub const GENESIS: Self =
+        Self { next: 0, head: Hash::ZERO, time: *b"0000-01-01T00:00:00.000000000Z", record_id: None };
 
-    /// Steps over the entry whose text without `this_hash` is `body`.
-    pub fn step(&mut self, body: &str, this_hash: Hash) -> Result<Entry, Fault> {
-        let entry = decode(body, this_hash)?;
-        self.check(&entry)?;
-        self.next += 1;
-        self.head = this_hash;
-        Ok(entry)
-    }
-
-    fn check(&self, entry: &Entry) -> Result<(), Fault> {
+    /// Steps over the entry whose text is `text`.
+    pub fn step<'t>(&mut self, text: &'t str, this_hash: Hash) -> Result<Text<'t>, Fault> {
+        let entry = read(text, this_hash)?;
         if entry.seq != self.next {
             return Err(Fault::Misplaced { found: entry.seq });
         }
         if entry.prev_hash != self.head {
             return Err(Fault::Unlinked);
         }
-        if Hash::of(entry.request.to_canonical().as_bytes()) != entry.req_hash {
-            return Err(Fault::Payload("req_hash"));
+        if entry.time.as_bytes() <= &self.time[..] && self.next > 0 {
+            return Err(Fault::Backdated("time"));
         }
-        if Hash::of(entry.response.to_canonical().as_bytes()) != entry.res_hash {
-            return Err(Fault::Payload("res_hash"));
+        let record_id = entry.record.as_ref().map(|record| record.id);
+        if record_id.is_some() && record_id <= self.record_id {
+            return Err(Fault::Backdated("record_id"));
         }
-        Ok(())
+        self.advance(this_hash, entry.time, record_id);
+        Ok(entry)
+    }
+
+    /// The chain, one entry further.
+    pub fn after(mut self, this_hash: Hash, time: &str) -> Self {
+        self.advance(this_hash, time, None);
+        self
+    }
+
+    /// Steps over an entry that is known to follow.
+    pub fn advance(&mut self, this_hash: Hash, time: &str, record_id: Option<Uuid>) {
+        self.next += 1;
+        self.head = this_hash;
+        self.time = time.as_bytes().try_into().unwrap_or(self.time);
+        self.record_id = record_id.or(self.record_id);
     }
 }
 
-/// Reads an entry from its canonical text, and checks its hash.
-pub(crate) fn decode(body: &str, this_hash: Hash) -> Result<Entry, Malformed> {
-    let entry = entry::from_body(parse_canonical(body)?, this_hash)?;
-    if Hash::of_parts(&[&entry.prev_hash.0, body.as_bytes()]) != this_hash {
+/// Takes an entry's text apart, and checks its hash.
+pub(crate) fn read(text: &str, this_hash: Hash) -> Result<Text<'_>, Malformed> {
+    let entry = Text::scan(text)?;
+    if Hash::of_parts(&[&entry.prev_hash.0, text.as_bytes()]) != this_hash {
         return Err(Malformed::Hash);
     }
     Ok(entry)
-}
-
-/// The value whose canonical text is `text`.
-pub(crate) fn parse_canonical(text: &str) -> Result<Value, Malformed> {
-    let parsed: serde_json::Value = serde_json::from_str(text).map_err(|_| Malformed::NotCanonical)?;
-    let value = to_value(parsed)?;
-    if value.to_canonical() == text { Ok(value) } else { Err(Malformed::NotCanonical) }
-}
-
-// serde_json refuses what nests deeper than 128 levels, which bounds the recursion.
-fn to_value(parsed: serde_json::Value) -> Result<Value, Malformed> {
-    Ok(match parsed {
-        serde_json::Value::Null => Value::Null,
-        serde_json::Value::Bool(value) => Value::Bool(value),
-        serde_json::Value::Number(number) => Value::Integer(number.as_i64().ok_or(Malformed::NotCanonical)?),
-        serde_json::Value::String(text) => Value::String(text),
-        serde_json::Value::Array(items) => {
-            Value::Array(items.into_iter().map(to_value).collect::<Result<_, _>>()?)
-        }
-        serde_json::Value::Object(members) => {
-            let members = members.into_iter().map(|(key, value)| Ok((key, to_value(value)?)));
-            Value::object(members.collect::<Result<Vec<_>, Malformed>>()?)
-        }
-    })
 }

@@ -16,28 +16,43 @@ pub struct Interval {
     pub latest: Timestamp,
 }
 
-impl Interval {
-    /// `time`, give or take `error`; clamped to the range of [`Timestamp`].
-    pub(crate) fn around(time: Timestamp, error: Duration) -> Self {
-        Self {
-            earliest: time.checked_sub(error).unwrap_or(Timestamp::MIN),
-            latest: time.checked_add(error).unwrap_or(Timestamp::MAX),
+/// A reading of the wall clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    pub time: Timestamp,
+    /// How far from it the true time may be.
+    pub error: Duration,
+}
+
+impl Reading {
+    /// The interval of what is handed over at this reading and written down as
+    /// of `time`, which is no earlier.
+    pub fn interval(&self, time: Timestamp) -> Interval {
+        Interval {
+            earliest: self.time.checked_sub(self.error).unwrap_or(Timestamp::UNIX_EPOCH),
+            latest: time.checked_add(self.error).unwrap_or(Timestamp::MAX),
         }
     }
 }
 
-/// A writer's clock: every reading is later than the one before, whatever the
-/// wall clock does.
-#[derive(Debug, Default)]
+/// A chain's clock: every time is later than the one before, whatever the wall
+/// clock does.
+#[derive(Debug)]
 pub(crate) struct Clock {
     last_time: Timestamp,
     last_record: Option<RecordCounter>,
 }
 
 impl Clock {
-    pub fn now(&mut self) -> Timestamp {
+    /// The clock of a chain that ends at `time`, with a newest record `record_id`.
+    pub fn after(time: Timestamp, record_id: Option<Uuid>) -> Self {
+        Self { last_time: time, last_record: record_id.map(RecordCounter::of) }
+    }
+
+    /// The time of an entry that was handed over at `reading`.
+    pub fn stamp(&mut self, reading: Timestamp) -> Timestamp {
         let after_last = self.last_time.checked_add(Duration::from_nanos(1)).unwrap_or(Timestamp::MAX);
-        self.last_time = Timestamp::now().max(after_last);
+        self.last_time = reading.max(after_last);
         self.last_time
     }
 
@@ -63,6 +78,12 @@ struct RecordCounter {
 }
 
 impl RecordCounter {
+    fn of(id: Uuid) -> Self {
+        let bits = id.as_u128();
+        let tail_high = bits >> 64 & 0xfff;
+        Self { unix_ms: (bits >> 80) as u64, tail: tail_high << 62 | bits & ((1 << 62) - 1) }
+    }
+
     fn random(unix_ms: u64) -> Result<Self, LedgerError> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(LedgerError::Randomness)?;
@@ -91,19 +112,24 @@ const TAIL: u128 = (1 << 74) - 1;
 mod tests {
     use super::*;
 
+    fn start() -> Timestamp {
+        Timestamp::from_millisecond(1_700_000_000_000).unwrap()
+    }
+
+    fn later(ms: i64) -> Timestamp {
+        Timestamp::from_millisecond(start().as_millisecond() + ms).unwrap()
+    }
+
     #[test]
-    fn record_ids_rise_when_the_clock_stands_or_falls() {
-        let mut clock = Clock::default();
-        let start = Timestamp::from_millisecond(1_700_000_000_000).unwrap();
-        let offsets = [0_i64, 0, 5, -1000, 5, 6, -1, 0];
-        let ids: Vec<Uuid> = offsets
-            .iter()
-            .map(|ms| {
-                clock.record_id(Timestamp::from_millisecond(start.as_millisecond() + ms).unwrap()).unwrap()
-            })
-            .collect();
+    fn record_ids_rise_when_the_clock_stands_or_falls_and_over_a_restart() {
+        let mut clock = Clock::after(start(), None);
+        let mut ids: Vec<Uuid> =
+            [0, 0, 5, -1000, 5, 6, -1, 0].map(|ms| clock.record_id(later(ms)).unwrap()).into();
+        let mut restarted = Clock::after(start(), ids.last().copied());
+        ids.extend([0, -5, 6, 7].map(|ms| restarted.record_id(later(ms)).unwrap()));
         assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "{ids:?}");
         assert!(ids.iter().all(|id| id.get_version_num() == 7 && id.get_variant() == uuid::Variant::RFC4122));
+        assert!(ids.iter().all(|id| RecordCounter::of(*id).uuid() == *id));
     }
 
     #[test]
@@ -114,11 +140,18 @@ mod tests {
     }
 
     #[test]
-    fn times_rise() {
-        let mut clock = Clock { last_time: Timestamp::MAX, ..Clock::default() };
-        assert_eq!(clock.now(), Timestamp::MAX);
-        let mut clock = Clock::default();
-        let times: Vec<_> = (0..1000).map(|_| clock.now()).collect();
-        assert!(times.windows(2).all(|pair| pair[0] < pair[1]));
+    fn times_rise_even_when_the_wall_clock_jumps_back() {
+        let mut clock = Clock::after(start(), None);
+        let times = [10, 10, -86_400_000, 11].map(|ms| clock.stamp(later(ms)));
+        assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "{times:?}");
+        assert_eq!(times[3], later(11), "the wall clock is believed again once it is ahead");
+        assert_eq!(Clock::after(Timestamp::MAX, None).stamp(start()), Timestamp::MAX);
+    }
+
+    #[test]
+    fn an_interval_holds_the_reading_and_the_time_written_down() {
+        let reading = Reading { time: later(-5000), error: Duration::from_millis(2) };
+        let interval = reading.interval(start());
+        assert_eq!((interval.earliest, interval.latest), (later(-5002), later(2)));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
-use crate::{Malformed, store::FORMAT};
+use crate::{Malformed, entry::FORMAT};
 
 /// Why a ledger could not be opened, written or read.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -5,15 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use vantio_core::{
-    Hash,
-    json::{Key, Value},
-};
-
 use crate::{
-    Checkpoint, Entry, Fault, Filter, LedgerError, Malformed, Reader, Verified, VerifyError,
-    chain::{self, Chain},
-    verify::Audit,
+    Checkpoint, Fault, Filter, LedgerError, Malformed, Reader, Verified, VerifyError, chain::Chain,
+    entry::Line, seal::Seals, verify::Audit,
 };
 
 /// Why an export failed.
@@ -45,13 +39,6 @@ impl ExportError {
     }
 }
 
-impl Entry {
-    /// The canonical text of the whole entry, without a line feed.
-    pub fn to_line(&self) -> String {
-        self.to_json().to_canonical()
-    }
-}
-
 impl Reader {
     /// Writes every entry as a line of canonical JSON; returns how many.
     pub fn export(&self, writer: &mut dyn Write) -> Result<u64, ExportError> {
@@ -80,24 +67,16 @@ pub fn verify_export(
         if line.is_empty() {
             return audit.finish();
         }
-        audit.step(|chain| step(chain, &line))?;
+        audit.step(|chain, seals| step(chain, seals, &line))?;
     }
 }
 
-fn step(chain: &mut Chain, line: &[u8]) -> Result<(), Fault> {
-    let text = line.strip_suffix(b"\n").and_then(|line| std::str::from_utf8(line).ok());
-    let mut value = chain::parse_canonical(text.ok_or(Malformed::NotCanonical)?)?;
-    let this_hash = take_hash(&mut value).ok_or(Malformed::Field("this_hash"))?;
-    chain.step(&value.to_canonical(), this_hash)?;
-    Ok(())
-}
-
-fn take_hash(value: &mut Value) -> Option<Hash> {
-    let Value::Object(members) = value else { return None };
-    match members.remove(&Key("this_hash".into()))? {
-        Value::String(text) => text.parse().ok(),
-        _ => None,
-    }
+fn step(chain: &mut Chain, seals: &mut Seals, line: &[u8]) -> Result<(), Fault> {
+    let text = line.strip_suffix(b"\n").and_then(|line| str::from_utf8(line).ok());
+    let line = Line::scan(text.ok_or(Malformed::NotCanonical)?)?;
+    let entry = chain.step(&line.text, line.this_hash)?;
+    seals.check(&entry)?;
+    line.detail.map_or(Ok(()), |detail| Ok(entry.check_detail(&detail)?))
 }
 
 /// No entry is longer; what is does not fill the memory.

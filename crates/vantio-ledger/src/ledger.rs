@@ -9,15 +9,16 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use uuid::Uuid;
 use vantio_core::{Decision, Hash, RunId, json::Value};
 
 use crate::{
-    Checkpoint, Draft, LedgerError, Reader,
+    Checkpoint, Draft, Interval, LedgerError, Reader,
     chain::Chain,
-    draft::Prepared,
-    encode::{self, Stamp},
-    queue::{Batch, Offer, Queue},
+    clock::{Clock, Reading},
+    entry::{self, Prepared, RecordStamp, Salts, Stamp},
+    queue::{Batch, Offer, Queue, Queued},
     store::{Row, Store, io_error},
 };
 
@@ -31,6 +32,7 @@ pub struct Ledger(Arc<Shared>);
 
 struct Shared {
     queue: Arc<Queue>,
+    salts: Salts,
     path: PathBuf,
     owner: u32,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -55,11 +57,11 @@ pub struct Options {
     pub queue_bytes: usize,
     /// How long to wait for other processes' commits.
     pub busy: Duration,
-    /// Bound of the wall clock's error, for `truetime_commit`. The default is
-    /// the bound beyond which Linux calls its clock unsynchronised
+    /// Bound of the wall clock's error now, for `truetime_commit`. The default
+    /// is the bound beyond which Linux calls its clock unsynchronised
     /// (`NTP_PHASE_LIMIT`, 16 s); a caller that can ask `adjtimex` gives a
     /// better one.
-    pub clock_error: Duration,
+    pub clock_error: fn() -> Duration,
 }
 
 impl Default for Options {
@@ -70,7 +72,7 @@ impl Default for Options {
             queue_entries: 8192,
             queue_bytes: 32 << 20,
             busy: Duration::from_secs(10),
-            clock_error: Duration::from_secs(16),
+            clock_error: || Duration::from_secs(16),
         }
     }
 }
@@ -110,14 +112,15 @@ impl Ledger {
         let thread = thread::Builder::new().name("ledger".into()).spawn(move || writer.run());
         let thread = thread.map_err(io_error("start the writer of", path))?;
         let (path, owner) = (path.to_path_buf(), process::id());
-        Ok(Self(Arc::new(Shared { queue, path, owner, writer: Mutex::new(Some(thread)) })))
+        let (salts, writer) = (Salts::new()?, Mutex::new(Some(thread)));
+        Ok(Self(Arc::new(Shared { queue, salts, path, owner, writer })))
     }
 
     /// Appends an entry, and returns when it is on disk.
     pub fn append(&self, draft: Draft) -> Result<Receipt, LedgerError> {
         self.check_owner()?;
         let (reply, receipt) = mpsc::sync_channel(1);
-        self.0.queue.push_urgent(Prepared::new(draft)?, reply)?;
+        self.0.queue.push_urgent(Prepared::new(draft, &self.0.salts)?, reply)?;
         receipt.recv().unwrap_or_else(|_| Err(self.stopped()))
     }
 
@@ -125,7 +128,7 @@ impl Ledger {
     /// others. A process that is killed meanwhile loses it.
     pub fn record(&self, draft: Draft) -> Result<Recorded, LedgerError> {
         self.check_owner()?;
-        match self.0.queue.offer(Prepared::new(draft)?)? {
+        match self.0.queue.offer(Prepared::new(draft, &self.0.salts)?)? {
             Offer::Taken => Ok(Recorded::Queued),
             Offer::NoRoom => Ok(Recorded::Dropped),
         }
@@ -195,24 +198,19 @@ impl Writer {
     }
 
     fn commit(&mut self, batch: &mut Batch) -> Result<Vec<Receipt>, LedgerError> {
-        let dropped = dropped_entries(batch)?;
-        let clock_error = self.options.clock_error;
+        let error = (self.options.clock_error)();
+        for prepared in dropped_entries(batch)? {
+            batch.entries.push(Queued { prepared, time: Timestamp::now(), reply: None });
+        }
         let mut receipts = Vec::with_capacity(batch.entries.len());
-        self.store.append(|chain| {
-            let mut rows = Vec::with_capacity(batch.entries.len() + dropped.len());
-            for queued in &batch.entries {
-                let stamp = stamp(chain, queued.time, queued.record_id, clock_error);
-                let row = link(chain, &queued.prepared, stamp);
-                receipts.push(Receipt {
-                    seq: row.seq,
-                    this_hash: row.this_hash,
-                    record_id: queued.record_id,
-                });
+        self.store.append(|chain, clock| {
+            let mut rows = Vec::with_capacity(batch.entries.len());
+            for Queued { prepared, time, .. } in &batch.entries {
+                let stamp = stamp(prepared, chain, clock, Reading { time: *time, error })?;
+                let record_id = stamp.record.as_ref().map(|record| record.id);
+                let row = link(chain, prepared, &stamp);
+                receipts.push(Receipt { seq: row.seq, this_hash: row.this_hash, record_id });
                 rows.push(row);
-            }
-            for prepared in &dropped {
-                let stamp = stamp(chain, batch.time, None, clock_error);
-                rows.push(link(chain, prepared, stamp));
             }
             Ok(rows)
         })?;
@@ -220,40 +218,54 @@ impl Writer {
     }
 }
 
-fn stamp(chain: &Chain, time: jiff::Timestamp, record_id: Option<Uuid>, clock_error: Duration) -> Stamp {
-    Stamp {
-        seq: chain.next,
-        prev_hash: chain.head,
-        time,
-        time_text: format!("{time:.9}"),
-        record_id,
-        clock_error,
-    }
+fn stamp(
+    prepared: &Prepared,
+    chain: &Chain,
+    clock: &mut Clock,
+    reading: Reading,
+) -> Result<Stamp, LedgerError> {
+    let time = clock.stamp(reading.time);
+    let record = match prepared.anomaly {
+        Some(_) => {
+            let Interval { earliest, latest } = reading.interval(time);
+            Some(RecordStamp {
+                id: clock.record_id(time)?,
+                earliest: format!("{earliest:.9}"),
+                latest: format!("{latest:.9}"),
+            })
+        }
+        None => None,
+    };
+    Ok(Stamp { seq: chain.next, prev_hash: chain.head, time: format!("{time:.9}"), record })
 }
 
 /// Makes the row that continues `chain`, and steps over it.
-fn link<'a>(chain: &mut Chain, prepared: &'a Prepared, stamp: Stamp) -> Row<'a> {
-    let body = encode::body(prepared, &stamp);
-    let this_hash = Hash::of_parts(&[&stamp.prev_hash.0, body.as_bytes()]);
-    *chain = Chain { next: stamp.seq + 1, head: this_hash };
+fn link<'a>(chain: &mut Chain, prepared: &'a Prepared, stamp: &Stamp) -> Row<'a> {
+    let text = entry::text(prepared, stamp);
+    let this_hash = Hash::of_parts(&[&stamp.prev_hash.0, text.as_bytes()]);
+    let record_id = stamp.record.as_ref().map(|record| record.id);
+    chain.advance(this_hash, &stamp.time, record_id);
     Row {
         seq: stamp.seq,
-        time: stamp.time_text,
-        run_id: prepared.run_id.to_string(),
+        run_id: prepared.run_id,
         op: &prepared.op,
         decision: prepared.decision.map(Decision::name),
-        record_id: stamp.record_id.map(|id| id.to_string()),
+        record_id,
         this_hash,
-        body,
+        text,
+        detail: &prepared.detail,
     }
 }
 
 fn dropped_entries(batch: &Batch) -> Result<Vec<Prepared>, LedgerError> {
-    let dropped = batch
-        .dropped
-        .iter()
-        .map(|((run_id, policy_hash), count)| Prepared::new(dropped_draft(*run_id, *policy_hash, *count)));
-    dropped.collect()
+    if batch.dropped.is_empty() {
+        return Ok(Vec::new());
+    }
+    let salts = Salts::new()?;
+    let prepare = |((run_id, policy_hash), count): (&(RunId, Hash), &u64)| {
+        Prepared::new(dropped_draft(*run_id, *policy_hash, *count), &salts)
+    };
+    batch.dropped.iter().map(prepare).collect()
 }
 
 fn dropped_draft(run_id: RunId, policy_hash: Hash, count: u64) -> Draft {

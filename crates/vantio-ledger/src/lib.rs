@@ -45,22 +45,20 @@
 mod chain;
 mod checkpoint;
 mod clock;
-mod draft;
-mod encode;
 mod entry;
 mod error;
 mod export;
 mod ledger;
 mod queue;
 mod reader;
+mod seal;
 mod store;
 mod verify;
 
 pub use chain::{Fault, Malformed};
 pub use checkpoint::{Checkpoint, ParseCheckpointError};
 pub use clock::Interval;
-pub use draft::{AgentSvid, Anomaly, Draft};
-pub use entry::{AnomalyRecord, Entry, ProofState};
+pub use entry::{AgentSvid, Anomaly, AnomalyRecord, Detail, Draft, Entry, ProofState, Seal};
 pub use error::LedgerError;
 pub use export::{ExportError, verify_export};
 pub use jiff::Timestamp;

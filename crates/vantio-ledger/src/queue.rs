@@ -8,10 +8,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use uuid::Uuid;
 use vantio_core::{Hash, RunId};
 
-use crate::{LedgerError, Options, Receipt, clock::Clock, draft::Prepared};
+use crate::{LedgerError, Options, Receipt, entry::Prepared};
 
 /// What callers put in and the writer takes out.
 pub(crate) struct Queue {
@@ -25,7 +24,6 @@ pub(crate) struct Queue {
 
 #[derive(Default)]
 struct State {
-    clock: Clock,
     batch: Batch,
     weight: usize,
     /// When the oldest entry that nobody waits for must be written.
@@ -42,15 +40,13 @@ pub(crate) struct Batch {
     pub flushes: Vec<SyncSender<Result<(), LedgerError>>>,
     /// Entries that found no room, by run and policy.
     pub dropped: BTreeMap<(RunId, Hash), u64>,
-    /// Time of the batch's own entries.
-    pub time: Timestamp,
 }
 
-/// A draft in the queue, with its time.
+/// A draft in the queue.
 pub(crate) struct Queued {
     pub prepared: Prepared,
+    /// The wall clock when it was handed over.
     pub time: Timestamp,
-    pub record_id: Option<Uuid>,
     pub reply: Option<SyncSender<Result<Receipt, LedgerError>>>,
 }
 
@@ -76,7 +72,7 @@ impl Queue {
         while state.check()?.is_full(&self.options) {
             state = self.taken.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        state.push(prepared, Some(reply))?;
+        state.push(prepared, Some(reply));
         state.is_urgent = true;
         self.arrived.notify_one();
         Ok(())
@@ -94,7 +90,7 @@ impl Queue {
             *state.batch.dropped.entry((prepared.run_id, prepared.policy_hash)).or_default() += 1;
             Offer::NoRoom
         } else {
-            state.push(prepared, None)?;
+            state.push(prepared, None);
             Offer::Taken
         };
         state.due.get_or_insert_with(|| Instant::now() + self.options.window);
@@ -196,21 +192,13 @@ impl State {
     }
 
     fn take_batch(&mut self) -> Batch {
-        let time = self.clock.now();
         (self.weight, self.due, self.is_urgent) = (0, None, false);
-        Batch { time, ..mem::take(&mut self.batch) }
+        mem::take(&mut self.batch)
     }
 
-    fn push(
-        &mut self,
-        prepared: Prepared,
-        reply: Option<SyncSender<Result<Receipt, LedgerError>>>,
-    ) -> Result<(), LedgerError> {
-        let time = self.clock.now();
-        let record_id = prepared.anomaly.as_ref().map(|_| self.clock.record_id(time)).transpose()?;
+    fn push(&mut self, prepared: Prepared, reply: Option<SyncSender<Result<Receipt, LedgerError>>>) {
         self.weight += prepared.weight();
-        self.batch.entries.push(Queued { prepared, time, record_id, reply });
-        Ok(())
+        self.batch.entries.push(Queued { prepared, time: Timestamp::now(), reply });
     }
 }
 

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use vantio_core::{Decision, Hash, RunId};
 
 use crate::{
-    Checkpoint, Entry, LedgerError, Malformed, chain,
+    Checkpoint, Entry, LedgerError, Malformed, chain, entry,
     store::{self, io_error, store_error},
 };
 
@@ -80,8 +80,8 @@ impl Reader {
 
     /// The chain's length and head, as the file claims them.
     pub fn checkpoint(&self) -> Result<Checkpoint, LedgerError> {
-        let chain = store::read_head(&self.connection).map_err(store_error(&self.path))?;
-        Ok(Checkpoint { size: chain.next, head: chain.head, time: Timestamp::now() })
+        let (size, head) = store::read_head(&self.connection).map_err(store_error(&self.path))?;
+        Ok(Checkpoint { size, head, time: Timestamp::now() })
     }
 
     fn page(&self, filter: &Filter) -> rusqlite::Result<VecDeque<Result<Entry, LedgerError>>> {
@@ -90,32 +90,35 @@ impl Reader {
         let parameters: Vec<&dyn ToSql> = parameters.iter().map(AsRef::as_ref).collect();
         let rows = statement.query_map(&*parameters, |row| {
             let seq = row.get::<_, i64>(0)?.cast_unsigned();
-            let entry = decode(row.get_ref(1)?, row.get_ref(2)?);
+            let entry = decode(row.get_ref(1)?, row.get_ref(2)?, row.get_ref(3)?);
             Ok(entry.map_err(|fault| LedgerError::Entry { seq, fault }))
         })?;
         rows.collect()
     }
 }
 
-fn decode(this_hash: ValueRef<'_>, body: ValueRef<'_>) -> Result<Entry, Malformed> {
+fn decode(this_hash: ValueRef<'_>, body: ValueRef<'_>, detail: ValueRef<'_>) -> Result<Entry, Malformed> {
     let this_hash = this_hash.as_blob().ok().and_then(|bytes| bytes.try_into().ok());
     let this_hash = Hash(this_hash.ok_or(Malformed::Field("this_hash"))?);
-    chain::decode(body.as_str().map_err(|_| Malformed::NotCanonical)?, this_hash)
+    let text = chain::read(body.as_str().map_err(|_| Malformed::NotCanonical)?, this_hash)?;
+    let detail = detail.as_str_or_null().map_err(|_| Malformed::Field("detail"))?;
+    let detail = detail.map(|detail| entry::detail(&text, detail)).transpose()?;
+    entry::entry(&text, this_hash, detail)
 }
 
 fn query(filter: &Filter) -> (String, Vec<Box<dyn ToSql>>) {
-    let mut query = "SELECT seq, this_hash, body FROM entries WHERE seq >= ?".to_owned();
+    let mut query = "SELECT seq, this_hash, body, detail FROM entries WHERE seq >= ?".to_owned();
     let mut parameters: Vec<Box<dyn ToSql>> =
         vec![Box::new(i64::try_from(filter.since_seq).unwrap_or(i64::MAX))];
-    let mut restrict = |column: &str, value: Option<String>| {
+    let mut restrict = |column: &str, value: Option<Box<dyn ToSql>>| {
         if let Some(value) = value {
             let _ = write!(query, " AND {column} = ?");
-            parameters.push(Box::new(value));
+            parameters.push(value);
         }
     };
-    restrict("run_id", filter.run_id.map(|id| id.to_string()));
-    restrict("op", filter.op.clone());
-    restrict("decision", filter.decision.map(|decision| decision.name().into()));
+    restrict("run_id", filter.run_id.map(|id| Box::new(*id.as_bytes()) as Box<dyn ToSql>));
+    restrict("op", filter.op.clone().map(|op| Box::new(op) as Box<dyn ToSql>));
+    restrict("decision", filter.decision.map(|decision| Box::new(decision.name()) as Box<dyn ToSql>));
     query.push_str(" ORDER BY seq LIMIT ?");
     parameters.push(Box::new(filter.limit.unwrap_or(PAGE).min(PAGE).cast_signed()));
     (query, parameters)

@@ -6,8 +6,10 @@ use rusqlite::{Row, types::ValueRef};
 use vantio_core::Hash;
 
 use crate::{
-    Checkpoint, Entry, Fault, LedgerError, Malformed, Reader,
+    Checkpoint, Fault, LedgerError, Malformed, Reader,
     chain::Chain,
+    entry::Text,
+    seal::Seals,
     store::{check_schema, store_error},
 };
 
@@ -129,11 +131,11 @@ impl Reader {
 
     fn walk(&self, audit: &mut Audit<'_>) -> rusqlite::Result<Result<(), VerifyError>> {
         let mut statement = self.connection.prepare(
-            "SELECT seq, time, run_id, op, decision, record_id, this_hash, body FROM entries ORDER BY seq",
+            "SELECT seq, run_id, op, decision, record_id, this_hash, body, detail FROM entries ORDER BY seq",
         )?;
         let mut rows = statement.query(())?;
         while let Some(row) = rows.next()? {
-            if let Err(error) = audit.step(|chain| step(chain, row)) {
+            if let Err(error) = audit.step(|chain, seals| step(chain, seals, row)) {
                 return Ok(Err(error));
             }
         }
@@ -157,12 +159,13 @@ impl Reader {
 /// A walk along a chain, with the checkpoint it must pass.
 pub(crate) struct Audit<'a> {
     chain: Chain,
+    seals: Seals,
     checkpoint: Option<&'a Checkpoint>,
 }
 
 impl<'a> Audit<'a> {
     pub fn new(checkpoint: Option<&'a Checkpoint>) -> Self {
-        Self { chain: Chain::GENESIS, checkpoint }
+        Self { chain: Chain::GENESIS, seals: Seals::default(), checkpoint }
     }
 
     /// The entry that comes next.
@@ -171,9 +174,12 @@ impl<'a> Audit<'a> {
     }
 
     /// Takes one step with `step`, which must move the chain by one entry.
-    pub fn step(&mut self, step: impl FnOnce(&mut Chain) -> Result<(), Fault>) -> Result<(), VerifyError> {
+    pub fn step(
+        &mut self,
+        step: impl FnOnce(&mut Chain, &mut Seals) -> Result<(), Fault>,
+    ) -> Result<(), VerifyError> {
         let seq = self.seq();
-        step(&mut self.chain).map_err(|fault| VerifyError::Entry { seq, fault })?;
+        step(&mut self.chain, &mut self.seals).map_err(|fault| VerifyError::Entry { seq, fault })?;
         match self.checkpoint {
             Some(checkpoint) if checkpoint.size == self.chain.next && checkpoint.head != self.chain.head => {
                 Err(VerifyError::Rewritten { seq })
@@ -184,7 +190,7 @@ impl<'a> Audit<'a> {
 
     /// Ends the walk where the chain ends.
     pub fn finish(self) -> Result<Verified, VerifyError> {
-        let Chain { next, head } = self.chain;
+        let Chain { next, head, .. } = self.chain;
         match self.checkpoint {
             Some(checkpoint) if next < checkpoint.size => {
                 Err(VerifyError::Truncated { seq: next, size: checkpoint.size })
@@ -194,31 +200,40 @@ impl<'a> Audit<'a> {
     }
 }
 
-fn step(chain: &mut Chain, row: &Row<'_>) -> Result<(), Fault> {
+fn step(chain: &mut Chain, seals: &mut Seals, row: &Row<'_>) -> Result<(), Fault> {
     let column = |index| row.get_ref(index).unwrap_or(ValueRef::Null);
     let seq = column(0).as_i64().map_or(u64::MAX, i64::cast_unsigned);
     if seq != chain.next {
         return Err(Fault::Misplaced { found: seq });
     }
-    let this_hash = column(6).as_blob().ok().and_then(|bytes| bytes.try_into().ok());
+    let this_hash = column(5).as_blob().ok().and_then(|bytes| bytes.try_into().ok());
     let this_hash = Hash(this_hash.ok_or(Fault::Column("this_hash"))?);
-    let body = column(7).as_str().map_err(|_| Malformed::NotCanonical)?;
+    let body = column(6).as_str().map_err(|_| Malformed::NotCanonical)?;
     let entry = chain.step(body, this_hash)?;
-    check_columns(&entry, &column)
+    check_columns(&entry, &column)?;
+    seals.check(&entry)?;
+    match column(7) {
+        ValueRef::Null => Ok(()),
+        detail => Ok(entry.check_detail(detail.as_str().map_err(|_| Malformed::NotCanonical)?)?),
+    }
 }
 
-fn check_columns<'a>(entry: &Entry, column: &impl Fn(usize) -> ValueRef<'a>) -> Result<(), Fault> {
-    let expected = [
-        ("time", Some(format!("{:.9}", entry.time))),
-        ("run_id", Some(entry.run_id.to_string())),
-        ("op", Some(entry.op.clone())),
-        ("decision", entry.decision.map(|decision| decision.name().to_owned())),
-        ("record_id", entry.anomaly.as_ref().map(|anomaly| anomaly.record_id.to_string())),
+fn check_columns<'a>(entry: &Text<'_>, column: &impl Fn(usize) -> ValueRef<'a>) -> Result<(), Fault> {
+    let is_equal = [
+        ("run_id", column(1) == ValueRef::Blob(entry.run_id.as_bytes())),
+        ("op", column(2) == ValueRef::Text(entry.op.as_bytes())),
+        (
+            "decision",
+            column(3) == optional(entry.decision.map(|decision| ValueRef::Text(decision.name().as_bytes()))),
+        ),
+        (
+            "record_id",
+            column(4) == optional(entry.record.as_ref().map(|record| ValueRef::Blob(record.id.as_bytes()))),
+        ),
     ];
-    for (index, (name, text)) in expected.iter().enumerate() {
-        if column(index + 1).as_str_or_null() != Ok(text.as_deref()) {
-            return Err(Fault::Column(name));
-        }
-    }
-    Ok(())
+    is_equal.iter().find(|(_, is_equal)| !is_equal).map_or(Ok(()), |(name, _)| Err(Fault::Column(name)))
+}
+
+fn optional(value: Option<ValueRef<'_>>) -> ValueRef<'_> {
+    value.unwrap_or(ValueRef::Null)
 }

@@ -10,10 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{filled, open, place, refusal, run, verify};
+use common::{agent, filled, open, place, refusal, run, verify};
 use vantio_core::{Decision, Hash, Syscall, json::Value};
 use vantio_ledger::{
-    AgentSvid, Anomaly, Draft, Entry, Filter, Ledger, LedgerError, Options, ProofState, Reader, Recorded,
+    AgentSvid, Anomaly, Detail, Draft, Entry, Filter, Ledger, LedgerError, Options, ProofState, Reader,
+    Recorded,
 };
 
 fn all(path: &std::path::Path) -> Vec<Entry> {
@@ -27,21 +28,23 @@ fn an_entry_reads_back_as_it_was_given() {
     let receipt = ledger.append(open(5)).unwrap();
     let entry = ledger.reader().unwrap().entry(0).unwrap().unwrap();
     let draft = open(5);
+    let detail = entry.detail.clone().unwrap();
+    let salted = |text: &str| Hash::of_parts(&[&detail.salt, text.as_bytes()]);
     let expected = Entry {
         seq: 0,
         time: entry.time,
         run_id: draft.run_id,
         pid: 7,
         op: "fs.open".into(),
-        req_hash: Hash::of(b"{\"n\":5,\"path\":\"/work/5\"}"),
-        res_hash: Hash::of(b"true"),
+        req_hash: salted("{\"n\":5,\"path\":\"/work/5\"}"),
+        res_hash: salted("true"),
         policy_hash: draft.policy_hash,
         prev_hash: Hash::ZERO,
         this_hash: receipt.this_hash,
-        request: draft.request,
-        response: draft.response,
+        shape: Value::object([("n", Value::Integer(5)), ("path", "path(depth=2,length=7)".into())]),
         decision: Some(Decision::Permit),
         anomaly: None,
+        detail: Some(Detail { request: draft.request, response: draft.response, salt: detail.salt }),
     };
     assert_eq!(entry, expected);
     assert_eq!((receipt.seq, receipt.record_id), (0, None));
@@ -54,7 +57,9 @@ fn the_hash_is_that_of_the_previous_hash_and_the_canonical_text_without_it() {
     filled(&path, 2);
     let entries = all(&path);
     let Value::Object(mut members) = entries[1].to_json() else { panic!("an entry is an object") };
-    members.remove(&vantio_core::json::Key("this_hash".into()));
+    for beside in ["this_hash", "detail"] {
+        members.remove(&vantio_core::json::Key(beside.into()));
+    }
     let canonical = Value::Object(members).to_canonical();
     assert_eq!(entries[1].prev_hash, entries[0].this_hash);
     assert_eq!(entries[1].this_hash, Hash::of_parts(&[&entries[0].this_hash.0, canonical.as_bytes()]));
@@ -69,13 +74,13 @@ fn an_anomaly_has_every_field_of_the_record() {
     let records: Vec<_> = all(&path).into_iter().map(|entry| (entry.time, entry.anomaly.unwrap())).collect();
     for (index, (time, record)) in records.iter().enumerate() {
         assert_eq!(Some(record.record_id), receipts[index].record_id);
-        assert_eq!(record.agent_svid, AgentSvid::new("spiffe://vantio.local/agent/a/run/b", b"certificate"));
+        assert_eq!(record.agent_svid, agent().svid());
         let arguments = [3, u64::MAX, 16, 0, 0, index as u64];
         assert_eq!(record.syscall(), Syscall { number: 42, arguments });
         assert_eq!(record.oracle_decision, Decision::Collapse);
         assert_eq!((record.zk_proof.as_slice(), record.proof_state), (&[][..], ProofState::Pending));
-        assert_eq!(record.truetime_commit.earliest, time.checked_sub(options.clock_error).unwrap());
-        assert_eq!(record.truetime_commit.latest, time.checked_add(options.clock_error).unwrap());
+        assert_eq!(record.truetime_commit.earliest, time.checked_sub((options.clock_error)()).unwrap());
+        assert_eq!(record.truetime_commit.latest, time.checked_add((options.clock_error)()).unwrap());
     }
     assert!(records.windows(2).all(|pair| pair[0].1.record_id < pair[1].1.record_id));
     assert!(records.windows(2).all(|pair| pair[0].1.entropy_nonce != pair[1].1.entropy_nonce));
@@ -94,7 +99,8 @@ fn the_anomalies_view_shows_records_by_identifier() {
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)),
         )
         .unwrap();
-    let expected = (0, "spiffe://vantio.local/agent/a/run/b", 42, "Collapse", "pending");
+    let svid = agent().svid();
+    let expected = (0, svid.spiffe_id(), 42, "Collapse", "pending");
     assert_eq!((row.0, row.1.as_str(), row.2, row.3.as_str(), row.4.as_str()), expected);
 }
 
@@ -135,7 +141,7 @@ fn entries_keep_the_order_in_which_one_thread_gave_them() {
     ledger.flush().unwrap();
     let entries = all(&path);
     let given: Vec<_> = (0..50).map(|number| open(number).request).collect();
-    assert_eq!(entries.iter().map(|entry| entry.request.clone()).collect::<Vec<_>>(), given);
+    assert_eq!(entries.iter().map(|entry| entry.request().clone()).collect::<Vec<_>>(), given);
     assert!(entries.windows(2).all(|pair| pair[0].time < pair[1].time));
 }
 
@@ -182,7 +188,7 @@ fn what_finds_no_room_is_counted_in_an_entry() {
     assert!(dropped > 0, "{outcomes:?}");
     let entries = all(&path);
     let counted: Vec<_> = entries.iter().filter(|entry| entry.op == "ledger.dropped").collect();
-    let total: i64 = counted.iter().map(|entry| count(&entry.request)).sum();
+    let total: i64 = counted.iter().map(|entry| count(entry.request())).sum();
     assert_eq!(total, dropped as i64);
     assert!(counted.iter().all(|entry| entry.run_id == run(1)));
     assert_eq!(entries.len() - counted.len(), 40 - dropped);
@@ -263,9 +269,12 @@ fn strings_of_every_kind_survive() {
     let ledger = Ledger::open(&path).unwrap();
     let text: String = ('\0'..'\u{100}').chain(['\u{2028}', '\u{fffd}', '\u{10ffff}']).collect();
     let request = Value::object([(text.clone(), Value::from(text.clone())), (String::new(), Value::Null)]);
-    let agent_svid = AgentSvid::new(text, b"");
-    let anomaly = Some(Anomaly { agent_svid, syscall: Syscall::default() });
-    ledger.append(Draft { request: request.clone(), anomaly, ..refusal(0) }).unwrap();
-    assert_eq!(all(&path)[0].request, request);
+    ledger.append(Draft { request: request.clone(), ..open(0) }).unwrap();
     assert_eq!(verify(&path).unwrap(), 1);
+    let agent_svid = AgentSvid::new(text, b"");
+    let anomaly = Anomaly { agent_svid: agent_svid.clone(), syscall: Syscall::default(), seal: agent() };
+    ledger.append(Draft { anomaly: Some(anomaly), ..refusal(0) }).unwrap();
+    let entries = all(&path);
+    assert_eq!(*entries[0].request(), request);
+    assert_eq!(entries[1].anomaly.as_ref().unwrap().agent_svid, agent_svid);
 }

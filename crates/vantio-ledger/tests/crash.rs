@@ -125,7 +125,7 @@ fn check(path: &Path, acknowledged: &[(u64, String, String)]) {
     assert_eq!(reader.entries(&Filter::default()).count() as u64, verified.size);
     for (seq, hash, response) in acknowledged {
         let entry = reader.entry(*seq).unwrap().expect("an acknowledged entry is there");
-        assert_eq!((&entry.this_hash.to_string(), &entry.response), (hash, &Value::from(response.as_str())));
+        assert_eq!((&entry.this_hash.to_string(), entry.response()), (hash, &Value::from(response.as_str())));
     }
 }
 

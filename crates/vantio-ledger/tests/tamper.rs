@@ -3,14 +3,17 @@
 
 mod common;
 
-use common::{filled, first_bad, open, place, refusal, run, vandal, verify};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use common::{agent, filled, first_bad, open, place, refusal, run, vandal, verify};
 use proptest::{collection, prelude::*};
 use rusqlite::{Connection, types::Value as Cell};
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 use vantio_core::{Decision, Hash, json::Value};
-use vantio_ledger::{Checkpoint, Draft, Filter, Ledger, LedgerError, Reader, VerifyError, verify_export};
+use vantio_ledger::{
+    AgentSvid, Checkpoint, Draft, Filter, Ledger, LedgerError, Reader, Seal, VerifyError, verify_export,
+};
 
-const COLUMNS: [&str; 7] = ["time", "run_id", "op", "decision", "record_id", "this_hash", "body"];
+const COLUMNS: [&str; 7] = ["run_id", "op", "decision", "record_id", "this_hash", "body", "detail"];
 
 fn json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
@@ -78,7 +81,7 @@ proptest! {
         for (row, column, position, flip) in changes {
             let (seq, column) = (row.index(drafts.len()) as u64, COLUMNS[column]);
             let old = cell(&connection, seq, column);
-            set(&connection, seq, column, &mutate(&old, position, flip));
+            set(&connection, seq, column, &mutate(column, &old, position, flip));
             prop_assert_eq!(first_bad(&path), Some(seq), "column {}", column);
             set(&connection, seq, column, &old);
         }
@@ -109,16 +112,18 @@ fn cell(connection: &Connection, seq: u64, column: &str) -> Cell {
 }
 
 fn set(connection: &Connection, seq: u64, column: &str, value: &Cell) {
-    let cast = if column == "this_hash" { "?2" } else { "CAST(?2 AS TEXT)" };
+    let is_blob = ["run_id", "record_id", "this_hash"].contains(&column);
+    let cast = if is_blob { "?2" } else { "CAST(?2 AS TEXT)" };
     let update = format!("UPDATE entries SET {column} = {cast} WHERE seq = ?1");
     assert_eq!(connection.execute(&update, (seq as i64, value)).unwrap(), 1);
 }
 
 /// Flips bits of one byte; what is empty becomes something.
-fn mutate(old: &Cell, position: prop::sample::Index, flip: u8) -> Cell {
+fn mutate(column: &str, old: &Cell, position: prop::sample::Index, flip: u8) -> Cell {
     let mut bytes = match old {
         Cell::Text(text) => text.clone().into_bytes(),
         Cell::Blob(bytes) => bytes.clone(),
+        _ if column == "record_id" => return Cell::Blob(vec![flip; 16]),
         _ => return Cell::Text("Permit".into()),
     };
     let position = position.index(bytes.len());
@@ -159,7 +164,7 @@ fn a_swapped_pair_is_named() {
 fn an_entry_that_was_added_is_named() {
     let (_folder, path) = place();
     filled(&path, 4);
-    let copy = "INSERT INTO entries SELECT 4, time, run_id, op, decision, NULL, this_hash, body \
+    let copy = "INSERT INTO entries SELECT 4, run_id, op, decision, NULL, this_hash, body, detail \
                 FROM entries WHERE seq = 3";
     vandal(&path).execute(copy, ()).unwrap();
     assert_eq!(first_bad(&path), Some(4));
@@ -192,38 +197,77 @@ fn forged(edit: impl Fn(&str) -> String) -> VerifyError {
     let reader = Reader::open(&path).unwrap();
     let [first, second] = [0, 1].map(|seq| reader.entry(seq).unwrap().unwrap());
     let sealed = |hash: Hash| format!("\"this_hash\":\"{hash}\",");
-    let body = edit(&second.to_line().replace(&sealed(second.this_hash), ""));
+    let line = edit(&second.to_line().replace(&sealed(second.this_hash), ""));
+    let body = format!("{{{}", &line[line.find("\"op\"").unwrap()..]);
     let prev_hash: Hash = body[body.find(PREV_HASH).unwrap() + PREV_HASH.len()..][..64].parse().unwrap();
     let hash = Hash::of_parts(&[&prev_hash.0, body.as_bytes()]);
-    let line = body.replace("\"time\":", &format!("{}\"time\":", sealed(hash)));
+    let line = line.replace("\"time\":", &format!("{}\"time\":", sealed(hash)));
     let lines = format!("{}\n{line}\n", first.to_line());
     verify_export(&mut lines.as_bytes(), None).unwrap_err()
 }
 
 #[test]
 fn a_forged_entry_needs_more_than_a_new_hash() {
+    const NOT_CANONICAL: &str = "it is not an entry in canonical JSON";
     let cases = [
-        ("\"v\":1", "\"v\":2".to_owned(), "it has format 2; this program knows format 1"),
-        ("\"n\":1", "\"n\":2".into(), "`req_hash` does not match its payload"),
-        ("\"response\":true", "\"response\":false".into(), "`res_hash` does not match its payload"),
+        ("\"v\":2", "\"v\":3".to_owned(), "it has format 3; this program knows format 2"),
+        ("\"request\":{\"n\":1", "\"request\":{\"n\":2".into(), "`req_hash` does not match its detail"),
+        ("\"response\":true", "\"response\":false".into(), "`res_hash` does not match its detail"),
         ("\"seq\":1", "\"seq\":7".into(), "entry 7 stands in its place"),
-        ("\"pid\":7", "\"pid\": 7".into(), "it is not canonical JSON"),
-        ("\"pid\":7", "\"pid\":7.0".into(), "it is not canonical JSON"),
-        ("\"pid\":7", "\"pid\":7,\"pie\":8".into(), "the entry has an unknown field"),
-        ("\"pid\":7", "\"pid\":-7".into(), "field `pid` is missing or has no valid value"),
-        ("\"Permit\"", "\"Allow\"".into(), "field `decision` is missing or has no valid value"),
-        ("\"op\":\"fs.open\"", "\"op\":\"FS\"".into(), "field `op` is missing or has no valid value"),
-        ("Z\"", "+00:00\"".into(), "field `time` is missing or has no valid value"),
+        ("\"pid\":7", "\"pid\": 7".into(), NOT_CANONICAL),
+        ("\"pid\":7", "\"pid\":7.0".into(), NOT_CANONICAL),
+        ("\"pid\":7", "\"pid\":7,\"pie\":8".into(), NOT_CANONICAL),
+        ("\"pid\":7", "\"pid\":-7".into(), "field `pid` has no valid value"),
+        ("\"Permit\"", "\"Allow\"".into(), "field `decision` has no valid value"),
+        ("\"op\":\"fs.open\"", "\"op\":\"FS\"".into(), "field `op` has no valid value"),
+        ("\"time\":\"20", "\"time\":\"19".into(), "its time is not after the one before it"),
     ];
     for (from, to, message) in cases {
-        let error = forged(|body| body.replacen(from, &to, 1));
-        assert_eq!(error.to_string(), format!("entry 1: {message}"));
+        let error = forged(|line| line.replacen(from, &to, 1));
+        assert_eq!(error.to_string(), format!("entry 1: {message}"), "{to}");
     }
     let unlinked = forged(|body| {
         let start = body.find(PREV_HASH).unwrap() + PREV_HASH.len();
         format!("{}{}{}", &body[..start], Hash::of(b"other"), &body[start + 64..])
     });
     assert_eq!(unlinked.to_string(), "entry 1: it does not follow from the entry before it");
+}
+
+/// The line of a refusal, whose SVID's key another does not have, with another's seal.
+#[test]
+fn a_record_sealed_by_another_key_is_named() {
+    struct Other;
+    impl Seal for Other {
+        fn sign(&self, message: &[u8]) -> [u8; 64] {
+            let mut signature = agent().sign(message);
+            signature[0] ^= 1;
+            signature
+        }
+    }
+    let (_folder, path) = place();
+    filled(&path, 2);
+    let mut draft = refusal(2);
+    draft.anomaly.as_mut().unwrap().seal = Arc::new(Other);
+    Ledger::open(&path).unwrap().append(draft).unwrap();
+    let error = verify(&path).unwrap_err();
+    assert_eq!(error.to_string(), "entry 2: the SVID in its anomaly record did not sign it");
+}
+
+#[test]
+fn a_record_of_an_agent_that_its_certificate_does_not_name_is_found() {
+    let (_folder, path) = place();
+    let mut draft = refusal(0);
+    let certificate = STANDARD.decode(agent().svid().certificate_base64()).unwrap();
+    for (svid, message) in [
+        (AgentSvid::new("spiffe://vantio.local/agent/b", &certificate), "is of another agent"),
+        (AgentSvid::new("spiffe://vantio.local/agent/a", b"no certificate"), "names no key"),
+    ] {
+        let _ = std::fs::remove_dir_all(path.parent().unwrap());
+        draft.anomaly.as_mut().unwrap().agent_svid = svid;
+        Ledger::open(&path).unwrap().append(draft.clone()).unwrap();
+        let message = format!("entry 0: the SVID in its anomaly record {message}");
+        assert_eq!(verify(&path).unwrap_err().to_string(), message);
+    }
 }
 
 #[test]
@@ -282,7 +326,7 @@ fn a_running_ledger_notices_that_its_tail_was_cut() {
 fn a_changed_last_entry_is_not_continued() {
     let (_folder, path) = place();
     filled(&path, 4);
-    vandal(&path).execute("UPDATE entries SET body = replace(body, '/work/3', '/work/9')", ()).unwrap();
+    vandal(&path).execute("UPDATE entries SET body = replace(body, 'depth=2', 'depth=3')", ()).unwrap();
     restore_triggers(&path);
     let error = Ledger::open(&path).unwrap_err();
     assert!(matches!(error, LedgerError::Entry { seq: 3, .. }), "{error}");
@@ -293,7 +337,9 @@ fn restore_triggers(path: &Path) {
     let (_folder, other) = place();
     filled(&other, 0);
     let other = Connection::open(&other).unwrap();
-    let mut triggers = other.prepare("SELECT sql FROM sqlite_schema WHERE type = 'trigger'").unwrap();
+    let mut triggers = other
+        .prepare("SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'entries'")
+        .unwrap();
     let connection = Connection::open(path).unwrap();
     for sql in triggers.query_map((), |row| row.get::<_, String>(0)).unwrap() {
         connection.execute(&sql.unwrap(), ()).unwrap();
@@ -304,7 +350,7 @@ fn restore_triggers(path: &Path) {
 fn entries_that_were_changed_are_not_read() {
     let (_folder, path) = place();
     filled(&path, 4);
-    vandal(&path).execute("UPDATE entries SET body = replace(body, '/work/1', '/work/9')", ()).unwrap();
+    vandal(&path).execute("UPDATE entries SET detail = replace(detail, '/work/1', '/work/9')", ()).unwrap();
     let reader = Reader::open(&path).unwrap();
     let read: Vec<_> = reader.entries(&Filter::default()).map(|entry| entry.map(|entry| entry.seq)).collect();
     assert!(matches!(read[..], [Ok(0), Err(LedgerError::Entry { seq: 1, .. }), Ok(2), Ok(3)]), "{read:?}");
@@ -328,7 +374,7 @@ fn update_delete_and_replace_are_refused() {
     filled(&path, 5);
     let connection = Connection::open(&path).unwrap();
     let same =
-        "SELECT seq, time, run_id, op, decision, record_id, this_hash, body FROM entries WHERE seq = 2";
+        "SELECT seq, run_id, op, decision, record_id, this_hash, body, detail FROM entries WHERE seq = 2";
     for statement in [
         "UPDATE entries SET op = 'x' WHERE seq = 2".to_owned(),
         "UPDATE OR IGNORE entries SET seq = 9 WHERE seq = 4".to_owned(),
@@ -337,7 +383,7 @@ fn update_delete_and_replace_are_refused() {
         format!("INSERT OR REPLACE INTO entries {same}"),
         format!("REPLACE INTO entries {same}"),
         format!("INSERT INTO entries {same} ON CONFLICT DO UPDATE SET op = 'x'"),
-        "INSERT INTO entries SELECT 99, time, run_id, op, decision, NULL, this_hash, body FROM entries WHERE seq = 1"
+        "INSERT INTO entries SELECT 99, run_id, op, decision, NULL, this_hash, body, detail FROM entries WHERE seq = 1"
             .to_owned(),
         "DELETE FROM anomalies".to_owned(),
         "UPDATE anomalies SET proof_state = 'proved'".to_owned(),

@@ -382,7 +382,7 @@ fn a_run_obeys_every_policy_and_says_which() {
     let entries = world.run(&["ledger", "export"]);
     let start = entries.lines().find(|line| line.contains("\"run.start\"")).unwrap();
     let start: serde_json::Value = serde_json::from_str(start).unwrap();
-    insta::assert_snapshot!(start["payload"]["request"]["policy"]["layers"].to_string(), @r#"[{"includes":[{"digest":"[HASH]","file":"[WORK]/rules/more.yaml"}],"kind":"project","source":{"digest":"[HASH]","file":"[WORK]/vantio.yaml"}},{"includes":[],"kind":"user","source":{"digest":"[HASH]","file":"[HOME]/.config/vantio/policy.yaml"}}]"#);
+    insta::assert_snapshot!(start["detail"]["request"]["policy"]["layers"].to_string(), @r#"[{"includes":[{"digest":"[HASH]","file":"[WORK]/rules/more.yaml"}],"kind":"project","source":{"digest":"[HASH]","file":"[WORK]/vantio.yaml"}},{"includes":[],"kind":"user","source":{"digest":"[HASH]","file":"[HOME]/.config/vantio/policy.yaml"}}]"#);
     // What a lower policy alone does not permit names that policy.
     fs::write(folder.join("policy.yaml"), "version: 1\nfs: {write: ['${workspace}/out']}\n").unwrap();
     world.write(

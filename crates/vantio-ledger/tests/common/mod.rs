@@ -1,11 +1,15 @@
 //! What the tests of the ledger share.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, LazyLock},
+};
 
 use tempfile::TempDir;
 use vantio_core::{Decision, Hash, RunId, Syscall, json::Value};
-use vantio_ledger::{AgentSvid, Anomaly, Draft, Ledger, Reader, VerifyError};
+use vantio_identity::{Svid, TrustDomain};
+use vantio_ledger::{AgentSvid, Anomaly, Draft, Ledger, Reader, Seal, VerifyError};
 
 /// A folder with the path of a ledger in it.
 pub fn place() -> (TempDir, PathBuf) {
@@ -32,14 +36,38 @@ pub fn open(number: u32) -> Draft {
     }
 }
 
+/// The agent of these tests, with its key.
+pub struct Agent(Svid);
+
+impl Seal for Agent {
+    fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message)
+    }
+}
+
+impl Agent {
+    pub fn svid(&self) -> AgentSvid {
+        AgentSvid::new(self.0.spiffe_id().as_str(), self.0.certificate())
+    }
+}
+
+pub fn agent() -> Arc<Agent> {
+    static AGENT: LazyLock<Arc<Agent>> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let domain = TrustDomain::open(&folder.path().join("identity"), "vantio.local").unwrap();
+        Arc::new(Agent(domain.issue("a", run(1)).unwrap()))
+    });
+    Arc::clone(&AGENT)
+}
+
 /// A refused connection.
 pub fn refusal(number: u32) -> Draft {
     let arguments = [3, u64::MAX, 16, 0, 0, u64::from(number)];
-    let agent_svid = AgentSvid::new("spiffe://vantio.local/agent/a/run/b", b"certificate");
+    let (agent_svid, seal) = (agent().svid(), agent());
     Draft {
         op: "net.connect".into(),
         decision: Some(Decision::Collapse),
-        anomaly: Some(Anomaly { agent_svid, syscall: Syscall { number: 42, arguments } }),
+        anomaly: Some(Anomaly { agent_svid, syscall: Syscall { number: 42, arguments }, seal }),
         ..open(number)
     }
 }

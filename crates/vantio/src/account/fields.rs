@@ -65,7 +65,7 @@ pub fn target(request: &Value) -> String {
 
 /// What an entry says, in one line.
 pub fn detail(entry: &Entry) -> String {
-    let (request, response) = (&entry.request, &entry.response);
+    let (request, response) = (entry.request(), entry.response());
     match entry.op.as_str() {
         "run.start" => words(request, "command"),
         "run.end" => ending(request),

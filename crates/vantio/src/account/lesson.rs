@@ -33,8 +33,8 @@ pub fn of_run(reader: &Reader, run_id: RunId) -> Result<Learned, LedgerError> {
     for entry in reader.entries(&filter) {
         let entry = entry?;
         match entry.op.as_str() {
-            "run.start" => learned.bindings = bindings(&entry.request),
-            "ledger.dropped" => learned.dropped += count(&entry.request, "count"),
+            "run.start" => learned.bindings = bindings(entry.request()),
+            "ledger.dropped" => learned.dropped += count(entry.request(), "count"),
             _ => {
                 if let Some(observation) = observation(&entry, &mut programs) {
                     note(&mut seen, observation);
@@ -70,18 +70,18 @@ fn observation(entry: &Entry, programs: &mut HashMap<u32, String>) -> Option<Obs
         return None;
     }
     let (name, request, times) = if is_repeated {
-        let intent = member(&entry.request, "intent")?;
-        (text(&entry.request, "effect")?, intent, count(&entry.response, "repeated"))
+        let intent = member(entry.request(), "intent")?;
+        (text(entry.request(), "effect")?, intent, count(entry.response(), "repeated"))
     } else {
-        (entry.op.as_str(), &entry.request, 1)
+        (entry.op.as_str(), entry.request(), 1)
     };
     let (effect, subject) = (Effect::from_name(name)?, subject(request)?);
     if let (Effect::ProcExec, Subject::Path { path, .. }) = (effect, &subject) {
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         programs.insert(entry.pid, String::from_utf8_lossy(name).into_owned());
     }
-    let names = match member(&entry.response, "names")
-        .or_else(|| member(&entry.response, "would_refuse").and_then(|refusal| member(refusal, "names")))
+    let names = match member(entry.response(), "names")
+        .or_else(|| member(entry.response(), "would_refuse").and_then(|refusal| member(refusal, "names")))
     {
         Some(Value::Array(names)) => names.iter().filter_map(as_text).collect(),
         _ => Vec::new(),

@@ -77,7 +77,7 @@ pub enum Action {
 
 /// Whether a run's last entry counts neither refusals nor what only observing let pass.
 pub fn says_nothing_was_refused(end: &Entry) -> bool {
-    ["refused", "observed"].iter().all(|count| number(&end.response, count) == Some(0))
+    ["refused", "observed"].iter().all(|count| number(end.response(), count) == Some(0))
 }
 
 /// Everything that was refused to a run, or observed, by its first time.
@@ -114,12 +114,12 @@ fn key(refusal: &Refusal) -> Key {
 
 /// Adds the repetitions that an entry tells of.
 fn count(found: &mut BTreeMap<Key, Refusal>, entry: &Entry) {
-    let (Some(intent), Some(effect)) = (member(&entry.request, "intent"), text(&entry.request, "effect"))
+    let (Some(intent), Some(effect)) = (member(entry.request(), "intent"), text(entry.request(), "effect"))
     else {
         return;
     };
     let target = target(intent);
-    let more = number(&entry.response, "repeated").and_then(|more| u64::try_from(more).ok()).unwrap_or(0);
+    let more = number(entry.response(), "repeated").and_then(|more| u64::try_from(more).ok()).unwrap_or(0);
     let same = found.values_mut().find(|refusal| refusal.effect == effect && refusal.target == target);
     if let Some(refusal) = same {
         refusal.count += more;
@@ -129,19 +129,19 @@ fn count(found: &mut BTreeMap<Key, Refusal>, entry: &Entry) {
 fn refusal(entry: &Entry) -> Option<Refusal> {
     let observed = match entry.decision? {
         Decision::Collapse | Decision::KillSwitch => None,
-        Decision::Permit | Decision::Hold => Some(member(&entry.response, "would_refuse")?),
+        Decision::Permit | Decision::Hold => Some(member(entry.response(), "would_refuse")?),
     };
-    let response = observed.unwrap_or(&entry.response);
+    let response = observed.unwrap_or(entry.response());
     let owned = |key| text(response, key).map(str::to_owned);
     Some(Refusal {
         seq: entry.seq,
         time_ms: u64::try_from(entry.time.as_millisecond()).unwrap_or(0),
         pid: entry.pid,
         effect: entry.op.clone(),
-        access: text(&entry.request, "access").map(str::to_owned),
-        target: target(&entry.request),
-        intent: to_json(&entry.request),
-        subject: subject(&entry.request),
+        access: text(entry.request(), "access").map(str::to_owned),
+        target: target(entry.request()),
+        intent: to_json(entry.request()),
+        subject: subject(entry.request()),
         names: names(response),
         section: owned("section"),
         rule: owned("rule"),

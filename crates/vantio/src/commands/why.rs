@@ -117,7 +117,7 @@ impl Story {
 /// What the variables and names of a run's policy stood for.
 fn bindings(store: &Store, record: &Record) -> Option<Bindings> {
     let start = first_entry(store, record, "run.start")?.ok()?;
-    Some(account::bindings(&start.request))
+    Some(account::bindings(start.request()))
 }
 
 /// The effect and its target, in one line.

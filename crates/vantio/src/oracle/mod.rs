@@ -18,7 +18,7 @@ use std::{
 };
 
 use vantio_core::{Cause, Channel, Decision, Effect, Hash, Intent, RunId, Target, Verdict, json::Value};
-use vantio_ledger::{AgentSvid, Anomaly, Draft, Ledger, LedgerError};
+use vantio_ledger::{AgentSvid, Anomaly, Draft, Ledger, LedgerError, Seal};
 use vantio_phantom::{Ending, Oracle, Processes, Ruling, Ways};
 use vantio_policy::{PolicyProgram, State, advise, decide, decide_by_lists, flow::Flow, judge};
 
@@ -39,6 +39,7 @@ pub struct Warden {
     ledger: Ledger,
     run_id: RunId,
     svid: AgentSvid,
+    seal: Arc<dyn Seal>,
     permits: Mutex<Repeats<Template>>,
     refusals: Mutex<Repeats<Template>>,
     counts: Counts,
@@ -67,6 +68,8 @@ pub struct Charge {
     pub state: State,
     /// Who the agent is.
     pub svid: AgentSvid,
+    /// The key of that identity.
+    pub seal: Arc<dyn Seal>,
     /// The home of whoever started it, for what people read.
     pub home: Vec<u8>,
     /// What the run's first entry says.
@@ -92,7 +95,7 @@ struct Template {
 impl Warden {
     /// Takes charge of a run: its first entry is on disk when this returns.
     pub fn start(ledger: Ledger, charge: Charge) -> Result<Self, LedgerError> {
-        let Charge { run_id, program, state, svid, home, start } = charge;
+        let Charge { run_id, program, state, svid, seal, home, start } = charge;
         let warden = Self {
             tracker: Flow::is_needed(&program).then(|| Tracker::new(&program)),
             remembers: program.remembers(),
@@ -103,6 +106,7 @@ impl Warden {
             ledger,
             run_id,
             svid,
+            seal,
             permits: Mutex::default(),
             refusals: Mutex::default(),
             counts: Counts::default(),
@@ -136,7 +140,11 @@ impl Warden {
             return Ruling::Refuse;
         }
         let template = Template::of(intent, decision);
-        let anomaly = Anomaly { agent_svid: self.svid.clone(), syscall: intent.syscall.unwrap_or_default() };
+        let anomaly = Anomaly {
+            agent_svid: self.svid.clone(),
+            syscall: intent.syscall.unwrap_or_default(),
+            seal: Arc::clone(&self.seal),
+        };
         // Durable before the agent hears of it.
         if self.ledger.append(self.draft(&template, response, Some(anomaly))).is_err() {
             return Ruling::Kill;

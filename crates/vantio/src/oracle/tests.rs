@@ -2,10 +2,12 @@ use std::path::Path;
 
 use tempfile::TempDir;
 use vantio_core::{Access, Effect, Endpoint, Target, Transport};
+use vantio_identity::TrustDomain;
 use vantio_ledger::{Entry, Filter, Options, Reader};
 use vantio_policy::{Bindings, compile};
 
 use super::*;
+use crate::run::key::RunKey;
 
 struct World {
     folder: TempDir,
@@ -46,8 +48,12 @@ fn charge(policy: &str) -> Charge {
         ..Bindings::default()
     };
     let state = State::new(&program, bindings);
-    let svid = AgentSvid::new("spiffe://vantio.local/agent/test", b"certificate");
-    Charge { run_id: RunId::new(1, [7; 10]), program, state, svid, home: b"/h".to_vec(), start: Value::Null }
+    let folder = tempfile::tempdir().unwrap();
+    let domain = TrustDomain::open(&folder.path().join("identity"), "vantio.local").unwrap();
+    let run_id = RunId::new(1, [7; 10]);
+    let key = RunKey::issue(&domain, "test", run_id).unwrap();
+    let (svid, seal) = (key.svid(), Arc::new(key));
+    Charge { run_id, program, state, svid, seal, home: b"/h".to_vec(), start: Value::Null }
 }
 
 const POLICY: &str =
@@ -76,9 +82,12 @@ fn a_refusal_is_on_disk_before_it_is_answered() {
     assert_eq!(ops(&entries), ["run.start", "fs.open"]);
     let anomaly = entries[1].anomaly.as_ref().unwrap();
     assert_eq!((anomaly.syscall_nr, anomaly.syscall_args), (257, [1, 2, 3, 4, 5, u64::MAX]));
-    assert_eq!(anomaly.agent_svid.spiffe_id(), "spiffe://vantio.local/agent/test");
     assert_eq!(
-        entries[1].response.to_canonical(),
+        anomaly.agent_svid.spiffe_id(),
+        "spiffe://vantio.local/agent/test/run/00000000-0001-7707-8707-070707070707"
+    );
+    assert_eq!(
+        entries[1].response().to_canonical(),
         r#"{"advice":{"action":"remove","rule":"/w/secret","section":"fs.deny"},"cause":"rule","reason":"fs.deny: /w/secret","rule":"/w/secret","section":"fs.deny"}"#
     );
 }
@@ -92,8 +101,8 @@ fn the_same_refusal_within_a_second_is_one_anomaly_with_a_count() {
     assert_eq!(world.decide(&Intent { pid: 8, ..open("/w/secret") }), Ruling::Refuse);
     let entries = world.end();
     assert_eq!(ops(&entries), ["run.start", "fs.open", "fs.open", REFUSAL_REPEATED, "run.end"]);
-    assert_eq!(entries[3].response.to_canonical(), r#"{"decision":"Collapse","repeated":4}"#);
-    assert_eq!(entries[4].response.to_canonical(), r#"{"observed":0,"permitted":0,"refused":6}"#);
+    assert_eq!(entries[3].response().to_canonical(), r#"{"decision":"Collapse","repeated":4}"#);
+    assert_eq!(entries[4].response().to_canonical(), r#"{"observed":0,"permitted":0,"refused":6}"#);
 }
 
 #[test]
@@ -105,7 +114,7 @@ fn the_same_permit_is_recorded_once_with_a_count() {
     let entries = world.end();
     assert_eq!(ops(&entries), ["run.start", "fs.open", "fs.open", PERMIT_REPEATED, "run.end"]);
     assert!(entries.iter().all(|entry| entry.anomaly.is_none()));
-    assert_eq!(entries[4].response.to_canonical(), r#"{"observed":0,"permitted":4,"refused":0}"#);
+    assert_eq!(entries[4].response().to_canonical(), r#"{"observed":0,"permitted":4,"refused":0}"#);
 }
 
 #[test]
@@ -114,10 +123,10 @@ fn monitoring_permits_and_records_what_would_have_been_refused() {
     assert_eq!(world.decide(&open("/w/secret")), Ruling::Permit);
     let entries = world.end();
     assert_eq!(entries[1].decision, Some(Decision::Permit));
-    let text = entries[1].response.to_canonical();
+    let text = entries[1].response().to_canonical();
     assert!(text.starts_with(r#"{"cause":"observed","would_refuse":{"#), "{text}");
     assert!(text.contains(r#""reason":"fs.deny: /w/secret""#), "{text}");
-    assert_eq!(entries[2].response.to_canonical(), r#"{"observed":1,"permitted":1,"refused":0}"#);
+    assert_eq!(entries[2].response().to_canonical(), r#"{"observed":1,"permitted":1,"refused":0}"#);
 }
 
 #[test]

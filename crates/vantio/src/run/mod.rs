@@ -2,6 +2,7 @@
 //! an environment, an identity.
 
 pub mod host;
+pub mod key;
 mod plan;
 pub mod policy;
 

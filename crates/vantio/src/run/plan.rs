@@ -4,6 +4,7 @@ use std::{
     ffi::{OsStr, OsString},
     os::unix::ffi::{OsStrExt as _, OsStringExt as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rustix::time::{ClockId, clock_gettime};
@@ -19,6 +20,7 @@ use vantio_policy::{
 
 use super::{
     host,
+    key::RunKey,
     policy::{Effective, Policy},
 };
 use crate::{
@@ -73,7 +75,8 @@ impl Plan {
             outcome: None,
             pending: None,
         };
-        let svid = issue(store, &record)?;
+        let key = issue(store, &record)?;
+        let svid = key.svid();
         let start = start_value(&record, &program, &bindings, &svid);
         let spec = Spec {
             run_id: id,
@@ -92,7 +95,15 @@ impl Plan {
         Ok(Self {
             record,
             spec,
-            charge: Charge { run_id: id, program, state, svid, home: bindings.home, start },
+            charge: Charge {
+                run_id: id,
+                program,
+                state,
+                svid,
+                seal: Arc::new(key),
+                home: bindings.home,
+                start,
+            },
         })
     }
 }
@@ -180,10 +191,9 @@ fn refuse_state_folder(store: &Store, directory: &Path) -> Result<(), Failure> {
     .help("start the run from the folder that the agent is to work on"))
 }
 
-fn issue(store: &Store, record: &Record) -> Result<AgentSvid, Failure> {
+fn issue(store: &Store, record: &Record) -> Result<RunKey, Failure> {
     let domain = TrustDomain::open(&store.identity(), TRUST_DOMAIN)?;
-    let svid = domain.issue(&record.agent(), record.id)?;
-    Ok(AgentSvid::new(svid.spiffe_id().as_str(), svid.certificate()))
+    Ok(RunKey::issue(&domain, &record.agent(), record.id)?)
 }
 
 /// Those of `paths` that exist, canonical.

@@ -1,10 +1,17 @@
 //! What a caller hands over, and its preparation for the writer.
 
-use std::sync::Arc;
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use vantio_core::{Decision, Hash, RunId, Syscall, json::Value};
 
+use super::{MAX_DEPTH, MAX_INTEGER, encode, shape};
 use crate::LedgerError;
 
 /// An entry before it has a place in the chain.
@@ -30,13 +37,29 @@ pub struct Draft {
 }
 
 /// What a caller knows of an anomaly; the ledger adds the record's identifier,
-/// commit interval and nonce.
-#[derive(Clone, Debug)]
+/// commit interval and nonce, and has it sealed.
+#[derive(Clone)]
 pub struct Anomaly {
     /// The agent's identity.
     pub agent_svid: AgentSvid,
     /// The system call behind the intent; zeros when there was none.
     pub syscall: Syscall,
+    /// Who signs the record.
+    pub seal: Arc<dyn Seal>,
+}
+
+impl fmt::Debug for Anomaly {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { agent_svid, syscall, seal: _ } = self;
+        let mut debug = formatter.debug_struct("Anomaly");
+        debug.field("agent_svid", agent_svid).field("syscall", syscall).finish_non_exhaustive()
+    }
+}
+
+/// Whoever holds the private key of an agent's SVID.
+pub trait Seal: Send + Sync {
+    /// The Ed25519 signature (RFC 8032) of `message`.
+    fn sign(&self, message: &[u8]) -> [u8; 64];
 }
 
 /// An agent's SPIFFE ID and X.509-SVID. Cheap to clone.
@@ -70,7 +93,7 @@ impl AgentSvid {
     }
 }
 
-/// A draft whose costly parts (canonical text, hashes, nonce) are done, so that
+/// A draft whose costly parts (canonical texts, hashes, nonce) are done, so that
 /// the writer only joins them.
 pub(crate) struct Prepared {
     pub run_id: RunId,
@@ -80,20 +103,30 @@ pub(crate) struct Prepared {
     pub decision: Option<Decision>,
     pub req_hash: Hash,
     pub res_hash: Hash,
-    /// `"request":…,"response":…`
-    pub exchange: String,
+    /// Canonical text of the request's shape.
+    pub shape: String,
+    /// Canonical text of request, response and salt.
+    pub detail: String,
     pub anomaly: Option<(Anomaly, [u8; 32])>,
 }
 
 impl Prepared {
-    pub fn new(draft: Draft) -> Result<Self, LedgerError> {
+    pub fn new(draft: Draft, salts: &Salts) -> Result<Self, LedgerError> {
         check(&draft)?;
-        let mut exchange = String::with_capacity(256);
-        let request_digest = push_member("\"request\":", &draft.request, &mut exchange);
-        exchange.push(',');
-        let response_digest = push_member("\"response\":", &draft.response, &mut exchange);
-        if exchange.len() > MAX_EXCHANGE {
+        let salt = salts.next();
+        let mut detail = String::with_capacity(256);
+        let request_digest = push_member("{\"request\":", &draft.request, &salt, &mut detail);
+        let response_digest = push_member(",\"response\":", &draft.response, &salt, &mut detail);
+        detail.push_str(",\"salt\":\"");
+        encode::push_hex(&salt, &mut detail);
+        detail.push_str("\"}");
+        if detail.len() > MAX_DETAIL {
             return Err(LedgerError::Draft { reason: "request and response exceed 4 MiB" });
+        }
+        let mut shape = String::with_capacity(96);
+        shape::write(&draft.request, &mut shape);
+        if shape.len() > MAX_SHAPE {
+            return Err(LedgerError::Draft { reason: "the names in a request exceed 16 KiB" });
         }
         let anomaly = draft.anomaly.map(|anomaly| Ok((anomaly, nonce()?))).transpose()?;
         let Draft { run_id, pid, op, policy_hash, decision, .. } = draft;
@@ -105,22 +138,48 @@ impl Prepared {
             decision,
             req_hash: request_digest,
             res_hash: response_digest,
-            exchange,
+            shape,
+            detail,
             anomaly,
         })
     }
 
     /// Roughly the bytes that waiting in the queue costs.
     pub fn weight(&self) -> usize {
-        self.exchange.capacity() + self.op.capacity() + size_of::<Self>()
+        self.detail.capacity() + self.shape.capacity() + self.op.capacity() + size_of::<Self>()
     }
 }
 
-fn push_member(name: &str, value: &Value, text: &mut String) -> Hash {
+/// Salts that nobody can guess, at the price of a digest.
+pub(crate) struct Salts {
+    key: [u8; 32],
+    next: AtomicU64,
+}
+
+impl Salts {
+    pub fn new() -> Result<Self, LedgerError> {
+        Ok(Self { key: nonce()?, next: AtomicU64::new(0) })
+    }
+
+    fn next(&self) -> [u8; 16] {
+        let number = self.next.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let Hash(digest) = Hash::of_parts(&[&self.key, &number]);
+        let mut salt = [0; 16];
+        salt.copy_from_slice(&digest[..16]);
+        salt
+    }
+}
+
+fn push_member(name: &str, value: &Value, salt: &[u8; 16], text: &mut String) -> Hash {
     text.push_str(name);
     let start = text.len();
     value.write_canonical(text);
-    Hash::of(&text.as_bytes()[start..])
+    salted(salt, &text[start..])
+}
+
+/// The digest of a request or a response.
+pub(crate) fn salted(salt: &[u8; 16], canonical: &str) -> Hash {
+    Hash::of_parts(&[salt, canonical.as_bytes()])
 }
 
 fn nonce() -> Result<[u8; 32], LedgerError> {
@@ -165,7 +224,6 @@ fn why_not_canonical(value: &Value, depth: usize) -> Option<&'static str> {
     }
 }
 
-/// Largest integer that every JSON reader keeps (RFC 8785, appendix D).
-pub(crate) const MAX_INTEGER: u64 = (1 << 53) - 1;
-const MAX_DEPTH: usize = 64;
-const MAX_EXCHANGE: usize = 4 << 20;
+const MAX_DETAIL: usize = 4 << 20;
+/// With it an entry's text is far below the 64 KiB that a published log's entry may have.
+const MAX_SHAPE: usize = 16 << 10;

@@ -1,0 +1,152 @@
+//! Writing an entry's text.
+//!
+//! The members are written in the order that RFC 8785 gives them, so that no
+//! tree is built and sorted on the hot path; a test compares with the generic
+//! canonical form.
+
+use std::fmt::Write as _;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use uuid::Uuid;
+use vantio_core::{Decision, Hash, RunId, json};
+
+use super::{Anomaly, FORMAT, Prepared};
+
+/// What the writer adds to a prepared draft.
+pub(crate) struct Stamp {
+    pub seq: u64,
+    pub prev_hash: Hash,
+    /// In RFC 3339 with nanoseconds.
+    pub time: String,
+    pub record: Option<RecordStamp>,
+}
+
+/// What the writer adds to an anomaly record.
+pub(crate) struct RecordStamp {
+    pub id: Uuid,
+    pub earliest: String,
+    pub latest: String,
+}
+
+/// The canonical text of an entry without `this_hash`: what the hash covers.
+pub(crate) fn text(prepared: &Prepared, stamp: &Stamp) -> String {
+    let mut text = String::with_capacity(prepared.shape.len() + 640);
+    push_string("{\"op\":", &prepared.op, &mut text);
+    text.push_str(",\"payload\":{");
+    push_verdict(prepared, stamp, &mut text);
+    text.push_str("\"shape\":");
+    text.push_str(&prepared.shape);
+    push(format_args!("}},\"pid\":{}", prepared.pid), &mut text);
+    push_hash(",\"policy_hash\":\"", &prepared.policy_hash, &mut text);
+    push_hash(",\"prev_hash\":\"", &stamp.prev_hash, &mut text);
+    push_hash(",\"req_hash\":\"", &prepared.req_hash, &mut text);
+    push_hash(",\"res_hash\":\"", &prepared.res_hash, &mut text);
+    text.push_str(",\"run_id\":\"");
+    push_uuid(prepared.run_id.as_bytes(), &mut text);
+    let (seq, time) = (stamp.seq, &stamp.time);
+    push(format_args!("\",\"seq\":{seq},\"time\":\"{time}\",\"v\":{FORMAT}}}"), &mut text);
+    text
+}
+
+fn push_verdict(prepared: &Prepared, stamp: &Stamp, text: &mut String) {
+    let Some(decision) = prepared.decision else { return };
+    if let (Some((anomaly, nonce)), Some(record)) = (&prepared.anomaly, &stamp.record) {
+        let [before, after] = record_text(anomaly, nonce, record, decision);
+        let about = Sealed {
+            run_id: prepared.run_id,
+            pid: prepared.pid,
+            op: &prepared.op,
+            hashes: [prepared.policy_hash, prepared.req_hash, prepared.res_hash],
+            record: [&before, &after],
+        };
+        let seal = STANDARD.encode(anomaly.seal.sign(about.message().as_bytes()));
+        push(format_args!("\"anomaly\":{before},\"seal\":\"{seal}\"{after},"), text);
+    }
+    push(format_args!("\"decision\":\"{decision}\","), text);
+}
+
+/// The record, before and after the place of its seal.
+fn record_text(anomaly: &Anomaly, nonce: &[u8; 32], stamp: &RecordStamp, decision: Decision) -> [String; 2] {
+    let Anomaly { agent_svid, syscall, .. } = anomaly;
+    let (mut before, mut after) = (String::with_capacity(1024), String::with_capacity(256));
+    push_string("{\"agent_svid\":{\"certificate\":", agent_svid.certificate_base64(), &mut before);
+    push_string(",\"id\":", agent_svid.spiffe_id(), &mut before);
+    push_hash("},\"entropy_nonce\":\"", &Hash(*nonce), &mut before);
+    push(format_args!(",\"oracle_decision\":\"{decision}\",\"proof_state\":\"pending\""), &mut before);
+    push(format_args!(",\"record_id\":\"{}\"", stamp.id), &mut before);
+    after.push_str(",\"syscall_args\":[");
+    for (index, argument) in syscall.arguments.iter().enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        push(format_args!("{comma}\"{argument}\""), &mut after);
+    }
+    push(format_args!("],\"syscall_nr\":{}", syscall.number), &mut after);
+    let RecordStamp { earliest, latest, .. } = stamp;
+    let commit = format_args!("{{\"earliest\":\"{earliest}\",\"latest\":\"{latest}\"}}");
+    push(format_args!(",\"truetime_commit\":{commit},\"zk_proof\":\"\"}}"), &mut after);
+    [before, after]
+}
+
+/// What the seal of an anomaly record covers: the record, and the intent and
+/// the policy that it is about.
+pub(crate) struct Sealed<'a> {
+    pub run_id: RunId,
+    pub pid: u32,
+    pub op: &'a str,
+    /// Of the policy, the request and the response.
+    pub hashes: [Hash; 3],
+    /// The record's text before and after the place of its seal.
+    pub record: [&'a str; 2],
+}
+
+impl Sealed<'_> {
+    /// The text that is signed.
+    pub fn message(&self) -> String {
+        let Self { run_id, pid, op, hashes: [policy, request, response], record: [before, after] } = self;
+        format!(
+            "vantio anomaly record\n{run_id}\n{pid}\n{op}\n{policy}\n{request}\n{response}\n{before}{after}\n"
+        )
+    }
+}
+
+fn push(arguments: std::fmt::Arguments<'_>, text: &mut String) {
+    // INVARIANT: writing to a String cannot fail.
+    let _ = text.write_fmt(arguments);
+}
+
+fn push_string(before: &str, string: &str, text: &mut String) {
+    text.push_str(before);
+    json::write_string(string, text);
+}
+
+fn push_hash(before: &str, hash: &Hash, text: &mut String) {
+    text.push_str(before);
+    push_hex(&hash.0, text);
+    text.push('"');
+}
+
+fn push_uuid(bytes: &[u8; 16], text: &mut String) {
+    for (index, part) in
+        [&bytes[..4], &bytes[4..6], &bytes[6..8], &bytes[8..10], &bytes[10..]].iter().enumerate()
+    {
+        if index > 0 {
+            text.push('-');
+        }
+        push_hex(part, text);
+    }
+}
+
+/// Appends `bytes` in lower-case hexadecimal.
+pub(crate) fn push_hex(bytes: &[u8], text: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+}
+
+/// `bytes` in lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    push_hex(bytes, &mut text);
+    text
+}

@@ -1,0 +1,353 @@
+//! Reading canonical JSON without building it.
+//!
+//! What a [`Scanner`] accepts is the canonical text (RFC 8785) of some value
+//! whose numbers are integers of at most 53 bits, and nothing else: so a text
+//! that was scanned to its end needs no second look.
+
+use std::cmp::Ordering;
+
+use vantio_core::{Decision, Hash, RunId};
+
+use super::{MAX_DEPTH, MAX_INTEGER};
+use crate::Malformed;
+
+/// A position in a canonical text.
+#[derive(Clone, Debug)]
+pub(crate) struct Scanner<'t> {
+    text: &'t str,
+    at: usize,
+}
+
+impl<'t> Scanner<'t> {
+    pub fn new(text: &'t str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    /// How many bytes were stepped over.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
+    /// Steps over `literal`, if it comes next.
+    pub fn skip(&mut self, literal: &str) -> bool {
+        let is_next = self.rest().starts_with(literal.as_bytes());
+        if is_next {
+            self.at += literal.len();
+        }
+        is_next
+    }
+
+    /// Steps over `literal`, which must come next.
+    pub fn expect(&mut self, literal: &str) -> Result<(), Malformed> {
+        if self.skip(literal) { Ok(()) } else { Err(Malformed::NotCanonical) }
+    }
+
+    /// The text must end here.
+    pub fn finish(&self) -> Result<(), Malformed> {
+        if self.rest().is_empty() { Ok(()) } else { Err(Malformed::NotCanonical) }
+    }
+
+    /// Steps over a value, and returns its text.
+    pub fn value(&mut self) -> Result<&'t str, Malformed> {
+        let start = self.at;
+        // An entry's values may be inside an object around them.
+        self.skip_value(MAX_DEPTH + 1)?;
+        Ok(&self.text[start..self.at])
+    }
+
+    /// Steps over a string, and returns its text between the quotes, escapes included.
+    pub fn string(&mut self) -> Result<&'t str, Malformed> {
+        self.expect("\"")?;
+        let start = self.at;
+        loop {
+            match self.rest().first() {
+                Some(b'"') => break,
+                Some(b'\\') => self.skip_escape()?,
+                Some(0x20..) => self.at += 1,
+                _ => return Err(Malformed::NotCanonical),
+            }
+        }
+        let inside = &self.text[start..self.at];
+        self.at += 1;
+        Ok(inside)
+    }
+
+    /// An integer.
+    pub fn integer(&mut self) -> Result<i64, Malformed> {
+        let is_negative = self.skip("-");
+        let digits = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let text = &self.text[self.at..self.at + digits];
+        self.at += digits;
+        let has_one_text = match text.as_bytes() {
+            [b'0'] => !is_negative,
+            [b'1'..=b'9', ..] => true,
+            _ => false,
+        };
+        let number = text.parse::<u64>().ok().filter(|number| has_one_text && *number <= MAX_INTEGER);
+        let number = number.ok_or(Malformed::NotCanonical)?.cast_signed();
+        Ok(if is_negative { -number } else { number })
+    }
+
+    /// A number of type `u32`, called `name`.
+    pub fn u32(&mut self, name: &'static str) -> Result<u32, Malformed> {
+        u32::try_from(self.integer()?).map_err(|_| Malformed::Field(name))
+    }
+
+    /// A digest, called `name`.
+    pub fn hash(&mut self, name: &'static str) -> Result<Hash, Malformed> {
+        self.hex(name).map(Hash)
+    }
+
+    /// Bytes in lower-case hexadecimal, called `name`.
+    pub fn hex<const N: usize>(&mut self, name: &'static str) -> Result<[u8; N], Malformed> {
+        let text = self.string()?.as_bytes();
+        let mut bytes = [0; N];
+        if text.len() != 2 * N {
+            return Err(Malformed::Field(name));
+        }
+        for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+            let [Some(high), Some(low)] = [hex(pair[0]), hex(pair[1])] else {
+                return Err(Malformed::Field(name));
+            };
+            *byte = high << 4 | low;
+        }
+        Ok(bytes)
+    }
+
+    /// A run's identifier.
+    pub fn run_id(&mut self) -> Result<RunId, Malformed> {
+        let text = self.string()?;
+        let is_lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+        text.parse().ok().filter(|_| is_lower).ok_or(Malformed::Field("run_id"))
+    }
+
+    /// A verdict, called `name`.
+    pub fn decision(&mut self, name: &'static str) -> Result<Decision, Malformed> {
+        const ALL: [Decision; 4] =
+            [Decision::Permit, Decision::Collapse, Decision::KillSwitch, Decision::Hold];
+        let text = self.string()?;
+        ALL.into_iter().find(|decision| decision.name() == text).ok_or(Malformed::Field(name))
+    }
+
+    /// A time in RFC 3339, in UTC with nanoseconds, called `name`. Such texts
+    /// sort as their times do.
+    pub fn time(&mut self, name: &'static str) -> Result<&'t str, Malformed> {
+        const SHAPE: &[u8; 30] = b"0000-00-00T00:00:00.000000000Z";
+        let text = self.string()?;
+        let fits =
+            |(byte, shape): (u8, &u8)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == *shape };
+        let is_shaped = text.len() == SHAPE.len() && text.bytes().zip(SHAPE).all(fits);
+        let number = |from: usize, to: usize| {
+            text.as_bytes()[from..to]
+                .iter()
+                .fold(0_u32, |number, digit| number * 10 + u32::from(digit - b'0'))
+        };
+        let is_time = is_shaped
+            && (1..=days_in_month(number(0, 4), number(5, 7))).contains(&number(8, 10))
+            && number(11, 13) < 24
+            && number(14, 16) < 60
+            && number(17, 19) < 60;
+        if is_time { Ok(text) } else { Err(Malformed::Field(name)) }
+    }
+
+    fn rest(&self) -> &'t [u8] {
+        &self.text.as_bytes()[self.at..]
+    }
+
+    /// Steps over an escape that no shorter writing could replace.
+    fn skip_escape(&mut self) -> Result<(), Malformed> {
+        self.at += match self.rest() {
+            [_, b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't', ..] => 2,
+            [_, b'u', b'0', b'0', high @ (b'0' | b'1'), low, ..] => {
+                let control = (high - b'0') << 4 | hex(*low).ok_or(Malformed::NotCanonical)?;
+                if matches!(control, 8..=10 | 12 | 13) {
+                    return Err(Malformed::NotCanonical);
+                }
+                6
+            }
+            _ => return Err(Malformed::NotCanonical),
+        };
+        Ok(())
+    }
+
+    // The depth bounds the recursion.
+    fn skip_value(&mut self, depth: usize) -> Result<(), Malformed> {
+        let depth = depth.checked_sub(1).ok_or(Malformed::NotCanonical)?;
+        match self.rest().first() {
+            Some(b'n') => self.expect("null"),
+            Some(b't') => self.expect("true"),
+            Some(b'f') => self.expect("false"),
+            Some(b'"') => self.string().map(drop),
+            Some(b'[') => self.skip_sequence(["[", "]"], |scanner| scanner.skip_value(depth)),
+            Some(b'{') => {
+                let mut before = None;
+                self.skip_sequence(["{", "}"], |scanner| {
+                    let key = scanner.string()?;
+                    if before.replace(key).is_some_and(|before| compare_keys(before, key) != Ordering::Less) {
+                        return Err(Malformed::NotCanonical);
+                    }
+                    scanner.expect(":")?;
+                    scanner.skip_value(depth)
+                })
+            }
+            _ => self.integer().map(drop),
+        }
+    }
+
+    fn skip_sequence(
+        &mut self,
+        [open, close]: [&str; 2],
+        mut skip_item: impl FnMut(&mut Self) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        self.expect(open)?;
+        if self.skip(close) {
+            return Ok(());
+        }
+        loop {
+            skip_item(self)?;
+            if self.skip(close) {
+                return Ok(());
+            }
+            self.expect(",")?;
+        }
+    }
+}
+
+/// 0 for a month that there is not.
+const fn days_in_month(year: u32, month: u32) -> u32 {
+    match month {
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => 0,
+    }
+}
+
+/// A lower-case hexadecimal digit.
+const fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}
+
+/// The order of RFC 8785, section 3.2.3, of keys as they are written.
+fn compare_keys(one: &str, other: &str) -> Ordering {
+    let is_plain = |text: &str| text.is_ascii() && !text.contains('\\');
+    if is_plain(one) && is_plain(other) {
+        return one.cmp(other);
+    }
+    let units = |text| unescaped(text).encode_utf16().collect::<Vec<_>>();
+    units(one).cmp(&units(other))
+}
+
+/// The string that `inside` stands for between quotes.
+pub(crate) fn unescaped(inside: &str) -> String {
+    let mut string = String::with_capacity(inside.len());
+    let mut characters = inside.chars();
+    while let Some(character) = characters.next() {
+        string.push(match character {
+            '\\' => match characters.next() {
+                Some('b') => '\u{8}',
+                Some('f') => '\u{c}',
+                Some('n') => '\n',
+                Some('r') => '\r',
+                Some('t') => '\t',
+                Some('u') => {
+                    let digits = characters.by_ref().take(4).filter_map(|digit| digit.to_digit(16));
+                    char::from_u32(digits.fold(0, |code, digit| code << 4 | digit)).unwrap_or_default()
+                }
+                other => other.unwrap_or_default(),
+            },
+            other => other,
+        });
+    }
+    string
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_canonical(text: &str) -> bool {
+        let mut scanner = Scanner::new(text);
+        scanner.value().is_ok() && scanner.finish().is_ok()
+    }
+
+    #[test]
+    fn canonical_texts_are_accepted() {
+        for text in [
+            "null",
+            "true",
+            "[false,0,-1,9007199254740991]",
+            "{}",
+            "[]",
+            r#"{"\r":1,"1":[],"a":{"b":"\u001f/"}}"#,
+            "{\"\u{20ac}\":1,\"\u{1f600}\":2,\"\u{fb33}\":3}",
+            r#""\"\\\b\f\n\r\t""#,
+            "\"\u{7f}\"",
+        ] {
+            assert!(is_canonical(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_texts_of_the_same_values_are_not() {
+        for text in [
+            "",
+            " null",
+            "null ",
+            "nul",
+            "[1, 2]",
+            "[1,]",
+            "[,1]",
+            "01",
+            "-0",
+            "1.0",
+            "1e3",
+            "9007199254740992",
+            "-9007199254740992",
+            r#"{"b":1,"a":2}"#,
+            r#"{"a":1,"a":1}"#,
+            "{\"\u{fb33}\":1,\"\u{1f600}\":2}",
+            r#""\/""#,
+            r#""\u0041""#,
+            r#""\u001F""#,
+            r#""\u000a""#,
+            r#""\u00e9""#,
+            "\"\n\"",
+            r#""unended"#,
+            r#""\"#,
+        ] {
+            assert!(!is_canonical(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(is_canonical(&nested(MAX_DEPTH + 1)));
+        assert!(!is_canonical(&nested(MAX_DEPTH + 2)));
+        assert!(!is_canonical(&"[".repeat(100_000)));
+    }
+
+    #[test]
+    fn times_have_one_writing() {
+        let time = |text: &str| Scanner::new(text).time("time").is_ok();
+        assert!(time("\"2026-01-02T03:04:05.000000006Z\""));
+        for text in [
+            "\"2026-01-02T03:04:05Z\"",
+            "\"2026-13-02T03:04:05.000000006Z\"",
+            "\"2026-01-00T03:04:05.000000006Z\"",
+            "\"2026-02-29T03:04:05.000000006Z\"",
+            "\"2026-01-02T24:04:05.000000006Z\"",
+            "\"2026-01-02t03:04:05.000000006Z\"",
+            "\"2026-01-02T03:04:60.000000006Z\"",
+            "\"+026-01-02T03:04:05.000000006Z\"",
+        ] {
+            assert!(!time(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The file that holds a ledger: its folder, creation and protection.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, OpenFlags};
+use rustix::fs::{Access, access};
+
+use super::{
+    io_error,
+    schema::{APPLICATION_ID, SCHEMA},
+    store_error,
+};
+use crate::{LedgerError, entry::FORMAT};
+
+/// Creates the folder, and resolves it so that only the file's own name can be
+/// a symbolic link, which is then refused.
+pub(super) fn prepare_folder(path: &Path) -> Result<PathBuf, LedgerError> {
+    let (folder, name) = split(path)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io_error("create", folder))?;
+    Ok(folder.canonicalize().map_err(io_error("open", folder))?.join(name))
+}
+
+fn split(path: &Path) -> Result<(&Path, &std::ffi::OsStr), LedgerError> {
+    let name = path.file_name().ok_or_else(|| LedgerError::NotALedger { path: path.into() })?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    Ok((folder.unwrap_or(Path::new(".")), name))
+}
+
+/// Creates an empty ledger under a temporary name and links it into place, so
+/// that nobody ever sees a file without a schema.
+pub(super) fn create(path: &Path) -> Result<(), LedgerError> {
+    let (folder, _) = split(path)?;
+    let temporary = tempfile::Builder::new()
+        .prefix(".ledger-")
+        .suffix(".new")
+        .tempfile_in(folder)
+        .map_err(io_error("create a file in", folder))?
+        .into_temp_path();
+    write_schema(&temporary).map_err(store_error(path))?;
+    File::open(&temporary).and_then(|file| file.sync_all()).map_err(io_error("write", path))?;
+    match fs::hard_link(&temporary, path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(io_error("create", path)(error)),
+        _ => File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_error("write", folder)),
+    }
+}
+
+fn write_schema(path: &Path) -> rusqlite::Result<()> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    // The file is synced as a whole before it gets its name.
+    connection.pragma_update(None, "synchronous", "OFF")?;
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    connection.pragma_update(None, "user_version", FORMAT)?;
+    for (_, definition) in SCHEMA {
+        connection.execute(definition, ())?;
+    }
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.close().map_err(|(_, error)| error)
+}
+
+/// Opening the file to try would be harmful: closing any descriptor of it drops
+/// the locks that SQLite holds in this process.
+pub(super) fn check_writable(path: &Path) -> Result<(), LedgerError> {
+    for place in [path, split(path)?.0] {
+        access(place, Access::WRITE_OK).map_err(|error| io_error("write", path)(error.into()))?;
+    }
+    Ok(())
+}
+
+/// Takes others' access to the file away, should it have any.
+pub(super) fn restrict(path: &Path) -> Result<(), LedgerError> {
+    let mode = fs::symlink_metadata(path).map_err(io_error("open", path))?.permissions().mode();
+    if mode & OTHERS == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(io_error("restrict", path))
+}
+
+/// The permission bits of everybody but the owner.
+const OTHERS: u32 = 0o077;
+
+/// Device and inode of the file at `path`.
+pub(super) fn identity(path: &Path) -> Result<(u64, u64), LedgerError> {
+    let metadata = fs::symlink_metadata(path).map_err(io_error("open", path))?;
+    Ok((metadata.dev(), metadata.ino()))
+}

@@ -1,0 +1,153 @@
+//! What a ledger's file defines, and the refusal of what it does not.
+
+use std::{fs, path::Path};
+
+use rusqlite::Connection;
+
+use super::{io_error, store_error};
+use crate::{LedgerError, entry::FORMAT};
+
+/// "Vant": marks a SQLite file as a ledger.
+pub(super) const APPLICATION_ID: i64 = 0x5661_6e74;
+
+/// Every object of the schema by name, in order of creation.
+///
+/// Times rise with sequence numbers, and record identifiers too, so neither
+/// needs an index of its own but that of the few entries with a record.
+pub(super) const SCHEMA: [(&str, &str); 21] = [
+    (
+        "entries",
+        "CREATE TABLE entries (\
+         seq INTEGER PRIMARY KEY, run_id BLOB NOT NULL, op TEXT NOT NULL, decision TEXT, record_id BLOB, \
+         this_hash BLOB NOT NULL, body TEXT NOT NULL, detail TEXT) STRICT",
+    ),
+    ("entries_by_run", "CREATE INDEX entries_by_run ON entries (run_id)"),
+    ("entries_by_op", "CREATE INDEX entries_by_op ON entries (op)"),
+    (
+        "entries_by_decision",
+        "CREATE INDEX entries_by_decision ON entries (decision) WHERE decision <> 'Permit'",
+    ),
+    (
+        "entries_by_record",
+        "CREATE UNIQUE INDEX entries_by_record ON entries (record_id) WHERE record_id IS NOT NULL",
+    ),
+    (
+        "anomalies",
+        "CREATE VIEW anomalies AS SELECT body ->> '$.payload.anomaly.record_id' AS record_id, seq, \
+         body ->> '$.run_id' AS run_id, \
+         body ->> '$.payload.anomaly.agent_svid.id' AS agent_svid, \
+         body ->> '$.payload.anomaly.syscall_nr' AS syscall_nr, \
+         body -> '$.payload.anomaly.syscall_args' AS syscall_args, \
+         decision AS oracle_decision, \
+         body ->> '$.payload.anomaly.zk_proof' AS zk_proof, \
+         body ->> '$.payload.anomaly.proof_state' AS proof_state, \
+         body -> '$.payload.anomaly.truetime_commit' AS truetime_commit, \
+         body ->> '$.payload.anomaly.entropy_nonce' AS entropy_nonce \
+         FROM entries WHERE record_id IS NOT NULL",
+    ),
+    // The hashes of a full tile; `id` is its level times 2^56, plus its index.
+    ("tiles", "CREATE TABLE tiles (id INTEGER PRIMARY KEY, hashes BLOB NOT NULL) STRICT"),
+    ("checkpoints", "CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT"),
+    (
+        "cosignatures",
+        "CREATE TABLE cosignatures (id INTEGER PRIMARY KEY, size INTEGER NOT NULL, line TEXT NOT NULL) STRICT",
+    ),
+    (
+        "entries_insert",
+        "CREATE TRIGGER entries_insert BEFORE INSERT ON entries \
+         WHEN NEW.seq IS NOT (SELECT coalesce(max(seq) + 1, 0) FROM entries) \
+         BEGIN SELECT raise(ABORT, 'the ledger is append-only: INSERT out of order'); END",
+    ),
+    (
+        "tiles_insert",
+        "CREATE TRIGGER tiles_insert BEFORE INSERT ON tiles \
+         WHEN EXISTS (SELECT 1 FROM tiles WHERE id = NEW.id) \
+         BEGIN SELECT raise(ABORT, 'the ledger is append-only: INSERT again'); END",
+    ),
+    (
+        "checkpoints_insert",
+        "CREATE TRIGGER checkpoints_insert BEFORE INSERT ON checkpoints \
+         WHEN EXISTS (SELECT 1 FROM checkpoints WHERE size = NEW.size) \
+         BEGIN SELECT raise(ABORT, 'the ledger is append-only: INSERT again'); END",
+    ),
+    (
+        "cosignatures_insert",
+        "CREATE TRIGGER cosignatures_insert BEFORE INSERT ON cosignatures \
+         WHEN EXISTS (SELECT 1 FROM cosignatures WHERE id = NEW.id) \
+         BEGIN SELECT raise(ABORT, 'the ledger is append-only: INSERT again'); END",
+    ),
+    (
+        "entries_update",
+        "CREATE TRIGGER entries_update BEFORE UPDATE ON entries \
+         BEGIN SELECT raise(ABORT, 'the ledger is append-only: UPDATE'); END",
+    ),
+    (
+        "entries_delete",
+        "CREATE TRIGGER entries_delete BEFORE DELETE ON entries \
+         BEGIN SELECT raise(ABORT, 'the ledger is append-only: DELETE'); END",
+    ),
+    (
+        "tiles_update",
+        "CREATE TRIGGER tiles_update BEFORE UPDATE ON tiles \
+         BEGIN SELECT raise(ABORT, 'the ledger is append-only: UPDATE'); END",
+    ),
+    (
+        "tiles_delete",
+        "CREATE TRIGGER tiles_delete BEFORE DELETE ON tiles \
+         BEGIN SELECT raise(ABORT, 'the ledger is append-only: DELETE'); END",
+    ),
+    (
+        "checkpoints_update",
+        "CREATE TRIGGER checkpoints_update BEFORE UPDATE ON checkpoints \
+         BEGIN SELECT raise(ABORT, 'the ledger is append-only: UPDATE'); END",
+    ),
+    (
+        "checkpoints_delete",
+        "CREATE TRIGGER checkpoints_delete BEFORE DELETE ON checkpoints \
+         BEGIN SELECT raise(ABORT, 'the ledger is append-only: DELETE'); END",
+    ),
+    (
+        "cosignatures_update",
+        "CREATE TRIGGER cosignatures_update BEFORE UPDATE ON cosignatures \
+         BEGIN SELECT raise(ABORT, 'the ledger is append-only: UPDATE'); END",
+    ),
+    (
+        "cosignatures_delete",
+        "CREATE TRIGGER cosignatures_delete BEFORE DELETE ON cosignatures \
+         BEGIN SELECT raise(ABORT, 'the ledger is append-only: DELETE'); END",
+    ),
+];
+
+/// Refuses what is not a ledger of this format.
+pub(crate) fn check_format(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
+    if fs::metadata(path).map_err(io_error("open", path))?.len() == 0 {
+        let detail = "it is empty, which a ledger never is".into();
+        return Err(LedgerError::Damaged { path: path.into(), detail });
+    }
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    if pragma("application_id").map_err(store_error(path))? != APPLICATION_ID {
+        return Err(LedgerError::NotALedger { path: path.into() });
+    }
+    match pragma("user_version").map_err(store_error(path))? {
+        FORMAT => Ok(()),
+        found => Err(LedgerError::Version { path: path.into(), found }),
+    }
+}
+
+/// Refuses a file whose tables, indexes, triggers or views are not exactly ours.
+pub(crate) fn check_schema(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
+    let unprotected = |object: &str| LedgerError::Unprotected { path: path.into(), object: object.into() };
+    let found = read_schema(connection).map_err(store_error(path))?;
+    for (name, definition) in &found {
+        if !SCHEMA.contains(&(name, definition)) {
+            return Err(unprotected(name));
+        }
+    }
+    let missing = SCHEMA.iter().find(|(name, _)| !found.iter().any(|(found, _)| found == name));
+    missing.map_or(Ok(()), |(name, _)| Err(unprotected(name)))
+}
+
+fn read_schema(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
+    let mut statement = connection.prepare("SELECT name, coalesce(sql, '') FROM sqlite_schema")?;
+    statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
