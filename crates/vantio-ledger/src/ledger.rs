@@ -88,6 +88,20 @@ pub struct Receipt {
     pub record_id: Option<Uuid>,
 }
 
+/// An entry on its way to the disk.
+#[derive(Debug)]
+pub struct Pending {
+    ledger: Ledger,
+    receipt: mpsc::Receiver<Result<Receipt, LedgerError>>,
+}
+
+impl Pending {
+    /// Returns when the entry is on disk.
+    pub fn wait(self) -> Result<Receipt, LedgerError> {
+        self.receipt.recv().unwrap_or_else(|_| Err(self.ledger.stopped()))
+    }
+}
+
 /// What became of an entry that was given to [`Ledger::record`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded {
@@ -118,10 +132,15 @@ impl Ledger {
 
     /// Appends an entry, and returns when it is on disk.
     pub fn append(&self, draft: Draft) -> Result<Receipt, LedgerError> {
+        self.submit(draft)?.wait()
+    }
+
+    /// Hands an entry over to be written at once, without waiting for the disk.
+    pub fn submit(&self, draft: Draft) -> Result<Pending, LedgerError> {
         self.check_owner()?;
         let (reply, receipt) = mpsc::sync_channel(1);
         self.0.queue.push_urgent(Prepared::new(draft, &self.0.salts)?, reply)?;
-        receipt.recv().unwrap_or_else(|_| Err(self.stopped()))
+        Ok(Pending { ledger: self.clone(), receipt })
     }
 
     /// Queues an entry that will be on disk within the window, together with

@@ -62,7 +62,7 @@ pub use entry::{AgentSvid, Anomaly, AnomalyRecord, Detail, Draft, Entry, ProofSt
 pub use error::LedgerError;
 pub use export::{ExportError, verify_export};
 pub use jiff::Timestamp;
-pub use ledger::{Ledger, Options, Receipt, Recorded};
+pub use ledger::{Ledger, Options, Pending, Receipt, Recorded};
 pub use reader::{Entries, Filter, Reader};
 pub use uuid::Uuid;
 pub use verify::{Verified, VerifyError};

@@ -60,10 +60,10 @@ impl<'t> Scanner<'t> {
         self.expect("\"")?;
         let start = self.at;
         loop {
+            self.at += plain_length(self.rest());
             match self.rest().first() {
                 Some(b'"') => break,
                 Some(b'\\') => self.skip_escape()?,
-                Some(0x20..) => self.at += 1,
                 _ => return Err(Malformed::NotCanonical),
             }
         }
@@ -105,13 +105,14 @@ impl<'t> Scanner<'t> {
         if text.len() != 2 * N {
             return Err(Malformed::Field(name));
         }
+        // Without a way out inside, so that many digits are read at once.
+        let mut all = 0;
         for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-            let [Some(high), Some(low)] = [hex(pair[0]), hex(pair[1])] else {
-                return Err(Malformed::Field(name));
-            };
-            *byte = high << 4 | low;
+            let [high, low] = [HEX[usize::from(pair[0])], HEX[usize::from(pair[1])]];
+            all |= high | low;
+            *byte = high << 4 | low & 15;
         }
-        Ok(bytes)
+        if all & NO_DIGIT == 0 { Ok(bytes) } else { Err(Malformed::Field(name)) }
     }
 
     /// A run's identifier.
@@ -159,8 +160,8 @@ impl<'t> Scanner<'t> {
         self.at += match self.rest() {
             [_, b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't', ..] => 2,
             [_, b'u', b'0', b'0', high @ (b'0' | b'1'), low, ..] => {
-                let control = (high - b'0') << 4 | hex(*low).ok_or(Malformed::NotCanonical)?;
-                if matches!(control, 8..=10 | 12 | 13) {
+                let low = HEX[usize::from(*low)];
+                if low == NO_DIGIT || matches!((high - b'0') << 4 | low, 8..=10 | 12 | 13) {
                     return Err(Malformed::NotCanonical);
                 }
                 6
@@ -224,14 +225,39 @@ const fn days_in_month(year: u32, month: u32) -> u32 {
     }
 }
 
-/// A lower-case hexadecimal digit.
-const fn hex(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
+/// How many bytes at the beginning are neither a quote, nor a backslash, nor a control character:
+/// eight at a time.
+fn plain_length(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    let zero_bytes = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    let mut length = 0;
+    for chunk in bytes.chunks_exact(8) {
+        let word = u64::from_le_bytes(chunk.try_into().unwrap_or_default());
+        let controls = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+        let special =
+            zero_bytes(word ^ ONES * u64::from(b'"')) | zero_bytes(word ^ ONES * u64::from(b'\\')) | controls;
+        if special != 0 {
+            // The lowest mark is right; a borrow makes wrong ones only above it.
+            return length + special.trailing_zeros() as usize / 8;
+        }
+        length += 8;
     }
+    let is_plain = |byte: &&u8| !matches!(byte, b'"' | b'\\' | 0..0x20);
+    length + bytes[length..].iter().take_while(is_plain).count()
 }
+
+/// The value of a lower-case hexadecimal digit; of any other byte, `NO_DIGIT`.
+const HEX: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        values[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    values
+};
+const NO_DIGIT: u8 = 0x80;
 
 /// The order of RFC 8785, section 3.2.3, of keys as they are written.
 fn compare_keys(one: &str, other: &str) -> Ordering {
@@ -322,6 +348,21 @@ mod tests {
             r#""\"#,
         ] {
             assert!(!is_canonical(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_special_byte_is_found_wherever_it_is() {
+        for special in [b'"', b'\\', 0, 1, 0x1f] {
+            for (before, after) in [(b'a', b'b'), (0xff, 0x80), (0x20, 0x21), (0x7f, 0x23)] {
+                for place in 0..20 {
+                    let mut bytes = [before; 20];
+                    bytes[place] = special;
+                    bytes[place + 1..].fill(after);
+                    assert_eq!(plain_length(&bytes), place, "{special:#x} among {before:#x}");
+                }
+                assert_eq!(plain_length(&[before; 20]), 20);
+            }
         }
     }
 
