@@ -54,6 +54,7 @@ mod ledger;
 mod queue;
 mod reader;
 mod store;
+pub mod tree;
 mod verify;
 
 pub use chain::{Fault, Malformed};
