@@ -53,6 +53,7 @@ mod queue;
 mod reader;
 mod seal;
 mod store;
+pub mod tree;
 mod verify;
 
 pub use chain::{Fault, Malformed};
