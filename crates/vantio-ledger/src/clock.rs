@@ -14,14 +14,31 @@ pub struct Interval {
     pub earliest: Timestamp,
     /// Not after.
     pub latest: Timestamp,
+    /// False when nothing disciplined the clock: it may then have been set to any time, and the
+    /// interval says only what the clock read.
+    pub is_synchronized: bool,
+}
+
+/// How far a wall clock may be from the true time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockError {
+    /// The bound of the error.
+    pub bound: Duration,
+    /// False when nothing disciplines the clock.
+    pub is_synchronized: bool,
+}
+
+impl ClockError {
+    /// Of a clock that nobody can ask: the bound beyond which Linux calls its clock unsynchronised
+    /// (`NTP_PHASE_LIMIT`).
+    pub const UNKNOWN: Self = Self { bound: Duration::from_secs(16), is_synchronized: false };
 }
 
 /// A reading of the wall clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reading {
     pub time: Timestamp,
-    /// How far from it the true time may be.
-    pub error: Duration,
+    pub error: ClockError,
 }
 
 impl Reading {
@@ -29,8 +46,9 @@ impl Reading {
     /// of `time`, which is no earlier.
     pub fn interval(&self, time: Timestamp) -> Interval {
         Interval {
-            earliest: self.time.checked_sub(self.error).unwrap_or(Timestamp::UNIX_EPOCH),
-            latest: time.checked_add(self.error).unwrap_or(Timestamp::MAX),
+            earliest: self.time.checked_sub(self.error.bound).unwrap_or(Timestamp::UNIX_EPOCH),
+            latest: time.checked_add(self.error.bound).unwrap_or(Timestamp::MAX),
+            is_synchronized: self.error.is_synchronized,
         }
     }
 }
@@ -150,8 +168,9 @@ mod tests {
 
     #[test]
     fn an_interval_holds_the_reading_and_the_time_written_down() {
-        let reading = Reading { time: later(-5000), error: Duration::from_millis(2) };
-        let interval = reading.interval(start());
-        assert_eq!((interval.earliest, interval.latest), (later(-5002), later(2)));
+        let error = ClockError { bound: Duration::from_millis(2), is_synchronized: true };
+        let interval = Reading { time: later(-5000), error }.interval(start());
+        let expected = Interval { earliest: later(-5002), latest: later(2), is_synchronized: true };
+        assert_eq!(interval, expected);
     }
 }

@@ -16,7 +16,7 @@ use vantio_core::{Decision, Hash, RunId, json::Value};
 use crate::{
     Checkpoint, Draft, Interval, LedgerError, Reader,
     chain::Chain,
-    clock::{Clock, Reading},
+    clock::{Clock, ClockError, Reading},
     entry::{self, Prepared, RecordStamp, Salts, Stamp},
     queue::{Batch, Offer, Queue, Queued},
     store::{Row, Store, io_error},
@@ -57,11 +57,9 @@ pub struct Options {
     pub queue_bytes: usize,
     /// How long to wait for other processes' commits.
     pub busy: Duration,
-    /// Bound of the wall clock's error now, for `truetime_commit`. The default
-    /// is the bound beyond which Linux calls its clock unsynchronised
-    /// (`NTP_PHASE_LIMIT`, 16 s); a caller that can ask `adjtimex` gives a
-    /// better one.
-    pub clock_error: fn() -> Duration,
+    /// The wall clock's error now, for `truetime_commit`: whoever can ask
+    /// adjtimex(2) gives a better one than [`ClockError::UNKNOWN`].
+    pub clock_error: fn() -> ClockError,
 }
 
 impl Default for Options {
@@ -72,7 +70,7 @@ impl Default for Options {
             queue_entries: 8192,
             queue_bytes: 32 << 20,
             busy: Duration::from_secs(10),
-            clock_error: || Duration::from_secs(16),
+            clock_error: || ClockError::UNKNOWN,
         }
     }
 }
@@ -246,11 +244,12 @@ fn stamp(
     let time = clock.stamp(reading.time);
     let record = match prepared.anomaly {
         Some(_) => {
-            let Interval { earliest, latest } = reading.interval(time);
+            let Interval { earliest, latest, is_synchronized } = reading.interval(time);
             Some(RecordStamp {
                 id: clock.record_id(time)?,
                 earliest: format!("{earliest:.9}"),
                 latest: format!("{latest:.9}"),
+                is_synchronized,
             })
         }
         None => None,

@@ -58,7 +58,7 @@ mod verify;
 
 pub use chain::{Fault, Malformed};
 pub use checkpoint::{Checkpoint, ParseCheckpointError};
-pub use clock::Interval;
+pub use clock::{ClockError, Interval};
 pub use entry::{AgentSvid, Anomaly, AnomalyRecord, Detail, Draft, Entry, ProofState, Seal};
 pub use error::LedgerError;
 pub use export::{ExportError, verify_export};

@@ -69,7 +69,7 @@ fn the_hash_is_that_of_the_previous_hash_and_the_canonical_text_without_it() {
 fn an_anomaly_has_every_field_of_the_record() {
     let (_folder, path) = place();
     let ledger = Ledger::open(&path).unwrap();
-    let options = Options::default();
+    let error = (Options::default().clock_error)();
     let receipts: Vec<_> = (0..3).map(|number| ledger.append(refusal(number)).unwrap()).collect();
     let records: Vec<_> = all(&path).into_iter().map(|entry| (entry.time, entry.anomaly.unwrap())).collect();
     for (index, (time, record)) in records.iter().enumerate() {
@@ -79,8 +79,8 @@ fn an_anomaly_has_every_field_of_the_record() {
         assert_eq!(record.syscall(), Syscall { number: 42, arguments });
         assert_eq!(record.oracle_decision, Decision::Collapse);
         assert_eq!((record.zk_proof.as_slice(), record.proof_state), (&[][..], ProofState::Pending));
-        assert_eq!(record.truetime_commit.earliest, time.checked_sub((options.clock_error)()).unwrap());
-        assert_eq!(record.truetime_commit.latest, time.checked_add((options.clock_error)()).unwrap());
+        assert_eq!(record.truetime_commit.earliest, time.checked_sub(error.bound).unwrap());
+        assert_eq!(record.truetime_commit.latest, time.checked_add(error.bound).unwrap());
     }
     assert!(records.windows(2).all(|pair| pair[0].1.record_id < pair[1].1.record_id));
     assert!(records.windows(2).all(|pair| pair[0].1.entropy_nonce != pair[1].1.entropy_nonce));

@@ -44,6 +44,7 @@ pub(crate) struct Record<'t> {
     syscall: u32,
     earliest: &'t str,
     latest: &'t str,
+    is_synchronized: bool,
     proof: Vec<u8>,
     /// The text before and after the place of the seal.
     unsealed: [&'t str; 2],
@@ -168,6 +169,8 @@ impl<'t> Record<'t> {
         let earliest = scanner.time("earliest")?;
         scanner.expect(",\"latest\":")?;
         let latest = scanner.time("latest")?;
+        scanner.expect(",\"synchronized\":")?;
+        let is_synchronized = scanner.bool()?;
         scanner.expect("},\"zk_proof\":")?;
         let proof = base64("zk_proof", scanner.string()?)?;
         scanner.expect("}")?;
@@ -183,6 +186,7 @@ impl<'t> Record<'t> {
             syscall,
             earliest,
             latest,
+            is_synchronized,
             proof,
             unsealed: [before, &text[resume..scanner.position()]],
         })
@@ -210,6 +214,7 @@ impl<'t> Record<'t> {
             truetime_commit: Interval {
                 earliest: timestamp("earliest", self.earliest)?,
                 latest: timestamp("latest", self.latest)?,
+                is_synchronized: self.is_synchronized,
             },
             entropy_nonce: self.nonce.0,
             seal: self.seal,

@@ -26,6 +26,7 @@ pub(crate) struct RecordStamp {
     pub id: Uuid,
     pub earliest: String,
     pub latest: String,
+    pub is_synchronized: bool,
 }
 
 /// The canonical text of an entry without `this_hash`: what the hash covers.
@@ -80,8 +81,10 @@ fn record_text(anomaly: &Anomaly, nonce: &[u8; 32], stamp: &RecordStamp, decisio
         push(format_args!("{comma}\"{argument}\""), &mut after);
     }
     push(format_args!("],\"syscall_nr\":{}", syscall.number), &mut after);
-    let RecordStamp { earliest, latest, .. } = stamp;
-    let commit = format_args!("{{\"earliest\":\"{earliest}\",\"latest\":\"{latest}\"}}");
+    let RecordStamp { earliest, latest, is_synchronized, .. } = stamp;
+    let commit = format_args!(
+        "{{\"earliest\":\"{earliest}\",\"latest\":\"{latest}\",\"synchronized\":{is_synchronized}}}"
+    );
     push(format_args!(",\"truetime_commit\":{commit},\"zk_proof\":\"\"}}"), &mut after);
     [before, after]
 }

@@ -167,7 +167,12 @@ impl AnomalyRecord {
     pub fn to_json(&self) -> Value {
         let svid =
             [("certificate", self.agent_svid.certificate_base64()), ("id", self.agent_svid.spiffe_id())];
-        let commit = [("earliest", self.truetime_commit.earliest), ("latest", self.truetime_commit.latest)];
+        let Interval { earliest, latest, is_synchronized } = self.truetime_commit;
+        let commit = [
+            ("earliest", Value::from(format!("{earliest:.9}"))),
+            ("latest", format!("{latest:.9}").into()),
+            ("synchronized", is_synchronized.into()),
+        ];
         Value::object([
             ("agent_svid", Value::object(svid.map(|(key, text)| (key, text.into())))),
             ("entropy_nonce", Hash(self.entropy_nonce).to_string().into()),
@@ -180,7 +185,7 @@ impl AnomalyRecord {
                 Value::Array(self.syscall_args.map(|argument| argument.to_string().into()).into()),
             ),
             ("syscall_nr", self.syscall_nr.into()),
-            ("truetime_commit", Value::object(commit.map(|(key, time)| (key, format!("{time:.9}").into())))),
+            ("truetime_commit", Value::object(commit)),
             ("zk_proof", STANDARD.encode(&self.zk_proof).into()),
         ])
     }

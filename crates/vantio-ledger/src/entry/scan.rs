@@ -72,6 +72,15 @@ impl<'t> Scanner<'t> {
         Ok(inside)
     }
 
+    /// `true` or `false`.
+    pub fn bool(&mut self) -> Result<bool, Malformed> {
+        let is_true = self.skip("true");
+        if !is_true {
+            self.expect("false")?;
+        }
+        Ok(is_true)
+    }
+
     /// An integer.
     pub fn integer(&mut self) -> Result<i64, Malformed> {
         let is_negative = self.skip("-");
@@ -230,13 +239,13 @@ const fn days_in_month(year: u32, month: u32) -> u32 {
 fn plain_length(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const HIGH: u64 = ONES << 7;
-    let zero_bytes = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    const QUOTES: u64 = ONES * b'"' as u64;
+    const BACKSLASHES: u64 = ONES * b'\\' as u64;
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGH;
     let mut length = 0;
     for chunk in bytes.chunks_exact(8) {
         let word = u64::from_le_bytes(chunk.try_into().unwrap_or_default());
-        let controls = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-        let special =
-            zero_bytes(word ^ ONES * u64::from(b'"')) | zero_bytes(word ^ ONES * u64::from(b'\\')) | controls;
+        let special = below(word ^ QUOTES, 1) | below(word ^ BACKSLASHES, 1) | below(word, 0x20);
         if special != 0 {
             // The lowest mark is right; a borrow makes wrong ones only above it.
             return length + special.trailing_zeros() as usize / 8;

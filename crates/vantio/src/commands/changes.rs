@@ -13,7 +13,7 @@ use vantio_phantom::{
 use crate::{
     failure::Failure,
     oracle::event,
-    store::{Claim, Record, State, Store, StoreError},
+    store::{Claim, Record, State, Store, StoreError, open_ledger},
 };
 
 /// The root of the host's tree.
@@ -74,7 +74,7 @@ pub fn first_entry(store: &Store, record: &Record, op: &str) -> Option<Result<En
 
 /// Opens the ledger for appending.
 pub fn ledger(store: &Store) -> Result<Ledger, Failure> {
-    Ok(Ledger::open(&store.ledger())?)
+    Ok(open_ledger(&store.ledger())?)
 }
 
 /// A failed comparison, for a person.

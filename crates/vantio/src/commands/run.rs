@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use vantio_core::json::Value;
-use vantio_ledger::{Ledger, LedgerError};
+use vantio_ledger::LedgerError;
 use vantio_phantom::{Ending, LaunchError, MakeOracle, cgroup::Cgroup};
 
 use super::{
@@ -19,7 +19,7 @@ use crate::{
     oracle::{Charge, Warden, ending_value},
     present::{now_ms, shown},
     run::{Plan, policy},
-    store::{Claim, Process, State, Store},
+    store::{Claim, Process, State, Store, open_ledger},
 };
 
 /// Runs a program under a policy, to its end.
@@ -69,7 +69,7 @@ fn oracle(store: &Store, charge: Charge) -> MakeOracle {
             cause,
             help: "the state folder must be writable and have room".into(),
         })?;
-        let ledger = Ledger::open(&path).map_err(ledger_failed)?;
+        let ledger = open_ledger(&path).map_err(ledger_failed)?;
         Ok(Arc::new(Warden::start(ledger, charge).map_err(ledger_failed)?))
     })
 }

@@ -10,6 +10,7 @@
 
 mod error;
 mod folder;
+mod ledger;
 mod lock;
 mod process;
 mod program;
@@ -32,6 +33,7 @@ use vantio_phantom::changes::RunFolder;
 use vantio_policy::PolicyProgram;
 
 pub use error::StoreError;
+pub use ledger::open_ledger;
 pub use lock::Lock;
 pub use process::Process;
 pub use record::{LayerSource, Outcome, PolicySource, Record, State};
