@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
-use crate::{Malformed, entry::FORMAT};
+use crate::{Malformed, entry::FORMAT, note::KeyError};
 
 /// Why a ledger could not be opened, written or read.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -85,6 +85,20 @@ pub enum LedgerError {
         /// The failure that stopped it.
         cause: Arc<LedgerError>,
     },
+    /// The key beside the ledger is not one.
+    #[error("`{}` is not the key of a ledger: {source}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: KeyError,
+    },
+    /// A checkpoint cannot be made.
+    #[error("a checkpoint cannot be made: {reason}")]
+    Checkpoint {
+        /// Why.
+        reason: String,
+    },
     /// The draft has no canonical form, or exceeds a limit.
     #[error("an entry cannot be recorded: {reason}")]
     Draft {
@@ -125,6 +139,8 @@ impl LedgerError {
             Self::Busy { .. } => "E_LEDGER_BUSY",
             Self::Store { .. } => "E_LEDGER_STORE",
             Self::Failed { .. } => "E_LEDGER_FAILED",
+            Self::Key { .. } => "E_LEDGER_KEY",
+            Self::Checkpoint { .. } => "E_LEDGER_CHECKPOINT",
             Self::Draft { .. } => "E_LEDGER_DRAFT",
             Self::Entry { .. } => "E_LEDGER_ENTRY",
             Self::Forked => "E_LEDGER_FORKED",
@@ -158,6 +174,9 @@ impl LedgerError {
             }
             Self::Busy { .. } => "find the process that holds the file open, and end it",
             Self::Failed { cause } => cause.help(),
+            Self::Key { .. } | Self::Checkpoint { .. } => {
+                "restore the key from a copy; with a new key, earlier checkpoints verify with the old one only"
+            }
             Self::Draft { .. } => "shorten or flatten what is recorded",
             Self::Entry { .. } => "the entry was changed after it was written: run `vantio ledger verify`",
             Self::Forked => "open the ledger in the process that uses it",

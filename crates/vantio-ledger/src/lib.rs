@@ -49,6 +49,7 @@ mod entry;
 mod error;
 mod export;
 mod ledger;
+pub mod note;
 mod queue;
 mod reader;
 mod seal;

@@ -2,6 +2,7 @@
 
 mod file;
 mod schema;
+mod tree;
 
 use std::{
     io,
@@ -19,9 +20,11 @@ use crate::{
     LedgerError, Malformed,
     chain::{self, Chain},
     clock::Clock,
+    tree::Builder,
 };
 
 pub(crate) use schema::{check_format, check_schema};
+pub(crate) use tree::{newest_checkpoint, tile};
 
 /// SQLite waits for a lock at growing intervals of up to 100 ms; asked anew after
 /// this long, it starts again at 1 ms.
@@ -41,6 +44,8 @@ pub(crate) struct Store {
     /// The end of the chain as this process last saw it.
     seen: Chain,
     clock: Clock,
+    /// The tree as of the last checkpoint that this process made.
+    tree: Option<Builder>,
 }
 
 /// A row ready for insertion.
@@ -76,7 +81,7 @@ impl Store {
         configure(&connection).map_err(store_error(&path))?;
         let seen = read_end(&connection, &path)?;
         let clock = clock_after(&seen);
-        let mut store = Self { connection, path, identity, busy, seen, clock };
+        let mut store = Self { connection, path, identity, busy, seen, clock, tree: None };
         store.append(|_, _| Ok(Vec::new()))?;
         Ok(store)
     }

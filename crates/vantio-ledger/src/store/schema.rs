@@ -45,8 +45,8 @@ pub(super) const SCHEMA: [(&str, &str); 21] = [
          body ->> '$.payload.anomaly.entropy_nonce' AS entropy_nonce \
          FROM entries WHERE record_id IS NOT NULL",
     ),
-    // The hashes of a full tile; `id` is its level times 2^56, plus its index.
-    ("tiles", "CREATE TABLE tiles (id INTEGER PRIMARY KEY, hashes BLOB NOT NULL) STRICT"),
+    // The hashes of a full tile, and their root; `id` is its level times 2^56, plus its index.
+    ("tiles", "CREATE TABLE tiles (id INTEGER PRIMARY KEY, hashes BLOB NOT NULL, root BLOB NOT NULL) STRICT"),
     ("checkpoints", "CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT"),
     (
         "cosignatures",

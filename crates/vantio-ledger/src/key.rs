@@ -1,0 +1,78 @@
+//! The key that a ledger's checkpoints are signed with.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{Mode, OFlags, open};
+use vantio_core::Hash;
+use zeroize::Zeroizing;
+
+use crate::{LedgerError, note::SigningKey, store::io_error};
+
+/// Where the key of the ledger at `path` is.
+pub(crate) fn key_path(path: &Path) -> PathBuf {
+    path.with_extension("key")
+}
+
+/// The key of the ledger at `path`, made at first: only its owner may read it.
+pub(crate) fn open_or_make(path: &Path, domain: &str) -> Result<SigningKey, LedgerError> {
+    let path = key_path(path);
+    match read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make(&path, domain)?;
+            parse(&path, &read(&path).map_err(io_error("read", &path))?)
+        }
+        text => parse(&path, &text.map_err(io_error("read", &path))?),
+    }
+}
+
+/// The key of the ledger at `path`, where it has one.
+pub(crate) fn existing(path: &Path) -> Result<Option<SigningKey>, LedgerError> {
+    let path = key_path(path);
+    match read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        text => parse(&path, &text.map_err(io_error("read", &path))?).map(Some),
+    }
+}
+
+fn read(path: &Path) -> io::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::with_capacity(MAX_TEXT));
+    let file = File::from(open(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?);
+    file.take(MAX_TEXT as u64).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn parse(path: &Path, text: &str) -> Result<SigningKey, LedgerError> {
+    let key = text.strip_suffix('\n').unwrap_or(text).parse();
+    key.map_err(|source| LedgerError::Key { path: path.into(), source })
+}
+
+/// Makes a key under a temporary name and links it into place: the first of two makers wins.
+fn make(path: &Path, domain: &str) -> Result<(), LedgerError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *seed).map_err(LedgerError::Randomness)?;
+    let key = name(domain, &seed).and_then(|name| SigningKey::new(&name, &seed));
+    let text = key.map_err(|source| LedgerError::Key { path: path.into(), source })?.secret_text();
+    let written = tempfile::Builder::new().prefix(".key-").tempfile_in(folder).and_then(|mut file| {
+        writeln!(file, "{}", *text)?;
+        file.as_file().sync_all()?;
+        match fs::hard_link(file.path(), path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => File::open(folder)?.sync_all(),
+        }
+    });
+    written.map_err(io_error("write", path))
+}
+
+/// A name that no other ledger has: that of the domain, and a part of the public key's digest.
+fn name(domain: &str, seed: &[u8; 32]) -> Result<String, crate::note::KeyError> {
+    let key = SigningKey::new(domain, seed)?.verifier();
+    Ok(format!("{domain}/ledger/{}", &Hash::of(key.public_key()).to_string()[..16]))
+}
+
+/// No key's text is longer.
+const MAX_TEXT: usize = 1024;

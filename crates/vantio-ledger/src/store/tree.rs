@@ -1,0 +1,106 @@
+//! The tree over the stored entries: tiles as they fill, and signed checkpoints.
+
+use rusqlite::{Connection, OptionalExtension, types::ValueRef};
+use vantio_core::Hash;
+
+use super::{Store, begin, read_head, store_error};
+use crate::{
+    LedgerError,
+    note::{SigningKey, TreeHead},
+    tree::{Builder, FullTile, TILE_WIDTH, Tile, encode_tile, leaf_hash},
+};
+
+impl Store {
+    /// Brings the tree up to the end of the chain, and stores a signed checkpoint of it, all in one
+    /// durable transaction. Returns how many entries it covers.
+    pub fn checkpoint(&mut self, key: &SigningKey) -> Result<u64, LedgerError> {
+        let path = self.path.clone();
+        let error = store_error(&path);
+        let transaction = begin(&self.connection, self.busy).map_err(&error)?;
+        let (size, _) = read_head(&transaction).map_err(&error)?;
+        let mut tree = match self.tree.take() {
+            Some(tree) if tree.size() <= size => tree,
+            _ => restore(&transaction).map_err(&error)?,
+        };
+        if let Some(tile) = grow(&transaction, &mut tree).map_err(&error)? {
+            let detail = format!("`{tile}` is not what its entries make");
+            return Err(LedgerError::Damaged { path, detail });
+        }
+        if size > 0 && newest_checkpoint(&transaction).map_err(&error)? != Some(size) {
+            let note = TreeHead::new(key.name(), size, tree.root())
+                .map_err(|source| LedgerError::Checkpoint { reason: source.to_string() })?
+                .sign(key)
+                .map_err(|source| LedgerError::Checkpoint { reason: source.to_string() })?;
+            let insert = "INSERT INTO checkpoints (size, note) VALUES (?1, ?2)";
+            transaction.execute(insert, (size.cast_signed(), note.to_string())).map_err(&error)?;
+        }
+        transaction.commit().map_err(&error)?;
+        self.tree = Some(tree);
+        Ok(size)
+    }
+}
+
+/// The tree of the entries below the stored tiles.
+fn restore(connection: &Connection) -> rusqlite::Result<Builder> {
+    let last = "SELECT max(id) + 1 FROM tiles WHERE id < ?1";
+    let full: Option<i64> = connection.query_row(last, [id(1, 0)], |row| row.get(0))?;
+    let size = full.unwrap_or(0).cast_unsigned() * u64::from(TILE_WIDTH);
+    let root = |tile: Tile| {
+        let query = "SELECT root FROM tiles WHERE id = ?1";
+        connection.query_row(query, [id(tile.level(), tile.index())], |row| Ok(Hash(row.get(0)?)))
+    };
+    Builder::restore(size, &[], root).map_err(|_| rusqlite::Error::QueryReturnedNoRows)
+}
+
+/// Adds the entries that the tree lacks, and stores the tiles that they fill. Returns a tile that is
+/// stored already and not the same.
+fn grow(connection: &Connection, tree: &mut Builder) -> rusqlite::Result<Option<Tile>> {
+    let mut statement = connection.prepare_cached("SELECT body FROM entries WHERE seq >= ?1 ORDER BY seq")?;
+    let mut rows = statement.query([tree.size().cast_signed()])?;
+    while let Some(row) = rows.next()? {
+        let leaf = match row.get_ref(0)? {
+            ValueRef::Text(body) => leaf_hash(body),
+            other => leaf_hash(other.as_blob_or_null().unwrap_or_default().unwrap_or_default()),
+        };
+        let mut stored = Ok(None);
+        tree.push(leaf, |full| {
+            if matches!(stored, Ok(None)) {
+                stored = store(connection, &full);
+            }
+        });
+        if let Some(tile) = stored? {
+            return Ok(Some(tile));
+        }
+    }
+    Ok(None)
+}
+
+fn store(connection: &Connection, full: &FullTile<'_>) -> rusqlite::Result<Option<Tile>> {
+    let id = id(full.tile.level(), full.tile.index());
+    let hashes = encode_tile(full.hashes);
+    if let Some(stored) = tile(connection, full.tile)? {
+        return Ok(if stored == (hashes, full.root) { None } else { Some(full.tile) });
+    }
+    let mut insert = connection.prepare_cached("INSERT INTO tiles (id, hashes, root) VALUES (?1, ?2, ?3)")?;
+    insert.execute((id, hashes, full.root.0))?;
+    Ok(None)
+}
+
+/// The hashes and the root of a stored tile.
+pub(crate) fn tile(connection: &Connection, tile: Tile) -> rusqlite::Result<Option<(Vec<u8>, Hash)>> {
+    let mut statement = connection.prepare_cached("SELECT hashes, root FROM tiles WHERE id = ?1")?;
+    let key = [id(tile.level(), tile.index())];
+    statement.query_row(key, |row| Ok((row.get(0)?, Hash(row.get(1)?)))).optional()
+}
+
+/// How many full tiles of the lowest level are stored.
+pub(crate) fn newest_checkpoint(connection: &Connection) -> rusqlite::Result<Option<u64>> {
+    let newest: Option<i64> =
+        connection.query_row("SELECT max(size) FROM checkpoints", (), |row| row.get(0))?;
+    Ok(newest.map(i64::cast_unsigned))
+}
+
+/// A level has fewer than 2^48 tiles.
+fn id(level: u8, index: u64) -> i64 {
+    i64::from(level) << 56 | index.cast_signed()
+}
