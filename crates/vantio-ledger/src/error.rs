@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
-use crate::{Malformed, entry::FORMAT, note::KeyError};
+use crate::{Malformed, entry::FORMAT};
 
 /// Why a ledger could not be opened, written or read.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -85,13 +85,13 @@ pub enum LedgerError {
         /// The failure that stopped it.
         cause: Arc<LedgerError>,
     },
-    /// The key beside the ledger is not one.
-    #[error("`{}` is not the key of a ledger: {source}", path.display())]
+    /// The key beside the ledger cannot be used.
+    #[error("`{}` cannot be used as the ledger's key: {reason}", path.display())]
     Key {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: KeyError,
+        reason: String,
     },
     /// A checkpoint cannot be made.
     #[error("a checkpoint cannot be made: {reason}")]
@@ -174,9 +174,10 @@ impl LedgerError {
             }
             Self::Busy { .. } => "find the process that holds the file open, and end it",
             Self::Failed { cause } => cause.help(),
-            Self::Key { .. } | Self::Checkpoint { .. } => {
-                "restore the key from a copy; with a new key, earlier checkpoints verify with the old one only"
+            Self::Key { .. } => {
+                "restore the key from a copy, for its owner only; a new one begins where this file is moved away"
             }
+            Self::Checkpoint { .. } => "run `vantio ledger verify`, and keep what it says",
             Self::Draft { .. } => "shorten or flatten what is recorded",
             Self::Entry { .. } => "the entry was changed after it was written: run `vantio ledger verify`",
             Self::Forked => "open the ledger in the process that uses it",

@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    Checkpoint, Fault, Filter, LedgerError, Malformed, Reader, Verified, VerifyError, chain::Chain,
-    entry::Line, seal::Seals, verify::Audit,
+    Fault, Filter, LedgerError, Malformed, Reader, Terms, Verified, VerifyError, chain::Chain, entry::Line,
+    seal::Seals, verify::Audit,
 };
 
 /// Why an export failed.
@@ -53,12 +53,9 @@ impl Reader {
 }
 
 /// Verifies the lines that [`Reader::export`] wrote, in flat memory, and holds
-/// them against a checkpoint when there is one.
-pub fn verify_export(
-    reader: &mut dyn BufRead,
-    checkpoint: Option<&Checkpoint>,
-) -> Result<Verified, VerifyError> {
-    let mut audit = Audit::new(checkpoint);
+/// them against the terms' checkpoint when there is one.
+pub fn verify_export(reader: &mut dyn BufRead, terms: &Terms) -> Result<Verified, VerifyError> {
+    let mut audit = Audit::new(Vec::new(), terms);
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -67,16 +64,19 @@ pub fn verify_export(
         if line.is_empty() {
             return audit.finish();
         }
-        audit.step(|chain, seals| step(chain, seals, &line))?;
+        audit.step(|chain, seals| step(chain, seals, &line), |_| None)?;
     }
 }
 
-fn step(chain: &mut Chain, seals: &mut Seals, line: &[u8]) -> Result<(), Fault> {
+fn step(chain: &mut Chain, seals: &mut Seals, line: &[u8]) -> Result<String, Fault> {
     let text = line.strip_suffix(b"\n").and_then(|line| str::from_utf8(line).ok());
-    let line = Line::scan(text.ok_or(Malformed::NotCanonical)?)?;
-    let entry = chain.step(&line.text, line.this_hash)?;
+    let Line { text, this_hash, detail } = Line::scan(text.ok_or(Malformed::NotCanonical)?)?;
+    let entry = chain.step(&text, this_hash)?;
     seals.check(&entry)?;
-    line.detail.map_or(Ok(()), |detail| Ok(entry.check_detail(&detail)?))
+    if let Some(detail) = detail {
+        entry.check_detail(&detail)?;
+    }
+    Ok(text)
 }
 
 /// No entry is longer; what is does not fill the memory.

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read as _, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -10,7 +11,11 @@ use rustix::fs::{Mode, OFlags, open};
 use vantio_core::Hash;
 use zeroize::Zeroizing;
 
-use crate::{LedgerError, note::SigningKey, store::io_error};
+use crate::{
+    LedgerError,
+    note::{KeyError, SigningKey},
+    store::io_error,
+};
 
 /// Where the key of the ledger at `path` is.
 pub(crate) fn key_path(path: &Path) -> PathBuf {
@@ -46,8 +51,13 @@ fn read(path: &Path) -> io::Result<Zeroizing<String>> {
 }
 
 fn parse(path: &Path, text: &str) -> Result<SigningKey, LedgerError> {
+    let unusable = |reason: String| LedgerError::Key { path: path.into(), reason };
+    let mode = fs::symlink_metadata(path).map_err(io_error("read", path))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(unusable(format!("others than its owner may use it (mode {:03o})", mode & 0o777)));
+    }
     let key = text.strip_suffix('\n').unwrap_or(text).parse();
-    key.map_err(|source| LedgerError::Key { path: path.into(), source })
+    key.map_err(|error: KeyError| unusable(error.to_string()))
 }
 
 /// Makes a key under a temporary name and links it into place: the first of two makers wins.
@@ -56,7 +66,8 @@ fn make(path: &Path, domain: &str) -> Result<(), LedgerError> {
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *seed).map_err(LedgerError::Randomness)?;
     let key = name(domain, &seed).and_then(|name| SigningKey::new(&name, &seed));
-    let text = key.map_err(|source| LedgerError::Key { path: path.into(), source })?.secret_text();
+    let text =
+        key.map_err(|error| LedgerError::Key { path: path.into(), reason: error.to_string() })?.secret_text();
     let written = tempfile::Builder::new().prefix(".key-").tempfile_in(folder).and_then(|mut file| {
         writeln!(file, "{}", *text)?;
         file.as_file().sync_all()?;
@@ -69,7 +80,7 @@ fn make(path: &Path, domain: &str) -> Result<(), LedgerError> {
 }
 
 /// A name that no other ledger has: that of the domain, and a part of the public key's digest.
-fn name(domain: &str, seed: &[u8; 32]) -> Result<String, crate::note::KeyError> {
+fn name(domain: &str, seed: &[u8; 32]) -> Result<String, KeyError> {
     let key = SigningKey::new(domain, seed)?.verifier();
     Ok(format!("{domain}/ledger/{}", &Hash::of(key.public_key()).to_string()[..16]))
 }

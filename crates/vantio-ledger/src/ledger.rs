@@ -6,7 +6,7 @@ use std::{
     process,
     sync::{Arc, Mutex, mpsc},
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -14,10 +14,12 @@ use uuid::Uuid;
 use vantio_core::{Decision, Hash, RunId, json::Value};
 
 use crate::{
-    Checkpoint, Draft, Interval, LedgerError, Reader,
+    Draft, Interval, LedgerError, Reader,
     chain::Chain,
     clock::{Clock, ClockError, Reading},
     entry::{self, Prepared, RecordStamp, Salts, Stamp},
+    key,
+    note::{SignedNote, SigningKey},
     queue::{Batch, Offer, Queue, Queued},
     store::{Row, Store, io_error},
 };
@@ -57,6 +59,12 @@ pub struct Options {
     pub queue_bytes: usize,
     /// How long to wait for other processes' commits.
     pub busy: Duration,
+    /// A checkpoint is made when so many entries have none,
+    pub checkpoint_entries: u64,
+    /// or when one has had none for so long; and when the ledger is closed.
+    pub checkpoint_after: Duration,
+    /// The domain that the name of a new ledger's key begins with.
+    pub domain: &'static str,
     /// The wall clock's error now, for `truetime_commit`: whoever can ask
     /// adjtimex(2) gives a better one than [`ClockError::UNKNOWN`].
     pub clock_error: fn() -> ClockError,
@@ -70,6 +78,9 @@ impl Default for Options {
             queue_entries: 8192,
             queue_bytes: 32 << 20,
             busy: Duration::from_secs(10),
+            checkpoint_entries: 1000,
+            checkpoint_after: Duration::from_secs(10),
+            domain: "vantio.local",
             clock_error: || ClockError::UNKNOWN,
         }
     }
@@ -119,8 +130,10 @@ impl Ledger {
     /// Opens the ledger at `path` with other options.
     pub fn open_with(path: &Path, options: Options) -> Result<Self, LedgerError> {
         let store = Store::open(path, options.busy)?;
+        let key = key::open_or_make(path, options.domain)?;
         let queue = Arc::new(Queue::new(options));
-        let writer = Writer { queue: Arc::clone(&queue), store, options };
+        let covered = store.covered()?;
+        let writer = Writer { queue: Arc::clone(&queue), store, key, options, covered };
         let thread = thread::Builder::new().name("ledger".into()).spawn(move || writer.run());
         let thread = thread.map_err(io_error("start the writer of", path))?;
         let (path, owner) = (path.to_path_buf(), process::id());
@@ -164,10 +177,13 @@ impl Ledger {
         Reader::open(&self.0.path)
     }
 
-    /// The chain's head, after everything queued so far is on disk.
-    pub fn checkpoint(&self) -> Result<Checkpoint, LedgerError> {
-        self.flush()?;
-        self.reader()?.checkpoint()
+    /// A signed checkpoint of everything queued so far; `None` when there is nothing.
+    pub fn checkpoint(&self) -> Result<Option<SignedNote>, LedgerError> {
+        self.check_owner()?;
+        let (reply, done) = mpsc::sync_channel(1);
+        self.0.queue.checkpoint(reply)?;
+        done.recv().unwrap_or_else(|_| Err(self.stopped()))?;
+        self.reader()?.newest_checkpoint()
     }
 
     fn check_owner(&self) -> Result<(), LedgerError> {
@@ -196,14 +212,23 @@ impl Drop for Shared {
 struct Writer {
     queue: Arc<Queue>,
     store: Store,
+    key: SigningKey,
     options: Options,
+    /// How many entries the last checkpoint that this writer knows covers.
+    covered: u64,
 }
 
 impl Writer {
     fn run(mut self) {
         let _stop = StopOnExit(Arc::clone(&self.queue));
-        while let Some(mut batch) = self.queue.take() {
-            match self.commit(&mut batch) {
+        let mut due = None;
+        while let Some(mut batch) = self.queue.take(due) {
+            let written = self.commit(&mut batch).and_then(|receipts| {
+                // A checkpoint that somebody waits for is made before the answer, others after it.
+                if batch.wants_checkpoint { self.checkpoint().map(|()| receipts) } else { Ok(receipts) }
+            });
+            let is_closing = batch.is_last;
+            match written {
                 Ok(receipts) => acknowledge(batch, receipts),
                 Err(cause) => {
                     self.queue.fail(&cause);
@@ -211,10 +236,37 @@ impl Writer {
                     break;
                 }
             }
+            let is_due = is_closing
+                || due.is_some_and(|due| due <= Instant::now())
+                || self.uncovered() >= self.options.checkpoint_entries;
+            if is_due && let Err(cause) = self.checkpoint() {
+                self.queue.fail(&cause);
+                break;
+            }
+            due = match (self.uncovered(), due) {
+                (0, _) => None,
+                (_, Some(due)) if !is_due => Some(due),
+                _ => Some(Instant::now() + self.options.checkpoint_after),
+            };
         }
     }
 
+    /// How many entries no checkpoint that this writer knows covers.
+    fn uncovered(&self) -> u64 {
+        self.store.size().saturating_sub(self.covered)
+    }
+
+    fn checkpoint(&mut self) -> Result<(), LedgerError> {
+        if self.uncovered() > 0 {
+            self.covered = self.store.checkpoint(&self.key)?;
+        }
+        Ok(())
+    }
+
     fn commit(&mut self, batch: &mut Batch) -> Result<Vec<Receipt>, LedgerError> {
+        if batch.entries.is_empty() && batch.dropped.is_empty() {
+            return Ok(Vec::new());
+        }
         let error = (self.options.clock_error)();
         for prepared in dropped_entries(batch)? {
             batch.entries.push(Queued { prepared, time: Timestamp::now(), reply: None });

@@ -13,7 +13,7 @@
 //!
 //! ```
 //! use vantio_core::{Decision, Hash, RunId, json::Value};
-//! use vantio_ledger::{Draft, Filter, Ledger};
+//! use vantio_ledger::{Draft, Filter, Ledger, Terms};
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let path = folder.path().join("ledger.db");
@@ -34,7 +34,7 @@
 //! for entry in reader.entries(&filter) {
 //!     assert_eq!(entry?.this_hash, receipt.this_hash);
 //! }
-//! assert_eq!(reader.verify()?.size, 1);
+//! assert_eq!(reader.verify(&Terms::default())?.size, 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -43,11 +43,11 @@
 #![forbid(unsafe_code)]
 
 mod chain;
-mod checkpoint;
 mod clock;
 mod entry;
 mod error;
 mod export;
+mod key;
 mod ledger;
 pub mod note;
 mod queue;
@@ -58,7 +58,6 @@ pub mod tree;
 mod verify;
 
 pub use chain::{Fault, Malformed};
-pub use checkpoint::{Checkpoint, ParseCheckpointError};
 pub use clock::{ClockError, Interval};
 pub use entry::{AgentSvid, Anomaly, AnomalyRecord, Detail, Draft, Entry, ProofState, Seal};
 pub use error::LedgerError;
@@ -67,4 +66,4 @@ pub use jiff::Timestamp;
 pub use ledger::{Ledger, Options, Pending, Receipt, Recorded};
 pub use reader::{Entries, Filter, Reader};
 pub use uuid::Uuid;
-pub use verify::{Verified, VerifyError};
+pub use verify::{Terms, Verified, VerifyError};

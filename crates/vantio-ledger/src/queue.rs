@@ -30,6 +30,8 @@ struct State {
     due: Option<Instant>,
     is_urgent: bool,
     is_closing: bool,
+    /// The last batch was taken.
+    is_closed: bool,
     failed: Option<Arc<LedgerError>>,
 }
 
@@ -40,6 +42,10 @@ pub(crate) struct Batch {
     pub flushes: Vec<SyncSender<Result<(), LedgerError>>>,
     /// Entries that found no room, by run and policy.
     pub dropped: BTreeMap<(RunId, Hash), u64>,
+    /// A checkpoint belongs to what is waited for.
+    pub wants_checkpoint: bool,
+    /// Nothing comes after it.
+    pub is_last: bool,
 }
 
 /// A draft in the queue.
@@ -110,19 +116,30 @@ impl Queue {
         Ok(())
     }
 
+    /// Asks for everything queued so far to be written, and for a checkpoint of it.
+    pub fn checkpoint(&self, reply: SyncSender<Result<(), LedgerError>>) -> Result<(), LedgerError> {
+        self.lock().batch.wants_checkpoint = true;
+        self.flush(reply)
+    }
+
     /// Lets the writer end once everything is written.
     pub fn close(&self) {
         self.lock().is_closing = true;
         self.arrived.notify_one();
     }
 
-    /// Waits for work; `None` when the queue is closed and empty.
-    pub fn take(&self) -> Option<Batch> {
+    /// Waits for work, but not beyond `until`; `None` when the queue is closed and its last batch
+    /// was taken.
+    pub fn take(&self, until: Option<Instant>) -> Option<Batch> {
         let mut state = self.lock();
+        if state.is_closed {
+            return None;
+        }
         loop {
-            let wait = match state.due {
+            let next = [state.due, until].into_iter().flatten().min();
+            let wait = match next {
                 _ if state.is_urgent || state.is_closing || state.is_full(&self.options) => Duration::ZERO,
-                Some(due) => due.saturating_duration_since(Instant::now()),
+                Some(next) => next.saturating_duration_since(Instant::now()),
                 None => Duration::MAX,
             };
             if wait.is_zero() {
@@ -130,9 +147,10 @@ impl Queue {
             }
             state = wait_timeout(&self.arrived, state, wait);
         }
-        let batch = state.take_batch();
+        let mut batch = state.take_batch();
+        (batch.is_last, state.is_closed) = (state.is_closing, state.is_closing);
         self.taken.notify_all();
-        if batch.is_empty() { None } else { Some(batch) }
+        Some(batch)
     }
 
     /// Refuses everything from now on, and whatever is still queued.
@@ -203,11 +221,6 @@ impl State {
 }
 
 impl Batch {
-    /// True of the last batch of a queue that closes.
-    fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.flushes.is_empty() && self.dropped.is_empty()
-    }
-
     /// Tells everybody who waits that nothing of this was written.
     pub fn refuse(self, cause: &LedgerError) {
         for reply in self.entries.into_iter().filter_map(|queued| queued.reply) {

@@ -10,13 +10,13 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, ToSql, types::ValueRef};
 use tempfile::TempDir;
 use vantio_core::{Decision, Hash, RunId};
 
 use crate::{
-    Checkpoint, Entry, LedgerError, Malformed, chain, entry,
+    Entry, LedgerError, Malformed, chain, entry, key,
+    note::{NoteError, SignedNote, VerifierKey},
     store::{self, io_error, store_error},
 };
 
@@ -78,10 +78,33 @@ impl Reader {
         Ok(entry.filter(|entry| entry.seq == seq))
     }
 
-    /// The chain's length and head, as the file claims them.
-    pub fn checkpoint(&self) -> Result<Checkpoint, LedgerError> {
-        let (size, head) = store::read_head(&self.connection).map_err(store_error(&self.path))?;
-        Ok(Checkpoint { size, head, time: Timestamp::now() })
+    /// How many entries there are, as the file claims.
+    pub fn size(&self) -> Result<u64, LedgerError> {
+        let (size, _) = store::read_head(&self.connection).map_err(store_error(&self.path))?;
+        Ok(size)
+    }
+
+    /// The newest signed checkpoint.
+    pub fn newest_checkpoint(&self) -> Result<Option<SignedNote>, LedgerError> {
+        let newest = store::newest_checkpoint(&self.connection).map_err(store_error(&self.path))?;
+        newest.map_or(Ok(None), |size| self.checkpoint_of(size))
+    }
+
+    /// The signed checkpoint of the tree with `size` entries.
+    pub fn checkpoint_of(&self, size: u64) -> Result<Option<SignedNote>, LedgerError> {
+        let note = store::checkpoint(&self.connection, size).map_err(store_error(&self.path))?;
+        let parse = |note: String| {
+            note.parse().map_err(|source: NoteError| LedgerError::Damaged {
+                path: self.path.clone(),
+                detail: format!("the checkpoint of {size} entries is no signed note: {source}"),
+            })
+        };
+        note.map(parse).transpose()
+    }
+
+    /// The key that this ledger's checkpoints are signed with, where it is at hand.
+    pub fn verifier_key(&self) -> Result<Option<VerifierKey>, LedgerError> {
+        Ok(key::existing(&self.path)?.map(|key| key.verifier()))
     }
 
     fn page(&self, filter: &Filter) -> rusqlite::Result<VecDeque<Result<Entry, LedgerError>>> {

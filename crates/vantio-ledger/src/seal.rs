@@ -12,6 +12,7 @@ use crate::{Fault, entry::Text};
 pub(crate) struct Seals {
     certificate: Vec<u8>,
     identity: Option<(String, VerifyingKey)>,
+    count: u64,
 }
 
 impl Seals {
@@ -30,7 +31,13 @@ impl Seals {
         }
         let signature = Signature::from_bytes(seal);
         let is_valid = key.verify_strict(sealed.message().as_bytes(), &signature).is_ok();
+        self.count += 1;
         if is_valid { Ok(()) } else { Err(Fault::Seal("did not sign it")) }
+    }
+
+    /// How many seals were checked.
+    pub fn count(&self) -> u64 {
+        self.count
     }
 }
 

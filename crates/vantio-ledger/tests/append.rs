@@ -110,7 +110,7 @@ fn recorded_entries_are_durable_within_the_window_without_a_flush() {
     let ledger = Ledger::open(&path).unwrap();
     assert_eq!(ledger.record(open(0)).unwrap(), Recorded::Queued);
     let deadline = Instant::now() + Duration::from_mins(1);
-    while ledger.reader().unwrap().checkpoint().unwrap().size == 0 {
+    while ledger.reader().unwrap().size().unwrap() == 0 {
         assert!(Instant::now() < deadline, "the entry never arrived");
         thread::sleep(Duration::from_millis(5));
     }
@@ -234,7 +234,11 @@ fn the_file_and_its_folder_are_the_owners_alone() {
     filled(&path, 1);
     assert_eq!(mode(&path), 0o600);
     let names = std::fs::read_dir(path.parent().unwrap()).unwrap().count();
-    assert_eq!(names, 1, "only the ledger itself is left");
+    assert_eq!(names, 2, "only the ledger and its key are left");
+    let key = path.with_extension("key");
+    assert_eq!(mode(&key), 0o600);
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o640)).unwrap();
+    assert_eq!(Ledger::open(&path).unwrap_err().code(), "E_LEDGER_KEY", "others could have read it");
 }
 
 #[test]

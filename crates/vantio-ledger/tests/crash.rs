@@ -121,7 +121,7 @@ fn check(path: &Path, acknowledged: &[(u64, String, String)]) {
     let ledger = Ledger::open(path).expect("the ledger opens after a kill");
     ledger.append(open(0)).expect("the ledger accepts entries after a kill");
     let reader = Reader::open(path).unwrap();
-    let verified = reader.verify().expect("the chain verifies after a kill");
+    let verified = reader.verify(&vantio_ledger::Terms::default()).expect("the chain verifies after a kill");
     assert_eq!(reader.entries(&Filter::default()).count() as u64, verified.size);
     for (seq, hash, response) in acknowledged {
         let entry = reader.entry(*seq).unwrap().expect("an acknowledged entry is there");

@@ -196,7 +196,7 @@ fn a_write_ahead_log_that_a_killed_writer_left_is_read_in_a_read_only_folder() {
         mount_remount(&evidence, MountFlags::BIND | MountFlags::RDONLY, "").unwrap();
     }
     let reader = Reader::open(&evidence.join("ledger.db")).unwrap();
-    assert_eq!(reader.verify().unwrap().size, 10);
+    assert_eq!(reader.verify(&vantio_ledger::Terms::default()).unwrap().size, 10);
     assert_eq!(reader.entries(&Filter::default()).count(), 10);
     assert_eq!(fs::read_dir(&evidence).unwrap().count(), 2);
     drop(mounted);

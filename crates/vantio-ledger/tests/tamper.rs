@@ -10,7 +10,7 @@ use rusqlite::{Connection, types::Value as Cell};
 use std::{path::Path, sync::Arc};
 use vantio_core::{Decision, Hash, json::Value};
 use vantio_ledger::{
-    AgentSvid, Checkpoint, Draft, Filter, Ledger, LedgerError, Reader, Seal, VerifyError, verify_export,
+    AgentSvid, Draft, Filter, Ledger, LedgerError, Reader, Seal, Terms, VerifyError, verify_export,
 };
 
 const COLUMNS: [&str; 7] = ["run_id", "op", "decision", "record_id", "this_hash", "body", "detail"];
@@ -63,11 +63,12 @@ proptest! {
         let (_folder, path) = place();
         write(&path, &drafts);
         let reader = Reader::open(&path).unwrap();
-        let verified = reader.verify().unwrap();
+        let verified = reader.verify(&Terms::default()).unwrap();
         prop_assert_eq!(verified.size, drafts.len() as u64);
         let mut lines = Vec::new();
         prop_assert_eq!(reader.export(&mut lines).unwrap(), verified.size);
-        prop_assert_eq!(verify_export(&mut lines.as_slice(), None).unwrap(), verified);
+        let exported = verify_export(&mut lines.as_slice(), &Terms::default()).unwrap();
+        prop_assert_eq!((exported.size, exported.head, exported.root), (verified.size, verified.head, verified.root));
     }
 
     #[test]
@@ -100,7 +101,7 @@ proptest! {
             let position = position.index(lines.len());
             let line = lines[..position].split(|byte| *byte == b'\n').count() as u64 - 1;
             lines[position] ^= flip;
-            prop_assert_eq!(verify_export(&mut lines.as_slice(), None).unwrap_err().seq(), Some(line));
+            prop_assert_eq!(verify_export(&mut lines.as_slice(), &Terms::default()).unwrap_err().seq(), Some(line));
             lines[position] ^= flip;
         }
     }
@@ -179,7 +180,7 @@ fn lines_of_an_export_removed_or_swapped_are_named() {
     let lines: Vec<&[u8]> = lines.split_inclusive(|byte| *byte == b'\n').collect();
     let first_bad = |order: &[usize]| {
         let text = order.iter().flat_map(|index| lines[*index]).copied().collect::<Vec<u8>>();
-        verify_export(&mut text.as_slice(), None).map_err(|error| error.seq())
+        verify_export(&mut text.as_slice(), &Terms::default()).map_err(|error| error.seq())
     };
     assert_eq!(first_bad(&[0, 1, 3, 4, 5]), Err(Some(2)));
     assert_eq!(first_bad(&[0, 2, 1, 3, 4, 5]), Err(Some(1)));
@@ -203,7 +204,7 @@ fn forged(edit: impl Fn(&str) -> String) -> VerifyError {
     let hash = Hash::of_parts(&[&prev_hash.0, body.as_bytes()]);
     let line = line.replace("\"time\":", &format!("{}\"time\":", sealed(hash)));
     let lines = format!("{}\n{line}\n", first.to_line());
-    verify_export(&mut lines.as_bytes(), None).unwrap_err()
+    verify_export(&mut lines.as_bytes(), &Terms::default()).unwrap_err()
 }
 
 #[test]
@@ -270,30 +271,48 @@ fn a_record_of_an_agent_that_its_certificate_does_not_name_is_found() {
     }
 }
 
+/// The newest checkpoint of a ledger, to be kept elsewhere.
+fn kept(path: &Path) -> Terms {
+    let note = Reader::open(path).unwrap().newest_checkpoint().unwrap().unwrap();
+    Terms { checkpoint: Some(note.text().parse().unwrap()), ..Terms::default() }
+}
+
 #[test]
-fn a_checkpoint_finds_a_truncated_tail() {
+fn the_stored_checkpoint_finds_a_truncated_tail() {
     let (_folder, path) = place();
     filled(&path, 10);
-    let checkpoint = Reader::open(&path).unwrap().checkpoint().unwrap();
     vandal(&path).execute("DELETE FROM entries WHERE seq >= 7", ()).unwrap();
-    let error = Reader::open(&path).unwrap().verify_against(&checkpoint).unwrap_err();
+    let error = verify(&path).unwrap_err();
     assert!(matches!(error, VerifyError::Truncated { seq: 7, size: 10 }), "{error}");
 }
 
 #[test]
-fn a_checkpoint_finds_a_rewritten_log() {
+fn a_kept_checkpoint_finds_a_truncated_tail_and_tree() {
     let (_folder, path) = place();
     filled(&path, 10);
-    let checkpoint = Reader::open(&path).unwrap().checkpoint().unwrap();
+    let terms = kept(&path);
+    let cut = "DELETE FROM entries WHERE seq >= 7; DELETE FROM tiles; DELETE FROM checkpoints";
+    vandal(&path).execute_batch(cut).unwrap();
+    restore_triggers(&path);
+    assert_eq!(verify(&path).unwrap(), 7, "by itself it holds");
+    let error = Reader::open(&path).unwrap().verify(&terms).unwrap_err();
+    assert!(matches!(error, VerifyError::Truncated { seq: 7, size: 10 }), "{error}");
+}
+
+#[test]
+fn a_kept_checkpoint_finds_a_rewritten_log() {
+    let (_folder, path) = place();
+    filled(&path, 10);
+    let terms = kept(&path);
     let (_other_folder, other) = place();
     filled(&other, 12);
     let reader = Reader::open(&other).unwrap();
-    assert_eq!(reader.verify().unwrap().size, 12);
-    let error = reader.verify_against(&checkpoint).unwrap_err();
+    assert_eq!(reader.verify(&Terms::default()).unwrap().size, 12);
+    let error = reader.verify(&terms).unwrap_err();
     assert!(matches!(error, VerifyError::Rewritten { seq: 9 }), "{error}");
     let mut lines = Vec::new();
     reader.export(&mut lines).unwrap();
-    let error = verify_export(&mut lines.as_slice(), Some(&checkpoint)).unwrap_err();
+    let error = verify_export(&mut lines.as_slice(), &terms).unwrap_err();
     assert!(matches!(error, VerifyError::Rewritten { seq: 9 }), "{error}");
 }
 
@@ -301,13 +320,60 @@ fn a_checkpoint_finds_a_rewritten_log() {
 fn a_log_that_grew_holds_against_its_checkpoint() {
     let (_folder, path) = place();
     filled(&path, 10);
-    let text = Reader::open(&path).unwrap().checkpoint().unwrap().to_string();
+    let terms = kept(&path);
     filled(&path, 5);
-    let checkpoint: Checkpoint = text.parse().unwrap();
-    assert_eq!(Reader::open(&path).unwrap().verify_against(&checkpoint).unwrap().size, 15);
+    let verified = Reader::open(&path).unwrap().verify(&terms).unwrap();
+    assert_eq!((verified.size, verified.checkpoints), (15, 3), "two are stored, one was kept");
     let mut lines = Vec::new();
     Reader::open(&path).unwrap().export(&mut lines).unwrap();
-    assert_eq!(verify_export(&mut lines.as_slice(), Some(&checkpoint)).unwrap().size, 15);
+    assert_eq!(verify_export(&mut lines.as_slice(), &terms).unwrap().size, 15);
+}
+
+#[test]
+fn a_log_rewritten_with_its_hashes_is_not_that_of_its_tiles() {
+    let (_folder, path) = place();
+    filled(&path, 600);
+    let (_other_folder, other) = place();
+    filled(&other, 600);
+    let connection = vandal(&path);
+    connection.execute("ATTACH ?1 AS other", [other.to_str().unwrap()]).unwrap();
+    connection.execute_batch("DELETE FROM entries; INSERT INTO entries SELECT * FROM other.entries").unwrap();
+    let error = verify(&path).unwrap_err();
+    assert!(matches!(&error, VerifyError::Tile { seq: 0, tile } if tile == "tile/0/000"), "{error}");
+}
+
+#[test]
+fn a_tile_or_a_checkpoint_that_was_changed_is_found() {
+    for (change, code) in [
+        ("UPDATE tiles SET hashes = zeroblob(8192) WHERE id = 1", "E_LEDGER_REWRITTEN"),
+        ("UPDATE tiles SET root = zeroblob(32) WHERE id = 0", "E_LEDGER_REWRITTEN"),
+        ("DELETE FROM tiles WHERE id = 1", "E_LEDGER_REWRITTEN"),
+        ("UPDATE checkpoints SET note = replace(note, 'vantio.local', 'elsewhere')", "E_LEDGER_CHECKPOINT"),
+        ("UPDATE checkpoints SET note = 'no note'", "E_LEDGER_CHECKPOINT"),
+        ("UPDATE checkpoints SET size = size - 1", "E_LEDGER_CHECKPOINT"),
+    ] {
+        let (_folder, path) = place();
+        filled(&path, 600);
+        let key = Reader::open(&path).unwrap().verifier_key().unwrap().unwrap();
+        let terms = Terms { keys: vec![key], checkpoint: None };
+        let verified = Reader::open(&path).unwrap().verify(&terms).unwrap();
+        assert_eq!((verified.checkpoints, verified.signed, verified.seals), (1, 1, 200));
+        vandal(&path).execute(change, ()).unwrap();
+        let error = Reader::open(&path).unwrap().verify(&terms).unwrap_err();
+        assert_eq!(error.code(), code, "{change}: {error}");
+    }
+}
+
+#[test]
+fn a_checkpoint_by_another_key_is_found() {
+    let (_folder, path) = place();
+    filled(&path, 3);
+    let (_other_folder, other) = place();
+    filled(&other, 3);
+    let key = Reader::open(&other).unwrap().verifier_key().unwrap().unwrap();
+    let error =
+        Reader::open(&path).unwrap().verify(&Terms { keys: vec![key], checkpoint: None }).unwrap_err();
+    assert_eq!(error.code(), "E_LEDGER_CHECKPOINT", "{error}");
 }
 
 #[test]
@@ -337,9 +403,7 @@ fn restore_triggers(path: &Path) {
     let (_folder, other) = place();
     filled(&other, 0);
     let other = Connection::open(&other).unwrap();
-    let mut triggers = other
-        .prepare("SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'entries'")
-        .unwrap();
+    let mut triggers = other.prepare("SELECT sql FROM sqlite_schema WHERE type = 'trigger'").unwrap();
     let connection = Connection::open(path).unwrap();
     for sql in triggers.query_map((), |row| row.get::<_, String>(0)).unwrap() {
         connection.execute(&sql.unwrap(), ()).unwrap();

@@ -24,7 +24,7 @@ use crate::{
 };
 
 pub(crate) use schema::{check_format, check_schema};
-pub(crate) use tree::{newest_checkpoint, tile};
+pub(crate) use tree::{checkpoint, newest_checkpoint, tile};
 
 /// SQLite waits for a lock at growing intervals of up to 100 ms; asked anew after
 /// this long, it starts again at 1 ms.
@@ -113,6 +113,11 @@ impl Store {
         transaction.commit().map_err(&error)?;
         self.seen = chain;
         Ok(())
+    }
+
+    /// How many entries there were when this process last looked.
+    pub fn size(&self) -> u64 {
+        self.seen.next
     }
 
     fn damaged(&self, detail: &str) -> LedgerError {

@@ -11,11 +11,16 @@ use crate::{
 };
 
 impl Store {
+    /// How many entries the newest checkpoint covers.
+    pub fn covered(&self) -> Result<u64, LedgerError> {
+        let newest = newest_checkpoint(&self.connection).map_err(store_error(&self.path))?;
+        Ok(newest.unwrap_or(0))
+    }
+
     /// Brings the tree up to the end of the chain, and stores a signed checkpoint of it, all in one
     /// durable transaction. Returns how many entries it covers.
     pub fn checkpoint(&mut self, key: &SigningKey) -> Result<u64, LedgerError> {
-        let path = self.path.clone();
-        let error = store_error(&path);
+        let error = store_error(&self.path);
         let transaction = begin(&self.connection, self.busy).map_err(&error)?;
         let (size, _) = read_head(&transaction).map_err(&error)?;
         let mut tree = match self.tree.take() {
@@ -23,8 +28,7 @@ impl Store {
             _ => restore(&transaction).map_err(&error)?,
         };
         if let Some(tile) = grow(&transaction, &mut tree).map_err(&error)? {
-            let detail = format!("`{tile}` is not what its entries make");
-            return Err(LedgerError::Damaged { path, detail });
+            return Err(self.damaged(&format!("`{tile}` is not what its entries make")));
         }
         if size > 0 && newest_checkpoint(&transaction).map_err(&error)? != Some(size) {
             let note = TreeHead::new(key.name(), size, tree.root())
@@ -93,7 +97,13 @@ pub(crate) fn tile(connection: &Connection, tile: Tile) -> rusqlite::Result<Opti
     statement.query_row(key, |row| Ok((row.get(0)?, Hash(row.get(1)?)))).optional()
 }
 
-/// How many full tiles of the lowest level are stored.
+/// The stored checkpoint of a tree.
+pub(crate) fn checkpoint(connection: &Connection, size: u64) -> rusqlite::Result<Option<String>> {
+    let query = "SELECT note FROM checkpoints WHERE size = ?1";
+    connection.query_row(query, [size.cast_signed()], |row| row.get(0)).optional()
+}
+
+/// The size of the largest tree with a checkpoint.
 pub(crate) fn newest_checkpoint(connection: &Connection) -> rusqlite::Result<Option<u64>> {
     let newest: Option<i64> =
         connection.query_row("SELECT max(size) FROM checkpoints", (), |row| row.get(0))?;

@@ -9,7 +9,7 @@ use std::{
 use tempfile::TempDir;
 use vantio_core::{Decision, Hash, RunId, Syscall, json::Value};
 use vantio_identity::{Svid, TrustDomain};
-use vantio_ledger::{AgentSvid, Anomaly, Draft, Ledger, Reader, Seal, VerifyError};
+use vantio_ledger::{AgentSvid, Anomaly, Draft, Ledger, Reader, Seal, Terms, VerifyError};
 
 /// A folder with the path of a ledger in it.
 pub fn place() -> (TempDir, PathBuf) {
@@ -85,14 +85,16 @@ pub fn filled(path: &Path, count: u32) {
 /// A connection that may do anything: the triggers are gone.
 pub fn vandal(path: &Path) -> rusqlite::Connection {
     let connection = rusqlite::Connection::open(path).unwrap();
-    for trigger in ["entries_insert", "entries_update", "entries_delete"] {
-        connection.execute(&format!("DROP TRIGGER {trigger}"), ()).unwrap();
+    for table in ["entries", "tiles", "checkpoints", "cosignatures"] {
+        for event in ["insert", "update", "delete"] {
+            connection.execute(&format!("DROP TRIGGER {table}_{event}"), ()).unwrap();
+        }
     }
     connection
 }
 
 pub fn verify(path: &Path) -> Result<u64, VerifyError> {
-    Reader::open(path).unwrap().verify().map(|verified| verified.size)
+    Reader::open(path).unwrap().verify(&Terms::default()).map(|verified| verified.size)
 }
 
 /// The number of the first entry that does not verify.
