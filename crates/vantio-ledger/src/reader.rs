@@ -5,14 +5,16 @@ use std::{
     ffi::OsString,
     fmt::{self, Write as _},
     fs,
+    ops::Range,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, ToSql, types::ValueRef};
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, ToSql, types::ValueRef};
 use tempfile::TempDir;
-use vantio_core::{Decision, Hash, RunId};
+use vantio_core::{Decision, Hash, RunId, json};
 
 use crate::{
     Entry, LedgerError, Malformed, chain, entry, key,
@@ -45,8 +47,16 @@ pub struct Filter {
     pub decision: Option<Decision>,
     /// Those at or after a sequence number.
     pub since_seq: u64,
+    /// Those at or after a time.
+    pub since: Option<Timestamp>,
+    /// Those before a time.
+    pub until: Option<Timestamp>,
+    /// Those with a text in them, as it is or as JSON escapes it.
+    pub text: Option<String>,
     /// At most so many.
     pub limit: Option<u64>,
+    /// The newest first.
+    pub newest: bool,
 }
 
 impl Reader {
@@ -68,7 +78,29 @@ impl Reader {
     /// The entries that `filter` selects, in order. What is appended meanwhile
     /// may be among them.
     pub fn entries(&self, filter: &Filter) -> Entries<'_> {
-        Entries { reader: self, filter: filter.clone(), page: VecDeque::new(), is_last: false }
+        Entries { reader: self, filter: filter.clone(), bounds: None, page: VecDeque::new(), is_last: false }
+    }
+
+    /// The place of the first entry at or after `time`: times rise along the chain.
+    fn first_since(&self, time: Timestamp) -> rusqlite::Result<u64> {
+        let time = format!("{time:.9}");
+        let (mut low, mut high) = (0, store::read_head(&self.connection)?.0);
+        let mut statement =
+            self.connection.prepare_cached("SELECT body ->> '$.time' FROM entries WHERE seq = ?1")?;
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let found: Option<String> =
+                statement.query_row([middle.cast_signed()], |row| row.get(0)).optional()?.flatten();
+            if found.is_some_and(|found| found < time) { low = middle + 1 } else { high = middle }
+        }
+        Ok(low)
+    }
+
+    /// The sequence numbers between which the filter's times are.
+    fn bounds(&self, filter: &Filter) -> rusqlite::Result<Range<u64>> {
+        let since = filter.since.map_or(Ok(0), |time| self.first_since(time))?;
+        let until = filter.until.map_or(Ok(u64::MAX), |time| self.first_since(time))?;
+        Ok(since.max(filter.since_seq)..until)
     }
 
     /// The entry at `seq`, or `None` beyond the end.
@@ -107,8 +139,12 @@ impl Reader {
         Ok(key::existing(&self.path)?.map(|key| key.verifier()))
     }
 
-    fn page(&self, filter: &Filter) -> rusqlite::Result<VecDeque<Result<Entry, LedgerError>>> {
-        let (query, parameters) = query(filter);
+    fn page(
+        &self,
+        filter: &Filter,
+        bounds: &Range<u64>,
+    ) -> rusqlite::Result<VecDeque<Result<Entry, LedgerError>>> {
+        let (query, parameters) = query(filter, bounds);
         let mut statement = self.connection.prepare_cached(&query)?;
         let parameters: Vec<&dyn ToSql> = parameters.iter().map(AsRef::as_ref).collect();
         let rows = statement.query_map(&*parameters, |row| {
@@ -129,28 +165,43 @@ fn decode(this_hash: ValueRef<'_>, body: ValueRef<'_>, detail: ValueRef<'_>) -> 
     entry::entry(&text, this_hash, detail)
 }
 
-fn query(filter: &Filter) -> (String, Vec<Box<dyn ToSql>>) {
-    let mut query = "SELECT seq, this_hash, body, detail FROM entries WHERE seq >= ?".to_owned();
+fn query(filter: &Filter, bounds: &Range<u64>) -> (String, Vec<Box<dyn ToSql>>) {
+    let mut query = "SELECT seq, this_hash, body, detail FROM entries WHERE seq >= ? AND seq < ?".to_owned();
+    let bound = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
     let mut parameters: Vec<Box<dyn ToSql>> =
-        vec![Box::new(i64::try_from(filter.since_seq).unwrap_or(i64::MAX))];
-    let mut restrict = |column: &str, value: Option<Box<dyn ToSql>>| {
+        vec![Box::new(bound(bounds.start)), Box::new(bound(bounds.end))];
+    let mut restrict = |condition: &str, value: Option<Box<dyn ToSql>>| {
         if let Some(value) = value {
-            let _ = write!(query, " AND {column} = ?");
+            let _ = write!(query, " AND {condition}");
             parameters.push(value);
         }
     };
-    restrict("run_id", filter.run_id.map(|id| Box::new(*id.as_bytes()) as Box<dyn ToSql>));
-    restrict("op", filter.op.clone().map(|op| Box::new(op) as Box<dyn ToSql>));
-    restrict("decision", filter.decision.map(|decision| Box::new(decision.name()) as Box<dyn ToSql>));
-    query.push_str(" ORDER BY seq LIMIT ?");
+    restrict("run_id = ?", filter.run_id.map(|id| Box::new(*id.as_bytes()) as Box<dyn ToSql>));
+    restrict("op = ?", filter.op.clone().map(|op| Box::new(op) as Box<dyn ToSql>));
+    // The index has no permits, and is used only where that is said.
+    let refused = "decision = ? AND decision <> 'Permit'";
+    let condition = if filter.decision == Some(Decision::Permit) { "decision = ?" } else { refused };
+    restrict(condition, filter.decision.map(|decision| Box::new(decision.name()) as Box<dyn ToSql>));
+    restrict("instr(body || coalesce(detail, ''), ?) > 0", filter.text.as_deref().map(escaped));
+    let order = if filter.newest { "DESC" } else { "ASC" };
+    let _ = write!(query, " ORDER BY seq {order} LIMIT ?");
     parameters.push(Box::new(filter.limit.unwrap_or(PAGE).min(PAGE).cast_signed()));
     (query, parameters)
+}
+
+/// A text as it stands inside a string of JSON.
+fn escaped(text: &str) -> Box<dyn ToSql> {
+    let mut quoted = String::new();
+    json::write_string(text, &mut quoted);
+    Box::new(quoted[1..quoted.len() - 1].to_owned())
 }
 
 /// Entries in order; see [`Reader::entries`].
 pub struct Entries<'a> {
     reader: &'a Reader,
     filter: Filter,
+    /// What is left, once it is known.
+    bounds: Option<Range<u64>>,
     page: VecDeque<Result<Entry, LedgerError>>,
     is_last: bool,
 }
@@ -172,17 +223,28 @@ impl Iterator for Entries<'_> {
 
 impl Entries<'_> {
     fn turn(&mut self) -> Result<(), LedgerError> {
-        self.page = self.reader.page(&self.filter).map_err(store_error(&self.reader.path))?;
+        let error = store_error(&self.reader.path);
+        let mut bounds = match self.bounds.take() {
+            Some(bounds) => bounds,
+            None => self.reader.bounds(&self.filter).map_err(&error)?,
+        };
+        self.page = self.reader.page(&self.filter, &bounds).map_err(&error)?;
         let count = self.page.len() as u64;
         self.is_last = count < PAGE;
         if let Some(limit) = &mut self.filter.limit {
             *limit -= count;
         }
-        match self.page.back() {
-            Some(Ok(entry)) => self.filter.since_seq = entry.seq + 1,
-            Some(Err(LedgerError::Entry { seq, .. })) => self.filter.since_seq = seq + 1,
-            _ => {}
+        let last = match self.page.back() {
+            Some(Ok(entry)) => Some(entry.seq),
+            Some(Err(LedgerError::Entry { seq, .. })) => Some(*seq),
+            _ => None,
+        };
+        match last {
+            Some(last) if self.filter.newest => bounds.end = last,
+            Some(last) => bounds.start = last + 1,
+            None => {}
         }
+        self.bounds = Some(bounds);
         Ok(())
     }
 }

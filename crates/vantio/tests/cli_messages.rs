@@ -24,7 +24,7 @@ fn help_lists_commands_and_exit_codes() {
       ps           List the runs that live or wait for review
       why          Explain what was refused to a run, and what would permit it
       kill         End a run that still lives
-      ledger       Read and verify the ledger
+      ledger       Read, verify, prove and publish the ledger
       policy       Check, show, compare, explain and test policies, or write one from runs
       init         Write a policy for this folder
       doctor       Say what this host can enforce, and what each gap costs
@@ -117,15 +117,18 @@ fn help_of_a_command_says_what_its_arguments_mean() {
     ");
     insta::assert_snapshot!(world.run(&["ledger", "--help"]), @"
     exit 0
-    Read and verify the ledger
+    Read, verify, prove and publish the ledger
 
     Usage: vantio ledger [OPTIONS] <COMMAND>
 
     Commands:
       list        List entries, newest last
       show        Show one entry whole
-      verify      Recompute every hash from the first entry to the last
-      checkpoint  Print a checkpoint: keep it elsewhere, and give it to verify later
+      verify      Recompute every hash, or check a proof that someone gave you
+      checkpoint  Make a checkpoint and print it: keep it elsewhere, and give it to verify later
+      key         Print the key that verifies this ledger's checkpoints
+      prove       Print the proof that an entry is in the ledger, for `verify --proof` elsewhere
+      publish     Write the ledger as a public log into a folder that any web server can serve
       export      Write every entry, one line of JSON each
 
     Options:

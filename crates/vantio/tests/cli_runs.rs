@@ -124,8 +124,12 @@ fn a_run_is_summed_up_reviewed_and_committed() {
     let checkpoint: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(checkpoint["version"], 1);
     world.write("checkpoint", checkpoint["checkpoint"].as_str().unwrap());
-    let verified = world.run(&["ledger", "verify", "--checkpoint", "checkpoint"]);
-    assert!(verified.contains(&format!("the checkpoint of {} entries", checkpoint["entries"])), "{verified}");
+    let verified = world.run(&["ledger", "verify", "--against", "checkpoint"]);
+    let entries = &checkpoint["entries"];
+    assert!(
+        verified.contains(&format!("the {entries} entries of checkpoint are the first of them")),
+        "{verified}"
+    );
 }
 
 #[test]

@@ -361,7 +361,7 @@ impl Oracle for Warden {
             drop(self.count(&template, more));
         }
         let end = Draft { response: self.totals(), ..self.event("run.end", ending_value(ending)) };
-        drop(self.ledger.append(end));
+        drop(self.ledger.append(end).and_then(|_| self.ledger.checkpoint()));
     }
 }
 

@@ -35,7 +35,7 @@ impl World {
 
 fn entries(folder: &Path) -> Vec<Entry> {
     let reader = Reader::open(&folder.join("ledger.db")).unwrap();
-    reader.verify().unwrap();
+    reader.verify(&vantio_ledger::Terms::default()).unwrap();
     reader.entries(&Filter::default()).collect::<Result<_, _>>().unwrap()
 }
 

@@ -1,5 +1,7 @@
 //! What can be typed.
 
+mod ledger;
+
 use std::{
     ffi::{OsStr, OsString},
     path::PathBuf,
@@ -8,6 +10,8 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::styling};
 use clap_complete::Shell;
+
+pub use ledger::{Ledger, List, Prove, Verdict, Verify};
 
 /// The outcome of reading the command line.
 pub enum Parsed {
@@ -78,7 +82,7 @@ pub enum Command {
     Why(Reference),
     /// End a run that still lives
     Kill(Reference),
-    /// Read and verify the ledger
+    /// Read, verify, prove and publish the ledger
     #[command(subcommand)]
     Ledger(Ledger),
     /// Check, show, compare, explain and test policies, or write one from runs
@@ -172,43 +176,6 @@ pub struct Ps {
     /// List every run, the finished ones too
     #[arg(long, short)]
     pub all: bool,
-}
-
-/// Commands on the ledger.
-#[derive(Debug, Subcommand)]
-pub enum Ledger {
-    /// List entries, newest last
-    List {
-        /// Only entries of this run
-        #[arg(long)]
-        run: Option<String>,
-        /// Only entries of this operation, such as anomaly or run.start
-        #[arg(long)]
-        op: Option<String>,
-        /// At most this many, the newest; 0 for all
-        #[arg(long, default_value_t = 50)]
-        limit: u64,
-    },
-    /// Show one entry whole
-    Show {
-        /// Its sequence number
-        seq: u64,
-    },
-    /// Recompute every hash from the first entry to the last
-    #[command(after_help = "Exit status: 0 when every entry is as it was written, 3 when one is not.")]
-    Verify {
-        /// A checkpoint saved earlier, which reveals a tail that was cut off
-        #[arg(long, value_name = "FILE")]
-        checkpoint: Option<PathBuf>,
-    },
-    /// Print a checkpoint: keep it elsewhere, and give it to verify later
-    Checkpoint,
-    /// Write every entry, one line of JSON each
-    Export {
-        /// Where to; standard output without it
-        #[arg(long, short, value_name = "FILE")]
-        output: Option<PathBuf>,
-    },
 }
 
 /// Commands on policies.

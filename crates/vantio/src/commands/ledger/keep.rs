@@ -1,0 +1,80 @@
+//! What is kept elsewhere, or given to others: checkpoints, keys, proofs, a public log.
+
+use std::path::Path;
+
+use vantio_ledger::{Ledger, ProveError, PublishError, Published, Reader};
+
+use super::check::kept;
+use crate::{
+    arguments::Prove,
+    failure::Failure,
+    present::{self, shown_path},
+};
+
+/// As text it is for a file, to be given to verify later.
+pub fn checkpoint(ledger: &Ledger, json: bool) -> Result<(), Failure> {
+    let Some(note) = ledger.checkpoint()? else {
+        return Err(Failure::new("E_LEDGER_UNCOVERED", "the ledger has no entries yet")
+            .help("the first governed run makes some"));
+    };
+    if !json {
+        return present::print(note.to_string());
+    }
+    let lines: Vec<&str> = note.text().lines().collect();
+    present::print_json(&serde_json::json!({
+        "version": 1, "log": lines.first(), "entries": lines.get(1).and_then(|size| size.parse::<u64>().ok()),
+        "root": lines.get(2), "checkpoint": note.to_string(),
+    }))
+}
+
+/// The verifier key, as C2SP signed-note writes it.
+pub fn key(reader: &Reader, json: bool) -> Result<(), Failure> {
+    let key = reader.verifier_key()?.ok_or_else(|| {
+        Failure::new("E_LEDGER_KEY", "the key of this ledger is not here")
+            .help("it is made with the ledger; restore `ledger.key` beside `ledger.db` from a copy")
+    })?;
+    if json {
+        return present::print_json(
+            &serde_json::json!({ "version": 1, "key": key.to_string(), "log": key.name() }),
+        );
+    }
+    present::print(format!("{key}\n"))
+}
+
+/// Prints a proof; it is a file for `verify --proof`.
+pub fn prove(reader: &Reader, arguments: &Prove) -> Result<(), Failure> {
+    let proof = match (arguments.seq, arguments.since.as_deref()) {
+        (Some(seq), _) => reader.prove(seq).map(|proof| proof.to_string()),
+        (None, Some(path)) => {
+            let keys: Vec<_> = reader.verifier_key()?.into_iter().collect();
+            reader.prove_growth(&kept(path, &keys)?).map(|proof| proof.to_string())
+        }
+        (None, None) => return Ok(()),
+    };
+    present::print(proof.map_err(unproved)?)
+}
+
+fn unproved(error: ProveError) -> Failure {
+    let (code, help) = (error.code(), error.help());
+    Failure::new(code, error).help(help)
+}
+
+/// Writes the public log.
+pub fn publish(reader: &Reader, folder: &Path, json: bool) -> Result<(), Failure> {
+    let Published { head, files } = reader.publish(folder).map_err(unpublished)?;
+    if json {
+        return present::print_json(&serde_json::json!({
+            "version": 1, "log": head.origin(), "entries": head.size(), "files": files,
+        }));
+    }
+    present::print(format!(
+        "published: {} entries in {} ({files} files written)\n",
+        head.size(),
+        shown_path(folder)
+    ))
+}
+
+fn unpublished(error: PublishError) -> Failure {
+    let (code, help) = (error.code(), error.help());
+    Failure::new(code, error).help(help)
+}

@@ -1,0 +1,125 @@
+//! `vantio ledger list`
+
+use std::{thread, time::Duration};
+
+use vantio_core::Decision;
+use vantio_ledger::{Entry, Filter, LedgerError, Reader, Timestamp};
+
+use crate::{
+    account,
+    arguments::{List, Verdict},
+    failure::Failure,
+    present::{self, Table, clock, now_ms},
+    store::Store,
+};
+
+pub fn list(store: &Store, reader: &Reader, arguments: &List, json: bool) -> Result<(), Failure> {
+    let limit = if arguments.limit == 0 { None } else { Some(arguments.limit) };
+    let mut filter = Filter {
+        run_id: arguments.run.as_deref().map(|run| store.resolve(run)).transpose()?,
+        op: arguments.op.clone(),
+        decision: arguments.verdict.map(decision),
+        since_seq: arguments.after.map_or(0, |after| after.saturating_add(1)),
+        since: arguments.since.as_deref().map(time).transpose()?,
+        until: arguments.until.as_deref().map(time).transpose()?,
+        text: arguments.grep.clone(),
+        limit,
+        newest: arguments.after.is_none(),
+    };
+    let mut shown = reader.entries(&filter).collect::<Result<Vec<_>, LedgerError>>()?;
+    if filter.newest {
+        shown.reverse();
+    }
+    print(store, &shown, json, true)?;
+    if !arguments.follow {
+        return Ok(());
+    }
+    // What comes after what was looked at, shown or not.
+    filter.since_seq = shown.last().map_or(0, |entry| entry.seq + 1).max(filter.since_seq);
+    (filter.newest, filter.limit) = (false, None);
+    follow(store, reader, filter, json)
+}
+
+/// Prints what is appended, until the process is interrupted or nobody reads.
+fn follow(store: &Store, reader: &Reader, mut filter: Filter, json: bool) -> Result<(), Failure> {
+    loop {
+        thread::sleep(POLL);
+        let more = reader.entries(&filter).collect::<Result<Vec<_>, LedgerError>>()?;
+        if let Some(last) = more.last() {
+            filter.since_seq = last.seq + 1;
+            print(store, &more, json, false)?;
+        }
+    }
+}
+
+fn print(store: &Store, entries: &[Entry], json: bool, with_headings: bool) -> Result<(), Failure> {
+    if json {
+        let lines: Vec<String> = entries.iter().map(|entry| entry.to_line() + "\n").collect();
+        return present::print(lines.concat());
+    }
+    let now = now_ms();
+    let mut table = Table::new(&["SEQ", "TIME", "RUN", "PID", "OP", "VERDICT", "DETAIL"]);
+    for entry in entries {
+        let time = u64::try_from(entry.time.as_millisecond()).unwrap_or(0);
+        table.row([
+            entry.seq.to_string(),
+            clock(time, now),
+            store.short(entry.run_id),
+            if entry.pid == 0 { "-".into() } else { entry.pid.to_string() },
+            entry.op.clone(),
+            entry.decision.map_or("-", |decision| decision.name()).into(),
+            account::detail(entry),
+        ]);
+    }
+    let text = table.render();
+    let rows = text.split_once('\n').map_or("", |(_, rows)| rows);
+    present::print(if with_headings { &text } else { rows })
+}
+
+const fn decision(verdict: Verdict) -> Decision {
+    match verdict {
+        Verdict::Permit => Decision::Permit,
+        Verdict::Collapse => Decision::Collapse,
+        Verdict::KillSwitch => Decision::KillSwitch,
+        Verdict::Hold => Decision::Hold,
+    }
+}
+
+/// A time, or how long ago it was.
+fn time(text: &str) -> Result<Timestamp, Failure> {
+    let ago = || {
+        let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+        let seconds = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            "d" => 86_400,
+            _ => return None,
+        };
+        let ago = Duration::from_secs(number.parse::<u64>().ok()?.checked_mul(seconds)?);
+        Timestamp::now().checked_sub(ago).ok()
+    };
+    text.parse().ok().or_else(ago).ok_or_else(|| {
+        Failure::misuse("E_TIME", format!("`{}` is not a time", present::shown(text)))
+            .help("write 2026-01-02T03:04:05Z, or how long ago: 90s, 10m, 2h, 7d")
+    })
+}
+
+/// How often the ledger is asked for more.
+const POLL: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_absolute_or_ago() {
+        assert_eq!(time("2026-01-02T03:04:05Z").unwrap().to_string(), "2026-01-02T03:04:05Z");
+        let before = Timestamp::now();
+        let ago = time("2h").unwrap() + Duration::from_secs(7200);
+        assert!((before..=Timestamp::now()).contains(&ago), "{ago}");
+        for wrong in ["", "s", "2w", "-3m", "yesterday", "99999999999999999999d", "3ü", "2026-01-02"] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
+    }
+}

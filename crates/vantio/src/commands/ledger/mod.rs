@@ -1,0 +1,52 @@
+//! `vantio ledger`
+
+mod check;
+mod export;
+mod keep;
+mod list;
+
+use vantio_ledger::Reader;
+
+use crate::{
+    account,
+    arguments::Ledger,
+    failure::Failure,
+    present,
+    store::{Store, open_ledger},
+};
+
+/// Performs a command on the ledger.
+pub fn ledger(store: &Store, command: &Ledger, json: bool) -> Result<u8, Failure> {
+    let path = store.ledger();
+    match command {
+        Ledger::Verify(arguments) if arguments.proof.is_some() => check::proof(arguments, json)?,
+        Ledger::Verify(arguments) => check::ledger(&Reader::open(&path)?, arguments, json)?,
+        Ledger::List(arguments) => list::list(store, &Reader::open(&path)?, arguments, json)?,
+        Ledger::Show { seq } => show(&Reader::open(&path)?, *seq, json)?,
+        Ledger::Checkpoint => {
+            // Opening would create what is not there.
+            drop(Reader::open(&path)?);
+            keep::checkpoint(&open_ledger(&path)?, json)?;
+        }
+        Ledger::Key => keep::key(&Reader::open(&path)?, json)?,
+        Ledger::Prove(arguments) => keep::prove(&Reader::open(&path)?, arguments)?,
+        Ledger::Publish { folder } => keep::publish(&Reader::open(&path)?, folder, json)?,
+        Ledger::Export { output } => export::export(&Reader::open(&path)?, output.as_deref())?,
+    }
+    Ok(0)
+}
+
+fn show(reader: &Reader, seq: u64, json: bool) -> Result<(), Failure> {
+    let entry = reader.entry(seq)?.ok_or_else(|| {
+        Failure::misuse("E_LEDGER_SEQ", format!("the ledger has no entry {seq}"))
+            .help("`vantio ledger list` shows the newest entries with their numbers")
+    })?;
+    if json {
+        return present::print(entry.to_line() + "\n");
+    }
+    let value = account::to_json(&entry.to_json());
+    let text = serde_json::to_string_pretty(&value).unwrap_or_default();
+    // JSON escapes C0 controls; what else a terminal would obey is escaped here.
+    let lines: Vec<String> = text.lines().map(|line| present::shown(line) + "\n").collect();
+    present::print(lines.concat())
+}

@@ -1,0 +1,127 @@
+//! The ledger as an operator and an auditor use it.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod cli_world;
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+};
+
+use cli_world::World;
+
+const POLICY: &str = "version: 1\nfs: {read: [/], write: ['${workspace}'], deny: [/etc/shadow]}\nexec: {allow: [/usr/bin, /bin]}\n";
+
+/// A folder with a run behind it, in which a file was refused.
+fn world() -> World {
+    let world = World::new();
+    world.write("vantio.yaml", POLICY);
+    world.run(&["run", "--", "sh", "-c", "echo two > kept.txt; cat /etc/shadow"]);
+    world
+}
+
+#[test]
+fn lists_are_narrowed_by_verdict_text_time_and_place() {
+    let world = world();
+    let list = |arguments: &[&str]| world.run(&[&["ledger", "list"], arguments].concat());
+    let refused = list(&["--verdict", "collapse", "--grep", "shadow"]);
+    assert_eq!(refused.matches("fs.deny: /etc/shadow").count(), 1, "{refused}");
+    assert_eq!(list(&["--since", "1h", "--op", "run.start"]).lines().count(), 3, "exit, headings, one entry");
+    assert_eq!(list(&["--until", "1h"]).lines().count(), 2, "exit and headings only");
+    let lines = list(&["--after", "0", "--limit", "2", "--json"]);
+    let sequence: Vec<u64> = lines
+        .lines()
+        .skip(1)
+        .map(|line| {
+            let entry: serde_json::Value = serde_json::from_str(line).unwrap();
+            entry["seq"].as_u64().unwrap()
+        })
+        .collect();
+    assert_eq!(sequence, [1, 2]);
+    insta::assert_snapshot!(list(&["--since", "yesterday"]), @"
+    exit 2
+    E_TIME
+
+      x `yesterday` is not a time
+      help: write 2026-01-02T03:04:05Z, or how long ago: 90s, 10m, 2h, 7d
+    ");
+}
+
+#[test]
+fn what_is_appended_is_followed() {
+    let world = world();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_vantio"))
+        .args(["ledger", "list", "--op", "run.end", "--follow", "--json"])
+        .env("VANTIO_STATE", world.state())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().contains("run.end"), "the run before");
+    world.run(&["run", "--", "true"]);
+    assert!(lines.next().unwrap().unwrap().contains("run.end"), "the run meanwhile");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn an_auditor_verifies_with_a_file_and_a_key_alone() {
+    let world = world();
+    let key = world.shell("$VANTIO ledger key").trim().to_owned();
+    world.write("checkpoint", &world.shell("$VANTIO ledger checkpoint"));
+    world.write("proof", &world.shell("$VANTIO ledger prove 0"));
+    world.run(&["run", "--", "true"]);
+    world.write("growth", &world.shell("$VANTIO ledger prove --since checkpoint"));
+
+    let elsewhere = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_vantio"))
+            .args([&["ledger", "verify"], arguments].concat())
+            .env("VANTIO_STATE", "/nowhere")
+            .current_dir(world.work())
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+    };
+    let (code, text) = elsewhere(&["--proof", "proof", "--key", &key]);
+    assert!(code == 0 && text.contains("op: run.start") && !text.contains("kept.txt"), "{text}");
+    let (code, text) = elsewhere(&["--proof", "growth", "--against", "checkpoint", "--key", &key]);
+    assert!(code == 0 && text.starts_with("verified: the "), "{text}");
+    assert_eq!(elsewhere(&["--proof", "proof"]).0, 2, "a proof needs a key");
+    assert_eq!(elsewhere(&["--proof", "growth", "--key", &key]).0, 2, "growth needs the older checkpoint");
+
+    let proof = fs::read_to_string(world.work().join("proof")).unwrap();
+    world.write("forged", &proof.replacen("index 0", "index 1", 1));
+    let (code, text) = elsewhere(&["--proof", "forged", "--key", &key]);
+    assert!(code == 3 && text.contains("E_LEDGER_PROOF"), "{text}");
+}
+
+#[test]
+fn a_public_log_tells_no_paths() {
+    let world = world();
+    let published = world.run(&["ledger", "publish", "public"]);
+    assert!(published.starts_with("exit 0\npublished: "), "{published}");
+    let public = world.work().join("public");
+    assert!(public.join("checkpoint").is_file() && public.join("tile").is_dir());
+    let found = world.shell("grep -r -l -a -e shadow -e kept.txt public || echo none");
+    assert_eq!(found.trim(), "none");
+    assert!(world.shell("grep -r -a -c 'path(depth=2' public/tile/entries").contains(':'));
+}
+
+#[test]
+fn a_log_that_was_cut_does_not_hold_against_a_kept_checkpoint() {
+    let world = world();
+    world.write("checkpoint", &world.shell("$VANTIO ledger checkpoint"));
+    let connection = rusqlite::Connection::open(world.state().join("ledger.db")).unwrap();
+    let triggers =
+        "SELECT group_concat('DROP TRIGGER ' || name, ';') FROM sqlite_schema WHERE type = 'trigger'";
+    let drop: String = connection.query_row(triggers, (), |row| row.get(0)).unwrap();
+    connection.execute_batch(&drop).unwrap();
+    connection.execute("DELETE FROM entries WHERE seq > 3", ()).unwrap();
+    connection.close().unwrap();
+    let verified = world.run(&["ledger", "verify", "--against", "checkpoint"]);
+    assert!(verified.starts_with("exit 3\nE_LEDGER_TRUNCATED"), "{verified}");
+    assert!(verified.contains("entry 4 and what follows it are gone"), "{verified}");
+}
