@@ -28,19 +28,19 @@ pub fn ledger(reader: &Reader, arguments: &Verify, json: bool) -> Result<(), Fai
     if json {
         return present::print_json(&to_json(&verified, against.as_ref().map(|(_, head)| head)));
     }
-    let mut text = format!("verified: {} entries\n", verified.size);
-    let Verified { checkpoints, signed, seals, .. } = verified;
-    text += &match (checkpoints, signed) {
+    let Verified { size, head, root, checkpoints, signed, seals } = verified;
+    let mut lines = vec![format!("verified: {size} entries\n")];
+    lines.push(match (checkpoints, signed) {
         (0, _) => "checkpoints: none yet\n".to_owned(),
         (_, 0) => format!("checkpoints: {checkpoints}, their signatures not verified without a key\n"),
         _ => format!("checkpoints: {checkpoints}, {signed} signed by the key\n"),
-    };
-    text += &format!("sealed anomaly records: {seals}\n");
-    if let Some((path, head)) = against {
-        text += &format!("the {} entries of {} are the first of them\n", head.size(), shown_path(path));
-    }
-    text += &format!("head: {}\nroot: {}\n", verified.head, verified.root);
-    present::print(text)
+    });
+    lines.push(format!("sealed anomaly records: {seals}\n"));
+    lines.extend(against.map(|(path, kept)| {
+        format!("the {} entries of {} are the first of them\n", kept.size(), shown_path(path))
+    }));
+    lines.push(format!("head: {head}\nroot: {root}\n"));
+    present::print(lines.concat())
 }
 
 fn to_json(verified: &Verified, against: Option<&TreeHead>) -> serde_json::Value {
@@ -82,13 +82,16 @@ fn print_proved(proved: &Proved, json: bool) -> Result<(), Failure> {
             "signers": signers.iter().map(signer_json).collect::<Vec<_>>(), "entry": account::to_json(&entry.to_json()),
         }));
     }
-    let mut text =
-        format!("verified: entry {} of the {} of {}\n", entry.seq, head.size(), shown(head.origin()));
-    text += &signed_by(signers);
     let verdict = entry.decision.map_or("-", |decision| decision.name());
-    text += &format!("time: {}\nrun: {}\nop: {}\nverdict: {verdict}\n", entry.time, entry.run_id, entry.op);
-    text += &format!("policy: {}\nasked: {}\n", entry.policy_hash, shown(&entry.shape.to_canonical()));
-    present::print(text)
+    present::print(
+        [
+            format!("verified: entry {} of the {} of {}\n", entry.seq, head.size(), shown(head.origin())),
+            signed_by(signers),
+            format!("time: {}\nrun: {}\nop: {}\nverdict: {verdict}\n", entry.time, entry.run_id, entry.op),
+            format!("policy: {}\nasked: {}\n", entry.policy_hash, shown(&entry.shape.to_canonical())),
+        ]
+        .concat(),
+    )
 }
 
 fn growth(
