@@ -152,7 +152,7 @@ fn known_keys_are_found_and_unknown_ones_are_ignored() {
     assert_eq!(note.verify(&[]), Err(VerifyNoteError::Unknown));
     assert_eq!(note.verify(&[key(SUMDB)]), Err(VerifyNoteError::Unknown));
     let twice: SignedNote = format!("{TEXT}\n{PETER_SIGNED}{PETER_SIGNED}").parse().unwrap();
-    assert_eq!(twice.verify(&[peter.clone()]), Ok(vec![verified(&peter)]));
+    assert_eq!(twice.verify(std::slice::from_ref(&peter)), Ok(vec![verified(&peter)]));
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_bad_signature_of_a_known_key_condemns_the_note() {
     let peter = key(PETER);
     let bad = VerifyNoteError::Signature { name: "PeterNeumann".to_owned() };
     let changed = both().replace("don't know", "do know");
-    assert_eq!(changed.parse::<SignedNote>().unwrap().verify(&[peter.clone()]), Err(bad.clone()));
+    assert_eq!(changed.parse::<SignedNote>().unwrap().verify(std::slice::from_ref(&peter)), Err(bad.clone()));
     let (head, tail) = PETER_SIGNED.split_at(62);
     let longer = format!("{TEXT}\n{ENOCH_SIGNED}{head}ABCD{tail}");
     let known = [peter, key(ENOCH)];
