@@ -2,11 +2,11 @@
 // golang.org/x/mod/sumdb/note and tlog, github.com/transparency-dev/merkle, and
 // filippo.io/torchwood.
 //
-//	go run . FOLDER
+//	go run . FOLDER...
 //
-// FOLDER has the verifier key of the log in the file key, that of a witness in witness, and for
-// each of several sizes of the log SIZE/ as it was published, SIZE.json with proofs, and
-// SIZE-INDEX.tlog-proof (see crates/vantio-ledger/examples/tlog_folder.rs).
+// A FOLDER has the verifier key of a log in the file key, that of a witness in witness if one
+// cosigned, and for each of several sizes of the log SIZE/ as it was published, SIZE.json with
+// proofs, and SIZE-INDEX.tlog-proof (see crates/vantio-ledger/examples/tlog_folder).
 package main
 
 import (
@@ -22,7 +22,7 @@ type check struct {
 
 var checks = []check{
 	{"checkpoint opens with x/mod note", checkpointOpens},
-	{"checkpoint satisfies a torchwood policy of log, witness and origin", checkpointSatisfiesPolicy},
+	{"checkpoint satisfies a torchwood policy", checkpointSatisfiesPolicy},
 	{"files are the tiles that x/mod tlog names", filesAreTiles},
 	{"tiles have the root, by x/mod tlog", tilesHaveRoot},
 	{"entries hash to the tiles, by torchwood and x/mod tlog", entriesHashToTiles},
@@ -37,25 +37,29 @@ var checks = []check{
 }
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: tlog FOLDER")
+	if len(os.Args) < 2 {
+		fmt.Fprintln(os.Stderr, "usage: tlog FOLDER...")
 		os.Exit(2)
 	}
-	logs, err := load(os.Args[1])
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(2)
+	var logs []*published
+	for _, folder := range os.Args[1:] {
+		read, err := load(folder)
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", folder, err)
+			os.Exit(2)
+		}
+		logs = append(logs, read...)
 	}
 	passed, failed := 0, 0
 	for _, log := range logs {
 		for _, check := range checks {
 			if err := check.run(log); err != nil {
 				failed++
-				fmt.Printf("test %d entries: %s ... FAILED\n    %v\n", log.size, check.name, err)
+				fmt.Printf("test %s of %d: %s ... FAILED\n    %v\n", log.name, log.size, check.name, err)
 				continue
 			}
 			passed++
-			fmt.Printf("test %d entries: %s ... ok\n", log.size, check.name)
+			fmt.Printf("test %s of %d: %s ... ok\n", log.name, log.size, check.name)
 		}
 	}
 	verdict := "ok"

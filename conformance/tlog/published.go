@@ -19,10 +19,11 @@ import (
 
 // A published log, all of it in memory.
 type published struct {
+	name       string
 	size       int64
 	files      fstest.MapFS
 	log        note.Verifier
-	witness    note.Verifier
+	witness    note.Verifier // nil where none cosigned
 	proofs     proofs
 	proofFiles map[int64][]byte
 }
@@ -50,11 +51,7 @@ func load(folder string) ([]*published, error) {
 	if err != nil {
 		return nil, fmt.Errorf("key: %w", err)
 	}
-	key, err = os.ReadFile(filepath.Join(folder, "witness"))
-	if err != nil {
-		return nil, err
-	}
-	witness, err := torchwood.NewCosignatureVerifier(strings.TrimSpace(string(key)))
+	witness, err := loadWitness(folder)
 	if err != nil {
 		return nil, fmt.Errorf("witness: %w", err)
 	}
@@ -71,7 +68,7 @@ func load(folder string) ([]*published, error) {
 		if err != nil {
 			return nil, err
 		}
-		log := &published{size: size, log: log, witness: witness}
+		log := &published{name: filepath.Base(folder), size: size, log: log, witness: witness}
 		if err := log.read(folder); err != nil {
 			return nil, fmt.Errorf("%d entries: %w", size, err)
 		}
@@ -82,6 +79,17 @@ func load(folder string) ([]*published, error) {
 	}
 	slices.SortFunc(logs, func(a, b *published) int { return int(a.size - b.size) })
 	return logs, nil
+}
+
+func loadWitness(folder string) (note.Verifier, error) {
+	key, err := os.ReadFile(filepath.Join(folder, "witness"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return torchwood.NewCosignatureVerifier(strings.TrimSpace(string(key)))
 }
 
 func (p *published) read(folder string) error {
@@ -123,12 +131,13 @@ func (p *published) read(folder string) error {
 	return nil
 }
 
-// policy asks for the log, its witness, and the origin that the log signs for.
+// policy asks for the log, the origin that it signs for, and its witness if it has one.
 func (p *published) policy() torchwood.Policy {
-	return torchwood.ThresholdPolicy(3,
-		torchwood.SingleVerifierPolicy(p.log),
-		torchwood.SingleVerifierPolicy(p.witness),
-		torchwood.OriginPolicy(p.log.Name()))
+	all := []torchwood.Policy{torchwood.SingleVerifierPolicy(p.log), torchwood.OriginPolicy(p.log.Name())}
+	if p.witness != nil {
+		all = append(all, torchwood.SingleVerifierPolicy(p.witness))
+	}
+	return torchwood.ThresholdPolicy(len(all), all...)
 }
 
 // tree is what the checkpoint says, once its signatures have verified.

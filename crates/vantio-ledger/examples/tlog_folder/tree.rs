@@ -1,16 +1,10 @@
-//! Writes published logs and proofs for the checks of `conformance/tlog`.
-//!
-//!     cargo run --package vantio-ledger --example tlog_folder -- FOLDER
-//!
-//! FOLDER must not exist. It gets, for one log at several sizes: `SIZE/` as it is published,
-//! `SIZE.json` with proofs, and `SIZE-INDEX.tlog-proof`; beside them the verifier keys of the log
-//! (`key`) and of a witness (`witness`).
+//! A log of bytes, at the sizes where trees and tiles differ.
 
 use std::{
     collections::{BTreeSet, HashMap},
     error::Error,
     fs, io,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -55,9 +49,9 @@ struct Log {
     witness: SigningKey,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let folder = std::env::args_os().nth(1).map(PathBuf::from).ok_or("name the folder to write")?;
-    fs::create_dir(&folder)?;
+/// Writes the log, cosigned by a witness, with proofs of many entries and sizes.
+pub fn write(folder: &Path) -> Result<(), Box<dyn Error>> {
+    fs::create_dir(folder)?;
     let mut log = Log {
         store: Store::default(),
         builder: Builder::new(),
@@ -74,7 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         log.publish(&folder.join(size.to_string()))?;
         fs::write(folder.join(format!("{size}.json")), log.proofs()?.to_string())?;
-        log.write_proof_files(&folder)?;
+        log.write_proof_files(folder)?;
     }
     Ok(())
 }
@@ -100,15 +94,15 @@ impl Log {
         let (size, tiles) = (self.builder.size(), self.builder.over(&self.store));
         for tile in Tile::of_tree(size) {
             let hashes = tiles.tile(tile)?;
-            write(&folder.join(tile.to_string()), &encode_tile(&hashes))?;
+            write_file(&folder.join(tile.to_string()), &encode_tile(&hashes))?;
         }
         for bundle in Bundle::of_tree(size) {
-            write(&folder.join(bundle.to_string()), &encode_bundle(bundle.entries().map(entry))?)?;
+            write_file(&folder.join(bundle.to_string()), &encode_bundle(bundle.entries().map(entry))?)?;
         }
         if root(size, &tiles)? != self.builder.root() {
             return Err("the tiles have another root than the builder".into());
         }
-        write(&folder.join("checkpoint"), self.checkpoint()?.to_string().as_bytes())
+        write_file(&folder.join("checkpoint"), self.checkpoint()?.to_string().as_bytes())
     }
 
     fn proofs(&self) -> Result<Value, Box<dyn Error>> {
@@ -144,7 +138,7 @@ impl Log {
 }
 
 /// Every number below `end`, or some 300 of them when it is large.
-fn picked(end: u64) -> BTreeSet<u64> {
+pub fn picked(end: u64) -> BTreeSet<u64> {
     if end <= SMALL + 1 {
         return (0..end).collect();
     }
@@ -153,11 +147,11 @@ fn picked(end: u64) -> BTreeSet<u64> {
     spread.chain(edges).chain([end - 1]).filter(|number| *number < end).collect()
 }
 
-fn texts(hashes: &[Hash]) -> Vec<String> {
+pub fn texts(hashes: &[Hash]) -> Vec<String> {
     hashes.iter().map(|hash| STANDARD.encode(hash.0)).collect()
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
+fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(path.parent().ok_or("a path without folder")?)?;
     Ok(fs::write(path, bytes)?)
 }
