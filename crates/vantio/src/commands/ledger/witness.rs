@@ -41,11 +41,12 @@ fn add(store: &Store, url: &str, text: &str) -> Result<(), Failure> {
         let message = format!("`{}` is not the address of a witness", shown(url));
         return Err(Failure::misuse("E_WITNESS", message).help("it begins with https:// or http://"));
     }
+    let name = key.name().to_owned();
     let mut known = known(store)?;
     known.retain(|witness| witness.key.name() != key.name());
     known.push(Known { url: url.trim_end_matches('/').to_owned(), key });
     write(store, &known)?;
-    present::print(format!("{} witnesses are asked by `vantio ledger witness ask`\n", known.len()))
+    present::print(format!("{} will be asked by `vantio ledger witness ask`\n", shown(&name)))
 }
 
 fn list(store: &Store, json: bool) -> Result<(), Failure> {
@@ -112,7 +113,7 @@ fn report(answers: &[(&Known, Result<u64, String>)], head: &TreeHead, json: bool
     if failed.is_empty() {
         return Ok(());
     }
-    Err(Failure::new("E_WITNESS", format!("{} of {} witnesses have not signed", failed.len(), answers.len()))
+    Err(Failure::new("E_WITNESS", format!("{} of {} witnesses did not sign", failed.len(), answers.len()))
         .because(failed.join("; "))
         .help("ask again later; a witness that refuses a proof has seen another log under this name"))
 }
