@@ -137,4 +137,81 @@ fd = os.eventfd(0)
 done(child(lambda: os.eventfd_write(fd, read()[0])))
 send(bytes([os.eventfd_read(fd)]))
 " => "kept", [CONNECT];
+    a_mapped_file_whose_name_misleads: "
+for name in ['a (deleted)', 'b\\\\012c', 'd\\n\\\\012e']:
+    file = os.open(name, os.O_RDWR | os.O_CREAT)
+    os.ftruncate(file, 4096)
+    def work():
+        page = mmap.mmap(file, 4096)
+        os.close(file)
+        data = read()
+        page[:len(data)] = data
+    def check():
+        os.close(file)
+        send(read(name)[:31])
+    done(child(work))
+    done(child(check))
+" => "kept \nkept \nkept", [CONNECT];
+    what_is_found_at_a_process_that_made_it_with_the_secret: "
+for make in [os.pipe, lambda: (os.memfd_create('x'),) * 2]:
+    def work():
+        data = read()
+        found, target = make()
+        os.write(target, data)
+        os.dup2(found, 50)
+        os.mkdir('ready')
+        time.sleep(20)
+    pid = child(work)
+    while not os.path.exists('ready'): time.sleep(0.01)
+    os.rmdir('ready')
+    def check():
+        made = connect()
+        try: made.send(os.read(os.open(f'/proc/{pid}/fd/50', os.O_RDONLY), 100))
+        except PermissionError: say('refused')
+    done(child(check))
+    def after():
+        data = os.open(f'/proc/{pid}/fd/50', os.O_RDONLY)
+        send()
+    done(child(after))
+    os.kill(pid, 9)
+    done(pid)
+" => "refused\nkept \nrefused\nkept", [CONNECT, "ipc.send secret"];
+    a_mapping_of_a_name_that_was_removed: "
+file = os.open('one', os.O_RDWR | os.O_CREAT)
+os.ftruncate(file, 4096)
+os.link('one', 'two')
+page = mmap.mmap(file, 4096)
+os.close(file)
+os.unlink('one')
+def work():
+    data = read()
+    page[:len(data)] = data
+done(child(work))
+page.close()
+send(read('two')[:31])
+" => "kept", [CONNECT];
+    a_mapping_of_what_is_only_referred_to: "
+for make in [lambda: os.memfd_create('x'), lambda: os.open('.', os.O_TMPFILE | os.O_RDWR)]:
+    file = make()
+    os.ftruncate(file, 4096)
+    page = mmap.mmap(file, 4096)
+    left = os.open(f'/proc/self/fd/{file}', os.O_PATH)
+    os.close(file)
+    def work():
+        data = read()
+        page[:len(data)] = data
+        os.mkdir('written')
+    pid = os.fork()
+    if pid == 0:
+        work()
+        time.sleep(20)
+        os._exit(0)
+    page.close()
+    while not os.path.exists('written'): time.sleep(0.01)
+    os.rmdir('written')
+    def look(): send(os.read(os.open(f'/proc/self/fd/{left}', os.O_RDONLY), 31))
+    done(child(look))
+    os.kill(pid, 9)
+    done(pid)
+" => "kept \nkept", [CONNECT];
 }
