@@ -236,6 +236,8 @@ def sanitize():
     os.execve('/usr/bin/sha256sum', ['sha256sum'], {'PATH': '/usr/bin'})
 pid = child(sanitize)
 def look():
+    os.close(from_it)
+    os.close(to_it)
     while 'sha256sum' not in os.readlink(f'/proc/{pid}/exe'): time.sleep(0.01)
     made = connect()
     os.mkdir('connected')
@@ -299,10 +301,11 @@ import errno
 os.mkdir('out')
 file = os.open('.', os.O_TMPFILE | os.O_RDWR)
 left = os.open(f'/proc/self/fd/{file}', os.O_PATH)
-def work():
-    os.write(file, read())
-done(child(work))
 os.close(file)
+def work():
+    data = read()
+    os.write(os.open(f'/proc/self/fd/{left}', os.O_WRONLY), data)
+done(child(work))
 def name(what):
     done_well = libc.linkat(-100, f'/proc/self/fd/{left}'.encode(), -100, what, 0x400) == 0
     say('named' if done_well else errno.errorcode[ctypes.get_errno()])

@@ -139,16 +139,11 @@ send(bytes([os.eventfd_read(fd)]))
 " => "kept", [CONNECT];
     a_mapped_file_whose_name_misleads: "
 for name in ['a (deleted)', 'b\\\\012c', 'd\\n\\\\012e']:
-    file = os.open(name, os.O_RDWR | os.O_CREAT)
-    os.ftruncate(file, 4096)
     def work():
-        page = mmap.mmap(file, 4096)
-        os.close(file)
+        page = mapped(os.open(name, os.O_RDWR | os.O_CREAT))
         data = read()
-        page[:len(data)] = data
-    def check():
-        os.close(file)
-        send(read(name)[:31])
+        ctypes.memmove(page, data, len(data))
+    def check(): send(read(name)[:31])
     done(child(work))
     done(child(check))
 " => "kept \nkept \nkept", [CONNECT];
@@ -177,36 +172,28 @@ for make in [os.pipe, lambda: (os.memfd_create('x'),) * 2]:
     done(pid)
 " => "refused\nkept \nrefused\nkept", [CONNECT, "ipc.send secret"];
     a_mapping_of_a_name_that_was_removed: "
-file = os.open('one', os.O_RDWR | os.O_CREAT)
-os.ftruncate(file, 4096)
-os.link('one', 'two')
-page = mmap.mmap(file, 4096)
-os.close(file)
-os.unlink('one')
 def work():
+    file = os.open('one', os.O_RDWR | os.O_CREAT)
+    os.link('one', 'two')
+    page = mapped(file)
+    os.unlink('one')
     data = read()
-    page[:len(data)] = data
+    ctypes.memmove(page, data, len(data))
 done(child(work))
-page.close()
 send(read('two')[:31])
 " => "kept", [CONNECT];
     a_mapping_of_what_is_only_referred_to: "
 for make in [lambda: os.memfd_create('x'), lambda: os.open('.', os.O_TMPFILE | os.O_RDWR)]:
     file = make()
-    os.ftruncate(file, 4096)
-    page = mmap.mmap(file, 4096)
     left = os.open(f'/proc/self/fd/{file}', os.O_PATH)
     os.close(file)
     def work():
+        page = mapped(os.open(f'/proc/self/fd/{left}', os.O_RDWR))
         data = read()
-        page[:len(data)] = data
+        ctypes.memmove(page, data, len(data))
         os.mkdir('written')
-    pid = os.fork()
-    if pid == 0:
-        work()
         time.sleep(20)
-        os._exit(0)
-    page.close()
+    pid = child(work)
     while not os.path.exists('written'): time.sleep(0.01)
     os.rmdir('written')
     def look(): send(os.read(os.open(f'/proc/self/fd/{left}', os.O_RDONLY), 31))
