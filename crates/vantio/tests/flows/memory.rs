@@ -183,22 +183,27 @@ done(child(work))
 send(read('two')[:31])
 " => "kept", [CONNECT];
     a_mapping_of_what_is_only_referred_to: "
-for make in [lambda: os.memfd_create('x'), lambda: os.open('.', os.O_TMPFILE | os.O_RDWR)]:
+def scene(make):
     file = make()
+    page = mapped(os.dup(file))
     left = os.open(f'/proc/self/fd/{file}', os.O_PATH)
     os.close(file)
-    def work():
-        page = mapped(os.open(f'/proc/self/fd/{left}', os.O_RDWR))
-        data = read()
-        ctypes.memmove(page, data, len(data))
-        os.mkdir('written')
-        time.sleep(20)
-    pid = child(work)
-    while not os.path.exists('written'): time.sleep(0.01)
-    os.rmdir('written')
-    def look(): send(os.read(os.open(f'/proc/self/fd/{left}', os.O_RDONLY), 31))
-    done(child(look))
-    os.kill(pid, 9)
-    done(pid)
-" => "kept \nkept", [CONNECT];
+    def look():
+        libc.munmap(ctypes.c_void_p(page), ctypes.c_size_t(4096))
+        made = connect()
+        os.mkdir('connected')
+        while not os.path.exists('written'): time.sleep(0.01)
+        os.rmdir('written')
+        try: made.send(os.read(os.open(f'/proc/self/fd/{left}', os.O_RDONLY), 31))
+        except PermissionError: say('refused')
+    looking = child(look)
+    while not os.path.exists('connected'): time.sleep(0.01)
+    os.rmdir('connected')
+    data = read()
+    ctypes.memmove(page, data, len(data))
+    os.mkdir('written')
+    done(looking)
+for make in [lambda: os.memfd_create('x'), lambda: os.open('.', os.O_TMPFILE | os.O_RDWR)]:
+    done(child(lambda: scene(make)))
+" => "refused\nrefused", ["ipc.send memory secret"];
 }
