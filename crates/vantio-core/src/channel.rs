@@ -39,6 +39,8 @@ pub enum Channel {
     SystemV,
     /// A file without a name, memory files included, by its inode.
     Memory(u64),
+    /// What is in the memory of a process, which others share or look into: as it is, whatever the process cleanses.
+    Inside(Process),
     /// Descriptors on their way between processes. Every process that holds a socket with
     /// descriptors in its queue (`scm_fds` of `/proc/PID/fdinfo`) has an end of it for
     /// reading: it may get any of them.

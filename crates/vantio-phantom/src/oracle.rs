@@ -76,6 +76,18 @@ pub trait Oracle: Send + Sync {
         Ruling::Permit
     }
 
+    /// As [`Oracle::join`], of a channel that others made without a word, and that the thread finds among their
+    /// descriptors.
+    fn find(&self, tid: u32, channel: Channel, ways: Ways) -> Ruling {
+        self.join(tid, channel, ways)
+    }
+
+    /// The thread `tid` starts a script, the one judged last, by a path with symbolic links: its interpreter may
+    /// find another there.
+    fn astray(&self, tid: u32) {
+        let _ = tid;
+    }
+
     /// The name is no more: what was there has been removed or renamed, with everything below it.
     fn gone(&self, path: &[u8]) {
         let _ = path;

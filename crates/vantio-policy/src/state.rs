@@ -61,6 +61,8 @@ pub(crate) struct Facts {
     pub(crate) entries: Entries,
     pub(crate) host_addresses: Vec<IpAddr>,
     names: BTreeMap<IpAddr, Vec<Answer>>,
+    /// Names of sources and sinks that were forgotten: a connection to them may still be there.
+    former: BTreeMap<IpAddr, BTreeSet<String>>,
 }
 
 /// A name that an address was an answer for.
@@ -102,9 +104,15 @@ impl State {
         self.facts.learn_name(name, address, expires_unix_ms);
     }
 
-    /// Forgets every answer for `name`.
+    /// Forgets every answer for `name`; but an address that was one stays a source or a sink of that name.
     pub fn forget(&mut self, name: &str) {
-        self.facts.names.retain(|_, answers| {
+        let mut tainted = self.guards.sources.iter().chain(&self.guards.sinks);
+        let is_kept = tainted.any(|entry| entry.scope.may_name(name));
+        let former = &mut self.facts.former;
+        self.facts.names.retain(|address, answers| {
+            if is_kept && answers.iter().any(|answer| answer.name == name) {
+                former.entry(*address).or_default().insert(name.to_owned());
+            }
             answers.retain(|answer| answer.name != name);
             !answers.is_empty()
         });
@@ -113,6 +121,11 @@ impl State {
     /// The names that `address` was an answer for.
     pub fn names_of(&self, address: IpAddr) -> impl Iterator<Item = &str> {
         self.facts.names_of(address::forms(address).0)
+    }
+
+    /// The names that an address, in the first of its forms, ever was an answer for, as far as sources and sinks name them.
+    pub(crate) fn former_names_of(&self, first: IpAddr) -> impl Iterator<Item = &str> {
+        self.facts.former.get(&first).into_iter().flatten().map(String::as_str)
     }
 
     /// Those of [`State::names_of`] whose answer has expired at `now_unix_ms`: the
@@ -170,7 +183,12 @@ impl State {
 
 impl Facts {
     pub(crate) fn new(entries: Entries, bindings: &Bindings) -> Self {
-        Self { entries, host_addresses: bindings.host_addresses.clone(), names: BTreeMap::new() }
+        Self {
+            entries,
+            host_addresses: bindings.host_addresses.clone(),
+            names: BTreeMap::new(),
+            former: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn learn_name(&mut self, name: &str, address: IpAddr, expires_unix_ms: u64) {

@@ -8,6 +8,7 @@ mod cli_world;
 use std::{
     env, fs,
     io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -42,8 +43,10 @@ impl Witness {
         output(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key));
         output(Command::new("ssh-add").arg("-q").arg(&key).env("SSH_AUTH_SOCK", &socket));
         let fingerprint = output(Command::new("ssh-keygen").arg("-lf").arg(&key));
+        // It does not say which port it got, so it is told one that is free.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let mut server = Command::new(executable)
-            .args(["-name", "witness.example/w", "-listen", "127.0.0.1:0"])
+            .args(["-name", "witness.example/w", "-listen", &address])
             .args(["-key", fingerprint.split(' ').nth(1).unwrap()])
             .arg("-db")
             .arg(folder.join("witness.db"))
@@ -52,18 +55,16 @@ impl Witness {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let (mut verifier, mut address) = (None, None);
+        let mut key = None;
         let log = BufReader::new(server.stderr.take().unwrap());
         for line in log.lines().map_while(Result::ok) {
-            let value = |name: &str| Some(line.split_once(name)?.1.split(' ').next()?.to_owned());
-            verifier = verifier.or_else(|| value("vkey="));
-            address = value("addr=127").map(|rest| format!("127{rest}"));
-            if address.is_some() {
+            key = key.or_else(|| Some(line.split_once("vkey=")?.1.to_owned()));
+            if line.contains("msg=listening") {
                 break;
             }
         }
-        let url = format!("http://{}", address.expect("it says where it listens"));
-        Self { folder, agent, server, url, key: verifier.expect("it says its key") }
+        let (url, key) = (format!("http://{address}"), key.expect("it says its key"));
+        Self { folder, agent, server, url, key }
     }
 
     /// Has the witness know the log whose verifier key is `key`.

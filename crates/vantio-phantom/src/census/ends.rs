@@ -17,15 +17,21 @@ use vantio_core::{Channel, End, Process};
 use super::{
     Census, Identity,
     entry::{self, Entry},
-    mappings, shares,
+    lock, mappings, shares,
     sockets::{Sockets, Ways},
 };
 
 /// The channel of a file that is found by no path alone: its content, whatever names it has.
 pub(crate) fn inode_channel(data: &Statx) -> Channel {
-    let mut hasher = DefaultHasher::new();
-    Identity::of(data).hash(&mut hasher);
-    Channel::Memory(hasher.finish() | FILE)
+    Identity::of(data).channel()
+}
+
+impl Identity {
+    fn channel(&self) -> Channel {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        Channel::Memory(hasher.finish() | FILE)
+    }
 }
 
 /// What this process was given as standard input, output and error.
@@ -150,7 +156,7 @@ impl View<'_> {
         let field = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
         let flags = field("flags:").and_then(|flags| u32::from_str_radix(flags, 8).ok()).unwrap_or(2);
         if flags & libc::O_PATH as u32 != 0 {
-            return Ok(());
+            return self.reference(links, number, link);
         }
         let mode = flags & libc::O_ACCMODE as u32;
         let (reads, writes) = (mode != libc::O_WRONLY as u32, mode != libc::O_RDONLY as u32);
@@ -180,6 +186,17 @@ impl View<'_> {
             FileType::CharacterDevice => self.device(&data, reads, writes),
             FileType::RegularFile | FileType::Fifo => self.file(link, &data, reads, writes),
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// What only refers to a file is no end, but tells what a mapping of it is.
+    fn reference(&mut self, links: &OwnedFd, number: &str, text: Vec<u8>) -> io::Result<()> {
+        let data = statx(links, number, AtFlags::NO_AUTOMOUNT, FIELDS)?;
+        let is_file = FileType::from_raw_mode(data.stx_mode.into()) == FileType::RegularFile;
+        if is_file && data.stx_nlink == 0 {
+            let channel = inode_channel(&data);
+            self.nameless.push(Nameless { text, inode: data.stx_ino, channel });
         }
         Ok(())
     }
@@ -217,6 +234,7 @@ impl View<'_> {
         }
         if let Some(channel) = self.census.beside_path(data, writes) {
             self.add(channel.clone(), reads, writes);
+            self.names(Identity::of(data), reads, writes);
             if data.stx_nlink == 0 {
                 self.nameless.push(Nameless { text: link, inode: data.stx_ino, channel });
                 return;
@@ -225,18 +243,39 @@ impl View<'_> {
         self.add(Channel::Path(link), reads, writes);
     }
 
+    /// Every name that is known of a file.
+    fn names(&mut self, file: Identity, reads: bool, writes: bool) {
+        let names = lock(&self.census.linked).names(file);
+        for name in names {
+            self.add(Channel::Path(name), reads, writes);
+        }
+    }
+
     /// A mapping of a file that has no name: the same as any descriptor that looks like it.
     pub(super) fn nameless(&mut self, text: Vec<u8>, inode: u64, writes: bool) {
         let alike: Vec<&Nameless> = self.nameless.iter().filter(|other| other.text == text).collect();
         let is_found = alike.iter().any(|other| other.inode == inode);
         let same = alike.into_iter().filter(|other| !is_found || other.inode == inode);
         let mut channels: Vec<Channel> = same.map(|other| other.channel.clone()).collect();
+        let former = text.strip_suffix(mappings::DELETED).unwrap_or(&text);
+        let linked = lock(&self.census.linked).alike(inode, former);
+        for file in linked {
+            channels.push(file.channel());
+            self.names(file, true, writes);
+        }
         let mut hasher = DefaultHasher::new();
         (text, inode).hash(&mut hasher);
         channels.push(Channel::Memory(hasher.finish() | FILE));
         for channel in channels {
             self.add(channel, true, writes);
         }
+    }
+
+    /// Whether there may be a file of this name.
+    pub(super) fn has_file(&self, path: &[u8]) -> bool {
+        let (Some(root), Some(relative)) = (self.entry.root(), path.strip_prefix(b"/")) else { return true };
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+        !matches!(statx(root, relative, flags, FIELDS), Err(Errno::NOENT | Errno::NOTDIR))
     }
 
     /// A mapping of a file that has a name.
@@ -248,6 +287,7 @@ impl View<'_> {
             && let Some(channel) = self.census.beside_path(&data, writes)
         {
             self.add(channel, true, writes);
+            self.names(Identity::of(&data), true, writes);
         }
         self.add(Channel::Path(path), true, writes);
     }
@@ -277,7 +317,6 @@ pub(crate) fn process_of(path: &[u8]) -> Option<u32> {
 pub(super) const FIELDS: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
 /// What keeps apart the numbers of different kinds of [`Channel::Memory`].
 const FILE: u64 = 1 << 63;
-pub(super) const PROCESS: u64 = 1 << 62;
 const EVENT: u64 = 1 << 61;
 /// How often to look when somebody cannot be seen, and how long to wait each time.
 const ATTEMPTS: u32 = 8;

@@ -215,12 +215,17 @@ fn try_folder(folder: impl AsFd, name: &str) -> io::Result<OwnedFd> {
 }
 
 /// The numbers that are names in a folder.
-fn list(folder: impl AsFd, name: &str) -> io::Result<Vec<u32>> {
+pub(super) fn list(folder: impl AsFd, name: &str) -> io::Result<Vec<u32>> {
     let mut found = Vec::new();
     for entry in Dir::new(try_folder(folder, name)?)? {
         found.extend(entry?.file_name().to_str().ok().and_then(|name| name.parse::<u32>().ok()));
     }
     Ok(found)
+}
+
+/// How many filters of system calls `/proc/PID/status` says that a process has.
+pub(super) fn filters(status: &str) -> Option<u32> {
+    status.lines().find_map(|line| line.strip_prefix("Seccomp_filters:"))?.trim().parse().ok()
 }
 
 /// linux/sched.h: forked, but has not executed anything.

@@ -10,11 +10,14 @@ pub(super) fn add(view: &mut View<'_>) -> bool {
     let mut unsure = false;
     for line in maps.split(|byte| *byte == b'\n') {
         let Some(mapping) = Mapping::parse(line) else { continue };
+        if mapping.readings().is_none() {
+            return false;
+        }
         if mapping.is_shared && !mapping.writes && mapping.is_writable_file() {
             // Whether it may become writable is only told at length.
             unsure = true;
         } else {
-            hold(view, mapping);
+            hold(view, &mapping);
         }
     }
     !unsure || add_at_length(view)
@@ -44,8 +47,32 @@ impl Mapping {
             is_shared: permissions.get(3) == Some(&b's'),
             writes: permissions.get(1) == Some(&b'w'),
             inode,
-            path: unescape(path),
+            path: path.to_vec(),
         })
+    }
+
+    /// Every path that is written as this one: a line break is written in octal, and a backslash as itself. `None`
+    /// when there are too many.
+    fn readings(&self) -> Option<Vec<Vec<u8>>> {
+        let mut parts = Vec::new();
+        let mut rest = self.path.as_slice();
+        while let Some(at) = rest.windows(BREAK.len()).position(|part| part == BREAK) {
+            parts.push(&rest[..at]);
+            rest = &rest[at + BREAK.len()..];
+        }
+        let mut readings = vec![Vec::new()];
+        for part in parts {
+            let longer = |break_: &'static [u8]| {
+                readings.iter().map(|start: &Vec<u8>| [start.as_slice(), part, break_].concat()).collect()
+            };
+            let mut all: Vec<Vec<u8>> = longer(b"\n");
+            all.extend::<Vec<Vec<u8>>>(longer(BREAK));
+            if all.len() > READINGS_MAX {
+                return None;
+            }
+            readings = all;
+        }
+        Some(readings.into_iter().map(|start| [start.as_slice(), rest].concat()).collect())
     }
 
     /// Neither shared memory nor deleted: one of the many files that are only ever read.
@@ -54,15 +81,20 @@ impl Mapping {
     }
 }
 
-/// A private mapping shows what others write to the file, as long as its own page was not written.
-fn hold(view: &mut View<'_>, mapping: Mapping) {
-    let writes = mapping.is_shared && mapping.writes;
+/// A private mapping shows what others write to the file, as long as its own page was not written. What looks deleted, or
+/// like something that is no file, may be a file of that name too.
+fn hold(view: &mut View<'_>, mapping: &Mapping) {
+    let looks_gone = mapping.path.ends_with(DELETED);
     if mapping.path.starts_with(b"/SYSV") {
         view.add(Channel::SystemV, true, mapping.is_shared);
-    } else if mapping.path.ends_with(DELETED) {
-        view.nameless(mapping.path, mapping.inode, mapping.is_shared);
-    } else {
-        view.named(mapping.path, writes);
+    }
+    for path in mapping.readings().unwrap_or_default() {
+        if looks_gone {
+            view.nameless(path.clone(), mapping.inode, mapping.is_shared);
+        }
+        if !looks_gone || view.has_file(&path) {
+            view.named(path, mapping.is_shared && (mapping.writes || looks_gone));
+        }
     }
 }
 
@@ -72,9 +104,12 @@ fn add_at_length(view: &mut View<'_>) -> bool {
     let mut current = None;
     for line in maps.split(|byte| *byte == b'\n') {
         if let Some(flags) = line.strip_prefix(b"VmFlags:") {
-            if let Some(Mapping { is_shared: true, path, .. }) = current.take() {
+            if let Some(mapping @ Mapping { is_shared: true, .. }) = current.take() {
                 let may_write = flags.split(|byte| *byte == b' ').any(|flag| flag == b"mw");
-                view.named(path, may_write);
+                let Some(readings) = mapping.readings() else { return false };
+                for path in readings {
+                    view.named(path, may_write);
+                }
             }
         } else if line.first().is_some_and(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase()) {
             current = Mapping::parse(line).filter(Mapping::is_writable_file);
@@ -83,20 +118,8 @@ fn add_at_length(view: &mut View<'_>) -> bool {
     true
 }
 
-/// A line break in a path is written in octal.
-fn unescape(path: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(path.len());
-    let mut rest = path;
-    while let Some((first, more)) = rest.split_first() {
-        if let Some(more) = rest.strip_prefix(b"\\012") {
-            plain.push(b'\n');
-            rest = more;
-        } else {
-            plain.push(*first);
-            rest = more;
-        }
-    }
-    plain
-}
-
-const DELETED: &[u8] = b" (deleted)";
+pub(super) const DELETED: &[u8] = b" (deleted)";
+/// How a line break in a path is written.
+const BREAK: &[u8] = b"\\012";
+/// How many paths may be written alike.
+const READINGS_MAX: usize = 64;

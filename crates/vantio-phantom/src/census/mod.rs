@@ -6,6 +6,7 @@
 
 mod ends;
 mod entry;
+mod links;
 mod mappings;
 mod settle;
 mod shares;
@@ -30,7 +31,7 @@ pub(crate) use self::{
     ends::{inode_channel, process_of},
     sockets::Tables,
 };
-use self::{entry::Entry, sockets::Registry};
+use self::{entry::Entry, links::Links, sockets::Registry};
 use crate::{Ways, supervisor::request::Request};
 
 /// A process, and where it comes from.
@@ -76,6 +77,10 @@ pub trait Processes: Send + Sync {
     /// Whether the file system of the run certainly has nothing that is loaded into every program (`ld.so(8)`).
     fn loads_nothing_more(&self, process: Process) -> bool;
 
+    /// Whether the process has certainly no filter of system calls (`seccomp(2)`) but the run's own: another may have
+    /// answered its calls.
+    fn is_unfiltered(&self, process: Process) -> bool;
+
     /// Waits a little for processes that were just forked, and for those that made them, to let go of the pipes that
     /// `process` leads to.
     fn settle(&self, process: Process);
@@ -107,7 +112,9 @@ pub(crate) struct Census {
     /// Those that take over the children of others: where a parent is one, it may be another's.
     reapers: Mutex<HashSet<u32>>,
     /// Files that have, or had, more than one name.
-    linked: Mutex<HashSet<Identity>>,
+    linked: Mutex<Links>,
+    /// How many filters of system calls the run's first program was given.
+    filters: OnceLock<u32>,
     /// Set once threads of a process may have different descriptors.
     tables_differ: AtomicBool,
     births: AtomicU64,
@@ -152,6 +159,7 @@ impl Census {
             sharers: Mutex::default(),
             reapers: Mutex::default(),
             linked: Mutex::default(),
+            filters: OnceLock::new(),
             tables_differ: AtomicBool::new(false),
             births: AtomicU64::new(0),
             expected: Mutex::default(),
@@ -226,9 +234,19 @@ impl Census {
         }
     }
 
-    /// The file gets another name.
-    pub(crate) fn link(&self, data: &Statx) {
-        lock(&self.linked).insert(Identity::of(data));
+    /// The file of the name `from` gets another.
+    pub(crate) fn link(&self, data: &Statx, from: &[u8], to: &[u8]) {
+        lock(&self.linked).name(Identity::of(data), [from, to]);
+    }
+
+    /// What is at `from`, or below it, is about to be at `to`.
+    pub(crate) fn rename(&self, from: &[u8], to: &[u8]) {
+        lock(&self.linked).rename(from, to);
+    }
+
+    /// Nothing has this name any more, or one below it.
+    pub(crate) fn gone(&self, path: &[u8]) {
+        lock(&self.linked).forget(path);
     }
 
     /// The channel that a file is besides its path: one with more than one name, one without, and one that is
@@ -236,9 +254,9 @@ impl Census {
     pub(crate) fn beside_path(&self, data: &Statx, writes: bool) -> Option<Channel> {
         let mut linked = lock(&self.linked);
         if data.stx_nlink > 1 {
-            linked.insert(Identity::of(data));
+            linked.name(Identity::of(data), []);
         }
-        let is_linked = linked.contains(&Identity::of(data));
+        let is_linked = linked.has(Identity::of(data));
         (data.stx_nlink == 0 || is_linked || writes).then(|| inode_channel(data))
     }
 
@@ -315,6 +333,16 @@ impl Census {
         lock(&self.numbers).get(&process.pid).filter(|known| known.0 == process.started).map(|known| known.1)
     }
 
+    /// The threads that can tell what the process shares, as the host numbers them: its first, where that speaks for all.
+    fn threads_of(&self, entry: &Entry) -> Option<Vec<u32>> {
+        let host = self.number_of(entry.process())?;
+        if !entry.lost_first && !self.tables_differ.load(Ordering::Acquire) {
+            return Some(vec![host]);
+        }
+        // Nobody is left where it is gone.
+        Some(entry::list(&self.host, &format!("{host}/task")).unwrap_or_else(|_| vec![host]))
+    }
+
     fn parent(&self, entry: &Entry) -> Option<Process> {
         // Process 1 is the run's init, which takes over orphans.
         if entry.parent <= 1 || lock(&self.reapers).contains(&entry.parent) {
@@ -332,6 +360,10 @@ impl Processes for Census {
         let host: u32 = field("Tgid:")?.trim().parse().ok()?;
         let pid: u32 = field("NStgid:")?.split_whitespace().last()?.parse().ok()?;
         let started = entry::Stat::parse(&entry::read(&self.host, &format!("{host}/stat"))?)?.started;
+        if let Some(filters) = entry::filters(&status) {
+            // The first who asks is the run's first program, before it is started.
+            self.filters.get_or_init(|| filters);
+        }
         lock(&self.numbers).insert(pid, (started, host));
         Some(Process { pid, started })
     }
@@ -373,6 +405,12 @@ impl Processes for Census {
         root.is_some_and(|root| {
             matches!(accessat(root, PRELOADS, Access::EXISTS, AtFlags::empty()), Err(Errno::NOENT))
         })
+    }
+
+    fn is_unfiltered(&self, process: Process) -> bool {
+        let status = self.entry_of(process).and_then(|entry| entry.bytes("status")).unwrap_or_default();
+        let filters = entry::filters(&String::from_utf8_lossy(&status));
+        filters.is_some() && filters.as_ref() == self.filters.get()
     }
 
     fn settle(&self, process: Process) {

@@ -1,39 +1,34 @@
 //! Processes that share their memory or their descriptors, as channels: what one of them reads, the other has.
 
-use std::{
-    collections::{BTreeSet, hash_map::DefaultHasher},
-    hash::{Hash as _, Hasher as _},
-};
+use std::collections::BTreeSet;
 
+use rustix::io::Errno;
 use vantio_core::{Channel, End, Process};
 
-use super::{Census, ends::PROCESS, entry::Entry, lock};
+use super::{Census, entry::Entry, lock};
 use crate::sys::process::{Shared, are_same};
 
 /// The channel of what is in a process's memory.
-pub(super) fn memory(owner: Process) -> Channel {
-    let mut hasher = DefaultHasher::new();
-    owner.hash(&mut hasher);
-    Channel::Memory(PROCESS | hasher.finish() >> 2)
+pub(super) const fn memory(owner: Process) -> Channel {
+    Channel::Inside(owner)
 }
 
-/// Adds a channel for every two that share something. Two can only where one made the other so, or
-/// both were made by a third.
+/// Adds a channel for every two that share something.
 pub(super) fn add(census: &Census, entries: &[Entry], ends: &mut BTreeSet<End>) {
     let sharers = lock(&census.sharers).clone();
     if sharers.is_empty() {
         return;
     }
     let is_orphan = |entry: &Entry| entry.parent <= 1 || lock(&census.reapers).contains(&entry.parent);
-    for (index, one) in entries.iter().enumerate() {
-        for other in &entries[..index] {
-            let are_related =
-                |child: &Entry, parent: &Entry| child.parent == parent.pid && sharers.contains(&parent.pid);
-            let may_share = are_related(one, other)
-                || are_related(other, one)
-                || is_orphan(one) && is_orphan(other)
-                || one.parent == other.parent && sharers.contains(&one.parent);
-            if may_share && share(census, one, other) {
+    // Who neither shared with a child, nor was made by one who did, shares nothing; of an orphan that is not known.
+    let may_share =
+        |entry: &Entry| sharers.contains(&entry.pid) || sharers.contains(&entry.parent) || is_orphan(entry);
+    let sharing: Vec<&Entry> = entries.iter().filter(|entry| may_share(entry)).collect();
+    for (index, one) in sharing.iter().enumerate() {
+        for other in &sharing[..index] {
+            let is_near = one.parent == other.pid || other.parent == one.pid || one.parent == other.parent;
+            let is_near = is_near || is_orphan(one) || is_orphan(other);
+            if share(census, one, other, is_near) {
                 for entry in [one, other] {
                     let channel = memory(other.process());
                     ends.insert(End { process: entry.process(), channel, reads: true, writes: true });
@@ -44,11 +39,16 @@ pub(super) fn add(census: &Census, entries: &[Entry], ends: &mut BTreeSet<End>) 
 }
 
 /// Whether two share something; true when that cannot be known.
-fn share(census: &Census, one: &Entry, other: &Entry) -> bool {
-    let numbers = (census.number_of(one.process()), census.number_of(other.process()));
-    // One that made no call yet is not known to the host, and has executed nothing.
-    let (Some(first), Some(second)) = numbers else { return one.is_fork || other.is_fork };
-    [Shared::Memory, Shared::Descriptors]
-        .into_iter()
-        .any(|what| are_same(first, second, what).unwrap_or(true))
+fn share(census: &Census, one: &Entry, other: &Entry, is_near: bool) -> bool {
+    let threads = (census.threads_of(one), census.threads_of(other));
+    // One that made no call yet is not known to the host, and has executed nothing. What it shares it has from its
+    // parent, which shares it too or has left it an orphan.
+    let (Some(first), Some(second)) = threads else { return is_near && (one.is_fork || other.is_fork) };
+    let mut pairs = first.iter().flat_map(|one| second.iter().map(move |other| (*one, *other)));
+    pairs.any(|(one, other)| {
+        [Shared::Memory, Shared::Descriptors].into_iter().any(|what| match are_same(one, other, what) {
+            Err(Errno::SRCH) if first.len() + second.len() > 2 => false,
+            result => result.unwrap_or(true),
+        })
+    })
 }

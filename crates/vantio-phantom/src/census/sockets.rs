@@ -122,8 +122,8 @@ impl<'a> Sockets<'a> {
             Some(None) | None if self.registry.is_full() => Ways::Unknown,
             Some(None) => Ways::To(vec![Channel::SocketPairs]),
             Some(Some(name)) => Ways::To(vec![Channel::Named(name.clone())]),
-            // One that was never bound or connected.
-            None => Ways::To(Vec::new()),
+            // In no list: never bound or connected, or of another family. What is put into it comes out of it.
+            None => Ways::To(vec![Channel::Socket(inode)]),
         }
     }
 }

@@ -22,7 +22,7 @@ use super::{
     request::{Reply, Request},
     resolve::{Entry, Located, Object, Place},
 };
-use crate::Ruling;
+use crate::{Ruling, Ways};
 
 impl Plane {
     /// Answers a call that names files.
@@ -128,14 +128,19 @@ impl Plane {
             return Err(Errno::XDEV);
         }
         if source.data.stx_nlink == 0 {
-            // A nameless file of the agent's own gets its first name.
+            // A nameless file of the agent's own gets its first name, by whoever knows what is in it.
+            self.join_beside(request, &source, Ways { reads: true, writes: true, is_new: false })?;
             self.permit_path(request, Effect::FsOpen, &full, Access::Write, false)?;
         } else {
+            if source.path.ends_with(REMOVED) {
+                // What is known by its other names is not known by this one.
+                self.join_beside(request, &source, Ways { reads: true, writes: false, is_new: false })?;
+            }
             self.permit_paths(request, Effect::FsLink, &source.path, &full, false)?;
         }
         self.note_base(&full)?;
         if let Some(census) = &self.census {
-            census.link(&source.data);
+            census.link(&source.data, &source.path, &full);
         }
         let _identity = self.assume(request)?;
         let (own, number) = self.view.handle(source.fd.as_fd());
@@ -181,6 +186,12 @@ impl Plane {
         }
         self.note_base(&from_full)?;
         self.note_base(&to_full)?;
+        if let Some(census) = &self.census {
+            census.rename(&from_full, &to_full);
+            if flags.contains(RenameFlags::EXCHANGE) {
+                census.rename(&to_full, &from_full);
+            }
+        }
         let _identity = self.assume(request)?;
         renameat_with(&from.parent.fd, &*from.name, &to.parent.fd, &*to.name, flags)?;
         if !flags.contains(RenameFlags::EXCHANGE) {
@@ -239,3 +250,6 @@ impl Plane {
 }
 
 const SYS_OPENAT2: i64 = 437;
+
+/// What the kernel adds to the path of a removed file.
+const REMOVED: &[u8] = b" (deleted)";

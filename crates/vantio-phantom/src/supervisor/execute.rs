@@ -20,6 +20,9 @@ impl Plane {
     pub(super) fn execute(&self, request: &Request) -> io::Result<Reply> {
         let (object, arguments) = self.program(request)?;
         self.judge_program(request, &object, 0)?;
+        if self.tracks_flows() && self.interpreter(request, &object)?.is_some() {
+            self.tell_way(request)?;
+        }
         if is_loader(&object.path) {
             let loaded = self.loaded_program(request, arguments)?;
             self.judge_program(request, &loaded, 0)?;

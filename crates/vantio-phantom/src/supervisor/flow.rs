@@ -4,7 +4,7 @@
 use std::os::fd::BorrowedFd;
 
 use rustix::{
-    fs::{AtFlags, FileType, Statx, StatxFlags, statx},
+    fs::{AtFlags, FileType, ResolveFlags, Statx, StatxFlags, statx},
     io::{self, Errno},
 };
 use vantio_core::Channel;
@@ -12,7 +12,7 @@ use vantio_core::Channel;
 use super::{
     Plane,
     request::{Reply, Request},
-    resolve::Object,
+    resolve::{Located, Object},
 };
 use crate::{
     Processes as _, Ruling, Ways,
@@ -125,10 +125,34 @@ impl Plane {
             return Ok(());
         }
         match object.kind() {
-            FileType::Fifo => self.join(request, Channel::Pipe(object.data.stx_ino), ways),
-            FileType::RegularFile => self.join(request, inode_channel(&object.data), ways),
+            FileType::Fifo => self.find(request, Channel::Pipe(object.data.stx_ino), ways),
+            FileType::RegularFile => self.find(request, inode_channel(&object.data), ways),
             _ => Ok(()),
         }
+    }
+
+    fn find(&self, request: &Request, channel: Channel, ways: Ways) -> io::Result<()> {
+        let Some(census) = &self.census else { return Ok(()) };
+        census.expect(request, channel.clone(), ways)?;
+        self.obey(self.oracle.find(thread(request), channel, ways))
+    }
+
+    pub(super) const fn tracks_flows(&self) -> bool {
+        self.census.is_some()
+    }
+
+    /// A script is started. Its interpreter opens the path once more, and where symbolic links lead may have changed
+    /// by then.
+    pub(super) fn tell_way(&self, request: &Request) -> io::Result<()> {
+        let is_straight = request.number() == libc::SYS_execve && {
+            let path = request.read_path(request.argument(0))?;
+            let located = self.locate(request, libc::AT_FDCWD, &path, true, ResolveFlags::NO_SYMLINKS);
+            matches!(located, Ok(Located::Found(_)))
+        };
+        if !is_straight {
+            self.oracle.astray(thread(request));
+        }
+        Ok(())
     }
 
     /// Pseudo-terminals are one channel, but for the one that the caller's terminal is behind.
@@ -170,7 +194,11 @@ impl Plane {
     }
 
     fn join_as(&self, thread: u32, channel: Channel, ways: Ways) -> io::Result<()> {
-        match self.oracle.join(thread, channel, ways) {
+        self.obey(self.oracle.join(thread, channel, ways))
+    }
+
+    fn obey(&self, ruling: Ruling) -> io::Result<()> {
+        match ruling {
             Ruling::Permit => Ok(()),
             Ruling::Refuse => Err(Errno::ACCESS),
             Ruling::Kill => {
@@ -182,7 +210,8 @@ impl Plane {
 
     /// Nothing has this name any more.
     pub(super) fn tell_gone(&self, path: &[u8]) {
-        if self.census.is_some() {
+        if let Some(census) = &self.census {
+            census.gone(path);
             self.oracle.gone(path);
         }
     }

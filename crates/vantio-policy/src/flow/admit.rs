@@ -8,7 +8,7 @@ use super::{
     Act, Admission, Census, Channel, End, Flow, Refusal, Step,
     actor::{Actor, Image},
     marks::Way,
-    spread::{Spread, sources_of},
+    spread::{Spread, held_back, sources_of},
 };
 use crate::{Mode, PolicyProgram, State};
 
@@ -211,7 +211,8 @@ impl Flow {
         let gained = read.without(carried);
         let mut written = Labels::NONE;
         if let Some((channel, _, true)) = &addition.end {
-            written = carried.union(gained).without(cleansed).without(self.own_labels(channel));
+            let held_back = held_back(channel, cleansed);
+            written = carried.union(gained).without(held_back).without(self.own_labels(channel));
         }
         Moved { carried, read, gained, written }
     }
@@ -302,8 +303,10 @@ impl Flow {
 
 /// What an end of a channel adds for which no intent is asked.
 fn joined(act: &Act<'_>, channel: Channel) -> Addition {
-    let is_shown =
-        matches!(channel, Channel::Path(_) | Channel::Pipe(_) | Channel::Memory(_) | Channel::Terminals);
+    let is_shown = matches!(
+        channel,
+        Channel::Path(_) | Channel::Pipe(_) | Channel::Memory(_) | Channel::Inside(_) | Channel::Terminals
+    );
     let (reads, writes) = if is_shown { (act.reads, act.writes) } else { (true, true) };
     Addition { end: Some((channel, reads, writes)), is_lasting: !is_shown, ..Addition::default() }
 }

@@ -132,6 +132,11 @@ impl Flow {
         }
     }
 
+    /// Somebody may hold what nobody was told of: a census is taken before anything flows by the next act.
+    pub const fn unsettle(&mut self) {
+        self.is_unsettled |= !self.ever.is_empty();
+    }
+
     /// The labels to decide an intent with (`Context::labels`): [`Flow::labels`], after a census
     /// where a sink might cover the intent and the process could have been handed an end unseen.
     pub fn labels_for<'p>(

@@ -39,6 +39,12 @@ impl Paths {
         self.names.get(trimmed(path)).copied()
     }
 
+    /// The names of a file.
+    pub(super) fn names(&self, node: Option<u64>) -> impl Iterator<Item = Vec<u8>> {
+        let node = node.and_then(|node| self.nodes.get(&node));
+        node.into_iter().flat_map(|node| node.names.iter().cloned())
+    }
+
     /// What the path carries: by itself, and by the trees it lies in.
     pub(super) fn marks(&self, path: &[u8]) -> Marks {
         let path = trimmed(path);

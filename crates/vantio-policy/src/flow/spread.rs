@@ -100,7 +100,8 @@ impl<'p> Spread<'p> {
         }
         if *writes {
             process.fresh = process.fresh.union(process.marks.labels().intersection(channel.sinks));
-            channel.fresh = process.marks.labels().without(process.cleansed);
+            let held_back = held_back(&channel.channel, process.cleansed);
+            channel.fresh = process.marks.labels().without(held_back);
         }
     }
 
@@ -201,8 +202,9 @@ impl<'p> Spread<'p> {
 
     fn write(&mut self, process: usize, channel: usize) -> bool {
         let (from, to) = (&self.processes[process], &mut self.channels[channel]);
-        let fresh = from.fresh.without(from.cleansed).without(to.fresh);
-        let new = from.marks.labels().without(from.cleansed).without(to.marks.labels());
+        let held_back = held_back(&to.channel, from.cleansed);
+        let fresh = from.fresh.without(held_back).without(to.fresh);
+        let new = from.marks.labels().without(held_back).without(to.marks.labels());
         to.fresh = to.fresh.union(fresh);
         if !new.is_empty() {
             let through = to.channel.clone();
@@ -257,6 +259,7 @@ impl<'p> Spread<'p> {
         let node = if let Channel::Path(path) = channel { flow.paths.node(path) } else { None };
         let other_name = node.and_then(|node| self.by_node.get(&node)).copied();
         let (marks, sinks) = (flow.channel_marks(self.state, channel), sinks_of(self.state, channel));
+        let sinks = flow.names(channel).fold(sinks, |all, name| all.union(sinks_of(self.state, &name)));
         let index = other_name.unwrap_or(self.channels.len());
         if let Some(slot) = self.channels.get_mut(index) {
             slot.marks.absorb(&marks);
@@ -265,7 +268,7 @@ impl<'p> Spread<'p> {
         } else {
             self.channels.push(ChannelSlot {
                 channel: channel.clone(),
-                aliases: Vec::new(),
+                aliases: flow.names(channel).filter(|name| name != channel).collect(),
                 marks,
                 known: flow.own_labels(channel),
                 fresh: Labels::NONE,
@@ -292,6 +295,12 @@ impl Flow {
         marks
     }
 
+    /// The other names of a file.
+    fn names(&self, channel: &Channel) -> impl Iterator<Item = Channel> {
+        let node = if let Channel::Path(path) = channel { self.paths.node(path) } else { None };
+        self.paths.names(node).map(Channel::Path)
+    }
+
     /// What was written to a channel: of a file, what all its names have.
     pub(super) fn own_labels(&self, channel: &Channel) -> Labels {
         match channel {
@@ -299,6 +308,11 @@ impl Flow {
             other => self.channels.get(other).map_or(Labels::NONE, Marks::labels),
         }
     }
+}
+
+/// What of that which a process cleanses does not get into the channel: who looks into its memory finds everything.
+pub(super) const fn held_back(channel: &Channel, cleansed: Labels) -> Labels {
+    if matches!(channel, Channel::Inside(_)) { Labels::NONE } else { cleansed }
 }
 
 /// The labels that sources give to whoever reads the channel.

@@ -89,6 +89,7 @@ pub(super) fn channel_text(channel: &Channel, home: &[u8]) -> String {
         Channel::Terminals => "terminal".into(),
         Channel::SystemV => "System V object".into(),
         Channel::Memory(_) => "nameless file".into(),
+        Channel::Inside(_) => "process memory".into(),
         Channel::InFlight => "handed-on descriptor".into(),
     }
 }

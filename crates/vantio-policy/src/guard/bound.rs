@@ -94,7 +94,7 @@ fn entries(guards: &Guards, list: &[Labelled], bindings: &Bindings, kind: Kind) 
     list.iter()
         .map(|entry| BoundEntry {
             labels: entry.label.map_or(Labels::from_bits(u64::MAX), Labels::single),
-            scope: BoundScope::new(&entry.scope, bindings, kind),
+            scope: BoundScope::new(&entry.scope, bindings, kind).remembering(),
             text: entry.text(&guards.labels),
         })
         .collect()

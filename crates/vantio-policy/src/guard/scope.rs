@@ -56,6 +56,8 @@ pub(crate) struct BoundScope {
     sockets: Vec<Matcher>,
     endpoints: Vec<EndpointPattern>,
     names: Vec<NamedPattern>,
+    /// Whether an address goes on having a name that was forgotten.
+    remembers: bool,
 }
 
 impl BoundScope {
@@ -68,6 +70,7 @@ impl BoundScope {
             sockets: Vec::new(),
             endpoints: Vec::new(),
             names: Vec::new(),
+            remembers: false,
         };
         for target in &scope.targets {
             match target {
@@ -81,6 +84,18 @@ impl BoundScope {
             }
         }
         bound
+    }
+
+    /// The same, also of addresses whose name leads elsewhere by now: a connection to them may still be there.
+    pub(crate) fn remembering(self) -> Self {
+        Self { remembers: true, ..self }
+    }
+
+    /// Whether a target is a host of this name.
+    pub(crate) fn may_name(&self, name: &str) -> bool {
+        self.endpoints
+            .iter()
+            .any(|pattern| pattern.host != Host::Any && pattern.host.covers_name(name, Kind::Deny))
     }
 
     pub(crate) fn covers(&self, state: &State, intent: &Intent<'_>) -> bool {
@@ -143,7 +158,7 @@ impl BoundScope {
         self.endpoints.iter().any(|pattern| {
             (!pattern.is_udp || endpoint.transport == Transport::Udp)
                 && pattern.ports.contains(endpoint.address.port())
-                && covers_host(&pattern.host, state, first, carried)
+                && covers_host(&pattern.host, state, (first, carried), self.remembers)
         })
     }
 
@@ -157,11 +172,19 @@ impl BoundScope {
     }
 }
 
-fn covers_host(host: &Host, state: &State, first: IpAddr, carried: Option<IpAddr>) -> bool {
+fn covers_host(
+    host: &Host,
+    state: &State,
+    (first, carried): (IpAddr, Option<IpAddr>),
+    remembers: bool,
+) -> bool {
     match host {
         Host::Any => true,
         Host::Block(block) => block.contains(first) || carried.is_some_and(|carried| block.contains(carried)),
-        name => state.names_of(first).any(|known| name.covers_name(known, Kind::Deny)),
+        name => {
+            let former = state.former_names_of(first).filter(|_| remembers);
+            state.names_of(first).chain(former).any(|known| name.covers_name(known, Kind::Deny))
+        }
     }
 }
 

@@ -38,6 +38,8 @@ struct Starting {
     image: Option<u64>,
     /// The program and its interpreters; the last is what the kernel executes.
     programs: Vec<Vec<u8>>,
+    /// Whether it is a script that may be another by the time its interpreter opens it.
+    is_astray: bool,
 }
 
 impl Tracker {
@@ -110,8 +112,15 @@ impl Tracker {
         let mut starting = lock(&self.starting);
         let start = starting
             .entry(process)
-            .or_insert_with(|| Starting { image: processes.image(process), programs: Vec::new() });
+            .or_insert_with(|| Starting { image: processes.image(process), ..Starting::default() });
         start.programs.push(path.to_vec());
+    }
+
+    /// What the process starts is a script named by a way that can be changed.
+    pub fn goes_astray(&self, process: Process) {
+        if let Some(start) = lock(&self.starting).get_mut(&process) {
+            start.is_astray = true;
+        }
     }
 
     /// The process makes a call: whatever it was permitted to start runs by now, or never will.
@@ -128,13 +137,14 @@ impl Tracker {
         let environment = processes.environment(process);
         let names = environment.as_deref().map(|bytes| names(bytes));
         let has_run = start.image.is_some()
+            && !start.is_astray
+            && processes.is_unfiltered(process)
             && processes.image(process).is_some_and(|image| Some(image) != start.image)
             && start.programs.last().is_some_and(|last| processes.program(process).as_ref() == Some(last));
-        let is_its_own = names.as_ref().is_some_and(|names| !names.iter().any(|name| takes_over(name)));
         let is_clean = names.is_some_and(|names| names.iter().all(|name| is_plain(name)))
             && processes.loads_nothing_more(process);
         let Ok(state) = state.read() else { return };
-        flow.executed(program, &state, process, has_run && is_its_own, is_clean);
+        flow.executed(program, &state, process, has_run && is_clean, is_clean);
     }
 
     /// The process is about to end. Its children appear first, while it is known whose they are.
@@ -230,7 +240,8 @@ pub const fn name_of(channel: &Channel) -> &'static str {
         Channel::Peer(..) | Channel::HostSocket(_) => "a connection to the outside",
         Channel::Terminals => "a terminal",
         Channel::SystemV => "a System V object or a message queue",
-        Channel::Memory(_) => "memory of another process",
+        Channel::Memory(_) => "memory that is shared",
+        Channel::Inside(_) => "memory of another process",
         Channel::InFlight => "descriptors on their way",
     }
 }
@@ -263,11 +274,6 @@ fn is_plain(name: &[u8]) -> bool {
     PLAIN.contains(&name) || name.starts_with(b"LC_")
 }
 
-/// Whether a variable has the loader or a shell run something else in a program's name.
-fn takes_over(name: &[u8]) -> bool {
-    name.starts_with(b"LD_") || name.starts_with(b"BASH_FUNC_") || matches!(name, b"BASH_ENV" | b"ENV")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,6 +283,6 @@ mod tests {
         let environment = b"PATH=/bin\0LC_ALL=C\0LD_PRELOAD=/tmp/x\0odd\0";
         assert_eq!(names(environment), [b"PATH".as_slice(), b"LC_ALL", b"LD_PRELOAD", b"odd"]);
         assert!(is_plain(b"PATH") && is_plain(b"LC_ALL") && !is_plain(b"LD_PRELOAD") && !is_plain(b"odd"));
-        assert!(takes_over(b"LD_PRELOAD") && takes_over(b"BASH_ENV") && !takes_over(b"PATH"));
+        assert!(!is_plain(b"BASH_ENV") && !is_plain(b"PYTHONPATH") && !is_plain(b"SHELLOPTS"));
     }
 }

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use vantio_core::{Cause, Channel, Decision, Effect, Hash, Intent, RunId, Target, Verdict, json::Value};
+use vantio_core::{Cause, Channel, Decision, Hash, Intent, RunId, Target, Verdict, json::Value};
 use vantio_ledger::{AgentSvid, Anomaly, Draft, Ledger, LedgerError, Seal};
 use vantio_phantom::{Ending, Oracle, Processes, Ruling, Ways};
 use vantio_policy::{PolicyProgram, State, advise, decide, decide_by_lists, flow::Flow, judge};
@@ -307,11 +307,17 @@ impl Oracle for Warden {
     }
 
     fn join(&self, tid: u32, channel: Channel, ways: Ways) -> Ruling {
-        let Some(tracker) = &self.tracker else { return Ruling::Permit };
-        let target = Target::Named(flow::name_of(&channel));
-        let intent = Intent { pid: tid, ..Intent::new(Effect::IpcSend, target) };
-        let outcome = self.join_tracked(tracker, &intent, channel, ways);
-        self.conclude(&intent, outcome)
+        self.answer_join(tid, channel, ways, false)
+    }
+
+    fn find(&self, tid: u32, channel: Channel, ways: Ways) -> Ruling {
+        self.answer_join(tid, channel, ways, true)
+    }
+
+    fn astray(&self, tid: u32) {
+        if let Some(tracker) = &self.tracker {
+            tracker.goes_astray(tracker.process(tid));
+        }
     }
 
     fn gone(&self, path: &[u8]) {

@@ -68,21 +68,38 @@ impl Warden {
         }
     }
 
-    /// An end of a channel for which no intent is asked.
-    pub(super) fn join_tracked(
+    pub(super) fn answer_join(&self, tid: u32, channel: Channel, ways: Ways, is_found: bool) -> Ruling {
+        let Some(tracker) = &self.tracker else { return Ruling::Permit };
+        let target = Target::Named(flow::name_of(&channel));
+        let intent = Intent { pid: tid, ..Intent::new(Effect::IpcSend, target) };
+        let outcome = self.join_tracked(tracker, &intent, channel, ways, is_found);
+        self.conclude(&intent, outcome)
+    }
+
+    /// An end of a channel for which no intent is asked. Of one that was found at others nobody was told what
+    /// it carries.
+    fn join_tracked(
         &self,
         tracker: &Tracker,
         intent: &Intent<'_>,
         channel: Channel,
         ways: Ways,
+        is_found: bool,
     ) -> Result<Ruling, Refused> {
         let process = tracker.process(intent.pid);
         let act = flow::act(process, intent, Some(ways));
+        if is_found {
+            let Some(mut labels) = tracker.current(process) else { return Ok(Ruling::Kill) };
+            labels.unsettle();
+        }
         if tracker.will_look(&self.state, &act, Some(&channel)) {
             tracker.settle(process);
         }
         let Some(mut labels) = tracker.current(process) else { return Ok(Ruling::Kill) };
         let Ok(state) = self.state.read() else { return Ok(Ruling::Kill) };
+        if is_found {
+            labels.unsettle();
+        }
         let is_blind = Cell::new(false);
         match labels.join(&self.program, &state, &act, channel, &mut || tracker.census(&is_blind)) {
             _ if is_blind.get() => Err(unseen()),

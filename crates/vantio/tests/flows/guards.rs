@@ -86,6 +86,40 @@ fn tests_with_something_loaded_into_them_are_no_tests() {
 }
 
 #[test]
+fn tests_in_an_odd_environment_are_no_tests() {
+    for name in ["SHELLOPTS=noexec", "PYTHONPATH=/tmp", "ODD=1"] {
+        tested(&format!("env {name} ./test.sh; send status"), "kept status", &[UNTESTED]);
+    }
+}
+
+#[test]
+fn tests_found_by_a_link_are_no_tests() {
+    tested("ln -s test.sh link; ./link; send status", "kept status", &[UNTESTED]);
+    tested("\"$PWD/test.sh\"; send status", "sent status", &[]);
+}
+
+#[test]
+fn tests_behind_a_filter_are_no_tests() {
+    let script = "
+import ctypes, os, struct
+allow = ctypes.create_string_buffer(struct.pack('<HBBI', 6, 0, 0, 0x7fff0000))
+class Filter(ctypes.Structure): _fields_ = [('count', ctypes.c_ushort), ('filter', ctypes.c_void_p)]
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.byref(Filter(1, ctypes.addressof(allow))), 0, 0) == 0
+os.execv('./test.sh', ['./test.sh'])
+";
+    let stage = Stage::new();
+    stage.world.write("test.sh", "#!/bin/bash\nexit 0\n");
+    stage.world.write("filter.py", script);
+    let outcome = stage.shell(
+        &guarded(TESTED),
+        "chmod +x test.sh; /usr/bin/python3 filter.py; echo $?; send script.sh; ./test.sh; send script.sh",
+    );
+    stage.check(&outcome, "0\nkept script.sh\nsent script.sh", &[UNTESTED]);
+}
+
+#[test]
 fn removing_too_much_at_once_is_refused() {
     let stage = Stage::new();
     let policy = guarded("thresholds: [{effect: fs.unlink, count: 5, within: 1h}]\n");

@@ -224,3 +224,94 @@ fn a_sanitizer_sends_nothing_itself() {
     let outcome = stage.shell(&cleansing("OUTSIDE/redact"), script);
     stage.check(&outcome, "kept", &[CONNECT]);
 }
+
+#[test]
+fn what_a_sanitizer_has_in_memory_is_not_clean() {
+    let stage = Stage::new();
+    let script = "
+from_it, to_it = os.pipe()
+def sanitize():
+    os.dup2(from_it, 0)
+    os.close(to_it)
+    os.execve('/usr/bin/sha256sum', ['sha256sum'], {'PATH': '/usr/bin'})
+pid = child(sanitize)
+def look():
+    os.close(from_it)
+    os.close(to_it)
+    while 'sha256sum' not in os.readlink(f'/proc/{pid}/exe'): time.sleep(0.01)
+    made = connect()
+    os.mkdir('connected')
+    while not os.path.exists('written'): time.sleep(0.01)
+    try:
+        os.open(f'/proc/{pid}/mem', os.O_RDONLY)
+        made.send(b'what was read')
+        say('read')
+    except PermissionError: say('refused')
+other = child(look)
+os.close(from_it)
+while not os.path.exists('connected'): time.sleep(0.01)
+os.write(to_it, read())
+os.mkdir('written')
+done(other)
+os.kill(pid, 9)
+";
+    let outcome = stage.python(&cleansing("/usr/bin/sha256sum"), script);
+    stage.check(&outcome, "refused", &["secret"]);
+}
+
+/// Where data of a secret must not be written.
+const KEPT_OUT: &str = "version: 1
+fs: {read: [/], write: [\"${workspace}\", \"${tmp}\", /dev]}
+exec: {allow: [/]}
+taint:
+  sources: [{label: secret, fs: [\"~/.aws/**\"]}]
+  sinks: [{label: secret, fs: [\"${workspace}/out/**\"]}]
+";
+
+#[test]
+fn a_file_of_a_sink_is_one_by_every_name() {
+    let stage = Stage::new();
+    let script = "
+import errno
+def attempt(what):
+    try: say('done', what())
+    except OSError as error: say(errno.errorcode[error.errno])
+os.mkdir('out')
+file = os.open('one', os.O_RDWR | os.O_CREAT)
+os.link('one', 'out/two')
+os.rename('out/two', 'out/three')
+os.unlink('one')
+attempt(read)
+os.close(file)
+os.link('out/three', 'four')
+def work():
+    read()
+    attempt(lambda: os.open('four', os.O_WRONLY))
+done(child(work))
+";
+    let outcome = stage.python(KEPT_OUT, script);
+    stage.check(&outcome, "EACCES\nEACCES", &["fs.open credentials secret", "fs.open four secret"]);
+}
+
+#[test]
+fn a_nameless_file_gets_no_name_in_a_sink() {
+    let stage = Stage::new();
+    let script = "
+import errno
+os.mkdir('out')
+file = os.open('.', os.O_TMPFILE | os.O_RDWR)
+left = os.open(f'/proc/self/fd/{file}', os.O_PATH)
+os.close(file)
+def work():
+    data = read()
+    os.write(os.open(f'/proc/self/fd/{left}', os.O_WRONLY), data)
+done(child(work))
+def name(what):
+    done_well = libc.linkat(-100, f'/proc/self/fd/{left}'.encode(), -100, what, 0x400) == 0
+    say('named' if done_well else errno.errorcode[ctypes.get_errno()])
+name(b'out/named')
+name(b'plain')
+";
+    let outcome = stage.python(KEPT_OUT, script);
+    stage.check(&outcome, "EACCES\nnamed", &["fs.open named secret"]);
+}

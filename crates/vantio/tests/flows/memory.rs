@@ -137,4 +137,73 @@ fd = os.eventfd(0)
 done(child(lambda: os.eventfd_write(fd, read()[0])))
 send(bytes([os.eventfd_read(fd)]))
 " => "kept", [CONNECT];
+    a_mapped_file_whose_name_misleads: "
+for name in ['a (deleted)', 'b\\\\012c', 'd\\n\\\\012e']:
+    def work():
+        page = mapped(os.open(name, os.O_RDWR | os.O_CREAT))
+        data = read()
+        ctypes.memmove(page, data, len(data))
+    def check(): send(read(name)[:31])
+    done(child(work))
+    done(child(check))
+" => "kept \nkept \nkept", [CONNECT];
+    what_is_found_at_a_process_that_made_it_with_the_secret: "
+for make in [os.pipe, lambda: (os.memfd_create('x'),) * 2]:
+    def work():
+        data = read()
+        found, target = make()
+        os.write(target, data)
+        os.dup2(found, 50)
+        os.mkdir('ready')
+        time.sleep(20)
+    pid = child(work)
+    while not os.path.exists('ready'): time.sleep(0.01)
+    os.rmdir('ready')
+    def check():
+        made = connect()
+        try: made.send(os.read(os.open(f'/proc/{pid}/fd/50', os.O_RDONLY), 100))
+        except PermissionError: say('refused')
+    done(child(check))
+    def after():
+        data = os.open(f'/proc/{pid}/fd/50', os.O_RDONLY)
+        send()
+    done(child(after))
+    os.kill(pid, 9)
+    done(pid)
+" => "refused\nkept \nrefused\nkept", [CONNECT, "ipc.send secret"];
+    a_mapping_of_a_name_that_was_removed: "
+def work():
+    file = os.open('one', os.O_RDWR | os.O_CREAT)
+    os.link('one', 'two')
+    page = mapped(file)
+    os.unlink('one')
+    data = read()
+    ctypes.memmove(page, data, len(data))
+done(child(work))
+send(read('two')[:31])
+" => "kept", [CONNECT];
+    a_mapping_of_what_is_only_referred_to: "
+def scene(make):
+    file = make()
+    page = mapped(os.dup(file))
+    left = os.open(f'/proc/self/fd/{file}', os.O_PATH)
+    os.close(file)
+    def look():
+        libc.munmap(ctypes.c_void_p(page), ctypes.c_size_t(4096))
+        made = connect()
+        os.mkdir('connected')
+        while not os.path.exists('written'): time.sleep(0.01)
+        os.rmdir('written')
+        try: made.send(os.read(os.open(f'/proc/self/fd/{left}', os.O_RDONLY), 31))
+        except PermissionError: say('refused')
+    looking = child(look)
+    while not os.path.exists('connected'): time.sleep(0.01)
+    os.rmdir('connected')
+    data = read()
+    ctypes.memmove(page, data, len(data))
+    os.mkdir('written')
+    done(looking)
+for make in [lambda: os.memfd_create('x'), lambda: os.open('.', os.O_TMPFILE | os.O_RDWR)]:
+    done(child(lambda: scene(make)))
+" => "refused\nrefused", ["ipc.send memory secret"];
 }

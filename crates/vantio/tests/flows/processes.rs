@@ -291,3 +291,72 @@ int main(int count, char **arguments) {
     let program = compile(&stage.world, "shared", source);
     stage.check(&stage.shell(POLICY, &format!("{program} $S PORT")), "kept 31", &[CONNECT]);
 }
+
+#[test]
+fn memory_shared_with_an_orphan() {
+    let stage = Stage::new();
+    let source = r#"
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <arpa/inet.h>
+#include <sys/wait.h>
+static volatile int ready;
+static char stack[65536], other[65536];
+static int port;
+static int orphan(void *unused) {
+    struct sockaddr_in to = {AF_INET, htons(port), {htonl(INADDR_LOOPBACK)}};
+    int made = socket(AF_INET, SOCK_STREAM, 0);
+    ready = connect(made, (void *)&to, sizeof to) ? -1 : 1;
+    usleep(2000000);
+    _exit(0);
+}
+static int between(void *unused) {
+    clone(orphan, other + sizeof other, CLONE_VM | SIGCHLD, 0);
+    _exit(0);
+}
+int main(int count, char **arguments) {
+    port = atoi(arguments[2]);
+    waitpid(clone(between, stack + sizeof stack, CLONE_VM | SIGCHLD, 0), 0, 0);
+    while (!ready) usleep(1000);
+    return printf(ready < 0 ? "alone\n" : open(arguments[1], O_RDONLY) < 0 ? "refused\n" : "read\n"), 0;
+}
+"#;
+    let program = compile(&stage.world, "shared", source);
+    let outcome = stage.shell(POLICY, &format!("{program} $S PORT"));
+    stage.check(&outcome, "refused", &["fs.open credentials secret"]);
+}
+
+#[test]
+fn descriptors_shared_by_threads_of_two_processes() {
+    let stage = Stage::new();
+    let script = "
+import threading
+def work():
+    assert libc.unshare(0x400) == 0
+    pid = libc.syscall(56, 0x400 | 17, 0, 0, 0, 0)
+    if pid == 0:
+        shared = mmap.mmap(-1, 4096)
+        def send_on():
+            made = connect()
+            os.mkdir('connected')
+            while not os.path.exists('over'): time.sleep(0.01)
+            made.send(shared[:31])
+        done(child(send_on))
+        os._exit(0)
+    while not os.path.exists('connected'): time.sleep(0.01)
+    try: read() and say('read')
+    except PermissionError: say('refused')
+    os.mkdir('over')
+    done(pid)
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+";
+    let outcome = stage.python(POLICY, script);
+    stage.check(&outcome, "refused", &["fs.open credentials secret"]);
+}

@@ -198,4 +198,14 @@ def work():
 done(child(work))
 send(server.recv(100))
 " => "kept", [CONNECT];
+    a_socket_that_no_list_has: "
+shared = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+shared.bind((0, 0))
+def work():
+    data = read()
+    shared.send(struct.pack('=IHHII', 16 + len(data), 99, 1, 1, 0) + data)
+done(child(work))
+data = shared.recv(4096)
+send(data[data.index(b'AKIA'):] if b'AKIA' in data else b'x')
+" => "kept", [CONNECT];
 }

@@ -56,6 +56,20 @@ fn a_sink_covers_an_address_by_every_name_and_form_that_it_has() {
 }
 
 #[test]
+fn a_sink_stays_one_when_its_name_leads_elsewhere() {
+    let mut case = Case::new(net_sink(Some(1), &["example.com"]));
+    for name in ["api.example.com", "other.org"] {
+        case.state.learn_name(name, "203.0.114.7".parse().unwrap(), 9);
+        case.state.forget(name);
+    }
+    case.state.learn_name("other.org", "203.0.114.8".parse().unwrap(), 9);
+    case.state.forget("other.org");
+    let asks = |address| case.ask(&at(connect(address), 0, SECRET)).is_permit();
+    assert!(!asks("203.0.114.7:80") && asks("203.0.114.8:80"));
+    assert_eq!(case.state.names_of("203.0.114.7".parse().unwrap()).next(), None);
+}
+
+#[test]
 fn the_run_itself_is_no_sink() {
     let case = Case::new(net_sink(Some(1), &["*"]));
     let mut intent = at(connect("127.0.0.1:8080"), 0, SECRET);
