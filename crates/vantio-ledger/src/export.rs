@@ -80,4 +80,4 @@ fn step(chain: &mut Chain, seals: &mut Seals, line: &[u8]) -> Result<String, Fau
 }
 
 /// No entry is longer; what is does not fill the memory.
-const MAX_LINE: u64 = 32 << 20;
+pub(crate) const MAX_LINE: u64 = 32 << 20;

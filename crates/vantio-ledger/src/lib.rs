@@ -42,6 +42,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bundle;
 mod chain;
 mod clock;
 mod entry;
