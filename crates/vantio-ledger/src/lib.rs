@@ -24,6 +24,7 @@
 //!     op: "fs.open".into(),
 //!     request: Value::object([("path", Value::from("/home/alice/notes.txt"))]),
 //!     response: Value::object([("rule", Value::from("fs.read: /work"))]),
+//!     keeps_detail: true,
 //!     policy_hash: Hash::of(b"a policy program"),
 //!     decision: Some(Decision::Permit),
 //!     anomaly: None,
