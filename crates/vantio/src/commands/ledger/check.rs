@@ -131,7 +131,7 @@ fn signer_json(signer: &Signer) -> serde_json::Value {
     serde_json::json!({ "name": signer.name, "time": signer.time })
 }
 
-fn signed_by(signers: &[Signer]) -> String {
+pub fn signed_by(signers: &[Signer]) -> String {
     let line = |signer: &Signer| {
         let time = signer.time.and_then(|time| Timestamp::from_second(time.cast_signed()).ok());
         let time = time.map_or_else(String::new, |time| format!(" at {time}"));
@@ -160,7 +160,7 @@ pub fn kept(path: &Path, keys: &[VerifierKey]) -> Result<TreeHead, Failure> {
     note.text().parse().map_err(|error| wrong(format!("{error}")))
 }
 
-fn keys(texts: &[String]) -> Result<Vec<VerifierKey>, Failure> {
+pub fn keys(texts: &[String]) -> Result<Vec<VerifierKey>, Failure> {
     let parse = |text: &String| {
         text.trim().parse().map_err(|error: vantio_ledger::note::KeyError| {
             Failure::misuse("E_LEDGER_KEY", format!("`{}` is not a key", shown(text)))
@@ -171,7 +171,7 @@ fn keys(texts: &[String]) -> Result<Vec<VerifierKey>, Failure> {
     texts.iter().map(parse).collect()
 }
 
-fn read(path: &Path) -> Result<String, Failure> {
+pub fn read(path: &Path) -> Result<String, Failure> {
     fs::read_to_string(path).map_err(|cause| {
         let message = format!("`{}` cannot be read", shown_path(path));
         Failure::misuse("E_INPUT", message).because(cause).help("give the path of a text file")
