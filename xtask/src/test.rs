@@ -1,6 +1,7 @@
 //! `cargo xtask test`: checks, builds and every suite, as root and as an ordinary user.
 
 mod artifacts;
+mod conformance;
 mod report;
 mod user;
 
@@ -30,11 +31,12 @@ pub struct Arguments {
     kills: Option<u32>,
 }
 
-const SUITES: [&str; 12] = [
+const SUITES: [&str; 13] = [
     "format",
     "lint",
     "no-std",
     "unit",
+    "conformance",
     "programs",
     "escapes",
     "network",
@@ -86,6 +88,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     } else {
         report.skip("unit", here, "not asked for");
     }
+    conformance(arguments, &mut report);
     end_to_end(arguments, &mut report, here)?;
     report.finish()
 }
@@ -140,6 +143,24 @@ fn unit() -> Result<(bool, String), Failure> {
     let (libraries_passed, libraries) = shell::tee(&mut libraries)?;
     let (command_passed, command) = shell::tee(&mut command)?;
     Ok((libraries_passed && command_passed, libraries + &command))
+}
+
+/// What others wrote reads what Vantio publishes.
+fn conformance(arguments: &Arguments, report: &mut Report) {
+    if !arguments.wants("conformance") {
+        report.skip("conformance", "-", "not asked for");
+        return;
+    }
+    headline("conformance: published logs, read by tools of others");
+    let start = Instant::now();
+    let outcome = match conformance::run() {
+        Ok((passed, output)) => Outcome::of_tests(passed, &output),
+        Err(failure) => {
+            eprintln!("{failure}");
+            Outcome::of_check(false)
+        }
+    };
+    report.add("conformance", "-", outcome, start);
 }
 
 fn end_to_end(arguments: &Arguments, report: &mut Report, here: &'static str) -> Result<(), Failure> {

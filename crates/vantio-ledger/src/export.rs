@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     Fault, Filter, LedgerError, Malformed, Reader, Terms, Verified, VerifyError, chain::Chain, entry::Line,
-    seal::Seals, verify::Audit,
+    seal::Seals, tree::FullTile, verify::Audit,
 };
 
 /// Why an export failed.
@@ -55,7 +55,15 @@ impl Reader {
 /// Verifies the lines that [`Reader::export`] wrote, in flat memory, and holds
 /// them against the terms' checkpoint when there is one.
 pub fn verify_export(reader: &mut dyn BufRead, terms: &Terms) -> Result<Verified, VerifyError> {
-    let mut audit = Audit::new(Vec::new(), terms);
+    walk(reader, Audit::new(Vec::new(), terms), |_| None)
+}
+
+/// Walks on from where `audit` is.
+pub(crate) fn walk(
+    reader: &mut dyn BufRead,
+    mut audit: Audit,
+    tile_fault: impl Fn(&FullTile<'_>) -> Option<VerifyError>,
+) -> Result<Verified, VerifyError> {
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -64,11 +72,11 @@ pub fn verify_export(reader: &mut dyn BufRead, terms: &Terms) -> Result<Verified
         if line.is_empty() {
             return audit.finish();
         }
-        audit.step(|chain, seals| step(chain, seals, &line), |_| None)?;
+        audit.step(|chain, seals| step(chain, seals, &line), &tile_fault)?;
     }
 }
 
-fn step(chain: &mut Chain, seals: &mut Seals, line: &[u8]) -> Result<String, Fault> {
+pub(crate) fn step(chain: &mut Chain, seals: &mut Seals, line: &[u8]) -> Result<String, Fault> {
     let text = line.strip_suffix(b"\n").and_then(|line| str::from_utf8(line).ok());
     let Line { text, this_hash, detail } = Line::scan(text.ok_or(Malformed::NotCanonical)?)?;
     let entry = chain.step(&text, this_hash)?;

@@ -19,7 +19,7 @@ use crate::{
     clock::{Clock, ClockError, Reading},
     entry::{self, Prepared, RecordStamp, Salts, Stamp},
     key,
-    note::{SignedNote, SigningKey},
+    note::{Signature, SignedNote, SigningKey},
     queue::{Batch, Offer, Queue, Queued},
     store::{Row, Store, io_error},
 };
@@ -36,6 +36,7 @@ struct Shared {
     queue: Arc<Queue>,
     salts: Salts,
     path: PathBuf,
+    busy: Duration,
     owner: u32,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -138,7 +139,8 @@ impl Ledger {
         let thread = thread.map_err(io_error("start the writer of", path))?;
         let (path, owner) = (path.to_path_buf(), process::id());
         let (salts, writer) = (Salts::new()?, Mutex::new(Some(thread)));
-        Ok(Self(Arc::new(Shared { queue, salts, path, owner, writer })))
+        let busy = options.busy;
+        Ok(Self(Arc::new(Shared { queue, salts, path, busy, owner, writer })))
     }
 
     /// Appends an entry, and returns when it is on disk.
@@ -184,6 +186,13 @@ impl Ledger {
         self.0.queue.checkpoint(reply)?;
         done.recv().unwrap_or_else(|_| Err(self.stopped()))?;
         self.reader()?.newest_checkpoint()
+    }
+
+    /// Keeps what a witness has signed of the checkpoint of `size` entries. Who it is, and whether
+    /// the signature holds, the caller has verified.
+    pub fn cosign(&self, size: u64, signature: &Signature) -> Result<(), LedgerError> {
+        self.check_owner()?;
+        Store::open(&self.0.path, self.0.busy)?.cosign(size, &signature.to_string())
     }
 
     fn check_owner(&self) -> Result<(), LedgerError> {

@@ -6,7 +6,9 @@
 //!
 //! An entry's hash covers its predecessor's, so a change, a removal or a swap
 //! breaks the chain at a sequence number that [`Reader::verify`] names; a
-//! [`Checkpoint`] kept elsewhere shows a truncated tail or a rewritten log too.
+//! checkpoint kept elsewhere ([`Terms`]) shows a truncated tail or a rewritten log
+//! too. Over the entries stands a Merkle [`tree`], whose head is signed as a
+//! [`note`]: [`Reader::prove`] and [`Reader::publish`] give others what they need.
 //! Triggers refuse UPDATE, DELETE and REPLACE: they guard against mistakes. The
 //! evidence against malice is the chain and the checkpoints, because whoever may
 //! write the file may drop a trigger.
@@ -52,6 +54,8 @@ mod export;
 mod foreign;
 mod key;
 mod ledger;
+#[cfg(test)]
+mod mutations;
 pub mod note;
 mod prove;
 mod publish;

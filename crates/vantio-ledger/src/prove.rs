@@ -152,16 +152,23 @@ impl Reader {
 
     /// The proof that the tree of the newest checkpoint continues the tree `old`.
     pub fn prove_growth(&self, old: &TreeHead) -> Result<GrowthProof, ProveError> {
-        let uncovered = || ProveError::Uncovered(old.size().saturating_sub(1));
-        let checkpoint = self.newest_checkpoint()?.ok_or_else(uncovered)?;
-        let size = head_of(self, &checkpoint)?.size();
-        if old.size() > size {
-            return Err(uncovered());
-        }
+        let proof = self.prove_growth_from(old.size())?;
         if tree::root(old.size(), self)? != old.root() {
             return Err(ProveError::Fork { size: old.size() });
         }
-        Ok(GrowthProof { old: old.size(), hashes: tree::consistency(old.size(), size, self)?, checkpoint })
+        Ok(proof)
+    }
+
+    /// The proof that the tree of the newest checkpoint continues the tree of its first `old` entries:
+    /// what a witness asks for, which knows that tree's root itself.
+    pub fn prove_growth_from(&self, old: u64) -> Result<GrowthProof, ProveError> {
+        let uncovered = || ProveError::Uncovered(old.saturating_sub(1));
+        let checkpoint = self.newest_checkpoint()?.ok_or_else(uncovered)?;
+        let size = head_of(self, &checkpoint)?.size();
+        if old > size {
+            return Err(uncovered());
+        }
+        Ok(GrowthProof { old, hashes: tree::consistency(old, size, self)?, checkpoint })
     }
 }
 

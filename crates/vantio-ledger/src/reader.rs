@@ -18,7 +18,7 @@ use vantio_core::{Decision, Hash, RunId, json};
 
 use crate::{
     Entry, LedgerError, Malformed, chain, entry, key,
-    note::{NoteError, SignedNote, VerifierKey},
+    note::{SignedNote, VerifierKey},
     store::{self, io_error, store_error},
 };
 
@@ -122,16 +122,17 @@ impl Reader {
         newest.map_or(Ok(None), |size| self.checkpoint_of(size))
     }
 
-    /// The signed checkpoint of the tree with `size` entries.
+    /// The signed checkpoint of the tree with `size` entries, with what witnesses have signed of it.
     pub fn checkpoint_of(&self, size: u64) -> Result<Option<SignedNote>, LedgerError> {
-        let note = store::checkpoint(&self.connection, size).map_err(store_error(&self.path))?;
-        let parse = |note: String| {
-            note.parse().map_err(|source: NoteError| LedgerError::Damaged {
-                path: self.path.clone(),
-                detail: format!("the checkpoint of {size} entries is no signed note: {source}"),
-            })
-        };
-        note.map(parse).transpose()
+        let error = store_error(&self.path);
+        let Some(note) = store::checkpoint(&self.connection, size).map_err(&error)? else { return Ok(None) };
+        let wrong =
+            |cause| self.damaged(&format!("the checkpoint of {size} entries is no signed note: {cause}"));
+        let mut note: SignedNote = note.parse().map_err(wrong)?;
+        for line in store::cosignatures(&self.connection, size).map_err(&error)? {
+            line.parse().and_then(|signature| note.add(signature)).map_err(wrong)?;
+        }
+        Ok(Some(note))
     }
 
     /// The key that this ledger's checkpoints are signed with, where it is at hand.

@@ -8,7 +8,7 @@ use x509_parser::{
 use crate::{Fault, entry::Text};
 
 /// The SVID that was met last: a run seals all its records with one.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Seals {
     certificate: Vec<u8>,
     identity: Option<(String, VerifyingKey)>,

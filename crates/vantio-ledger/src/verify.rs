@@ -243,6 +243,7 @@ impl Reader {
 }
 
 /// A walk along a chain, with the tree that grows over it and the checkpoints it must pass.
+#[derive(Clone)]
 pub(crate) struct Audit {
     chain: Chain,
     seals: Seals,

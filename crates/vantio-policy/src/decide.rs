@@ -33,7 +33,7 @@ pub fn decide_by_lists<'p>(program: &'p PolicyProgram, state: &'p State, intent:
 #[inline]
 pub fn judge<'p>(program: &'p PolicyProgram, state: &'p State, intent: &Intent<'_>) -> Verdict<'p> {
     let verdict = judge_by_lists(program, state, intent);
-    if !verdict.is_permit() || state.guards.is_idle {
+    if !verdict.is_permit() {
         return verdict;
     }
     guard::hold_back(program, state, intent).unwrap_or(verdict)

@@ -21,6 +21,8 @@ pub(crate) struct Entries {
     table: Table,
     /// One bit for the low six bits of each place's length.
     lengths: u64,
+    /// The length of the longest place.
+    longest: usize,
     /// The places with the first rule of `fs.deny` that begins there.
     leads: Vec<(Vec<u8>, u32)>,
 }
@@ -53,6 +55,7 @@ impl Entries {
             places: Vec::new(),
             table: Table::new([].into_iter()),
             lengths: 0,
+            longest: 0,
             leads,
         };
         for (path, node) in found {
@@ -64,6 +67,7 @@ impl Entries {
         }
         let hashes: Vec<u64> = entries.places.iter().map(|place| hash_path(&place.path)).collect();
         entries.table = Table::new(hashes.into_iter());
+        entries.longest = entries.places.iter().map(|place| place.path.len()).max().unwrap_or(0);
         entries.lengths = entries.places.iter().fold(0, |bits, place| bits | bit(place.path.len()));
         entries
     }
@@ -71,6 +75,12 @@ impl Entries {
     /// The nodes at the root.
     pub(crate) fn at_root(&self) -> &[u32] {
         &self.at_root
+    }
+
+    /// The length of the longest path that there are nodes at, but for the root's: beyond it,
+    /// no hash is needed.
+    pub(crate) const fn longest(&self) -> usize {
+        self.longest
     }
 
     /// The nodes at the first `length` bytes of `path`, whose components' hashes, joined, are

@@ -127,6 +127,7 @@ fn help_of_a_command_says_what_its_arguments_mean() {
       verify      Recompute every hash, or check a proof that someone gave you
       checkpoint  Make a checkpoint and print it: keep it elsewhere, and give it to verify later
       key         Print the key that verifies this ledger's checkpoints
+      witness     Have others sign how far the ledger goes, so that nobody here can take it back
       prove       Print the proof that an entry is in the ledger, for `verify --proof` elsewhere
       publish     Write the ledger as a public log into a folder that any web server can serve
       export      Write every entry, one line of JSON each

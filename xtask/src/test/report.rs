@@ -88,17 +88,17 @@ impl Report {
     /// Prints the summary; fails when a suite did, or ran no test.
     pub fn finish(self) -> Result<(), Failure> {
         println!(
-            "\n{:<10} {:<5} {:<8} {:>7} {:>7} {:>8} {:>9}",
+            "\n{:<11} {:<5} {:<8} {:>7} {:>7} {:>8} {:>9}",
             "suite", "as", "", "passed", "failed", "skipped", "time"
         );
         let mut total = [0; 3];
         for Row { suite, who, outcome, time } in &self.rows {
             let time = seconds(*time);
             match outcome {
-                Outcome::Skipped(reason) => println!("{suite:<10} {who:<5} skipped: {reason}"),
+                Outcome::Skipped(reason) => println!("{suite:<11} {who:<5} skipped: {reason}"),
                 Outcome::Check { .. } => {
                     println!(
-                        "{suite:<10} {who:<5} {:<8} {:>7} {:>7} {:>8} {time:>9}",
+                        "{suite:<11} {who:<5} {:<8} {:>7} {:>7} {:>8} {time:>9}",
                         word(outcome),
                         "",
                         "",
@@ -107,11 +107,11 @@ impl Report {
                 }
                 Outcome::Tests { counts: [passed, failed, skipped], skips, .. } => {
                     println!(
-                        "{suite:<10} {who:<5} {:<8} {passed:>7} {failed:>7} {skipped:>8} {time:>9}",
+                        "{suite:<11} {who:<5} {:<8} {passed:>7} {failed:>7} {skipped:>8} {time:>9}",
                         word(outcome)
                     );
                     for skip in skips {
-                        println!("{:17}skipped {skip}", "");
+                        println!("{:18}skipped {skip}", "");
                     }
                     total = [total[0] + passed, total[1] + failed, total[2] + skipped];
                 }

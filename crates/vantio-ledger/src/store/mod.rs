@@ -24,7 +24,7 @@ use crate::{
 };
 
 pub(crate) use schema::{check_format, check_schema};
-pub(crate) use tree::{checkpoint, newest_checkpoint, tile};
+pub(crate) use tree::{checkpoint, cosignatures, newest_checkpoint, tile};
 
 /// SQLite waits for a lock at growing intervals of up to 100 ms; asked anew after
 /// this long, it starts again at 1 ms.

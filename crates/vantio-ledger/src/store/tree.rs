@@ -17,6 +17,15 @@ impl Store {
         Ok(newest.unwrap_or(0))
     }
 
+    /// Keeps what a witness has signed of the checkpoint of `size` entries.
+    pub fn cosign(&self, size: u64, line: &str) -> Result<(), LedgerError> {
+        let error = store_error(&self.path);
+        let transaction = begin(&self.connection, self.busy).map_err(&error)?;
+        let insert = "INSERT INTO cosignatures (size, line) VALUES (?1, ?2)";
+        transaction.execute(insert, (size.cast_signed(), line)).map_err(&error)?;
+        transaction.commit().map_err(&error)
+    }
+
     /// Brings the tree up to the end of the chain, and stores a signed checkpoint of it, all in one
     /// durable transaction. Returns how many entries it covers.
     pub fn checkpoint(&mut self, key: &SigningKey) -> Result<u64, LedgerError> {
@@ -95,6 +104,13 @@ pub(crate) fn tile(connection: &Connection, tile: Tile) -> rusqlite::Result<Opti
     let mut statement = connection.prepare_cached("SELECT hashes, root FROM tiles WHERE id = ?1")?;
     let key = [id(tile.level(), tile.index())];
     statement.query_row(key, |row| Ok((row.get(0)?, Hash(row.get(1)?)))).optional()
+}
+
+/// What witnesses have signed of the checkpoint of a tree, in the order in which it came.
+pub(crate) fn cosignatures(connection: &Connection, size: u64) -> rusqlite::Result<Vec<String>> {
+    let query = "SELECT line FROM cosignatures WHERE size = ?1 ORDER BY id";
+    let mut statement = connection.prepare_cached(query)?;
+    statement.query_map([size.cast_signed()], |row| row.get(0))?.collect()
 }
 
 /// The stored checkpoint of a tree.

@@ -30,14 +30,21 @@ use model::Then;
 pub(crate) const MAX_ENTRIES: usize = 256;
 
 /// What the guards make of an intent that the lists permit; `None` when nothing holds it back.
+#[inline]
 pub(crate) fn hold_back<'p>(
     program: &'p PolicyProgram,
     state: &'p State,
     intent: &Intent<'_>,
 ) -> Option<Verdict<'p>> {
-    if state.guards().is_idle {
-        return None;
-    }
+    if state.guards().is_idle { None } else { look_at_each(program, state, intent) }
+}
+
+#[inline(never)]
+fn look_at_each<'p>(
+    program: &'p PolicyProgram,
+    state: &'p State,
+    intent: &Intent<'_>,
+) -> Option<Verdict<'p>> {
     let rule = |section, text| Cause::Rule { section, text };
     tainted(program, state, intent)
         .or_else(|| out_of_order(state, intent).map(|text| rule(Section::Order, text)))

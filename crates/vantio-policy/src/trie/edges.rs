@@ -18,7 +18,9 @@ pub(super) struct EdgeTable {
     overflow: Vec<(u64, Slot)>,
 }
 
+/// Half a cache line, so that none lies in two.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
 struct Slot {
     head: [u64; 2],
     node: u32,

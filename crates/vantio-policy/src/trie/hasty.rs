@@ -6,7 +6,7 @@
 //! wait, it gives up, and [`Reached::walk`](super::walk::Reached::walk) walks the path.
 
 use super::{
-    NONE, Nodes, Trie,
+    GlobIndex, NONE, Node, Nodes, Trie,
     name::{Ends, Name},
     table::join,
     walk::Passed,
@@ -27,6 +27,14 @@ struct Trail {
     /// What stays active, or [`NONE`].
     deep: u32,
     start: usize,
+}
+
+/// A node that stands for a `**`.
+#[derive(Clone, Copy)]
+struct Surroundings<'t> {
+    number: u32,
+    node: &'t Node,
+    wildcards: Option<&'t GlobIndex>,
 }
 
 /// A walk in progress.
@@ -63,6 +71,20 @@ impl Trie {
         }
         Some(())
     }
+
+    #[inline]
+    fn surroundings(&self, number: u32) -> Option<Surroundings<'_>> {
+        let node = self.nodes.get(number as usize)?;
+        Some(Surroundings { number, node, wildcards: self.glob_indexes.get(node.globs as usize) })
+    }
+}
+
+impl Surroundings<'_> {
+    /// Whether a name may lead from here to another node; most lead nowhere from a `**`.
+    #[inline]
+    fn may_lead(&self, name: Name<'_>) -> bool {
+        self.node.may_have(name) || self.wildcards.is_some_and(|index| index.may_match(name.bytes))
+    }
 }
 
 impl Hasty<'_> {
@@ -77,13 +99,17 @@ impl Hasty<'_> {
         entries: Option<&Entries>,
     ) -> Option<()> {
         let trie = self.trie;
+        // Held here: the compiler would ask the trie for it again after every rule that is added.
+        let nodes = trie.nodes.as_slice();
+        let mut here = nodes.get(node as usize);
+        let mut around = trie.surroundings(deep);
         let mut prefix = 0;
         let mut ends = Ends::new(path)?;
         if entries.is_none() {
             while ends.next()? < start.wrapping_sub(1) {}
         }
         while start < path.len() {
-            if node == NONE && deep == NONE && entries.is_none() {
+            if here.is_none() && around.is_none() && entries.is_none() {
                 return Some(());
             }
             let end = ends.next()?;
@@ -94,40 +120,55 @@ impl Hasty<'_> {
             // INVARIANT: a component ends at or before the path's end.
             let is_last = end == path.len();
             start = end.wrapping_add(1);
-            let mut next = NONE;
-            let mut next_deep = deep;
-            if node != NONE {
-                let child = trie.literal(node, name);
-                if child != NONE {
-                    let view = trie.view(child);
-                    self.passed.add(view.terminals, is_last);
-                    next = child;
-                    if view.deep != NONE && deep == NONE {
-                        next_deep = view.deep;
-                    } else if view.deep != NONE {
-                        self.wait(NONE, view.deep, start)?;
+            let before = around;
+            if let Some(at) = here {
+                let from = node;
+                here = None;
+                if at.may_have(name) {
+                    node = trie.find(from, name);
+                    // There is no node of the number `NONE`.
+                    here = nodes.get(node as usize);
+                    if let Some(child) = here {
+                        self.pass(child, is_last);
+                        if child.deep != NONE && deep == NONE {
+                            deep = child.deep;
+                            around = trie.surroundings(deep);
+                        } else if child.deep != NONE {
+                            self.wait(NONE, child.deep, start)?;
+                        }
                     }
                 }
-                if trie.nodes[node as usize].globs != NONE {
-                    self.match_wildcards(node, name.bytes, is_last, start)?;
+                if at.globs != NONE {
+                    self.match_wildcards(from, name.bytes, is_last, start)?;
                 }
             }
-            if deep != NONE && trie.may_lead(deep, name) {
-                let child = trie.literal_elsewhere(deep, name);
+            if let Some(around) = before
+                && around.may_lead(name)
+            {
+                let child = trie.literal_elsewhere(around.number, name);
                 if child != NONE {
                     self.arrive(child, is_last, start)?;
                 }
-                self.match_wildcards(deep, name.bytes, is_last, start)?;
+                self.match_wildcards(around.number, name.bytes, is_last, start)?;
             }
-            if let Some(entries) = entries {
+            if let Some(entries) = entries
+                && end <= entries.longest()
+            {
                 prefix = join(prefix, name.hash);
                 for entry in entries.at(prefix, path, end) {
                     self.arrive(*entry, is_last, start)?;
                 }
             }
-            (node, deep) = (next, next_deep);
         }
         Some(())
+    }
+
+    /// Adds the rules that end at a node; at most of them, none does.
+    #[inline]
+    fn pass(&mut self, node: &Node, is_last: bool) {
+        if node.terminals.0 != node.terminals.1 {
+            self.passed.add(self.trie.terminals_of(node), is_last);
+        }
     }
 
     /// Adds what a node's wildcards lead to.

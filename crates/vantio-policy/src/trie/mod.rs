@@ -175,7 +175,9 @@ pub(crate) struct Trie {
     hashes: hash::Hashes,
 }
 
+/// Half a cache line, so that none lies in two.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
 struct Node {
     /// One bit for each literal child, by its name's hash.
     bloom: u64,
@@ -234,6 +236,14 @@ struct GlobKey {
     group: (u32, u32),
 }
 
+impl Node {
+    /// Whether a literal child may have this name.
+    #[inline]
+    const fn may_have(&self, name: Name<'_>) -> bool {
+        self.bloom >> (name.hash >> 58) & 1 != 0
+    }
+}
+
 impl GlobIndex {
     /// Whether a wildcard may match.
     #[inline]
@@ -290,12 +300,18 @@ impl Trie {
         self.hashes.nodes[node as usize]
     }
 
-    /// Whether a name may lead from a node to another; most lead nowhere from a `**`.
+    /// The rules that end at a node.
     #[inline]
-    fn may_lead(&self, node: u32, name: Name<'_>) -> bool {
-        let node = &self.nodes[node as usize];
-        node.bloom >> (name.hash >> 58) & 1 != 0
-            || self.glob_indexes.get(node.globs as usize).is_some_and(|index| index.may_match(name.bytes))
+    fn terminals_of(&self, node: &Node) -> &[Terminal] {
+        // INVARIANT: the range lies within; what is not looked at is not checked.
+        self.terminals.get(range(node.terminals)).unwrap_or_default()
+    }
+
+    /// The child of this name, or [`NONE`], where [`Node::may_have`] holds.
+    #[expect(clippy::inline_always, reason = "a call for each component costs more than it does")]
+    #[inline(always)]
+    fn find(&self, node: u32, name: Name<'_>) -> u32 {
+        self.edge_table.find(node, name, |edge| &self.names[range(self.edges[edge as usize].name)])
     }
 
     /// [`Nodes::literal`] where it is seldom called for.
@@ -402,8 +418,7 @@ impl Nodes for Trie {
     fn view(&self, node: u32) -> View<'_> {
         let node = &self.nodes[node as usize];
         View {
-            // INVARIANT: the range lies within; what is not looked at is not checked.
-            terminals: self.terminals.get(range(node.terminals)).unwrap_or_default(),
+            terminals: self.terminals_of(node),
             deep: node.deep,
             is_deep: node.is_deep,
             is_interior: node.is_interior,
@@ -414,10 +429,7 @@ impl Nodes for Trie {
     #[expect(clippy::inline_always, reason = "a call for each component costs more than it does")]
     #[inline(always)]
     fn literal(&self, node: u32, name: Name<'_>) -> u32 {
-        if self.nodes[node as usize].bloom >> (name.hash >> 58) & 1 == 0 {
-            return NONE;
-        }
-        self.edge_table.find(node, name, |edge| &self.names[range(self.edges[edge as usize].name)])
+        if self.nodes[node as usize].may_have(name) { self.find(node, name) } else { NONE }
     }
 
     #[expect(clippy::inline_always, reason = "a call for each component costs more than it does")]

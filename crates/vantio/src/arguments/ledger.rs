@@ -23,6 +23,9 @@ pub enum Ledger {
     Checkpoint,
     /// Print the key that verifies this ledger's checkpoints
     Key,
+    /// Have others sign how far the ledger goes, so that nobody here can take it back
+    #[command(subcommand)]
+    Witness(Witness),
     /// Print the proof that an entry is in the ledger, for `verify --proof` elsewhere
     #[command(
         after_help = "The proof holds the entry as it may be published: paths and names by their structure only."
@@ -119,6 +122,22 @@ pub enum Verdict {
     KillSwitch,
     /// Waits for an approver
     Hold,
+}
+
+/// Commands on witnesses.
+#[derive(Debug, Subcommand)]
+pub enum Witness {
+    /// Name a witness (C2SP tlog-witness)
+    Add {
+        /// Where it is, such as https://witness.example
+        url: String,
+        /// Its cosignature/v1 key
+        key: String,
+    },
+    /// List the witnesses that are asked
+    List,
+    /// Make a checkpoint, and have every witness sign it
+    Ask,
 }
 
 /// Arguments of `vantio ledger verify`.

@@ -160,15 +160,18 @@ pub fn kept(path: &Path, keys: &[VerifierKey]) -> Result<TreeHead, Failure> {
     note.text().parse().map_err(|error| wrong(format!("{error}")))
 }
 
+/// Verifier keys as they are typed.
 pub fn keys(texts: &[String]) -> Result<Vec<VerifierKey>, Failure> {
-    let parse = |text: &String| {
-        text.trim().parse().map_err(|error: vantio_ledger::note::KeyError| {
-            Failure::misuse("E_LEDGER_KEY", format!("`{}` is not a key", shown(text)))
-                .because(error)
-                .help("give the line that `vantio ledger key` prints")
-        })
-    };
-    texts.iter().map(parse).collect()
+    texts.iter().map(|text| key(text)).collect()
+}
+
+/// A verifier key as it is typed.
+pub fn key(text: &str) -> Result<VerifierKey, Failure> {
+    text.trim().parse().map_err(|error: vantio_ledger::note::KeyError| {
+        Failure::misuse("E_LEDGER_KEY", format!("`{}` is not a key", shown(text)))
+            .because(error)
+            .help("give the line that `vantio ledger key` prints")
+    })
 }
 
 pub fn read(path: &Path) -> Result<String, Failure> {

@@ -13,10 +13,7 @@ use crate::{
 
 /// As text it is for a file, to be given to verify later.
 pub fn checkpoint(ledger: &Ledger, json: bool) -> Result<(), Failure> {
-    let Some(note) = ledger.checkpoint()? else {
-        return Err(Failure::new("E_LEDGER_UNCOVERED", "the ledger has no entries yet")
-            .help("the first governed run makes some"));
-    };
+    let note = ledger.checkpoint()?.ok_or_else(nothing_yet)?;
     if !json {
         return present::print(note.to_string());
     }
@@ -25,6 +22,11 @@ pub fn checkpoint(ledger: &Ledger, json: bool) -> Result<(), Failure> {
         "version": 1, "log": lines.first(), "entries": lines.get(1).and_then(|size| size.parse::<u64>().ok()),
         "root": lines.get(2), "checkpoint": note.to_string(),
     }))
+}
+
+pub fn nothing_yet() -> Failure {
+    Failure::new("E_LEDGER_UNCOVERED", "the ledger has no entries yet")
+        .help("the first governed run makes some")
 }
 
 /// The verifier key, as C2SP signed-note writes it.

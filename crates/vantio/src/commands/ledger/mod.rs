@@ -5,6 +5,7 @@ mod check;
 mod export;
 mod keep;
 mod list;
+mod witness;
 
 use vantio_ledger::Reader;
 
@@ -30,6 +31,7 @@ pub fn ledger(store: &Store, command: &Ledger, json: bool) -> Result<u8, Failure
             drop(Reader::open(&path)?);
             keep::checkpoint(&open_ledger(&path)?, json)?;
         }
+        Ledger::Witness(command) => witness::witness(store, command, json)?,
         Ledger::Key => keep::key(&Reader::open(&path)?, json)?,
         Ledger::Prove(arguments) => keep::prove(&Reader::open(&path)?, arguments)?,
         Ledger::Publish { folder } => keep::publish(&Reader::open(&path)?, folder, json)?,

@@ -2,114 +2,24 @@
 //! written down as the RFC defines it, and no other proof is accepted.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod definition;
+mod files;
+mod vectors;
+
 use std::{cell::Cell, collections::HashMap, convert::Infallible};
 
 use proptest::prelude::*;
 use vantio_core::Hash;
 use vantio_ledger::tree::{
-    Builder, Bundle, BundleError, EMPTY_ROOT, MAX_SIZE, ProofError, Tile, TileBytesError, Tiles, TreeError,
-    consistency, decode_bundle, decode_tile, encode_bundle, encode_tile, inclusion, leaf_hash, node_hash,
+    Builder, EMPTY_ROOT, MAX_SIZE, ProofError, Tile, Tiles, TreeError, consistency, inclusion, leaf_hash,
     root, verify_consistency, verify_inclusion,
 };
 
+use definition::{defined_consistency, defined_inclusion, defined_root};
+use vectors::{CONSISTENCIES, ENTRIES, INCLUSIONS, ROOTS};
+
 /// Every size up to here is compared with the definition.
 const SMALL: u64 = 300;
-
-/// The entries of the Certificate Transparency test tree.
-const ENTRIES: [&[u8]; 8] = [
-    b"",
-    b"\x00",
-    b"\x10",
-    b"\x20\x21",
-    b"\x30\x31",
-    b"\x40\x41\x42\x43",
-    b"\x50\x51\x52\x53\x54\x55\x56\x57",
-    b"\x60\x61\x62\x63\x64\x65\x66\x67\x68\x69\x6a\x6b\x6c\x6d\x6e\x6f",
-];
-
-/// Its roots, by size.
-const ROOTS: [&str; 9] = [
-    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-    "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
-    "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
-    "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
-    "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
-    "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
-    "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
-    "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
-    "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
-];
-
-const INCLUSIONS: [(u64, u64, &[&str]); 5] = [
-    (0, 1, &[]),
-    (
-        0,
-        8,
-        &[
-            "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7",
-            "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
-            "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4",
-        ],
-    ),
-    (
-        5,
-        8,
-        &[
-            "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
-            "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0",
-            "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
-        ],
-    ),
-    (2, 3, &["fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"]),
-    (
-        1,
-        5,
-        &[
-            "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
-            "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
-            "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
-        ],
-    ),
-];
-
-const CONSISTENCIES: [(u64, u64, &[&str]); 5] = [
-    (1, 1, &[]),
-    (
-        1,
-        8,
-        &[
-            "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7",
-            "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
-            "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4",
-        ],
-    ),
-    (
-        6,
-        8,
-        &[
-            "0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a",
-            "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0",
-            "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
-        ],
-    ),
-    (
-        2,
-        5,
-        &[
-            "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
-            "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
-        ],
-    ),
-    (
-        6,
-        7,
-        &[
-            "0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a",
-            "b08693ec2e721597130641e8211e7eedccb4c26413963eee6c1e2ed16ffb1a5f",
-            "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
-        ],
-    ),
-];
 
 /// What a store keeps: full tiles, with their roots.
 #[derive(Default)]
@@ -143,50 +53,6 @@ impl Store {
         });
         assert!(appended);
     }
-}
-
-/// The root as the RFC defines it.
-fn defined_root(leaves: &[Hash]) -> Hash {
-    match leaves {
-        [] => EMPTY_ROOT,
-        [leaf] => *leaf,
-        _ => {
-            let (left, right) = leaves.split_at(1 << (leaves.len() - 1).ilog2());
-            node_hash(&defined_root(left), &defined_root(right))
-        }
-    }
-}
-
-/// PATH of RFC 9162, section 2.1.3.1.
-fn defined_inclusion(index: usize, leaves: &[Hash]) -> Vec<Hash> {
-    if leaves.len() == 1 {
-        return Vec::new();
-    }
-    let middle = 1 << (leaves.len() - 1).ilog2();
-    let (left, right) = leaves.split_at(middle);
-    let (mut path, sibling) = if index < middle {
-        (defined_inclusion(index, left), right)
-    } else {
-        (defined_inclusion(index - middle, right), left)
-    };
-    path.push(defined_root(sibling));
-    path
-}
-
-/// SUBPROOF of RFC 9162, section 2.1.4.1.
-fn defined_consistency(old: usize, leaves: &[Hash], complete: bool) -> Vec<Hash> {
-    if old == leaves.len() {
-        return if complete { Vec::new() } else { vec![defined_root(leaves)] };
-    }
-    let middle = 1 << (leaves.len() - 1).ilog2();
-    let (left, right) = leaves.split_at(middle);
-    let (mut proof, sibling) = if old <= middle {
-        (defined_consistency(old, left, complete), right)
-    } else {
-        (defined_consistency(old - middle, right, false), left)
-    };
-    proof.push(defined_root(sibling));
-    proof
 }
 
 fn leaves(count: u64) -> Vec<Hash> {
@@ -389,103 +255,6 @@ fn a_source_that_lacks_or_shortens_a_tile_is_named() {
 }
 
 #[test]
-fn tiles_of_a_tree_are_those_of_the_specification() {
-    let paths = |size| Tile::of_tree(size).map(|tile| tile.to_string()).collect::<Vec<_>>();
-    assert!(paths(0).is_empty());
-    assert_eq!(paths(1), ["tile/0/000.p/1"]);
-    assert_eq!(paths(256), ["tile/0/000", "tile/1/000.p/1"]);
-    assert_eq!(paths(257), ["tile/0/000", "tile/0/001.p/1", "tile/1/000.p/1"]);
-    let large = paths(70_000);
-    assert_eq!(large.len(), 273 + 1 + 1 + 1 + 1);
-    let rest = ["tile/0/273.p/112", "tile/1/000", "tile/1/001.p/17", "tile/2/000.p/1"];
-    assert_eq!(large[273..], rest);
-    let bundles: Vec<_> = Bundle::of_tree(257).collect();
-    assert_eq!(bundles, [Bundle::new(0, 256).unwrap(), Bundle::new(1, 1).unwrap()]);
-    assert_eq!(bundles[1].to_string(), "tile/entries/001.p/1");
-    assert_eq!((bundles[1].entries(), bundles[1].tile()), (256..257, Tile::new(0, 1, 1).unwrap()));
-}
-
-#[test]
-fn paths_are_those_of_the_specification() {
-    let cases = [
-        ("tile/0/x001/x234/067", Tile::new(0, 1_234_067, 256)),
-        ("tile/0/x001/x234/067.p/8", Tile::new(0, 1_234_067, 8)),
-        ("tile/1/000", Tile::new(1, 0, 256)),
-        ("tile/2/999.p/255", Tile::new(2, 999, 255)),
-        ("tile/2/x001/000.p/1", Tile::new(2, 1000, 1)),
-        ("tile/7/000.p/1", Tile::new(7, 0, 1)),
-    ];
-    for (path, tile) in cases {
-        let tile = tile.unwrap();
-        assert_eq!(tile.to_string(), path);
-        assert_eq!(path.parse(), Ok(tile));
-    }
-    let others = [
-        "",
-        "tile",
-        "tile/0",
-        "tile/0/",
-        "tile/00/000",
-        "tile/0/00",
-        "tile/0/0000",
-        "tile/0/x000/000",
-        "tile/0/001/000",
-        "tile/0/x001",
-        "tile/0/x001/",
-        "tile/0/x001/x000",
-        "tile/0/000.p/0",
-        "tile/0/000.p/256",
-        "tile/0/000.p/01",
-        "tile/0/000.p/",
-        "tile/0/000.p/+1",
-        "tile/0/+00",
-        "tile/-1/000",
-        "/tile/0/000",
-        "tile/0/000/",
-        "tile/8/000",
-        "tile/7/001",
-        "tile/7/000.p/2",
-        "tile/256/000",
-        "tile/entries/000",
-        "tile/0/x999/x999/x999/x999/x999/x999/999",
-        "tile/0/000.p/1.p/1",
-        "tile/0/00\u{663}",
-    ];
-    for path in others {
-        assert!(path.parse::<Tile>().is_err(), "{path}");
-    }
-    assert_eq!("tile/entries/x001/000.p/3".parse(), Ok(Bundle::new(1000, 3).unwrap()));
-    for path in ["tile/0/000", "tile/entries/0", "tile/entries/", "entries/000"] {
-        assert!(path.parse::<Bundle>().is_err(), "{path}");
-    }
-}
-
-#[test]
-fn bundles_hold_up_to_256_entries_of_up_to_65535_bytes() {
-    let longest = vec![7; 65_535];
-    let entries: [&[u8]; 3] = [b"", b"ab", &longest];
-    let bytes = encode_bundle(entries).unwrap();
-    assert_eq!(bytes[..6], [0, 0, 0, 2, b'a', b'b']);
-    assert_eq!(decode_bundle(&bytes).unwrap(), entries);
-    let too_long = BundleError::TooLong { offset: 1, bytes: 65_536 };
-    assert_eq!(encode_bundle([vec![], vec![0; 65_536]]), Err(too_long));
-    assert_eq!(encode_bundle([[]; 257]), Err(BundleError::TooMany));
-    assert_eq!(decode_bundle(&[0; 2 * 257]), Err(BundleError::TooMany));
-    assert_eq!(decode_bundle(&[0; 2 * 256]).unwrap().len(), 256);
-    assert_eq!(decode_bundle(&[0, 0, 0]), Err(BundleError::CutShort { offset: 1 }));
-    assert_eq!(decode_bundle(&[0, 2, 1]), Err(BundleError::CutShort { offset: 0 }));
-}
-
-#[test]
-fn files_of_tiles_hold_1_to_256_hashes() {
-    let hashes = leaves(256);
-    assert_eq!(decode_tile(&encode_tile(&hashes)), Ok(hashes));
-    for length in [0, 31, 33, 32 * 257] {
-        assert_eq!(decode_tile(&vec![0; length]), Err(TileBytesError(length)));
-    }
-}
-
-#[test]
 fn the_empty_tree_and_the_same_tree_need_no_proof() {
     let leaf = leaf_hash(b"");
     assert_eq!(verify_consistency(0, 9, &[], EMPTY_ROOT, leaf), Ok(()));
@@ -601,42 +370,5 @@ proptest! {
         let root = Hash::of(b"a root of nothing");
         prop_assert!(verify_inclusion(leaf_hash(b""), first, second, &hashes, root).is_err());
         prop_assert!(verify_consistency(first, second, &hashes, root, Hash::ZERO).is_err());
-    }
-
-    #[test]
-    fn tiles_of_two_sizes_differ_by_those_added(sizes in any::<[u16; 2]>(), high in 0..3_u64) {
-        let [first, second] = sizes.map(|size| u64::from(size) + (high << 16));
-        let (old, new) = (first.min(second), first.max(second));
-        let before: Vec<_> = Tile::of_tree(old).collect();
-        let expected: Vec<_> = Tile::of_tree(new).filter(|tile| !before.contains(tile)).collect();
-        prop_assert_eq!(Tile::added(old, new).collect::<Vec<_>>(), expected);
-        let bundles: Vec<_> = Bundle::of_tree(old).collect();
-        let expected: Vec<_> = Bundle::of_tree(new).filter(|bundle| !bundles.contains(bundle)).collect();
-        prop_assert_eq!(Bundle::added(old, new).collect::<Vec<_>>(), expected);
-    }
-
-    #[test]
-    fn a_path_has_one_tile_and_a_tile_one_path(level in 0..9_u8, index in any::<u64>(), down in 0..64, width in 0..300_u16) {
-        let index = index >> down;
-        if let Some(tile) = Tile::new(level, index, width) {
-            prop_assert_eq!(tile.to_string().parse(), Ok(tile));
-            prop_assert_eq!((tile.level(), tile.index(), tile.width()), (level, index, width));
-        }
-    }
-
-    #[test]
-    fn what_parses_as_a_path_is_the_path(path in "tile/([0-9]|entries)/(x[0-9]{3}/){0,4}[0-9]{3}(\\.p/[0-9]{1,3})?") {
-        if let Ok(tile) = path.parse::<Tile>() {
-            prop_assert_eq!(tile.to_string(), path.as_str());
-        }
-        if let Ok(bundle) = path.parse::<Bundle>() {
-            prop_assert_eq!(bundle.to_string(), path);
-        }
-    }
-
-    #[test]
-    fn bundles_come_back(entries in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..=256)) {
-        let bytes = encode_bundle(&entries).unwrap();
-        prop_assert_eq!(decode_bundle(&bytes).unwrap(), entries);
     }
 }
