@@ -38,6 +38,7 @@ fn draft(number: u32) -> Draft {
         op: "fs.open".into(),
         request: Value::object(request),
         response: Value::object(response),
+        keeps_detail: true,
         policy_hash: Hash::of(b"policy"),
         decision: Some(Decision::Permit),
         anomaly: None,

@@ -111,7 +111,7 @@ fn key_from_pem(text: &str) -> Option<Key> {
 }
 
 /// RFC 7468, with lines of 64 characters.
-fn to_pem(label: &str, der: &[u8]) -> Zeroizing<String> {
+pub(crate) fn to_pem(label: &str, der: &[u8]) -> Zeroizing<String> {
     let body = Zeroizing::new(STANDARD.encode(der));
     let mut text = Zeroizing::new(String::with_capacity(MAX_FILE.max(body.len() * 2)));
     text.push_str("-----BEGIN ");
@@ -130,7 +130,7 @@ fn to_pem(label: &str, der: &[u8]) -> Zeroizing<String> {
     text
 }
 
-fn from_pem(label: &str, text: &str) -> Option<Zeroizing<Vec<u8>>> {
+pub(crate) fn from_pem(label: &str, text: &str) -> Option<Zeroizing<Vec<u8>>> {
     let body = text.strip_prefix("-----BEGIN ")?.strip_prefix(label)?.strip_prefix("-----\n")?;
     let body = body.strip_suffix("-----\n")?.strip_suffix(label)?.strip_suffix("-----END ")?;
     let mut joined = Zeroizing::new(String::with_capacity(body.len()));
@@ -147,7 +147,7 @@ fn io_error(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Identity
 }
 
 const PRIVATE_KEY: &str = "PRIVATE KEY";
-const CERTIFICATE: &str = "CERTIFICATE";
+pub(crate) const CERTIFICATE: &str = "CERTIFICATE";
 const MAX_FILE: usize = 4096;
 /// `OneAsymmetricKey`, version 1, id-Ed25519, and the head of the 32-byte seed
 /// (RFC 8410, section 7).

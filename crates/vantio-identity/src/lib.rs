@@ -14,9 +14,11 @@ mod files;
 mod key;
 mod spiffe;
 mod svid;
+mod trust_bundle;
 mod trust_domain;
 
 pub use error::{IdentityError, Untrusted};
 pub use spiffe::{ParseSpiffeIdError, SpiffeId, TrustDomainName};
 pub use svid::Svid;
+pub use trust_bundle::TrustBundle;
 pub use trust_domain::TrustDomain;

@@ -88,4 +88,4 @@ pub(crate) fn step(chain: &mut Chain, seals: &mut Seals, line: &[u8]) -> Result<
 }
 
 /// No entry is longer; what is does not fill the memory.
-const MAX_LINE: u64 = 32 << 20;
+pub(crate) const MAX_LINE: u64 = 32 << 20;

@@ -332,7 +332,7 @@ fn link<'a>(chain: &mut Chain, prepared: &'a Prepared, stamp: &Stamp) -> Row<'a>
         record_id,
         this_hash,
         text,
-        detail: &prepared.detail,
+        detail: prepared.detail.as_deref(),
     }
 }
 
@@ -354,6 +354,7 @@ fn dropped_draft(run_id: RunId, policy_hash: Hash, count: u64) -> Draft {
         op: "ledger.dropped".into(),
         request: Value::object([("count", Value::Integer(count.cast_signed()))]),
         response: Value::Null,
+        keeps_detail: true,
         policy_hash,
         decision: None,
         anomaly: None,

@@ -26,6 +26,7 @@
 //!     op: "fs.open".into(),
 //!     request: Value::object([("path", Value::from("/home/alice/notes.txt"))]),
 //!     response: Value::object([("rule", Value::from("fs.read: /work"))]),
+//!     keeps_detail: true,
 //!     policy_hash: Hash::of(b"a policy program"),
 //!     decision: Some(Decision::Permit),
 //!     anomaly: None,
@@ -44,11 +45,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bundle;
 mod chain;
 mod clock;
 mod entry;
 mod error;
 mod export;
+mod foreign;
 mod key;
 mod ledger;
 #[cfg(test)]
@@ -69,6 +72,7 @@ pub use clock::{ClockError, Interval};
 pub use entry::{AgentSvid, Anomaly, AnomalyRecord, Detail, Draft, Entry, ProofState, Seal};
 pub use error::LedgerError;
 pub use export::{ExportError, verify_export};
+pub use foreign::{Source, ocsf_event, otlp_logs};
 pub use jiff::Timestamp;
 pub use ledger::{Ledger, Options, Pending, Receipt, Recorded};
 pub use prove::{GrowthProof, ProveError, Proved, Signer, UnprovenError, verify_proof};

@@ -61,6 +61,7 @@ impl Log {
                     [("path", format!("/work/{number}"))].map(|(key, path)| (key, path.into())),
                 ),
                 response: Value::Bool(!is_refused),
+                keeps_detail: true,
                 policy_hash: Hash::of(b"policy"),
                 decision: Some(if is_refused { Decision::Collapse } else { Decision::Permit }),
                 anomaly: is_refused.then_some(anomaly),

@@ -193,7 +193,7 @@ pub fn verify_proof(proof: &EntryProof, keys: &[VerifierKey]) -> Result<Proved, 
 }
 
 /// The keys that have signed `note`, of which there is at least one.
-fn signers(note: &SignedNote, keys: &[VerifierKey]) -> Result<Vec<Signer>, VerifyNoteError> {
+pub(crate) fn signers(note: &SignedNote, keys: &[VerifierKey]) -> Result<Vec<Signer>, VerifyNoteError> {
     Ok(note
         .verify(keys)?
         .iter()

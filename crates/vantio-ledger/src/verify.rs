@@ -66,8 +66,16 @@ pub enum VerifyError {
         /// The last entry that the checkpoint covers.
         seq: u64,
     },
+    /// The chain is longer than the checkpoint that proves it.
+    #[error("entry {seq} is beyond the {size} entries of the checkpoint")]
+    Beyond {
+        /// The first entry that nothing proves.
+        seq: u64,
+        /// The checkpoint's count.
+        size: u64,
+    },
     /// A stored tile is not what the entries make, or is missing.
-    #[error("entry {seq} is not the one in the stored tree: {tile} does not match")]
+    #[error("entry {seq} is not the one in the tree: {tile} does not match")]
     Tile {
         /// The first entry that differs.
         seq: u64,
@@ -113,6 +121,7 @@ impl VerifyError {
             Self::Entry { seq, .. }
             | Self::Truncated { seq, .. }
             | Self::Rewritten { seq }
+            | Self::Beyond { seq, .. }
             | Self::Tile { seq, .. }
             | Self::Unreadable { seq, .. }
             | Self::Read { seq, .. } => Some(*seq),
@@ -125,7 +134,7 @@ impl VerifyError {
         match self {
             Self::Entry { .. } => "E_LEDGER_TAMPERED",
             Self::Truncated { .. } => "E_LEDGER_TRUNCATED",
-            Self::Rewritten { .. } | Self::Tile { .. } => "E_LEDGER_REWRITTEN",
+            Self::Rewritten { .. } | Self::Beyond { .. } | Self::Tile { .. } => "E_LEDGER_REWRITTEN",
             Self::Checkpoint { .. } => "E_LEDGER_CHECKPOINT",
             Self::Unreadable { source, .. } | Self::Store { source } => source.code(),
             Self::Read { .. } => "E_LEDGER_EXPORT",

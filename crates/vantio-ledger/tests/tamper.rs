@@ -43,7 +43,17 @@ fn draft() -> impl Strategy<Value = Draft> {
         let is_final = !matches!(decision, None | Some(Decision::Hold));
         let anomaly = refusal(pid).anomaly.filter(|_| is_anomaly && is_final);
         let policy_hash = Hash::of(&[number]);
-        Draft { run_id: run(number), pid, op, request, response, policy_hash, decision, anomaly }
+        Draft {
+            run_id: run(number),
+            pid,
+            op,
+            request,
+            response,
+            keeps_detail: true,
+            policy_hash,
+            decision,
+            anomaly,
+        }
     })
 }
 

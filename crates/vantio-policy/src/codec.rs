@@ -10,7 +10,7 @@ pub(crate) mod guards;
 use alloc::{borrow::ToOwned, collections::BTreeMap, string::String, vec::Vec};
 
 use crate::{
-    Budgets, CommitMode, EnvRules, Mode, PolicyProgram, Rule,
+    Budgets, CommitMode, Details, EnvRules, Export, Mode, PolicyProgram, Rule,
     env::{NamePattern, is_variable_name},
     names,
     program::Parts,
@@ -52,7 +52,7 @@ pub(crate) fn encode_meaning(program: &PolicyProgram) -> Vec<u8> {
     let mut bytes = Vec::from(*MAGIC);
     bytes.extend_from_slice(&VERSION.to_be_bytes());
     bytes.push(program.parts.mode as u8);
-    bytes.push(program.parts.commit_mode as u8);
+    bytes.push(keeping(program));
     for value in program.parts.budgets.values() {
         write_limit(value, &mut bytes);
     }
@@ -92,6 +92,19 @@ pub(crate) fn encode(program: &PolicyProgram) -> Vec<u8> {
     bytes
 }
 
+/// When changes are committed, and what becomes of the record, in one byte: a policy that says
+/// nothing about its record has the bytes, and so the hash, that it had before there was a word
+/// for it.
+fn keeping(program: &PolicyProgram) -> u8 {
+    let Parts { commit_mode, details, export, .. } = &program.parts;
+    *commit_mode as u8
+        | if *details == Details::Drop { DROP } else { 0 }
+        | if *export == Export::Full { FULL } else { 0 }
+}
+
+const DROP: u8 = 0x10;
+const FULL: u8 = 0x20;
+
 fn write_limit(limit: Option<u64>, bytes: &mut Vec<u8>) {
     bytes.push(u8::from(limit.is_some()));
     bytes.extend_from_slice(&limit.unwrap_or_default().to_be_bytes());
@@ -124,7 +137,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<PolicyProgram, DecodeError> {
         2 => Mode::Learn,
         _ => return Err(DecodeError::Invalid("mode")),
     };
-    let commit_mode = match reader.byte()? {
+    let keeping = reader.byte()?;
+    let details = if keeping & DROP == 0 { Details::Keep } else { Details::Drop };
+    let export = if keeping & FULL == 0 { Export::Shape } else { Export::Full };
+    let commit_mode = match keeping & !(DROP | FULL) {
         0 => CommitMode::Review,
         1 => CommitMode::Auto,
         2 => CommitMode::Never,
@@ -148,7 +164,18 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<PolicyProgram, DecodeError> {
         return Err(DecodeError::Trailing);
     }
     let name = has_name.then(|| String::from(name));
-    Ok(PolicyProgram::new(Parts { name, mode, commit_mode, budgets, env, rules, max_tokens, guards }))
+    Ok(PolicyProgram::new(Parts {
+        name,
+        mode,
+        commit_mode,
+        details,
+        export,
+        budgets,
+        env,
+        rules,
+        max_tokens,
+        guards,
+    }))
 }
 
 fn decode_budgets(reader: &mut Reader) -> Result<Budgets, DecodeError> {

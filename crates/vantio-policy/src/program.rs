@@ -60,6 +60,47 @@ impl CommitMode {
     }
 }
 
+/// What becomes of what was asked and answered when it is recorded: the digests over it are kept
+/// in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Details {
+    /// The ledger keeps it.
+    #[default]
+    Keep,
+    /// Nobody does.
+    Drop,
+}
+
+impl Details {
+    /// The name in a document.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Drop => "drop",
+        }
+    }
+}
+
+/// How what was asked and answered may leave the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Export {
+    /// Reduced to its structure.
+    #[default]
+    Shape,
+    /// As it was.
+    Full,
+}
+
+impl Export {
+    /// The name in a document.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Shape => "shape",
+            Self::Full => "full",
+        }
+    }
+}
+
 /// A policy in compiled, canonical form: rules sorted and without duplicates,
 /// variables still variables.
 #[derive(Clone, Debug)]
@@ -84,6 +125,8 @@ pub(crate) struct Parts {
     pub(crate) name: Option<String>,
     pub(crate) mode: Mode,
     pub(crate) commit_mode: CommitMode,
+    pub(crate) details: Details,
+    pub(crate) export: Export,
     pub(crate) budgets: Budgets,
     pub(crate) env: EnvRules,
     pub(crate) rules: Rules,
@@ -122,6 +165,16 @@ impl PolicyProgram {
     /// When a run's changes reach the host.
     pub const fn commit_mode(&self) -> CommitMode {
         self.parts.commit_mode
+    }
+
+    /// Whether the ledger keeps what was asked and answered.
+    pub const fn details(&self) -> Details {
+        self.parts.details
+    }
+
+    /// How what was asked and answered may leave the machine.
+    pub const fn export(&self) -> Export {
+        self.parts.export
     }
 
     /// Limits of a run.

@@ -1,5 +1,6 @@
 //! The suite `conformance`: logs that Vantio publishes, checked by the Go program in
-//! `conformance/tlog` with libraries that others wrote.
+//! `conformance/tlog` with libraries that others wrote; and exports for other systems, checked by
+//! `conformance/siem` with the schemas that those publish.
 
 use std::{
     env, fs,
@@ -33,7 +34,9 @@ pub fn run() -> Result<(bool, String), Failure> {
             .args(["test", "--quiet", "--package", "vantio", "--test", "witness"])
             .env("VANTIO_LITEWITNESS", folder.join("litewitness")),
     )?;
-    Ok((is_read && is_signed, checks + &witnessed))
+    let siem = layout::root().join("conformance/siem/run.sh");
+    let (is_valid, validated) = shell::tee(&mut Command::new(siem))?;
+    Ok((is_read && is_signed && is_valid, checks + &witnessed + &validated))
 }
 
 /// torchwood's own witness, of the version whose library the checks use.

@@ -45,6 +45,7 @@ fn draft(seq: u64) -> Draft {
         op: "fs.open".into(),
         request: Field::object([("path", Field::from(format!("/home/alice/{seq}/notes.txt")))]),
         response: Field::object([("rule", Field::from("fs.read: /home/alice/**"))]),
+        keeps_detail: true,
         policy_hash: Hash::of(b"a policy program"),
         decision: Some(Decision::Permit),
         anomaly: None,

@@ -28,6 +28,9 @@ pub struct Draft {
     pub request: Value,
     /// What was answered.
     pub response: Value,
+    /// Whether what was asked and answered is kept beside the entry, or only its structure and
+    /// digests are.
+    pub keeps_detail: bool,
     /// The policy in force.
     pub policy_hash: Hash,
     /// The verdict, where the entry records one.
@@ -105,8 +108,8 @@ pub(crate) struct Prepared {
     pub res_hash: Hash,
     /// Canonical text of the request's shape.
     pub shape: String,
-    /// Canonical text of request, response and salt.
-    pub detail: String,
+    /// Canonical text of request, response and salt, where it is kept.
+    pub detail: Option<String>,
     pub anomaly: Option<(Anomaly, [u8; 32])>,
 }
 
@@ -129,7 +132,8 @@ impl Prepared {
             return Err(LedgerError::Draft { reason: "the names in a request exceed 16 KiB" });
         }
         let anomaly = draft.anomaly.map(|anomaly| Ok((anomaly, nonce()?))).transpose()?;
-        let Draft { run_id, pid, op, policy_hash, decision, .. } = draft;
+        let Draft { run_id, pid, op, keeps_detail, policy_hash, decision, .. } = draft;
+        let detail = keeps_detail.then_some(detail);
         Ok(Self {
             run_id,
             pid,
@@ -146,7 +150,10 @@ impl Prepared {
 
     /// Roughly the bytes that waiting in the queue costs.
     pub fn weight(&self) -> usize {
-        self.detail.capacity() + self.shape.capacity() + self.op.capacity() + size_of::<Self>()
+        self.detail.as_ref().map_or(0, String::capacity)
+            + self.shape.capacity()
+            + self.op.capacity()
+            + size_of::<Self>()
     }
 }
 

@@ -57,7 +57,7 @@ pub(crate) struct Row<'a> {
     pub record_id: Option<Uuid>,
     pub this_hash: Hash,
     pub text: String,
-    pub detail: &'a str,
+    pub detail: Option<&'a str>,
 }
 
 impl Store {

@@ -30,6 +30,7 @@ pub fn open(number: u32) -> Draft {
         op: "fs.open".into(),
         request: Value::object([("path", format!("/work/{number}").into()), ("n", number.into())]),
         response: Value::from(true),
+        keeps_detail: true,
         policy_hash: Hash::of(b"policy"),
         decision: Some(Decision::Permit),
         anomaly: None,

@@ -11,7 +11,7 @@ use vantio_core::{Effect, Section};
 
 use super::{Cover, Element, Sense, covers, variable_covers};
 use crate::{
-    Bindings, Budgets, CommitMode, Mode, PolicyProgram, Rule,
+    Bindings, Budgets, CommitMode, Details, Export, Mode, PolicyProgram, Rule,
     env::NamePattern,
     guard::{
         Guards, Labelled,
@@ -148,6 +148,12 @@ impl Comparison<'_> {
         }
         if caution(more.commit_mode()) < caution(less.commit_mode()) {
             self.changed("phantom.commit", less.commit_mode().name(), more.commit_mode().name());
+        }
+        if less.details() == Details::Drop && more.details() == Details::Keep {
+            self.changed("ledger.details", less.details().name(), more.details().name());
+        }
+        if less.export() == Export::Shape && more.export() == Export::Full {
+            self.changed("ledger.export", less.export().name(), more.export().name());
         }
     }
 
@@ -294,6 +300,14 @@ pub(crate) const fn caution(mode: CommitMode) -> u8 {
         CommitMode::Auto => 0,
         CommitMode::Review => 1,
         CommitMode::Never => 2,
+    }
+}
+
+/// How little of what was asked and answered a policy lets be kept, or leave, by the key that says so.
+pub(crate) fn reticence(program: &PolicyProgram, key: &str) -> u8 {
+    match key {
+        "ledger.details" => u8::from(program.details() == Details::Drop),
+        _ => u8::from(program.export() == Export::Shape),
     }
 }
 

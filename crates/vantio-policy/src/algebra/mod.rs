@@ -10,7 +10,7 @@ mod paths;
 mod sequence;
 
 pub use difference::{Change, Difference, differences};
-pub(crate) use difference::{caution, strictness};
+pub(crate) use difference::{caution, reticence, strictness};
 
 use alloc::{borrow::Cow, vec::Vec};
 

@@ -60,6 +60,11 @@ fn program_entries(program: &PolicyProgram) -> Entries {
     entries.push(("budgets", budgets(program.budgets())));
     entries.extend(guards(&program.parts.guards));
     entries.push(("phantom", Value::map([("commit", Value::text(program.commit_mode().name()))])));
+    let (details, export) = (program.details(), program.export());
+    if (details, export) != Default::default() {
+        let ledger = [("details", Value::text(details.name())), ("export", Value::text(export.name()))];
+        entries.push(("ledger", Value::map(ledger)));
+    }
     entries
 }
 

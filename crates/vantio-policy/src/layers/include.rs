@@ -130,6 +130,8 @@ fn join(mut own: Compiled, included: &[Compiled]) -> Result<Compiled, LayersErro
         mode: first("mode").map_or(parts.mode, |document| document.program.mode()),
         commit_mode: first("phantom.commit")
             .map_or(parts.commit_mode, |document| document.program.commit_mode()),
+        details: first("ledger.details").map_or(parts.details, |document| document.program.details()),
+        export: first("ledger.export").map_or(parts.export, |document| document.program.export()),
         budgets: Budgets::from_values(budgets),
         env,
         rules: Rules::new(lists),

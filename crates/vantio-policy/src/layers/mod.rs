@@ -151,6 +151,8 @@ pub fn merge(layers: &[Layer], bindings: &Bindings) -> Result<Merged, LayersErro
             name: settings.name,
             mode: settings.mode,
             commit_mode: settings.commit_mode,
+            details: settings.details,
+            export: settings.export,
             budgets: settings.budgets,
             env,
             rules: narrowed.rules,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{Layer, base};
 use crate::{
-    Budgets, CommitMode, Mode, PolicyProgram,
-    algebra::{caution, strictness},
+    Budgets, CommitMode, Details, Export, Mode, PolicyProgram,
+    algebra::{caution, reticence, strictness},
 };
 
 /// Values, and the layer that each is from, by dotted key.
@@ -13,6 +13,8 @@ pub(super) struct Settings {
     pub(super) name: Option<String>,
     pub(super) mode: Mode,
     pub(super) commit_mode: CommitMode,
+    pub(super) details: Details,
+    pub(super) export: Export,
     pub(super) budgets: Budgets,
     pub(super) max_tokens: Option<u64>,
     pub(super) origins: BTreeMap<String, usize>,
@@ -46,6 +48,14 @@ pub(super) fn merge(layers: &[&Layer]) -> Settings {
         let speaks = index == base || layer.compiled.present.has("phantom.commit");
         speaks.then(|| caution(program(layer).commit_mode()))
     });
+    let [details, export] = ["ledger.details", "ledger.export"].map(|key| {
+        let found = strictest(layers, |layer, index| {
+            let speaks = index == base || layer.compiled.present.has(key);
+            speaks.then(|| reticence(program(layer), key))
+        });
+        origins.extend(found.map(|index| (key.to_owned(), index)));
+        found.map(|index| program(layers[index]))
+    });
     origins.extend(mode.map(|index| ("mode".to_owned(), index)));
     origins.extend(commit.map(|index| ("phantom.commit".to_owned(), index)));
     let require =
@@ -57,6 +67,8 @@ pub(super) fn merge(layers: &[&Layer]) -> Settings {
         name: name.and_then(|index| program(layers[index]).name()).map(str::to_owned),
         mode: mode.map_or_else(Mode::default, |index| program(layers[index]).mode()),
         commit_mode: commit.map_or_else(CommitMode::default, |index| program(layers[index]).commit_mode()),
+        details: details.map_or_else(Details::default, PolicyProgram::details),
+        export: export.map_or_else(Export::default, PolicyProgram::export),
         budgets: Budgets::from_values(budgets),
         max_tokens,
         origins,

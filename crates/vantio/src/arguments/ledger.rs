@@ -14,9 +14,9 @@ pub enum Ledger {
         /// Its sequence number
         seq: u64,
     },
-    /// Recompute every hash, or check a proof that someone gave you
+    /// Recompute every hash, or check a bundle or a proof that someone gave you
     #[command(
-        after_help = "Without --proof, the ledger here is verified: chain, tree, checkpoints, seals of anomaly records.\nWith --proof, nothing but the file and the keys is needed, on any machine.\n\nExit status: 0 when everything is as it was written, 3 when something is not."
+        after_help = "Without a file, the ledger here is verified: chain, tree, checkpoints, seals of anomaly records.\nWith a bundle or a proof, nothing but the file and the keys is needed, on any machine.\n\nExit status: 0 when everything is as it was written, 3 when something is not."
     )]
     Verify(Verify),
     /// Make a checkpoint and print it: keep it elsewhere, and give it to verify later
@@ -39,12 +39,41 @@ pub enum Ledger {
         /// The folder
         folder: PathBuf,
     },
-    /// Write every entry, one line of JSON each
-    Export {
-        /// Where to; standard output without it
-        #[arg(long, short, value_name = "FILE")]
-        output: Option<PathBuf>,
-    },
+    /// Write entries for others: as lines of JSON, or as a bundle that proves them
+    #[command(
+        after_help = "Entries are written as they may be published: paths and names by their structure only.\nA bundle is a tar file: entries, the part of the tree that proves them, the signed checkpoint, the\npolicies and the trust domain's certificate. `vantio ledger verify FILE` checks it on any machine."
+    )]
+    Export(Export),
+}
+
+/// Arguments of `vantio ledger export`.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Where to; standard output without it
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// What to write
+    #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
+    pub format: ExportFormat,
+    /// Only entries of this run
+    #[arg(long)]
+    pub run: Option<String>,
+    /// Include what was asked and answered, where the policy of every run in it says `export: full`
+    #[arg(long)]
+    pub details: bool,
+}
+
+/// What an export is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// Entries, one line of JSON each
+    Jsonl,
+    /// Entries with all that proves them, in one file
+    Bundle,
+    /// Events of the Open Cybersecurity Schema Framework 1.5, one line of JSON each
+    Ocsf,
+    /// OpenTelemetry logs, as the file exporter writes them: lines of JSON
+    Otlp,
 }
 
 /// Arguments of `vantio ledger list`.
@@ -114,6 +143,9 @@ pub enum Witness {
 /// Arguments of `vantio ledger verify`.
 #[derive(Debug, Args)]
 pub struct Verify {
+    /// A bundle that `vantio ledger export --format bundle` wrote
+    #[arg(conflicts_with_all = ["against", "proof"])]
+    pub bundle: Option<PathBuf>,
     /// A checkpoint kept elsewhere, which reveals a log that was cut or rewritten since
     #[arg(long, value_name = "FILE", visible_alias = "checkpoint")]
     pub against: Option<PathBuf>,
@@ -123,6 +155,10 @@ pub struct Verify {
     /// A key that must have signed: the log's, as `vantio ledger key` prints it, or a witness's
     #[arg(long, value_name = "KEY")]
     pub key: Vec<String>,
+    /// Of a bundle: the certificate of the agents' trust domain, as identity/bundle.pem in the state
+    /// folder has it
+    #[arg(long, value_name = "FILE", requires = "bundle")]
+    pub trust: Option<PathBuf>,
 }
 
 /// Arguments of `vantio ledger prove`.

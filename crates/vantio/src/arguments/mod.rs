@@ -11,7 +11,7 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::styling};
 use clap_complete::Shell;
 
-pub use ledger::{Ledger, List, Prove, Verdict, Verify, Witness};
+pub use ledger::{Export, ExportFormat, Ledger, List, Prove, Verdict, Verify, Witness};
 
 /// The outcome of reading the command line.
 pub enum Parsed {

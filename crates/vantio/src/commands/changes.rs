@@ -58,7 +58,8 @@ pub fn claim_ended(store: &Store, id: RunId) -> Result<Claim, Failure> {
 
 /// An entry about a run, by this user.
 pub fn entry(record: &Record, op: &str, request: vantio_core::json::Value) -> Draft {
-    event(record.id, record.policy_hash.parse().unwrap_or(Hash::ZERO), op, request)
+    let policy_hash = record.policy_hash.parse().unwrap_or(Hash::ZERO);
+    Draft { keeps_detail: !record.drops_details, ..event(record.id, policy_hash, op, request) }
 }
 
 /// Whether the ledger has an entry of this operation about a run.

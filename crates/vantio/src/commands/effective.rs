@@ -117,7 +117,7 @@ fn setting(merged: &Merged, path: &str) -> Option<Place> {
 
 /// Where a setting is from; what no document says is a default, whoever's it is.
 fn of_setting(merged: &Merged, path: &str, place: &Place) -> String {
-    let may_be_unsaid = matches!(path, "mode" | "phantom.commit");
+    let may_be_unsaid = matches!(path, "mode" | "phantom.commit" | "ledger.details" | "ledger.export");
     if may_be_unsaid && place.1.is_none() { "default".to_owned() } else { of_layer(merged, place) }
 }
 

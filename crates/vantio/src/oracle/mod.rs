@@ -20,7 +20,7 @@ use std::{
 use vantio_core::{Cause, Channel, Decision, Hash, Intent, RunId, Target, Verdict, json::Value};
 use vantio_ledger::{AgentSvid, Anomaly, Draft, Ledger, LedgerError, Seal};
 use vantio_phantom::{Ending, Oracle, Processes, Ruling, Ways};
-use vantio_policy::{PolicyProgram, State, advise, decide, decide_by_lists, flow::Flow, judge};
+use vantio_policy::{Details, PolicyProgram, State, advise, decide, decide_by_lists, flow::Flow, judge};
 
 use self::{flow::Tracker, repeats::Repeats};
 use crate::present::now_ms;
@@ -167,6 +167,7 @@ impl Warden {
             op: if template.decision == Decision::Permit { PERMIT_REPEATED } else { REFUSAL_REPEATED }.into(),
             request,
             response,
+            keeps_detail: self.keeps_details(),
             policy_hash: self.policy_hash(),
             decision: None,
             anomaly: None,
@@ -181,6 +182,7 @@ impl Warden {
             op: template.op.into(),
             request: template.request.clone(),
             response,
+            keeps_detail: self.keeps_details(),
             policy_hash: self.policy_hash(),
             decision: Some(template.decision),
             anomaly,
@@ -188,7 +190,11 @@ impl Warden {
     }
 
     fn event(&self, op: &str, request: Value) -> Draft {
-        event(self.run_id, self.policy_hash(), op, request)
+        Draft { keeps_detail: self.keeps_details(), ..event(self.run_id, self.policy_hash(), op, request) }
+    }
+
+    fn keeps_details(&self) -> bool {
+        self.program.details() == Details::Keep
     }
 
     fn policy_hash(&self) -> Hash {
@@ -379,6 +385,7 @@ pub fn event(run_id: RunId, policy_hash: Hash, op: &str, request: Value) -> Draf
         op: op.into(),
         request,
         response: Value::Null,
+        keeps_detail: true,
         policy_hash,
         decision: None,
         anomaly: None,

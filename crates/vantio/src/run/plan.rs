@@ -13,7 +13,7 @@ use vantio_identity::TrustDomain;
 use vantio_ledger::AgentSvid;
 use vantio_phantom::{Spec, changes::PathBytes};
 use vantio_policy::{
-    Backend, Bindings, Mode, PolicyProgram, State as PolicyState,
+    Backend, Bindings, Details, Mode, PolicyProgram, State as PolicyState,
     flow::Flow,
     layers::{LayerKind, Merged},
 };
@@ -68,6 +68,7 @@ impl Plan {
             policy_hash: program.hash().to_string(),
             mode: program.mode().name().to_owned(),
             commit: program.commit_mode().name().to_owned(),
+            drops_details: program.details() == Details::Drop,
             backend: arguments.backend.clone(),
             started_ns,
             ended: None,

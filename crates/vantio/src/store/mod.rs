@@ -5,6 +5,7 @@
 //!     runs/RUN_ID/lock       exists while a command works on the run; locked while it lives
 //!     runs/RUN_ID/supervisor the process whose death is the run's
 //!     runs/RUN_ID/…          upper layers and journals, the mechanism's own
+//!     policies/HASH.bin      every policy that a run had, compiled
 //!     ledger.db              the ledger
 //!     identity/              the trust domain
 
@@ -28,7 +29,7 @@ use rustix::{
     fs::{Access, AtFlags, Mode, OFlags, accessat, open},
     io::Errno,
 };
-use vantio_core::RunId;
+use vantio_core::{Hash, RunId};
 use vantio_phantom::changes::RunFolder;
 use vantio_policy::PolicyProgram;
 
@@ -63,6 +64,7 @@ impl Store {
     pub fn at(root: &Path) -> Result<Self, StoreError> {
         let store = Self { root: folder::prepare(root)? };
         folder::create(&store.root.join("runs"))?;
+        folder::create(&store.policies())?;
         Ok(store)
     }
 
@@ -95,6 +97,11 @@ impl Store {
     /// The folder that holds every run's.
     pub fn runs(&self) -> PathBuf {
         self.root.join("runs")
+    }
+
+    /// The folder that holds every policy.
+    fn policies(&self) -> PathBuf {
+        self.root.join("policies")
     }
 
     /// The folder of a run.
@@ -148,6 +155,13 @@ impl Store {
     /// The policy that a run had; `None` where it is not known any more.
     pub fn program(&self, record: &Record) -> Option<PolicyProgram> {
         program::read(&self.folder(record.id), record)
+    }
+
+    /// The policy of this hash, which `run` had; `None` where it is not known any more.
+    pub fn policy(&self, hash: Hash, run: RunId) -> Option<PolicyProgram> {
+        // Runs of versions that kept no copy have it beside their record.
+        let beside = || self.program(&self.read(run).ok()?).filter(|program| program.hash() == hash);
+        program::kept(&self.policies(), hash).or_else(beside)
     }
 
     /// Whether a command holds the run: it lives, or is being committed or discarded.
@@ -216,6 +230,7 @@ impl Claim {
 
     /// Keeps the policy that the run has.
     pub fn keep(&self, program: &PolicyProgram) -> Result<(), StoreError> {
+        program::keep(&self.store.policies(), program)?;
         program::write(&self.store.folder(self.record.id), program)
     }
 

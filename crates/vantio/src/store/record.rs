@@ -44,6 +44,9 @@ pub struct Record {
     pub mode: String,
     /// What its policy says about commits: `review`, `auto` or `never`.
     pub commit: String,
+    /// Whether its policy says that the ledger keeps digests only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drops_details: bool,
     /// What enforced the policy.
     pub backend: String,
     /// When it was started, in nanoseconds since the Unix epoch.

@@ -26,6 +26,7 @@ fn record(unix_ms: u64) -> Record {
         policy_hash: "h".into(),
         mode: "enforce".into(),
         commit: "review".into(),
+        drops_details: false,
         backend: "notify".into(),
         started_ns: 1_700_000_000_123_456_789,
         ended: None,

@@ -1,7 +1,7 @@
 //! The keys that a document has: what the parser accepts, what it suggests, and what the
 //! JSON Schema says. There is no other list of them.
 
-use crate::{Backend, CommitMode, Mode};
+use crate::{Backend, CommitMode, Details, Export, Mode};
 
 /// A mapping with known keys.
 pub(in crate::document) struct Mapping {
@@ -166,6 +166,7 @@ pub(in crate::document) static POLICY: Mapping = mapping(
             Shape::Effects(REVERSIBILITY),
         ),
         key("phantom", PHANTOM.about, Shape::Mapping(&PHANTOM)),
+        key("ledger", LEDGER.about, Shape::Mapping(&LEDGER)),
         key(
             "tests",
             "What the policy is expected to decide; `vantio policy test` checks it.",
@@ -420,6 +421,23 @@ pub(in crate::document) static PHANTOM: Mapping = mapping(
         "When a run's changes reach the host: when a person commits them (review), when it ends (auto), or never.",
         Shape::Choice(&[CommitMode::Review.name(), CommitMode::Auto.name(), CommitMode::Never.name()]),
     )],
+);
+
+pub(in crate::document) static LEDGER: Mapping = mapping(
+    "`ledger`",
+    "What is recorded of a run. Digests over what was asked and answered always are.",
+    &[
+        key(
+            "details",
+            "Whether the ledger keeps what was asked and answered (keep), or only its structure and digests (drop).",
+            Shape::Choice(&[Details::Keep.name(), Details::Drop.name()]),
+        ),
+        key(
+            "export",
+            "What may leave the machine of it: its structure (shape), or all that is kept (full).",
+            Shape::Choice(&[Export::Shape.name(), Export::Full.name()]),
+        ),
+    ],
 );
 
 pub(in crate::document) static TEST: Mapping = mapping(

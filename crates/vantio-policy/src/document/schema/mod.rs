@@ -22,7 +22,7 @@ use super::{
     tree::{Content, Node},
 };
 use crate::{
-    CommitMode, Mode, PolicyProgram, Rule,
+    CommitMode, Details, Export, Mode, PolicyProgram, Rule,
     program::Parts,
     rule::{LISTS, Rules},
 };
@@ -157,6 +157,7 @@ impl<'s> Compiler<'s> {
             "require" => self.parts.guards.require = self.backend(node),
             "reversibility" => self.reversibility(node),
             "phantom" => self.parts.commit_mode = self.phantom(node),
+            "ledger" => self.ledger(node),
             "tests" => self.tests(node),
             // INVARIANT: the keys are those of `keys::POLICY`.
             _ => self.llm = self.llm(node),
@@ -194,6 +195,18 @@ impl<'s> Compiler<'s> {
             commit_mode = self.choice(node, "phantom.commit", &modes).unwrap_or_default();
         }
         commit_mode
+    }
+
+    fn ledger(&mut self, node: &Node) {
+        for (key, _, node) in self.known_entries(node, &keys::LEDGER).unwrap_or_default() {
+            if key == "details" {
+                let choices = [Details::Keep, Details::Drop].map(|details| (details.name(), details));
+                self.parts.details = self.choice(node, "ledger.details", &choices).unwrap_or_default();
+            } else {
+                let choices = [Export::Shape, Export::Full].map(|export| (export.name(), export));
+                self.parts.export = self.choice(node, "ledger.export", &choices).unwrap_or_default();
+            }
+        }
     }
 
     fn place(&self, node: &Node) -> Place {

@@ -131,7 +131,7 @@ fn signer_json(signer: &Signer) -> serde_json::Value {
     serde_json::json!({ "name": signer.name, "time": signer.time })
 }
 
-fn signed_by(signers: &[Signer]) -> String {
+pub fn signed_by(signers: &[Signer]) -> String {
     let line = |signer: &Signer| {
         let time = signer.time.and_then(|time| Timestamp::from_second(time.cast_signed()).ok());
         let time = time.map_or_else(String::new, |time| format!(" at {time}"));
@@ -160,7 +160,8 @@ pub fn kept(path: &Path, keys: &[VerifierKey]) -> Result<TreeHead, Failure> {
     note.text().parse().map_err(|error| wrong(format!("{error}")))
 }
 
-fn keys(texts: &[String]) -> Result<Vec<VerifierKey>, Failure> {
+/// Verifier keys as they are typed.
+pub fn keys(texts: &[String]) -> Result<Vec<VerifierKey>, Failure> {
     texts.iter().map(|text| key(text)).collect()
 }
 
@@ -173,7 +174,7 @@ pub fn key(text: &str) -> Result<VerifierKey, Failure> {
     })
 }
 
-fn read(path: &Path) -> Result<String, Failure> {
+pub fn read(path: &Path) -> Result<String, Failure> {
     fs::read_to_string(path).map_err(|cause| {
         let message = format!("`{}` cannot be read", shown_path(path));
         Failure::misuse("E_INPUT", message).because(cause).help("give the path of a text file")

@@ -1,40 +1,220 @@
 //! `vantio ledger export`
 
 use std::{
-    io::{self, BufWriter, Write as _},
+    collections::{BTreeMap, BTreeSet},
+    io::{self, BufWriter, IsTerminal as _, Write},
     path::Path,
 };
 
-use vantio_ledger::{ExportError, Reader};
+use vantio_core::{Hash, RunId};
+use vantio_ledger::{
+    Entry, Filter, LedgerError, Reader, Source,
+    bundle::{BundleOptions, PackError, names},
+    ocsf_event, otlp_logs,
+};
+use vantio_policy::Export as ExportRule;
 
 use crate::{
+    arguments::{Export, ExportFormat},
     failure::Failure,
-    present::{self, shown_path},
+    present::{self, shown, shown_path},
+    store::{Store, open_ledger},
 };
 
-pub fn export(reader: &Reader, output: Option<&Path>) -> Result<(), Failure> {
-    let Some(path) = output else {
-        return match reader.export(&mut BufWriter::new(io::stdout().lock())) {
-            Err(ExportError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            other => other.map(drop).map_err(unexported),
+/// Writes what was asked for, as it may be published.
+pub fn export(store: &Store, arguments: &Export) -> Result<(), Failure> {
+    let run = arguments.run.as_deref().map(|run| store.resolve(run)).transpose()?;
+    let reader = Reader::open(&store.ledger())?;
+    let output = arguments.output.as_deref();
+    if arguments.details {
+        refuse_details(store, &reader, run)?;
+    }
+    let entries = || kept(&reader, run, arguments.details);
+    match arguments.format {
+        ExportFormat::Jsonl => written(output, |writer| lines(entries(), writer, Entry::to_line)),
+        ExportFormat::Ocsf => {
+            let source = source(&reader)?;
+            written(output, |writer| lines(entries(), writer, |entry| ocsf_event(entry, &source)))
+        }
+        ExportFormat::Otlp => {
+            let source = source(&reader)?;
+            let line = |entry: &Entry| otlp_logs(std::slice::from_ref(entry), &source);
+            written(output, |writer| lines(entries(), writer, line))
+        }
+        ExportFormat::Bundle if output.is_none() && io::stdout().is_terminal() => {
+            Err(Failure::misuse("E_OUTPUT", "a bundle is not text for a terminal").help("add --output FILE"))
+        }
+        ExportFormat::Bundle => {
+            cover(store, &reader)?;
+            let options = BundleOptions { run, with_details: arguments.details };
+            written(output, |writer| bundle(store, &reader, options, writer))
+        }
+    }
+}
+
+/// Entries, with what was asked and answered or without.
+fn kept(
+    reader: &Reader,
+    run: Option<RunId>,
+    details: bool,
+) -> impl Iterator<Item = Result<Entry, LedgerError>> {
+    let entries = reader.entries(&Filter { run_id: run, ..Filter::default() });
+    entries.map(move |entry| entry.map(|entry| if details { entry } else { Entry { detail: None, ..entry } }))
+}
+
+/// Each entry as a line.
+fn lines(
+    entries: impl Iterator<Item = Result<Entry, LedgerError>>,
+    writer: &mut dyn Write,
+    line: impl Fn(&Entry) -> String,
+) -> Result<String, Unwritten> {
+    let mut count = 0;
+    for entry in entries {
+        writeln!(writer, "{}", line(&entry?))?;
+        count += 1;
+    }
+    Ok(plural_entries(count))
+}
+
+/// What was asked and answered leaves the machine where the policy of its run says so, and only there.
+fn refuse_details(store: &Store, reader: &Reader, run: Option<RunId>) -> Result<(), Failure> {
+    let mut seen = BTreeSet::new();
+    for entry in reader.entries(&Filter { run_id: run, ..Filter::default() }) {
+        let entry = entry?;
+        if !seen.insert((entry.run_id, entry.policy_hash)) {
+            continue;
+        }
+        let run = store.short(entry.run_id);
+        let policy = store.policy(entry.policy_hash, entry.run_id);
+        let called = match policy.as_ref().and_then(|policy| policy.name()) {
+            Some(name) => format!("the policy `{}` of run {run}", shown(name)),
+            None => format!("the policy of run {run}"),
         };
-    };
-    let failed = |cause: io::Error| {
-        let message = format!("`{}` cannot be written", shown_path(path));
-        Failure::new("E_OUTPUT", message).because(cause).help("name a file in a folder that you may write in")
-    };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    let count = reader.export(&mut BufWriter::new(&mut temporary)).map_err(unexported)?;
-    temporary.flush().and_then(|()| temporary.as_file().sync_all()).map_err(failed)?;
-    temporary.persist(path).map_err(|error| failed(error.error))?;
-    present::note(format!("{count} entries written to {}\n", shown_path(path)));
+        let reason = match policy.map(|policy| policy.export()) {
+            Some(ExportRule::Full) => continue,
+            Some(ExportRule::Shape) => format!("{called} says `export: shape`"),
+            None => format!("{called} is not here any more, and so does not permit it"),
+        };
+        return Err(Failure::new(
+            "E_LEDGER_DETAILS",
+            "what was asked and answered may not leave this machine",
+        )
+        .because(format!("{reason} ({})", entry.policy_hash))
+        .help("leave --details away, or name with --run a run whose policy says `ledger: {export: full}`"));
+    }
     Ok(())
 }
 
-fn unexported(error: ExportError) -> Failure {
-    match error {
-        ExportError::Ledger(error) => error.into(),
-        ExportError::Write(cause) => Failure::new("E_OUTPUT", "the export cannot be written").because(cause),
+/// The log, as others may know it.
+fn source(reader: &Reader) -> Result<Source, Failure> {
+    let log = reader.verifier_key()?.map_or_else(|| "unknown".to_owned(), |key| key.name().to_owned());
+    Ok(Source { log, version: env!("CARGO_PKG_VERSION").to_owned() })
+}
+
+fn bundle(
+    store: &Store,
+    reader: &Reader,
+    options: BundleOptions,
+    writer: &mut dyn Write,
+) -> Result<String, Unwritten> {
+    let attach = |policies: &BTreeMap<Hash, RunId>| {
+        let kept = policies
+            .iter()
+            .filter_map(|(hash, run)| Some((names::policy(*hash), store.policy(*hash, *run)?.encode())));
+        let trust = std::fs::read(store.identity().join("bundle.pem"));
+        kept.chain(trust.ok().map(|pem| (names::TRUST.to_owned(), pem))).collect()
+    };
+    let bundled = reader.bundle(options, attach, writer)?;
+    let left = match bundled.uncovered {
+        0 => String::new(),
+        count => format!(", without {} that no checkpoint covers yet", plural_entries(count)),
+    };
+    Ok(format!("{}{left}", plural_entries(bundled.entries)))
+}
+
+/// Has a checkpoint made of what has none yet, where this user may.
+fn cover(store: &Store, reader: &Reader) -> Result<(), Failure> {
+    let covered = reader.newest_checkpoint()?.is_some_and(|note| {
+        let size = note.text().lines().nth(1).and_then(|size| size.parse().ok());
+        reader.size().is_ok_and(|known| size == Some(known))
+    });
+    if covered {
+        return Ok(());
+    }
+    match open_ledger(&store.ledger()).and_then(|ledger| ledger.checkpoint()) {
+        // What is covered already can be exported all the same.
+        Ok(_) | Err(LedgerError::ReadOnly { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Hands the destination to `write`, and says what was written. A file appears whole or not at all.
+fn written(
+    output: Option<&Path>,
+    write: impl FnOnce(&mut dyn Write) -> Result<String, Unwritten>,
+) -> Result<(), Failure> {
+    let Some(path) = output else {
+        let mut writer = BufWriter::new(io::stdout().lock());
+        let result = write(&mut writer).and_then(|_| Ok(writer.flush()?));
+        return match result {
+            Err(Unwritten::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other.map_err(|error| error.into_failure(Path::new("standard output"))),
+        };
+    };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let write = || -> Result<String, Unwritten> {
+        let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
+        let mut writer = BufWriter::new(&mut temporary);
+        let said = write(&mut writer)?;
+        writer.flush()?;
+        drop(writer);
+        temporary.as_file().sync_all()?;
+        temporary.persist(path).map_err(|error| error.error)?;
+        Ok(said)
+    };
+    let said = write().map_err(|error| error.into_failure(path))?;
+    present::note(format!("{said} written to {}\n", shown_path(path)));
+    Ok(())
+}
+
+fn plural_entries(count: u64) -> String {
+    if count == 1 { "1 entry".into() } else { format!("{count} entries") }
+}
+
+/// Why an export was not written.
+#[derive(Debug, thiserror::Error)]
+enum Unwritten {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Pack(PackError),
+    #[error(transparent)]
+    Write(#[from] io::Error),
+}
+
+impl From<PackError> for Unwritten {
+    fn from(error: PackError) -> Self {
+        match error {
+            PackError::Write(error) => Self::Write(error),
+            other => Self::Pack(other),
+        }
+    }
+}
+
+impl Unwritten {
+    fn into_failure(self, path: &Path) -> Failure {
+        match self {
+            Self::Ledger(error) => error.into(),
+            Self::Pack(error) => {
+                let (code, help) = (error.code(), error.help());
+                Failure::new(code, error).help(help)
+            }
+            Self::Write(cause) => {
+                let message = format!("`{}` cannot be written", shown_path(path));
+                Failure::new("E_OUTPUT", message)
+                    .because(cause)
+                    .help("name a file in a folder that you may write in")
+            }
+        }
     }
 }

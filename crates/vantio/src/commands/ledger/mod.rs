@@ -1,5 +1,6 @@
 //! `vantio ledger`
 
+mod bundle;
 mod check;
 mod export;
 mod keep;
@@ -20,6 +21,7 @@ use crate::{
 pub fn ledger(store: &Store, command: &Ledger, json: bool) -> Result<u8, Failure> {
     let path = store.ledger();
     match command {
+        Ledger::Verify(arguments) if arguments.bundle.is_some() => bundle::verify(arguments, json)?,
         Ledger::Verify(arguments) if arguments.proof.is_some() => check::proof(arguments, json)?,
         Ledger::Verify(arguments) => check::ledger(&Reader::open(&path)?, arguments, json)?,
         Ledger::List(arguments) => list::list(store, &Reader::open(&path)?, arguments, json)?,
@@ -33,7 +35,7 @@ pub fn ledger(store: &Store, command: &Ledger, json: bool) -> Result<u8, Failure
         Ledger::Key => keep::key(&Reader::open(&path)?, json)?,
         Ledger::Prove(arguments) => keep::prove(&Reader::open(&path)?, arguments)?,
         Ledger::Publish { folder } => keep::publish(&Reader::open(&path)?, folder, json)?,
-        Ledger::Export { output } => export::export(&Reader::open(&path)?, output.as_deref())?,
+        Ledger::Export(arguments) => export::export(store, arguments)?,
     }
     Ok(0)
 }

@@ -1,0 +1,101 @@
+//! What a policy says about the record of its runs.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use vantio_policy::{
+    Bindings, Details, Export, PolicyProgram, compile, differences,
+    layers::{Layer, LayerKind, merge},
+    render_program,
+};
+
+use LayerKind::{CommandLine, Project, User};
+
+fn program(text: &str) -> PolicyProgram {
+    compile(format!("version: 1\n{text}").as_bytes(), "p.yaml").unwrap().program
+}
+
+fn record(program: &PolicyProgram) -> (Details, Export) {
+    (program.details(), program.export())
+}
+
+const WORDS: [(&str, (Details, Export)); 4] = [
+    ("ledger: {details: keep, export: shape}", (Details::Keep, Export::Shape)),
+    ("ledger: {details: drop, export: shape}", (Details::Drop, Export::Shape)),
+    ("ledger: {details: keep, export: full}", (Details::Keep, Export::Full)),
+    ("ledger: {details: drop, export: full}", (Details::Drop, Export::Full)),
+];
+
+#[test]
+fn every_word_has_bytes_and_a_hash_of_its_own_and_the_default_needs_no_word() {
+    let mut hashes = Vec::new();
+    for commit in ["review", "auto", "never"] {
+        for (text, meant) in WORDS {
+            let program = program(&format!("phantom: {{commit: {commit}}}\n{text}"));
+            assert_eq!(record(&program), meant);
+            let decoded = PolicyProgram::decode(&program.encode()).unwrap();
+            assert_eq!((&decoded, decoded.hash()), (&program, program.hash()));
+            hashes.push(program.hash());
+        }
+    }
+    hashes.sort_unstable();
+    hashes.dedup();
+    assert_eq!(hashes.len(), 12);
+    assert_eq!(program("").hash(), program(WORDS[0].0).hash());
+    assert_eq!(program("").hash(), program("ledger: {}").hash());
+}
+
+#[test]
+fn bytes_that_mean_no_record_are_refused() {
+    let program = program("");
+    for flags in [0x40, 0x80, 0x03] {
+        let mut bytes = program.encode();
+        // Magic, version, mode.
+        bytes[7] |= flags;
+        assert!(PolicyProgram::decode(&bytes).is_err(), "{flags:#x}");
+    }
+}
+
+#[test]
+fn what_is_rendered_means_the_same() {
+    for (text, meant) in WORDS {
+        let program = program(text);
+        let written = render_program(&program).to_yaml();
+        assert_eq!(record(&compile(written.as_bytes(), "p.yaml").unwrap().program), meant, "{written}");
+    }
+}
+
+#[test]
+fn a_lower_layer_only_narrows() {
+    let merged = |texts: &[(LayerKind, &str)]| {
+        let layers: Vec<Layer> = texts
+            .iter()
+            .map(|(kind, text)| {
+                let compiled = compile(format!("version: 1\n{text}").as_bytes(), "p.yaml").unwrap();
+                Layer { kind: *kind, name: "p.yaml".into(), compiled }
+            })
+            .collect();
+        record(&merge(&layers, &Bindings::default()).unwrap().program)
+    };
+    let (keep, full) = ("ledger: {details: keep, export: full}", "ledger: {export: full}");
+    assert_eq!(merged(&[(CommandLine, keep), (Project, "ledger: {details: drop}")]), WORDS[3].1);
+    assert_eq!(merged(&[(CommandLine, full), (Project, "ledger: {export: shape}")]), WORDS[0].1);
+    assert_eq!(merged(&[(CommandLine, "ledger: {details: drop}"), (User, keep)]), WORDS[1].1);
+    assert_eq!(merged(&[(CommandLine, "name: a"), (User, full)]), WORDS[0].1, "silence is no leave");
+    assert_eq!(merged(&[(CommandLine, full), (User, "name: a")]), WORDS[2].1);
+}
+
+#[test]
+fn differences_are_told() {
+    let (less, more) = (program(WORDS[1].0), program(WORDS[2].0));
+    let keys: Vec<String> =
+        differences(&less, &more).iter().map(|found| format!("{}: {}", found.key, found.text)).collect();
+    assert_eq!(keys, ["ledger.details: drop → keep", "ledger.export: shape → full"]);
+}
+
+#[test]
+fn other_words_are_refused() {
+    for text in ["ledger: {details: lose}", "ledger: {export: all}", "ledger: {shape: full}", "ledger: full"]
+    {
+        assert!(compile(format!("version: 1\n{text}").as_bytes(), "p.yaml").is_err(), "{text}");
+    }
+}
