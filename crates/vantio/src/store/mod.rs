@@ -1,10 +1,10 @@
 //! The state folder: where runs, the ledger and the trust domain are kept.
 //!
 //!     runs/RUN_ID/run.json   what is known about a run
-//!     runs/RUN_ID/policy.bin the policy that it had, compiled
 //!     runs/RUN_ID/lock       exists while a command works on the run; locked while it lives
 //!     runs/RUN_ID/supervisor the process whose death is the run's
 //!     runs/RUN_ID/…          upper layers and journals, the mechanism's own
+//!     policies/HASH          the policies that runs had, compiled
 //!     ledger.db              the ledger
 //!     identity/              the trust domain
 
@@ -28,7 +28,7 @@ use rustix::{
     fs::{Access, AtFlags, Mode, OFlags, accessat, open},
     io::Errno,
 };
-use vantio_core::RunId;
+use vantio_core::{Hash, RunId};
 use vantio_phantom::changes::RunFolder;
 use vantio_policy::PolicyProgram;
 
@@ -147,7 +147,17 @@ impl Store {
 
     /// The policy that a run had; `None` where it is not known any more.
     pub fn program(&self, record: &Record) -> Option<PolicyProgram> {
-        program::read(&self.folder(record.id), record)
+        self.program_of(record.policy_hash.parse().ok()?)
+    }
+
+    /// The policy with this hash; `None` where no run had it.
+    pub fn program_of(&self, hash: Hash) -> Option<PolicyProgram> {
+        program::read(&self.root, hash)
+    }
+
+    /// Where that is kept.
+    pub fn program_file(&self, hash: Hash) -> PathBuf {
+        program::file(&self.root, hash)
     }
 
     /// Whether a command holds the run: it lives, or is being committed or discarded.
@@ -216,7 +226,7 @@ impl Claim {
 
     /// Keeps the policy that the run has.
     pub fn keep(&self, program: &PolicyProgram) -> Result<(), StoreError> {
-        program::write(&self.store.folder(self.record.id), program)
+        program::write(&self.store.root, program)
     }
 
     /// The run's folder, as the mechanism names it.
