@@ -4,7 +4,12 @@
 
 mod cli_world;
 
-use std::{fs, net::UdpSocket, process::Command, thread};
+use std::{
+    fs,
+    net::{TcpListener, UdpSocket},
+    process::Command,
+    thread,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cli_world::World;
@@ -30,13 +35,18 @@ fn replayed(world: &World, what: &str) -> Value {
     serde_json::from_str(report).unwrap_or_else(|_| panic!("{printed}"))
 }
 
-/// Every verdict of the run comes out as it was recorded, and at least one has a reason with the text.
+/// Entries with a text in them.
+fn count(world: &World, text: &str) -> usize {
+    let listed = world.run(&["ledger", "list", "--json"]);
+    listed.lines().filter(|line| line.contains(text)).count()
+}
+
+/// Every verdict of the run comes out as it was recorded, and at least one entry has the text.
 #[track_caller]
-fn comes_out_as_recorded(world: &World, reason: &str) {
-    let listed = world.run(&["ledger", "list", "--grep", reason, "--json"]);
-    assert!(listed.lines().count() > 1, "nothing has the reason {reason}");
+fn comes_out_as_recorded(world: &World, text: &str) {
+    assert!(count(world, text) > 0, "no entry has {text}");
     let report = replayed(world, "last");
-    assert!(report["decided"].as_u64().unwrap() > 10, "{report}");
+    assert!(report["decided"].as_u64().unwrap() > 5, "{report}");
     assert_eq!(report["differences"], json!([]), "{report}");
     assert_eq!(report["undecided"], json!([]), "{report}");
     assert_eq!((&report["dropped"], &report["ended"]), (&json!(0), &json!(true)), "{report}");
@@ -64,7 +74,7 @@ fn what_thresholds_and_budgets_count_is_counted_again() {
     );
     let script = "for i in 1 2 3 4 5 6 7; do echo > often; echo > f$i; rm f$i; done";
     let world = world(&policy, script);
-    comes_out_as_recorded(&world, "fs.unlink, count: 5");
+    comes_out_as_recorded(&world, r#""section":"thresholds""#);
     comes_out_as_recorded(&world, "it needs an approver");
 
     let policy = format!("{FILES}budgets: {{file_bytes: 30000}}\n");
@@ -108,8 +118,7 @@ taint:
     let world = self::world(&policy, script);
     let report = replayed(&world, "last");
     assert_eq!(report["differences"], json!([]), "{report}");
-    let listed = world.run(&["ledger", "list", "--grep", "\"flow\":true", "--json"]);
-    let flows = listed.lines().count() - 1;
+    let flows = count(&world, r#""flow":true"#);
     assert!(flows > 0);
     assert_eq!(report["undecided"][0]["count"], json!(flows), "{report}");
     assert!(world.run(&["replay", "last"]).contains("what other processes had open"));
@@ -125,15 +134,15 @@ fn names_that_led_to_an_address_are_in_the_ledger() {
             drop(server.send_to(&answer(&question[..length]), peer));
         }
     });
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
     let world = World::new();
-    world.write("vantio.yaml", &format!("{FILES}net: {{allow: ['udp://api.test:9']}}\n"));
-    // Connecting sends nothing.
-    let script =
-        "for host in api.test other.test 93.184.216.34 93.184.216.35; do (exec 3<>/dev/udp/$host/9); done";
-    world.write("script.sh", script);
+    world.write("vantio.yaml", &format!("{FILES}net: {{allow: ['api.test:{port}', '127.0.0.1:{port}']}}\n"));
+    let hosts = "api.test other.test 127.0.0.1 93.184.216.34";
+    world.write("script.sh", &format!("for host in {hosts}; do (exec 3<>/dev/tcp/$host/{port}); done"));
     world.shell(&format!("VANTIO_DNS={address} $VANTIO run -- bash script.sh"));
     comes_out_as_recorded(&world, "\"names\":[\"api.test\"]");
-    comes_out_as_recorded(&world, "93.184.216.35:9");
+    comes_out_as_recorded(&world, "93.184.216.34:");
 }
 
 /// An answer to a question: one address, or none for what does not ask for IPv4.
@@ -143,7 +152,7 @@ fn answer(question: &[u8]) -> Vec<u8> {
     let head = [0x81, 0x80, 0, 1, 0, u8::from(has_one), 0, 0, 0, 0];
     let mut reply = [&question[..2], &head, &question[12..end]].concat();
     if has_one {
-        reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 93, 184, 216, 34]);
+        reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1]);
     }
     reply
 }
@@ -153,10 +162,15 @@ fn a_run_that_was_discarded_is_still_decided_again() {
     let world = world(FILES, "cat /etc/shadow; echo > kept");
     world.run(&["discard", "last"]);
     comes_out_as_recorded(&world, "fs.deny: /etc/shadow");
-    insta::with_settings!({filters => vec![(r"\d+", "[N]"), (r"\b[0-9a-f]{64}\b", "[HASH]")]}, {
-        let printed = world.run(&["replay", "last"]);
-        let printed: String = printed.lines().filter(|line| !line.starts_with("policy:")).collect::<Vec<_>>().join("\n");
-        insta::assert_snapshot!(printed);
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"\b[1-9]\d*\b", "[N]");
+    settings.bind(|| {
+        insta::assert_snapshot!(world.run(&["replay", "last"]), @"
+        exit 0
+        policy:  [HASH]
+        decided: [N] intents again; [N] as recorded, 0 otherwise
+        counted: [N] repetitions within a second, each decided as its first
+        ");
     });
 }
 
@@ -177,7 +191,7 @@ fn without_the_run_or_its_policy_nothing_is_decided() {
     let printed = world.run(&["replay", "00000000-0000-7000-8000-000000000000"]);
     assert!(printed.starts_with("exit 1\nE_REPLAY_START"), "{printed}");
     let printed = world.run(&["replay", "nothing"]);
-    assert!(printed.starts_with("exit 1\n"), "{printed}");
+    assert!(printed.starts_with("exit 2\nE_RUN_UNKNOWN"), "{printed}");
     let printed = world.run(&["replay", "vantio.yaml"]);
     assert!(printed.starts_with("exit 1\nE_REPLAY_BUNDLE"), "{printed}");
 }

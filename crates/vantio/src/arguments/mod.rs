@@ -368,7 +368,7 @@ Environment:
   VANTIO_MANAGED  one more policy that narrows every run, as /etc/vantio/policy.yaml does
   NO_COLOR        print without colour";
 
-const REPLAY_HELP: &str = "Exit status: 0 when all comes out as recorded, 3 when something does not, or when a\nbundle is not as it was written, 1 when the run or its policy is not there.\nA file whose name reads as a run's is named with its folder: ./last";
+const REPLAY_HELP: &str = "Exit status: 0 when all comes out as recorded, 3 when something does not, or when a\nbundle is not as it was written, 1 when the run or its policy is not there,\n2 when nothing is called so.\nA file whose name reads as a run's is named with its folder: ./last";
 
 const RUN_HELP: &str = "\
 Standard output is the program's alone; what Vantio says goes to standard error.
