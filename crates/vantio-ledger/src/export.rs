@@ -6,8 +6,12 @@ use std::{
 };
 
 use crate::{
-    Fault, Filter, LedgerError, Malformed, Reader, Terms, Verified, VerifyError, chain::Chain, entry::Line,
-    seal::Seals, tree::FullTile, verify::Audit,
+    Entry, Fault, Filter, LedgerError, Malformed, Reader, Terms, Verified, VerifyError,
+    chain::{self, Chain},
+    entry::{self, Line},
+    seal::Seals,
+    tree::FullTile,
+    verify::Audit,
 };
 
 /// Why an export failed.
@@ -49,6 +53,21 @@ impl Reader {
         }
         writer.flush()?;
         Ok(count)
+    }
+}
+
+impl Entry {
+    /// The entry that [`Entry::to_line`] gave this line for.
+    ///
+    /// # Errors
+    ///
+    /// The line is no entry in canonical form, its hash is not that of its text, or its digests are
+    /// not those of its detail.
+    pub fn from_line(line: &str) -> Result<Self, Malformed> {
+        let Line { text, this_hash, detail } = Line::scan(line)?;
+        let text = chain::read(&text, this_hash)?;
+        let detail = detail.map(|detail| entry::detail(&text, &detail)).transpose()?;
+        entry::entry(&text, this_hash, detail)
     }
 }
 

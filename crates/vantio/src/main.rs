@@ -12,6 +12,7 @@ mod commands;
 mod failure;
 mod oracle;
 mod present;
+mod replay;
 mod run;
 mod store;
 

@@ -30,6 +30,8 @@ pub(crate) struct History {
     pub(crate) moment: u64,
     /// The latest time that was heard of.
     pub(crate) latest_ms: u64,
+    /// How often something happened that counts for a later decision, besides the time.
+    pub(crate) changes: u64,
     /// What is used up, in the order of `Budgets::NAMES`.
     pub(crate) used: [u64; 8],
     /// One for each order rule.
@@ -84,6 +86,16 @@ pub(crate) fn costs(intent: &Intent<'_>) -> [u64; 8] {
 pub(crate) fn is_used_by_intents(program: &PolicyProgram) -> bool {
     let limits = program.budgets().values();
     [CALLS, FILE_BYTES, NETWORK_BYTES].iter().any(|index| limits[*index].is_some())
+}
+
+/// Whether the intent uses up what the policy limits.
+pub(crate) fn is_used_by(program: &PolicyProgram, intent: &Intent<'_>) -> bool {
+    program.budgets().values().iter().zip(costs(intent)).any(|(limit, cost)| limit.is_some() && cost > 0)
+}
+
+/// Whether the policy limits how long a run takes.
+pub(crate) fn is_used_by_time(program: &PolicyProgram) -> bool {
+    program.budgets().values()[WALL_MS].is_some()
 }
 
 /// What a threshold has counted lately.

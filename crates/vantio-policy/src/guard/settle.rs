@@ -1,5 +1,7 @@
 //! Telling a state what happened.
 
+use alloc::vec::Vec;
+
 use vantio_core::Intent;
 
 use crate::{
@@ -7,7 +9,7 @@ use crate::{
     flow::{Census, Ended},
     guard::{
         bound::Bound,
-        history::{costs, is_used_by_intents},
+        history::{costs, is_used_by, is_used_by_intents, is_used_by_time},
     },
 };
 
@@ -18,6 +20,11 @@ impl PolicyProgram {
     pub fn remembers(&self) -> bool {
         let guards = &self.parts.guards;
         !guards.order.is_empty() || !guards.thresholds.is_empty() || is_used_by_intents(self)
+    }
+
+    /// Whether the time of an intent may decide.
+    pub fn asks_the_time(&self) -> bool {
+        !self.parts.guards.thresholds.is_empty() || is_used_by_time(self)
     }
 
     /// The names of the labels; the label of number `n` is the element `n`.
@@ -36,6 +43,7 @@ impl State {
     /// count of it, what order rules wait for. Needed where [`PolicyProgram::remembers`].
     pub fn settle(&mut self, program: &PolicyProgram, intent: &Intent<'_>) {
         let guards = &program.parts.guards;
+        let mut counts = is_used_by(program, intent);
         let history = &self.guards().history;
         let (moment, now) = (history.moment.saturating_add(1), history.now(intent));
         for (index, rule) in guards.order.iter().enumerate() {
@@ -45,6 +53,7 @@ impl State {
                 && let Some(progress) = self.guards_mut().history.order.get_mut(index)
             {
                 *progress = next;
+                counts = true;
             }
         }
         for (index, threshold) in guards.thresholds.iter().enumerate() {
@@ -53,13 +62,50 @@ impl State {
                 && let Some(window) = self.guards_mut().history.windows.get_mut(index)
             {
                 window.add(threshold, now, intent);
+                counts = true;
             }
         }
         let history = &mut self.guards_mut().history;
+        history.changes += u64::from(counts);
         for (used, cost) in history.used.iter_mut().zip(costs(intent)) {
             *used = used.saturating_add(cost);
         }
         (history.moment, history.latest_ms) = (moment, now);
+    }
+
+    /// Whether [`State::settle`] of the intent may change a later decision by more than its time.
+    pub fn counts(&self, program: &PolicyProgram, intent: &Intent<'_>) -> bool {
+        let Bound { order, thresholds, history, .. } = self.guards();
+        let mut rules = program.parts.guards.order.iter().zip(order).zip(&history.order);
+        is_used_by(program, intent)
+            || thresholds.iter().any(|bound| bound.scope.covers(self, intent))
+            || rules.any(|((rule, bound), progress)| progress.after(rule, bound, self, intent, 0).is_some())
+    }
+
+    /// How often something happened that counts for a later decision: it orders decisions and what
+    /// they depend on.
+    pub fn changes(&self) -> u64 {
+        self.guards().history.changes
+    }
+
+    /// The time of an intent, in milliseconds since the run's start: no earlier than any before.
+    pub fn time_of(&self, intent: &Intent<'_>) -> u64 {
+        self.guards().history.now(intent)
+    }
+
+    /// The numbers of the order rules that are satisfied.
+    pub fn satisfied(&self) -> Vec<u32> {
+        let rules = (0..).zip(&self.guards().history.order);
+        rules.filter(|(_, progress)| progress.is_satisfied).map(|(number, _)| number).collect()
+    }
+
+    /// Says which order rules are satisfied, as [`State::satisfied`] told it once.
+    pub fn set_satisfied(&mut self, numbers: &[u32]) {
+        let history = &mut self.guards_mut().history;
+        for (number, progress) in (0..).zip(&mut history.order) {
+            progress.is_satisfied = numbers.contains(&number);
+        }
+        history.changes += 1;
     }
 
     /// A process has ended: an order rule that asks for how a program ended is satisfied where it

@@ -5,7 +5,7 @@ use vantio_core::json::{Key, Value};
 use vantio_ledger::Entry;
 use vantio_phantom::changes::Escaped;
 
-use crate::oracle::{PERMIT_REPEATED, REFUSAL_REPEATED};
+use crate::oracle::{ORDER_PROGRESS, PERMIT_REPEATED, REFUSAL_REPEATED};
 
 /// The member `key` of an object.
 pub fn member<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
@@ -75,6 +75,10 @@ pub fn detail(entry: &Entry) -> String {
             let effect = shown(request, "effect").unwrap_or_default();
             format!("{effect} {intent}: {times} more within a second")
         }
+        ORDER_PROGRESS => match member(request, "satisfied") {
+            Some(Value::Array(rules)) => format!("{} order rules are satisfied", rules.len()),
+            _ => String::new(),
+        },
         "phantom.commit" => format!(
             "selected: {}",
             shown(request, "selected").unwrap_or_else(|| counted(request, "selected"))

@@ -80,6 +80,9 @@ pub enum Command {
     Ps(Ps),
     /// Explain what was refused to a run, and what would permit it
     Why(Reference),
+    /// Decide again what was decided in a run, and say what comes out otherwise
+    #[command(after_help = REPLAY_HELP)]
+    Replay(Replay),
     /// End a run that still lives
     Kill(Reference),
     /// Read, verify, prove and publish the ledger
@@ -108,6 +111,17 @@ pub enum Command {
 pub struct Reference {
     /// A run: its id, the beginning of it, or `last`
     pub run: String,
+}
+
+/// Arguments of `vantio replay`.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// A run: its id, the beginning of it, or `last`; or a file that --export wrote
+    #[arg(value_name = "RUN|FILE")]
+    pub run: String,
+    /// Write all that a replay needs to a file instead
+    #[arg(long, value_name = "FILE")]
+    pub export: Option<PathBuf>,
 }
 
 /// Arguments of `vantio run`.
@@ -353,6 +367,8 @@ Environment:
                   [default: those of /etc/resolv.conf]
   VANTIO_MANAGED  one more policy that narrows every run, as /etc/vantio/policy.yaml does
   NO_COLOR        print without colour";
+
+const REPLAY_HELP: &str = "Exit status: 0 when all comes out as recorded, 3 when something does not, or when a\nbundle is not as it was written, 1 when the run or its policy is not there,\n2 when nothing is called so.\nA file whose name reads as a run's is named with its folder: ./last";
 
 const RUN_HELP: &str = "\
 Standard output is the program's alone; what Vantio says goes to standard error.

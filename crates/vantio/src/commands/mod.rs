@@ -19,6 +19,7 @@ mod pick;
 mod places;
 mod policy;
 mod ps;
+mod replay;
 mod run;
 mod suggest;
 mod summary;
@@ -41,6 +42,7 @@ pub fn perform(arguments: Arguments) -> Result<u8, Failure> {
         Command::Discard(reference) => discard::discard(&open()?, &reference.run, json),
         Command::Ps(ps) => ps::ps(&open()?, ps.all, json),
         Command::Why(reference) => why::why(&open()?, &reference.run, json),
+        Command::Replay(arguments) => replay::replay(&arguments, json),
         Command::Kill(reference) => kill::kill(&open()?, &reference.run, json),
         Command::Ledger(command) => ledger::ledger(&Store::open()?, &command, json),
         Command::Policy(command) => policy::policy(&command, json),

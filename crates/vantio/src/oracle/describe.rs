@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use vantio_core::{Access, Cause, Section, Target, Transport, Verdict, json::Value};
 use vantio_phantom::{Ending, changes::PathBytes};
-use vantio_policy::Advice;
+use vantio_policy::{Advice, Bindings};
 
 /// The target of an intent.
 pub fn target(target: &Target<'_>) -> Value {
@@ -128,6 +128,24 @@ pub fn observed(refusal: Value) -> Value {
     Value::object([("cause", Value::from("observed")), ("would_refuse", refusal)])
 }
 
+/// What a policy's variables and names stood for.
+pub fn bindings(bindings: &Bindings) -> Value {
+    let list = |values: &mut dyn Iterator<Item = Value>| Value::Array(values.collect());
+    let pair = |(from, to): &(Vec<u8>, Vec<u8>)| Value::Array(vec![bytes(from), bytes(to)]);
+    let found = |(name, paths): &(String, Vec<Vec<u8>>)| {
+        (name.clone(), list(&mut paths.iter().map(|path| bytes(path))))
+    };
+    let addresses = &mut bindings.host_addresses.iter().map(|address| address.to_string().into());
+    Value::object([
+        ("aliases", list(&mut bindings.aliases.iter().map(pair))),
+        ("home", bytes(&bindings.home)),
+        ("host_addresses", list(addresses)),
+        ("programs", Value::object(bindings.programs.iter().map(found))),
+        ("tmp", bytes(&bindings.tmp)),
+        ("workspace", bytes(&bindings.workspace)),
+    ])
+}
+
 /// How a run ended.
 pub fn ending_value(ending: Ending) -> Value {
     let (kind, number) = match ending {
@@ -152,14 +170,14 @@ pub fn bytes(bytes: &[u8]) -> Value {
     }
 }
 
-const fn access_name(access: Access) -> &'static str {
+pub const fn access_name(access: Access) -> &'static str {
     match access {
         Access::Read => "read",
         Access::Write => "write",
     }
 }
 
-const fn transport_name(transport: Transport) -> &'static str {
+pub const fn transport_name(transport: Transport) -> &'static str {
     match transport {
         Transport::Tcp => "tcp",
         Transport::Udp => "udp",

@@ -1,8 +1,11 @@
 //! The oracle of a run: joins the policy, which decides, with the ledger, which remembers.
 
+mod answer;
 mod describe;
 mod flow;
+mod moment;
 mod repeats;
+mod restate;
 #[cfg(test)]
 mod tests;
 mod tracked;
@@ -17,20 +20,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use vantio_core::{Cause, Channel, Decision, Hash, Intent, RunId, Target, Verdict, json::Value};
+use vantio_core::{Cause, Channel, Decision, Hash, Intent, RunId, Verdict, json::Value};
 use vantio_ledger::{AgentSvid, Anomaly, Draft, Ledger, LedgerError, Seal};
 use vantio_phantom::{Ending, Oracle, Processes, Ruling, Ways};
-use vantio_policy::{Details, PolicyProgram, State, advise, decide, decide_by_lists, flow::Flow, judge};
+use vantio_policy::{Details, PolicyProgram, State, decide, decide_by_lists, flow::Flow};
 
-use self::{flow::Tracker, repeats::Repeats};
+use self::{flow::Tracker, moment::Notes, repeats::Repeats};
 use crate::present::now_ms;
 
-pub use describe::{bytes as bytes_value, ending_value};
+pub use answer::answer;
+pub use describe::{bindings as bindings_value, bytes as bytes_value, ending_value};
+pub use moment::{Moment, integer};
+pub use restate::Restated;
 
 /// The operation of an entry that counts repetitions of a permit.
 pub const PERMIT_REPEATED: &str = "permit.repeated";
 /// The operation of an entry that counts repetitions of a refusal.
 pub const REFUSAL_REPEATED: &str = "refusal.repeated";
+/// The operation of an entry that says which order rules are satisfied after a process has ended.
+pub const ORDER_PROGRESS: &str = "order.progress";
 
 /// Decides and remembers for one run.
 pub struct Warden {
@@ -47,6 +55,8 @@ pub struct Warden {
     tracker: Option<Tracker>,
     /// Whether what happens changes what may happen: deciding is then done one by one.
     remembers: bool,
+    /// What is written down with each verdict.
+    notes: Notes,
     home: Vec<u8>,
     started: Instant,
 }
@@ -99,6 +109,7 @@ impl Warden {
         let warden = Self {
             tracker: Flow::is_needed(&program).then(|| Tracker::new(&program)),
             remembers: program.remembers(),
+            notes: Notes::new(&program),
             home,
             started: Instant::now(),
             program,
@@ -115,18 +126,28 @@ impl Warden {
         Ok(warden)
     }
 
-    /// Records a permit; what was already permitted within the second is only counted.
-    fn permit(&self, intent: &Intent<'_>, response: impl FnOnce() -> Value) -> Ruling {
+    /// Records a permit; what was already permitted within the second is only counted, unless it is
+    /// `alone`.
+    fn permit(&self, intent: &Intent<'_>, alone: bool, response: impl FnOnce() -> Value) -> Ruling {
         self.counts.permitted.fetch_add(1, Ordering::Relaxed);
+        if alone {
+            return self.write_permit(intent, response());
+        }
         let key = (intent.effect, describe::key(&intent.target));
         let now = Instant::now();
         if lock(&self.permits).is_repeat(now, &key) {
             return Ruling::Permit;
         }
-        let draft = self.draft(&Template::of(intent, Decision::Permit), response(), None);
+        let ruling = self.write_permit(intent, response());
         let previous = lock(&self.permits).remember(now, &key, Template::of(intent, Decision::Permit));
-        let counted = previous.into_iter().try_for_each(|(template, more)| self.count(&template, more));
-        match counted.and_then(|()| self.ledger.record(draft)) {
+        match previous.into_iter().try_for_each(|(template, more)| self.count(&template, more)) {
+            Ok(()) => ruling,
+            Err(_) => Ruling::Kill,
+        }
+    }
+
+    fn write_permit(&self, intent: &Intent<'_>, response: Value) -> Ruling {
+        match self.ledger.record(self.draft(&Template::of(intent, Decision::Permit), response, None)) {
             // The ledger counts what it had no room for, in an entry of its own.
             Ok(_) => Ruling::Permit,
             Err(_) => Ruling::Kill,
@@ -201,6 +222,11 @@ impl Warden {
         self.program.hash()
     }
 
+    #[cfg(test)]
+    pub fn set_killed(&self) {
+        self.state.write().unwrap().set_killed(true);
+    }
+
     fn totals(&self) -> Value {
         let count = |counter: &AtomicU64| {
             Value::Integer(i64::try_from(counter.load(Ordering::Relaxed)).unwrap_or(i64::MAX))
@@ -245,33 +271,44 @@ impl Warden {
         intent: &Intent<'_>,
         verdict: &Verdict<'_>,
     ) -> Result<Ruling, Refused> {
-        let refused = |decision, reason: String, response| Err(Refused { decision, reason, response });
-        match (verdict.decision, verdict.cause) {
-            (Decision::Permit, Cause::Observed(_)) => Ok(self.permit_observed(intent, || {
-                let refusal = judge(&self.program, state, intent);
-                describe::observed(explained(state, intent, &refusal))
-            })),
-            (Decision::Permit, cause) => {
-                Ok(self.permit(intent, || describe::permit(&cause, &names(state, intent))))
-            }
-            (Decision::Collapse, cause) => {
-                refused(Decision::Collapse, cause.to_string(), explained(state, intent, verdict))
-            }
-            // There is no approver yet, so what waits for one is refused.
-            (Decision::Hold, cause) => {
-                let reason = format!("{cause}: it needs an approver, and this version has no way to ask one");
-                let response = describe::because(explained(state, intent, verdict), &reason);
-                refused(Decision::Collapse, reason, response)
-            }
-            (Decision::KillSwitch, cause) => {
-                refused(Decision::KillSwitch, cause.to_string(), describe::cause(&cause))
-            }
+        let response = || {
+            let response = answer::response(&self.program, state, intent, verdict);
+            let notes = if state.is_killed() { self.notes.with_all() } else { self.notes };
+            notes.add(&self.program, response, |notes| notes.moment(state, intent))
+        };
+        if !verdict.is_permit() {
+            let decision = answer::carried_out(verdict.decision);
+            return Err(Refused { decision, reason: answer::reason(verdict), response: response() });
         }
+        let alone = self.counts_for_later(state, intent);
+        Ok(match verdict.cause {
+            Cause::Observed(_) => self.permit_observed(intent, alone, response),
+            _ => self.permit(intent, alone, response),
+        })
     }
 
-    fn permit_observed(&self, intent: &Intent<'_>, response: impl FnOnce() -> Value) -> Ruling {
+    /// Whether the intent, once it is settled, may change a later decision.
+    fn counts_for_later(&self, state: &State, intent: &Intent<'_>) -> bool {
+        self.remembers && state.counts(&self.program, intent)
+    }
+
+    fn permit_observed(&self, intent: &Intent<'_>, alone: bool, response: impl FnOnce() -> Value) -> Ruling {
         self.counts.observed.fetch_add(1, Ordering::Relaxed);
-        self.permit(intent, response)
+        self.permit(intent, alone, response)
+    }
+
+    /// Records which order rules are satisfied, where `before` it were others.
+    fn record_progress(&self, state: &mut State, before: &[u32]) {
+        let satisfied = state.satisfied();
+        if satisfied == before {
+            return;
+        }
+        let numbers = satisfied.iter().map(|number| Value::from(*number)).collect();
+        let request =
+            Value::object([("changes", integer(state.changes())), ("satisfied", Value::Array(numbers))]);
+        state.set_satisfied(&satisfied);
+        // Where the ledger fails, the next decision ends the run.
+        drop(self.ledger.record(self.event(ORDER_PROGRESS, request)));
     }
 
     /// Records a refusal.
@@ -336,11 +373,12 @@ impl Oracle for Warden {
         let Some(tracker) = &self.tracker else { return };
         let ended = tracker.ends(tracker.process(tid), status);
         if let (Some(ended), Ok(mut state)) = (ended, self.state.write()) {
-            let is_blind = Cell::new(false);
+            let (is_blind, before) = (Cell::new(false), state.satisfied());
             state.ended(&self.program, &ended, &mut || tracker.census(&is_blind));
             if is_blind.get() {
                 state.doubt();
             }
+            self.record_progress(&mut state, &before);
         }
     }
 
@@ -396,19 +434,6 @@ impl Template {
     fn of(intent: &Intent<'_>, decision: Decision) -> Self {
         let request = describe::target(&intent.target);
         Self { pid: intent.pid, op: intent.effect.name(), request, decision }
-    }
-}
-
-/// A refusal as the ledger has it.
-fn explained(state: &State, intent: &Intent<'_>, verdict: &Verdict<'_>) -> Value {
-    describe::refusal(verdict, advise(state, intent, verdict).as_ref(), &names(state, intent))
-}
-
-/// The names that led to the address of an intent.
-fn names(state: &State, intent: &Intent<'_>) -> Vec<String> {
-    match intent.target {
-        Target::Endpoint(endpoint) => state.names_of(endpoint.address.ip()).map(str::to_owned).collect(),
-        _ => Vec::new(),
     }
 }
 

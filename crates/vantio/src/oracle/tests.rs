@@ -169,7 +169,7 @@ fn without_its_ledger_the_run_ends() {
 #[test]
 fn the_kill_switch_ends_the_run_and_is_recorded() {
     let world = World::new(POLICY);
-    world.warden.state.write().unwrap().set_killed(true);
+    world.warden.set_killed();
     assert_eq!(world.decide(&open("/w/a")), Ruling::Kill);
     let entries = world.end();
     assert_eq!(entries[1].anomaly.as_ref().unwrap().oracle_decision, Decision::KillSwitch);

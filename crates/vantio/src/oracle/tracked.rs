@@ -10,7 +10,9 @@ use vantio_policy::{
 };
 
 use super::{
-    Refused, Warden, describe,
+    Moment, Refused, Warden,
+    answer::names,
+    describe,
     flow::{self, Tracker},
 };
 use crate::present::{clock, now_ms};
@@ -61,10 +63,17 @@ impl Warden {
         }
         let act = flow::act(process, &intent, ways);
         match labels.admit(&self.program, state, &act, &mut census) {
-            _ if is_blind.get() => Err(unseen()),
+            _ if is_blind.get() => Err(self.about_flow(unseen(), Some(state), &intent)),
             Ok(None) => self.carry_out(state, &intent, &verdict),
-            Ok(Some(observed)) => Ok(self.permit_tainted(tracker, &intent, &observed)),
-            Err(refusal) => Err(self.tainted(tracker, &refusal)),
+            Ok(Some(observed)) => {
+                let alone = self.counts_for_later(state, &intent);
+                let refused = self.tainted(tracker, &observed, &names(state, &intent));
+                Ok(self.permit_tainted(&intent, alone, refused, Some(state)))
+            }
+            Err(refusal) => {
+                let refused = self.tainted(tracker, &refusal, &names(state, &intent));
+                Err(self.about_flow(refused, Some(state), &intent))
+            }
         }
     }
 
@@ -102,24 +111,42 @@ impl Warden {
         }
         let is_blind = Cell::new(false);
         match labels.join(&self.program, &state, &act, channel, &mut || tracker.census(&is_blind)) {
-            _ if is_blind.get() => Err(unseen()),
+            _ if is_blind.get() => Err(self.about_flow(unseen(), None, intent)),
             Ok(None) => Ok(Ruling::Permit),
-            Ok(Some(observed)) => Ok(self.permit_tainted(tracker, intent, &observed)),
-            Err(refusal) => Err(self.tainted(tracker, &refusal)),
+            Ok(Some(observed)) => {
+                Ok(self.permit_tainted(intent, false, self.tainted(tracker, &observed, &[]), None))
+            }
+            Err(refusal) => Err(self.about_flow(self.tainted(tracker, &refusal, &[]), None, intent)),
         }
     }
 
-    fn permit_tainted(&self, tracker: &Tracker, intent: &Intent<'_>, observed: &Refusal<'_>) -> Ruling {
-        let refused = self.tainted(tracker, observed);
-        self.permit_observed(intent, || describe::observed(refused.response))
+    fn permit_tainted(
+        &self,
+        intent: &Intent<'_>,
+        alone: bool,
+        refused: Refused,
+        state: Option<&State>,
+    ) -> Ruling {
+        let observed = Refused { response: describe::observed(refused.response), ..refused };
+        self.permit_observed(intent, alone, || self.about_flow(observed, state, intent).response)
     }
 
     /// What would let a label reach a sink that is open already.
-    fn tainted(&self, tracker: &Tracker, refusal: &Refusal<'_>) -> Refused {
+    fn tainted(&self, tracker: &Tracker, refusal: &Refusal<'_>, names: &[String]) -> Refused {
         let verdict = Verdict { decision: Decision::Collapse, cause: refusal.cause };
-        let response = describe::refusal(&verdict, None, &[]);
+        let response = describe::refusal(&verdict, None, names);
         let response = describe::with_trail(response, &self.trail(tracker, refusal.trail.clone()));
         Refused { decision: Decision::Collapse, reason: refusal.cause.to_string(), response }
+    }
+
+    /// The refusal with the moment at which what others have open decided; without a state it is
+    /// never settled.
+    fn about_flow(&self, refused: Refused, state: Option<&State>, intent: &Intent<'_>) -> Refused {
+        let response = self.notes.add(&self.program, refused.response, |notes| {
+            let moment = state.map(|state| notes.moment(state, intent)).unwrap_or_default();
+            Moment { is_about_flow: true, ..moment }
+        });
+        Refused { response, ..refused }
     }
 
     /// The refusal with how the label came to the process, where a label is why.

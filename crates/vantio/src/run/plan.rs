@@ -26,7 +26,7 @@ use super::{
 use crate::{
     arguments,
     failure::Failure,
-    oracle::{Charge, bytes_value},
+    oracle::{Charge, bindings_value, bytes_value},
     present::shown_path,
     store::{LayerSource, PolicySource, Record, State, Store},
 };
@@ -234,18 +234,6 @@ fn list(values: impl Iterator<Item = Value>) -> Value {
 /// The run's first entry: what was started, under what, and what the policy's variables
 /// and names stood for.
 fn start_value(record: &Record, program: &PolicyProgram, bindings: &Bindings, svid: &AgentSvid) -> Value {
-    let pair = |(from, to): &(Vec<u8>, Vec<u8>)| Value::Array(vec![bytes_value(from), bytes_value(to)]);
-    let found = |(name, paths): &(String, Vec<Vec<u8>>)| {
-        (name.clone(), list(paths.iter().map(|path| bytes_value(path))))
-    };
-    let bindings = Value::object([
-        ("aliases", list(bindings.aliases.iter().map(pair))),
-        ("home", bytes_value(&bindings.home)),
-        ("host_addresses", list(bindings.host_addresses.iter().map(|address| address.to_string().into()))),
-        ("programs", Value::object(bindings.programs.iter().map(found))),
-        ("tmp", bytes_value(&bindings.tmp)),
-        ("workspace", bytes_value(&bindings.workspace)),
-    ]);
     let policy = Value::object([
         ("commit", Value::from(program.commit_mode().name())),
         ("layers", list(record.layers.iter().map(layer_value))),
@@ -256,7 +244,7 @@ fn start_value(record: &Record, program: &PolicyProgram, bindings: &Bindings, sv
     let svid = [("certificate", svid.certificate_base64()), ("id", svid.spiffe_id())];
     Value::object([
         ("backend", Value::from(record.backend.as_str())),
-        ("bindings", bindings),
+        ("bindings", bindings_value(bindings)),
         ("command", list(record.command.iter().map(|word| bytes_value(word.as_bytes())))),
         ("directory", bytes_value(record.directory.as_bytes())),
         ("name", record.name.as_deref().map_or(Value::Null, Value::from)),

@@ -1,11 +1,10 @@
 //! The state folder: where runs, the ledger and the trust domain are kept.
 //!
 //!     runs/RUN_ID/run.json   what is known about a run
-//!     runs/RUN_ID/policy.bin the policy that it had, compiled
 //!     runs/RUN_ID/lock       exists while a command works on the run; locked while it lives
 //!     runs/RUN_ID/supervisor the process whose death is the run's
 //!     runs/RUN_ID/…          upper layers and journals, the mechanism's own
-//!     policies/HASH.bin      every policy that a run had, compiled
+//!     policies/HASH          the policies that runs had, compiled
 //!     ledger.db              the ledger
 //!     identity/              the trust domain
 
@@ -64,7 +63,6 @@ impl Store {
     pub fn at(root: &Path) -> Result<Self, StoreError> {
         let store = Self { root: folder::prepare(root)? };
         folder::create(&store.root.join("runs"))?;
-        folder::create(&store.policies())?;
         Ok(store)
     }
 
@@ -97,11 +95,6 @@ impl Store {
     /// The folder that holds every run's.
     pub fn runs(&self) -> PathBuf {
         self.root.join("runs")
-    }
-
-    /// The folder that holds every policy.
-    fn policies(&self) -> PathBuf {
-        self.root.join("policies")
     }
 
     /// The folder of a run.
@@ -154,14 +147,17 @@ impl Store {
 
     /// The policy that a run had; `None` where it is not known any more.
     pub fn program(&self, record: &Record) -> Option<PolicyProgram> {
-        program::read(&self.folder(record.id), record)
+        self.program_of(record.policy_hash.parse().ok()?)
     }
 
-    /// The policy of this hash, which `run` had; `None` where it is not known any more.
-    pub fn policy(&self, hash: Hash, run: RunId) -> Option<PolicyProgram> {
-        // Runs of versions that kept no copy have it beside their record.
-        let beside = || self.program(&self.read(run).ok()?).filter(|program| program.hash() == hash);
-        program::kept(&self.policies(), hash).or_else(beside)
+    /// The policy with this hash; `None` where no run had it.
+    pub fn program_of(&self, hash: Hash) -> Option<PolicyProgram> {
+        program::read(&self.root, hash)
+    }
+
+    /// Where that is kept.
+    pub fn program_file(&self, hash: Hash) -> PathBuf {
+        program::file(&self.root, hash)
     }
 
     /// Whether a command holds the run: it lives, or is being committed or discarded.
@@ -230,8 +226,7 @@ impl Claim {
 
     /// Keeps the policy that the run has.
     pub fn keep(&self, program: &PolicyProgram) -> Result<(), StoreError> {
-        program::keep(&self.store.policies(), program)?;
-        program::write(&self.store.folder(self.record.id), program)
+        program::write(&self.store.root, program)
     }
 
     /// The run's folder, as the mechanism names it.

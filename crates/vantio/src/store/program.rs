@@ -1,52 +1,38 @@
-//! The policy that a run had, beside its record: its document may change, the run's past does not.
-//!
-//! A copy by its hash outlives the run's folder: what the ledger says was decided under it.
+//! The policies that runs had, beside the ledger: a document may change and a run be discarded,
+//! what the ledger says of it stays and names its policy.
 
 use std::{
     fs,
     io::{self, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use vantio_core::Hash;
 use vantio_policy::PolicyProgram;
 
-use super::{Record, StoreError, error};
+use super::{StoreError, error, folder};
 
-const FILE: &str = "policy.bin";
+const FOLDER: &str = "policies";
 
-/// Writes the program in the run's `folder`: all of it, or nothing.
-pub fn write(folder: &Path, program: &PolicyProgram) -> Result<(), StoreError> {
-    let target = folder.join(FILE);
+/// Writes the program under its hash in the state folder `root`: all of it, or nothing.
+pub fn write(root: &Path, program: &PolicyProgram) -> Result<(), StoreError> {
+    let target = file(root, program.hash());
     let failed = |cause: io::Error| error::folder(&target, cause);
-    let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    let policies = root.join(FOLDER);
+    folder::create(&policies)?;
+    let mut temporary = tempfile::NamedTempFile::new_in(&policies).map_err(failed)?;
     temporary.write_all(&program.encode()).map_err(failed)?;
     temporary.persist(&target).map_err(|cause| failed(cause.error))?;
     Ok(())
 }
 
-/// Keeps the program in `folder` by its hash, unless it is there.
-pub fn keep(folder: &Path, program: &PolicyProgram) -> Result<(), StoreError> {
-    let target = folder.join(format!("{}.bin", program.hash()));
-    if target.exists() {
-        return Ok(());
-    }
-    let failed = |cause: io::Error| error::folder(&target, cause);
-    let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    temporary.write_all(&program.encode()).map_err(failed)?;
-    temporary.persist(&target).map_err(|cause| failed(cause.error))?;
-    Ok(())
+/// The program that has the hash; `None` where none was kept, or what was kept is another.
+pub fn read(root: &Path, hash: Hash) -> Option<PolicyProgram> {
+    let program = PolicyProgram::decode(&fs::read(file(root, hash)).ok()?).ok()?;
+    (program.hash() == hash).then_some(program)
 }
 
-/// The program of this hash that was kept in `folder`.
-pub fn kept(folder: &Path, hash: Hash) -> Option<PolicyProgram> {
-    let bytes = fs::read(folder.join(format!("{hash}.bin"))).ok()?;
-    PolicyProgram::decode(&bytes).ok().filter(|program| program.hash() == hash)
-}
-
-/// The program of a run; `None` where none was kept, where it was discarded, or where it is not
-/// the one that the record names.
-pub fn read(folder: &Path, record: &Record) -> Option<PolicyProgram> {
-    let program = PolicyProgram::decode(&fs::read(folder.join(FILE)).ok()?).ok()?;
-    (program.hash().to_string() == record.policy_hash).then_some(program)
+/// Where the program that has the hash is kept.
+pub fn file(root: &Path, hash: Hash) -> PathBuf {
+    root.join(FOLDER).join(hash.to_string())
 }

@@ -85,7 +85,7 @@ fn refuse_details(store: &Store, reader: &Reader, run: Option<RunId>) -> Result<
             continue;
         }
         let run = store.short(entry.run_id);
-        let policy = store.policy(entry.policy_hash, entry.run_id);
+        let policy = store.program_of(entry.policy_hash);
         let called = match policy.as_ref().and_then(|policy| policy.name()) {
             Some(name) => format!("the policy `{}` of run {run}", shown(name)),
             None => format!("the policy of run {run}"),
@@ -118,9 +118,8 @@ fn bundle(
     writer: &mut dyn Write,
 ) -> Result<String, Unwritten> {
     let attach = |policies: &BTreeMap<Hash, RunId>| {
-        let kept = policies
-            .iter()
-            .filter_map(|(hash, run)| Some((names::policy(*hash), store.policy(*hash, *run)?.encode())));
+        let program = |hash: &Hash| Some((names::policy(*hash), store.program_of(*hash)?.encode()));
+        let kept = policies.keys().filter_map(program);
         let trust = std::fs::read(store.identity().join("bundle.pem"));
         kept.chain(trust.ok().map(|pem| (names::TRUST.to_owned(), pem))).collect()
     };
