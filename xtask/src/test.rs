@@ -136,7 +136,9 @@ fn unit() -> Result<(bool, String), Failure> {
     libraries.args(["test", "--workspace", "--exclude", "vantio", "--no-fail-fast"]);
     let mut command = layout::cargo();
     command.args(["test", "--package", "vantio", "--bins"]);
-    for test in ["cli_explain", "cli_ledger", "cli_messages", "cli_policies", "cli_replay", "cli_runs"] {
+    for test in
+        ["cli_explain", "cli_export", "cli_ledger", "cli_messages", "cli_policies", "cli_replay", "cli_runs"]
+    {
         command.args(["--test", test]);
     }
     command.arg("--no-fail-fast");

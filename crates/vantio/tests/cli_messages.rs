@@ -23,6 +23,7 @@ fn help_lists_commands_and_exit_codes() {
       discard      Drop what a run changed, and every copy of it
       ps           List the runs that live or wait for review
       why          Explain what was refused to a run, and what would permit it
+      replay       Decide again what was decided in a run, and say what comes out otherwise
       kill         End a run that still lives
       ledger       Read, verify, prove and publish the ledger
       policy       Check, show, compare, explain and test policies, or write one from runs
@@ -124,13 +125,13 @@ fn help_of_a_command_says_what_its_arguments_mean() {
     Commands:
       list        List entries, newest last
       show        Show one entry whole
-      verify      Recompute every hash, or check a proof that someone gave you
+      verify      Recompute every hash, or check a bundle or a proof that someone gave you
       checkpoint  Make a checkpoint and print it: keep it elsewhere, and give it to verify later
       key         Print the key that verifies this ledger's checkpoints
       witness     Have others sign how far the ledger goes, so that nobody here can take it back
       prove       Print the proof that an entry is in the ledger, for `verify --proof` elsewhere
       publish     Write the ledger as a public log into a folder that any web server can serve
-      export      Write every entry, one line of JSON each
+      export      Write entries for others: as lines of JSON, or as a bundle that proves them
 
     Options:
           --json  Print machine-readable JSON instead of text

@@ -379,7 +379,7 @@ fn a_run_obeys_every_policy_and_says_which() {
       to commit one, name it:  vantio commit [RUN] [WORK]/rules/more.yaml
       to commit all of them:   vantio commit [RUN] --hazards
     ");
-    let entries = world.run(&["ledger", "export"]);
+    let entries = world.run(&["ledger", "list", "--op", "run.start", "--json"]);
     let start = entries.lines().find(|line| line.contains("\"run.start\"")).unwrap();
     let start: serde_json::Value = serde_json::from_str(start).unwrap();
     insta::assert_snapshot!(start["detail"]["request"]["policy"]["layers"].to_string(), @r#"[{"includes":[{"digest":"[HASH]","file":"[WORK]/rules/more.yaml"}],"kind":"project","source":{"digest":"[HASH]","file":"[WORK]/vantio.yaml"}},{"includes":[],"kind":"user","source":{"digest":"[HASH]","file":"[HOME]/.config/vantio/policy.yaml"}}]"#);
