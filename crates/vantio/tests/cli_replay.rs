@@ -198,8 +198,8 @@ fn without_the_run_or_its_policy_nothing_is_decided() {
 
 /// A bundle on a machine that has nothing else.
 fn elsewhere(world: &World, lines: &[Value]) -> (i32, String) {
-    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    world.write("other", &text);
+    let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
+    world.write("other", &(lines.join("\n") + "\n"));
     let output = Command::new(env!("CARGO_BIN_EXE_vantio"))
         .args(["replay", "other"])
         .env("VANTIO_STATE", "/nowhere")
@@ -219,9 +219,7 @@ fn bundle(world: &World) -> Vec<Value> {
 
 /// The lines with digests, hashes and links that hold again.
 fn rehash(lines: &mut [Value]) {
-    let digest = |parts: &[&[u8]]| {
-        hex(&parts.iter().fold(Sha256::new(), |hasher, part| hasher.chain_update(part)).finalize())
-    };
+    let digest = |parts: &[&[u8]]| hex(&parts.iter().fold(Sha256::new(), Sha256::chain_update).finalize());
     let mut last: Option<(u64, String)> = None;
     for line in &mut lines[1..] {
         let salt = unhex(line["detail"]["salt"].as_str().unwrap());
@@ -243,7 +241,8 @@ fn rehash(lines: &mut [Value]) {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 fn unhex(text: &str) -> Vec<u8> {

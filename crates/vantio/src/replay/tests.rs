@@ -9,7 +9,7 @@ use vantio_core::{
     json::{Key, Value},
 };
 use vantio_identity::TrustDomain;
-use vantio_ledger::{Filter, Ledger, Options, Reader};
+use vantio_ledger::{Entry, Filter, Ledger, Options, Reader};
 use vantio_phantom::{Ending, Oracle as _, Ruling};
 use vantio_policy::{Bindings, State, compile};
 
@@ -126,14 +126,20 @@ impl World {
     }
 
     fn end(self) -> Report {
+        self.end_with(|_| {})
+    }
+
+    /// Ends the run, changes its entries, and decides again.
+    fn end_with(self, change: impl FnOnce(&mut Vec<Entry>)) -> Report {
         self.warden.end(Ending::Exited(0));
         let (run_id, program) = self.charge;
-        let entries = entries(self.folder.path()).into_iter().map(Ok);
-        replay(Past { run_id, program, entries: Box::new(entries) }).unwrap()
+        let mut entries = entries(self.folder.path());
+        change(&mut entries);
+        replay(Past { run_id, program, entries: Box::new(entries.into_iter().map(Ok)) }).unwrap()
     }
 }
 
-fn entries(folder: &Path) -> Vec<vantio_ledger::Entry> {
+fn entries(folder: &Path) -> Vec<Entry> {
     let reader = Reader::open(&folder.join("ledger.db")).unwrap();
     reader.entries(&Filter::default()).collect::<Result<_, _>>().unwrap()
 }
@@ -213,12 +219,20 @@ fn what_comes_after_a_hole_is_not_decided_again() {
     for path in [0, 1, 0] {
         happen(&world.warden, &Event::Open { path, access: Access::Write, bytes: 9 });
     }
-    world.warden.end(Ending::Exited(0));
-    let (run_id, program) = world.charge;
-    let mut left = entries(world.folder.path());
-    left.remove(2);
-    let entries = Box::new(left.into_iter().map(Ok));
-    let report = replay(Past { run_id, program, entries }).unwrap();
+    let report = world.end_with(|entries| drop(entries.remove(2)));
     let json = report.to_json();
     assert_eq!((report.decided, &json["undecided"][0]["count"]), (1, &1.into()), "{json:#}");
+}
+
+#[test]
+fn a_refusal_may_be_written_down_after_what_happened_since() {
+    let thresholds = "thresholds:
+- {effect: fs.unlink, count: 1, within: 1h}
+- {effect: fs.open, count: 9, within: 1h}
+";
+    let world = World::new(&format!("{LISTS}{thresholds}"));
+    let open = Event::Open { path: 0, access: Access::Write, bytes: 9 };
+    let rulings = [Event::Unlink(0), Event::Unlink(1), open].map(|event| happen(&world.warden, &event));
+    assert_eq!(rulings, [Ruling::Permit, Ruling::Refuse, Ruling::Permit].map(Some));
+    assert_same(&world.end_with(|entries| entries.swap(2, 3)), 3);
 }

@@ -98,6 +98,19 @@ impl Stage {
         let other: Vec<_> = refusals.iter().filter(|refusal| !is_expected(refusal)).collect();
         assert!(other.is_empty(), "not expected: {other:#?}\n{}", outcome.describe());
         assert!(!self.collector.has(SECRET.as_bytes()), "the secret has left");
+        self.check_replay();
+    }
+
+    /// Fails unless every verdict comes out as it was, from the ledger alone; of those that rest on
+    /// what others had open nobody can say.
+    #[track_caller]
+    fn check_replay(&self) {
+        let report = common::parse(&self.world.ask(&["replay", "last", "--json"]));
+        assert!(report["decided"].as_u64() > Some(0), "{report:#}");
+        for undecided in report["undecided"].as_array().unwrap() {
+            let reason = undecided["reason"].as_str().unwrap();
+            assert!(reason.contains("other processes had open"), "{report:#}");
+        }
     }
 
     fn hidden(&self, text: &str) -> String {
