@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    Fault, Filter, LedgerError, Malformed, Reader, Terms, Verified, VerifyError, chain::Chain, entry::Line,
+    Fault, Filter, LedgerError, Malformed, Reader, Terms, Verified, VerifyError, chain::Chains, entry::Line,
     seal::Seals, verify::Audit,
 };
 
@@ -64,14 +64,14 @@ pub fn verify_export(reader: &mut dyn BufRead, terms: &Terms) -> Result<Verified
         if line.is_empty() {
             return audit.finish();
         }
-        audit.step(|chain, seals| step(chain, seals, &line), |_| None)?;
+        audit.step(|chains, seals| step(chains, seals, &line), |_| None)?;
     }
 }
 
-fn step(chain: &mut Chain, seals: &mut Seals, line: &[u8]) -> Result<String, Fault> {
+fn step(chains: &mut Chains, seals: &mut Seals, line: &[u8]) -> Result<String, Fault> {
     let text = line.strip_suffix(b"\n").and_then(|line| str::from_utf8(line).ok());
     let Line { text, this_hash, detail } = Line::scan(text.ok_or(Malformed::NotCanonical)?)?;
-    let entry = chain.step(&text, this_hash)?;
+    let entry = chains.step(&text, this_hash)?;
     seals.check(&entry)?;
     if let Some(detail) = detail {
         entry.check_detail(&detail)?;

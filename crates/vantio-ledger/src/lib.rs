@@ -1,4 +1,4 @@
-//! The ledger: an append-only, hash-chained log in one SQLite file.
+//! The ledger: an append-only, hash-chained log in one SQLite file, or on a PostgreSQL server.
 //!
 //! [`Ledger`] appends: [`Ledger::append`] returns when the entry is on disk,
 //! [`Ledger::record`] batches within a bounded window. [`Reader`] reads,
@@ -49,6 +49,7 @@ mod error;
 mod export;
 mod key;
 mod ledger;
+mod location;
 pub mod note;
 mod prove;
 mod publish;
@@ -67,6 +68,7 @@ pub use error::LedgerError;
 pub use export::{ExportError, verify_export};
 pub use jiff::Timestamp;
 pub use ledger::{Ledger, Options, Pending, Receipt, Recorded};
+pub use location::Location;
 pub use prove::{GrowthProof, ProveError, Proved, Signer, UnprovenError, verify_proof};
 pub use publish::{PublishError, Published};
 pub use reader::{Entries, Filter, Reader};
