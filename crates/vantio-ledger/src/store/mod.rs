@@ -32,7 +32,7 @@ pub(crate) trait Store: Send {
     /// Appends, in one durable transaction, the rows that `make` builds for the end of the chain;
     /// it is called once. After an error nothing may be appended any more: what was written is then
     /// not known.
-    fn append<'row>(&mut self, make: Make<'_, 'row>) -> Result<(), LedgerError>;
+    fn append(&mut self, make: Make<'_, '_>) -> Result<(), LedgerError>;
 
     /// How many entries of this chain no checkpoint covers, as far as this writer knows.
     fn uncovered(&self) -> u64;

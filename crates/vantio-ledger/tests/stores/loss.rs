@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use vantio_ledger::{Ledger, Location, Options};
+use vantio_ledger::{Filter, Ledger, Location, Options, Terms};
 
 use crate::{
     common::open,
@@ -12,7 +12,7 @@ use crate::{
 
 /// Without a checkpoint in between.
 fn quiet() -> Options {
-    let never = Duration::from_secs(3600);
+    let never = Duration::from_hours(1);
     Options { checkpoint_entries: u64::MAX, checkpoint_after: never, ..Options::default() }
 }
 
@@ -58,10 +58,10 @@ fn what_was_acknowledged_survives_a_crash_of_the_server() {
     assert!(Ledger::open_at(&owner, quiet()).is_err(), "there is no server");
     server.run(&[]);
     let ledger = Ledger::open_at(&owner, quiet()).unwrap();
-    let entries: Result<Vec<_>, _> = ledger.reader().unwrap().entries(&Default::default()).collect();
+    let entries: Result<Vec<_>, _> = ledger.reader().unwrap().entries(&Filter::default()).collect();
     assert_eq!(entries.unwrap().iter().map(|entry| entry.this_hash).collect::<Vec<_>>(), hashes);
     ledger.checkpoint().unwrap().unwrap();
-    assert_eq!(ledger.reader().unwrap().verify(&Default::default()).unwrap().size, 50);
+    assert_eq!(ledger.reader().unwrap().verify(&Terms::default()).unwrap().size, 50);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::{
     server::{Server, keys},
 };
 
-const TABLES: [&str; 4] = ["entries", "tiles", "checkpoints", "cosignatures"];
+const TABLES: [&str; 5] = ["entries", "leaves", "tiles", "checkpoints", "cosignatures"];
 
 pub struct Place {
     /// As who appends: on a server the restricted role.
@@ -100,16 +100,14 @@ impl Place {
             }
             Vandal::Server(..) => {
                 let mut client = self.client("owner");
-                let each = |what: &str| {
-                    TABLES
-                        .iter()
-                        .chain(&["leaves"])
-                        .map(|table| format!("ALTER TABLE {table} {what};"))
-                        .collect::<String>()
+                let mut each = |what: &str| {
+                    for table in TABLES {
+                        client.batch_execute(&format!("ALTER TABLE {table} {what}")).unwrap();
+                    }
                 };
-                client.batch_execute(&each("DISABLE TRIGGER USER")).unwrap();
-                client.batch_execute(statements).unwrap();
-                client.batch_execute(&each("ENABLE ALWAYS TRIGGER refuse")).unwrap();
+                each("DISABLE TRIGGER USER");
+                self.client("owner").batch_execute(statements).unwrap();
+                each("ENABLE ALWAYS TRIGGER refuse");
                 let inserts = "ALTER TABLE entries ENABLE ALWAYS TRIGGER next_entry; \
                                ALTER TABLE leaves ENABLE ALWAYS TRIGGER next_leaf";
                 client.batch_execute(inserts).unwrap();

@@ -4,7 +4,7 @@
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, chown},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex, Weak,
@@ -74,7 +74,7 @@ impl Server {
         }
         let log = fs::File::create(self.folder.path().join("log")).unwrap();
         self.shell = Some(command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while let Err(error) = Client::connect(&self.url("postgres", "postgres"), NoTls) {
             let log = || fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
             assert!(Instant::now() < deadline, "the server does not start: {error}\n{}", log());
@@ -118,9 +118,7 @@ impl Drop for Server {
 
 /// The newest server program of that name.
 fn program(name: &str) -> PathBuf {
-    let versions = fs::read_dir("/usr/lib/postgresql")
-        .map(|found| found.flatten().collect())
-        .unwrap_or_else(|_| Vec::new());
+    let versions: Vec<_> = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().collect();
     let mut versions: Vec<_> = versions.iter().map(|version| version.path().join("bin").join(name)).collect();
     versions.sort();
     let newest = versions.into_iter().rfind(|program| program.exists());
@@ -150,10 +148,9 @@ fn other_user() -> Option<(u32, u32)> {
     })
 }
 
-/// A folder that only this process uses.
+/// A folder for the keys of logs.
 pub fn keys() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
-    let path: &Path = folder.path();
-    let path = path.to_path_buf();
+    let path = folder.path().to_path_buf();
     (folder, path)
 }

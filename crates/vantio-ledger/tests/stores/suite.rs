@@ -80,7 +80,7 @@ pub fn several_writers_share_one_tree(place: &Place) {
     let options = Options {
         checkpoint_entries: 40,
         checkpoint_after: Duration::from_millis(20),
-        busy: Duration::from_secs(60),
+        busy: Duration::from_mins(1),
         ..Options::default()
     };
     thread::scope(|scope| {

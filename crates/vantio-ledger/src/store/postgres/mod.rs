@@ -106,7 +106,7 @@ impl Store for Appender {
         Some(self.writer)
     }
 
-    fn append<'row>(&mut self, make: Make<'_, 'row>) -> Result<(), LedgerError> {
+    fn append(&mut self, make: Make<'_, '_>) -> Result<(), LedgerError> {
         let mut chain = self.chain;
         let rows = make(&mut chain, &mut self.clock)?;
         if rows.is_empty() {

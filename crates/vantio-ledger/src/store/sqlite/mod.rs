@@ -89,7 +89,7 @@ impl Store for Appender {
         None
     }
 
-    fn append<'row>(&mut self, make: Make<'_, 'row>) -> Result<(), LedgerError> {
+    fn append(&mut self, make: Make<'_, '_>) -> Result<(), LedgerError> {
         if file::identity(&self.path)? != self.identity {
             return Err(self.damaged("the file was replaced while it was open"));
         }
