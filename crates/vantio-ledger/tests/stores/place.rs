@@ -1,6 +1,9 @@
 //! Where a test's ledger is: in a file, or in a database of its own on the server.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 use postgres::Client;
 use tempfile::TempDir;
@@ -12,6 +15,8 @@ use crate::{
 };
 
 const TABLES: [&str; 5] = ["entries", "leaves", "tiles", "checkpoints", "cosignatures"];
+
+static GRANT: Mutex<()> = Mutex::new(());
 
 pub struct Place {
     /// As who appends: on a server the restricted role.
@@ -48,7 +53,10 @@ impl Place {
     pub fn on(server: &Arc<Server>) -> Self {
         let place = Self::bare(server);
         place.of("owner").prepare().unwrap();
+        // The server cannot give one role to another twice at once.
+        let one_at_a_time = GRANT.lock().unwrap();
         place.client("postgres").batch_execute("GRANT vantio_writer TO writer").unwrap();
+        drop(one_at_a_time);
         place
     }
 

@@ -67,7 +67,7 @@ fn the_restricted_role_may_append_and_nothing_else() {
         "ALTER SYSTEM SET fsync = off",
         "DO $$ BEGIN EXECUTE 'DELETE FROM vantio.entries'; END $$",
         "WITH gone AS (DELETE FROM entries RETURNING *) SELECT * FROM gone",
-        "LOCK TABLE entries IN ACCESS EXCLUSIVE MODE",
+        "DO $$ BEGIN LOCK TABLE entries IN ACCESS EXCLUSIVE MODE; END $$",
         "CREATE INDEX i ON entries (pg_sleep(1)) WHERE false",
         "REINDEX TABLE entries",
         "CLUSTER entries USING entries_pkey",
@@ -189,4 +189,36 @@ fn a_role_that_may_not_make_the_tables_is_told_so() {
     assert_eq!(error.code(), "E_LEDGER_NOT_FOUND", "{error}");
     let ledger = Ledger::open_at(&place.of("owner"), Options::default()).unwrap();
     assert_eq!(ledger.append(open(0)).unwrap().seq, 0, "the owner makes them at first");
+}
+
+#[test]
+fn entries_moved_in_the_tree_or_to_another_chain_are_found() {
+    let moves = [
+        // Each chain keeps its order, but the tree is another.
+        (
+            "UPDATE leaves SET idx = -1 WHERE idx = 2; UPDATE leaves SET idx = 2 WHERE idx = 3; \
+          UPDATE leaves SET idx = 3 WHERE idx = -1",
+            "E_LEDGER_REWRITTEN",
+            2,
+        ),
+        (
+            "UPDATE leaves SET idx = -1 WHERE idx = 1; UPDATE leaves SET idx = 1 WHERE idx = 2; \
+          UPDATE leaves SET idx = 2 WHERE idx = -1",
+            "E_LEDGER_TAMPERED",
+            1,
+        ),
+        ("UPDATE leaves SET idx = idx + 1 WHERE idx = 5", "E_LEDGER_TAMPERED", 5),
+        ("DELETE FROM leaves WHERE idx = 2", "E_LEDGER_TAMPERED", 2),
+        ("UPDATE entries SET writer = gen_random_uuid() WHERE seq = 2", "E_LEDGER_TAMPERED", 2),
+        ("UPDATE leaves SET writer = gen_random_uuid() WHERE idx = 4", "E_LEDGER_TAMPERED", 4),
+    ];
+    for (statements, code, seq) in moves {
+        let place = Place::server();
+        place.fill(3);
+        place.fill(3);
+        place.tamper(statements);
+        let result = place.verify().map_err(|error| (error.code(), error.seq(), error.to_string()));
+        let (found, first, text) = result.expect_err(statements);
+        assert_eq!((found, first), (code, Some(seq)), "{statements}: {text}");
+    }
 }
