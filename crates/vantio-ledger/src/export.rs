@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     Entry, Fault, Filter, LedgerError, Malformed, Reader, Terms, Verified, VerifyError,
-    chain::{self, Chain},
+    chain::{self, Chains},
     entry::{self, Line},
     seal::Seals,
     tree::FullTile,
@@ -91,14 +91,14 @@ pub(crate) fn walk(
         if line.is_empty() {
             return audit.finish();
         }
-        audit.step(|chain, seals| step(chain, seals, &line), &tile_fault)?;
+        audit.step(|chains, seals| step(chains, seals, &line), &tile_fault)?;
     }
 }
 
-pub(crate) fn step(chain: &mut Chain, seals: &mut Seals, line: &[u8]) -> Result<String, Fault> {
+pub(crate) fn step(chains: &mut Chains, seals: &mut Seals, line: &[u8]) -> Result<String, Fault> {
     let text = line.strip_suffix(b"\n").and_then(|line| str::from_utf8(line).ok());
     let Line { text, this_hash, detail } = Line::scan(text.ok_or(Malformed::NotCanonical)?)?;
-    let entry = chain.step(&text, this_hash)?;
+    let entry = chains.step(&text, this_hash)?;
     seals.check(&entry)?;
     if let Some(detail) = detail {
         entry.check_detail(&detail)?;

@@ -210,7 +210,7 @@ impl Walk<'_> {
                 Some(chain) => Chain { next: seq, head: entry.prev_hash, ..chain },
                 None => Chain { next: seq, head: entry.prev_hash, ..Chain::GENESIS },
             };
-            chain.step(&text, this_hash).map_err(at(seq))?;
+            chain.step(&entry, this_hash).map_err(at(seq))?;
             self.place(&text, seq, head)?;
             self.meet(&entry, detail.as_deref()).map_err(at(seq))?;
             before = Some(chain);

@@ -5,6 +5,7 @@ use std::{path::Path, time::SystemTime};
 use vantio_core::Hash;
 use vantio_identity::TrustBundle;
 use vantio_ledger::{
+    Timestamp,
     bundle::{Bundle, Examined, MetSvid, OpenBundleError, names},
     note::VerifyNoteError,
 };
@@ -133,8 +134,10 @@ impl Report {
         if has_keys {
             match &examined.given {
                 Ok(signers) => signers.iter().for_each(|signer| {
+                    let time = signer.time.and_then(|time| Timestamp::from_second(time.cast_signed()).ok());
+                    let time = time.map_or_else(String::new, |time| format!(" at {time}, by its clock"));
                     self.checked(format!(
-                        "signature: the checkpoint is signed by `{}`, whose key you gave",
+                        "signature: the checkpoint is signed{time} by `{}`, whose key you gave",
                         shown(&signer.name)
                     ));
                 }),
