@@ -76,6 +76,12 @@ impl Chain {
     /// Steps over the entry whose text is `text`.
     pub fn step<'t>(&mut self, text: &'t str, this_hash: Hash) -> Result<Text<'t>, Fault> {
         let entry = read(text, this_hash)?;
+        self.follow(&entry, this_hash)?;
+        Ok(entry)
+    }
+
+    /// Steps over an entry that [`read`] gave.
+    pub fn follow(&mut self, entry: &Text<'_>, this_hash: Hash) -> Result<(), Fault> {
         if entry.seq != self.next {
             return Err(Fault::Misplaced { found: entry.seq });
         }
@@ -90,7 +96,7 @@ impl Chain {
             return Err(Fault::Backdated("record_id"));
         }
         self.advance(this_hash, entry.time, record_id);
-        Ok(entry)
+        Ok(())
     }
 
     /// The chain, one entry further.

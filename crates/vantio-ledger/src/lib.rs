@@ -71,7 +71,7 @@ pub use chain::{Fault, Malformed};
 pub use clock::{ClockError, Interval};
 pub use entry::{AgentSvid, Anomaly, AnomalyRecord, Detail, Draft, Entry, ProofState, Seal};
 pub use error::LedgerError;
-pub use export::{ExportError, verify_export};
+pub use export::{ExportError, MAX_LINE, verify_export};
 pub use foreign::{Source, ocsf_event, otlp_logs};
 pub use jiff::Timestamp;
 pub use ledger::{Ledger, Options, Pending, Receipt, Recorded};

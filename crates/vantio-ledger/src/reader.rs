@@ -18,7 +18,7 @@ use vantio_core::{Decision, Hash, RunId, json};
 
 use crate::{
     Entry, LedgerError, Malformed, chain, entry, key,
-    note::{SignedNote, VerifierKey},
+    note::{SignedNote, TreeHead, TreeHeadError, VerifierKey},
     store::{self, io_error, store_error},
 };
 
@@ -120,6 +120,15 @@ impl Reader {
     pub fn newest_checkpoint(&self) -> Result<Option<SignedNote>, LedgerError> {
         let newest = store::newest_checkpoint(&self.connection).map_err(store_error(&self.path))?;
         newest.map_or(Ok(None), |size| self.checkpoint_of(size))
+    }
+
+    /// The newest signed checkpoint, and the tree that it is of.
+    pub fn newest_head(&self) -> Result<Option<(SignedNote, TreeHead)>, LedgerError> {
+        let Some(note) = self.newest_checkpoint()? else { return Ok(None) };
+        let head = note.text().parse().map_err(|error: TreeHeadError| {
+            self.damaged(&format!("the newest checkpoint is not one: {error}"))
+        })?;
+        Ok(Some((note, head)))
     }
 
     /// The signed checkpoint of the tree with `size` entries, with what witnesses have signed of it.

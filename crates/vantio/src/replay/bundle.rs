@@ -9,7 +9,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use vantio_core::{Hash, RunId, json::Value};
-use vantio_ledger::{Entry, Filter, Reader};
+use vantio_ledger::{Entry, Filter, MAX_LINE, Reader};
 use vantio_policy::PolicyProgram;
 
 use super::Past;
@@ -157,6 +157,3 @@ impl Iterator for Entries {
         }
     }
 }
-
-/// No entry is longer; what is does not fill the memory.
-const MAX_LINE: u64 = 32 << 20;

@@ -5,7 +5,6 @@ use std::{path::Path, time::SystemTime};
 use vantio_core::Hash;
 use vantio_identity::TrustBundle;
 use vantio_ledger::{
-    Timestamp,
     bundle::{Bundle, Examined, MetSvid, OpenBundleError, names},
     note::VerifyNoteError,
 };
@@ -134,7 +133,7 @@ impl Report {
         if has_keys {
             match &examined.given {
                 Ok(signers) => signers.iter().for_each(|signer| {
-                    let time = signer.time.and_then(|time| Timestamp::from_second(time.cast_signed()).ok());
+                    let time = signer.moment();
                     let time = time.map_or_else(String::new, |time| format!(" at {time}, by its clock"));
                     self.checked(format!(
                         "signature: the checkpoint is signed{time} by `{}`, whose key you gave",

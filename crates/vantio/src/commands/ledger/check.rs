@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use vantio_ledger::{
-    GrowthProof, Proved, Reader, Signer, Terms, Timestamp, UnprovenError, Verified, VerifyError,
+    GrowthProof, Proved, Reader, Signer, Terms, UnprovenError, Verified, VerifyError,
     note::{SignedNote, TreeHead, VerifierKey},
     verify_proof,
 };
@@ -133,8 +133,7 @@ fn signer_json(signer: &Signer) -> serde_json::Value {
 
 pub fn signed_by(signers: &[Signer]) -> String {
     let line = |signer: &Signer| {
-        let time = signer.time.and_then(|time| Timestamp::from_second(time.cast_signed()).ok());
-        let time = time.map_or_else(String::new, |time| format!(" at {time}"));
+        let time = signer.moment().map_or_else(String::new, |time| format!(" at {time}"));
         format!("signed by: {}{time}\n", shown(&signer.name))
     };
     signers.iter().map(line).collect()

@@ -1,7 +1,7 @@
 //! `vantio ledger export`
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     io::{self, BufWriter, IsTerminal as _, Write},
     path::Path,
 };
@@ -117,9 +117,9 @@ fn bundle(
     options: BundleOptions,
     writer: &mut dyn Write,
 ) -> Result<String, Unwritten> {
-    let attach = |policies: &BTreeMap<Hash, RunId>| {
+    let attach = |policies: &BTreeSet<Hash>| {
         let program = |hash: &Hash| Some((names::policy(*hash), store.program_of(*hash)?.encode()));
-        let kept = policies.keys().filter_map(program);
+        let kept = policies.iter().filter_map(program);
         let trust = std::fs::read(store.identity().join("bundle.pem"));
         kept.chain(trust.ok().map(|pem| (names::TRUST.to_owned(), pem))).collect()
     };
@@ -133,11 +133,8 @@ fn bundle(
 
 /// Has a checkpoint made of what has none yet, where this user may.
 fn cover(store: &Store, reader: &Reader) -> Result<(), Failure> {
-    let covered = reader.newest_checkpoint()?.is_some_and(|note| {
-        let size = note.text().lines().nth(1).and_then(|size| size.parse().ok());
-        reader.size().is_ok_and(|known| size == Some(known))
-    });
-    if covered {
+    let covered = reader.newest_head()?.map_or(0, |(_, head)| head.size());
+    if covered > 0 && covered == reader.size()? {
         return Ok(());
     }
     match open_ledger(&store.ledger()).and_then(|ledger| ledger.checkpoint()) {
