@@ -68,7 +68,7 @@ pub mod tree;
 mod verify;
 
 pub use chain::{Fault, Malformed};
-pub use clock::{ClockError, Interval};
+pub use clock::Interval;
 pub use entry::{AgentSvid, Anomaly, AnomalyRecord, Detail, Draft, Entry, ProofState, Seal};
 pub use error::LedgerError;
 pub use export::{ExportError, MAX_LINE, verify_export};
@@ -79,4 +79,5 @@ pub use prove::{GrowthProof, ProveError, Proved, Signer, UnprovenError, verify_p
 pub use publish::{PublishError, Published};
 pub use reader::{Entries, Filter, Reader};
 pub use uuid::Uuid;
+pub use vantio_core::ClockError;
 pub use verify::{Terms, Verified, VerifyError};
