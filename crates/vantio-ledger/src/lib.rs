@@ -72,7 +72,7 @@ pub use clock::Interval;
 pub use entry::{AgentSvid, Anomaly, AnomalyRecord, Detail, Draft, Entry, ProofState, Seal};
 pub use error::LedgerError;
 pub use export::{ExportError, MAX_LINE, verify_export};
-pub use foreign::{Source, ocsf_event, otlp_logs};
+pub use foreign::{Source, ocsf_event, otlp_logs, to_serde};
 pub use jiff::Timestamp;
 pub use ledger::{Ledger, Options, Pending, Receipt, Recorded};
 pub use prove::{GrowthProof, ProveError, Proved, Signer, UnprovenError, verify_proof};
