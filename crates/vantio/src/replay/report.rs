@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use vantio_core::{Decision, Hash, RunId, json::Value};
 use vantio_ledger::to_serde;
 
-use crate::present::{Paint, plural, shown};
+use crate::present::{Paint, entries, plural, shown};
 
 /// What a replay came to.
 pub struct Report {
@@ -170,10 +170,6 @@ impl Report {
 
 fn counted(count: u64, word: &str) -> String {
     plural(usize::try_from(count).unwrap_or(usize::MAX), word)
-}
-
-fn entries(count: u64) -> String {
-    if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
 }
 
 /// A verdict in one line.
