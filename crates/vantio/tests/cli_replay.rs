@@ -7,7 +7,6 @@ mod cli_world;
 use std::{
     fs,
     net::{TcpListener, UdpSocket},
-    process::Command,
     thread,
 };
 
