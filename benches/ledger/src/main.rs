@@ -1,4 +1,4 @@
-//! Measures the ledger; started by `cargo xtask bench ledger`.
+//! Measures the ledger on the disk of the working directory: `cargo run --release -p bench-ledger`.
 
 use std::{
     collections::VecDeque,
@@ -15,7 +15,7 @@ use std::{
 };
 
 use vantio_core::{Decision, Hash, RunId, json::Value};
-use vantio_ledger::{Draft, Ledger, Options, Reader};
+use vantio_ledger::{Draft, Ledger, Reader, Recorded, Terms};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -46,13 +46,6 @@ fn draft(number: u32) -> Draft {
 }
 
 fn main() -> Outcome<()> {
-    if let Some(path) = std::env::args().nth(1) {
-        let reader = Reader::open(Path::new(&path))?;
-        let start = Instant::now();
-        let verified = reader.verify()?;
-        println!("{:.0} /s", verified.size as f64 / start.elapsed().as_secs_f64());
-        return Ok(());
-    }
     let folder = tempfile::tempdir_in(".")?;
     let seconds = Duration::from_secs(3);
     let raw = raw(folder.path(), seconds)?;
@@ -65,7 +58,6 @@ fn main() -> Outcome<()> {
     println!("2000 in flight          {flight:>12.0} /s");
     let (size, rate) = verification(&folder.path().join("verify.db"), 1_000_000)?;
     println!("verification of {size} {rate:>12.0} /s");
-    std::mem::forget(folder);
     Ok(())
 }
 
@@ -82,6 +74,7 @@ fn raw(folder: &Path, time: Duration) -> Outcome<f64> {
     Ok(f64::from(count) / start.elapsed().as_secs_f64())
 }
 
+/// Entries a second of `threads` that each wait for every entry.
 fn appenders(path: &Path, threads: u32, time: Duration) -> Outcome<f64> {
     let ledger = Ledger::open(path)?;
     let count = Arc::new(AtomicU32::new(0));
@@ -103,44 +96,34 @@ fn appenders(path: &Path, threads: u32, time: Duration) -> Outcome<f64> {
     Ok(f64::from(count.load(Ordering::Relaxed)) / start.elapsed().as_secs_f64())
 }
 
+/// Entries a second of one thread that lets `pending` of them wait.
 fn in_flight(path: &Path, pending: usize, time: Duration) -> Outcome<f64> {
-    let ledger = Ledger::open_with(path, Options::default())?;
-    let count = Arc::new(AtomicU32::new(0));
+    let ledger = Ledger::open(path)?;
+    let (mut waiting, mut count) = (VecDeque::new(), 0);
     let start = Instant::now();
-    let work: Vec<_> = (0..1)
-        .map(|_| {
-            let (ledger, count) = (ledger.clone(), Arc::clone(&count));
-            thread::spawn(move || -> Outcome<()> {
-                let mut waiting = VecDeque::new();
-                while start.elapsed() < time {
-                    waiting.push_back(ledger.submit(draft(count.fetch_add(1, Ordering::Relaxed)))?);
-                    if waiting.len() >= pending
-                        && let Some(oldest) = waiting.pop_front()
-                    {
-                        oldest.wait()?;
-                    }
-                }
-                waiting.into_iter().try_for_each(|pending| pending.wait().map(drop))?;
-                Ok(())
-            })
-        })
-        .collect();
-    for thread in work {
-        thread.join().map_err(|_| "a thread panicked")??;
+    while start.elapsed() < time {
+        waiting.push_back(ledger.submit(draft(count))?);
+        count += 1;
+        if waiting.len() >= pending
+            && let Some(oldest) = waiting.pop_front()
+        {
+            oldest.wait()?;
+        }
     }
-    Ok(f64::from(count.load(Ordering::Relaxed)) / start.elapsed().as_secs_f64())
+    waiting.into_iter().try_for_each(|pending| pending.wait().map(drop))?;
+    Ok(f64::from(count) / start.elapsed().as_secs_f64())
 }
 
 fn verification(path: &Path, size: u32) -> Outcome<(u64, f64)> {
     let ledger = Ledger::open(path)?;
     let start = Instant::now();
     for number in 0..size {
-        while ledger.record(draft(number))? == vantio_ledger::Recorded::Dropped {}
+        while ledger.record(draft(number))? == Recorded::Dropped {}
     }
     ledger.flush()?;
     println!("recorded {:.0} /s", f64::from(size) / start.elapsed().as_secs_f64());
     let reader = Reader::open(path)?;
     let start = Instant::now();
-    let verified = reader.verify()?;
+    let verified = reader.verify(&Terms::default())?;
     Ok((verified.size, verified.size as f64 / start.elapsed().as_secs_f64()))
 }

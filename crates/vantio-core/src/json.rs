@@ -73,6 +73,45 @@ impl Value {
     }
 }
 
+/// Largest integer that every reader of JSON keeps (RFC 8785, appendix D).
+pub const MAX_INTEGER: u64 = (1 << 53) - 1;
+
+impl Value {
+    /// The member `key` of an object.
+    pub fn member(&self, key: &str) -> Option<&Self> {
+        match self {
+            Self::Object(members) => members.get(&Key(key.into())),
+            _ => None,
+        }
+    }
+
+    /// The member `key`, when it is a string.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.member(key)?.as_text()
+    }
+
+    /// The member `key`, when it is an integer.
+    pub fn number(&self, key: &str) -> Option<i64> {
+        match self.member(key)? {
+            Self::Integer(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The member `key`, when it is an integer that counts something.
+    pub fn count(&self, key: &str) -> Option<u64> {
+        self.number(key)?.try_into().ok()
+    }
+
+    /// A string.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
         Self::String(text.into())

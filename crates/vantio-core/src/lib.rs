@@ -11,6 +11,7 @@
 extern crate alloc;
 
 mod channel;
+mod clock;
 mod effect;
 mod hash;
 mod id;
@@ -20,6 +21,7 @@ mod labels;
 mod verdict;
 
 pub use channel::{Channel, End, Process};
+pub use clock::ClockError;
 pub use effect::{Effect, Reversibility};
 pub use hash::{Hash, ParseHashError};
 pub use id::{ParseRunIdError, RunId};

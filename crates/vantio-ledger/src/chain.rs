@@ -78,8 +78,8 @@ impl Chain {
     pub const GENESIS: Self =
         Self { next: 0, head: Hash::ZERO, time: *b"0000-01-01T00:00:00.000000000Z", record_id: None };
 
-    /// Steps over `entry`, whose hash is `this_hash`.
-    pub fn step(&mut self, entry: &Text<'_>, this_hash: Hash) -> Result<(), Fault> {
+    /// Steps over an entry that [`read`] gave.
+    pub fn follow(&mut self, entry: &Text<'_>, this_hash: Hash) -> Result<(), Fault> {
         if entry.seq != self.next {
             return Err(Fault::Misplaced { found: entry.seq });
         }
@@ -136,7 +136,7 @@ impl Chains {
             self.others.insert(self.writer, mem::replace(&mut self.chain, next));
             self.writer = entry.writer;
         }
-        self.chain.step(&entry, this_hash)?;
+        self.chain.follow(&entry, this_hash)?;
         Ok(entry)
     }
 

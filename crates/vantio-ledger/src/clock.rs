@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use uuid::Uuid;
+use vantio_core::ClockError;
 
 use crate::LedgerError;
 
@@ -17,21 +18,6 @@ pub struct Interval {
     /// False when nothing disciplined the clock: it may then have been set to any time, and the
     /// interval says only what the clock read.
     pub is_synchronized: bool,
-}
-
-/// How far a wall clock may be from the true time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClockError {
-    /// The bound of the error.
-    pub bound: Duration,
-    /// False when nothing disciplines the clock.
-    pub is_synchronized: bool,
-}
-
-impl ClockError {
-    /// Of a clock that nobody can ask: the bound beyond which Linux calls its clock unsynchronised
-    /// (`NTP_PHASE_LIMIT`).
-    pub const UNKNOWN: Self = Self { bound: Duration::from_secs(16), is_synchronized: false };
 }
 
 /// A reading of the wall clock.

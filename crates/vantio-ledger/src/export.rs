@@ -84,20 +84,22 @@ pub(crate) fn walk(
     tile_fault: impl Fn(&FullTile<'_>) -> Option<VerifyError>,
 ) -> Result<Verified, VerifyError> {
     let mut line = Vec::new();
-    loop {
-        line.clear();
-        let read = reader.take(MAX_LINE).read_until(b'\n', &mut line);
-        read.map_err(|source| VerifyError::Read { seq: audit.seq(), source: Arc::new(source) })?;
-        if line.is_empty() {
-            return audit.finish();
-        }
+    while next_line(reader, &mut line, audit.seq())? {
         audit.step(|chains, seals| step(chains, seals, &line), &tile_fault)?;
     }
+    audit.finish()
+}
+
+/// Reads the next line, that of the entry `seq`; false where there is none.
+pub(crate) fn next_line(reader: &mut dyn BufRead, line: &mut Vec<u8>, seq: u64) -> Result<bool, VerifyError> {
+    line.clear();
+    let read = reader.take(MAX_LINE).read_until(b'\n', line);
+    read.map_err(|source| VerifyError::Read { seq, source: Arc::new(source) })?;
+    Ok(!line.is_empty())
 }
 
 pub(crate) fn step(chains: &mut Chains, seals: &mut Seals, line: &[u8]) -> Result<String, Fault> {
-    let text = line.strip_suffix(b"\n").and_then(|line| str::from_utf8(line).ok());
-    let Line { text, this_hash, detail } = Line::scan(text.ok_or(Malformed::NotCanonical)?)?;
+    let Line { text, this_hash, detail } = Line::read(line)?;
     let entry = chains.step(&text, this_hash)?;
     seals.check(&entry)?;
     if let Some(detail) = detail {
@@ -106,5 +108,5 @@ pub(crate) fn step(chains: &mut Chains, seals: &mut Seals, line: &[u8]) -> Resul
     Ok(text)
 }
 
-/// No entry is longer; what is does not fill the memory.
-pub(crate) const MAX_LINE: u64 = 32 << 20;
+/// No entry's line is longer (bytes); what is does not fill the memory.
+pub const MAX_LINE: u64 = 32 << 20;

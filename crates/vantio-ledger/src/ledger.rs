@@ -11,12 +11,12 @@ use std::{
 
 use jiff::Timestamp;
 use uuid::Uuid;
-use vantio_core::{Decision, Hash, RunId, json::Value};
+use vantio_core::{ClockError, Decision, Hash, RunId, json::Value};
 
 use crate::{
     Draft, Interval, LedgerError, Location, Reader,
     chain::Chain,
-    clock::{Clock, ClockError, Reading},
+    clock::{Clock, Reading},
     entry::{self, Prepared, RecordStamp, Salts, Stamp},
     key,
     note::{Signature, SignedNote, SigningKey},

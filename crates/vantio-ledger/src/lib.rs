@@ -69,11 +69,11 @@ pub mod tree;
 mod verify;
 
 pub use chain::{Fault, Malformed};
-pub use clock::{ClockError, Interval};
+pub use clock::Interval;
 pub use entry::{AgentSvid, Anomaly, AnomalyRecord, Detail, Draft, Entry, ProofState, Seal};
 pub use error::LedgerError;
-pub use export::{ExportError, verify_export};
-pub use foreign::{Source, ocsf_event, otlp_logs};
+pub use export::{ExportError, MAX_LINE, verify_export};
+pub use foreign::{Source, ocsf_event, otlp_logs, to_serde};
 pub use jiff::Timestamp;
 pub use ledger::{Ledger, Options, Pending, Receipt, Recorded};
 pub use location::Location;
@@ -81,4 +81,5 @@ pub use prove::{GrowthProof, ProveError, Proved, Signer, UnprovenError, verify_p
 pub use publish::{PublishError, Published};
 pub use reader::{Entries, Filter, Reader};
 pub use uuid::Uuid;
+pub use vantio_core::ClockError;
 pub use verify::{Terms, Verified, VerifyError};

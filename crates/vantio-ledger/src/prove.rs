@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
 use vantio_core::Hash;
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     entry::{self, Text},
     note::{
         EntryProof, NoteError, ParseProofError, SignedNote, TreeHead, TreeHeadError, VerifierKey,
-        VerifyNoteError,
+        VerifyNoteError, parse_decimal, parse_hashes, write_hashes,
     },
     tree::{self, ProofError, TreeError, leaf_hash, verify_consistency, verify_inclusion},
 };
@@ -137,11 +137,18 @@ pub struct Signer {
     pub time: Option<u64>,
 }
 
+impl Signer {
+    /// When a witness cosigned, where that is a time at all.
+    pub fn moment(&self) -> Option<Timestamp> {
+        Timestamp::from_second(i64::try_from(self.time?).ok()?).ok()
+    }
+}
+
 impl Reader {
     /// The proof that the entry at `seq` is in the tree of the newest checkpoint, with the entry.
     pub fn prove(&self, seq: u64) -> Result<EntryProof, ProveError> {
-        let checkpoint = self.newest_checkpoint()?.ok_or(ProveError::Uncovered(seq))?;
-        let size = head_of(self, &checkpoint)?.size();
+        let (checkpoint, head) = self.newest_head()?.ok_or(ProveError::Uncovered(seq))?;
+        let size = head.size();
         if seq >= size {
             return Err(ProveError::Uncovered(seq));
         }
@@ -163,18 +170,13 @@ impl Reader {
     /// what a witness asks for, which knows that tree's root itself.
     pub fn prove_growth_from(&self, old: u64) -> Result<GrowthProof, ProveError> {
         let uncovered = || ProveError::Uncovered(old.saturating_sub(1));
-        let checkpoint = self.newest_checkpoint()?.ok_or_else(uncovered)?;
-        let size = head_of(self, &checkpoint)?.size();
+        let (checkpoint, head) = self.newest_head()?.ok_or_else(uncovered)?;
+        let size = head.size();
         if old > size {
             return Err(uncovered());
         }
         Ok(GrowthProof { old, hashes: tree::consistency(old, size, self)?, checkpoint })
     }
-}
-
-fn head_of(reader: &Reader, checkpoint: &SignedNote) -> Result<TreeHead, LedgerError> {
-    let head: Result<TreeHead, _> = checkpoint.text().parse();
-    head.map_err(|error| reader.damaged(&format!("the newest checkpoint is not one: {error}")))
 }
 
 /// Verifies a proof that [`Reader::prove`] made, with nothing but the log's key.
@@ -240,7 +242,7 @@ impl GrowthProof {
 impl fmt::Display for GrowthProof {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(formatter, "old {}", self.old)?;
-        self.hashes.iter().try_for_each(|hash| writeln!(formatter, "{}", STANDARD.encode(hash.0)))?;
+        write_hashes(&self.hashes, formatter)?;
         write!(formatter, "\n{}", self.checkpoint)
     }
 }
@@ -252,17 +254,7 @@ impl FromStr for GrowthProof {
         let (proof, checkpoint) = text.split_once("\n\n").ok_or(ParseProofError::Shape)?;
         let mut lines = proof.split('\n');
         let old = lines.next().and_then(|line| line.strip_prefix("old ")).ok_or(ParseProofError::Format)?;
-        let number: u64 = old.parse().map_err(|_| ParseProofError::Index)?;
-        if number.to_string() != old {
-            return Err(ParseProofError::Index.into());
-        }
-        let hashes = lines.enumerate().map(|(place, line)| {
-            let bytes = STANDARD.decode(line).ok().and_then(|bytes| bytes.try_into().ok());
-            bytes.filter(|_| place < MAX_HASHES).map(Hash).ok_or(ParseProofError::Hash(place + 1))
-        });
-        Ok(Self { old: number, hashes: hashes.collect::<Result<_, _>>()?, checkpoint: checkpoint.parse()? })
+        let old = parse_decimal(old).ok_or(ParseProofError::Index)?;
+        Ok(Self { old, hashes: parse_hashes(lines)?, checkpoint: checkpoint.parse()? })
     }
 }
-
-/// More than any proof has.
-const MAX_HASHES: usize = 63;

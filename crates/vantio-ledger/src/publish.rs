@@ -80,10 +80,7 @@ impl Reader {
     /// Writes what `folder` lacks of the tree of the newest checkpoint: tiles, the entries without
     /// their details, and last of all the checkpoint. A folder of another log is left as it is.
     pub fn publish(&self, folder: &Path) -> Result<Published, PublishError> {
-        let note = self.newest_checkpoint()?.ok_or(PublishError::Nothing)?;
-        let head: TreeHead = note.text().parse().map_err(|error| {
-            PublishError::Ledger(self.damaged(&format!("the newest checkpoint is not one: {error}")))
-        })?;
+        let (note, head) = self.newest_head()?.ok_or(PublishError::Nothing)?;
         let old = self.published(folder, &head)?;
         let mut files = 0;
         for tile in Tile::added(old, head.size()) {

@@ -12,7 +12,7 @@ use vantio_core::{Decision, RunId};
 
 use crate::{
     Entry, LedgerError, Location, key,
-    note::{SignedNote, VerifierKey},
+    note::{SignedNote, TreeHead, TreeHeadError, VerifierKey},
     store::{Source, io_error, postgres, sqlite},
 };
 
@@ -97,6 +97,15 @@ impl Reader {
     /// The newest signed checkpoint.
     pub fn newest_checkpoint(&self) -> Result<Option<SignedNote>, LedgerError> {
         self.source.newest_checkpoint()?.map_or(Ok(None), |size| self.checkpoint_of(size))
+    }
+
+    /// The newest signed checkpoint, and the tree that it is of.
+    pub fn newest_head(&self) -> Result<Option<(SignedNote, TreeHead)>, LedgerError> {
+        let Some(note) = self.newest_checkpoint()? else { return Ok(None) };
+        let head = note.text().parse().map_err(|error: TreeHeadError| {
+            self.damaged(&format!("the newest checkpoint is not one: {error}"))
+        })?;
+        Ok(Some((note, head)))
     }
 
     /// The signed checkpoint of the tree with `size` entries, with what witnesses have signed of it.

@@ -5,7 +5,7 @@
 mod common;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::Read as _,
     path::{Path, PathBuf},
@@ -54,8 +54,8 @@ fn world() -> World {
 impl World {
     fn pack(&self, options: BundleOptions) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let attach = |policies: &BTreeMap<Hash, _>| {
-            assert_eq!(policies.keys().copied().collect::<Vec<_>>(), [Hash::of(b"policy")]);
+        let attach = |policies: &BTreeSet<Hash>| {
+            assert_eq!(policies.iter().copied().collect::<Vec<_>>(), [Hash::of(b"policy")]);
             vec![(names::policy(Hash::of(b"policy")), b"policy".to_vec())]
         };
         Reader::open(&self.path).unwrap().bundle(options, attach, &mut bytes).unwrap();

@@ -10,7 +10,7 @@ use rusqlite::{Connection, types::Value as Cell};
 use std::{path::Path, sync::Arc};
 use vantio_core::{Decision, Hash, json::Value};
 use vantio_ledger::{
-    AgentSvid, Draft, Filter, Ledger, LedgerError, Reader, Seal, Terms, VerifyError, verify_export,
+    AgentSvid, Draft, Entry, Filter, Ledger, LedgerError, Reader, Seal, Terms, VerifyError, verify_export,
 };
 
 const COLUMNS: [&str; 7] = ["run_id", "op", "decision", "record_id", "this_hash", "body", "detail"];
@@ -79,6 +79,10 @@ proptest! {
         prop_assert_eq!(reader.export(&mut lines).unwrap(), verified.size);
         let exported = verify_export(&mut lines.as_slice(), &Terms::default()).unwrap();
         prop_assert_eq!((exported.size, exported.head, exported.root), (verified.size, verified.head, verified.root));
+        for entry in reader.entries(&Filter::default()) {
+            let entry = entry.unwrap();
+            prop_assert_eq!(Entry::from_line(&entry.to_line()), Ok(entry));
+        }
     }
 
     #[test]
@@ -112,6 +116,10 @@ proptest! {
             let line = lines[..position].split(|byte| *byte == b'\n').count() as u64 - 1;
             lines[position] ^= flip;
             prop_assert_eq!(verify_export(&mut lines.as_slice(), &Terms::default()).unwrap_err().seq(), Some(line));
+            if let Ok(text) = str::from_utf8(&lines) {
+                let line = text.split('\n').nth(line as usize).unwrap();
+                prop_assert!(Entry::from_line(line).is_err(), "{}", line);
+            }
             lines[position] ^= flip;
         }
     }

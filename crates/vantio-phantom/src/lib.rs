@@ -26,5 +26,5 @@ pub use error::LaunchError;
 pub use launch::{MakeOracle, run};
 pub use oracle::{Oracle, Ruling, Ways};
 pub use spec::{Ending, Spec};
-pub use sys::clock::{ClockError, clock_error};
+pub use sys::clock::clock_error;
 mod supervisor;

@@ -9,7 +9,7 @@ use std::{
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use serde_json::{Value, json};
 use vantio_identity::IdentityError;
-use vantio_ledger::LedgerError;
+use vantio_ledger::{LedgerError, ProveError, PublishError, bundle::PackError};
 use vantio_phantom::LaunchError;
 use vantio_policy::{PolicyError, Problem};
 
@@ -163,6 +163,24 @@ impl From<PolicyError> for Failure {
 
 impl From<LedgerError> for Failure {
     fn from(error: LedgerError) -> Self {
+        Self::new(error.code(), &error).help(error.help())
+    }
+}
+
+impl From<ProveError> for Failure {
+    fn from(error: ProveError) -> Self {
+        Self::new(error.code(), &error).help(error.help())
+    }
+}
+
+impl From<PublishError> for Failure {
+    fn from(error: PublishError) -> Self {
+        Self::new(error.code(), &error).help(error.help())
+    }
+}
+
+impl From<PackError> for Failure {
+    fn from(error: PackError) -> Self {
         Self::new(error.code(), &error).help(error.help())
     }
 }

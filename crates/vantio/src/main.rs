@@ -11,6 +11,7 @@ mod arguments;
 mod commands;
 mod failure;
 mod oracle;
+mod output;
 mod present;
 mod replay;
 mod run;

@@ -75,16 +75,7 @@ fn an_auditor_verifies_with_a_file_and_a_key_alone() {
     world.run(&["run", "--", "true"]);
     world.write("growth", &world.shell("$VANTIO ledger prove --since checkpoint"));
 
-    let elsewhere = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_vantio"))
-            .args([&["ledger", "verify"], arguments].concat())
-            .env("VANTIO_STATE", "/nowhere")
-            .current_dir(world.work())
-            .output()
-            .unwrap();
-        let text = [output.stdout, output.stderr].concat();
-        (output.status.code().unwrap(), String::from_utf8(text).unwrap())
-    };
+    let elsewhere = |arguments: &[&str]| world.elsewhere(&[&["ledger", "verify"], arguments].concat());
     let (code, text) = elsewhere(&["--proof", "proof", "--key", &key]);
     assert!(code == 0 && text.contains("op: run.start") && !text.contains("kept.txt"), "{text}");
     let (code, text) = elsewhere(&["--proof", "growth", "--against", "checkpoint", "--key", &key]);

@@ -7,7 +7,6 @@ mod cli_world;
 use std::{
     fs,
     net::{TcpListener, UdpSocket},
-    process::Command,
     thread,
 };
 
@@ -200,14 +199,7 @@ fn without_the_run_or_its_policy_nothing_is_decided() {
 fn elsewhere(world: &World, lines: &[Value]) -> (i32, String) {
     let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
     world.write("other", &(lines.join("\n") + "\n"));
-    let output = Command::new(env!("CARGO_BIN_EXE_vantio"))
-        .args(["replay", "other"])
-        .env("VANTIO_STATE", "/nowhere")
-        .current_dir(world.work())
-        .output()
-        .unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+    world.elsewhere(&["replay", "other"])
 }
 
 fn bundle(world: &World) -> Vec<Value> {

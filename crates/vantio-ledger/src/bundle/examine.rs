@@ -1,10 +1,6 @@
 //! Checking what a bundle says against its checkpoint, entry by entry, in flat memory.
 
-use std::{
-    collections::BTreeMap,
-    io::{BufRead, Read as _},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, io::BufRead};
 
 use jiff::Timestamp;
 use vantio_core::{Hash, RunId};
@@ -17,7 +13,7 @@ use crate::{
     Fault, Malformed, Signer, Terms, VerifyError,
     chain::{self, Chain},
     entry::{Line, Text},
-    export::MAX_LINE,
+    export::next_line,
     note::{SignedNote, TreeHead, VerifierKey, VerifyNoteError},
     prove::signers,
     seal::Seals,
@@ -166,7 +162,7 @@ impl Walk<'_> {
             }
             audit.step(
                 |chain, _| {
-                    let Line { text, this_hash, detail } = scan(&line)?;
+                    let Line { text, this_hash, detail } = Line::read(&line)?;
                     let entry = chain.step(&text, this_hash)?;
                     self.meet(&entry, detail.as_deref())?;
                     Ok(text)
@@ -189,8 +185,9 @@ impl Walk<'_> {
                 return Ok(());
             }
             let at = |seq| move |fault: Fault| VerifyError::Entry { seq, fault };
-            let Line { text, this_hash, detail } = scan(&line).map_err(at(next))?;
-            let entry = chain::read(&text, this_hash).map_err(|fault| at(next)(fault.into()))?;
+            let malformed = |fault: Malformed| at(next)(fault.into());
+            let Line { text, this_hash, detail } = Line::read(&line).map_err(malformed)?;
+            let entry = chain::read(&text, this_hash).map_err(malformed)?;
             let seq = entry.seq;
             if seq < next {
                 return Err(at(next)(Fault::Misplaced { found: seq }));
@@ -207,10 +204,9 @@ impl Walk<'_> {
                     self.links += 1;
                     chain
                 }
-                Some(chain) => Chain { next: seq, head: entry.prev_hash, ..chain },
-                None => Chain { next: seq, head: entry.prev_hash, ..Chain::GENESIS },
+                other => Chain { next: seq, head: entry.prev_hash, ..other.unwrap_or(Chain::GENESIS) },
             };
-            chain.step(&entry, this_hash).map_err(at(seq))?;
+            chain.follow(&entry, this_hash).map_err(at(seq))?;
             self.place(&text, seq, head)?;
             self.meet(&entry, detail.as_deref()).map_err(at(seq))?;
             before = Some(chain);
@@ -274,17 +270,4 @@ impl Tiles for Bundle {
         let bytes = self.member(&tile.to_string()).ok().flatten().ok_or(())?;
         decode_tile(&bytes).map_err(|_| ())
     }
-}
-
-fn scan(line: &[u8]) -> Result<Line, Fault> {
-    let text = line.strip_suffix(b"\n").and_then(|line| str::from_utf8(line).ok());
-    Ok(Line::scan(text.ok_or(Malformed::NotCanonical)?)?)
-}
-
-/// Reads the next line; false where there is none.
-fn next_line(lines: &mut dyn BufRead, line: &mut Vec<u8>, seq: u64) -> Result<bool, VerifyError> {
-    line.clear();
-    let read = lines.take(MAX_LINE).read_until(b'\n', line);
-    read.map_err(|source| VerifyError::Read { seq, source: Arc::new(source) })?;
-    Ok(!line.is_empty())
 }

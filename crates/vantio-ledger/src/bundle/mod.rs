@@ -2,13 +2,15 @@
 //!
 //! A bundle is an uncompressed tar of plain files, the same bytes for the same content:
 //!
-//!     MANIFEST         what the bundle is of, and the SHA-256 of every other file, as sha256sum writes it
-//!     checkpoint       the newest signed note, with its cosignatures
-//!     key              the key that the log says is its own
-//!     tile/…           of a bundle of one run: the part of the tree that its entries are below
-//!     policy/HASH.bin  the compiled policy of this hash
-//!     trust/bundle.pem the authority of the agents' identities
-//!     entries.jsonl    the entries, a line each
+//! ```text
+//! MANIFEST         what the bundle is of, and the SHA-256 of every other file, as sha256sum writes it
+//! checkpoint       the newest signed note, with its cosignatures
+//! key              the key that the log says is its own
+//! tile/…           of a bundle of one run: the part of the tree that its entries are below
+//! policy/HASH.bin  the compiled policy of this hash
+//! trust/bundle.pem the authority of the agents' identities
+//! entries.jsonl    the entries, a line each
+//! ```
 //!
 //! Who the authority is and what a policy means is judged by others; that the entries are those
 //! of the log is judged here.

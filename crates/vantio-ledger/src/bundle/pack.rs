@@ -79,17 +79,14 @@ impl PackError {
 impl Reader {
     /// Writes the entries that `options` select, as far as the newest checkpoint covers them.
     /// `attach` gives what is not the ledger's own, under the names that [`names`] has for it: the
-    /// policies of these hashes, each with a run that had it, and the authority.
+    /// policies of these hashes, and the authority.
     pub fn bundle(
         &self,
         options: BundleOptions,
-        attach: impl FnOnce(&BTreeMap<Hash, RunId>) -> Vec<(String, Vec<u8>)>,
+        attach: impl FnOnce(&BTreeSet<Hash>) -> Vec<(String, Vec<u8>)>,
         writer: &mut dyn Write,
     ) -> Result<Bundled, PackError> {
-        let note = self.newest_checkpoint()?.ok_or(PackError::Uncovered)?;
-        let head: TreeHead = note.text().parse().map_err(|error| {
-            PackError::Ledger(self.damaged(&format!("the newest checkpoint is not one: {error}")))
-        })?;
+        let (note, head) = self.newest_head()?.ok_or(PackError::Uncovered)?;
         let lines = self.lines(options, head.size())?;
         if lines.count == 0 {
             return Err(PackError::Uncovered);
@@ -125,7 +122,7 @@ impl Reader {
             count: 0,
             uncovered: 0,
             tiles: BTreeSet::new(),
-            policies: BTreeMap::new(),
+            policies: BTreeSet::new(),
         };
         let mut hasher = Sha256::new();
         let mut output = BufWriter::new(&lines.file);
@@ -136,7 +133,7 @@ impl Reader {
                 continue;
             }
             lines.tiles.insert(entry.seq / u64::from(TILE_WIDTH));
-            lines.policies.insert(entry.policy_hash, entry.run_id);
+            lines.policies.insert(entry.policy_hash);
             let entry = if options.with_details { entry } else { Entry { detail: None, ..entry } };
             let line = entry.to_line() + "\n";
             hasher.update(&line);
@@ -182,7 +179,7 @@ struct Lines {
     uncovered: u64,
     /// The tiles of level 0 that they are in.
     tiles: BTreeSet<u64>,
-    policies: BTreeMap<Hash, RunId>,
+    policies: BTreeSet<Hash>,
 }
 
 /// Remembers every tile that is read, and reads none twice.

@@ -299,6 +299,12 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    /// Takes a line apart with its line feed.
+    pub fn read(line: &[u8]) -> Result<Self, Malformed> {
+        let text = line.strip_suffix(b"\n").and_then(|line| str::from_utf8(line).ok());
+        Self::scan(text.ok_or(Malformed::NotCanonical)?)
+    }
+
     /// Takes `line` apart; the parts are still to be scanned.
     pub fn scan(line: &str) -> Result<Self, Malformed> {
         let mut scanner = Scanner::new(line);

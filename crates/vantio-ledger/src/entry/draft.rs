@@ -9,9 +9,12 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use vantio_core::{Decision, Hash, RunId, Syscall, json::Value};
+use vantio_core::{
+    Decision, Hash, RunId, Syscall,
+    json::{MAX_INTEGER, Value},
+};
 
-use super::{MAX_DEPTH, MAX_INTEGER, encode, shape};
+use super::{MAX_DEPTH, encode, shape};
 use crate::LedgerError;
 
 /// An entry before it has a place in the chain.

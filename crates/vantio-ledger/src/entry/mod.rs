@@ -25,8 +25,6 @@ pub(crate) use encode::{RecordStamp, Stamp, text};
 /// Version of an entry's format.
 pub(crate) const FORMAT: i64 = 2;
 
-/// Largest integer that every JSON reader keeps (RFC 8785, appendix D).
-pub(crate) const MAX_INTEGER: u64 = (1 << 53) - 1;
 /// How deep values may nest.
 pub(crate) const MAX_DEPTH: usize = 64;
 

@@ -6,9 +6,9 @@
 
 use std::cmp::Ordering;
 
-use vantio_core::{Decision, Hash, RunId};
+use vantio_core::{Decision, Hash, RunId, json::MAX_INTEGER};
 
-use super::{MAX_DEPTH, MAX_INTEGER};
+use super::MAX_DEPTH;
 use crate::Malformed;
 
 /// A position in a canonical text.

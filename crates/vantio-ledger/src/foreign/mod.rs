@@ -6,10 +6,7 @@
 mod ocsf;
 mod otlp;
 
-use vantio_core::{
-    Effect,
-    json::{Key, Value},
-};
+use vantio_core::{Effect, json::Value};
 
 use crate::Entry;
 
@@ -42,17 +39,17 @@ impl<'e> Subject<'e> {
         let asked = entry.detail.as_ref().map_or(&entry.shape, |detail| &detail.request);
         let is_full = entry.detail.is_some();
         if let ("permit.repeated" | "refusal.repeated", Some(intent)) =
-            (entry.op.as_str(), member(asked, "intent"))
+            (entry.op.as_str(), asked.member("intent"))
         {
-            let effect = text(asked, "effect").and_then(Effect::from_name);
-            let repeated = number(entry.response(), "repeated");
+            let effect = asked.text("effect").and_then(Effect::from_name);
+            let repeated = entry.response().number("repeated");
             return Self { effect, asked: intent, is_full, repeated };
         }
         Self { effect: Effect::from_name(&entry.op), asked, is_full, repeated: None }
     }
 
     fn text(&self, key: &str) -> Option<&'e str> {
-        text(self.asked, key)
+        self.asked.text(key)
     }
 
     /// Address and port of an endpoint: both as they were, or its fingerprint and its port.
@@ -68,28 +65,16 @@ impl<'e> Subject<'e> {
     }
 }
 
-fn member<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
-    match value {
-        Value::Object(members) => members.get(&Key(key.to_owned())),
-        _ => None,
-    }
-}
-
-fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
-    match member(value, key)? {
-        Value::String(text) => Some(text),
-        _ => None,
-    }
-}
-
-fn number(value: &Value, key: &str) -> Option<i64> {
-    match member(value, key)? {
-        Value::Integer(number) => Some(*number),
-        _ => None,
-    }
-}
-
 /// The value for serde's writers.
-fn to_serde(value: &Value) -> serde_json::Value {
-    serde_json::from_str(&value.to_canonical()).unwrap_or_default()
+pub fn to_serde(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Null => serde_json::Value::Null,
+        Value::Bool(value) => (*value).into(),
+        Value::Integer(number) => (*number).into(),
+        Value::String(text) => text.as_str().into(),
+        Value::Array(items) => items.iter().map(to_serde).collect(),
+        Value::Object(members) => {
+            members.iter().map(|(key, value)| (key.0.clone(), to_serde(value))).collect()
+        }
+    }
 }

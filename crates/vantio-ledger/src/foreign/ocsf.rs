@@ -314,7 +314,7 @@ fn file(path: &str, is_full: bool) -> Value {
 
 /// A program is launched in the process that asks for it; a signal goes to another.
 fn process(entry: &Entry, subject: &Subject<'_>) -> Value {
-    let target = super::number(subject.asked, "process");
+    let target = subject.asked.number("process");
     let mut process = object(json!({ "pid": target.unwrap_or_else(|| entry.pid.into()) }));
     if let Some(path) = subject.text("path") {
         process.insert("file".into(), file(path, subject.is_full));

@@ -18,7 +18,9 @@ mod signing;
 
 pub use error::{KeyError, NoteError, ParseProofError, TreeHeadError, VerifyNoteError};
 pub use head::TreeHead;
+pub(crate) use head::parse_decimal;
 pub use key::{Algorithm, VerifierKey};
 pub use proof::EntryProof;
+pub(crate) use proof::{parse_hashes, write_hashes};
 pub use signed::{MAX_NOTE_BYTES, MAX_SIGNATURES, Signature, SignedNote, Verified};
 pub use signing::SigningKey;

@@ -40,7 +40,7 @@ impl fmt::Display for EntryProof {
             writeln!(formatter, "extra {}", STANDARD.encode(extra))?;
         }
         writeln!(formatter, "index {}", self.index)?;
-        self.hashes.iter().try_for_each(|hash| writeln!(formatter, "{}", STANDARD.encode(hash.0)))?;
+        write_hashes(&self.hashes, formatter)?;
         write!(formatter, "\n{}", self.checkpoint)
     }
 }
@@ -60,11 +60,19 @@ impl FromStr for EntryProof {
         let index =
             lines.next().and_then(|line| line.strip_prefix("index ")).ok_or(ParseProofError::Shape)?;
         let index = parse_decimal(index).ok_or(ParseProofError::Index)?;
-        let mut hashes = Vec::new();
-        for (place, line) in lines.enumerate() {
-            let hash = parse_hash(line).filter(|_| place < MAX_HASHES);
-            hashes.push(hash.ok_or(ParseProofError::Hash(place + 1))?);
-        }
-        Ok(Self { extra, index, hashes, checkpoint: checkpoint.parse()? })
+        Ok(Self { extra, index, hashes: parse_hashes(lines)?, checkpoint: checkpoint.parse()? })
     }
+}
+
+/// The hashes of a proof, a line each.
+pub(crate) fn parse_hashes<'t>(lines: impl Iterator<Item = &'t str>) -> Result<Vec<Hash>, ParseProofError> {
+    let parse = |(place, line)| {
+        let hash = parse_hash(line).filter(|_| place < MAX_HASHES);
+        hash.ok_or(ParseProofError::Hash(place + 1))
+    };
+    lines.enumerate().map(parse).collect()
+}
+
+pub(crate) fn write_hashes(hashes: &[Hash], formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    hashes.iter().try_for_each(|hash| writeln!(formatter, "{}", STANDARD.encode(hash.0)))
 }

@@ -118,7 +118,8 @@ fn add_at_length(view: &mut View<'_>) -> bool {
     true
 }
 
-pub(super) const DELETED: &[u8] = b" (deleted)";
+/// What the kernel adds to the path of a removed file.
+pub(crate) const DELETED: &[u8] = b" (deleted)";
 /// How a line break in a path is written.
 const BREAK: &[u8] = b"\\012";
 /// How many paths may be written alike.

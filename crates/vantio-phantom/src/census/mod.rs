@@ -29,6 +29,7 @@ use vantio_core::{Channel, End, Process};
 
 pub(crate) use self::{
     ends::{inode_channel, process_of},
+    mappings::DELETED,
     sockets::Tables,
 };
 use self::{entry::Entry, links::Links, sockets::Registry};

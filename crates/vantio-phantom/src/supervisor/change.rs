@@ -22,7 +22,7 @@ use super::{
     request::{Reply, Request},
     resolve::{Entry, Located, Object, Place},
 };
-use crate::{Ruling, Ways};
+use crate::{Ruling, Ways, census::DELETED};
 
 impl Plane {
     /// Answers a call that names files.
@@ -132,7 +132,7 @@ impl Plane {
             self.join_beside(request, &source, Ways { reads: true, writes: true, is_new: false })?;
             self.permit_path(request, Effect::FsOpen, &full, Access::Write, false)?;
         } else {
-            if source.path.ends_with(REMOVED) {
+            if source.path.ends_with(DELETED) {
                 // What is known by its other names is not known by this one.
                 self.join_beside(request, &source, Ways { reads: true, writes: false, is_new: false })?;
             }
@@ -250,6 +250,3 @@ impl Plane {
 }
 
 const SYS_OPENAT2: i64 = 437;
-
-/// What the kernel adds to the path of a removed file.
-const REMOVED: &[u8] = b" (deleted)";

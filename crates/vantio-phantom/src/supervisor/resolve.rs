@@ -17,7 +17,7 @@ use rustix::{
 };
 
 use super::request::Request;
-use crate::{net, world::mounts::Mount};
+use crate::{census::DELETED, net, world::mounts::Mount};
 
 /// The file system as the run sees it. Its methods are for threads in the run's mount namespace.
 #[derive(Debug)]
@@ -443,7 +443,6 @@ fn itoa(number: i32) -> Number {
 
 /// As the kernel's own limit (`path_resolution(7)`).
 const MAX_LINKS: u32 = 40;
-const DELETED: &[u8] = b" (deleted)";
 
 #[cfg(test)]
 mod tests {

@@ -2,19 +2,10 @@
 
 use std::{mem, time::Duration};
 
-/// How far the wall clock may be from the true time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClockError {
-    /// The kernel's bound of the error (adjtimex(2), `maxerror`).
-    pub bound: Duration,
-    /// False when nothing disciplines the clock (`STA_UNSYNC`): it may then have been set to any time.
-    pub is_synchronized: bool,
-}
+use vantio_core::ClockError;
 
-/// Beyond this bound Linux calls its clock unsynchronised (`NTP_PHASE_LIMIT`).
-const PHASE_LIMIT: Duration = Duration::from_secs(16);
-
-/// Asks the kernel; without an answer the clock counts as unsynchronised.
+/// Asks the kernel (adjtimex(2), `maxerror` and `STA_UNSYNC`); without an answer the clock counts as
+/// unsynchronised.
 pub fn clock_error() -> ClockError {
     // SAFETY: `timex` is plain old data, for which zeros are a value.
     let mut timex: libc::timex = unsafe { mem::zeroed() };
@@ -24,8 +15,11 @@ pub fn clock_error() -> ClockError {
     let is_synchronized = state >= 0
         && state != libc::TIME_ERROR
         && timex.status & libc::STA_UNSYNC == 0
-        && bound < PHASE_LIMIT;
-    ClockError { bound: if is_synchronized { bound } else { bound.max(PHASE_LIMIT) }, is_synchronized }
+        && bound < ClockError::UNKNOWN.bound;
+    ClockError {
+        bound: if is_synchronized { bound } else { bound.max(ClockError::UNKNOWN.bound) },
+        is_synchronized,
+    }
 }
 
 #[cfg(test)]
@@ -35,7 +29,7 @@ mod tests {
     #[test]
     fn the_bound_is_the_kernels_or_its_limit() {
         let error = clock_error();
-        assert_eq!(error.is_synchronized, error.bound < PHASE_LIMIT, "{error:?}");
+        assert_eq!(error.is_synchronized, error.bound < ClockError::UNKNOWN.bound, "{error:?}");
         assert!(error.bound > Duration::ZERO, "no clock is perfect: {error:?}");
     }
 }

@@ -1,48 +1,20 @@
 //! Fields of entries, as text that a terminal may show.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use vantio_core::json::{Key, Value};
+use vantio_core::json::Value;
 use vantio_ledger::Entry;
 use vantio_phantom::changes::Escaped;
 
-use crate::oracle::{ORDER_PROGRESS, PERMIT_REPEATED, REFUSAL_REPEATED};
-
-/// The member `key` of an object.
-pub fn member<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
-    match value {
-        Value::Object(members) => members.get(&Key(key.to_owned())),
-        _ => None,
-    }
-}
-
-/// The member `key`, when it is a string.
-pub fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
-    match member(value, key)? {
-        Value::String(text) => Some(text),
-        _ => None,
-    }
-}
-
-/// The member `key`, when it is a number.
-pub fn number(value: &Value, key: &str) -> Option<i64> {
-    match member(value, key)? {
-        Value::Integer(number) => Some(*number),
-        _ => None,
-    }
-}
+use crate::oracle::{ORDER_PROGRESS, PERMIT_REPEATED, REFUSAL_REPEATED, read_bytes};
 
 /// The member `key`, when it is text or bytes, as a terminal may show it.
 fn shown(value: &Value, key: &str) -> Option<String> {
-    shown_value(member(value, key)?)
+    shown_value(value.member(key)?)
 }
 
 fn shown_value(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(Escaped(text.as_bytes()).to_string()),
-        object @ Value::Object(_) => {
-            let bytes = STANDARD.decode(text(object, "base64")?).ok()?;
-            Some(Escaped(&bytes).to_string())
-        }
+        object @ Value::Object(_) => Some(Escaped(&read_bytes(object)?).to_string()),
         _ => None,
     }
 }
@@ -57,10 +29,10 @@ pub fn target(request: &Value) -> String {
         return format!("{from} → {to}");
     }
     if let Some(address) = shown(request, "address") {
-        let is_udp = text(request, "transport") == Some("udp");
+        let is_udp = request.text("transport") == Some("udp");
         return if is_udp { format!("udp://{address}") } else { address };
     }
-    number(request, "process").map_or_else(String::new, |pid| format!("process {pid}"))
+    request.number("process").map_or_else(String::new, |pid| format!("process {pid}"))
 }
 
 /// What an entry says, in one line.
@@ -70,12 +42,12 @@ pub fn detail(entry: &Entry) -> String {
         "run.start" => words(request, "command"),
         "run.end" => ending(request),
         PERMIT_REPEATED | REFUSAL_REPEATED => {
-            let intent = member(request, "intent").map(target).unwrap_or_default();
-            let times = number(response, "repeated").unwrap_or(0);
+            let intent = request.member("intent").map(target).unwrap_or_default();
+            let times = response.number("repeated").unwrap_or(0);
             let effect = shown(request, "effect").unwrap_or_default();
             format!("{effect} {intent}: {times} more within a second")
         }
-        ORDER_PROGRESS => match member(request, "satisfied") {
+        ORDER_PROGRESS => match request.member("satisfied") {
             Some(Value::Array(rules)) => format!("{} order rules are satisfied", rules.len()),
             _ => String::new(),
         },
@@ -88,7 +60,7 @@ pub fn detail(entry: &Entry) -> String {
             parts.map(|part| format!("{part} {}", counted(response, part))).join(", ")
         }
         "phantom.discard" => format!("{} pending", counted(request, "pending")),
-        "ledger.dropped" => format!("{} entries had no room", number(request, "count").unwrap_or(0)),
+        "ledger.dropped" => format!("{} entries had no room", request.number("count").unwrap_or(0)),
         _ => {
             let target = target(request);
             match shown(response, "reason") {
@@ -102,38 +74,24 @@ pub fn detail(entry: &Entry) -> String {
 }
 
 fn counted(value: &Value, key: &str) -> String {
-    number(value, key).map_or_else(|| "?".into(), |number| number.to_string())
+    value.number(key).map_or_else(|| "?".into(), |number| number.to_string())
 }
 
 fn words(value: &Value, key: &str) -> String {
-    match member(value, key) {
+    match value.member(key) {
         Some(Value::Array(words)) => words.iter().filter_map(shown_value).collect::<Vec<_>>().join(" "),
         _ => String::new(),
     }
 }
 
 fn ending(request: &Value) -> String {
-    let number = number(request, "number").unwrap_or(0);
-    match text(request, "ending") {
+    let number = request.number("number").unwrap_or(0);
+    match request.text("ending") {
         Some("exited") => format!("exited with status {number}"),
         Some("signaled") => format!("ended by signal {number}"),
         Some("not_found") => "the program was not found".into(),
         Some("not_executable") => "the program may not be executed".into(),
         Some(other) => Escaped(other.as_bytes()).to_string(),
         None => String::new(),
-    }
-}
-
-/// The value for serde's writers.
-pub fn to_json(value: &Value) -> serde_json::Value {
-    match value {
-        Value::Null => serde_json::Value::Null,
-        Value::Bool(value) => (*value).into(),
-        Value::Integer(number) => (*number).into(),
-        Value::String(text) => text.as_str().into(),
-        Value::Array(items) => items.iter().map(to_json).collect(),
-        Value::Object(members) => {
-            members.iter().map(|(key, value)| (key.0.clone(), to_json(value))).collect()
-        }
     }
 }

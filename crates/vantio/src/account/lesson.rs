@@ -1,17 +1,12 @@
 //! What was permitted to a run, and what its policy's variables stood for.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    net::SocketAddr,
-};
+use std::collections::{BTreeMap, HashMap};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use vantio_core::{Access, Decision, Effect, Endpoint, RunId, Transport, json::Value};
+use vantio_core::{Decision, Effect, RunId, json::Value};
 use vantio_ledger::{Entry, Filter, LedgerError, Reader};
 use vantio_policy::{Bindings, explain::Subject, suggest::Observation};
 
-use super::fields::{member, number, text};
-use crate::oracle::PERMIT_REPEATED;
+use crate::oracle::{PERMIT_REPEATED, Restated, read_bytes};
 
 /// What a run teaches.
 #[derive(Debug, Default)]
@@ -34,7 +29,7 @@ pub fn of_run(reader: &Reader, run_id: RunId) -> Result<Learned, LedgerError> {
         let entry = entry?;
         match entry.op.as_str() {
             "run.start" => learned.bindings = bindings(entry.request()),
-            "ledger.dropped" => learned.dropped += count(entry.request(), "count"),
+            "ledger.dropped" => learned.dropped += entry.request().count("count").unwrap_or(0),
             _ => {
                 if let Some(observation) = observation(&entry, &mut programs) {
                     note(&mut seen, observation);
@@ -70,8 +65,8 @@ fn observation(entry: &Entry, programs: &mut HashMap<u32, String>) -> Option<Obs
         return None;
     }
     let (name, request, times) = if is_repeated {
-        let intent = member(entry.request(), "intent")?;
-        (text(entry.request(), "effect")?, intent, count(entry.response(), "repeated"))
+        let intent = entry.request().member("intent")?;
+        (entry.request().text("effect")?, intent, entry.response().count("repeated").unwrap_or(0))
     } else {
         (entry.op.as_str(), entry.request(), 1)
     };
@@ -80,63 +75,55 @@ fn observation(entry: &Entry, programs: &mut HashMap<u32, String>) -> Option<Obs
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         programs.insert(entry.pid, String::from_utf8_lossy(name).into_owned());
     }
-    let names = match member(entry.response(), "names")
-        .or_else(|| member(entry.response(), "would_refuse").and_then(|refusal| member(refusal, "names")))
-    {
-        Some(Value::Array(names)) => names.iter().filter_map(as_text).collect(),
-        _ => Vec::new(),
-    };
+    let names = names(entry.response()).unwrap_or_default();
     Some(Observation { effect, subject, names, who: programs.get(&entry.pid).cloned(), count: times })
 }
 
 /// The target of an intent, as the ledger has it.
 pub fn subject(request: &Value) -> Option<Subject> {
-    let subtree = matches!(member(request, "subtree"), Some(Value::Bool(true)));
-    let path = |key| member(request, key).and_then(bytes);
-    if let Some(path) = path("path") {
-        let access = if text(request, "access") == Some("write") { Access::Write } else { Access::Read };
-        return Some(Subject::Path { path, access, subtree });
+    Some(match Restated::of(request)? {
+        Restated::Path { path, access, subtree } => Subject::Path { path, access, subtree },
+        Restated::Paths { from, to, subtree } => Subject::Paths { from, to, subtree },
+        Restated::Endpoint(endpoint) => Subject::Endpoint { endpoint, name: None },
+        Restated::Name(name) => Subject::Name(name),
+        Restated::Named(name) => Subject::Named(name),
+        Restated::Unix(path) => Subject::Unix(path),
+        Restated::Process(_) | Restated::Syscall(_) => return None,
+    })
+}
+
+/// The names that led to the address of an intent, from the response of its entry; `None` where they are not
+/// written as names are.
+pub fn names(response: &Value) -> Option<Vec<String>> {
+    let names = response.member("names").or_else(|| response.member("would_refuse")?.member("names"));
+    match names {
+        Some(Value::Array(names)) => names.iter().map(|name| Some(name.as_text()?.to_owned())).collect(),
+        Some(_) => None,
+        None => Some(Vec::new()),
     }
-    if let (Some(from), Some(to)) = (path("from"), path("to")) {
-        return Some(Subject::Paths { from, to, subtree });
-    }
-    if let Some(address) = text(request, "address") {
-        let address: SocketAddr = address.parse().ok()?;
-        let transport =
-            if text(request, "transport") == Some("udp") { Transport::Udp } else { Transport::Tcp };
-        let in_run = matches!(member(request, "in_run"), Some(Value::Bool(true)));
-        return Some(Subject::Endpoint { endpoint: Endpoint { transport, address, in_run }, name: None });
-    }
-    if let Some(name) = text(request, "name") {
-        return Some(Subject::Name(name.to_owned()));
-    }
-    if let Some(name) = text(request, "named") {
-        return Some(Subject::Named(name.to_owned()));
-    }
-    path("unix").map(Subject::Unix)
 }
 
 /// The bindings that a run's first entry tells.
 pub fn bindings(request: &Value) -> Bindings {
-    let Some(told) = member(request, "bindings") else { return Bindings::default() };
-    let path = |key| member(told, key).and_then(bytes).unwrap_or_default();
-    let list = |key| match member(told, key) {
+    let Some(told) = request.member("bindings") else { return Bindings::default() };
+    let path = |key| told.member(key).and_then(read_bytes).unwrap_or_default();
+    let list = |key| match told.member(key) {
         Some(Value::Array(items)) => items.as_slice(),
         _ => &[],
     };
     let pair = |value: &Value| match value {
         Value::Array(items) => match items.as_slice() {
-            [from, to] => Some((bytes(from)?, bytes(to)?)),
+            [from, to] => Some((read_bytes(from)?, read_bytes(to)?)),
             _ => None,
         },
         _ => None,
     };
-    let programs = match member(told, "programs") {
+    let programs = match told.member("programs") {
         Some(Value::Object(programs)) => programs
             .iter()
             .map(|(name, paths)| {
                 let paths = if let Value::Array(paths) = paths { paths.as_slice() } else { &[] };
-                (name.0.clone(), paths.iter().filter_map(bytes).collect())
+                (name.0.clone(), paths.iter().filter_map(read_bytes).collect())
             })
             .collect(),
         _ => Vec::new(),
@@ -149,27 +136,7 @@ pub fn bindings(request: &Value) -> Bindings {
         programs,
         host_addresses: list("host_addresses")
             .iter()
-            .filter_map(|value| as_text(value)?.parse().ok())
+            .filter_map(|value| value.as_text()?.parse().ok())
             .collect(),
-    }
-}
-
-fn count(value: &Value, key: &str) -> u64 {
-    number(value, key).and_then(|number| u64::try_from(number).ok()).unwrap_or(0)
-}
-
-fn as_text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        _ => None,
-    }
-}
-
-/// Text, or bytes that are none.
-fn bytes(value: &Value) -> Option<Vec<u8>> {
-    match value {
-        Value::String(text) => Some(text.clone().into_bytes()),
-        object @ Value::Object(_) => STANDARD.decode(text(object, "base64")?).ok(),
-        _ => None,
     }
 }

@@ -4,13 +4,10 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 use vantio_core::{Decision, RunId, json::Value};
-use vantio_ledger::{Entry, Filter, LedgerError, Reader};
+use vantio_ledger::{Entry, Filter, LedgerError, Reader, to_serde};
 use vantio_policy::{Advice, explain::Subject};
 
-use super::{
-    fields::{member, number, target, text, to_json},
-    lesson::subject,
-};
+use super::{fields::target, lesson::subject};
 use crate::oracle::REFUSAL_REPEATED as REPEATED;
 
 /// One refusal, with how often it happened.
@@ -77,7 +74,7 @@ pub enum Action {
 
 /// Whether a run's last entry counts neither refusals nor what only observing let pass.
 pub fn says_nothing_was_refused(end: &Entry) -> bool {
-    ["refused", "observed"].iter().all(|count| number(end.response(), count) == Some(0))
+    ["refused", "observed"].iter().all(|count| end.response().number(count) == Some(0))
 }
 
 /// Everything that was refused to a run, or observed, by its first time.
@@ -114,12 +111,12 @@ fn key(refusal: &Refusal) -> Key {
 
 /// Adds the repetitions that an entry tells of.
 fn count(found: &mut BTreeMap<Key, Refusal>, entry: &Entry) {
-    let (Some(intent), Some(effect)) = (member(entry.request(), "intent"), text(entry.request(), "effect"))
+    let (Some(intent), Some(effect)) = (entry.request().member("intent"), entry.request().text("effect"))
     else {
         return;
     };
     let target = target(intent);
-    let more = number(entry.response(), "repeated").and_then(|more| u64::try_from(more).ok()).unwrap_or(0);
+    let more = entry.response().count("repeated").unwrap_or(0);
     let same = found.values_mut().find(|refusal| refusal.effect == effect && refusal.target == target);
     if let Some(refusal) = same {
         refusal.count += more;
@@ -129,32 +126,32 @@ fn count(found: &mut BTreeMap<Key, Refusal>, entry: &Entry) {
 fn refusal(entry: &Entry) -> Option<Refusal> {
     let observed = match entry.decision? {
         Decision::Collapse | Decision::KillSwitch => None,
-        Decision::Permit | Decision::Hold => Some(member(entry.response(), "would_refuse")?),
+        Decision::Permit | Decision::Hold => Some(entry.response().member("would_refuse")?),
     };
     let response = observed.unwrap_or(entry.response());
-    let owned = |key| text(response, key).map(str::to_owned);
+    let owned = |key| response.text(key).map(str::to_owned);
     Some(Refusal {
         seq: entry.index,
         time_ms: u64::try_from(entry.time.as_millisecond()).unwrap_or(0),
         pid: entry.pid,
         effect: entry.op.clone(),
-        access: text(entry.request(), "access").map(str::to_owned),
+        access: entry.request().text("access").map(str::to_owned),
         target: target(entry.request()),
-        intent: to_json(entry.request()),
+        intent: to_serde(entry.request()),
         subject: subject(entry.request()),
         names: names(response),
         section: owned("section"),
         rule: owned("rule"),
         reason: owned("reason").unwrap_or_default(),
         trail: owned("trail"),
-        advice: member(response, "advice").and_then(suggestion),
+        advice: response.member("advice").and_then(suggestion),
         observed: observed.is_some(),
         count: 1,
     })
 }
 
 fn names(response: &Value) -> Vec<String> {
-    let Some(Value::Array(names)) = member(response, "names") else { return Vec::new() };
+    let Some(Value::Array(names)) = response.member("names") else { return Vec::new() };
     let name = |value: &Value| match value {
         Value::String(name) => Some(name.clone()),
         _ => None,
@@ -163,7 +160,7 @@ fn names(response: &Value) -> Vec<String> {
 }
 
 fn suggestion(advice: &Value) -> Option<Suggestion> {
-    let action = match text(advice, "action")? {
+    let action = match advice.text("action")? {
         "add" => Action::Add,
         "remove" => Action::Remove,
         "raise" => Action::Raise,
@@ -171,8 +168,8 @@ fn suggestion(advice: &Value) -> Option<Suggestion> {
     };
     Some(Suggestion {
         action,
-        section: text(advice, "section")?.to_owned(),
-        rule: text(advice, "rule")?.to_owned(),
+        section: advice.text("section")?.to_owned(),
+        rule: advice.text("rule")?.to_owned(),
     })
 }
 

@@ -1,17 +1,15 @@
 //! `vantio replay`
 
-use std::{
-    io::{self, BufWriter, Write as _},
-    path::Path,
-};
+use std::{io, path::Path};
 
 use vantio_core::RunId;
-use vantio_ledger::{Filter, Reader};
+use vantio_ledger::{ExportError, Filter, Reader};
 use vantio_policy::PolicyProgram;
 
 use crate::{
     arguments,
     failure::Failure,
+    output,
     present::{self, Paint, note, shown_path},
     replay::{self, Past},
     store::{Store, StoreError},
@@ -88,15 +86,11 @@ fn export(
     file: &Path,
     json: bool,
 ) -> Result<u8, Failure> {
-    let failed = |cause: io::Error| {
-        let message = format!("`{}` cannot be written", shown_path(file));
-        Failure::new("E_OUTPUT", message).because(cause).help("name a file in a folder that you may write in")
-    };
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    let count = replay::write(reader, run_id, program, &mut BufWriter::new(&mut temporary))?;
-    temporary.flush().and_then(|()| temporary.as_file().sync_all()).map_err(failed)?;
-    temporary.persist(file).map_err(|error| failed(error.error))?;
+    let written = output::replace(file, |writer| replay::write(reader, run_id, program, writer));
+    let count = written.map_err(|error| match error {
+        ExportError::Ledger(error) => error.into(),
+        ExportError::Write(cause) => output::unwritable(file, cause),
+    })?;
     if json {
         present::print_json(&serde_json::json!({ "run": run_id.to_string(), "entries": count }))?;
     } else {

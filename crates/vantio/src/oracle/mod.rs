@@ -31,7 +31,7 @@ use crate::present::now_ms;
 pub use answer::answer;
 pub use describe::{bindings as bindings_value, bytes as bytes_value, ending_value};
 pub use moment::{Moment, integer};
-pub use restate::Restated;
+pub use restate::{Restated, bytes as read_bytes};
 
 /// The operation of an entry that counts repetitions of a permit.
 pub const PERMIT_REPEATED: &str = "permit.repeated";

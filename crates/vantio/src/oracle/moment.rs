@@ -1,7 +1,10 @@
 //! What a verdict depends on besides the policy, the intent's target and the names of its address:
 //! written down with the verdict, so that it can be decided again.
 
-use vantio_core::{Context, Intent, Labels, json::Key, json::Value};
+use vantio_core::{
+    Context, Intent, Labels,
+    json::{Key, MAX_INTEGER, Value},
+};
 use vantio_policy::{PolicyProgram, State, flow::Flow};
 
 const MEMBER: &str = "moment";
@@ -131,6 +134,3 @@ fn labels(program: &PolicyProgram, value: &Value) -> Option<Labels> {
 pub fn integer(number: u64) -> Value {
     Value::Integer(number.min(MAX_INTEGER).cast_signed())
 }
-
-/// The largest integer that every reader of JSON keeps.
-const MAX_INTEGER: u64 = (1 << 53) - 1;

@@ -77,14 +77,11 @@ fn transport(name: &str) -> Option<Transport> {
     known.into_iter().find(|transport| describe::transport_name(*transport) == name)
 }
 
-fn bytes(value: &Value) -> Option<Vec<u8>> {
+/// Text, or bytes that are none: the inverse of [`describe::bytes`].
+pub fn bytes(value: &Value) -> Option<Vec<u8>> {
     match value {
         Value::String(text) => Some(text.clone().into_bytes()),
-        Value::Object(members) => match members.iter().next() {
-            Some((key, Value::String(text))) if key.0 == "base64" => STANDARD.decode(text).ok(),
-            _ => None,
-        },
-        _ => None,
+        object => STANDARD.decode(object.text("base64")?).ok(),
     }
 }
 

@@ -47,6 +47,11 @@ pub fn plural(count: usize, word: &str) -> String {
     if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
 }
 
+/// `1 entry`, `2 entries`.
+pub fn entries(count: u64) -> String {
+    if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
+}
+
 /// Prints a value as one line of JSON.
 pub fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
     print(format!("{value}\n"))

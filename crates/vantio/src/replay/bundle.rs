@@ -9,7 +9,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use vantio_core::{Hash, RunId, json::Value};
-use vantio_ledger::{Entry, Filter, Reader};
+use vantio_ledger::{Entry, ExportError, Filter, MAX_LINE, Reader};
 use vantio_policy::PolicyProgram;
 
 use super::Past;
@@ -23,7 +23,7 @@ pub fn write(
     run_id: RunId,
     program: &PolicyProgram,
     output: &mut dyn Write,
-) -> Result<u64, Failure> {
+) -> Result<u64, ExportError> {
     let filter = Filter { run_id: Some(run_id), ..Filter::default() };
     let mut count = 0;
     for entry in reader.entries(&filter) {
@@ -36,14 +36,11 @@ pub fn write(
         ("program", STANDARD.encode(program.encode()).into()),
         ("run", run_id.to_string().into()),
     ]);
-    let failed =
-        |cause: io::Error| Failure::new("E_OUTPUT", "the replay bundle cannot be written").because(cause);
-    writeln!(output, "{}", header.to_canonical()).map_err(failed)?;
+    writeln!(output, "{}", header.to_canonical())?;
     // A run that lives has gone on meanwhile.
     for entry in reader.entries(&Filter { limit: Some(count), ..filter }) {
-        writeln!(output, "{}", entry?.to_line()).map_err(failed)?;
+        writeln!(output, "{}", entry?.to_line())?;
     }
-    output.flush().map_err(failed)?;
     Ok(count)
 }
 
@@ -157,6 +154,3 @@ impl Iterator for Entries {
         }
     }
 }
-
-/// No entry is longer; what is does not fill the memory.
-const MAX_LINE: u64 = 32 << 20;

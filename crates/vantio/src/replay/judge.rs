@@ -13,7 +13,7 @@ use super::{
     report::{Difference, Undecided, essence},
 };
 use crate::{
-    account::{bindings, member, number, target},
+    account::{bindings, names, target},
     failure::Failure,
     oracle::{Moment, ORDER_PROGRESS, PERMIT_REPEATED, REFUSAL_REPEATED, Restated, answer},
 };
@@ -68,7 +68,7 @@ impl Judge {
     /// later than what changed something after them.
     fn place(&self, entry: &Entry) -> (u64, bool, u64) {
         let changes = if entry.op == ORDER_PROGRESS {
-            number(entry.request(), "changes").and_then(|changes| u64::try_from(changes).ok())
+            entry.request().count("changes")
         } else {
             Moment::of(&self.program, entry.response()).and_then(|moment| moment.changes)
         };
@@ -82,9 +82,9 @@ impl Judge {
         }
         match (entry.op.as_str(), entry.decision) {
             (PERMIT_REPEATED | REFUSAL_REPEATED, _) => {
-                self.report.repeated += count(entry.response(), "repeated");
+                self.report.repeated += entry.response().count("repeated").unwrap_or(0);
             }
-            ("ledger.dropped", _) => self.report.dropped += count(entry.request(), "count"),
+            ("ledger.dropped", _) => self.report.dropped += entry.request().count("count").unwrap_or(0),
             ("run.end", _) => self.report.has_ended = true,
             (ORDER_PROGRESS, _) => self.progress(entry),
             (_, Some(recorded)) => {
@@ -99,13 +99,13 @@ impl Judge {
 
     /// What the end of a process made of the order rules.
     fn progress(&mut self, entry: &Entry) {
-        let satisfied = match member(entry.request(), "satisfied") {
+        let satisfied = match entry.request().member("satisfied") {
             Some(Value::Array(numbers)) => numbers.iter().map(as_u32).collect::<Option<Vec<_>>>(),
             _ => None,
         };
         // Without it the count of what happened is wrong, and what comes later says so.
         if let Some(satisfied) =
-            satisfied.filter(|_| count(entry.request(), "changes") == self.state.changes())
+            satisfied.filter(|_| entry.request().count("changes").unwrap_or(0) == self.state.changes())
         {
             self.state.set_satisfied(&satisfied);
         }
@@ -173,19 +173,11 @@ impl Judge {
 
 impl Asked {
     fn of(entry: &Entry, detail: &Detail, moment: Moment) -> Option<Self> {
-        let names = member(&detail.response, "names").or_else(|| {
-            member(&detail.response, "would_refuse").and_then(|refusal| member(refusal, "names"))
-        });
-        let names = match names {
-            Some(Value::Array(names)) => names.iter().map(as_text).collect::<Option<Vec<_>>>()?,
-            Some(_) => return None,
-            None => Vec::new(),
-        };
         Some(Self {
             effect: Effect::from_name(&entry.op)?,
             target: Restated::of(&detail.request)?,
             context: moment.context,
-            names,
+            names: names(&detail.response)?,
         })
     }
 
@@ -202,20 +194,9 @@ fn other_policy(entry: &Entry, hash: Hash) -> Failure {
     .help("a run has one policy from its start to its end: the program or the entries are not its own")
 }
 
-fn as_text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        _ => None,
-    }
-}
-
 fn as_u32(value: &Value) -> Option<u32> {
     match value {
         Value::Integer(number) => u32::try_from(*number).ok(),
         _ => None,
     }
-}
-
-fn count(value: &Value, key: &str) -> u64 {
-    number(value, key).and_then(|number| u64::try_from(number).ok()).unwrap_or(0)
 }

@@ -3,11 +3,9 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use vantio_core::{Decision, Hash, RunId, json::Value};
+use vantio_ledger::to_serde;
 
-use crate::{
-    account::{member, text, to_json},
-    present::{Paint, plural, shown},
-};
+use crate::present::{Paint, entries, plural, shown};
 
 /// What a replay came to.
 pub struct Report {
@@ -62,11 +60,11 @@ impl Undecided {
 pub fn essence(decision: Decision, response: &Value) -> Value {
     let cause = |response: &Value| {
         let kept = ["cause", "reason", "rule", "section"];
-        kept.into_iter().filter_map(|key| Some((key, member(response, key)?.clone()))).collect::<Vec<_>>()
+        kept.into_iter().filter_map(|key| Some((key, response.member(key)?.clone()))).collect::<Vec<_>>()
     };
     let mut members = cause(response);
     members.push(("decision", decision.name().into()));
-    let would = member(response, "would_refuse").map(|refusal| Value::object(cause(refusal)));
+    let would = response.member("would_refuse").map(|refusal| Value::object(cause(refusal)));
     members.extend(would.map(|would| ("would_refuse", would)));
     Value::object(members)
 }
@@ -148,8 +146,8 @@ impl Report {
                 "seq": difference.seq,
                 "op": difference.op,
                 "target": difference.target,
-                "recorded": to_json(&difference.recorded),
-                "decided": to_json(&difference.decided),
+                "recorded": to_serde(&difference.recorded),
+                "decided": to_serde(&difference.decided),
             })
         });
         let undecided = self.undecided.iter().map(|(why, (count, first))| {
@@ -174,14 +172,10 @@ fn counted(count: u64, word: &str) -> String {
     plural(usize::try_from(count).unwrap_or(usize::MAX), word)
 }
 
-fn entries(count: u64) -> String {
-    if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
-}
-
 /// A verdict in one line.
 fn verdict(essence: &Value) -> String {
-    let of = |value, key| text(value, key).map(shown).unwrap_or_default();
-    match member(essence, "would_refuse") {
+    let of = |value: &Value, key| value.text(key).map(shown).unwrap_or_default();
+    match essence.member("would_refuse") {
         Some(would) => format!("{}, observed  {}", of(essence, "decision"), of(would, "reason")),
         None => format!("{}  {}", of(essence, "decision"), of(essence, "reason")),
     }

@@ -92,6 +92,15 @@ impl World {
         self.mask(&String::from_utf8_lossy(&output.stdout))
     }
 
+    /// Runs the command as on a machine that has nothing but the files of `work`; its status, and
+    /// both outputs.
+    pub fn elsewhere(&self, arguments: &[&str]) -> (i32, String) {
+        let mut command = self.command(Path::new(env!("CARGO_BIN_EXE_vantio")));
+        let output = command.args(arguments).env("VANTIO_STATE", "/nowhere").output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+    }
+
     /// Starts the command, and leaves it running.
     pub fn start(&self, arguments: &[&str], stdout: Stdio) -> Started {
         let mut command = self.command(Path::new(env!("CARGO_BIN_EXE_vantio")));

@@ -10,6 +10,51 @@ use crate::{LedgerError, entry::FORMAT, store::io_error};
 /// "Vant": marks a SQLite file as a ledger.
 pub(super) const APPLICATION_ID: i64 = 0x5661_6e74;
 
+/// The trigger that refuses a row whose key is there.
+macro_rules! once {
+    ($table:literal, $key:literal) => {
+        (
+            concat!($table, "_insert"),
+            concat!(
+                "CREATE TRIGGER ",
+                $table,
+                "_insert BEFORE INSERT ON ",
+                $table,
+                " WHEN EXISTS (SELECT 1 FROM ",
+                $table,
+                " WHERE ",
+                $key,
+                " = NEW.",
+                $key,
+                ") ",
+                "BEGIN SELECT raise(ABORT, 'the ledger is append-only: INSERT again'); END"
+            ),
+        )
+    };
+}
+
+/// The trigger that refuses to change or to remove a row.
+macro_rules! never {
+    ($table:literal, $name:literal, $event:literal) => {
+        (
+            concat!($table, "_", $name),
+            concat!(
+                "CREATE TRIGGER ",
+                $table,
+                "_",
+                $name,
+                " BEFORE ",
+                $event,
+                " ON ",
+                $table,
+                " BEGIN SELECT raise(ABORT, 'the ledger is append-only: ",
+                $event,
+                "'); END"
+            ),
+        )
+    };
+}
+
 /// Every object of the schema by name, in order of creation.
 ///
 /// Times rise with sequence numbers, and record identifiers too, so neither
@@ -58,64 +103,17 @@ pub(super) const SCHEMA: [(&str, &str); 21] = [
          WHEN NEW.seq IS NOT (SELECT coalesce(max(seq) + 1, 0) FROM entries) \
          BEGIN SELECT raise(ABORT, 'the ledger is append-only: INSERT out of order'); END",
     ),
-    (
-        "tiles_insert",
-        "CREATE TRIGGER tiles_insert BEFORE INSERT ON tiles \
-         WHEN EXISTS (SELECT 1 FROM tiles WHERE id = NEW.id) \
-         BEGIN SELECT raise(ABORT, 'the ledger is append-only: INSERT again'); END",
-    ),
-    (
-        "checkpoints_insert",
-        "CREATE TRIGGER checkpoints_insert BEFORE INSERT ON checkpoints \
-         WHEN EXISTS (SELECT 1 FROM checkpoints WHERE size = NEW.size) \
-         BEGIN SELECT raise(ABORT, 'the ledger is append-only: INSERT again'); END",
-    ),
-    (
-        "cosignatures_insert",
-        "CREATE TRIGGER cosignatures_insert BEFORE INSERT ON cosignatures \
-         WHEN EXISTS (SELECT 1 FROM cosignatures WHERE id = NEW.id) \
-         BEGIN SELECT raise(ABORT, 'the ledger is append-only: INSERT again'); END",
-    ),
-    (
-        "entries_update",
-        "CREATE TRIGGER entries_update BEFORE UPDATE ON entries \
-         BEGIN SELECT raise(ABORT, 'the ledger is append-only: UPDATE'); END",
-    ),
-    (
-        "entries_delete",
-        "CREATE TRIGGER entries_delete BEFORE DELETE ON entries \
-         BEGIN SELECT raise(ABORT, 'the ledger is append-only: DELETE'); END",
-    ),
-    (
-        "tiles_update",
-        "CREATE TRIGGER tiles_update BEFORE UPDATE ON tiles \
-         BEGIN SELECT raise(ABORT, 'the ledger is append-only: UPDATE'); END",
-    ),
-    (
-        "tiles_delete",
-        "CREATE TRIGGER tiles_delete BEFORE DELETE ON tiles \
-         BEGIN SELECT raise(ABORT, 'the ledger is append-only: DELETE'); END",
-    ),
-    (
-        "checkpoints_update",
-        "CREATE TRIGGER checkpoints_update BEFORE UPDATE ON checkpoints \
-         BEGIN SELECT raise(ABORT, 'the ledger is append-only: UPDATE'); END",
-    ),
-    (
-        "checkpoints_delete",
-        "CREATE TRIGGER checkpoints_delete BEFORE DELETE ON checkpoints \
-         BEGIN SELECT raise(ABORT, 'the ledger is append-only: DELETE'); END",
-    ),
-    (
-        "cosignatures_update",
-        "CREATE TRIGGER cosignatures_update BEFORE UPDATE ON cosignatures \
-         BEGIN SELECT raise(ABORT, 'the ledger is append-only: UPDATE'); END",
-    ),
-    (
-        "cosignatures_delete",
-        "CREATE TRIGGER cosignatures_delete BEFORE DELETE ON cosignatures \
-         BEGIN SELECT raise(ABORT, 'the ledger is append-only: DELETE'); END",
-    ),
+    once!("tiles", "id"),
+    once!("checkpoints", "size"),
+    once!("cosignatures", "id"),
+    never!("entries", "update", "UPDATE"),
+    never!("entries", "delete", "DELETE"),
+    never!("tiles", "update", "UPDATE"),
+    never!("tiles", "delete", "DELETE"),
+    never!("checkpoints", "update", "UPDATE"),
+    never!("checkpoints", "delete", "DELETE"),
+    never!("cosignatures", "update", "UPDATE"),
+    never!("cosignatures", "delete", "DELETE"),
 ];
 
 /// Refuses what is not a ledger of this format.

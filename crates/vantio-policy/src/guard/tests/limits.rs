@@ -33,6 +33,19 @@ fn a_threshold_is_reached_and_not_passed() {
 }
 
 #[test]
+fn what_counts_for_later_is_told_and_counted() {
+    let mut case = case(Effect::FsUnlink, Measure::Count, 2, 10_000, Then::Collapse);
+    let counts = |case: &Case, intent: &Intent<'_>| case.state.counts(&case.program, intent);
+    let (removal, opening) =
+        (at(unlink("/a"), 7, Labels::NONE), at(open("/a", Access::Read), 9, Labels::NONE));
+    assert!(counts(&case, &removal) && !counts(&case, &opening));
+    assert!(case.act(&opening) && case.state.changes() == 0);
+    assert_eq!(case.state.time_of(&removal), 9, "time does not go back");
+    assert!(case.act(&removal) && case.state.changes() == 1);
+    assert!(case.program.asks_the_time() && case.state.satisfied().is_empty());
+}
+
+#[test]
 fn a_threshold_of_zero_permits_none() {
     let mut case = case(Effect::FsUnlink, Measure::Count, 0, 1, Then::Collapse);
     assert!(!case.act(&at(unlink("/a"), u64::MAX, Labels::NONE)));

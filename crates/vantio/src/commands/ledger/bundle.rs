@@ -5,7 +5,6 @@ use std::{path::Path, time::SystemTime};
 use vantio_core::Hash;
 use vantio_identity::TrustBundle;
 use vantio_ledger::{
-    Timestamp,
     bundle::{Bundle, Examined, MetSvid, OpenBundleError, names},
     note::VerifyNoteError,
 };
@@ -134,7 +133,7 @@ impl Report {
         if has_keys {
             match &examined.given {
                 Ok(signers) => signers.iter().for_each(|signer| {
-                    let time = signer.time.and_then(|time| Timestamp::from_second(time.cast_signed()).ok());
+                    let time = signer.moment();
                     let time = time.map_or_else(String::new, |time| format!(" at {time}, by its clock"));
                     self.checked(format!(
                         "signature: the checkpoint is signed{time} by `{}`, whose key you gave",
@@ -162,7 +161,7 @@ impl Report {
                 "the checkpoint: the key in the bundle did not sign it".into(),
             ),
             (_, None) => {
-                self.unchecked("signature: there is no key in the bundle, and none was given as --key")
+                self.unchecked("signature: there is no key in the bundle, and none was given as --key");
             }
         }
     }
@@ -178,13 +177,12 @@ impl Report {
             return Ok(());
         }
         self.checked(format!("seals: {seals} anomaly records, each signed by the key of the SVID in it"));
-        let text = match trust {
-            Some(path) => Some(read(path)?),
-            None => {
-                let member =
-                    bundle.member(names::TRUST).map_err(|error| unusable(Path::new(names::TRUST), &error))?;
-                member.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            }
+        let text = if let Some(path) = trust {
+            Some(read(path)?)
+        } else {
+            let member =
+                bundle.member(names::TRUST).map_err(|error| unusable(Path::new(names::TRUST), &error))?;
+            member.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         };
         let Some(text) = text else {
             self.unchecked("SVIDs: there is no trust bundle here, and none was given as --trust");
@@ -198,7 +196,9 @@ impl Report {
             }
         };
         let before = self.lines.len();
-        svids.iter().for_each(|svid| self.svid(&authority, svid));
+        for svid in svids {
+            self.svid(&authority, svid);
+        }
         if self.lines.len() == before {
             let name = shown(&authority.name().to_string());
             self.checked(format!(

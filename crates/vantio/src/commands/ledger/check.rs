@@ -3,13 +3,12 @@
 use std::{fs, path::Path};
 
 use vantio_ledger::{
-    GrowthProof, Proved, Reader, Signer, Terms, Timestamp, UnprovenError, Verified, VerifyError,
+    GrowthProof, Proved, Reader, Signer, Terms, UnprovenError, Verified, VerifyError,
     note::{SignedNote, TreeHead, VerifierKey},
-    verify_proof,
+    to_serde, verify_proof,
 };
 
 use crate::{
-    account,
     arguments::Verify,
     failure::Failure,
     present::{self, shown, shown_path},
@@ -79,7 +78,7 @@ fn print_proved(proved: &Proved, json: bool) -> Result<(), Failure> {
     if json {
         return present::print_json(&serde_json::json!({
             "version": 1, "verified": true, "log": head.origin(), "entries": head.size(),
-            "signers": signers.iter().map(signer_json).collect::<Vec<_>>(), "entry": account::to_json(&entry.to_json()),
+            "signers": signers.iter().map(signer_json).collect::<Vec<_>>(), "entry": to_serde(&entry.to_json()),
         }));
     }
     let verdict = entry.decision.map_or("-", |decision| decision.name());
@@ -133,8 +132,7 @@ fn signer_json(signer: &Signer) -> serde_json::Value {
 
 pub fn signed_by(signers: &[Signer]) -> String {
     let line = |signer: &Signer| {
-        let time = signer.time.and_then(|time| Timestamp::from_second(time.cast_signed()).ok());
-        let time = time.map_or_else(String::new, |time| format!(" at {time}"));
+        let time = signer.moment().map_or_else(String::new, |time| format!(" at {time}"));
         format!("signed by: {}{time}\n", shown(&signer.name))
     };
     signers.iter().map(line).collect()

@@ -1,7 +1,7 @@
 //! `vantio ledger export`
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     io::{self, BufWriter, IsTerminal as _, Write},
     path::Path,
 };
@@ -17,6 +17,7 @@ use vantio_policy::Export as ExportRule;
 use crate::{
     arguments::{Export, ExportFormat},
     failure::Failure,
+    output,
     present::{self, shown, shown_path},
     store::{Store, open_ledger},
 };
@@ -73,7 +74,7 @@ fn lines(
         writeln!(writer, "{}", line(&entry?))?;
         count += 1;
     }
-    Ok(plural_entries(count))
+    Ok(present::entries(count))
 }
 
 /// What was asked and answered leaves the machine where the policy of its run says so, and only there.
@@ -117,27 +118,24 @@ fn bundle(
     options: BundleOptions,
     writer: &mut dyn Write,
 ) -> Result<String, Unwritten> {
-    let attach = |policies: &BTreeMap<Hash, RunId>| {
+    let attach = |policies: &BTreeSet<Hash>| {
         let program = |hash: &Hash| Some((names::policy(*hash), store.program_of(*hash)?.encode()));
-        let kept = policies.keys().filter_map(program);
+        let kept = policies.iter().filter_map(program);
         let trust = std::fs::read(store.identity().join("bundle.pem"));
         kept.chain(trust.ok().map(|pem| (names::TRUST.to_owned(), pem))).collect()
     };
     let bundled = reader.bundle(options, attach, writer)?;
     let left = match bundled.uncovered {
         0 => String::new(),
-        count => format!(", without {} that no checkpoint covers yet", plural_entries(count)),
+        count => format!(", without {} that no checkpoint covers yet", present::entries(count)),
     };
-    Ok(format!("{}{left}", plural_entries(bundled.entries)))
+    Ok(format!("{}{left}", present::entries(bundled.entries)))
 }
 
 /// Has a checkpoint made of what has none yet, where this user may.
 fn cover(store: &Store, reader: &Reader) -> Result<(), Failure> {
-    let covered = reader.newest_checkpoint()?.is_some_and(|note| {
-        let size = note.text().lines().nth(1).and_then(|size| size.parse().ok());
-        reader.size().is_ok_and(|known| size == Some(known))
-    });
-    if covered {
+    let covered = reader.newest_head()?.map_or(0, |(_, head)| head.size());
+    if covered > 0 && covered == reader.size()? {
         return Ok(());
     }
     match open_ledger(&store.ledger()).and_then(|ledger| ledger.checkpoint()) {
@@ -160,24 +158,9 @@ fn written(
             other => other.map_err(|error| error.into_failure(Path::new("standard output"))),
         };
     };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let write = || -> Result<String, Unwritten> {
-        let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
-        let mut writer = BufWriter::new(&mut temporary);
-        let said = write(&mut writer)?;
-        writer.flush()?;
-        drop(writer);
-        temporary.as_file().sync_all()?;
-        temporary.persist(path).map_err(|error| error.error)?;
-        Ok(said)
-    };
-    let said = write().map_err(|error| error.into_failure(path))?;
+    let said = output::replace(path, write).map_err(|error| error.into_failure(path))?;
     present::note(format!("{said} written to {}\n", shown_path(path)));
     Ok(())
-}
-
-fn plural_entries(count: u64) -> String {
-    if count == 1 { "1 entry".into() } else { format!("{count} entries") }
 }
 
 /// Why an export was not written.
@@ -204,16 +187,8 @@ impl Unwritten {
     fn into_failure(self, path: &Path) -> Failure {
         match self {
             Self::Ledger(error) => error.into(),
-            Self::Pack(error) => {
-                let (code, help) = (error.code(), error.help());
-                Failure::new(code, error).help(help)
-            }
-            Self::Write(cause) => {
-                let message = format!("`{}` cannot be written", shown_path(path));
-                Failure::new("E_OUTPUT", message)
-                    .because(cause)
-                    .help("name a file in a folder that you may write in")
-            }
+            Self::Pack(error) => error.into(),
+            Self::Write(cause) => output::unwritable(path, cause),
         }
     }
 }

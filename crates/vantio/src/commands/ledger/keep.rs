@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use vantio_ledger::{Ledger, ProveError, PublishError, Published, Reader};
+use vantio_ledger::{Ledger, Published, Reader};
 
 use super::check::kept;
 use crate::{
@@ -53,17 +53,12 @@ pub fn prove(reader: &Reader, arguments: &Prove) -> Result<(), Failure> {
         }
         (None, None) => return Ok(()),
     };
-    present::print(proof.map_err(unproved)?)
-}
-
-fn unproved(error: ProveError) -> Failure {
-    let (code, help) = (error.code(), error.help());
-    Failure::new(code, error).help(help)
+    present::print(proof?)
 }
 
 /// Writes the public log.
 pub fn publish(reader: &Reader, folder: &Path, json: bool) -> Result<(), Failure> {
-    let Published { head, files } = reader.publish(folder).map_err(unpublished)?;
+    let Published { head, files } = reader.publish(folder)?;
     if json {
         return present::print_json(&serde_json::json!({
             "version": 1, "log": head.origin(), "entries": head.size(), "files": files,
@@ -74,9 +69,4 @@ pub fn publish(reader: &Reader, folder: &Path, json: bool) -> Result<(), Failure
         head.size(),
         shown_path(folder)
     ))
-}
-
-fn unpublished(error: PublishError) -> Failure {
-    let (code, help) = (error.code(), error.help());
-    Failure::new(code, error).help(help)
 }

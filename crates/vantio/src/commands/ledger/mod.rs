@@ -7,10 +7,9 @@ mod keep;
 mod list;
 mod witness;
 
-use vantio_ledger::{Location, Reader};
+use vantio_ledger::{Location, Reader, to_serde};
 
 use crate::{
-    account,
     arguments::Ledger,
     failure::Failure,
     present,
@@ -59,7 +58,7 @@ fn show(reader: &Reader, seq: u64, json: bool) -> Result<(), Failure> {
     if json {
         return present::print(entry.to_line() + "\n");
     }
-    let value = account::to_json(&entry.to_json());
+    let value = to_serde(&entry.to_json());
     let text = serde_json::to_string_pretty(&value).unwrap_or_default();
     // JSON escapes C0 controls; what else a terminal would obey is escaped here.
     let lines: Vec<String> = text.lines().map(|line| present::shown(line) + "\n").collect();

@@ -1,7 +1,7 @@
 //! `vantio ledger witness`: others who remember how far the ledger went, and say so with their
 //! signature (C2SP tlog-witness).
 
-use std::{fs, io, io::Write as _, path::PathBuf, time::Duration};
+use std::{fs, io, path::PathBuf, time::Duration};
 
 use vantio_ledger::{
     Ledger, Reader, Timestamp,
@@ -12,6 +12,7 @@ use super::{check::key, keep};
 use crate::{
     arguments::Witness,
     failure::Failure,
+    output,
     present::{self, shown, shown_path},
     store::{Store, open_ledger},
 };
@@ -219,15 +220,9 @@ fn known(store: &Store) -> Result<Vec<Known>, Failure> {
 }
 
 fn write(store: &Store, known: &[Known]) -> Result<(), Failure> {
-    let path = file(store);
     let lines: Vec<_> = known.iter().map(|witness| format!("{} {}\n", witness.url, witness.key)).collect();
-    let folder = path.parent().unwrap_or(&path);
-    let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
-        file.write_all(lines.concat().as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(&path).map_err(|error| error.error)
-    });
-    written.map(drop).map_err(|cause| unusable(store).because(cause))
+    let written = output::replace(&file(store), |file| file.write_all(lines.concat().as_bytes()));
+    written.map_err(|cause: io::Error| unusable(store).because(cause))
 }
 
 fn unusable(store: &Store) -> Failure {
