@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use postgres_server::Server;
 use vantio_ledger::{Filter, Ledger, Location, Options, Terms};
 
 use crate::{
     common::open,
-    place::{Place, Vandal},
-    server::{Server, keys},
+    place::{Place, Vandal, keys},
 };
 
 /// Without a checkpoint in between.

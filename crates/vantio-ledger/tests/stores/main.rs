@@ -5,7 +5,6 @@
 mod common;
 mod loss;
 mod place;
-mod server;
 mod suite;
 mod worm;
 

@@ -3,12 +3,12 @@
 use std::{path::PathBuf, sync::Arc};
 
 use postgres::Client;
+use postgres_server::Server;
 use tempfile::TempDir;
 use vantio_ledger::{Ledger, Location, Options, Reader, Terms, Verified, VerifyError};
 
 use crate::{
     common::{open, refusal},
-    server::{Server, keys},
 };
 
 const TABLES: [&str; 5] = ["entries", "leaves", "tiles", "checkpoints", "cosignatures"];
@@ -114,4 +114,11 @@ impl Place {
             }
         }
     }
+}
+
+/// A folder for the keys of logs.
+pub fn keys() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_path_buf();
+    (folder, path)
 }

@@ -67,7 +67,7 @@ fn the_restricted_role_may_append_and_nothing_else() {
         "ALTER SYSTEM SET fsync = off",
         "DO $$ BEGIN EXECUTE 'DELETE FROM vantio.entries'; END $$",
         "WITH gone AS (DELETE FROM entries RETURNING *) SELECT * FROM gone",
-        "LOCK TABLE entries IN ACCESS EXCLUSIVE MODE",
+        "DO $$ BEGIN LOCK TABLE vantio.entries IN ACCESS EXCLUSIVE MODE; END $$",
         "CREATE INDEX i ON entries (pg_sleep(1)) WHERE false",
         "REINDEX TABLE entries",
         "CLUSTER entries USING entries_pkey",
@@ -184,7 +184,7 @@ fn whoever_may_only_read_reads_and_verifies_but_does_not_append() {
 
 #[test]
 fn a_role_that_may_not_make_the_tables_is_told_so() {
-    let place = Place::bare(&crate::server::Server::shared());
+    let place = Place::bare(&postgres_server::Server::shared());
     let error = Ledger::open_at(&place.location, Options::default()).unwrap_err();
     assert_eq!(error.code(), "E_LEDGER_NOT_FOUND", "{error}");
     let ledger = Ledger::open_at(&place.of("owner"), Options::default()).unwrap();

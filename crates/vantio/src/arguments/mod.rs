@@ -58,8 +58,8 @@ pub struct Arguments {
     /// Print machine-readable JSON instead of text
     #[arg(long, global = true)]
     pub json: bool,
-    /// Keep the ledger on a PostgreSQL server: postgres://USER@HOST/DATABASE
-    #[arg(long, global = true, value_name = "URL", env = "VANTIO_STORE", hide_env_values = true)]
+    /// Keep the ledger on a server: postgres://USER@HOST/DATABASE
+    #[arg(long, global = true, value_name = "URL", env = "VANTIO_STORE", hide_env = true)]
     pub store: Option<String>,
     /// What to do
     #[command(subcommand)]

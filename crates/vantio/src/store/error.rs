@@ -140,7 +140,10 @@ impl StoreError {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let failure = match &error {
-            StoreError::Unknown { .. } | StoreError::NoRuns | StoreError::Ambiguous { .. } => {
+            StoreError::NoServer
+            | StoreError::Unknown { .. }
+            | StoreError::NoRuns
+            | StoreError::Ambiguous { .. } => {
                 Self::misuse(error.code(), &error)
             }
             _ => Self::new(error.code(), &error),

@@ -1,5 +1,6 @@
-//! A real PostgreSQL server, private to the tests: started when the first test asks for it, stopped
-//! after the last, and gone with the process however that ends.
+//! A real PostgreSQL server, private to a test or a bench: started when it is first asked for, stopped
+//! after the last use, and gone with the process however that ends.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "a test fails by panicking")]
 
 use std::{
     fs,
@@ -29,7 +30,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// The server that tests share.
+    /// The server that the tests of a process share.
     pub fn shared() -> Arc<Self> {
         let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
@@ -146,11 +147,4 @@ fn other_user() -> Option<(u32, u32)> {
         let fields: Vec<&str> = user().split(':').collect();
         (fields[2].parse().unwrap(), fields[3].parse().unwrap())
     })
-}
-
-/// A folder for the keys of logs.
-pub fn keys() -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().to_path_buf();
-    (folder, path)
 }
