@@ -17,7 +17,7 @@ fn ledger(world: &World) -> (Arc<Server>, String) {
     let database = server.database();
     let made = world.run(&["ledger", "init", "--store", &server.url("owner", &database)]);
     assert!(made.starts_with("exit 0\nready: postgres://"), "{made}");
-    server.connect("owner", &database).batch_execute("GRANT vantio_writer TO writer").unwrap();
+    server.admit_writer(&database);
     let url = server.url("writer", &database);
     (server, url)
 }
@@ -87,7 +87,7 @@ fn an_agent_runs_only_while_the_server_keeps_what_it_does_and_never_learns_its_a
     let server = Arc::new(Server::start());
     let database = server.database();
     world.run(&["ledger", "init", "--store", &server.url("owner", &database)]);
-    server.connect("owner", &database).batch_execute("GRANT vantio_writer TO writer").unwrap();
+    server.admit_writer(&database);
     let url = server.url("writer", &database);
     let script = format!("export VANTIO_STORE={url}; $VANTIO run -- env; $VANTIO ledger list --op run.start");
     let printed = world.shell(&script);

@@ -1,6 +1,11 @@
 //! A real PostgreSQL server, private to a test or a bench: started when it is first asked for, stopped
 //! after the last use, and gone with the process however that ends.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a test fails by panicking"
+)]
 
 use std::{
     fs,
@@ -8,7 +13,7 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{
-        Arc, Mutex, Weak,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
     },
     thread,
@@ -32,7 +37,7 @@ pub struct Server {
 impl Server {
     /// The server that the tests of a process share.
     pub fn shared() -> Arc<Self> {
-        let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
             let server = Arc::new(Self::start());
             *shared = Arc::downgrade(&server);
@@ -108,6 +113,14 @@ impl Server {
         let create = format!("CREATE DATABASE {name} OWNER owner");
         self.connect("postgres", "postgres").batch_execute(&create).unwrap();
         name
+    }
+
+    /// Gives the role `writer` the role `vantio_writer`, which the tables of a ledger came with.
+    pub fn admit_writer(&self, database: &str) {
+        // The server cannot give one role to another twice at once.
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        self.connect("postgres", database).batch_execute("GRANT vantio_writer TO writer").unwrap();
     }
 }
 

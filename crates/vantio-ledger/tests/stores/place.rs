@@ -7,9 +7,7 @@ use postgres_server::Server;
 use tempfile::TempDir;
 use vantio_ledger::{Ledger, Location, Options, Reader, Terms, Verified, VerifyError};
 
-use crate::{
-    common::{open, refusal},
-};
+use crate::common::{open, refusal};
 
 const TABLES: [&str; 5] = ["entries", "leaves", "tiles", "checkpoints", "cosignatures"];
 

@@ -143,9 +143,7 @@ impl From<StoreError> for Failure {
             StoreError::NoServer
             | StoreError::Unknown { .. }
             | StoreError::NoRuns
-            | StoreError::Ambiguous { .. } => {
-                Self::misuse(error.code(), &error)
-            }
+            | StoreError::Ambiguous { .. } => Self::misuse(error.code(), &error),
             _ => Self::new(error.code(), &error),
         };
         let failure = failure.help(error.advice());
