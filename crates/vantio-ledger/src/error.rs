@@ -79,6 +79,28 @@ pub enum LedgerError {
         /// SQLite's answer.
         source: Arc<rusqlite::Error>,
     },
+    /// The server cannot be reached, or refused.
+    #[error("cannot use `{}`: {reason}", path.display())]
+    Server {
+        /// What the server is called.
+        path: PathBuf,
+        /// What it said.
+        reason: String,
+        /// Its answer.
+        source: Arc<postgres::Error>,
+    },
+    /// The server would acknowledge what it may lose.
+    #[error("`{}` has `{setting}` set to `{found}`, not `{wanted}`", path.display())]
+    Setting {
+        /// What the server is called.
+        path: PathBuf,
+        /// The setting.
+        setting: &'static str,
+        /// What it must be.
+        wanted: &'static str,
+        /// What it is.
+        found: String,
+    },
     /// An earlier commit failed; nothing is accepted any more.
     #[error("the ledger stopped accepting entries: {cause}")]
     Failed {
@@ -138,6 +160,8 @@ impl LedgerError {
             Self::ReadOnly { .. } => "E_LEDGER_READ_ONLY",
             Self::Busy { .. } => "E_LEDGER_BUSY",
             Self::Store { .. } => "E_LEDGER_STORE",
+            Self::Server { .. } => "E_LEDGER_SERVER",
+            Self::Setting { .. } => "E_LEDGER_SETTING",
             Self::Failed { .. } => "E_LEDGER_FAILED",
             Self::Key { .. } => "E_LEDGER_KEY",
             Self::Checkpoint { .. } => "E_LEDGER_CHECKPOINT",
@@ -173,6 +197,10 @@ impl LedgerError {
                 "make the state folder writable for this user, or name another state folder"
             }
             Self::Busy { .. } => "find the process that holds the file open, and end it",
+            Self::Server { .. } => {
+                "check the address and the server; what was acknowledged is there, and runs stay stopped until then"
+            }
+            Self::Setting { .. } => "set it in the server's configuration, and restart the server",
             Self::Failed { cause } => cause.help(),
             Self::Key { .. } => {
                 "restore the key from a copy, for its owner only; a new one begins where this file is moved away"

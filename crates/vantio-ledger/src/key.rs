@@ -17,29 +17,27 @@ use crate::{
     store::io_error,
 };
 
-/// Where the key of the ledger at `path` is.
-pub(crate) fn key_path(path: &Path) -> PathBuf {
+/// Where the key of the ledger in the file `path` is.
+pub(crate) fn beside(path: &Path) -> PathBuf {
     path.with_extension("key")
 }
 
-/// The key of the ledger at `path`, made at first: only its owner may read it.
+/// The key at `path`, made at first: only its owner may read it.
 pub(crate) fn open_or_make(path: &Path, domain: &str) -> Result<SigningKey, LedgerError> {
-    let path = key_path(path);
-    match read(&path) {
+    match read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            make(&path, domain)?;
-            parse(&path, &read(&path).map_err(io_error("read", &path))?)
+            make(path, domain)?;
+            parse(path, &read(path).map_err(io_error("read", path))?)
         }
-        text => parse(&path, &text.map_err(io_error("read", &path))?),
+        text => parse(path, &text.map_err(io_error("read", path))?),
     }
 }
 
-/// The key of the ledger at `path`, where it has one.
+/// The key at `path`, where there is one.
 pub(crate) fn existing(path: &Path) -> Result<Option<SigningKey>, LedgerError> {
-    let path = key_path(path);
-    match read(&path) {
+    match read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        text => parse(&path, &text.map_err(io_error("read", &path))?).map(Some),
+        text => parse(path, &text.map_err(io_error("read", path))?).map(Some),
     }
 }
 

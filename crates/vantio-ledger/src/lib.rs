@@ -1,4 +1,4 @@
-//! The ledger: an append-only, hash-chained log in one SQLite file.
+//! The ledger: an append-only, hash-chained log in one SQLite file, or on a PostgreSQL server.
 //!
 //! [`Ledger`] appends: [`Ledger::append`] returns when the entry is on disk,
 //! [`Ledger::record`] batches within a bounded window. [`Reader`] reads,
@@ -54,6 +54,7 @@ mod export;
 mod foreign;
 mod key;
 mod ledger;
+mod location;
 #[cfg(test)]
 mod mutations;
 pub mod note;
@@ -75,6 +76,7 @@ pub use export::{ExportError, MAX_LINE, verify_export};
 pub use foreign::{Source, ocsf_event, otlp_logs, to_serde};
 pub use jiff::Timestamp;
 pub use ledger::{Ledger, Options, Pending, Receipt, Recorded};
+pub use location::Location;
 pub use prove::{GrowthProof, ProveError, Proved, Signer, UnprovenError, verify_proof};
 pub use publish::{PublishError, Published};
 pub use reader::{Entries, Filter, Reader};

@@ -31,7 +31,9 @@ fn an_entry_reads_back_as_it_was_given() {
     let detail = entry.detail.clone().unwrap();
     let salted = |text: &str| Hash::of_parts(&[&detail.salt, text.as_bytes()]);
     let expected = Entry {
+        index: 0,
         seq: 0,
+        writer: None,
         time: entry.time,
         run_id: draft.run_id,
         pid: 7,

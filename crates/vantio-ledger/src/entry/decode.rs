@@ -29,6 +29,8 @@ pub(crate) struct Text<'t> {
     pub shape: &'t str,
     pub decision: Option<Decision>,
     pub record: Option<Record<'t>>,
+    /// The chain it is in, where the store has several.
+    pub writer: Option<Uuid>,
 }
 
 /// An anomaly record's text, taken apart.
@@ -96,6 +98,11 @@ impl<'t> Text<'t> {
             FORMAT => {}
             other => return Err(Malformed::Version(other)),
         }
+        let writer = if scanner.skip(",\"writer\":") {
+            Some(one_text(scanner.string()?).ok_or(Malformed::Field("writer"))?)
+        } else {
+            None
+        };
         scanner.expect("}")?;
         scanner.finish()?;
         Ok(Self {
@@ -111,6 +118,7 @@ impl<'t> Text<'t> {
             shape,
             decision,
             record,
+            writer,
         })
     }
 
@@ -225,7 +233,9 @@ impl<'t> Record<'t> {
 /// Builds the entry that `text` says, with its detail where that is given.
 pub(crate) fn entry(text: &Text<'_>, this_hash: Hash, detail: Option<Detail>) -> Result<Entry, Malformed> {
     Ok(Entry {
+        index: text.seq,
         seq: text.seq,
+        writer: text.writer,
         time: timestamp("time", text.time)?,
         run_id: text.run_id,
         pid: text.pid,
@@ -305,8 +315,11 @@ impl Line {
         }
         let start = scanner.position();
         let name = ",\"this_hash\":";
-        // What follows the hash has a fixed length: a quote for a quote, a time, a version.
-        let tail = ",\"time\":\"2026-01-02T03:04:05.000000006Z\",\"v\":2}".len();
+        // What follows the hash has a fixed length: a quote for a quote, a time, a version, perhaps a writer.
+        let mut tail = ",\"time\":\"2026-01-02T03:04:05.000000006Z\",\"v\":2}".len();
+        if line.ends_with("\"}") {
+            tail += ",\"writer\":\"00000000-0000-0000-0000-000000000000\"".len();
+        }
         let place = line.len().checked_sub(name.len() + 66 + tail).filter(|place| *place > start);
         let place = place.filter(|place| line.is_char_boundary(*place)).ok_or(Malformed::NotCanonical)?;
         let mut hash = Scanner::new(&line[place..]);

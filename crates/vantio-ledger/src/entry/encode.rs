@@ -16,6 +16,8 @@ use super::{Anomaly, FORMAT, Prepared};
 pub(crate) struct Stamp {
     pub seq: u64,
     pub prev_hash: Hash,
+    /// The chain it is in, where the store has several.
+    pub writer: Option<Uuid>,
     /// In RFC 3339 with nanoseconds.
     pub time: String,
     pub record: Option<RecordStamp>,
@@ -45,7 +47,13 @@ pub(crate) fn text(prepared: &Prepared, stamp: &Stamp) -> String {
     text.push_str(",\"run_id\":\"");
     push_uuid(prepared.run_id.as_bytes(), &mut text);
     let (seq, time) = (stamp.seq, &stamp.time);
-    push(format_args!("\",\"seq\":{seq},\"time\":\"{time}\",\"v\":{FORMAT}}}"), &mut text);
+    push(format_args!("\",\"seq\":{seq},\"time\":\"{time}\",\"v\":{FORMAT}"), &mut text);
+    if let Some(writer) = &stamp.writer {
+        text.push_str(",\"writer\":\"");
+        push_uuid(writer.as_bytes(), &mut text);
+        text.push('"');
+    }
+    text.push('}');
     text
 }
 

@@ -19,6 +19,11 @@ pub enum Ledger {
         after_help = "Without a file, the ledger here is verified: chain, tree, checkpoints, seals of anomaly records.\nWith a bundle or a proof, nothing but the file and the keys is needed, on any machine.\n\nExit status: 0 when everything is as it was written, 3 when something is not."
     )]
     Verify(Verify),
+    /// Make the tables on the server that --store names, as their owner
+    #[command(
+        after_help = "The role vantio_writer is made with them: it may append and read, and nothing else. Grant it to\nthe roles that agents run with: GRANT vantio_writer TO NAME."
+    )]
+    Init,
     /// Make a checkpoint and print it: keep it elsewhere, and give it to verify later
     Checkpoint,
     /// Print the key that verifies this ledger's checkpoints

@@ -1,11 +1,9 @@
 //! Opening the ledger for writing, as this host's programs do.
 
-use std::path::Path;
-
-use vantio_ledger::{Ledger, LedgerError, Options};
+use vantio_ledger::{Ledger, LedgerError, Location, Options};
 use vantio_phantom::clock_error;
 
-/// Opens the ledger at `path`, with the kernel's word for how wrong the clock may be.
-pub fn open_ledger(path: &Path) -> Result<Ledger, LedgerError> {
-    Ledger::open_with(path, Options { clock_error, ..Options::default() })
+/// Opens the ledger at `place`, with the kernel's word for how wrong the clock may be.
+pub fn open_ledger(place: &Location) -> Result<Ledger, LedgerError> {
+    Ledger::open_at(place, Options { clock_error, ..Options::default() })
 }

@@ -84,7 +84,7 @@ fn print_proved(proved: &Proved, json: bool) -> Result<(), Failure> {
     let verdict = entry.decision.map_or("-", |decision| decision.name());
     present::print(
         [
-            format!("verified: entry {} of the {} of {}\n", entry.seq, head.size(), shown(head.origin())),
+            format!("verified: entry {} of the {} of {}\n", entry.index, head.size(), shown(head.origin())),
             signed_by(signers),
             format!("time: {}\nrun: {}\nop: {}\nverdict: {verdict}\n", entry.time, entry.run_id, entry.op),
             format!("policy: {}\nasked: {}\n", entry.policy_hash, shown(&entry.shape.to_canonical())),

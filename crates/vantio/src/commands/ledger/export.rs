@@ -25,7 +25,7 @@ use crate::{
 /// Writes what was asked for, as it may be published.
 pub fn export(store: &Store, arguments: &Export) -> Result<(), Failure> {
     let run = arguments.run.as_deref().map(|run| store.resolve(run)).transpose()?;
-    let reader = Reader::open(&store.ledger())?;
+    let reader = Reader::open_at(&store.ledger())?;
     let output = arguments.output.as_deref();
     if arguments.details {
         refuse_details(store, &reader, run)?;
