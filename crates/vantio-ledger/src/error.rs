@@ -65,6 +65,12 @@ pub enum LedgerError {
         /// The file.
         path: PathBuf,
     },
+    /// It was closed: what comes after is in its successor.
+    #[error("`{}` was closed; its successor goes on", path.display())]
+    Closed {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another process kept the write lock for too long.
     #[error("another process holds the write lock of `{}`", path.display())]
     Busy {
@@ -158,6 +164,7 @@ impl LedgerError {
             Self::Unprotected { .. } => "E_LEDGER_UNPROTECTED",
             Self::Full { .. } => "E_LEDGER_FULL",
             Self::ReadOnly { .. } => "E_LEDGER_READ_ONLY",
+            Self::Closed { .. } => "E_LEDGER_CLOSED",
             Self::Busy { .. } => "E_LEDGER_BUSY",
             Self::Store { .. } => "E_LEDGER_STORE",
             Self::Server { .. } => "E_LEDGER_SERVER",
@@ -195,6 +202,9 @@ impl LedgerError {
             }
             Self::ReadOnly { .. } => {
                 "make the state folder writable for this user, or name another state folder"
+            }
+            Self::Closed { .. } => {
+                "an archive is for reading; where it is the ledger itself, `vantio ledger archive` was interrupted: run it again"
             }
             Self::Busy { .. } => "find the process that holds the file open, and end it",
             Self::Server { .. } => {

@@ -248,7 +248,7 @@ impl Writer {
         let _stop = StopOnExit(Arc::clone(&self.queue));
         let mut due = None;
         while let Some(mut batch) = self.queue.take(due) {
-            let written = self.commit(&mut batch).and_then(|receipts| {
+            let written = commit(&mut *self.store, &self.options, &mut batch).and_then(|receipts| {
                 // A checkpoint that somebody waits for is made before the answer, others after it.
                 if batch.wants_checkpoint {
                     self.store.checkpoint(&self.key).map(|()| receipts)
@@ -283,30 +283,42 @@ impl Writer {
     fn checkpoint(&mut self) -> Result<(), LedgerError> {
         if self.store.uncovered() == 0 { Ok(()) } else { self.store.checkpoint(&self.key) }
     }
+}
 
-    fn commit(&mut self, batch: &mut Batch) -> Result<Vec<Receipt>, LedgerError> {
-        if batch.entries.is_empty() && batch.dropped.is_empty() {
-            return Ok(Vec::new());
-        }
-        let error = (self.options.clock_error)();
-        for prepared in dropped_entries(batch)? {
-            batch.entries.push(Queued { prepared, time: Timestamp::now(), reply: None });
-        }
-        let mut receipts = Vec::with_capacity(batch.entries.len());
-        let writer = self.store.writer();
-        self.store.append(&mut |chain, clock| {
-            let mut rows = Vec::with_capacity(batch.entries.len());
-            for Queued { prepared, time, .. } in &batch.entries {
-                let stamp = stamp(prepared, writer, chain, clock, Reading { time: *time, error })?;
-                let record_id = stamp.record.as_ref().map(|record| record.id);
-                let row = link(chain, prepared, &stamp);
-                receipts.push(Receipt { seq: row.seq, this_hash: row.this_hash, record_id });
-                rows.push(row);
-            }
-            Ok(rows)
-        })?;
-        Ok(receipts)
+/// Appends what `batch` has, in one durable transaction.
+fn commit(store: &mut dyn Store, options: &Options, batch: &mut Batch) -> Result<Vec<Receipt>, LedgerError> {
+    if batch.entries.is_empty() && batch.dropped.is_empty() {
+        return Ok(Vec::new());
     }
+    let error = (options.clock_error)();
+    for prepared in dropped_entries(batch)? {
+        batch.entries.push(Queued { prepared, time: Timestamp::now(), reply: None });
+    }
+    let mut receipts = Vec::with_capacity(batch.entries.len());
+    let writer = store.writer();
+    store.append(&mut |chain, clock| {
+        let mut rows = Vec::with_capacity(batch.entries.len());
+        for Queued { prepared, time, .. } in &batch.entries {
+            let stamp = stamp(prepared, writer, chain, clock, Reading { time: *time, error })?;
+            let record_id = stamp.record.as_ref().map(|record| record.id);
+            let row = link(chain, prepared, &stamp);
+            receipts.push(Receipt { seq: row.seq, this_hash: row.this_hash, record_id });
+            rows.push(row);
+        }
+        Ok(rows)
+    })?;
+    Ok(receipts)
+}
+
+/// Appends one entry to a store that nothing else writes to.
+pub(crate) fn append_alone(
+    store: &mut dyn Store,
+    draft: Draft,
+    options: &Options,
+) -> Result<(), LedgerError> {
+    let prepared = Prepared::new(draft, &Salts::new()?)?;
+    let entries = vec![Queued { prepared, time: Timestamp::now(), reply: None }];
+    commit(store, options, &mut Batch { entries, ..Batch::default() }).map(drop)
 }
 
 fn stamp(

@@ -18,14 +18,15 @@ use vantio_core::Hash;
 
 use crate::{
     LedgerError, Malformed,
+    archive::END,
     chain::{self, Chain},
     clock::Clock,
-    note::SigningKey,
+    note::{SignedNote, SigningKey, TreeHead},
     store::{Make, Row, Store, io_error},
     tree::Builder,
 };
 
-pub(crate) use read::File;
+pub(crate) use read::{File, has_log};
 use schema::{check_format, check_schema};
 
 /// SQLite waits for a lock at growing intervals of up to 100 ms; asked anew after
@@ -54,7 +55,30 @@ pub(crate) struct Appender {
 
 impl Appender {
     /// Opens `path`, creating it and its folder when they do not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Closed`] when the ledger was closed, besides all that can fail.
     pub fn open(path: &Path, busy: Duration) -> Result<Self, LedgerError> {
+        let mut store = Self::attach(path, busy, configure)?;
+        if store.newest_op()?.as_deref() == Some(END) {
+            return Err(LedgerError::Closed { path: store.path });
+        }
+        store.append(&mut |_, _| Ok(Vec::new()))?;
+        Ok(store)
+    }
+
+    /// Opens `path` so that nobody else can, closed or not, and so that no part of it is in another
+    /// file.
+    pub fn open_alone(path: &Path, busy: Duration) -> Result<Self, LedgerError> {
+        Self::attach(path, busy, configure_alone)
+    }
+
+    fn attach(
+        path: &Path,
+        busy: Duration,
+        configure: fn(&Connection) -> rusqlite::Result<()>,
+    ) -> Result<Self, LedgerError> {
         let path = file::prepare_folder(path)?;
         if !path.try_exists().map_err(io_error("open", &path))? {
             file::create(&path)?;
@@ -74,9 +98,27 @@ impl Appender {
         let seen = read_end(&connection, &path)?;
         let clock = clock_after(&seen);
         let covered = tree::newest_checkpoint(&connection).map_err(store_error(&path))?.unwrap_or(0);
-        let mut store = Self { connection, path, identity, busy, seen, clock, tree: None, covered };
-        store.append(&mut |_, _| Ok(Vec::new()))?;
-        Ok(store)
+        Ok(Self { connection, path, identity, busy, seen, clock, tree: None, covered })
+    }
+
+    /// How many entries there are.
+    pub fn size(&self) -> u64 {
+        self.seen.next
+    }
+
+    /// The operation of the last entry.
+    pub fn newest_op(&self) -> Result<Option<String>, LedgerError> {
+        newest_op(&self.connection).map_err(store_error(&self.path))
+    }
+
+    /// The tree of the newest checkpoint.
+    pub fn newest_head(&self) -> Result<TreeHead, LedgerError> {
+        let error = store_error(&self.path);
+        let size = tree::newest_checkpoint(&self.connection).map_err(&error)?.unwrap_or(0);
+        let note = tree::checkpoint(&self.connection, size).map_err(&error)?;
+        let note = note.and_then(|note| note.parse::<SignedNote>().ok());
+        let head = note.and_then(|note| note.text().parse().ok());
+        head.ok_or_else(|| self.damaged("its newest checkpoint is not one"))
     }
 
     fn damaged(&self, detail: &str) -> LedgerError {
@@ -100,6 +142,9 @@ impl Store for Appender {
             if !contains(&transaction, &self.seen).map_err(&error)? {
                 drop(transaction);
                 return Err(self.damaged("entries that were written are gone or changed"));
+            }
+            if newest_op(&transaction).map_err(&error)?.as_deref() == Some(END) {
+                return Err(LedgerError::Closed { path: self.path.clone() });
             }
             // Another process wrote meanwhile.
             chain = read_end(&transaction, &self.path)?;
@@ -186,6 +231,11 @@ fn insert(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
+fn newest_op(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let mut statement = connection.prepare_cached("SELECT op FROM entries ORDER BY seq DESC LIMIT 1")?;
+    statement.query_row((), |row| row.get(0)).optional()
+}
+
 /// The chain's length and its last hash, by the columns.
 fn read_head(connection: &Connection) -> rusqlite::Result<(u64, Hash)> {
     let mut statement =
@@ -217,6 +267,14 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update_and_check(None, "wal_autocheckpoint", WAL_PAGES, |_| Ok(()))?;
     connection.busy_timeout(BUSY_STEP)
+}
+
+/// In WAL mode others could read on, so the mode is changed: that fails while others have the file open.
+fn configure_alone(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update_and_check(None, "locking_mode", "EXCLUSIVE", |_| Ok(()))?;
+    connection.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "EXTRA")?;
+    connection.pragma_update(None, "trusted_schema", false)
 }
 
 /// Turns SQLite's answers into ours.
