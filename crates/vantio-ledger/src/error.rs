@@ -133,6 +133,12 @@ pub enum LedgerError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The proof of a record's decision does not verify.
+    #[error("a record is refused, because the proof of its decision does not verify: {reason}")]
+    Unproved {
+        /// What the verifier said.
+        reason: &'static str,
+    },
     /// A stored entry is not what the format says.
     #[error("entry {seq} cannot be read: {fault}")]
     Entry {
@@ -173,6 +179,7 @@ impl LedgerError {
             Self::Key { .. } => "E_LEDGER_KEY",
             Self::Checkpoint { .. } => "E_LEDGER_CHECKPOINT",
             Self::Draft { .. } => "E_LEDGER_DRAFT",
+            Self::Unproved { .. } => "E_LEDGER_PROOF",
             Self::Entry { .. } => "E_LEDGER_ENTRY",
             Self::Forked => "E_LEDGER_FORKED",
             Self::Stopped => "E_LEDGER_STOPPED",
@@ -217,6 +224,7 @@ impl LedgerError {
             }
             Self::Checkpoint { .. } => "run `vantio ledger verify`, and keep what it says",
             Self::Draft { .. } => "shorten or flatten what is recorded",
+            Self::Unproved { .. } => "write the record without a proof: it counts as pending",
             Self::Entry { .. } => "the entry was changed after it was written: run `vantio ledger verify`",
             Self::Forked => "open the ledger in the process that uses it",
             Self::Stopped => "open the ledger again",
