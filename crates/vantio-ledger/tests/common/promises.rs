@@ -1,0 +1,122 @@
+//! What a ledger acknowledged, and so must keep whatever happens to the process or the disk.
+
+use std::{collections::BTreeMap, path::Path, process};
+
+use vantio_core::json::Value;
+use vantio_ledger::{Draft, Filter, Ledger, LedgerError, Options, Terms, note::TreeHead};
+
+use super::{open, refusal, run};
+
+/// Entries and checkpoints that were acknowledged.
+#[derive(Clone, Debug, Default)]
+pub struct Promises {
+    /// Hash and response of entries, by sequence number.
+    entries: BTreeMap<u64, (String, String)>,
+    /// The checkpoints.
+    heads: Vec<TreeHead>,
+}
+
+impl Promises {
+    /// Takes in a line of [`write`]; one that was cut, because its writer was killed, promises nothing.
+    ///
+    /// # Panics
+    /// When two entries were given the same place.
+    pub fn take(&mut self, line: &str) {
+        let Some(line) = line.strip_suffix('\n') else { return };
+        if let Some(head) = line.strip_prefix("checkpoint ") {
+            self.heads.push(head.replace('\t', "\n").parse().expect("a checkpoint is one"));
+        } else if let Some(entry) = line.strip_prefix("entry ") {
+            let (seq, rest) = entry.split_once(' ').unwrap();
+            let (hash, response) = rest.split_once(' ').unwrap();
+            let taken = self.entries.insert(seq.parse().unwrap(), (hash.into(), response.into()));
+            assert_eq!(taken, None, "two entries were given the place {seq}");
+        }
+    }
+
+    /// All of two.
+    pub fn extend(&mut self, other: Self) {
+        for (seq, entry) in other.entries {
+            let taken = self.entries.insert(seq, entry);
+            assert_eq!(taken, None, "two entries were given the place {seq}");
+        }
+        self.heads.extend(other.heads);
+    }
+
+    /// How many entries and checkpoints there are.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.entries.len(), self.heads.len())
+    }
+
+    /// Opens the ledger at `path` as the next process would, appends, and asserts that all of it
+    /// verifies with its own key, and that every promise is kept.
+    pub fn assert_kept(&self, path: &Path, circumstances: &str) {
+        let ledger = Ledger::open(path);
+        let ledger = ledger.unwrap_or_else(|error| panic!("{circumstances}: it does not open: {error:?}"));
+        let appended = ledger.append(open(0));
+        appended.unwrap_or_else(|error| panic!("{circumstances}: it accepts no entry: {error:?}"));
+        let reader = ledger.reader().unwrap();
+        let key = reader.verifier_key().unwrap().expect("a ledger has a key");
+        let checkpoint = self.heads.iter().max_by_key(|head| head.size()).cloned();
+        let verified = reader.verify(&Terms { keys: vec![key], checkpoint });
+        let verified = verified.unwrap_or_else(|error| panic!("{circumstances}: {error:?}"));
+        assert!(verified.size > self.entries.last_key_value().map_or(0, |(seq, _)| *seq), "{circumstances}");
+        let mut entries = reader.entries(&Filter::default());
+        let mut next = 0;
+        for (seq, (hash, response)) in &self.entries {
+            let entry = entries.nth(usize::try_from(seq - next).unwrap());
+            let entry = entry.unwrap_or_else(|| panic!("{circumstances}: entry {seq} is lost")).unwrap();
+            let found = (entry.seq, &entry.this_hash.to_string(), entry.response());
+            assert_eq!(found, (*seq, hash, &Value::from(response.as_str())), "{circumstances}");
+            next = seq + 1;
+        }
+        for head in &self.heads {
+            let kept = reader.checkpoint_of(head.size()).unwrap();
+            let kept = kept.map(|note| note.text().parse::<TreeHead>().unwrap());
+            assert_eq!(kept.as_ref(), Some(head), "{circumstances}: a checkpoint is lost");
+        }
+    }
+}
+
+/// Appends to the ledger at `path` from so many threads until it refuses, and tells each
+/// acknowledgement as a line. Returns the refusals, one of each thread.
+pub fn write(path: &Path, threads: u32, tell: impl Fn(&str) + Sync) -> Vec<LedgerError> {
+    // So that checkpoints are made behind the writers' backs too.
+    let ledger = match Ledger::open_with(path, Options { checkpoint_entries: 100, ..Options::default() }) {
+        Ok(ledger) => ledger,
+        Err(error) => return vec![error],
+    };
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..threads)
+            .map(|number| {
+                scope.spawn({
+                    let (ledger, tell) = (&ledger, &tell);
+                    move || write_from_one_thread(ledger, number, tell)
+                })
+            })
+            .collect();
+        writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+    })
+}
+
+fn write_from_one_thread(ledger: &Ledger, number: u32, tell: &impl Fn(&str)) -> LedgerError {
+    let mut count = 0;
+    loop {
+        if let Err(error) = write_once(ledger, number, count, tell) {
+            return error;
+        }
+        count += 1;
+    }
+}
+
+fn write_once(ledger: &Ledger, number: u32, count: u32, tell: &impl Fn(&str)) -> Result<(), LedgerError> {
+    let draft = if count % 4 == 3 { refusal(count) } else { open(count) };
+    ledger.record(Draft { run_id: run(2), ..draft.clone() })?;
+    let response = format!("{} {number} {count}", process::id());
+    let receipt = ledger.append(Draft { response: Value::from(response.as_str()), ..draft })?;
+    tell(&format!("entry {} {} {response}\n", receipt.seq, receipt.this_hash));
+    if count % 8 == 2 {
+        let note = ledger.checkpoint()?.expect("a ledger with entries has a checkpoint");
+        tell(&format!("checkpoint {}\n", note.text().replace('\n', "\t")));
+    }
+    Ok(())
+}
