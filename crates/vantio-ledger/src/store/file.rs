@@ -43,10 +43,25 @@ pub(super) fn create(path: &Path) -> Result<(), LedgerError> {
         .into_temp_path();
     write_schema(&temporary).map_err(store_error(path))?;
     File::open(&temporary).and_then(|file| file.sync_all()).map_err(io_error("write", path))?;
+    sync_above(folder)?;
     match fs::hard_link(&temporary, path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(io_error("create", path)(error)),
         _ => File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_error("write", folder)),
     }
+}
+
+/// Syncs the names of a folder and of those above it, up to where it is mounted: one that was just
+/// made, by whomever, would be lost with the power, and all that is in it.
+fn sync_above(folder: &Path) -> Result<(), LedgerError> {
+    let device = |folder: &Path| fs::metadata(folder).map(|metadata| metadata.dev()).ok();
+    let above = folder.ancestors().skip(1).take_while(|above| device(above) == device(folder));
+    for above in above {
+        // One that may not be read is not one that was just made.
+        if let Ok(opened) = File::open(above) {
+            opened.sync_all().map_err(io_error("write", above))?;
+        }
+    }
+    Ok(())
 }
 
 fn write_schema(path: &Path) -> rusqlite::Result<()> {
