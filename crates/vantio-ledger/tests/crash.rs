@@ -38,7 +38,7 @@ fn main() {
         let threads = env::var(THREADS).unwrap().parse().unwrap();
         // One write for each line, so that a kill cuts no line that another thread continues.
         let tell = |line: &str| std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
-        panic!("a writer was refused: {:?}", write(Path::new(&path), threads, tell));
+        panic!("a writer was refused: {:?}", write(Path::new(&path), threads, u32::MAX, tell));
     }
     harness::run(&[
         ("a_killed_process_loses_nothing", a_killed_process_loses_nothing),
@@ -58,11 +58,11 @@ fn a_killed_process_loses_nothing() -> Outcome {
             let mut writer = Writer::start(&path, WRITERS);
             // Now and then it is killed while it opens the ledger.
             if kill % 4 == 0 {
-                sleep_up_to(15_000)
+                sleep_up_to(15_000);
             } else {
-                writer.wait_for_promise()
-            };
-            sleep_up_to(if kill % 4 == 0 { 1 } else { 80_000 });
+                writer.wait_for_promise();
+                sleep_up_to(80_000);
+            }
             promises.extend(writer.kill());
             promises.assert_kept(&path, "after a kill");
         }
@@ -84,12 +84,16 @@ fn a_process_killed_beside_others_loses_nothing() -> Outcome {
             sleep_up_to(20_000);
             promises.extend(writers.remove(0).kill());
             let mut all = promises.clone();
-            writers.iter().for_each(|writer| all.extend(writer.promises()));
+            for writer in &writers {
+                all.extend(writer.promises());
+            }
             all.assert_kept(&path, "while others write");
             writers.push(Writer::start(&path, 1));
         }
         // How these end counts for the next test.
-        writers.into_iter().for_each(|writer| promises.extend(writer.kill()));
+        for writer in writers {
+            promises.extend(writer.kill());
+        }
         promises.assert_kept(&path, "after all were killed");
         total.add(kills.min(first + 5) - first, &promises);
     }
@@ -107,8 +111,12 @@ fn processes_killed_all_at_once_lose_nothing() -> Outcome {
             let mut writers: Vec<_> = (0..WRITERS).map(|_| Writer::start(&path, 1)).collect();
             writers[0].wait_for_promise();
             sleep_up_to(200_000);
-            writers.iter_mut().for_each(|writer| writer.process.kill().unwrap());
-            writers.into_iter().for_each(|writer| promises.extend(writer.kill()));
+            for writer in &mut writers {
+                writer.process.kill().unwrap();
+            }
+            for writer in writers {
+                promises.extend(writer.kill());
+            }
             promises.assert_kept(&path, "after all were killed at once");
         }
         total.add(2 * WRITERS, &promises);

@@ -42,6 +42,16 @@ impl Promises {
         self.heads.extend(other.heads);
     }
 
+    /// The newest of the checkpoints.
+    pub fn checkpoint(&self) -> Option<TreeHead> {
+        self.heads.iter().max_by_key(|head| head.size()).cloned()
+    }
+
+    /// Hashes of entries, by sequence number.
+    pub fn entries(&self) -> impl Iterator<Item = (u64, &str)> {
+        self.entries.iter().map(|(seq, (hash, _))| (*seq, hash.as_str()))
+    }
+
     /// How many entries and checkpoints there are.
     pub fn counts(&self) -> (usize, usize) {
         (self.entries.len(), self.heads.len())
@@ -56,8 +66,7 @@ impl Promises {
         appended.unwrap_or_else(|error| panic!("{circumstances}: it accepts no entry: {error:?}"));
         let reader = ledger.reader().unwrap();
         let key = reader.verifier_key().unwrap().expect("a ledger has a key");
-        let checkpoint = self.heads.iter().max_by_key(|head| head.size()).cloned();
-        let verified = reader.verify(&Terms { keys: vec![key], checkpoint });
+        let verified = reader.verify(&Terms { keys: vec![key], checkpoint: self.checkpoint() });
         let verified = verified.unwrap_or_else(|error| panic!("{circumstances}: {error:?}"));
         assert!(verified.size > self.entries.last_key_value().map_or(0, |(seq, _)| *seq), "{circumstances}");
         let mut entries = reader.entries(&Filter::default());
@@ -77,42 +86,36 @@ impl Promises {
     }
 }
 
-/// Appends to the ledger at `path` from so many threads until it refuses, and tells each
-/// acknowledgement as a line. Returns the refusals, one of each thread.
-pub fn write(path: &Path, threads: u32, tell: impl Fn(&str) + Sync) -> Vec<LedgerError> {
+/// Appends to the ledger at `path` from so many threads, so many times each, and tells each
+/// acknowledgement as a line. Returns why it was refused to, for each thread that was.
+///
+/// # Panics
+/// When the ledger accepts entries after it has failed.
+pub fn write(path: &Path, threads: u32, times: u32, tell: impl Fn(&str) + Sync) -> Vec<LedgerError> {
     // So that checkpoints are made behind the writers' backs too.
     let ledger = match Ledger::open_with(path, Options { checkpoint_entries: 100, ..Options::default() }) {
         Ok(ledger) => ledger,
         Err(error) => return vec![error],
     };
+    let write = |number| (0..times).try_for_each(|count| write_once(&ledger, number, count, &tell));
     std::thread::scope(|scope| {
-        let writers: Vec<_> = (0..threads)
-            .map(|number| {
-                scope.spawn({
-                    let (ledger, tell) = (&ledger, &tell);
-                    move || write_from_one_thread(ledger, number, tell)
-                })
-            })
-            .collect();
-        writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+        let writers: Vec<_> = (0..threads).map(|number| scope.spawn(move || write(number).err())).collect();
+        writers.into_iter().filter_map(|writer| writer.join().unwrap()).collect()
     })
-}
-
-fn write_from_one_thread(ledger: &Ledger, number: u32, tell: &impl Fn(&str)) -> LedgerError {
-    let mut count = 0;
-    loop {
-        if let Err(error) = write_once(ledger, number, count, tell) {
-            return error;
-        }
-        count += 1;
-    }
 }
 
 fn write_once(ledger: &Ledger, number: u32, count: u32, tell: &impl Fn(&str)) -> Result<(), LedgerError> {
     let draft = if count % 4 == 3 { refusal(count) } else { open(count) };
-    ledger.record(Draft { run_id: run(2), ..draft.clone() })?;
     let response = format!("{} {number} {count}", process::id());
-    let receipt = ledger.append(Draft { response: Value::from(response.as_str()), ..draft })?;
+    let recorded = ledger.record(Draft { run_id: run(2), ..draft.clone() });
+    let appended = ledger.append(Draft { response: Value::from(response.as_str()), ..draft });
+    if recorded.is_err() {
+        assert!(appended.is_err(), "an entry was accepted after another was refused");
+    }
+    let receipt = appended.inspect_err(|_| {
+        let again = ledger.append(open(count)).map_err(|error| error.code());
+        assert_eq!(again, Err("E_LEDGER_FAILED"), "an entry was accepted after another was refused");
+    })?;
     tell(&format!("entry {} {} {response}\n", receipt.seq, receipt.this_hash));
     if count % 8 == 2 {
         let note = ledger.checkpoint()?.expect("a ledger with entries has a checkpoint");

@@ -1,0 +1,90 @@
+//! The power fails at any moment.
+
+use std::{fs, thread, time::Duration};
+
+use faulty_disk::{Cut, Random, Record};
+
+use crate::{
+    common::{harness::Outcome, promises::Promises},
+    world::{self, LEDGER, NOTES, World, memory, spoil_index, take_all},
+};
+
+/// How many images are tried.
+const IMAGES: u64 = 600;
+
+pub fn test() -> Outcome {
+    if let Some(skipped) = world::unavailable() {
+        return skipped;
+    }
+    let seed = world::seed();
+    let world = World::new();
+    live(&world);
+    let record = world.disk.record();
+    let images = IMAGES * world::share() / 100;
+    let places = places(&record, images, &mut Random::new(seed));
+    let (even, odd): (Vec<_>, Vec<_>) = places.iter().partition(|place| *place % 2 == 0);
+    thread::scope(|scope| {
+        for (half, places) in [even, odd].into_iter().enumerate() {
+            let record = &record;
+            scope.spawn(move || try_images(record, &places, seed.wrapping_add(half as u64)));
+        }
+    });
+    let mut promises = Promises::default();
+    let mut cut = Cut::new(&record, seed);
+    cut.advance(record.changes.len());
+    take_all(&mut promises, &cut.content(NOTES));
+    let (entries, checkpoints) = promises.counts();
+    Outcome::Passed(format!(
+        "{images} losses of power in {} changes, {entries} acknowledged entries and {checkpoints} checkpoints, \
+         none lost; seed {seed}",
+        record.changes.len()
+    ))
+}
+
+/// Everything that a ledger goes through: it is made, closed, opened by two, killed, recovered.
+fn live(world: &World) {
+    assert_eq!(world.refusals(4, 30), [""; 0]);
+    let writers = [world.start(2, 30), world.start(2, 30)];
+    assert!(writers.into_iter().all(|mut writer| writer.wait().unwrap().success()));
+    world::kill_after(world.start(8, u32::MAX), Duration::from_millis(60));
+    assert_eq!(world.refusals(2, 40), [""; 0]);
+    world.assert_kept("before any loss");
+}
+
+/// Moments of the record in order: half of them just after somebody was promised something.
+fn places(record: &Record, count: u64, random: &mut Random) -> Vec<usize> {
+    let notes = record.writes_to(NOTES);
+    let mut any = |number: u64| {
+        if number.is_multiple_of(2) {
+            notes[random.below(notes.len() as u64) as usize] + 1
+        } else {
+            random.below(record.changes.len() as u64 + 1) as usize
+        }
+    };
+    let mut places: Vec<_> = (0..count).map(&mut any).collect();
+    places.sort_unstable();
+    places
+}
+
+fn try_images(record: &Record, places: &[usize], seed: u64) {
+    let mut cut = Cut::new(record, seed);
+    let mut random = Random::new(seed ^ 1);
+    for (number, place) in places.iter().enumerate() {
+        cut.advance(*place);
+        let image = memory().unwrap();
+        let sector = if number % 2 == 0 { 512 } else { 4096 };
+        cut.write_image(image.path(), sector).unwrap();
+        spoil_index(image.path(), &mut random);
+        let mut promises = Promises::default();
+        take_all(&mut promises, &cut.content(NOTES));
+        let circumstances =
+            format!("after a loss of power at change {place}, sectors of {sector}, seed {seed}");
+        let kept =
+            std::panic::catch_unwind(|| promises.assert_kept(&image.path().join(LEDGER), &circumstances));
+        if kept.is_err() {
+            // Whoever looks into it has the disk.
+            let folder = image.keep();
+            panic!("{circumstances}: see {}: {:?}", folder.display(), fs::read_dir(&folder).unwrap().count());
+        }
+    }
+}

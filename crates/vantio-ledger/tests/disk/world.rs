@@ -1,0 +1,161 @@
+//! A disk, the processes that use it, and what they were promised.
+
+use std::{
+    env,
+    fs::{File, OpenOptions},
+    hash::{BuildHasher, RandomState},
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Mutex,
+    time::Duration,
+};
+
+use faulty_disk::{Disk, Options, Random};
+use tempfile::TempDir;
+
+use crate::common::{
+    harness::Outcome,
+    promises::{Promises, write},
+};
+
+/// The file beside the ledger's folder in which writers note what they were promised.
+pub const NOTES: &str = "promises";
+/// The ledger, in a folder that it makes.
+pub const LEDGER: &str = "state/ledger.db";
+
+/// Set for a child: what it does, where, with how many threads and how often.
+const CHILD: &str = "VANTIO_TEST_DISK_CHILD";
+
+/// A disk with nothing on it.
+pub struct World {
+    pub disk: Disk,
+    place: TempDir,
+    backing: TempDir,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::try_new().unwrap()
+    }
+
+    fn try_new() -> std::io::Result<Self> {
+        let (backing, place) = (memory()?, tempfile::tempdir()?);
+        let options = Options { is_recorded: true, spared: Some(NOTES.into()), ..Options::default() };
+        let disk = Disk::mount(backing.path(), place.path(), &options)?;
+        Ok(Self { disk, place, backing })
+    }
+
+    /// The ledger beneath the mount, where nothing fails.
+    pub fn backing_ledger(&self) -> PathBuf {
+        self.backing.path().join(LEDGER)
+    }
+
+    /// A writer of so many threads that append so often.
+    pub fn start(&self, threads: u32, times: u32) -> Child {
+        self.child(&format!("write {threads} {times}"))
+    }
+
+    /// Waits for a writer, and returns the codes of its refusals.
+    pub fn refusals(&self, threads: u32, times: u32) -> Vec<String> {
+        let mut writer = self.start(threads, times);
+        let mut said = String::new();
+        writer.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(writer.wait().unwrap().success(), "a writer panicked");
+        said.lines().map(str::to_owned).collect()
+    }
+
+    /// Has another process assert that the promises are kept, on the disk as programs see it.
+    pub fn assert_kept(&self, circumstances: &str) {
+        let status = self.child("check").wait().unwrap();
+        assert!(status.success(), "{circumstances}: a promise was broken");
+    }
+
+    fn child(&self, what: &str) -> Child {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.env(CHILD, what).current_dir(self.place.path()).stdout(Stdio::piped());
+        command.spawn().unwrap()
+    }
+}
+
+pub fn is_child() -> bool {
+    env::var_os(CHILD).is_some()
+}
+
+/// Does what a child is for, in the mounted folder, where it is.
+pub fn child() {
+    let what = env::var(CHILD).unwrap();
+    match what.split(' ').collect::<Vec<_>>()[..] {
+        ["check"] => {
+            let mut promises = Promises::default();
+            take_all(&mut promises, &std::fs::read(NOTES).unwrap_or_default());
+            promises.assert_kept(&env::current_dir().unwrap().join(LEDGER), "on the disk as it is");
+        }
+        ["write", threads, times] => {
+            let notes = Mutex::new(OpenOptions::new().create(true).append(true).open(NOTES).unwrap());
+            let tell = |line: &str| notes.lock().unwrap().write_all(line.as_bytes()).unwrap();
+            let path = env::current_dir().unwrap().join(LEDGER);
+            for refusal in write(&path, threads.parse().unwrap(), times.parse().unwrap(), tell) {
+                let cause = match &refusal {
+                    vantio_ledger::LedgerError::Failed { cause } => cause,
+                    other => other,
+                };
+                println!("{}", cause.code());
+            }
+        }
+        _ => panic!("no child does `{what}`"),
+    }
+}
+
+/// Takes in all lines.
+pub fn take_all(promises: &mut Promises, notes: &[u8]) {
+    for line in String::from_utf8_lossy(notes).split_inclusive('\n') {
+        promises.take(line);
+    }
+}
+
+/// A folder in memory where there is one: what is tried is what a disk has, and not how fast it is.
+pub fn memory() -> std::io::Result<TempDir> {
+    let shared = Path::new("/dev/shm");
+    if shared.is_dir() { tempfile::tempdir_in(shared) } else { tempfile::tempdir() }
+}
+
+/// Takes away or fills with nonsense what no disk is asked to keep.
+pub fn spoil_index(image: &Path, random: &mut Random) {
+    let index = image.join(LEDGER).with_extension("db-shm");
+    let is_there = index.exists();
+    if is_there {
+        std::fs::remove_file(&index).unwrap();
+    }
+    if is_there && random.is_in(50) {
+        let nonsense: Vec<u8> = (0..32_768).map(|_| random.next() as u8).collect();
+        File::create(&index).unwrap().write_all(&nonsense).unwrap();
+    }
+}
+
+/// Why no disk can be had here, if none can.
+pub fn unavailable() -> Option<Outcome> {
+    let reason = match faulty_disk::enter_namespace() {
+        Err(reason) => format!("no mount namespace: {reason}"),
+        Ok(()) => format!("cannot mount through FUSE: {}", World::try_new().err()?),
+    };
+    Some(Outcome::Skipped(reason))
+}
+
+/// The seed of all that is left to chance.
+pub fn seed() -> u64 {
+    let given = env::var("VANTIO_DISK_SEED").ok();
+    given.map_or_else(|| RandomState::new().hash_one(0), |seed| seed.parse().unwrap())
+}
+
+/// How many images are made of every disk, in hundredths of the usual number.
+pub fn share() -> u64 {
+    env::var("VANTIO_DISK_SHARE").map_or(100, |share| share.parse().unwrap())
+}
+
+/// Lets a writer that goes on for ever live for so long.
+pub fn kill_after(mut writer: Child, time: Duration) {
+    std::thread::sleep(time);
+    writer.kill().unwrap();
+    writer.wait().unwrap();
+}
