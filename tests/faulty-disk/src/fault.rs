@@ -51,6 +51,10 @@ impl Faults {
         *self.lock() = State { fault: Some(fault), after, times, failed: 0 };
     }
 
+    pub fn failures(&self) -> u64 {
+        self.lock().failed
+    }
+
     pub fn repair(&self) -> u64 {
         std::mem::take(&mut *self.lock()).failed
     }

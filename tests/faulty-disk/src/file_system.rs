@@ -191,8 +191,8 @@ impl Filesystem for Passthrough {
     }
 
     fn mkdir(&self, _: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, reply: ReplyEntry) {
-        let made = self.make(parent.0, name, mode, true, 0);
-        answer_entry(made.map(|(attributes, _)| attributes), reply);
+        let folder = self.make(parent.0, name, mode, true, 0);
+        answer_entry(folder.map(|(attributes, _)| attributes), reply);
     }
 
     fn create(

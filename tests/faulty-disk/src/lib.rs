@@ -94,6 +94,11 @@ impl Disk {
         self.faults.inject(fault, after, times);
     }
 
+    /// How many operations have failed.
+    pub fn failures(&self) -> u64 {
+        self.faults.failures()
+    }
+
     /// Lets nothing fail any more. Returns how many operations have failed.
     pub fn repair(&self) -> u64 {
         self.faults.repair()

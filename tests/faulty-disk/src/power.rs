@@ -71,7 +71,9 @@ impl<'r> Cut<'r> {
         let node = self.folders.values().find_map(|folder| folder.seen.get(OsStr::new(name)));
         let Some(file) = node.and_then(|node| self.files.get(node)) else { return Vec::new() };
         let mut content = file.disk.clone();
-        file.pending.iter().for_each(|change| apply(change, &mut content));
+        for change in &file.pending {
+            apply(change, &mut content);
+        }
         content
     }
 

@@ -100,7 +100,7 @@ impl Record {
         for (place, change) in self.changes.iter().enumerate() {
             match change {
                 Change::Make { name: made, node: number, .. } if made == OsStr::new(name) => {
-                    node = Some(*number)
+                    node = Some(*number);
                 }
                 Change::Write { node: written, .. } if Some(*written) == node => places.push(place),
                 _ => {}

@@ -79,6 +79,9 @@ impl Store {
         check_schema(&connection, &path)?;
         file::restrict(&path)?;
         configure(&connection).map_err(store_error(&path))?;
+        let transaction = begin(&connection, busy).map_err(store_error(&path))?;
+        file::renew_log(&path)?;
+        drop(transaction);
         let seen = read_end(&connection, &path)?;
         let clock = clock_after(&seen);
         let mut store = Self { connection, path, identity, busy, seen, clock, tree: None };

@@ -1,7 +1,12 @@
 //! A disk says that it has what it will lose. Nothing helps then; but it is found out.
 
+use std::path::Path;
+
 use faulty_disk::{Cut, Fault, Random};
-use vantio_ledger::{Filter, Ledger, LedgerError, Reader, Terms, note::VerifierKey};
+use vantio_ledger::{
+    Filter, Ledger, LedgerError, Reader, Terms,
+    note::{TreeHead, VerifierKey},
+};
 
 use crate::{
     common::{harness::Outcome, open, promises::Promises},
@@ -12,15 +17,15 @@ use crate::{
 const DISKS: u64 = 12;
 const IMAGES: u64 = 15;
 
-/// What became of the ledgers.
-#[derive(Default)]
-struct Seen {
-    /// It does not open, or does not go on.
-    refused: u32,
-    /// The checkpoint that was kept elsewhere shows it.
-    revealed: u32,
+/// What became of a ledger.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It does not open, or accepts nothing.
+    Refused,
+    /// The checkpoint that was kept elsewhere shows what is lost.
+    Revealed,
     /// All that the checkpoint covers is there.
-    whole: u32,
+    Whole,
 }
 
 pub fn test() -> Outcome {
@@ -29,85 +34,74 @@ pub fn test() -> Outcome {
     }
     let seed = world::seed();
     let mut random = Random::new(seed);
-    let mut seen = Seen::default();
+    let mut fates = Vec::new();
     for disk in 0..DISKS * world::share() / 100 {
         let world = World::new();
         // It tells the truth at first, but for one.
-        let truths = if disk == 0 { 0 } else { random.below(150) };
-        world.disk.inject(Fault::Lie, truths, u64::MAX);
+        world.disk.inject(Fault::Lie, if disk == 0 { 0 } else { random.below(150) }, u64::MAX);
         assert_eq!(world.refusals(2, 50), [""; 0]);
         let key = Reader::open(&world.backing_ledger()).unwrap().verifier_key().unwrap().unwrap();
         let record = world.disk.record();
-        let mut places: Vec<_> =
-            (0..IMAGES).map(|_| random.below(record.changes.len() as u64 + 1) as usize).collect();
-        places.sort_unstable();
         let mut cut = Cut::new(&record, random.next());
-        for place in places {
+        for place in world::places(&record, IMAGES, &mut random) {
             cut.advance(place);
             let image = memory().unwrap();
             cut.write_image(image.path(), 4096).unwrap();
             spoil_index(image.path(), &mut random);
             let mut promises = Promises::default();
             take_all(&mut promises, &cut.content(NOTES));
-            println!("lie after {truths}, change {place}, seed {seed}");
-            seen.examine(&image.path().join(LEDGER), &promises, &key);
+            fates.push(examine(
+                &image.path().join(LEDGER),
+                &promises,
+                &key,
+                &format!("disk {disk}, seed {seed}"),
+            ));
         }
     }
-    let Seen { refused, revealed, whole } = seen;
+    let count = |fate| fates.iter().filter(|found| **found == fate).count();
+    let (refused, revealed, whole) = (count(Fate::Refused), count(Fate::Revealed), count(Fate::Whole));
     assert!(revealed > 0 && whole > 0, "{revealed} were revealed, {whole} whole: nothing was tried");
     Outcome::Passed(format!(
         "of {} ledgers {refused} were refused as damaged, {revealed} revealed by a checkpoint kept elsewhere, \
          {whole} whole up to it; seed {seed}",
-        refused + revealed + whole
+        fates.len()
     ))
 }
 
-impl Seen {
-    fn examine(&mut self, path: &std::path::Path, promises: &Promises, key: &VerifierKey) {
-        let terms = Terms { keys: vec![key.clone()], checkpoint: promises.checkpoint() };
-        let ledger = match Ledger::open(path).and_then(|ledger| ledger.append(open(0)).map(|_| ledger)) {
-            Ok(ledger) => ledger,
-            Err(error) => {
-                assert_damage(&error);
-                self.refused += 1;
-                return;
-            }
-        };
-        let reader = ledger.reader().unwrap();
-        match reader.verify(&terms) {
-            Err(error) => {
-                self.revealed += 1;
-                // It stays so, however long the ledger gets.
-                let size = terms.checkpoint.as_ref().map_or(0, |head| head.size());
-                for number in 0..size {
-                    ledger.record(open(number as u32)).unwrap();
-                }
-                let _ = ledger.flush();
-                let later = reader.verify(&terms);
-                assert!(later.is_err(), "what was lost is forgotten: {error}, then {later:?}");
-            }
-            Ok(_) => {
-                self.whole += 1;
-                let covered = terms.checkpoint.map_or(0, |head| head.size());
-                let found: Vec<_> = reader
-                    .entries(&Filter::default())
-                    .map(|entry| entry.unwrap().this_hash.to_string())
-                    .collect();
-                for (seq, hash) in promises.entries().filter(|(seq, _)| *seq < covered) {
-                    assert_eq!(found[seq as usize], hash, "entry {seq} is lost, and nothing shows it");
-                }
-            }
+fn examine(path: &Path, promises: &Promises, key: &VerifierKey, circumstances: &str) -> Fate {
+    let terms = Terms { keys: vec![key.clone()], checkpoint: promises.checkpoint() };
+    let size = terms.checkpoint.as_ref().map_or(0, TreeHead::size);
+    let ledger = match Ledger::open(path).and_then(|ledger| ledger.append(open(0)).map(|_| ledger)) {
+        Ok(ledger) => ledger,
+        Err(error) => {
+            assert_damage(&error, circumstances);
+            return Fate::Refused;
         }
+    };
+    let reader = ledger.reader().unwrap();
+    if let Err(error) = reader.verify(&terms) {
+        // It stays so, however long the ledger gets.
+        let grown = (0..=size).try_for_each(|number| ledger.record(open(number as u32)).map(drop));
+        let grown = grown.and_then(|()| ledger.flush());
+        let later = reader.verify(&terms);
+        assert!(later.is_err(), "{circumstances}: what was lost is forgotten: {error}, {grown:?}");
+        return Fate::Revealed;
     }
+    let entries = reader.entries(&Filter::default()).map(|entry| entry.unwrap().this_hash.to_string());
+    let found: Vec<_> = entries.collect();
+    for (seq, hash) in promises.entries().filter(|(seq, _)| *seq < size) {
+        assert_eq!(found[seq as usize], hash, "{circumstances}: entry {seq} is lost, and nothing shows it");
+    }
+    Fate::Whole
 }
 
 /// What a ledger says that was damaged, and not that the program does not know what to do.
-fn assert_damage(error: &LedgerError) {
+fn assert_damage(error: &LedgerError, circumstances: &str) {
     let cause = match error {
         LedgerError::Failed { cause } => cause,
         other => other,
     };
     let codes =
         ["E_LEDGER_DAMAGED", "E_LEDGER_ENTRY", "E_LEDGER_FORMAT", "E_LEDGER_KEY", "E_LEDGER_UNPROTECTED"];
-    assert!(codes.contains(&cause.code()), "not a clear word about damage: {error:?}");
+    assert!(codes.contains(&cause.code()), "{circumstances}: not a clear word about damage: {error:?}");
 }

@@ -17,10 +17,11 @@ fn main() {
     if world::is_child() {
         return world::child();
     }
-    let tests: [Test; 4] = [
+    let tests: [Test; 5] = [
         ("a_lost_power_loses_nothing_that_was_acknowledged", power::test),
         ("a_disk_that_lies_is_found_out", lying::test),
         ("a_failing_sync_stops_the_ledger_and_loses_nothing", failing::syncs),
+        ("a_failed_sync_that_nobody_learned_of_loses_nothing", failing::kills),
         ("a_full_disk_at_any_write_stops_the_ledger_and_loses_nothing", failing::writes),
     ];
     harness::run(&tests);

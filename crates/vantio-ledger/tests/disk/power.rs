@@ -21,8 +21,8 @@ pub fn test() -> Outcome {
     live(&world);
     let record = world.disk.record();
     let images = IMAGES * world::share() / 100;
-    let places = places(&record, images, &mut Random::new(seed));
-    let (even, odd): (Vec<_>, Vec<_>) = places.iter().partition(|place| *place % 2 == 0);
+    let places = world::places(&record, images, &mut Random::new(seed));
+    let (even, odd): (Vec<_>, Vec<_>) = places.iter().partition(|place| place.is_multiple_of(2));
     thread::scope(|scope| {
         for (half, places) in [even, odd].into_iter().enumerate() {
             let record = &record;
@@ -51,28 +51,13 @@ fn live(world: &World) {
     world.assert_kept("before any loss");
 }
 
-/// Moments of the record in order: half of them just after somebody was promised something.
-fn places(record: &Record, count: u64, random: &mut Random) -> Vec<usize> {
-    let notes = record.writes_to(NOTES);
-    let mut any = |number: u64| {
-        if number.is_multiple_of(2) {
-            notes[random.below(notes.len() as u64) as usize] + 1
-        } else {
-            random.below(record.changes.len() as u64 + 1) as usize
-        }
-    };
-    let mut places: Vec<_> = (0..count).map(&mut any).collect();
-    places.sort_unstable();
-    places
-}
-
 fn try_images(record: &Record, places: &[usize], seed: u64) {
     let mut cut = Cut::new(record, seed);
     let mut random = Random::new(seed ^ 1);
     for (number, place) in places.iter().enumerate() {
         cut.advance(*place);
         let image = memory().unwrap();
-        let sector = if number % 2 == 0 { 512 } else { 4096 };
+        let sector = if number.is_multiple_of(2) { 512 } else { 4096 };
         cut.write_image(image.path(), sector).unwrap();
         spoil_index(image.path(), &mut random);
         let mut promises = Promises::default();

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use faulty_disk::{Disk, Options, Random};
+use faulty_disk::{Disk, Options, Random, Record};
 use tempfile::TempDir;
 
 use crate::common::{
@@ -148,9 +148,29 @@ pub fn seed() -> u64 {
     given.map_or_else(|| RandomState::new().hash_one(0), |seed| seed.parse().unwrap())
 }
 
-/// How many images are made of every disk, in hundredths of the usual number.
+/// How much of all is tried, in hundredths.
 pub fn share() -> u64 {
     env::var("VANTIO_DISK_SHARE").map_or(100, |share| share.parse().unwrap())
+}
+
+/// One of how many is tried.
+pub fn step() -> usize {
+    (100 / share()).max(1) as usize
+}
+
+/// Moments of a record in order: half of them just after somebody was promised something.
+pub fn places(record: &Record, count: u64, random: &mut Random) -> Vec<usize> {
+    let notes = record.writes_to(NOTES);
+    let mut any = |number: u64| {
+        if number.is_multiple_of(2) {
+            notes[random.below(notes.len() as u64) as usize] + 1
+        } else {
+            random.below(record.changes.len() as u64 + 1) as usize
+        }
+    };
+    let mut places: Vec<_> = (0..count).map(&mut any).collect();
+    places.sort_unstable();
+    places
 }
 
 /// Lets a writer that goes on for ever live for so long.
