@@ -107,10 +107,11 @@ fn processes_killed_all_at_once_lose_nothing() -> Outcome {
     for _ in 0..kills.div_ceil(2 * WRITERS) {
         let (_folder, path) = place();
         let mut promises = Promises::default();
-        for _ in 0..2 {
+        for are_all_ready in [false, true] {
             let mut writers: Vec<_> = (0..WRITERS).map(|_| Writer::start(&path, 1)).collect();
-            writers[0].wait_for_promise();
-            sleep_up_to(200_000);
+            let ready = if are_all_ready { writers.len() } else { 1 };
+            writers[..ready].iter_mut().for_each(Writer::wait_for_promise);
+            sleep_up_to(100_000);
             for writer in &mut writers {
                 writer.process.kill().unwrap();
             }

@@ -6,12 +6,16 @@ use std::{
     process::{Command, Stdio},
 };
 
+/// What is done in the namespace first.
+const INNER: &str = "mount -t tmpfs -o mode=1777 tmpfs /dev/shm && exec \"$@\"";
+
 /// Set for a process that has its namespace.
 const INSIDE: &str = "FAULTY_DISK_NAMESPACE";
 
 /// Starts this program again in a mount namespace of its own, with the same arguments: what it mounts
-/// nobody else sees, and is gone when it and its children are. Returns in the program that was started
-/// again; or, without having done anything, the reason why it cannot be.
+/// nobody else sees, and is gone when it and its children are; so is what it keeps in `/dev/shm`.
+/// Returns in the program that was started again; or, without having done anything, the reason why it
+/// cannot be.
 ///
 /// # Errors
 /// Where namespaces cannot be made, or there is no unshare(1).
@@ -23,7 +27,7 @@ pub fn enter_namespace() -> Result<(), String> {
     let flags: &[&str] = if is_root { &["--mount"] } else { &["--user", "--map-root-user", "--mount"] };
     let unshare = || {
         let mut command = Command::new("unshare");
-        command.args(flags).args(["--propagation", "private"]);
+        command.args(flags).args(["--propagation", "private", "sh", "-c", INNER, "sh"]);
         command
     };
     let trial = unshare().arg("true").stdin(Stdio::null()).output();

@@ -114,10 +114,10 @@ pub fn take_all(promises: &mut Promises, notes: &[u8]) {
     }
 }
 
-/// A folder in memory where there is one: what is tried is what a disk has, and not how fast it is.
+/// A folder in memory, which goes with the namespace: what is tried is what a disk has, and not how
+/// fast it is.
 pub fn memory() -> std::io::Result<TempDir> {
-    let shared = Path::new("/dev/shm");
-    if shared.is_dir() { tempfile::tempdir_in(shared) } else { tempfile::tempdir() }
+    tempfile::tempdir_in("/dev/shm")
 }
 
 /// Takes away or fills with nonsense what no disk is asked to keep.
