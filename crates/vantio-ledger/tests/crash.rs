@@ -140,6 +140,8 @@ struct Writer {
 impl Writer {
     fn start(path: &Path, threads: u32) -> Self {
         let mut command = Command::new(env::current_exe().unwrap());
+        // What it leaves when it is killed goes with the test's folder.
+        command.env("TMPDIR", path.ancestors().nth(2).unwrap());
         command.env(LEDGER, path).env(THREADS, threads.to_string()).stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap());

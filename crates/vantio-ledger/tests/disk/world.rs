@@ -73,7 +73,7 @@ impl World {
 
     fn child(&self, what: &str) -> Child {
         let mut command = Command::new(env::current_exe().unwrap());
-        command.env(CHILD, what).current_dir(self.place.path()).stdout(Stdio::piped());
+        command.env(CHILD, what).env("TMPDIR", MEMORY).current_dir(self.place.path()).stdout(Stdio::piped());
         command.spawn().unwrap()
     }
 }
@@ -117,8 +117,10 @@ pub fn take_all(promises: &mut Promises, notes: &[u8]) {
 /// A folder in memory, which goes with the namespace: what is tried is what a disk has, and not how
 /// fast it is.
 pub fn memory() -> std::io::Result<TempDir> {
-    tempfile::tempdir_in("/dev/shm")
+    tempfile::tempdir_in(MEMORY)
 }
+
+const MEMORY: &str = "/dev/shm";
 
 /// Takes away or fills with nonsense what no disk is asked to keep.
 pub fn spoil_index(image: &Path, random: &mut Random) {
