@@ -9,7 +9,7 @@ pub enum Fault {
     Full,
     /// A write fails, and nothing of it is done.
     Write,
-    /// A sync fails. As on Linux, what it should have kept is not tried again: a later sync
+    /// A sync fails. As on Linux, what it should have kept of a file is not tried again: a later sync
     /// succeeds, and keeps only what was written since.
     Sync,
     /// A sync answers that all is well, and keeps nothing.

@@ -168,7 +168,8 @@ impl<'r> Cut<'r> {
             Kept::Some => Loss::any(512, &mut self.random),
             Kept::Nothing => return,
         };
-        if let Some(folder) = self.folders.get_mut(&node) {
+        // Names are in a journal: what a failed sync has not kept, a later one does.
+        if let (Some(folder), Kept::All) = (self.folders.get_mut(&node), kept) {
             folder.disk = folder.settled(&loss, &mut self.random);
             folder.pending.clear();
         }

@@ -88,7 +88,7 @@ pub enum Kept {
     All,
     /// Nothing, although it says so.
     Nothing,
-    /// Some; what was not will never be.
+    /// Some; of a file, what was not will never be.
     Some,
 }
 

@@ -1,9 +1,13 @@
 //! What a ledger acknowledged, and so must keep whatever happens to the process or the disk.
 
-use std::{collections::BTreeMap, path::Path, process};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    path::Path,
+    process,
+};
 
 use vantio_core::json::Value;
-use vantio_ledger::{Draft, Filter, Ledger, LedgerError, Options, Terms, note::TreeHead};
+use vantio_ledger::{Draft, Filter, Ledger, LedgerError, Options, Recorded, Terms, note::TreeHead};
 
 use super::{open, refusal, run};
 
@@ -12,6 +16,8 @@ use super::{open, refusal, run};
 pub struct Promises {
     /// Hash and response of entries, by sequence number.
     entries: BTreeMap<u64, (String, String)>,
+    /// Responses of entries that were given before an acknowledged one, and not waited for.
+    before: BTreeSet<String>,
     /// The checkpoints.
     heads: Vec<TreeHead>,
 }
@@ -25,6 +31,8 @@ impl Promises {
         let Some(line) = line.strip_suffix('\n') else { return };
         if let Some(head) = line.strip_prefix("checkpoint ") {
             self.heads.push(head.replace('\t', "\n").parse().expect("a checkpoint is one"));
+        } else if let Some(response) = line.strip_prefix("before ") {
+            self.before.insert(response.into());
         } else if let Some(entry) = line.strip_prefix("entry ") {
             let (seq, rest) = entry.split_once(' ').unwrap();
             let (hash, response) = rest.split_once(' ').unwrap();
@@ -39,6 +47,7 @@ impl Promises {
             let taken = self.entries.insert(seq, entry);
             assert_eq!(taken, None, "two entries were given the place {seq}");
         }
+        self.before.extend(other.before);
         self.heads.extend(other.heads);
     }
 
@@ -69,15 +78,15 @@ impl Promises {
         let verified = reader.verify(&Terms { keys: vec![key], checkpoint: self.checkpoint() });
         let verified = verified.unwrap_or_else(|error| panic!("{circumstances}: {error:?}"));
         assert!(verified.size > self.entries.last_key_value().map_or(0, |(seq, _)| *seq), "{circumstances}");
-        let mut entries = reader.entries(&Filter::default());
-        let mut next = 0;
+        let entries: Vec<_> = reader.entries(&Filter::default()).map(Result::unwrap).collect();
         for (seq, (hash, response)) in &self.entries {
-            let entry = entries.nth(usize::try_from(seq - next).unwrap());
-            let entry = entry.unwrap_or_else(|| panic!("{circumstances}: entry {seq} is lost")).unwrap();
+            let entry = &entries[usize::try_from(*seq).unwrap()];
             let found = (entry.seq, &entry.this_hash.to_string(), entry.response());
             assert_eq!(found, (*seq, hash, &Value::from(response.as_str())), "{circumstances}");
-            next = seq + 1;
         }
+        let responses: HashSet<_> = entries.iter().filter_map(|entry| entry.response().as_text()).collect();
+        let lost = self.before.iter().find(|response| !responses.contains(response.as_str()));
+        assert_eq!(lost, None, "{circumstances}: what was given before an acknowledged entry is lost");
         for head in &self.heads {
             let kept = reader.checkpoint_of(head.size()).unwrap();
             let kept = kept.map(|note| note.text().parse::<TreeHead>().unwrap());
@@ -107,16 +116,20 @@ pub fn write(path: &Path, threads: u32, times: u32, tell: impl Fn(&str) + Sync) 
 fn write_once(ledger: &Ledger, number: u32, count: u32, tell: &impl Fn(&str)) -> Result<(), LedgerError> {
     let draft = if count % 4 == 3 { refusal(count) } else { open(count) };
     let response = format!("{} {number} {count}", process::id());
-    let recorded = ledger.record(Draft { run_id: run(2), ..draft.clone() });
+    let unwaited = format!("unwaited {response}");
+    let draft_before = Draft { run_id: run(2), response: Value::from(unwaited.as_str()), ..draft.clone() };
+    let recorded = ledger.record(draft_before);
     let appended = ledger.append(Draft { response: Value::from(response.as_str()), ..draft });
-    if recorded.is_err() {
-        assert!(appended.is_err(), "an entry was accepted after another was refused");
-    }
+    let has_failed = recorded.is_err();
+    assert!(!has_failed || appended.is_err(), "an entry was accepted after another was refused");
     let receipt = appended.inspect_err(|_| {
         let again = ledger.append(open(count)).map_err(|error| error.code());
         assert_eq!(again, Err("E_LEDGER_FAILED"), "an entry was accepted after another was refused");
     })?;
     tell(&format!("entry {} {} {response}\n", receipt.seq, receipt.this_hash));
+    if recorded? == Recorded::Queued {
+        tell(&format!("before {unwaited}\n"));
+    }
     if count % 8 == 2 {
         let note = ledger.checkpoint()?.expect("a ledger with entries has a checkpoint");
         tell(&format!("checkpoint {}\n", note.text().replace('\n', "\t")));

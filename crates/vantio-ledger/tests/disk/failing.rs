@@ -9,7 +9,8 @@ use crate::{
     world::{self, LEDGER, NOTES, World, memory, spoil_index, take_all},
 };
 
-/// Appends of each of two threads: far more operations than any fault waits for.
+/// Appends of each thread, of which there are three in two processes: far more operations than any
+/// fault waits for.
 const TIMES: u32 = 80;
 
 /// A failure: of what, after how many that do not fail, and how often.
@@ -55,7 +56,7 @@ fn test(faults: &[Fault], places: &[u64], codes: &[&str]) -> Outcome {
 fn fail(failure: &Failure, codes: &[&str], circumstances: &str, random: &mut Random) -> bool {
     let world = World::new();
     world.disk.inject(failure.fault, failure.after, failure.times);
-    let refusals = world.refusals(2, TIMES);
+    let refusals = world.refusals(&[1, 2], TIMES);
     assert!(world.disk.repair() > 0, "{circumstances}: nothing failed");
     assert!(!refusals.is_empty() || failure.times == 1, "{circumstances}: nobody was told");
     for code in &refusals {
@@ -86,7 +87,7 @@ pub fn kills() -> Outcome {
         }
         world::kill_after(writer, Duration::from_micros(random.below(300)));
         let killed = world.disk.record().changes.len();
-        assert_eq!(world.refusals(2, 20), [""; 0]);
+        assert_eq!(world.refusals(&[2], 20), [""; 0]);
         let end = world.disk.record().changes.len();
         let mut places: Vec<_> =
             (0..10).map(|_| killed + random.below((end - killed) as u64) as usize).collect();

@@ -39,7 +39,7 @@ pub fn test() -> Outcome {
         let world = World::new();
         // It tells the truth at first, but for one.
         world.disk.inject(Fault::Lie, if disk == 0 { 0 } else { random.below(150) }, u64::MAX);
-        assert_eq!(world.refusals(2, 50), [""; 0]);
+        assert_eq!(world.refusals(&[2], 50), [""; 0]);
         let key = Reader::open(&world.backing_ledger()).unwrap().verifier_key().unwrap().unwrap();
         let record = world.disk.record();
         let mut cut = Cut::new(&record, random.next());

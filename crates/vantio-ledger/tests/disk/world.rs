@@ -4,7 +4,7 @@ use std::{
     env,
     fs::{File, OpenOptions},
     hash::{BuildHasher, RandomState},
-    io::{Read, Write},
+    io::Write,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Mutex,
@@ -56,13 +56,16 @@ impl World {
         self.child(&format!("write {threads} {times}"))
     }
 
-    /// Waits for a writer, and returns the codes of its refusals.
-    pub fn refusals(&self, threads: u32, times: u32) -> Vec<String> {
-        let mut writer = self.start(threads, times);
-        let mut said = String::new();
-        writer.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-        assert!(writer.wait().unwrap().success(), "a writer panicked");
-        said.lines().map(str::to_owned).collect()
+    /// Has processes of so many threads write at the same time, and returns the codes of their refusals.
+    pub fn refusals(&self, threads: &[u32], times: u32) -> Vec<String> {
+        let writers: Vec<_> = threads.iter().map(|threads| self.start(*threads, times)).collect();
+        let outputs = writers.into_iter().map(|writer| writer.wait_with_output().unwrap());
+        let codes = outputs.flat_map(|output| {
+            assert!(output.status.success(), "a writer panicked");
+            let said = String::from_utf8(output.stdout).unwrap();
+            said.lines().map(str::to_owned).collect::<Vec<_>>()
+        });
+        codes.collect()
     }
 
     /// Has another process assert that the promises are kept, on the disk as programs see it.
