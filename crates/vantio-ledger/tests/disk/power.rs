@@ -65,9 +65,8 @@ fn try_images(record: &Record, places: &[usize], seed: u64) {
         let circumstances =
             format!("after a loss of power at change {place}, sectors of {sector}, seed {seed}");
         let ledger = image.path().join(LEDGER);
-        if catch_unwind(|| promises.assert_kept(&ledger, &circumstances)).is_err() {
-            panic!("the image is in {}", keep(again, sector).display());
-        }
+        let kept = catch_unwind(|| promises.assert_kept(&ledger, &circumstances));
+        assert!(kept.is_ok(), "the image is in {}", keep(again, sector).display());
     }
 }
 
