@@ -55,7 +55,30 @@ impl Passthrough {
         recorder: Arc<Recorder>,
     ) -> io::Result<Self> {
         let (nodes, next) = (Nodes::new(backing)?, AtomicU64::new(1));
-        Ok(Self { nodes, files: Mutex::default(), next, options, faults, recorder })
+        let shown = Self { nodes, files: Mutex::default(), next, options, faults, recorder };
+        if shown.options.is_recorded {
+            shown.record_folder(1)?;
+        }
+        Ok(shown)
+    }
+
+    /// Records what is in a folder from the beginning, as if it had been made and synced.
+    fn record_folder(&self, parent: u64) -> io::Result<()> {
+        for entry in fs::read_dir(self.nodes.get(parent)?.path())? {
+            let name = entry?.file_name();
+            let (node, metadata) = self.nodes.look_up(parent, &name, self.is_spared(&name))?;
+            let (is_folder, mode) = (metadata.is_dir(), metadata.mode());
+            self.recorder.add(Change::Make { parent, name, node, is_folder, mode });
+            if is_folder {
+                self.record_folder(node)?;
+            } else {
+                let data = fs::read(self.nodes.get(node)?.path())?;
+                self.recorder.add(Change::Write { node, offset: 0, data });
+                self.recorder.add(Change::Sync { node, kept: Kept::All });
+            }
+        }
+        self.recorder.add(Change::Sync { node: parent, kept: Kept::All });
+        Ok(())
     }
 
     /// Refuses what is to fail; a sync that lies is not refused.

@@ -66,7 +66,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Shows `backing`, which should be empty where a record is kept, at the folder `place`.
+    /// Shows the folder `backing` at the folder `place`.
     ///
     /// # Errors
     /// Where this process may not mount, or there is no `/dev/fuse`.

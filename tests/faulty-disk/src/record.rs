@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// All that changed a folder, from when it was mounted.
+/// All that changed a folder, from when it was mounted; first what was in it already.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
     /// The changes, in the order in which they were made.
@@ -121,6 +121,13 @@ impl Recorder {
     pub fn record(&self) -> Record {
         let copy = |record: &Mutex<Record>| record.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.0.as_ref().map(copy).unwrap_or_default()
+    }
+
+    /// Records a change.
+    pub fn add(&self, change: Change) {
+        if let Some(record) = &self.0 {
+            record.lock().unwrap_or_else(PoisonError::into_inner).changes.push(change);
+        }
     }
 
     /// Does something, and records it if it succeeds; nothing else is recorded meanwhile.

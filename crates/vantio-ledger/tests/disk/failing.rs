@@ -88,10 +88,7 @@ pub fn kills() -> Outcome {
         world::kill_after(writer, Duration::from_micros(random.below(300)));
         let killed = world.disk.record().changes.len();
         assert_eq!(world.refusals(&[2], 20), [""; 0]);
-        let end = world.disk.record().changes.len();
-        let mut places: Vec<_> =
-            (0..10).map(|_| killed + random.below((end - killed) as u64) as usize).collect();
-        places.sort_unstable();
+        let places = world::places(&world.disk.record(), killed, 10, &mut random);
         assert_kept_without_power(&world, &places, &circumstances, &mut random);
     }
     Outcome::Passed(format!(

@@ -43,7 +43,7 @@ pub fn test() -> Outcome {
         let key = Reader::open(&world.backing_ledger()).unwrap().verifier_key().unwrap().unwrap();
         let record = world.disk.record();
         let mut cut = Cut::new(&record, random.next());
-        for place in world::places(&record, IMAGES, &mut random) {
+        for place in world::places(&record, 0, IMAGES, &mut random) {
             cut.advance(place);
             let image = memory().unwrap();
             cut.write_image(image.path(), 4096).unwrap();

@@ -17,8 +17,9 @@ fn main() {
     if world::is_child() {
         return world::child();
     }
-    let tests: [Test; 5] = [
+    let tests: [Test; 6] = [
         ("a_lost_power_loses_nothing_that_was_acknowledged", power::test),
+        ("a_power_lost_twice_loses_nothing_either", power::twice),
         ("a_disk_that_lies_is_found_out", lying::test),
         ("a_failing_sync_stops_the_ledger_and_loses_nothing", failing::syncs),
         ("a_failed_sync_that_nobody_learned_of_loses_nothing", failing::kills),

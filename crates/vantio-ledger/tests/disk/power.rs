@@ -1,6 +1,6 @@
 //! The power fails at any moment.
 
-use std::{panic::catch_unwind, path::PathBuf, thread, time::Duration};
+use std::{fs, panic::catch_unwind, path::PathBuf, thread, time::Duration};
 
 use faulty_disk::{Cut, Random, Record};
 
@@ -21,7 +21,7 @@ pub fn test() -> Outcome {
     live(&world);
     let record = world.disk.record();
     let images = IMAGES * world::share() / 100;
-    let places = world::places(&record, images, &mut Random::new(seed));
+    let places = world::places(&record, 0, images, &mut Random::new(seed));
     let (even, odd): (Vec<_>, Vec<_>) = places.iter().partition(|place| place.is_multiple_of(2));
     thread::scope(|scope| {
         for (half, places) in [even, odd].into_iter().enumerate() {
@@ -38,6 +38,44 @@ pub fn test() -> Outcome {
         "{images} losses of power in {} changes, {entries} acknowledged entries and {checkpoints} checkpoints, \
          none lost; seed {seed}",
         record.changes.len()
+    ))
+}
+
+/// How many disks lose their power twice, and how many images are made of each.
+const DISKS: u64 = 16;
+const SECOND_IMAGES: u64 = 20;
+
+/// What is on a disk after the power has failed is continued, and it fails again.
+pub fn twice() -> Outcome {
+    if let Some(skipped) = world::unavailable() {
+        return skipped;
+    }
+    let seed = world::seed();
+    let mut random = Random::new(seed);
+    let world = World::new();
+    assert_eq!(world.refusals(&[2], 40), [""; 0]);
+    world::kill_after(world.start(4, u32::MAX), Duration::from_millis(40));
+    let record = world.disk.record();
+    let mut cut = Cut::new(&record, random.next());
+    let disks = DISKS / world::step() as u64;
+    for place in world::places(&record, 0, disks, &mut random) {
+        cut.advance(place);
+        let image = memory().unwrap();
+        cut.write_image(image.path(), 512).unwrap();
+        spoil_index(image.path(), &mut random);
+        fs::write(image.path().join(NOTES), cut.content(NOTES)).unwrap();
+        let again = World::on(image);
+        let first = again.disk.record().changes.len();
+        let writers = [again.start(2, 10), again.start(2, u32::MAX)];
+        for writer in writers {
+            world::kill_after(writer, Duration::from_millis(30));
+        }
+        let record = again.disk.record();
+        try_images(&record, &world::places(&record, first, SECOND_IMAGES, &mut random), random.next());
+    }
+    Outcome::Passed(format!(
+        "{} second losses on {disks} disks, none of an acknowledged entry; seed {seed}",
+        disks * SECOND_IMAGES
     ))
 }
 

@@ -27,7 +27,7 @@ pub const LEDGER: &str = "state/ledger.db";
 /// Set for a child: what it does, where, with how many threads and how often.
 const CHILD: &str = "VANTIO_TEST_DISK_CHILD";
 
-/// A disk with nothing on it.
+/// A disk, with a ledger or without.
 pub struct World {
     pub disk: Disk,
     place: TempDir,
@@ -35,12 +35,18 @@ pub struct World {
 }
 
 impl World {
+    /// A disk with nothing on it.
     pub fn new() -> Self {
-        Self::try_new().unwrap()
+        Self::try_on(memory().unwrap()).unwrap()
     }
 
-    fn try_new() -> std::io::Result<Self> {
-        let (backing, place) = (memory()?, tempfile::tempdir()?);
+    /// A disk with what is in a folder.
+    pub fn on(backing: TempDir) -> Self {
+        Self::try_on(backing).unwrap()
+    }
+
+    fn try_on(backing: TempDir) -> std::io::Result<Self> {
+        let place = tempfile::tempdir()?;
         let options = Options { is_recorded: true, spared: Some(NOTES.into()), ..Options::default() };
         let disk = Disk::mount(backing.path(), place.path(), &options)?;
         Ok(Self { disk, place, backing })
@@ -142,7 +148,7 @@ pub fn spoil_index(image: &Path, random: &mut Random) {
 pub fn unavailable() -> Option<Outcome> {
     let reason = match faulty_disk::enter_namespace() {
         Err(reason) => format!("no mount namespace: {reason}"),
-        Ok(()) => format!("cannot mount through FUSE: {}", World::try_new().err()?),
+        Ok(()) => format!("cannot mount through FUSE: {}", World::try_on(memory().ok()?).err()?),
     };
     Some(Outcome::Skipped(reason))
 }
@@ -163,14 +169,15 @@ pub fn step() -> usize {
     (100 / share()).max(1) as usize
 }
 
-/// Moments of a record in order: half of them just after somebody was promised something.
-pub fn places(record: &Record, count: u64, random: &mut Random) -> Vec<usize> {
-    let notes = record.writes_to(NOTES);
+/// Moments of a record in order, from one on: half of them just after somebody was promised something.
+pub fn places(record: &Record, first: usize, count: u64, random: &mut Random) -> Vec<usize> {
+    let mut notes = record.writes_to(NOTES);
+    notes.retain(|place| *place >= first);
     let mut any = |number: u64| {
-        if number.is_multiple_of(2) {
+        if number.is_multiple_of(2) && !notes.is_empty() {
             notes[random.below(notes.len() as u64) as usize] + 1
         } else {
-            random.below(record.changes.len() as u64 + 1) as usize
+            first + random.below((record.changes.len() - first) as u64 + 1) as usize
         }
     };
     let mut places: Vec<_> = (0..count).map(&mut any).collect();
