@@ -242,9 +242,27 @@ pub(crate) fn store_error(path: &Path) -> impl Fn(rusqlite::Error) -> LedgerErro
             Some(ErrorCode::DiskFull) => LedgerError::Full { path },
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => LedgerError::ReadOnly { path },
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => LedgerError::Busy { path },
+            None if is_other_than_stored(&source) => {
+                LedgerError::Damaged { path, detail: source.to_string() }
+            }
             _ => LedgerError::Store { path, source: Arc::new(source) },
         }
     }
+}
+
+/// Whether a value is not of the kind that every row of a ledger has there, or a row is missing.
+fn is_other_than_stored(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{
+        FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, QueryReturnedNoRows, Utf8Error,
+    };
+    matches!(
+        error,
+        FromSqlConversionFailure(..)
+            | IntegralValueOutOfRange(..)
+            | InvalidColumnType(..)
+            | QueryReturnedNoRows
+            | Utf8Error(..)
+    )
 }
 
 #[cfg(test)]
