@@ -27,7 +27,7 @@ pub fn syncs() -> Outcome {
 }
 
 pub fn writes() -> Outcome {
-    let places: Vec<u64> = (0..60).step_by(2).chain((60..600).step_by(27)).collect();
+    let places: Vec<u64> = (0..60).step_by(3).chain((60..600).step_by(36)).collect();
     test(&[Fault::Full, Fault::Write], &places, &["E_LEDGER_FULL", "E_LEDGER_STORE", "E_LEDGER_IO"])
 }
 

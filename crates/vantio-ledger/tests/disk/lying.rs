@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How many disks lie, and how many images are made of each.
-const DISKS: u64 = 12;
+const DISKS: u64 = 20;
 const IMAGES: u64 = 15;
 
 /// What became of a ledger.

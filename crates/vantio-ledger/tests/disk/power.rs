@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// How many images are tried.
-const IMAGES: u64 = 600;
+const IMAGES: u64 = 500;
 
 pub fn test() -> Outcome {
     if let Some(skipped) = world::unavailable() {
@@ -42,7 +42,7 @@ pub fn test() -> Outcome {
 }
 
 /// How many disks lose their power twice, and how many images are made of each.
-const DISKS: u64 = 16;
+const DISKS: u64 = 10;
 const SECOND_IMAGES: u64 = 20;
 
 /// What is on a disk after the power has failed is continued, and it fails again.
@@ -83,7 +83,7 @@ pub fn twice() -> Outcome {
 fn live(world: &World) {
     assert_eq!(world.refusals(&[4], 30), [""; 0]);
     assert_eq!(world.refusals(&[2, 2], 30), [""; 0]);
-    world::kill_after(world.start(8, u32::MAX), Duration::from_millis(60));
+    world::kill_after(world.start(8, u32::MAX), Duration::from_millis(40));
     assert_eq!(world.refusals(&[2], 40), [""; 0]);
     world.assert_kept("before any loss");
 }
