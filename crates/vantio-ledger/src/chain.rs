@@ -1,5 +1,7 @@
 //! One step along the chain: the checks every entry must pass.
 
+use std::{collections::HashMap, mem};
+
 use uuid::Uuid;
 use vantio_core::Hash;
 
@@ -39,6 +41,9 @@ pub enum Fault {
         /// The sequence number found instead.
         found: u64,
     },
+    /// It was removed.
+    #[error("it is gone")]
+    Gone,
     /// `prev_hash` is not the hash of the entry before.
     #[error("it does not follow from the entry before it")]
     Unlinked,
@@ -73,13 +78,6 @@ impl Chain {
     pub const GENESIS: Self =
         Self { next: 0, head: Hash::ZERO, time: *b"0000-01-01T00:00:00.000000000Z", record_id: None };
 
-    /// Steps over the entry whose text is `text`.
-    pub fn step<'t>(&mut self, text: &'t str, this_hash: Hash) -> Result<Text<'t>, Fault> {
-        let entry = read(text, this_hash)?;
-        self.follow(&entry, this_hash)?;
-        Ok(entry)
-    }
-
     /// Steps over an entry that [`read`] gave.
     pub fn follow(&mut self, entry: &Text<'_>, this_hash: Hash) -> Result<(), Fault> {
         if entry.seq != self.next {
@@ -111,6 +109,40 @@ impl Chain {
         self.head = this_hash;
         self.time = time.as_bytes().try_into().unwrap_or(self.time);
         self.record_id = record_id.or(self.record_id);
+    }
+}
+
+/// The chains of a store, each by its writer; a file has one, which has no name.
+#[derive(Clone)]
+pub(crate) struct Chains {
+    /// The one that was stepped along last.
+    writer: Option<Uuid>,
+    chain: Chain,
+    others: HashMap<Option<Uuid>, Chain>,
+}
+
+impl Default for Chains {
+    fn default() -> Self {
+        Self { writer: None, chain: Chain::GENESIS, others: HashMap::new() }
+    }
+}
+
+impl Chains {
+    /// Steps over the entry whose text is `text`, along its chain.
+    pub fn step<'t>(&mut self, text: &'t str, this_hash: Hash) -> Result<Text<'t>, Fault> {
+        let entry = read(text, this_hash)?;
+        if entry.writer != self.writer {
+            let next = self.others.remove(&entry.writer).unwrap_or(Chain::GENESIS);
+            self.others.insert(self.writer, mem::replace(&mut self.chain, next));
+            self.writer = entry.writer;
+        }
+        self.chain.follow(&entry, this_hash)?;
+        Ok(entry)
+    }
+
+    /// `this_hash` of the entry that was stepped over last.
+    pub fn head(&self) -> Hash {
+        self.chain.head
     }
 }
 

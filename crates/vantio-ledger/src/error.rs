@@ -65,6 +65,12 @@ pub enum LedgerError {
         /// The file.
         path: PathBuf,
     },
+    /// It was closed: what comes after is in its successor.
+    #[error("`{}` was closed; its successor goes on", path.display())]
+    Closed {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another process kept the write lock for too long.
     #[error("another process holds the write lock of `{}`", path.display())]
     Busy {
@@ -78,6 +84,36 @@ pub enum LedgerError {
         path: PathBuf,
         /// SQLite's answer.
         source: Arc<rusqlite::Error>,
+    },
+    /// The server cannot be reached, or refused.
+    #[error("cannot use `{}`: {reason}", path.display())]
+    Server {
+        /// What the server is called.
+        path: PathBuf,
+        /// What it said.
+        reason: String,
+        /// Its answer.
+        source: Arc<postgres::Error>,
+    },
+    /// The server would acknowledge what it may lose.
+    #[error("`{}` has `{setting}` set to `{found}`, not `{wanted}`", path.display())]
+    Setting {
+        /// What the server is called.
+        path: PathBuf,
+        /// The setting.
+        setting: &'static str,
+        /// What it must be.
+        wanted: &'static str,
+        /// What it is.
+        found: String,
+    },
+    /// The certificates to trust cannot be read.
+    #[error("the certificates in `{}` cannot be used: {reason}", path.display())]
+    Trust {
+        /// The file, as `PGSSLROOTCERT` names it.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// An earlier commit failed; nothing is accepted any more.
     #[error("the ledger stopped accepting entries: {cause}")]
@@ -103,6 +139,12 @@ pub enum LedgerError {
     #[error("an entry cannot be recorded: {reason}")]
     Draft {
         /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The proof of a record's decision does not verify.
+    #[error("a record is refused, because the proof of its decision does not verify: {reason}")]
+    Unproved {
+        /// What the verifier said.
         reason: &'static str,
     },
     /// A stored entry is not what the format says.
@@ -136,12 +178,17 @@ impl LedgerError {
             Self::Unprotected { .. } => "E_LEDGER_UNPROTECTED",
             Self::Full { .. } => "E_LEDGER_FULL",
             Self::ReadOnly { .. } => "E_LEDGER_READ_ONLY",
+            Self::Closed { .. } => "E_LEDGER_CLOSED",
             Self::Busy { .. } => "E_LEDGER_BUSY",
             Self::Store { .. } => "E_LEDGER_STORE",
+            Self::Server { .. } => "E_LEDGER_SERVER",
+            Self::Setting { .. } => "E_LEDGER_SETTING",
+            Self::Trust { .. } => "E_LEDGER_TRUST",
             Self::Failed { .. } => "E_LEDGER_FAILED",
             Self::Key { .. } => "E_LEDGER_KEY",
             Self::Checkpoint { .. } => "E_LEDGER_CHECKPOINT",
             Self::Draft { .. } => "E_LEDGER_DRAFT",
+            Self::Unproved { .. } => "E_LEDGER_PROOF",
             Self::Entry { .. } => "E_LEDGER_ENTRY",
             Self::Forked => "E_LEDGER_FORKED",
             Self::Stopped => "E_LEDGER_STOPPED",
@@ -172,13 +219,22 @@ impl LedgerError {
             Self::ReadOnly { .. } => {
                 "make the state folder writable for this user, or name another state folder"
             }
+            Self::Closed { .. } => {
+                "an archive is for reading; where it is the ledger itself, `vantio ledger archive` was interrupted: run it again"
+            }
             Self::Busy { .. } => "find the process that holds the file open, and end it",
+            Self::Server { .. } => {
+                "check the address and the server; what was acknowledged is there, and runs stay stopped until then"
+            }
+            Self::Trust { .. } => "PGSSLROOTCERT must name a file with certificates in PEM",
+            Self::Setting { .. } => "set it in the server's configuration, and restart the server",
             Self::Failed { cause } => cause.help(),
             Self::Key { .. } => {
                 "restore the key from a copy, for its owner only; a new one begins where this file is moved away"
             }
             Self::Checkpoint { .. } => "run `vantio ledger verify`, and keep what it says",
             Self::Draft { .. } => "shorten or flatten what is recorded",
+            Self::Unproved { .. } => "write the record without a proof: it counts as pending",
             Self::Entry { .. } => "the entry was changed after it was written: run `vantio ledger verify`",
             Self::Forked => "open the ledger in the process that uses it",
             Self::Stopped => "open the ledger again",

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     Entry, Fault, Filter, LedgerError, Malformed, Reader, Terms, Verified, VerifyError,
-    chain::{self, Chain},
+    chain::{self, Chains},
     entry::{self, Line},
     seal::Seals,
     tree::FullTile,
@@ -85,7 +85,7 @@ pub(crate) fn walk(
 ) -> Result<Verified, VerifyError> {
     let mut line = Vec::new();
     while next_line(reader, &mut line, audit.seq())? {
-        audit.step(|chain, seals| step(chain, seals, &line), &tile_fault)?;
+        audit.step(|chains, seals| step(chains, seals, &line), &tile_fault)?;
     }
     audit.finish()
 }
@@ -98,9 +98,9 @@ pub(crate) fn next_line(reader: &mut dyn BufRead, line: &mut Vec<u8>, seq: u64) 
     Ok(!line.is_empty())
 }
 
-pub(crate) fn step(chain: &mut Chain, seals: &mut Seals, line: &[u8]) -> Result<String, Fault> {
+pub(crate) fn step(chains: &mut Chains, seals: &mut Seals, line: &[u8]) -> Result<String, Fault> {
     let Line { text, this_hash, detail } = Line::read(line)?;
-    let entry = chain.step(&text, this_hash)?;
+    let entry = chains.step(&text, this_hash)?;
     seals.check(&entry)?;
     if let Some(detail) = detail {
         entry.check_detail(&detail)?;

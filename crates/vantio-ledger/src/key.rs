@@ -13,33 +13,46 @@ use zeroize::Zeroizing;
 
 use crate::{
     LedgerError,
-    note::{KeyError, SigningKey},
+    note::{KeyError, SigningKey, VerifierKey},
     store::io_error,
 };
 
-/// Where the key of the ledger at `path` is.
-pub(crate) fn key_path(path: &Path) -> PathBuf {
+/// Where the key of the ledger in the file `path` is.
+pub(crate) fn beside(path: &Path) -> PathBuf {
     path.with_extension("key")
 }
 
-/// The key of the ledger at `path`, made at first: only its owner may read it.
+/// Where the public key of a closed ledger in the file `path` is.
+pub(crate) fn public_beside(path: &Path) -> PathBuf {
+    path.with_extension("vkey")
+}
+
+/// The public key at `path`, where there is one.
+pub(crate) fn public(path: &Path) -> Result<Option<VerifierKey>, LedgerError> {
+    let text = match read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        text => text.map_err(read_error(path))?,
+    };
+    let key = text.trim_end().parse();
+    key.map(Some).map_err(|error: KeyError| LedgerError::Key { path: path.into(), reason: error.to_string() })
+}
+
+/// The key at `path`, made at first: only its owner may read it.
 pub(crate) fn open_or_make(path: &Path, domain: &str) -> Result<SigningKey, LedgerError> {
-    let path = key_path(path);
-    match read(&path) {
+    match read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            make(&path, domain)?;
-            parse(&path, &read(&path).map_err(read_error(&path))?)
+            make(path, domain)?;
+            parse(path, &read(path).map_err(read_error(path))?)
         }
-        text => parse(&path, &text.map_err(read_error(&path))?),
+        text => parse(path, &text.map_err(read_error(path))?),
     }
 }
 
-/// The key of the ledger at `path`, where it has one.
+/// The key at `path`, where there is one.
 pub(crate) fn existing(path: &Path) -> Result<Option<SigningKey>, LedgerError> {
-    let path = key_path(path);
-    match read(&path) {
+    match read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        text => parse(&path, &text.map_err(read_error(&path))?).map(Some),
+        text => parse(path, &text.map_err(read_error(path))?).map(Some),
     }
 }
 

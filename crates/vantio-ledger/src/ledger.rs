@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    path::{Path, PathBuf},
+    path::Path,
     process,
     sync::{Arc, Mutex, mpsc},
     thread::{self, JoinHandle},
@@ -14,14 +14,14 @@ use uuid::Uuid;
 use vantio_core::{ClockError, Decision, Hash, RunId, json::Value};
 
 use crate::{
-    Draft, Interval, LedgerError, Reader,
+    Draft, Interval, LedgerError, Location, Reader,
     chain::Chain,
     clock::{Clock, Reading},
     entry::{self, Prepared, RecordStamp, Salts, Stamp},
     key,
     note::{Signature, SignedNote, SigningKey},
     queue::{Batch, Offer, Queue, Queued},
-    store::{Row, Store, io_error},
+    store::{Row, Store, io_error, postgres, sqlite},
 };
 
 /// A ledger opened for appending. Clones share one writer; the last one to go
@@ -35,15 +35,16 @@ pub struct Ledger(Arc<Shared>);
 struct Shared {
     queue: Arc<Queue>,
     salts: Salts,
-    path: PathBuf,
+    location: Location,
     busy: Duration,
+    verify_proof: fn(&Draft) -> Result<(), &'static str>,
     owner: u32,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl fmt::Debug for Ledger {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Ledger").field("path", &self.0.path).finish_non_exhaustive()
+        formatter.debug_struct("Ledger").field("location", &self.0.location).finish_non_exhaustive()
     }
 }
 
@@ -69,6 +70,9 @@ pub struct Options {
     /// The wall clock's error now, for `truetime_commit`: whoever can ask
     /// adjtimex(2) gives a better one than [`ClockError::UNKNOWN`].
     pub clock_error: fn() -> ClockError,
+    /// Says why the proof in a draft's anomaly does not prove its decision. By default nothing can
+    /// verify proofs, so every one is refused.
+    pub verify_proof: fn(&Draft) -> Result<(), &'static str>,
 }
 
 impl Default for Options {
@@ -83,6 +87,7 @@ impl Default for Options {
             checkpoint_after: Duration::from_secs(10),
             domain: "vantio.local",
             clock_error: || ClockError::UNKNOWN,
+            verify_proof: |_| Err("nothing here verifies proofs"),
         }
     }
 }
@@ -90,7 +95,7 @@ impl Default for Options {
 /// Proof that an entry is on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// The entry's place.
+    /// The entry's place in its chain; in a file, among all entries.
     pub seq: u64,
     /// The entry's hash.
     pub this_hash: Hash,
@@ -130,17 +135,31 @@ impl Ledger {
 
     /// Opens the ledger at `path` with other options.
     pub fn open_with(path: &Path, options: Options) -> Result<Self, LedgerError> {
-        let store = Store::open(path, options.busy)?;
-        let key = key::open_or_make(path, options.domain)?;
+        Self::open_at(&Location::File(path.into()), options)
+    }
+
+    /// Opens the ledger at `location`. On a server each opening begins a chain of its own, and the
+    /// tables are made when the role may make them.
+    pub fn open_at(location: &Location, options: Options) -> Result<Self, LedgerError> {
+        let (store, key): (Box<dyn Store>, _) = match location {
+            Location::File(path) => {
+                let store = sqlite::Appender::open(path, options.busy)?;
+                (Box::new(store), key::open_or_make(&key::beside(path), options.domain)?)
+            }
+            Location::Postgres { url, keys } => {
+                let mut store = postgres::Appender::open(url, options.busy)?;
+                let key = store.key(keys, options.domain)?;
+                (Box::new(store), key)
+            }
+        };
         let queue = Arc::new(Queue::new(options));
-        let covered = store.covered()?;
-        let writer = Writer { queue: Arc::clone(&queue), store, key, options, covered };
+        let writer = Writer { queue: Arc::clone(&queue), store, key, options };
         let thread = thread::Builder::new().name("ledger".into()).spawn(move || writer.run());
-        let thread = thread.map_err(io_error("start the writer of", path))?;
-        let (path, owner) = (path.to_path_buf(), process::id());
+        let thread = thread.map_err(io_error("start the writer of", &location.name()))?;
+        let (location, owner) = (location.clone(), process::id());
         let (salts, writer) = (Salts::new()?, Mutex::new(Some(thread)));
-        let busy = options.busy;
-        Ok(Self(Arc::new(Shared { queue, salts, path, busy, owner, writer })))
+        let Options { busy, verify_proof, .. } = options;
+        Ok(Self(Arc::new(Shared { queue, salts, location, busy, verify_proof, owner, writer })))
     }
 
     /// Appends an entry, and returns when it is on disk.
@@ -152,7 +171,7 @@ impl Ledger {
     pub fn submit(&self, draft: Draft) -> Result<Pending, LedgerError> {
         self.check_owner()?;
         let (reply, receipt) = mpsc::sync_channel(1);
-        self.0.queue.push_urgent(Prepared::new(draft, &self.0.salts)?, reply)?;
+        self.0.queue.push_urgent(self.prepare(draft)?, reply)?;
         Ok(Pending { ledger: self.clone(), receipt })
     }
 
@@ -160,7 +179,7 @@ impl Ledger {
     /// others. A process that is killed meanwhile loses it.
     pub fn record(&self, draft: Draft) -> Result<Recorded, LedgerError> {
         self.check_owner()?;
-        match self.0.queue.offer(Prepared::new(draft, &self.0.salts)?)? {
+        match self.0.queue.offer(self.prepare(draft)?)? {
             Offer::Taken => Ok(Recorded::Queued),
             Offer::NoRoom => Ok(Recorded::Dropped),
         }
@@ -174,9 +193,9 @@ impl Ledger {
         done.recv().unwrap_or_else(|_| Err(self.stopped()))
     }
 
-    /// Opens the same file for reading.
+    /// Opens the same store for reading.
     pub fn reader(&self) -> Result<Reader, LedgerError> {
-        Reader::open(&self.0.path)
+        Reader::open_at(&self.0.location)
     }
 
     /// A signed checkpoint of everything queued so far; `None` when there is nothing.
@@ -192,7 +211,20 @@ impl Ledger {
     /// the signature holds, the caller has verified.
     pub fn cosign(&self, size: u64, signature: &Signature) -> Result<(), LedgerError> {
         self.check_owner()?;
-        Store::open(&self.0.path, self.0.busy)?.cosign(size, &signature.to_string())
+        let line = signature.to_string();
+        match &self.0.location {
+            Location::File(path) => sqlite::Appender::open(path, self.0.busy)?.cosign(size, &line),
+            Location::Postgres { url, .. } => postgres::Appender::open(url, self.0.busy)?.cosign(size, &line),
+        }
+    }
+
+    /// Does the costly part on the caller's thread. A decision counts as proved only by a proof that
+    /// verifies.
+    fn prepare(&self, draft: Draft) -> Result<Prepared, LedgerError> {
+        if draft.anomaly.as_ref().is_some_and(|anomaly| !anomaly.proof.is_empty()) {
+            (self.0.verify_proof)(&draft).map_err(|reason| LedgerError::Unproved { reason })?;
+        }
+        Prepared::new(draft, &self.0.salts)
     }
 
     fn check_owner(&self) -> Result<(), LedgerError> {
@@ -220,11 +252,9 @@ impl Drop for Shared {
 
 struct Writer {
     queue: Arc<Queue>,
-    store: Store,
+    store: Box<dyn Store>,
     key: SigningKey,
     options: Options,
-    /// How many entries the last checkpoint that this writer knows covers.
-    covered: u64,
 }
 
 impl Writer {
@@ -232,9 +262,13 @@ impl Writer {
         let _stop = StopOnExit(Arc::clone(&self.queue));
         let mut due = None;
         while let Some(mut batch) = self.queue.take(due) {
-            let written = self.commit(&mut batch).and_then(|receipts| {
+            let written = commit(&mut *self.store, &self.options, &mut batch).and_then(|receipts| {
                 // A checkpoint that somebody waits for is made before the answer, others after it.
-                if batch.wants_checkpoint { self.checkpoint().map(|()| receipts) } else { Ok(receipts) }
+                if batch.wants_checkpoint {
+                    self.store.checkpoint(&self.key).map(|()| receipts)
+                } else {
+                    Ok(receipts)
+                }
             });
             let is_closing = batch.is_last;
             match written {
@@ -247,12 +281,12 @@ impl Writer {
             }
             let is_due = is_closing
                 || due.is_some_and(|due| due <= Instant::now())
-                || self.uncovered() >= self.options.checkpoint_entries;
+                || self.store.uncovered() >= self.options.checkpoint_entries;
             if is_due && let Err(cause) = self.checkpoint() {
                 self.queue.fail(&cause);
                 break;
             }
-            due = match (self.uncovered(), due) {
+            due = match (self.store.uncovered(), due) {
                 (0, _) => None,
                 (_, Some(due)) if !is_due => Some(due),
                 _ => Some(Instant::now() + self.options.checkpoint_after),
@@ -260,44 +294,50 @@ impl Writer {
         }
     }
 
-    /// How many entries no checkpoint that this writer knows covers.
-    fn uncovered(&self) -> u64 {
-        self.store.size().saturating_sub(self.covered)
-    }
-
     fn checkpoint(&mut self) -> Result<(), LedgerError> {
-        if self.uncovered() > 0 {
-            self.covered = self.store.checkpoint(&self.key)?;
-        }
-        Ok(())
+        if self.store.uncovered() == 0 { Ok(()) } else { self.store.checkpoint(&self.key) }
     }
+}
 
-    fn commit(&mut self, batch: &mut Batch) -> Result<Vec<Receipt>, LedgerError> {
-        if batch.entries.is_empty() && batch.dropped.is_empty() {
-            return Ok(Vec::new());
-        }
-        let error = (self.options.clock_error)();
-        for prepared in dropped_entries(batch)? {
-            batch.entries.push(Queued { prepared, time: Timestamp::now(), reply: None });
-        }
-        let mut receipts = Vec::with_capacity(batch.entries.len());
-        self.store.append(|chain, clock| {
-            let mut rows = Vec::with_capacity(batch.entries.len());
-            for Queued { prepared, time, .. } in &batch.entries {
-                let stamp = stamp(prepared, chain, clock, Reading { time: *time, error })?;
-                let record_id = stamp.record.as_ref().map(|record| record.id);
-                let row = link(chain, prepared, &stamp);
-                receipts.push(Receipt { seq: row.seq, this_hash: row.this_hash, record_id });
-                rows.push(row);
-            }
-            Ok(rows)
-        })?;
-        Ok(receipts)
+/// Appends what `batch` has, in one durable transaction.
+fn commit(store: &mut dyn Store, options: &Options, batch: &mut Batch) -> Result<Vec<Receipt>, LedgerError> {
+    if batch.entries.is_empty() && batch.dropped.is_empty() {
+        return Ok(Vec::new());
     }
+    let error = (options.clock_error)();
+    for prepared in dropped_entries(batch)? {
+        batch.entries.push(Queued { prepared, time: Timestamp::now(), reply: None });
+    }
+    let mut receipts = Vec::with_capacity(batch.entries.len());
+    let writer = store.writer();
+    store.append(&mut |chain, clock| {
+        let mut rows = Vec::with_capacity(batch.entries.len());
+        for Queued { prepared, time, .. } in &batch.entries {
+            let stamp = stamp(prepared, writer, chain, clock, Reading { time: *time, error })?;
+            let record_id = stamp.record.as_ref().map(|record| record.id);
+            let row = link(chain, prepared, &stamp);
+            receipts.push(Receipt { seq: row.seq, this_hash: row.this_hash, record_id });
+            rows.push(row);
+        }
+        Ok(rows)
+    })?;
+    Ok(receipts)
+}
+
+/// Appends one entry to a store that nothing else writes to.
+pub(crate) fn append_alone(
+    store: &mut dyn Store,
+    draft: Draft,
+    options: &Options,
+) -> Result<(), LedgerError> {
+    let prepared = Prepared::new(draft, &Salts::new()?)?;
+    let entries = vec![Queued { prepared, time: Timestamp::now(), reply: None }];
+    commit(store, options, &mut Batch { entries, ..Batch::default() }).map(drop)
 }
 
 fn stamp(
     prepared: &Prepared,
+    writer: Option<Uuid>,
     chain: &Chain,
     clock: &mut Clock,
     reading: Reading,
@@ -315,7 +355,7 @@ fn stamp(
         }
         None => None,
     };
-    Ok(Stamp { seq: chain.next, prev_hash: chain.head, time: format!("{time:.9}"), record })
+    Ok(Stamp { seq: chain.next, prev_hash: chain.head, writer, time: format!("{time:.9}"), record })
 }
 
 /// Makes the row that continues `chain`, and steps over it.

@@ -1,4 +1,4 @@
-//! The ledger: an append-only, hash-chained log in one SQLite file.
+//! The ledger: an append-only, hash-chained log in one SQLite file, or on a PostgreSQL server.
 //!
 //! [`Ledger`] appends: [`Ledger::append`] returns when the entry is on disk,
 //! [`Ledger::record`] batches within a bounded window. [`Reader`] reads,
@@ -45,6 +45,7 @@
 
 #![forbid(unsafe_code)]
 
+mod archive;
 pub mod bundle;
 mod chain;
 mod clock;
@@ -54,6 +55,7 @@ mod export;
 mod foreign;
 mod key;
 mod ledger;
+mod location;
 #[cfg(test)]
 mod mutations;
 pub mod note;
@@ -67,6 +69,7 @@ mod tiles;
 pub mod tree;
 mod verify;
 
+pub use archive::{Archive, RETENTION_DAYS, archive, archives, expire, no_run};
 pub use chain::{Fault, Malformed};
 pub use clock::Interval;
 pub use entry::{AgentSvid, Anomaly, AnomalyRecord, Detail, Draft, Entry, ProofState, Seal};
@@ -75,6 +78,7 @@ pub use export::{ExportError, MAX_LINE, verify_export};
 pub use foreign::{Source, ocsf_event, otlp_logs, to_serde};
 pub use jiff::Timestamp;
 pub use ledger::{Ledger, Options, Pending, Receipt, Recorded};
+pub use location::Location;
 pub use prove::{GrowthProof, ProveError, Proved, Signer, UnprovenError, verify_proof};
 pub use publish::{PublishError, Published};
 pub use reader::{Entries, Filter, Reader};

@@ -187,11 +187,13 @@ pub fn verify_proof(proof: &EntryProof, keys: &[VerifierKey]) -> Result<Proved, 
     verify_inclusion(leaf_hash(text), proof.index, head.size(), &proof.hashes, head.root())?;
     let text = str::from_utf8(text).map_err(|_| Malformed::NotCanonical)?;
     let scanned = Text::scan(text)?;
-    if scanned.seq != proof.index {
+    // Where a store has several chains, the tree alone says where an entry is.
+    if scanned.writer.is_none() && scanned.seq != proof.index {
         return Err(UnprovenError::Place { seq: scanned.seq, index: proof.index });
     }
     let this_hash = Hash::of_parts(&[&scanned.prev_hash.0, text.as_bytes()]);
-    Ok(Proved { entry: entry::entry(&scanned, this_hash, None)?, head, signers })
+    let entry = Entry { index: proof.index, ..entry::entry(&scanned, this_hash, None)? };
+    Ok(Proved { entry, head, signers })
 }
 
 /// The keys that have signed `note`, of which there is at least one.

@@ -7,7 +7,6 @@ use vantio_core::Hash;
 
 use crate::{
     LedgerError, Reader,
-    store::{self, store_error},
     tree::{Builder, TILE_WIDTH, Tile, Tiles, decode_tile, leaf_hash},
 };
 
@@ -15,8 +14,7 @@ impl Tiles for Reader {
     type Error = LedgerError;
 
     fn tile(&self, tile: Tile) -> Result<Vec<Hash>, LedgerError> {
-        let stored = store::tile(&self.connection, tile).map_err(store_error(&self.path))?;
-        if let Some((hashes, _)) = stored {
+        if let Some((hashes, _)) = self.source.tile(tile)? {
             return decode_tile(&hashes).map_err(|error| self.damaged(&format!("`{tile}`: {error}")));
         }
         let first = tile.index() * u64::from(TILE_WIDTH);
@@ -31,13 +29,7 @@ impl Tiles for Reader {
 impl Reader {
     /// The texts of entries, as they are published.
     pub(crate) fn texts(&self, places: Range<u64>) -> Result<Vec<String>, LedgerError> {
-        let read = || -> rusqlite::Result<Vec<String>> {
-            let query = "SELECT body FROM entries WHERE seq >= ?1 AND seq < ?2 ORDER BY seq";
-            let mut statement = self.connection.prepare_cached(query)?;
-            let bounds = [places.start.cast_signed(), places.end.cast_signed()];
-            statement.query_map(bounds, |row| row.get(0))?.collect()
-        };
-        let texts = read().map_err(store_error(&self.path))?;
+        let texts = self.source.texts(places.clone())?;
         if texts.len() as u64 == places.end - places.start {
             return Ok(texts);
         }
@@ -47,7 +39,7 @@ impl Reader {
     fn root_of(&self, level: u8, index: u64) -> Result<Hash, LedgerError> {
         let tile =
             Tile::new(level, index, TILE_WIDTH).ok_or_else(|| self.damaged("the tree is too large"))?;
-        if let Some((_, root)) = store::tile(&self.connection, tile).map_err(store_error(&self.path))? {
+        if let Some((_, root)) = self.source.tile(tile)? {
             return Ok(root);
         }
         let hashes: Result<[Hash; TILE_WIDTH as usize], _> = self.tile(tile)?.try_into();

@@ -2,16 +2,15 @@
 
 use std::{collections::VecDeque, io, sync::Arc};
 
-use rusqlite::{Row, types::ValueRef};
 use vantio_core::Hash;
 
 use crate::{
     Fault, LedgerError, Malformed, Reader,
-    chain::Chain,
+    chain::Chains,
     entry::Text,
     note::{SignedNote, TreeHead, VerifierKey},
     seal::Seals,
-    store::{self, check_schema, store_error},
+    store::{Column, Stored},
     tree::{Builder, FullTile, TILE_WIDTH, encode_tile, leaf_hash},
 };
 
@@ -155,31 +154,29 @@ impl Reader {
     /// Recomputes every hash from the stored text, compares every column with it, and holds the
     /// entries against the stored tree, its checkpoints and the terms.
     pub fn verify(&self, terms: &Terms) -> Result<Verified, VerifyError> {
-        let unreadable =
-            |seq, source| VerifyError::Unreadable { seq, source: store_error(&self.path)(source) };
         let (stored, signed) = self.heads(terms)?;
         let covered = stored.last().map_or(0, |(size, _)| *size);
         let mut audit = Audit::new(stored, terms);
-        let walked = self.walk(&mut audit, covered);
-        walked.map_err(|source| unreadable(audit.seq(), source))??;
+        let mut fault = None;
+        let walked = self.source.walk(&mut |row| {
+            let stepped =
+                audit.step(|chains, seals| row.step(chains, seals), |full| self.tile_fault(full, covered));
+            fault = stepped.err();
+            fault.is_none()
+        });
+        walked.map_err(|source| VerifyError::Unreadable { seq: audit.seq(), source })?;
+        fault.map_or(Ok(()), Err)?;
         let verified = audit.finish()?;
-        self.check_indexes().map_err(|source| VerifyError::Store { source })?;
+        self.source.check().map_err(|source| VerifyError::Store { source })?;
         Ok(Verified { signed, ..verified })
     }
 
     /// Sizes and roots of the stored checkpoints, and how many of them are signed by a known key.
     fn heads(&self, terms: &Terms) -> Result<(Vec<(u64, Hash)>, u64), VerifyError> {
-        let read = || -> rusqlite::Result<Vec<(i64, String)>> {
-            let mut statement =
-                self.connection.prepare("SELECT size, note FROM checkpoints ORDER BY size")?;
-            statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-        };
-        let notes =
-            read().map_err(|source| VerifyError::Store { source: store_error(&self.path)(source) })?;
+        let notes = self.source.checkpoints().map_err(|source| VerifyError::Store { source })?;
         let mut signed = 0;
         let mut heads = Vec::with_capacity(notes.len());
         for (size, note) in notes {
-            let size = size.cast_unsigned();
             let wrong = |reason: String| VerifyError::Checkpoint { size, reason };
             let note: SignedNote = note.parse().map_err(|error| wrong(format!("{error}")))?;
             let head: TreeHead = note.text().parse().map_err(|error| wrong(format!("{error}")))?;
@@ -195,27 +192,12 @@ impl Reader {
         Ok((heads, signed))
     }
 
-    fn walk(&self, audit: &mut Audit, covered: u64) -> rusqlite::Result<Result<(), VerifyError>> {
-        let mut statement = self.connection.prepare(
-            "SELECT seq, run_id, op, decision, record_id, this_hash, body, detail FROM entries ORDER BY seq",
-        )?;
-        let mut rows = statement.query(())?;
-        while let Some(row) = rows.next()? {
-            let stepped =
-                audit.step(|chain, seals| step(chain, seals, row), |full| self.tile_fault(full, covered));
-            if let Err(error) = stepped {
-                return Ok(Err(error));
-            }
-        }
-        Ok(Ok(()))
-    }
-
     /// The first entry at which a tile that the entries fill is not the stored one.
     fn tile_fault(&self, full: &FullTile<'_>, covered: u64) -> Option<VerifyError> {
         let span = u64::from(TILE_WIDTH).pow(u32::from(full.tile.level()));
         let first = full.tile.index() * u64::from(TILE_WIDTH) * span;
         let fault = |seq| Some(VerifyError::Tile { seq, tile: full.tile.to_string() });
-        match store::tile(&self.connection, full.tile) {
+        match self.source.tile(full.tile) {
             Ok(Some((hashes, root))) => {
                 let wanted = encode_tile(full.hashes);
                 let pairs = wanted.chunks(32).zip(hashes.chunks(32));
@@ -227,25 +209,12 @@ impl Reader {
             _ => fault(first),
         }
     }
-
-    /// A tampered index would hide entries from a filtered list.
-    fn check_indexes(&self) -> Result<(), LedgerError> {
-        check_schema(&self.connection, &self.path)?;
-        let answer: String = self
-            .connection
-            .query_row("PRAGMA integrity_check(1)", (), |row| row.get(0))
-            .map_err(store_error(&self.path))?;
-        if answer == "ok" {
-            return Ok(());
-        }
-        Err(LedgerError::Damaged { path: self.path.clone(), detail: answer })
-    }
 }
 
 /// A walk along a chain, with the tree that grows over it and the checkpoints it must pass.
 #[derive(Clone)]
 pub(crate) struct Audit {
-    chain: Chain,
+    chains: Chains,
     seals: Seals,
     tree: Builder,
     /// Sizes and roots that are still to come, smallest first.
@@ -258,26 +227,26 @@ impl Audit {
     pub fn new(mut heads: Vec<(u64, Hash)>, terms: &Terms) -> Self {
         heads.extend(terms.checkpoint.as_ref().map(|head| (head.size(), head.root())));
         heads.sort_by_key(|(size, _)| *size);
-        let (chain, seals, tree) = (Chain::GENESIS, Seals::default(), Builder::new());
-        Self { chain, seals, tree, ahead: heads.into(), passed: 0 }
+        let (chains, seals, tree) = (Chains::default(), Seals::default(), Builder::new());
+        Self { chains, seals, tree, ahead: heads.into(), passed: 0 }
     }
 
     /// The entry that comes next.
     pub fn seq(&self) -> u64 {
-        self.chain.next
+        self.tree.size()
     }
 
-    /// Takes one step with `step`, which must move the chain by one entry and return its text;
+    /// Takes one step with `step`, which must move a chain by one entry and return its text;
     /// `tile_fault` says what is wrong with a tile that this fills.
     pub fn step<Text: AsRef<[u8]>>(
         &mut self,
-        step: impl FnOnce(&mut Chain, &mut Seals) -> Result<Text, Fault>,
+        step: impl FnOnce(&mut Chains, &mut Seals) -> Result<Text, Fault>,
         tile_fault: impl Fn(&FullTile<'_>) -> Option<VerifyError>,
     ) -> Result<(), VerifyError> {
         self.pass()?;
         let seq = self.seq();
         let text =
-            step(&mut self.chain, &mut self.seals).map_err(|fault| VerifyError::Entry { seq, fault })?;
+            step(&mut self.chains, &mut self.seals).map_err(|fault| VerifyError::Entry { seq, fault })?;
         let mut fault = None;
         self.tree.push(leaf_hash(text.as_ref()), |full| fault = fault.take().or_else(|| tile_fault(&full)));
         fault.map_or(Ok(()), Err)
@@ -286,7 +255,7 @@ impl Audit {
     /// Ends the walk where the chain ends.
     pub fn finish(mut self) -> Result<Verified, VerifyError> {
         self.pass()?;
-        let Chain { next, head, .. } = self.chain;
+        let (next, head) = (self.tree.size(), self.chains.head());
         match self.ahead.pop_front() {
             Some((size, _)) => Err(VerifyError::Truncated { seq: next, size }),
             None => Ok(Verified {
@@ -316,41 +285,39 @@ impl Audit {
     }
 }
 
-fn step<'r>(chain: &mut Chain, seals: &mut Seals, row: &'r Row<'_>) -> Result<&'r str, Fault> {
-    let column = |index| -> ValueRef<'r> { row.get_ref(index).unwrap_or(ValueRef::Null) };
-    let seq = column(0).as_i64().map_or(u64::MAX, i64::cast_unsigned);
-    if seq != chain.next {
-        return Err(Fault::Misplaced { found: seq });
+impl<'r> Stored<'r> {
+    /// Steps over the row along its chain, and returns its text.
+    fn step(&self, chains: &mut Chains, seals: &mut Seals) -> Result<&'r str, Fault> {
+        if self.place != Some(self.next) {
+            return Err(Fault::Misplaced { found: self.place.unwrap_or(u64::MAX) });
+        }
+        if (self.this_hash, self.body) == (Column::Null, Column::Null) {
+            return Err(Fault::Gone);
+        }
+        let this_hash = self.this_hash.bytes().and_then(|bytes| bytes.try_into().ok());
+        let this_hash = Hash(this_hash.ok_or(Fault::Column("this_hash"))?);
+        let body = self.body.text().ok_or(Malformed::NotCanonical)?;
+        let entry = chains.step(body, this_hash)?;
+        self.check_columns(&entry)?;
+        seals.check(&entry)?;
+        match self.detail {
+            Column::Null => {}
+            detail => entry.check_detail(detail.text().ok_or(Malformed::NotCanonical)?)?,
+        }
+        Ok(body)
     }
-    let this_hash = column(5).as_blob().ok().and_then(|bytes| bytes.try_into().ok());
-    let this_hash = Hash(this_hash.ok_or(Fault::Column("this_hash"))?);
-    let body = column(6).as_str().map_err(|_| Malformed::NotCanonical)?;
-    let entry = chain.step(body, this_hash)?;
-    check_columns(&entry, &column)?;
-    seals.check(&entry)?;
-    match column(7) {
-        ValueRef::Null => {}
-        detail => entry.check_detail(detail.as_str().map_err(|_| Malformed::NotCanonical)?)?,
+
+    fn check_columns(&self, entry: &Text<'_>) -> Result<(), Fault> {
+        let decision = entry.decision.map(|decision| Column::Text(decision.name().as_bytes()));
+        let record_id = entry.record.as_ref().map(|record| Column::Bytes(record.id.as_bytes()));
+        let is_equal = [
+            ("writer", self.writer == entry.writer),
+            ("seq", self.seq == Some(entry.seq)),
+            ("run_id", self.run_id == Column::Bytes(entry.run_id.as_bytes())),
+            ("op", self.op == Column::Text(entry.op.as_bytes())),
+            ("decision", self.decision == decision.unwrap_or(Column::Null)),
+            ("record_id", self.record_id == record_id.unwrap_or(Column::Null)),
+        ];
+        is_equal.iter().find(|(_, is_equal)| !is_equal).map_or(Ok(()), |(name, _)| Err(Fault::Column(name)))
     }
-    Ok(body)
-}
-
-fn check_columns<'a>(entry: &Text<'_>, column: &impl Fn(usize) -> ValueRef<'a>) -> Result<(), Fault> {
-    let is_equal = [
-        ("run_id", column(1) == ValueRef::Blob(entry.run_id.as_bytes())),
-        ("op", column(2) == ValueRef::Text(entry.op.as_bytes())),
-        (
-            "decision",
-            column(3) == optional(entry.decision.map(|decision| ValueRef::Text(decision.name().as_bytes()))),
-        ),
-        (
-            "record_id",
-            column(4) == optional(entry.record.as_ref().map(|record| ValueRef::Blob(record.id.as_bytes()))),
-        ),
-    ];
-    is_equal.iter().find(|(_, is_equal)| !is_equal).map_or(Ok(()), |(name, _)| Err(Fault::Column(name)))
-}
-
-fn optional(value: Option<ValueRef<'_>>) -> ValueRef<'_> {
-    value.unwrap_or(ValueRef::Null)
 }

@@ -229,6 +229,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("*_DSN", "connection strings with passwords"),
     ("*_CONNECTION_STRING", "connection strings with passwords"),
     ("*DATABASE_URL", "connection strings with passwords"),
+    ("VANTIO_STORE", "the address of the ledger, with its password"),
     ("*_DB_URL", "connection strings with passwords"),
     ("REDIS_URL", "connection strings with passwords"),
     ("MONGO*_UR?", "connection strings with passwords"),

@@ -63,10 +63,11 @@ fn what_one_policy_allows_beyond_another() {
       <SECOND>  The policy that may allow more, or preset:NAME
 
     Options:
-          --both       Print what SECOND refuses that FIRST allows, too
-          --json       Print machine-readable JSON instead of text
-          --exit-code  Exit with 3 when SECOND allows more
-      -h, --help       Print help
+          --both         Print what SECOND refuses that FIRST allows, too
+          --json         Print machine-readable JSON instead of text
+          --exit-code    Exit with 3 when SECOND allows more
+          --store <URL>  Where the ledger is: postgres://USER@HOST/DATABASE, or a file
+      -h, --help         Print help
 
     Signs:
       +  SECOND allows it and FIRST does not: a rule that permits, or (gone) one that refused

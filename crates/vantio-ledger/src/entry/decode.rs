@@ -29,6 +29,8 @@ pub(crate) struct Text<'t> {
     pub shape: &'t str,
     pub decision: Option<Decision>,
     pub record: Option<Record<'t>>,
+    /// The chain it is in, where the store has several.
+    pub writer: Option<Uuid>,
 }
 
 /// An anomaly record's text, taken apart.
@@ -96,6 +98,11 @@ impl<'t> Text<'t> {
             FORMAT => {}
             other => return Err(Malformed::Version(other)),
         }
+        let writer = if scanner.skip(",\"writer\":") {
+            Some(one_text(scanner.string()?).ok_or(Malformed::Field("writer"))?)
+        } else {
+            None
+        };
         scanner.expect("}")?;
         scanner.finish()?;
         Ok(Self {
@@ -111,6 +118,7 @@ impl<'t> Text<'t> {
             shape,
             decision,
             record,
+            writer,
         })
     }
 
@@ -145,9 +153,9 @@ impl<'t> Record<'t> {
         scanner.expect(",\"oracle_decision\":")?;
         let decision = scanner.decision("oracle_decision")?;
         scanner.expect(",\"proof_state\":")?;
-        if scanner.string()? != ProofState::Pending.name() {
-            return Err(Malformed::Field("proof_state"));
-        }
+        let state = [ProofState::Pending, ProofState::Proved];
+        let name = scanner.string()?;
+        let state = state.into_iter().find(|state| state.name() == name);
         scanner.expect(",\"record_id\":")?;
         let id_text = scanner.string()?;
         let id = one_text(id_text).filter(|id: &Uuid| id.get_version_num() == 7);
@@ -173,6 +181,9 @@ impl<'t> Record<'t> {
         let is_synchronized = scanner.bool()?;
         scanner.expect("},\"zk_proof\":")?;
         let proof = base64("zk_proof", scanner.string()?)?;
+        if state != Some(if proof.is_empty() { ProofState::Pending } else { ProofState::Proved }) {
+            return Err(Malformed::Field("proof_state"));
+        }
         scanner.expect("}")?;
         base64("certificate", certificate)?;
         Ok(Self {
@@ -210,7 +221,7 @@ impl<'t> Record<'t> {
             syscall_args: self.arguments,
             oracle_decision: self.decision,
             zk_proof: self.proof.clone(),
-            proof_state: ProofState::Pending,
+            proof_state: if self.proof.is_empty() { ProofState::Pending } else { ProofState::Proved },
             truetime_commit: Interval {
                 earliest: timestamp("earliest", self.earliest)?,
                 latest: timestamp("latest", self.latest)?,
@@ -225,7 +236,9 @@ impl<'t> Record<'t> {
 /// Builds the entry that `text` says, with its detail where that is given.
 pub(crate) fn entry(text: &Text<'_>, this_hash: Hash, detail: Option<Detail>) -> Result<Entry, Malformed> {
     Ok(Entry {
+        index: text.seq,
         seq: text.seq,
+        writer: text.writer,
         time: timestamp("time", text.time)?,
         run_id: text.run_id,
         pid: text.pid,
@@ -305,8 +318,11 @@ impl Line {
         }
         let start = scanner.position();
         let name = ",\"this_hash\":";
-        // What follows the hash has a fixed length: a quote for a quote, a time, a version.
-        let tail = ",\"time\":\"2026-01-02T03:04:05.000000006Z\",\"v\":2}".len();
+        // What follows the hash has a fixed length: a quote for a quote, a time, a version, perhaps a writer.
+        let mut tail = ",\"time\":\"2026-01-02T03:04:05.000000006Z\",\"v\":2}".len();
+        if line.ends_with("\"}") {
+            tail += ",\"writer\":\"00000000-0000-0000-0000-000000000000\"".len();
+        }
         let place = line.len().checked_sub(name.len() + 66 + tail).filter(|place| *place > start);
         let place = place.filter(|place| line.is_char_boundary(*place)).ok_or(Malformed::NotCanonical)?;
         let mut hash = Scanner::new(&line[place..]);

@@ -10,12 +10,14 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use uuid::Uuid;
 use vantio_core::{Decision, Hash, RunId, json};
 
-use super::{Anomaly, FORMAT, Prepared};
+use super::{Anomaly, FORMAT, Prepared, ProofState};
 
 /// What the writer adds to a prepared draft.
 pub(crate) struct Stamp {
     pub seq: u64,
     pub prev_hash: Hash,
+    /// The chain it is in, where the store has several.
+    pub writer: Option<Uuid>,
     /// In RFC 3339 with nanoseconds.
     pub time: String,
     pub record: Option<RecordStamp>,
@@ -45,7 +47,13 @@ pub(crate) fn text(prepared: &Prepared, stamp: &Stamp) -> String {
     text.push_str(",\"run_id\":\"");
     push_uuid(prepared.run_id.as_bytes(), &mut text);
     let (seq, time) = (stamp.seq, &stamp.time);
-    push(format_args!("\",\"seq\":{seq},\"time\":\"{time}\",\"v\":{FORMAT}}}"), &mut text);
+    push(format_args!("\",\"seq\":{seq},\"time\":\"{time}\",\"v\":{FORMAT}"), &mut text);
+    if let Some(writer) = &stamp.writer {
+        text.push_str(",\"writer\":\"");
+        push_uuid(writer.as_bytes(), &mut text);
+        text.push('"');
+    }
+    text.push('}');
     text
 }
 
@@ -68,12 +76,13 @@ fn push_verdict(prepared: &Prepared, stamp: &Stamp, text: &mut String) {
 
 /// The record, before and after the place of its seal.
 fn record_text(anomaly: &Anomaly, nonce: &[u8; 32], stamp: &RecordStamp, decision: Decision) -> [String; 2] {
-    let Anomaly { agent_svid, syscall, .. } = anomaly;
+    let Anomaly { agent_svid, syscall, proof, .. } = anomaly;
+    let state = if proof.is_empty() { ProofState::Pending } else { ProofState::Proved }.name();
     let (mut before, mut after) = (String::with_capacity(1024), String::with_capacity(256));
     push_string("{\"agent_svid\":{\"certificate\":", agent_svid.certificate_base64(), &mut before);
     push_string(",\"id\":", agent_svid.spiffe_id(), &mut before);
     push_hash("},\"entropy_nonce\":\"", &Hash(*nonce), &mut before);
-    push(format_args!(",\"oracle_decision\":\"{decision}\",\"proof_state\":\"pending\""), &mut before);
+    push(format_args!(",\"oracle_decision\":\"{decision}\",\"proof_state\":\"{state}\""), &mut before);
     push(format_args!(",\"record_id\":\"{}\"", stamp.id), &mut before);
     after.push_str(",\"syscall_args\":[");
     for (index, argument) in syscall.arguments.iter().enumerate() {
@@ -85,7 +94,8 @@ fn record_text(anomaly: &Anomaly, nonce: &[u8; 32], stamp: &RecordStamp, decisio
     let commit = format_args!(
         "{{\"earliest\":\"{earliest}\",\"latest\":\"{latest}\",\"synchronized\":{is_synchronized}}}"
     );
-    push(format_args!(",\"truetime_commit\":{commit},\"zk_proof\":\"\"}}"), &mut after);
+    let proof = STANDARD.encode(proof);
+    push(format_args!(",\"truetime_commit\":{commit},\"zk_proof\":\"{proof}\"}}"), &mut after);
     [before, after]
 }
 

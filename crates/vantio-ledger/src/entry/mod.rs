@@ -31,8 +31,13 @@ pub(crate) const MAX_DEPTH: usize = 64;
 /// One line of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its place; the first is 0.
+    /// Its place among all entries of the store; the first is 0. Where a store has several chains, an
+    /// entry without a place in the tree has a preliminary one.
+    pub index: u64,
+    /// Its place in its chain; where there is only one chain, the same as `index`.
     pub seq: u64,
+    /// Its chain, where the store has several.
+    pub writer: Option<Uuid>,
     /// When it was handed to the ledger; rises along the chain.
     pub time: Timestamp,
     /// The run it belongs to.
@@ -103,6 +108,8 @@ pub struct AnomalyRecord {
 pub enum ProofState {
     /// Not proved yet.
     Pending,
+    /// Proved: the proof verified when the record was written.
+    Proved,
 }
 
 impl Entry {
@@ -133,6 +140,7 @@ impl Entry {
             ("time", format!("{:.9}", self.time).into()),
             ("v", Value::Integer(FORMAT)),
         ];
+        members.extend(self.writer.map(|writer| ("writer", writer.to_string().into())));
         members.extend(self.detail.as_ref().map(|detail| ("detail", detail.to_json())));
         Value::object(members)
     }
@@ -199,6 +207,7 @@ impl ProofState {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",
+            Self::Proved => "proved",
         }
     }
 }

@@ -1,52 +1,92 @@
-//! The SQLite file: appending to it, and the errors it gives.
+//! Where entries are kept: two small traits, and the stores behind them.
+//!
+//! A [`Store`] appends and makes checkpoints, a [`Source`] reads. Everything above them (chains, the
+//! tree, proofs, verification) knows no store by name.
 
-mod file;
-mod schema;
-mod tree;
+pub(crate) mod postgres;
+pub(crate) mod sqlite;
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{io, ops::Range, path::Path, sync::Arc};
 
-use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 use uuid::Uuid;
-use vantio_core::{Hash, RunId};
+use vantio_core::{Hash, RunId, json};
 
 use crate::{
-    LedgerError, Malformed,
+    Entry, Filter, LedgerError, Malformed,
     chain::{self, Chain},
     clock::Clock,
-    tree::Builder,
+    entry,
+    note::{SigningKey, TreeHead},
+    tree::{Builder, Tile},
 };
 
-pub(crate) use schema::{check_format, check_schema};
-pub(crate) use tree::{checkpoint, cosignatures, newest_checkpoint, tile};
+/// Makes the rows that continue a chain, and steps over them.
+pub(crate) type Make<'make, 'row> =
+    &'make mut dyn FnMut(&mut Chain, &mut Clock) -> Result<Vec<Row<'row>>, LedgerError>;
 
-/// SQLite waits for a lock at growing intervals of up to 100 ms; asked anew after
-/// this long, it starts again at 1 ms.
-const BUSY_STEP: Duration = Duration::from_millis(10);
+/// A store opened for appending, by one writer at a time.
+pub(crate) trait Store: Send {
+    /// The chain that this writer appends to, where the store has several.
+    fn writer(&self) -> Option<Uuid>;
 
-/// Beyond so many pages the WAL is copied into the file: whoever opens a ledger that nobody else has
-/// open reads all of it.
-const WAL_PAGES: i64 = 128;
+    /// Appends, in one durable transaction, the rows that `make` builds for the end of the chain;
+    /// it is called once. After an error nothing may be appended any more: what was written is then
+    /// not known.
+    fn append(&mut self, make: Make<'_, '_>) -> Result<(), LedgerError>;
 
-/// A file opened for appending.
-pub(crate) struct Store {
-    connection: Connection,
-    path: PathBuf,
-    /// Device and inode of the file that was opened.
-    identity: (u64, u64),
-    busy: Duration,
-    /// The end of the chain as this process last saw it.
-    seen: Chain,
-    clock: Clock,
-    /// The tree as of the last checkpoint that this process made.
-    tree: Option<Builder>,
+    /// How many entries of this chain no checkpoint covers, as far as this writer knows.
+    fn uncovered(&self) -> u64;
+
+    /// Brings the tree up to date, and stores a signed checkpoint of it, all in one durable
+    /// transaction.
+    fn checkpoint(&mut self, key: &SigningKey) -> Result<(), LedgerError>;
+
+    /// Keeps a line that a witness has signed of the checkpoint of `size` entries.
+    fn cosign(&mut self, size: u64, line: &str) -> Result<(), LedgerError>;
 }
+
+/// A store opened for reading. The place of an entry is the index of its leaf in the tree; entries
+/// that are not in the tree yet have the places after it.
+pub(crate) trait Source: Send {
+    /// How many entries there are.
+    fn size(&self) -> Result<u64, LedgerError>;
+
+    /// The places that the filter's numbers and times leave.
+    fn bounds(&self, filter: &Filter) -> Result<Range<u64>, LedgerError>;
+
+    /// At most `limit` entries within `bounds` that `filter` selects, in its order, each with its
+    /// place.
+    fn page(&self, filter: &Filter, bounds: &Range<u64>, limit: u64) -> Result<Page, LedgerError>;
+
+    /// Gives every row to `each`, in order of their places, until it says false.
+    fn walk(&self, each: &mut dyn FnMut(&Stored<'_>) -> bool) -> Result<(), LedgerError>;
+
+    /// The texts of the entries at `places`, as far as they are there.
+    fn texts(&self, places: Range<u64>) -> Result<Vec<String>, LedgerError>;
+
+    /// The hashes and the root of a stored tile.
+    fn tile(&self, tile: Tile) -> Result<Option<(Vec<u8>, Hash)>, LedgerError>;
+
+    /// Sizes and notes of the checkpoints, the smallest first.
+    fn checkpoints(&self) -> Result<Vec<(u64, String)>, LedgerError>;
+
+    /// The note of the checkpoint of `size` entries.
+    fn checkpoint(&self, size: u64) -> Result<Option<String>, LedgerError>;
+
+    /// The lines that witnesses have signed of the checkpoint of `size` entries, in the order in
+    /// which they came.
+    fn cosignatures(&self, size: u64) -> Result<Vec<String>, LedgerError>;
+
+    /// The size of the largest tree with a checkpoint.
+    fn newest_checkpoint(&self) -> Result<Option<u64>, LedgerError>;
+
+    /// Refuses a store whose definitions were changed, or whose indexes contradict its tables: they
+    /// would hide entries from a filtered list.
+    fn check(&self) -> Result<(), LedgerError>;
+}
+
+/// Entries by their places.
+pub(crate) type Page = Vec<(u64, Result<Entry, Malformed>)>;
 
 /// A row ready for insertion.
 pub(crate) struct Row<'a> {
@@ -60,164 +100,57 @@ pub(crate) struct Row<'a> {
     pub detail: Option<&'a str>,
 }
 
-impl Store {
-    /// Opens `path`, creating it and its folder when they do not exist.
-    pub fn open(path: &Path, busy: Duration) -> Result<Self, LedgerError> {
-        let path = file::prepare_folder(path)?;
-        if !path.try_exists().map_err(io_error("open", &path))? {
-            file::create(&path)?;
-        }
-        file::check_writable(&path)?;
-        let identity = file::identity(&path)?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX
-            | OpenFlags::SQLITE_OPEN_NOFOLLOW
-            | OpenFlags::SQLITE_OPEN_EXRESCODE;
-        let connection = Connection::open_with_flags(&path, flags).map_err(store_error(&path))?;
-        connection.busy_timeout(busy).map_err(store_error(&path))?;
-        check_format(&connection, &path)?;
-        check_schema(&connection, &path)?;
-        file::restrict(&path)?;
-        configure(&connection).map_err(store_error(&path))?;
-        let transaction = begin(&connection, busy).map_err(store_error(&path))?;
-        file::renew_log(&path)?;
-        drop(transaction);
-        let seen = read_end(&connection, &path)?;
-        let clock = clock_after(&seen);
-        let mut store = Self { connection, path, identity, busy, seen, clock, tree: None };
-        store.append(|_, _| Ok(Vec::new()))?;
-        Ok(store)
+/// A row as it was found.
+pub(crate) struct Stored<'r> {
+    /// Where it stands,
+    pub place: Option<u64>,
+    /// and where it must.
+    pub next: u64,
+    pub writer: Option<Uuid>,
+    pub seq: Option<u64>,
+    pub run_id: Column<'r>,
+    pub op: Column<'r>,
+    pub decision: Column<'r>,
+    pub record_id: Column<'r>,
+    pub this_hash: Column<'r>,
+    pub body: Column<'r>,
+    pub detail: Column<'r>,
+}
+
+/// What stands in a column, which may be anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Column<'r> {
+    Null,
+    Text(&'r [u8]),
+    Bytes(&'r [u8]),
+    Other,
+}
+
+impl<'r> Column<'r> {
+    pub fn bytes(self) -> Option<&'r [u8]> {
+        if let Self::Bytes(bytes) = self { Some(bytes) } else { None }
     }
 
-    /// Appends, in one durable transaction, the rows that `make` builds for the
-    /// end of the chain it is given.
-    pub fn append<'a>(
-        &mut self,
-        make: impl FnOnce(&mut Chain, &mut Clock) -> Result<Vec<Row<'a>>, LedgerError>,
-    ) -> Result<(), LedgerError> {
-        if file::identity(&self.path)? != self.identity {
-            return Err(self.damaged("the file was replaced while it was open"));
-        }
-        let error = store_error(&self.path);
-        let transaction = begin(&self.connection, self.busy).map_err(&error)?;
-        let mut chain = self.seen;
-        if read_head(&transaction).map_err(&error)? != (chain.next, chain.head) {
-            if !contains(&transaction, &self.seen).map_err(&error)? {
-                drop(transaction);
-                return Err(self.damaged("entries that were written are gone or changed"));
-            }
-            // Another process wrote meanwhile.
-            chain = read_end(&transaction, &self.path)?;
-            self.clock = clock_after(&chain);
-        }
-        for row in make(&mut chain, &mut self.clock)? {
-            insert(&transaction, &row).map_err(&error)?;
-        }
-        transaction.commit().map_err(&error)?;
-        self.seen = chain;
-        Ok(())
-    }
-
-    /// How many entries there were when this process last looked.
-    pub fn size(&self) -> u64 {
-        self.seen.next
-    }
-
-    fn damaged(&self, detail: &str) -> LedgerError {
-        LedgerError::Damaged { path: self.path.clone(), detail: detail.into() }
+    pub fn text(self) -> Option<&'r str> {
+        if let Self::Text(bytes) = self { str::from_utf8(bytes).ok() } else { None }
     }
 }
 
-/// The end of the chain. A last entry that was changed is not continued.
-fn read_end(connection: &Connection, path: &Path) -> Result<Chain, LedgerError> {
-    let (next, head) = read_head(connection).map_err(store_error(path))?;
-    let Some(seq) = next.checked_sub(1) else { return Ok(Chain::GENESIS) };
-    let record_id = newest_record(connection).map_err(store_error(path))?;
-    let query = "SELECT CAST(body AS BLOB) FROM entries WHERE seq = ?1";
-    let body = connection.query_row(query, [seq.cast_signed()], |row| row.get::<_, Vec<u8>>(0));
-    let body = String::from_utf8(body.map_err(store_error(path))?).map_err(|_| Malformed::NotCanonical);
-    let chain = body.and_then(|body| {
-        let entry = chain::read(&body, head)?;
-        let before = Chain { next: entry.seq, record_id, ..Chain::GENESIS };
-        Ok(before.after(head, entry.time))
-    });
-    match chain {
-        Ok(chain) if chain.next == next => Ok(chain),
-        Ok(_) => {
-            let detail = "the last entry is not at its place".into();
-            Err(LedgerError::Damaged { path: path.into(), detail })
-        }
-        Err(fault) => Err(LedgerError::Entry { seq, fault }),
-    }
-}
-
-fn clock_after(chain: &Chain) -> Clock {
-    let time = str::from_utf8(&chain.time).ok().and_then(|text| text.parse().ok());
-    Clock::after(time.unwrap_or(Timestamp::UNIX_EPOCH), chain.record_id)
-}
-
-/// Takes the write lock, which one of several processes has at a time.
-fn begin(connection: &Connection, busy: Duration) -> rusqlite::Result<Transaction<'_>> {
-    let deadline = Instant::now() + busy;
-    loop {
-        match Transaction::new_unchecked(connection, TransactionBehavior::Immediate) {
-            Err(error)
-                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
-                    && Instant::now() < deadline => {}
-            result => return result,
-        }
-    }
-}
-
-fn insert(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached(
-        "INSERT INTO entries (seq, run_id, op, decision, record_id, this_hash, body, detail) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?;
-    statement.execute((
-        row.seq.cast_signed(),
-        row.run_id.as_bytes(),
-        row.op,
-        row.decision,
-        row.record_id.as_ref().map(Uuid::as_bytes),
-        &row.this_hash.0,
-        &row.text,
-        row.detail,
-    ))?;
-    Ok(())
-}
-
-/// The chain's length and its last hash, by the columns.
-pub(crate) fn read_head(connection: &Connection) -> rusqlite::Result<(u64, Hash)> {
-    let mut statement =
-        connection.prepare_cached("SELECT seq + 1, this_hash FROM entries ORDER BY seq DESC LIMIT 1")?;
-    let head = statement.query_row((), |row| {
-        let next: i64 = row.get(0)?;
-        let next = u64::try_from(next).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(0, next))?;
-        Ok((next, Hash(row.get(1)?)))
-    });
-    Ok(head.optional()?.unwrap_or((0, Hash::ZERO)))
-}
-
-fn newest_record(connection: &Connection) -> rusqlite::Result<Option<Uuid>> {
-    let query = "SELECT record_id FROM entries WHERE record_id IS NOT NULL ORDER BY record_id DESC LIMIT 1";
-    let newest = connection.query_row(query, (), |row| row.get::<_, [u8; 16]>(0)).optional()?;
-    Ok(newest.map(Uuid::from_bytes))
-}
-
-fn contains(connection: &Connection, chain: &Chain) -> rusqlite::Result<bool> {
-    let Some(last) = chain.next.checked_sub(1) else { return Ok(true) };
-    let mut statement = connection.prepare_cached("SELECT this_hash FROM entries WHERE seq = ?1")?;
-    let hash: Option<[u8; 32]> = statement.query_row([last.cast_signed()], |row| row.get(0)).optional()?;
-    Ok(hash == Some(chain.head.0))
-}
-
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "trusted_schema", false)?;
-    connection.pragma_update_and_check(None, "wal_autocheckpoint", WAL_PAGES, |_| Ok(()))?;
-    connection.busy_timeout(BUSY_STEP)
+/// The entry at `place` that the columns of a row say.
+pub(crate) fn decode(
+    place: u64,
+    this_hash: Column<'_>,
+    body: Column<'_>,
+    detail: Column<'_>,
+) -> Result<Entry, Malformed> {
+    let this_hash = this_hash.bytes().and_then(|bytes| bytes.try_into().ok());
+    let this_hash = Hash(this_hash.ok_or(Malformed::Field("this_hash"))?);
+    let text = chain::read(body.text().ok_or(Malformed::NotCanonical)?, this_hash)?;
+    let detail = match detail {
+        Column::Null => None,
+        detail => Some(entry::detail(&text, detail.text().ok_or(Malformed::Field("detail"))?)?),
+    };
+    Ok(Entry { index: place, ..entry::entry(&text, this_hash, detail)? })
 }
 
 /// Turns the system's answers into ours.
@@ -231,53 +164,22 @@ pub(crate) fn io_error(action: &'static str, path: &Path) -> impl Fn(io::Error) 
     }
 }
 
-/// Turns SQLite's answers into ours.
-pub(crate) fn store_error(path: &Path) -> impl Fn(rusqlite::Error) -> LedgerError {
-    let path = path.to_path_buf();
-    move |source| {
-        let path = path.clone();
-        match source.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) => LedgerError::NotALedger { path },
-            Some(ErrorCode::DatabaseCorrupt) => LedgerError::Damaged { path, detail: source.to_string() },
-            Some(ErrorCode::DiskFull) => LedgerError::Full { path },
-            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => LedgerError::ReadOnly { path },
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => LedgerError::Busy { path },
-            None if is_other_than_stored(&source) => {
-                LedgerError::Damaged { path, detail: source.to_string() }
-            }
-            _ => LedgerError::Store { path, source: Arc::new(source) },
-        }
-    }
+/// The signed checkpoint of a tree.
+fn signed_head(tree: &Builder, key: &SigningKey) -> Result<String, LedgerError> {
+    let refused = |reason: String| LedgerError::Checkpoint { reason };
+    let head = TreeHead::new(key.name(), tree.size(), tree.root());
+    let note = head.map_err(|source| refused(source.to_string()))?.sign(key);
+    Ok(note.map_err(|source| refused(source.to_string()))?.to_string())
 }
 
-/// Whether a value is not of the kind that every row of a ledger has there, or a row is missing.
-fn is_other_than_stored(error: &rusqlite::Error) -> bool {
-    use rusqlite::Error::{
-        FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, QueryReturnedNoRows, Utf8Error,
-    };
-    matches!(
-        error,
-        FromSqlConversionFailure(..)
-            | IntegralValueOutOfRange(..)
-            | InvalidColumnType(..)
-            | QueryReturnedNoRows
-            | Utf8Error(..)
-    )
+/// The number that a tile is stored under: a level has fewer than 2^48.
+fn tile_id(level: u8, index: u64) -> i64 {
+    i64::from(level) << 56 | index.cast_signed()
 }
 
-#[cfg(test)]
-mod tests {
-    use rusqlite::types::Value;
-
-    use super::*;
-
-    // A killed process cannot tell a synced commit from one that is not.
-    #[test]
-    fn every_commit_is_synced() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("ledger.db"), Duration::from_secs(1)).unwrap();
-        let pragma = |name| store.connection.pragma_query_value(None, name, |row| row.get::<_, Value>(0));
-        assert_eq!(pragma("synchronous"), Ok(Value::Integer(2)), "FULL");
-        assert_eq!(pragma("journal_mode"), Ok(Value::Text("wal".into())));
-    }
+/// A text as it stands inside a string of JSON.
+fn escaped(text: &str) -> String {
+    let mut quoted = String::new();
+    json::write_string(text, &mut quoted);
+    quoted[1..quoted.len() - 1].to_owned()
 }

@@ -131,7 +131,7 @@ fn refusal(entry: &Entry) -> Option<Refusal> {
     let response = observed.unwrap_or(entry.response());
     let owned = |key| response.text(key).map(str::to_owned);
     Some(Refusal {
-        seq: entry.seq,
+        seq: entry.index,
         time_ms: u64::try_from(entry.time.as_millisecond()).unwrap_or(0),
         pid: entry.pid,
         effect: entry.op.clone(),

@@ -70,12 +70,12 @@ pub fn has_entry(store: &Store, record: &Record, op: &str) -> bool {
 /// The ledger's first entry of this operation about a run.
 pub fn first_entry(store: &Store, record: &Record, op: &str) -> Option<Result<Entry, LedgerError>> {
     let filter = Filter { run_id: Some(record.id), op: Some(op.into()), limit: Some(1), ..Filter::default() };
-    Reader::open(&store.ledger()).ok()?.entries(&filter).next()
+    Reader::open_at(&store.ledger()).ok()?.entries(&filter).next()
 }
 
 /// Opens the ledger for appending.
 pub fn ledger(store: &Store) -> Result<Ledger, Failure> {
-    Ok(open_ledger(&store.ledger())?)
+    Ok(open_ledger(store)?)
 }
 
 /// A failed comparison, for a person.

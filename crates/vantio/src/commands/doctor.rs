@@ -13,7 +13,7 @@ use crate::{
 
 /// Probes what this host can enforce; exit status 1 when no run can start here.
 pub fn doctor(json: bool) -> Result<u8, Failure> {
-    let store = Store::open()?;
+    let store = Store::open(None)?;
     let findings = host(store.root());
     let can_run = requirements(&findings).is_ok();
     if json {

@@ -34,18 +34,19 @@ use crate::{
 
 /// Performs a command; returns the exit status.
 pub fn perform(arguments: Arguments) -> Result<u8, Failure> {
-    let Arguments { json, command } = arguments;
+    let Arguments { json, store, command } = arguments;
+    let place = store.as_deref();
     match command {
-        Command::Run(run) => run::run(&run, json),
-        Command::Diff(diff) => diff::diff(&open()?, &diff, json),
-        Command::Commit(commit) => commit::commit(&open()?, &commit, json),
-        Command::Discard(reference) => discard::discard(&open()?, &reference.run, json),
-        Command::Ps(ps) => ps::ps(&open()?, ps.all, json),
-        Command::Why(reference) => why::why(&open()?, &reference.run, json),
-        Command::Replay(arguments) => replay::replay(&arguments, json),
-        Command::Kill(reference) => kill::kill(&open()?, &reference.run, json),
-        Command::Ledger(command) => ledger::ledger(&Store::open()?, &command, json),
-        Command::Policy(command) => policy::policy(&command, json),
+        Command::Run(run) => run::run(place, &run, json),
+        Command::Diff(diff) => diff::diff(&open(place)?, &diff, json),
+        Command::Commit(commit) => commit::commit(&open(place)?, &commit, json),
+        Command::Discard(reference) => discard::discard(&open(place)?, &reference.run, json),
+        Command::Ps(ps) => ps::ps(&open(place)?, ps.all, json),
+        Command::Why(reference) => why::why(&open(place)?, &reference.run, json),
+        Command::Replay(arguments) => replay::replay(place, &arguments, json),
+        Command::Kill(reference) => kill::kill(&open(place)?, &reference.run, json),
+        Command::Ledger(command) => ledger::ledger(&Store::open(place)?, &command, json),
+        Command::Policy(command) => policy::policy(place, &command, json),
         Command::Init(init) => init::init(&init, json),
         Command::Doctor => doctor::doctor(json),
         Command::Completions { shell } => completions::completions(shell),
@@ -53,8 +54,8 @@ pub fn perform(arguments: Arguments) -> Result<u8, Failure> {
 }
 
 /// Opens the state folder, and cleans up after commands that died.
-fn open() -> Result<Store, Failure> {
-    let store = Store::open()?;
+fn open(place: Option<&str>) -> Result<Store, Failure> {
+    let store = Store::open(place)?;
     sweep::sweep(&store);
     Ok(store)
 }

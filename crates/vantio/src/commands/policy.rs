@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Performs a command on a policy.
-pub fn policy(command: &Policy, json: bool) -> Result<u8, Failure> {
+pub fn policy(place: Option<&str>, command: &Policy, json: bool) -> Result<u8, Failure> {
     match command {
         Policy::Check { file } => check(file, json)?,
         Policy::Show { file, effective: true } => effective(file.as_deref(), json)?,
@@ -25,7 +25,7 @@ pub fn policy(command: &Policy, json: bool) -> Result<u8, Failure> {
         Policy::Diff(arguments) => return difference(arguments, json),
         Policy::Explain(arguments) => return explain(arguments, json),
         Policy::Test { file } => return test(file, json),
-        Policy::Suggest(arguments) => return suggest(&Store::open()?, arguments, json),
+        Policy::Suggest(arguments) => return suggest(&Store::open(place)?, arguments, json),
         Policy::Schema => present::print(json_schema().to_json_lines())?,
     }
     Ok(0)

@@ -16,16 +16,16 @@ use crate::{
 };
 
 /// Decides again what was decided in a run, or in the run of a bundle.
-pub fn replay(arguments: &arguments::Replay, json: bool) -> Result<u8, Failure> {
+pub fn replay(place: Option<&str>, arguments: &arguments::Replay, json: bool) -> Result<u8, Failure> {
     if !is_reference(&arguments.run) && Path::new(&arguments.run).is_file() {
         if arguments.export.is_some() {
             return Err(Failure::misuse("E_REPLAY_EXPORT", "a bundle is not exported again").help("copy it"));
         }
         return tell(replay::open(Path::new(&arguments.run))?, json);
     }
-    let store = super::open()?;
+    let store = super::open(place)?;
     let run_id = resolve(&store, &arguments.run)?;
-    let reader = Reader::open(&store.ledger())?;
+    let reader = Reader::open_at(&store.ledger())?;
     let program = program(&store, &reader, run_id)?;
     if let Some(file) = &arguments.export {
         return export(&reader, run_id, &program, file, json);

@@ -32,7 +32,7 @@ pub fn suggest(store: &Store, arguments: &Suggest, json: bool) -> Result<u8, Fai
         .iter()
         .map(|reference| Ok(store.read(store.resolve(reference)?)?))
         .collect::<Result<_, Failure>>()?;
-    let reader = Reader::open(&store.ledger())?;
+    let reader = Reader::open_at(&store.ledger())?;
     let mut runs = Vec::new();
     for record in records {
         let program = store.program(&record).ok_or_else(|| {

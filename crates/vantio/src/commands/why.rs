@@ -56,7 +56,7 @@ pub fn why(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
 
 /// What was refused to a run, as the ledger has it.
 pub fn refusals(store: &Store, record: &Record) -> Result<Vec<Refusal>, Failure> {
-    match Reader::open(&store.ledger()) {
+    match Reader::open_at(&store.ledger()) {
         Err(LedgerError::NotFound { .. }) => Ok(Vec::new()),
         reader => Ok(account::of_run(&reader?, record.id, record.observes())?),
     }

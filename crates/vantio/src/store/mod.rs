@@ -5,7 +5,8 @@
 //!     runs/RUN_ID/supervisor the process whose death is the run's
 //!     runs/RUN_ID/…          upper layers and journals, the mechanism's own
 //!     policies/HASH          the policies that runs had, compiled
-//!     ledger.db              the ledger
+//!     ledger.db              the ledger, unless a server keeps it
+//!     LOG_ID.key             the key of a ledger that a server keeps
 //!     identity/              the trust domain
 
 mod error;
@@ -19,7 +20,7 @@ mod reference;
 
 use std::{
     fs, io,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
     thread,
     time::Duration,
 };
@@ -29,11 +30,12 @@ use rustix::{
     io::Errno,
 };
 use vantio_core::{Hash, RunId};
+use vantio_ledger::Location;
 use vantio_phantom::changes::RunFolder;
 use vantio_policy::PolicyProgram;
 
 pub use error::StoreError;
-pub use ledger::open_ledger;
+pub use ledger::{appendable, open_ledger, options};
 pub use lock::Lock;
 pub use process::Process;
 pub use record::{LayerSource, Outcome, PolicySource, Record, State};
@@ -42,6 +44,7 @@ pub use record::{LayerSource, Outcome, PolicySource, Record, State};
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    ledger: Location,
 }
 
 /// A run whose folder this command holds: no other command changes it.
@@ -54,14 +57,34 @@ pub struct Claim {
 }
 
 impl Store {
-    /// Opens the state folder of this user; creates it when there is none.
-    pub fn open() -> Result<Self, StoreError> {
-        Self::at(&folder::locate()?)
+    /// Opens the state folder of this user; creates it when there is none. The ledger is in it, or
+    /// where `ledger` says: a server, or a file that is only read.
+    pub fn open(ledger: Option<&str>) -> Result<Self, StoreError> {
+        let store = Self::at(&folder::locate()?)?;
+        // The keys of logs on servers are kept in the state folder.
+        match ledger
+            .filter(|address| !address.is_empty())
+            .map(|address| Location::parse(address, &store.root))
+        {
+            None => Ok(store),
+            Some(ledger @ Location::Postgres { .. }) => Ok(Self { ledger, ..store }),
+            Some(Location::File(path)) if !path.to_string_lossy().contains("://") => {
+                let ledger = Location::File(path::absolute(&path).unwrap_or(path));
+                Ok(Self { ledger, ..store })
+            }
+            Some(Location::File(_)) => Err(StoreError::NoStore),
+        }
+    }
+
+    /// The file of the ledger in the state folder.
+    pub fn own_ledger(&self) -> PathBuf {
+        self.root.join("ledger.db")
     }
 
     /// Opens `root` as the state folder; creates it when there is none.
     pub fn at(root: &Path) -> Result<Self, StoreError> {
-        let store = Self { root: folder::prepare(root)? };
+        let root = folder::prepare(root)?;
+        let store = Self { ledger: Location::File(root.join("ledger.db")), root };
         folder::create(&store.root.join("runs"))?;
         Ok(store)
     }
@@ -82,9 +105,14 @@ impl Store {
         }
     }
 
-    /// The ledger's file.
-    pub fn ledger(&self) -> PathBuf {
-        self.root.join("ledger.db")
+    /// Where the ledger is.
+    pub fn ledger(&self) -> Location {
+        self.ledger.clone()
+    }
+
+    /// The file that names the witnesses of the ledger.
+    pub fn witnesses(&self) -> PathBuf {
+        self.root.join("ledger.witnesses")
     }
 
     /// The trust domain's folder.

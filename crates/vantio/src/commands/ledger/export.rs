@@ -25,7 +25,7 @@ use crate::{
 /// Writes what was asked for, as it may be published.
 pub fn export(store: &Store, arguments: &Export) -> Result<(), Failure> {
     let run = arguments.run.as_deref().map(|run| store.resolve(run)).transpose()?;
-    let reader = Reader::open(&store.ledger())?;
+    let reader = Reader::open_at(&store.ledger())?;
     let output = arguments.output.as_deref();
     if arguments.details {
         refuse_details(store, &reader, run)?;
@@ -138,7 +138,7 @@ fn cover(store: &Store, reader: &Reader) -> Result<(), Failure> {
     if covered > 0 && covered == reader.size()? {
         return Ok(());
     }
-    match open_ledger(&store.ledger()).and_then(|ledger| ledger.checkpoint()) {
+    match open_ledger(store).and_then(|ledger| ledger.checkpoint()) {
         // What is covered already can be exported all the same.
         Ok(_) | Err(LedgerError::ReadOnly { .. }) => Ok(()),
         Err(error) => Err(error.into()),

@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use vantio_core::Decision;
-use vantio_ledger::{Entry, Filter, LedgerError, Reader, Timestamp};
+use vantio_ledger::{Entry, Filter, LedgerError, Reader, Timestamp, no_run};
 
 use crate::{
     account,
@@ -35,7 +35,7 @@ pub fn list(store: &Store, reader: &Reader, arguments: &List, json: bool) -> Res
         return Ok(());
     }
     // What comes after what was looked at, shown or not.
-    filter.since_seq = shown.last().map_or(0, |entry| entry.seq + 1).max(filter.since_seq);
+    filter.since_seq = shown.last().map_or(0, |entry| entry.index + 1).max(filter.since_seq);
     (filter.newest, filter.limit) = (false, None);
     follow(store, reader, filter, json)
 }
@@ -46,7 +46,7 @@ fn follow(store: &Store, reader: &Reader, mut filter: Filter, json: bool) -> Res
         thread::sleep(POLL);
         let more = reader.entries(&filter).collect::<Result<Vec<_>, LedgerError>>()?;
         if let Some(last) = more.last() {
-            filter.since_seq = last.seq + 1;
+            filter.since_seq = last.index + 1;
             print(store, &more, json, false)?;
         }
     }
@@ -62,9 +62,9 @@ fn print(store: &Store, entries: &[Entry], json: bool, with_headings: bool) -> R
     for entry in entries {
         let time = u64::try_from(entry.time.as_millisecond()).unwrap_or(0);
         table.row([
-            entry.seq.to_string(),
+            entry.index.to_string(),
             clock(time, now),
-            store.short(entry.run_id),
+            if entry.run_id == no_run() { "-".into() } else { store.short(entry.run_id) },
             if entry.pid == 0 { "-".into() } else { entry.pid.to_string() },
             entry.op.clone(),
             entry.decision.map_or("-", |decision| decision.name()).into(),

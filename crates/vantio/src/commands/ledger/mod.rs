@@ -1,5 +1,6 @@
 //! `vantio ledger`
 
+mod archive;
 mod bundle;
 mod check;
 mod export;
@@ -7,7 +8,7 @@ mod keep;
 mod list;
 mod witness;
 
-use vantio_ledger::{Reader, to_serde};
+use vantio_ledger::{Location, Reader, to_serde};
 
 use crate::{
     arguments::Ledger,
@@ -18,25 +19,37 @@ use crate::{
 
 /// Performs a command on the ledger.
 pub fn ledger(store: &Store, command: &Ledger, json: bool) -> Result<u8, Failure> {
-    let path = store.ledger();
+    let place = store.ledger();
     match command {
         Ledger::Verify(arguments) if arguments.bundle.is_some() => bundle::verify(arguments, json)?,
         Ledger::Verify(arguments) if arguments.proof.is_some() => check::proof(arguments, json)?,
-        Ledger::Verify(arguments) => check::ledger(&Reader::open(&path)?, arguments, json)?,
-        Ledger::List(arguments) => list::list(store, &Reader::open(&path)?, arguments, json)?,
-        Ledger::Show { seq } => show(&Reader::open(&path)?, *seq, json)?,
+        Ledger::Verify(arguments) => check::ledger(&Reader::open_at(&place)?, arguments, json)?,
+        Ledger::List(arguments) => list::list(store, &Reader::open_at(&place)?, arguments, json)?,
+        Ledger::Show { seq } => show(&Reader::open_at(&place)?, *seq, json)?,
+        Ledger::Init => init(&place, json)?,
+        Ledger::Archive(arguments) => archive::archive(store, arguments, json)?,
         Ledger::Checkpoint => {
             // Opening would create what is not there.
-            drop(Reader::open(&path)?);
-            keep::checkpoint(&open_ledger(&path)?, json)?;
+            drop(Reader::open_at(&place)?);
+            keep::checkpoint(&open_ledger(store)?, json)?;
         }
         Ledger::Witness(command) => witness::witness(store, command, json)?,
-        Ledger::Key => keep::key(&Reader::open(&path)?, json)?,
-        Ledger::Prove(arguments) => keep::prove(&Reader::open(&path)?, arguments)?,
-        Ledger::Publish { folder } => keep::publish(&Reader::open(&path)?, folder, json)?,
+        Ledger::Key => keep::key(&Reader::open_at(&place)?, json)?,
+        Ledger::Prove(arguments) => keep::prove(&Reader::open_at(&place)?, arguments)?,
+        Ledger::Publish { folder } => keep::publish(&Reader::open_at(&place)?, folder, json)?,
         Ledger::Export(arguments) => export::export(store, arguments)?,
     }
     Ok(0)
+}
+
+/// A file needs nothing: it is made when something is first written.
+fn init(place: &Location, json: bool) -> Result<(), Failure> {
+    place.prepare()?;
+    let name = place.name();
+    if json {
+        return present::print_json(&serde_json::json!({ "version": 1, "store": name }));
+    }
+    present::print(format!("ready: {}\n", present::shown_path(&name)))
 }
 
 fn show(reader: &Reader, seq: u64, json: bool) -> Result<(), Failure> {

@@ -72,9 +72,8 @@ fn ask(store: &Store, json: bool) -> Result<(), Failure> {
         return Err(Failure::misuse("E_WITNESS", "there is no witness to ask")
             .help("`vantio ledger witness add URL KEY` names one"));
     }
-    let path = store.ledger();
-    let reader = Reader::open(&path)?;
-    let ledger = open_ledger(&path)?;
+    let reader = Reader::open_at(&store.ledger())?;
+    let ledger = open_ledger(store)?;
     let note = ledger.checkpoint()?.ok_or_else(keep::nothing_yet)?;
     let head: TreeHead = note.text().parse().map_err(|error| Failure::new("E_LEDGER_CHECKPOINT", error))?;
     let mut answers = Vec::new();
@@ -201,7 +200,7 @@ fn post(url: &str, body: &str) -> Result<Answer, String> {
 }
 
 fn file(store: &Store) -> PathBuf {
-    store.ledger().with_extension("witnesses")
+    store.witnesses()
 }
 
 fn known(store: &Store) -> Result<Vec<Known>, Failure> {

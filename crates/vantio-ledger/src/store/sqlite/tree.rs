@@ -3,22 +3,17 @@
 use rusqlite::{Connection, OptionalExtension, types::ValueRef};
 use vantio_core::Hash;
 
-use super::{Store, begin, read_head, store_error};
+use super::{Appender, begin, read_head, store_error};
 use crate::{
     LedgerError,
-    note::{SigningKey, TreeHead},
+    note::SigningKey,
+    store::{signed_head, tile_id as id},
     tree::{Builder, FullTile, TILE_WIDTH, Tile, encode_tile, leaf_hash},
 };
 
-impl Store {
-    /// How many entries the newest checkpoint covers.
-    pub fn covered(&self) -> Result<u64, LedgerError> {
-        let newest = newest_checkpoint(&self.connection).map_err(store_error(&self.path))?;
-        Ok(newest.unwrap_or(0))
-    }
-
+impl Appender {
     /// Keeps what a witness has signed of the checkpoint of `size` entries.
-    pub fn cosign(&self, size: u64, line: &str) -> Result<(), LedgerError> {
+    pub(super) fn keep_cosignature(&self, size: u64, line: &str) -> Result<(), LedgerError> {
         let error = store_error(&self.path);
         let transaction = begin(&self.connection, self.busy).map_err(&error)?;
         let insert = "INSERT INTO cosignatures (size, line) VALUES (?1, ?2)";
@@ -28,7 +23,7 @@ impl Store {
 
     /// Brings the tree up to the end of the chain, and stores a signed checkpoint of it, all in one
     /// durable transaction. Returns how many entries it covers.
-    pub fn checkpoint(&mut self, key: &SigningKey) -> Result<u64, LedgerError> {
+    pub(super) fn grow(&mut self, key: &SigningKey) -> Result<u64, LedgerError> {
         let error = store_error(&self.path);
         let transaction = begin(&self.connection, self.busy).map_err(&error)?;
         let (size, _) = read_head(&transaction).map_err(&error)?;
@@ -40,12 +35,9 @@ impl Store {
             return Err(self.damaged(&format!("`{tile}` is not what its entries make")));
         }
         if size > 0 && newest_checkpoint(&transaction).map_err(&error)? != Some(size) {
-            let note = TreeHead::new(key.name(), size, tree.root())
-                .map_err(|source| LedgerError::Checkpoint { reason: source.to_string() })?
-                .sign(key)
-                .map_err(|source| LedgerError::Checkpoint { reason: source.to_string() })?;
+            let note = signed_head(&tree, key)?;
             let insert = "INSERT INTO checkpoints (size, note) VALUES (?1, ?2)";
-            transaction.execute(insert, (size.cast_signed(), note.to_string())).map_err(&error)?;
+            transaction.execute(insert, (size.cast_signed(), note)).map_err(&error)?;
         }
         transaction.commit().map_err(&error)?;
         self.tree = Some(tree);
@@ -100,33 +92,28 @@ fn store(connection: &Connection, full: &FullTile<'_>) -> rusqlite::Result<Optio
 }
 
 /// The hashes and the root of a stored tile.
-pub(crate) fn tile(connection: &Connection, tile: Tile) -> rusqlite::Result<Option<(Vec<u8>, Hash)>> {
+pub(super) fn tile(connection: &Connection, tile: Tile) -> rusqlite::Result<Option<(Vec<u8>, Hash)>> {
     let mut statement = connection.prepare_cached("SELECT hashes, root FROM tiles WHERE id = ?1")?;
     let key = [id(tile.level(), tile.index())];
     statement.query_row(key, |row| Ok((row.get(0)?, Hash(row.get(1)?)))).optional()
 }
 
 /// What witnesses have signed of the checkpoint of a tree, in the order in which it came.
-pub(crate) fn cosignatures(connection: &Connection, size: u64) -> rusqlite::Result<Vec<String>> {
+pub(super) fn cosignatures(connection: &Connection, size: u64) -> rusqlite::Result<Vec<String>> {
     let query = "SELECT line FROM cosignatures WHERE size = ?1 ORDER BY id";
     let mut statement = connection.prepare_cached(query)?;
     statement.query_map([size.cast_signed()], |row| row.get(0))?.collect()
 }
 
 /// The stored checkpoint of a tree.
-pub(crate) fn checkpoint(connection: &Connection, size: u64) -> rusqlite::Result<Option<String>> {
+pub(super) fn checkpoint(connection: &Connection, size: u64) -> rusqlite::Result<Option<String>> {
     let query = "SELECT note FROM checkpoints WHERE size = ?1";
     connection.query_row(query, [size.cast_signed()], |row| row.get(0)).optional()
 }
 
 /// The size of the largest tree with a checkpoint.
-pub(crate) fn newest_checkpoint(connection: &Connection) -> rusqlite::Result<Option<u64>> {
+pub(super) fn newest_checkpoint(connection: &Connection) -> rusqlite::Result<Option<u64>> {
     let newest: Option<i64> =
         connection.query_row("SELECT max(size) FROM checkpoints", (), |row| row.get(0))?;
     Ok(newest.map(i64::cast_unsigned))
-}
-
-/// A level has fewer than 2^48 tiles.
-fn id(level: u8, index: u64) -> i64 {
-    i64::from(level) << 56 | index.cast_signed()
 }

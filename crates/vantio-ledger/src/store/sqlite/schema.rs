@@ -4,8 +4,8 @@ use std::{fs, path::Path};
 
 use rusqlite::Connection;
 
-use super::{io_error, store_error};
-use crate::{LedgerError, entry::FORMAT};
+use super::store_error;
+use crate::{LedgerError, entry::FORMAT, store::io_error};
 
 /// "Vant": marks a SQLite file as a ledger.
 pub(super) const APPLICATION_ID: i64 = 0x5661_6e74;
@@ -117,7 +117,7 @@ pub(super) const SCHEMA: [(&str, &str); 21] = [
 ];
 
 /// Refuses what is not a ledger of this format.
-pub(crate) fn check_format(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
+pub(super) fn check_format(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
     if fs::metadata(path).map_err(io_error("open", path))?.len() == 0 {
         let detail = "it is empty, which a ledger never is".into();
         return Err(LedgerError::Damaged { path: path.into(), detail });
@@ -133,7 +133,7 @@ pub(crate) fn check_format(connection: &Connection, path: &Path) -> Result<(), L
 }
 
 /// Refuses a file whose tables, indexes, triggers or views are not exactly ours.
-pub(crate) fn check_schema(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
+pub(super) fn check_schema(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
     let unprotected = |object: &str| LedgerError::Unprotected { path: path.into(), object: object.into() };
     let found = read_schema(connection).map_err(store_error(path))?;
     for (name, definition) in &found {

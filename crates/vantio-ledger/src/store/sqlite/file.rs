@@ -11,11 +11,10 @@ use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{Access, OFlags, access};
 
 use super::{
-    io_error,
     schema::{APPLICATION_ID, SCHEMA},
     store_error,
 };
-use crate::{LedgerError, entry::FORMAT};
+use crate::{LedgerError, entry::FORMAT, store::io_error};
 
 /// Creates the folder, and resolves it so that only the file's own name can be
 /// a symbolic link, which is then refused.

@@ -1,0 +1,332 @@
+//! The SQLite file: appending to it, and the errors it gives.
+
+mod file;
+mod read;
+mod schema;
+mod tree;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
+use uuid::Uuid;
+use vantio_core::Hash;
+
+use crate::{
+    LedgerError, Malformed,
+    archive::END,
+    chain::{self, Chain},
+    clock::Clock,
+    note::{SignedNote, SigningKey, TreeHead},
+    store::{Make, Row, Store, io_error},
+    tree::Builder,
+};
+
+pub(crate) use read::{File, has_log};
+use schema::{check_format, check_schema};
+
+/// SQLite waits for a lock at growing intervals of up to 100 ms; asked anew after
+/// this long, it starts again at 1 ms.
+const BUSY_STEP: Duration = Duration::from_millis(10);
+
+/// Beyond so many pages the WAL is copied into the file: whoever opens a ledger that nobody else has
+/// open reads all of it.
+const WAL_PAGES: i64 = 128;
+
+/// A file opened for appending.
+pub(crate) struct Appender {
+    connection: Connection,
+    path: PathBuf,
+    /// Device and inode of the file that was opened.
+    identity: (u64, u64),
+    busy: Duration,
+    /// The end of the chain as this process last saw it.
+    seen: Chain,
+    clock: Clock,
+    /// The tree as of the last checkpoint that this process made.
+    tree: Option<Builder>,
+    /// How many entries the newest checkpoint that this process knows covers.
+    covered: u64,
+}
+
+impl Appender {
+    /// Opens `path`, creating it and its folder when they do not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Closed`] when the ledger was closed, besides all that can fail.
+    pub fn open(path: &Path, busy: Duration) -> Result<Self, LedgerError> {
+        let mut store = Self::attach(path, busy, configure)?;
+        if store.newest_op()?.as_deref() == Some(END) {
+            return Err(LedgerError::Closed { path: store.path });
+        }
+        store.append(&mut |_, _| Ok(Vec::new()))?;
+        Ok(store)
+    }
+
+    /// Opens `path` so that nobody else can, closed or not, and so that no part of it is in another
+    /// file.
+    pub fn open_alone(path: &Path, busy: Duration) -> Result<Self, LedgerError> {
+        Self::attach(path, busy, configure_alone)
+    }
+
+    fn attach(
+        path: &Path,
+        busy: Duration,
+        configure: fn(&Connection) -> rusqlite::Result<()>,
+    ) -> Result<Self, LedgerError> {
+        let path = file::prepare_folder(path)?;
+        if !path.try_exists().map_err(io_error("open", &path))? {
+            file::create(&path)?;
+        }
+        file::check_writable(&path)?;
+        let identity = file::identity(&path)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_NOFOLLOW
+            | OpenFlags::SQLITE_OPEN_EXRESCODE;
+        let connection = Connection::open_with_flags(&path, flags).map_err(store_error(&path))?;
+        connection.busy_timeout(busy).map_err(store_error(&path))?;
+        check_format(&connection, &path)?;
+        check_schema(&connection, &path)?;
+        file::restrict(&path)?;
+        let transaction = begin(&connection, busy).map_err(store_error(&path))?;
+        file::renew_log(&path)?;
+        drop(transaction);
+        configure(&connection).map_err(store_error(&path))?;
+        let seen = read_end(&connection, &path)?;
+        let clock = clock_after(&seen);
+        let covered = tree::newest_checkpoint(&connection).map_err(store_error(&path))?.unwrap_or(0);
+        Ok(Self { connection, path, identity, busy, seen, clock, tree: None, covered })
+    }
+
+    /// How many entries there are.
+    pub fn size(&self) -> u64 {
+        self.seen.next
+    }
+
+    /// The operation of the last entry.
+    pub fn newest_op(&self) -> Result<Option<String>, LedgerError> {
+        newest_op(&self.connection).map_err(store_error(&self.path))
+    }
+
+    /// The tree of the newest checkpoint.
+    pub fn newest_head(&self) -> Result<TreeHead, LedgerError> {
+        let error = store_error(&self.path);
+        let size = tree::newest_checkpoint(&self.connection).map_err(&error)?.unwrap_or(0);
+        let note = tree::checkpoint(&self.connection, size).map_err(&error)?;
+        let note = note.and_then(|note| note.parse::<SignedNote>().ok());
+        let head = note.and_then(|note| note.text().parse().ok());
+        head.ok_or_else(|| self.damaged("its newest checkpoint is not one"))
+    }
+
+    fn damaged(&self, detail: &str) -> LedgerError {
+        LedgerError::Damaged { path: self.path.clone(), detail: detail.into() }
+    }
+}
+
+impl Store for Appender {
+    fn writer(&self) -> Option<Uuid> {
+        None
+    }
+
+    fn append(&mut self, make: Make<'_, '_>) -> Result<(), LedgerError> {
+        if file::identity(&self.path)? != self.identity {
+            return Err(self.damaged("the file was replaced while it was open"));
+        }
+        let error = store_error(&self.path);
+        let transaction = begin(&self.connection, self.busy).map_err(&error)?;
+        let mut chain = self.seen;
+        if read_head(&transaction).map_err(&error)? != (chain.next, chain.head) {
+            if !contains(&transaction, &self.seen).map_err(&error)? {
+                drop(transaction);
+                return Err(self.damaged("entries that were written are gone or changed"));
+            }
+            if newest_op(&transaction).map_err(&error)?.as_deref() == Some(END) {
+                return Err(LedgerError::Closed { path: self.path.clone() });
+            }
+            // Another process wrote meanwhile.
+            chain = read_end(&transaction, &self.path)?;
+            self.clock = clock_after(&chain);
+        }
+        for row in make(&mut chain, &mut self.clock)? {
+            insert(&transaction, &row).map_err(&error)?;
+        }
+        transaction.commit().map_err(&error)?;
+        self.seen = chain;
+        Ok(())
+    }
+
+    fn uncovered(&self) -> u64 {
+        self.seen.next.saturating_sub(self.covered)
+    }
+
+    fn checkpoint(&mut self, key: &SigningKey) -> Result<(), LedgerError> {
+        self.covered = self.grow(key)?;
+        Ok(())
+    }
+
+    fn cosign(&mut self, size: u64, line: &str) -> Result<(), LedgerError> {
+        self.keep_cosignature(size, line)
+    }
+}
+
+/// The end of the chain. A last entry that was changed is not continued.
+fn read_end(connection: &Connection, path: &Path) -> Result<Chain, LedgerError> {
+    let (next, head) = read_head(connection).map_err(store_error(path))?;
+    let Some(seq) = next.checked_sub(1) else { return Ok(Chain::GENESIS) };
+    let record_id = newest_record(connection).map_err(store_error(path))?;
+    let query = "SELECT CAST(body AS BLOB) FROM entries WHERE seq = ?1";
+    let body = connection.query_row(query, [seq.cast_signed()], |row| row.get::<_, Vec<u8>>(0));
+    let body = String::from_utf8(body.map_err(store_error(path))?).map_err(|_| Malformed::NotCanonical);
+    let chain = body.and_then(|body| {
+        let entry = chain::read(&body, head)?;
+        let before = Chain { next: entry.seq, record_id, ..Chain::GENESIS };
+        Ok(before.after(head, entry.time))
+    });
+    match chain {
+        Ok(chain) if chain.next == next => Ok(chain),
+        Ok(_) => {
+            let detail = "the last entry is not at its place".into();
+            Err(LedgerError::Damaged { path: path.into(), detail })
+        }
+        Err(fault) => Err(LedgerError::Entry { seq, fault }),
+    }
+}
+
+fn clock_after(chain: &Chain) -> Clock {
+    let time = str::from_utf8(&chain.time).ok().and_then(|text| text.parse().ok());
+    Clock::after(time.unwrap_or(Timestamp::UNIX_EPOCH), chain.record_id)
+}
+
+/// Takes the write lock, which one of several processes has at a time.
+fn begin(connection: &Connection, busy: Duration) -> rusqlite::Result<Transaction<'_>> {
+    let deadline = Instant::now() + busy;
+    loop {
+        match Transaction::new_unchecked(connection, TransactionBehavior::Immediate) {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && Instant::now() < deadline => {}
+            result => return result,
+        }
+    }
+}
+
+fn insert(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO entries (seq, run_id, op, decision, record_id, this_hash, body, detail) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    statement.execute((
+        row.seq.cast_signed(),
+        row.run_id.as_bytes(),
+        row.op,
+        row.decision,
+        row.record_id.as_ref().map(Uuid::as_bytes),
+        &row.this_hash.0,
+        &row.text,
+        row.detail,
+    ))?;
+    Ok(())
+}
+
+fn newest_op(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let mut statement = connection.prepare_cached("SELECT op FROM entries ORDER BY seq DESC LIMIT 1")?;
+    statement.query_row((), |row| row.get(0)).optional()
+}
+
+/// The chain's length and its last hash, by the columns.
+fn read_head(connection: &Connection) -> rusqlite::Result<(u64, Hash)> {
+    let mut statement =
+        connection.prepare_cached("SELECT seq + 1, this_hash FROM entries ORDER BY seq DESC LIMIT 1")?;
+    let head = statement.query_row((), |row| {
+        let next: i64 = row.get(0)?;
+        let next = u64::try_from(next).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(0, next))?;
+        Ok((next, Hash(row.get(1)?)))
+    });
+    Ok(head.optional()?.unwrap_or((0, Hash::ZERO)))
+}
+
+fn newest_record(connection: &Connection) -> rusqlite::Result<Option<Uuid>> {
+    let query = "SELECT record_id FROM entries WHERE record_id IS NOT NULL ORDER BY record_id DESC LIMIT 1";
+    let newest = connection.query_row(query, (), |row| row.get::<_, [u8; 16]>(0)).optional()?;
+    Ok(newest.map(Uuid::from_bytes))
+}
+
+fn contains(connection: &Connection, chain: &Chain) -> rusqlite::Result<bool> {
+    let Some(last) = chain.next.checked_sub(1) else { return Ok(true) };
+    let mut statement = connection.prepare_cached("SELECT this_hash FROM entries WHERE seq = ?1")?;
+    let hash: Option<[u8; 32]> = statement.query_row([last.cast_signed()], |row| row.get(0)).optional()?;
+    Ok(hash == Some(chain.head.0))
+}
+
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", WAL_PAGES, |_| Ok(()))?;
+    connection.busy_timeout(BUSY_STEP)
+}
+
+/// In WAL mode others could read on, so the mode is changed: that fails while others have the file open.
+fn configure_alone(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update_and_check(None, "locking_mode", "EXCLUSIVE", |_| Ok(()))?;
+    connection.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "EXTRA")?;
+    connection.pragma_update(None, "trusted_schema", false)
+}
+
+/// Turns SQLite's answers into ours.
+fn store_error(path: &Path) -> impl Fn(rusqlite::Error) -> LedgerError {
+    let path = path.to_path_buf();
+    move |source| {
+        let path = path.clone();
+        match source.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => LedgerError::NotALedger { path },
+            Some(ErrorCode::DatabaseCorrupt) => LedgerError::Damaged { path, detail: source.to_string() },
+            Some(ErrorCode::DiskFull) => LedgerError::Full { path },
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => LedgerError::ReadOnly { path },
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => LedgerError::Busy { path },
+            None if is_other_than_stored(&source) => {
+                LedgerError::Damaged { path, detail: source.to_string() }
+            }
+            _ => LedgerError::Store { path, source: Arc::new(source) },
+        }
+    }
+}
+
+/// Whether a value is not of the kind that every row of a ledger has there, or a row is missing.
+fn is_other_than_stored(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{
+        FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, QueryReturnedNoRows, Utf8Error,
+    };
+    matches!(
+        error,
+        FromSqlConversionFailure(..)
+            | IntegralValueOutOfRange(..)
+            | InvalidColumnType(..)
+            | QueryReturnedNoRows
+            | Utf8Error(..)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::types::Value;
+
+    use super::*;
+
+    // A killed process cannot tell a synced commit from one that is not.
+    #[test]
+    fn every_commit_is_synced() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Appender::open(&folder.path().join("ledger.db"), Duration::from_secs(1)).unwrap();
+        let pragma = |name| store.connection.pragma_query_value(None, name, |row| row.get::<_, Value>(0));
+        assert_eq!(pragma("synchronous"), Ok(Value::Integer(2)), "FULL");
+        assert_eq!(pragma("journal_mode"), Ok(Value::Text("wal".into())));
+    }
+}

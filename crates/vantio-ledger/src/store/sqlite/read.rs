@@ -1,0 +1,265 @@
+//! Reading the file, with no right to write.
+
+use std::{
+    ffi::OsString,
+    fmt::Write as _,
+    fs,
+    ops::Range,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, ToSql, types::ValueRef};
+use tempfile::TempDir;
+use vantio_core::{Decision, Hash};
+
+use super::{check_format, check_schema, read_head, store_error, tree};
+use crate::{
+    Filter, LedgerError,
+    store::{Column, Page, Source, Stored, decode, escaped, io_error},
+    tree::Tile,
+};
+
+/// A file opened for reading.
+pub(crate) struct File {
+    connection: Connection,
+    path: PathBuf,
+    /// Where the file was copied, when its own folder did not allow reading it.
+    _copy: Option<TempDir>,
+}
+
+impl File {
+    /// Opens the ledger at `path`. Its folder may be read-only.
+    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        let (connection, copy) = match connect(path, "") {
+            Ok(connection) => (connection, None),
+            Err(error) if needs_writable_folder(&error) => connect_without_writing(path)?,
+            Err(error) => return Err(store_error(path)(error)),
+        };
+        check_format(&connection, path)?;
+        Ok(Self { connection, path: path.into(), _copy: copy })
+    }
+
+    fn read<Value>(&self, result: rusqlite::Result<Value>) -> Result<Value, LedgerError> {
+        result.map_err(store_error(&self.path))
+    }
+
+    /// The place of the first entry at or after `time`: times rise along the chain.
+    fn first_since(&self, time: Timestamp) -> rusqlite::Result<u64> {
+        let time = format!("{time:.9}");
+        let (mut low, mut high) = (0, read_head(&self.connection)?.0);
+        let mut statement =
+            self.connection.prepare_cached("SELECT body ->> '$.time' FROM entries WHERE seq = ?1")?;
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let found: Option<String> =
+                statement.query_row([middle.cast_signed()], |row| row.get(0)).optional()?.flatten();
+            if found.is_some_and(|found| found < time) { low = middle + 1 } else { high = middle }
+        }
+        Ok(low)
+    }
+
+    fn rows(&self, filter: &Filter, bounds: &Range<u64>, limit: u64) -> rusqlite::Result<Page> {
+        let (query, parameters) = query(filter, bounds, limit);
+        let mut statement = self.connection.prepare_cached(&query)?;
+        let parameters: Vec<&dyn ToSql> = parameters.iter().map(AsRef::as_ref).collect();
+        let rows = statement.query_map(&*parameters, |row| {
+            let seq = row.get::<_, i64>(0)?.cast_unsigned();
+            let [this_hash, body, detail] =
+                [row.get_ref(1)?, row.get_ref(2)?, row.get_ref(3)?].map(Column::from);
+            Ok((seq, decode(seq, this_hash, body, detail)))
+        })?;
+        rows.collect()
+    }
+
+    fn walk_rows(&self, each: &mut dyn FnMut(&Stored<'_>) -> bool) -> rusqlite::Result<()> {
+        let mut statement = self.connection.prepare(
+            "SELECT seq, run_id, op, decision, record_id, this_hash, body, detail FROM entries ORDER BY seq",
+        )?;
+        let mut rows = statement.query(())?;
+        let mut next = 0;
+        while let Some(row) = rows.next()? {
+            let column = |index| row.get_ref(index).map_or(Column::Other, Column::from);
+            let place = row.get_ref(0)?.as_i64().ok().map(i64::cast_unsigned);
+            let stored = Stored {
+                place,
+                next,
+                writer: None,
+                seq: place,
+                run_id: column(1),
+                op: column(2),
+                decision: column(3),
+                record_id: column(4),
+                this_hash: column(5),
+                body: column(6),
+                detail: column(7),
+            };
+            if !each(&stored) {
+                break;
+            }
+            next += 1;
+        }
+        Ok(())
+    }
+}
+
+impl Source for File {
+    fn size(&self) -> Result<u64, LedgerError> {
+        Ok(self.read(read_head(&self.connection))?.0)
+    }
+
+    fn bounds(&self, filter: &Filter) -> Result<Range<u64>, LedgerError> {
+        let since = filter.since.map_or(Ok(0), |time| self.first_since(time));
+        let until = filter.until.map_or(Ok(u64::MAX), |time| self.first_since(time));
+        Ok(self.read(since)?.max(filter.since_seq)..self.read(until)?)
+    }
+
+    fn page(&self, filter: &Filter, bounds: &Range<u64>, limit: u64) -> Result<Page, LedgerError> {
+        self.read(self.rows(filter, bounds, limit))
+    }
+
+    fn walk(&self, each: &mut dyn FnMut(&Stored<'_>) -> bool) -> Result<(), LedgerError> {
+        self.read(self.walk_rows(each))
+    }
+
+    fn texts(&self, places: Range<u64>) -> Result<Vec<String>, LedgerError> {
+        let read = || -> rusqlite::Result<Vec<String>> {
+            let query = "SELECT body FROM entries WHERE seq >= ?1 AND seq < ?2 ORDER BY seq";
+            let mut statement = self.connection.prepare_cached(query)?;
+            let bounds = [places.start.cast_signed(), places.end.cast_signed()];
+            statement.query_map(bounds, |row| row.get(0))?.collect()
+        };
+        self.read(read())
+    }
+
+    fn tile(&self, tile: Tile) -> Result<Option<(Vec<u8>, Hash)>, LedgerError> {
+        self.read(tree::tile(&self.connection, tile))
+    }
+
+    fn checkpoints(&self) -> Result<Vec<(u64, String)>, LedgerError> {
+        let read = || -> rusqlite::Result<Vec<(u64, String)>> {
+            let mut statement =
+                self.connection.prepare("SELECT size, note FROM checkpoints ORDER BY size")?;
+            statement.query_map((), |row| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?)))?.collect()
+        };
+        self.read(read())
+    }
+
+    fn checkpoint(&self, size: u64) -> Result<Option<String>, LedgerError> {
+        self.read(tree::checkpoint(&self.connection, size))
+    }
+
+    fn cosignatures(&self, size: u64) -> Result<Vec<String>, LedgerError> {
+        self.read(tree::cosignatures(&self.connection, size))
+    }
+
+    fn newest_checkpoint(&self) -> Result<Option<u64>, LedgerError> {
+        self.read(tree::newest_checkpoint(&self.connection))
+    }
+
+    fn check(&self) -> Result<(), LedgerError> {
+        check_schema(&self.connection, &self.path)?;
+        let answer: String =
+            self.read(self.connection.query_row("PRAGMA integrity_check(1)", (), |row| row.get(0)))?;
+        if answer == "ok" {
+            return Ok(());
+        }
+        Err(LedgerError::Damaged { path: self.path.clone(), detail: answer })
+    }
+}
+
+impl<'r> From<ValueRef<'r>> for Column<'r> {
+    fn from(value: ValueRef<'r>) -> Self {
+        match value {
+            ValueRef::Null => Self::Null,
+            ValueRef::Text(text) => Self::Text(text),
+            ValueRef::Blob(bytes) => Self::Bytes(bytes),
+            ValueRef::Integer(_) | ValueRef::Real(_) => Self::Other,
+        }
+    }
+}
+
+fn query(filter: &Filter, bounds: &Range<u64>, limit: u64) -> (String, Vec<Box<dyn ToSql>>) {
+    let mut query = "SELECT seq, this_hash, body, detail FROM entries WHERE seq >= ? AND seq < ?".to_owned();
+    let bound = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
+    let mut parameters: Vec<Box<dyn ToSql>> =
+        vec![Box::new(bound(bounds.start)), Box::new(bound(bounds.end))];
+    let mut restrict = |condition: &str, value: Option<Box<dyn ToSql>>| {
+        if let Some(value) = value {
+            let _ = write!(query, " AND {condition}");
+            parameters.push(value);
+        }
+    };
+    restrict("run_id = ?", filter.run_id.map(|id| Box::new(*id.as_bytes()) as Box<dyn ToSql>));
+    restrict("op = ?", filter.op.clone().map(|op| Box::new(op) as Box<dyn ToSql>));
+    // The index has no permits, and is used only where that is said.
+    let refused = "decision = ? AND decision <> 'Permit'";
+    let condition = if filter.decision == Some(Decision::Permit) { "decision = ?" } else { refused };
+    restrict(condition, filter.decision.map(|decision| Box::new(decision.name()) as Box<dyn ToSql>));
+    restrict(
+        "instr(body || coalesce(detail, ''), ?) > 0",
+        filter.text.as_deref().map(|text| Box::new(escaped(text)) as Box<dyn ToSql>),
+    );
+    let order = if filter.newest { "DESC" } else { "ASC" };
+    let _ = write!(query, " ORDER BY seq {order} LIMIT ?");
+    parameters.push(Box::new(limit.cast_signed()));
+    (query, parameters)
+}
+
+fn connect(path: &Path, parameters: &str) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let connection = Connection::open_with_flags(uri(path, parameters), flags)?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()))?;
+    Ok(connection)
+}
+
+fn uri(path: &Path, parameters: &str) -> OsString {
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_bytes() {
+        let _ = match byte {
+            b'/' | b'.' | b'-' | b'_' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => {
+                write!(uri, "{}", *byte as char)
+            }
+            _ => write!(uri, "%{byte:02X}"),
+        };
+    }
+    uri.push_str(parameters);
+    uri.into()
+}
+
+/// SQLite reads a file in WAL mode through an index that it creates beside it.
+fn needs_writable_folder(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{CannotOpen, ReadOnly};
+    matches!(error.sqlite_error_code(), Some(CannotOpen | ReadOnly))
+}
+
+/// Reads the file alone when it has no write-ahead log, else a private copy of both.
+fn connect_without_writing(path: &Path) -> Result<(Connection, Option<TempDir>), LedgerError> {
+    if !has_log(path) {
+        return Ok((connect(path, "?immutable=1").map_err(store_error(path))?, None));
+    }
+    let folder = tempfile::tempdir().map_err(io_error("create a temporary copy of", path))?;
+    let copy = folder.path().join("ledger");
+    fs::copy(path, &copy).map_err(io_error("copy", path))?;
+    let log = with_suffix(path, "-wal");
+    fs::copy(&log, with_suffix(&copy, "-wal")).map_err(io_error("copy", &log))?;
+    Ok((connect(&copy, "").map_err(store_error(path))?, Some(folder)))
+}
+
+/// Whether a part of the file is in a write-ahead log beside it.
+pub(crate) fn has_log(path: &Path) -> bool {
+    fs::metadata(with_suffix(path, "-wal")).is_ok_and(|log| log.len() > 0)
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
