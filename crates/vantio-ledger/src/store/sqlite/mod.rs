@@ -98,6 +98,9 @@ impl Appender {
         file::renew_log(&path)?;
         drop(transaction);
         configure(&connection).map_err(store_error(&path))?;
+        let transaction = begin(&connection, busy).map_err(store_error(&path))?;
+        file::renew_log(&path)?;
+        drop(transaction);
         let seen = read_end(&connection, &path)?;
         let clock = clock_after(&seen);
         let covered = tree::newest_checkpoint(&connection).map_err(store_error(&path))?.unwrap_or(0);
