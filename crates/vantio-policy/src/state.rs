@@ -75,7 +75,7 @@ struct Answer {
 impl State {
     /// The state at a run's start.
     pub fn new(program: &PolicyProgram, bindings: Bindings) -> Self {
-        let entries = Entries::new(&*program.trie, &bindings, &|_| true);
+        let entries = Entries::new(&*program.trie, &bindings, &|_| true).indexed(&program.trie);
         Self {
             program: program.hash(),
             is_killed: false,

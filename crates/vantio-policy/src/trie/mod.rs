@@ -20,10 +20,12 @@
 //! (`hasty`) has followed at most 21 nodes before the one that answers. Nothing is allocated,
 //! nothing recurses.
 
+mod block;
 mod build;
 mod edges;
 mod hash;
 mod hasty;
+mod index;
 pub(crate) mod name;
 mod ports;
 pub(crate) mod table;
@@ -41,6 +43,7 @@ use table::Table;
 use walk::{Passed, Reached, Stray};
 
 pub(crate) use hash::{Hasher, LiteralTree, literal_hash, node_hash};
+pub(crate) use index::Index;
 
 /// No node, no rule.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -245,12 +248,6 @@ impl Node {
 }
 
 impl GlobIndex {
-    /// Whether a wildcard may match.
-    #[inline]
-    fn may_match(&self, name: &[u8]) -> bool {
-        self.has_head(name) || self.has_tail(name) || self.anything != NONE || self.rest.0 != self.rest.1
-    }
-
     #[inline]
     fn has_head(&self, name: &[u8]) -> bool {
         self.heads.lengths != 0
@@ -312,12 +309,6 @@ impl Trie {
     #[inline(always)]
     fn find(&self, node: u32, name: Name<'_>) -> u32 {
         self.edge_table.find(node, name, |edge| &self.names[range(self.edges[edge as usize].name)])
-    }
-
-    /// [`Nodes::literal`] where it is seldom called for.
-    #[inline(never)]
-    fn literal_elsewhere(&self, node: u32, name: Name<'_>) -> u32 {
-        self.literal(node, name)
     }
 
     /// The rules that a path passes, by a thorough walk.
@@ -399,7 +390,7 @@ impl Trie {
 impl Nodes for Trie {
     #[inline]
     fn pass(&self, entries: &Entries, path: &[u8], passed: &mut Passed) -> Result<(), Stray> {
-        match self.hasty(entries, path, passed) {
+        match entries.index().and_then(|index| self.hasty(index, path, passed)) {
             Some(()) => Ok(()),
             None => self.walk(entries, path, passed),
         }

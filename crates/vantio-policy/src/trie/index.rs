@@ -1,0 +1,246 @@
+//! The literal beginnings of path patterns on one host, by hash: what a walk that goes from
+//! component to component through names alone would find, found without going there.
+//!
+//! A place is a path at which something is: rules that end there, wildcards, or a `**`. Nodes
+//! that only lead on are no places. Every place stands with its whole path, so that what is
+//! found is the path asked for, whatever its hash.
+
+use alloc::{boxed::Box, collections::BTreeMap, vec, vec::Vec};
+
+use super::{NONE, Terminal, Trie, block::hash_path, range, table::Table};
+use crate::entries::Entries;
+
+/// Nodes that one path leads to by names alone. With the `**` that follows each they leave room
+/// among the [`MAX_ACTIVE`](super::MAX_ACTIVE) for what a walk arrives at besides.
+const MAX_TOGETHER: usize = 8;
+/// Places for each node of the trie, beyond which there is no index.
+const MAX_COPIES: usize = 8;
+
+/// What is found at paths, on one host.
+#[derive(Clone, Debug)]
+pub(crate) struct Index {
+    pub(super) root: Place,
+    /// The `**` that holds from the root on, or [`NONE`].
+    pub(super) around: u32,
+    /// One bit for the last two bytes of each name that may lead on from there; see [`pair`].
+    endings: [u64; 64],
+    /// Some bits for each place, by its hash: a power of two of words.
+    bits: Box<[u64]>,
+    table: Table,
+    places: Vec<Place>,
+    paths: Vec<u8>,
+    terminals: Vec<Terminal>,
+    exits: Vec<Exit>,
+}
+
+/// What is at a path. Ranges.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    path: (u32, u32),
+    terminals: (u32, u32),
+    exits: (u32, u32),
+}
+
+/// What else than names leads on from a place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Exit {
+    /// The node whose wildcards the next component may match, or [`NONE`].
+    pub(super) wildcards: u32,
+    /// The node of the `**`, or [`NONE`].
+    pub(super) deep: u32,
+}
+
+/// A path that names lead to, on the way through all of them.
+struct Step<'n> {
+    /// Bytes of its parent.
+    parent: usize,
+    name: &'n [u8],
+    nodes: Vec<u32>,
+    /// Entries at the path or below it.
+    entries: Vec<Entry<'n>>,
+}
+
+/// A path and the nodes that become active there.
+type Entry<'n> = (&'n [u8], &'n [u32]);
+
+impl Index {
+    /// The index of a trie with these entries; `None` where too many of them meet.
+    pub(crate) fn new(trie: &Trie, entries: &Entries) -> Option<Self> {
+        let mut index = Self {
+            root: Place::default(),
+            around: NONE,
+            endings: [0; 64],
+            bits: Box::default(),
+            table: Table::new([].into_iter()),
+            places: Vec::new(),
+            paths: Vec::new(),
+            terminals: Vec::new(),
+            exits: Vec::new(),
+        };
+        index.find_places(trie, entries)?;
+        let hashes: Vec<u64> = index.places.iter().map(|place| hash_path(index.path(place))).collect();
+        index.bits = vec![0; (hashes.len() / 4).next_power_of_two().max(64)].into_boxed_slice();
+        for hash in &hashes {
+            let (word, bit) = index.bit(*hash);
+            index.bits[word] |= 1 << bit;
+        }
+        index.table = Table::new(hashes.into_iter());
+        Some(index)
+    }
+
+    /// Whether there may be a place of this hash.
+    #[inline]
+    pub(super) fn may_have(&self, hash: u64) -> bool {
+        let (word, bit) = self.bit(hash);
+        self.bits.get(word).is_some_and(|word| word >> bit & 1 != 0)
+    }
+
+    #[inline]
+    const fn bit(&self, hash: u64) -> (usize, u64) {
+        ((hash >> 38) as usize & self.bits.len().wrapping_sub(1), hash >> 32 & 63)
+    }
+
+    /// Whether a component that ends with these bytes, a slash before it among them, may lead
+    /// on from [`Index::around`].
+    #[inline]
+    pub(super) const fn may_end(&self, last: [u8; 2]) -> bool {
+        let pair = pair(last);
+        self.endings[pair as usize / 64] >> (pair % 64) & 1 != 0
+    }
+
+    /// The place of this path and hash.
+    #[inline]
+    pub(super) fn find(&self, hash: u64, path: &[u8]) -> Option<&Place> {
+        let found = self.table.find(hash, |place| self.path(&self.places[place as usize]) == path)?;
+        self.places.get(found as usize)
+    }
+
+    #[inline]
+    pub(super) fn terminals(&self, place: &Place) -> &[Terminal] {
+        self.terminals.get(range(place.terminals)).unwrap_or_default()
+    }
+
+    #[inline]
+    pub(super) fn exits(&self, place: &Place) -> &[Exit] {
+        self.exits.get(range(place.exits)).unwrap_or_default()
+    }
+
+    fn path(&self, place: &Place) -> &[u8] {
+        self.paths.get(range(place.path)).unwrap_or_default()
+    }
+
+    fn find_places(&mut self, trie: &Trie, entries: &Entries) -> Option<()> {
+        let nodes = entries.at_root().to_vec();
+        self.find_around(trie, &nodes);
+        let (root, _) = self.place(trie, &nodes, &[])?;
+        self.root = root;
+        let mut path = Vec::new();
+        let entries: Vec<_> = entries.places().collect();
+        let mut steps: Vec<Step<'_>> = next(trie, 0, &nodes, entries).collect();
+        while let Some(Step { parent, name, mut nodes, entries: mut below }) = steps.pop() {
+            path.truncate(parent);
+            path.push(b'/');
+            path.extend_from_slice(name);
+            below.retain(|(place, starting)| {
+                if *place == path {
+                    nodes.extend_from_slice(starting);
+                }
+                *place != path
+            });
+            nodes.sort_unstable();
+            nodes.dedup();
+            let (place, is_place) = self.place(trie, &nodes, &path)?;
+            if is_place {
+                self.places.push(place);
+            }
+            if self.places.len() > MAX_COPIES * trie.nodes.len() {
+                return None;
+            }
+            steps.extend(next(trie, path.len(), &nodes, below));
+        }
+        Some(())
+    }
+
+    /// What is at a path that names lead to these nodes, and whether that is anything.
+    fn place(&mut self, trie: &Trie, nodes: &[u32], path: &[u8]) -> Option<(Place, bool)> {
+        if nodes.len() > MAX_TOGETHER {
+            return None;
+        }
+        let starts = (self.terminals.len(), self.exits.len());
+        for number in nodes.iter().copied() {
+            let node = &trie.nodes[number as usize];
+            self.terminals.extend_from_slice(trie.terminals_of(node));
+            let wildcards = if node.globs == NONE { NONE } else { number };
+            let deep = if path.is_empty() && node.deep == self.around { NONE } else { node.deep };
+            if wildcards != NONE || deep != NONE {
+                self.exits.push(Exit { wildcards, deep });
+            }
+        }
+        let ends = (self.terminals.len(), self.exits.len());
+        let start = self.paths.len();
+        let is_place = starts != ends;
+        if is_place {
+            self.paths.extend_from_slice(path);
+        }
+        let between = |start: usize, end: usize| Some((u32::try_from(start).ok()?, u32::try_from(end).ok()?));
+        let place = Place {
+            path: between(start, self.paths.len())?,
+            terminals: between(starts.0, ends.0)?,
+            exits: between(starts.1, ends.1)?,
+        };
+        Some((place, is_place))
+    }
+
+    /// Has one of the `**` at the root hold all along, and finds out how names lead on from it.
+    fn find_around(&mut self, trie: &Trie, roots: &[u32]) {
+        let deeps = roots.iter().map(|root| trie.nodes[*root as usize].deep);
+        let Some(around) = deeps.into_iter().find(|deep| *deep != NONE) else { return };
+        self.around = around;
+        for edge in trie.edge_range(around) {
+            let (name, _) = trie.edge(edge);
+            self.add_ending(name);
+        }
+        for (glob, _) in trie.glob_edges(around) {
+            self.add_ending(glob.tail());
+        }
+    }
+
+    /// Adds what a component may end with that ends with these bytes.
+    fn add_ending(&mut self, tail: &[u8]) {
+        let (before, last) = match *tail {
+            [] => (0..=u8::MAX, 0..=u8::MAX),
+            [last] => (0..=u8::MAX, last..=last),
+            [.., before, last] => (before..=before, last..=last),
+        };
+        for before in before {
+            for last in last.clone() {
+                let pair = pair([before, last]);
+                self.endings[pair as usize / 64] |= 1 << (pair % 64);
+            }
+        }
+    }
+}
+
+/// One of 4096.
+const fn pair(last: [u8; 2]) -> u16 {
+    u16::from_le_bytes(last).wrapping_mul(0x9e37) >> 4
+}
+
+/// Where names lead from these nodes, which the first `parent` bytes of a path lead to.
+fn next<'n>(
+    trie: &'n Trie,
+    parent: usize,
+    nodes: &[u32],
+    below: Vec<Entry<'n>>,
+) -> impl Iterator<Item = Step<'n>> {
+    let mut steps: BTreeMap<&[u8], (Vec<u32>, Vec<Entry<'n>>)> = BTreeMap::new();
+    for edge in nodes.iter().flat_map(|node| trie.edge_range(*node)) {
+        let (name, child) = trie.edge(edge);
+        steps.entry(name).or_default().0.push(child);
+    }
+    for entry in below {
+        let name = entry.0[parent + 1..].split(|byte| *byte == b'/').next().unwrap_or_default();
+        steps.entry(name).or_default().1.push(entry);
+    }
+    steps.into_iter().map(move |(name, (nodes, entries))| Step { parent, name, nodes, entries })
+}
