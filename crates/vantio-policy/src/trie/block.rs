@@ -6,6 +6,7 @@ use super::table::{FIRST, SECOND, mix};
 pub(super) const BLOCK: usize = 64;
 
 /// Some bytes of a path, and what is asked about them.
+#[derive(Default)]
 pub(super) struct Block {
     /// One bit for each slash, and one for the path's end.
     pub(super) slashes: u64,
@@ -13,22 +14,21 @@ pub(super) struct Block {
     /// The hash of all that stands before each word.
     before: [u64; 8],
     /// The hash of all up to the block's end, if it is full.
-    pub(super) after: u64,
+    after: u64,
 }
 
 impl Block {
-    /// The first block of `rest`; `before` is the [`Block::after`] of the one before. `None`
+    /// Goes on to the block that `rest` of the path begins with, the first or the next. False
     /// where there is a NUL.
     #[inline]
-    pub(super) fn new(rest: &[u8], before: u64) -> Option<Self> {
+    pub(super) fn advance(&mut self, rest: &[u8]) -> bool {
         let bytes = rest.get(..BLOCK).unwrap_or(rest);
-        let mut block = Self { slashes: 0, words: [0; 8], before: [0; 8], after: before };
-        let mut nuls = 0;
+        let (mut slashes, mut nuls) = (0, 0);
         let (words, rest) = bytes.as_chunks::<8>();
         for (index, word) in words.iter().enumerate() {
             let word = u64::from_le_bytes(*word);
             nuls |= nul(word);
-            block.add(index, word);
+            slashes |= self.add(index, word);
         }
         if words.len() < 8 {
             let bits = 8 * rest.len() as u32;
@@ -38,19 +38,20 @@ impl Block {
                 None => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
             };
             nuls |= nul(word | u64::MAX.wrapping_shl(bits));
-            block.add(words.len(), word);
-            block.slashes |= 1_u64.wrapping_shl(bytes.len() as u32);
+            slashes |= self.add(words.len(), word) | 1_u64.wrapping_shl(bytes.len() as u32);
         }
-        (nuls == 0).then_some(block)
+        self.slashes = slashes;
+        nuls == 0
     }
 
+    /// Its slashes.
     #[inline]
-    fn add(&mut self, index: usize, word: u64) {
+    fn add(&mut self, index: usize, word: u64) -> u64 {
         let index = index & 7;
-        self.slashes |= slashes(word).wrapping_shl(8 * index as u32);
         self.words[index] = word;
         self.before[index] = self.after;
         self.after = mix(self.after ^ word, FIRST);
+        slashes(word).wrapping_shl(8 * index as u32)
     }
 
     /// The hash of the path up to the byte of the block with this number.
@@ -100,16 +101,15 @@ mod tests {
             for step in 1..70 {
                 let mut path: Vec<u8> = (0..length).map(|place| b'a' + place as u8 % 26).collect();
                 path.iter_mut().step_by(step).for_each(|byte| *byte = b'/');
-                let mut before = 0;
+                let mut block = Block::default();
                 for base in (0..=length).step_by(BLOCK) {
-                    let block = Block::new(&path[base..], before).unwrap();
+                    assert!(block.advance(&path[base..]));
                     for at in 0..(length - base + 1).min(BLOCK) {
                         let place = base + at;
                         let is_end = place == length || path[place] == b'/';
                         assert_eq!(block.slashes >> at & 1 == 1, is_end, "{length} {step} {place}");
                         assert_eq!(block.hash(at as u32), hash_path(&path[..place]), "{length} {place}");
                     }
-                    before = block.after;
                 }
             }
         }
@@ -121,9 +121,9 @@ mod tests {
             for place in 0..length {
                 for other in [b'/', 1, 0x80, 0xff] {
                     let mut path = vec![other; length];
-                    assert!(Block::new(&path, 0).is_some());
+                    assert!(Block::default().advance(&path));
                     path[place] = 0;
-                    assert!(Block::new(&path, 0).is_none(), "{length} {place}");
+                    assert!(!Block::default().advance(&path), "{length} {place}");
                 }
             }
         }

@@ -68,41 +68,51 @@ impl Hasty<'_> {
     /// Looks up every beginning of the path, and every name where a `**` holds from the root on.
     fn look_up(&mut self) -> Option<()> {
         let (index, path) = (self.index, self.path);
-        let (mut base, mut before, mut start) = (0_usize, 0, 1_usize);
+        let mut block = Block::default();
+        let (mut base, mut start) = (0_usize, 1);
         // The slash that the path begins with ends nothing.
-        let (mut is_first, mut slashes_before) = (1, 0);
+        let mut is_no_end = 1;
         while let Some(rest) = path.get(base..) {
-            let block = Block::new(rest, before)?;
-            if are_close(block.slashes, slashes_before) && !is_canonical(path) {
+            let before = block.slashes;
+            if !block.advance(rest) || are_close(block.slashes, before) && !is_canonical(path) {
                 return None;
             }
-            let mut ends = block.slashes & !is_first;
+            let mut ends = block.slashes & !is_no_end;
             while ends != 0 {
                 let at = ends.trailing_zeros();
                 ends &= ends.wrapping_sub(1);
                 let end = base.wrapping_add(at as usize);
                 let hash = block.hash(at);
-                if index.may_have(hash)
-                    && let Some(place) = index.find(hash, path.get(..end).unwrap_or_default())
-                {
-                    self.pass(place, end)?;
-                }
-                let last = path.get(..end).and_then(|before| before.last_chunk());
-                if last.is_none_or(|last| index.may_end(*last)) {
-                    self.leave(index.around, start, end)?;
+                let last = path.get(end.wrapping_sub(2)..end).and_then(|last| last.first_chunk());
+                if index.may_have(hash) | last.is_none_or(|last| index.may_end(*last)) {
+                    self.look_at(hash, start, end)?;
                 }
                 // INVARIANT: a component ends at or before the path's end.
                 start = end.wrapping_add(1);
             }
-            (base, before) = (base.wrapping_add(BLOCK), block.after);
-            (is_first, slashes_before) = (0, block.slashes);
+            base = base.wrapping_add(BLOCK);
+            is_no_end = 0;
+        }
+        Some(())
+    }
+
+    /// Looks up the first `end` bytes of the path, and the name that they end with.
+    #[inline(never)]
+    fn look_at(&mut self, hash: u64, start: usize, end: usize) -> Option<()> {
+        let (index, beginning) = (self.index, self.path.get(..end)?);
+        if index.may_have(hash)
+            && let Some(place) = index.find(hash, beginning)
+        {
+            self.pass(place, end)?;
+        }
+        if index.around != NONE && beginning.last_chunk().is_some_and(|last| index.may_end(*last)) {
+            self.leave(index.around, start, end)?;
         }
         Some(())
     }
 
     /// Adds the rules of a place, where the first `end` bytes of the path lead, and has what
     /// leads on from there wait.
-    #[inline(never)]
     fn pass(&mut self, place: &Place, end: usize) -> Option<()> {
         let is_last = end == self.path.len();
         self.passed.add(self.index.terminals(place), is_last);
