@@ -10,7 +10,6 @@ use crate::{Mode, PolicyProgram, State, guard, learn, lists};
 /// `learn` what no rule speaks of, if it can be taken back. The cause is then
 /// [`Cause::Observed`], and [`judge`] tells what would have been. What every
 /// policy refuses and what a budget refuses stays refused in every mode.
-#[inline]
 pub fn decide<'p>(program: &'p PolicyProgram, state: &'p State, intent: &Intent<'_>) -> Verdict<'p> {
     // Nothing is made of this verdict: it is written once, where the caller wants it.
     if program.mode() == Mode::Enforce {

@@ -7,6 +7,7 @@
 //! uncovered, and nothing is ever put in the place of it; while a deny that holds
 //! in every directory (`**/.env`) does not nail every directory down.
 
+use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use vantio_core::{Access, Cause, Decision, Effect, Endpoint, Intent, Section, Target, Transport, Verdict};
@@ -14,6 +15,7 @@ use vantio_core::{Access, Cause, Decision, Effect, Endpoint, Intent, Section, Ta
 use crate::{
     PolicyProgram, State,
     address::{self, Reserved},
+    known::KnownAddress,
     names::{self, Labels},
     state::Facts,
     trie::{
@@ -23,7 +25,6 @@ use crate::{
 };
 
 /// Answers an intent by the lists alone.
-#[inline]
 pub(crate) fn judge<'p>(program: &'p PolicyProgram, state: &State, intent: &Intent<'_>) -> Verdict<'p> {
     let answer = answer(&*program.trie, &state.facts, intent);
     let cause = match answer.reason {
@@ -97,6 +98,8 @@ impl Always {
 }
 
 /// Answers an intent by the nodes of a program.
+#[expect(clippy::inline_always, reason = "an answer that a call gives stands in memory")]
+#[inline(always)]
 pub(crate) fn answer<N: Nodes>(nodes: &N, facts: &Facts, intent: &Intent<'_>) -> Answer {
     let judge = Judge { nodes, facts };
     let result = match intent.effect {
@@ -295,11 +298,11 @@ impl<N: Nodes> Judge<'_, N> {
         let blank = Endpoints::new(endpoint.address.port(), aspect);
         let mut by_name = blank;
         by_name.by_everything(self.nodes);
-        let mut is_by_number = true;
-        for name in self.facts.names_of(first) {
-            is_by_number = false;
-            by_name.by_name(self.nodes, Labels::new(name));
+        let known = self.facts.known.of(first);
+        if let Some(known) = known {
+            by_name.by_names(self.nodes, known);
         }
+        let is_by_number = known.is_none();
         let blocks = |form| {
             let mut found = blank;
             found.by_address(self.nodes, form);
@@ -372,9 +375,14 @@ impl Endpoints {
     }
 
     fn by_name(&mut self, nodes: &impl Nodes, labels: Labels<'_>) {
-        walk_name(nodes, labels, |terminals, is_last| {
-            self.add(terminals, [Extent::Whole, if is_last { Extent::Only } else { Extent::Inside }]);
-        });
+        walk_name(nodes, labels, |terminals, is_last| self.add(terminals, extents_at(is_last)));
+    }
+
+    fn by_names(&mut self, nodes: &impl Nodes, known: &KnownAddress) {
+        match &known.rules {
+            Some(rules) => self.add_each(rules),
+            None => known.names().for_each(|name| self.by_name(nodes, Labels::new(name))),
+        }
     }
 
     fn by_address(&mut self, nodes: &impl Nodes, address: IpAddr) {
@@ -387,13 +395,17 @@ impl Endpoints {
         if terminals.len() > FEW {
             return self.add_many(terminals, extents);
         }
+        self.add_each(terminals.iter().filter(|terminal| extents.contains(&terminal.extent)));
+    }
+
+    /// Adds the rules of every extent.
+    #[inline]
+    fn add_each<'t>(&mut self, terminals: impl IntoIterator<Item = &'t Terminal>) {
         for terminal in terminals {
-            let is_here =
-                extents.contains(&terminal.extent) && (terminal.first..=terminal.last).contains(&self.port);
             let is_deny = terminal.section == Section::NetDeny;
             let has_aspect = terminal.aspect == self.aspect
                 || is_deny && self.aspect == Aspect::Udp && terminal.aspect == Aspect::Tcp;
-            if is_here && has_aspect {
+            if has_aspect && (terminal.first..=terminal.last).contains(&self.port) {
                 let least = if is_deny { &mut self.denied } else { &mut self.allowed };
                 *least = terminal.rule.min(*least);
             }
@@ -413,6 +425,29 @@ impl Endpoints {
                 (self.allowed.min(of(Section::NetAllow, self.aspect)), self.denied.min(denied));
         }
     }
+}
+
+/// How far rules reach that cover a name from the name itself, or from one above it.
+const fn extents_at(is_last: bool) -> [Extent; 2] {
+    [Extent::Whole, if is_last { Extent::Only } else { Extent::Inside }]
+}
+
+/// Rules that are kept for an address.
+const KEPT: usize = 32;
+
+/// The rules that cover one of the names, but for those of `*`; `None` where they are many.
+pub(crate) fn rules_of_names<'n>(
+    nodes: &impl Nodes,
+    names: impl Iterator<Item = &'n str>,
+) -> Option<Vec<Terminal>> {
+    let mut rules = Vec::new();
+    for name in names {
+        walk_name(nodes, Labels::new(name), |terminals, is_last| {
+            let covering = terminals.iter().filter(|rule| extents_at(is_last).contains(&rule.extent));
+            rules.extend(covering.take(KEPT + 1));
+        });
+    }
+    (rules.len() <= KEPT).then_some(rules)
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@
 //! that only lead on are no places. Every place stands with its whole path, so that what is
 //! found is the path asked for, whatever its hash.
 
-use alloc::{boxed::Box, collections::BTreeMap, vec, vec::Vec};
+use alloc::{collections::BTreeMap, vec::Vec};
 
-use super::{NONE, Terminal, Trie, block::hash_path, range, table::Table};
+use super::{NONE, Terminal, Trie, block::hash_path, filter::Filter, range, table::Table};
 use crate::entries::Entries;
 
 /// Nodes that one path leads to by names alone. With the `**` that follows each they leave room
@@ -24,8 +24,7 @@ pub(crate) struct Index {
     pub(super) around: u32,
     /// One bit for the last two bytes of each name that may lead on from there; see [`pair`].
     endings: [u64; 64],
-    /// Some bits for each place, by its hash: a power of two of words.
-    bits: Box<[u64]>,
+    filter: Filter,
     table: Table,
     places: Vec<Place>,
     paths: Vec<u8>,
@@ -70,7 +69,7 @@ impl Index {
             root: Place::default(),
             around: NONE,
             endings: [0; 64],
-            bits: Box::default(),
+            filter: Filter::new(&[]),
             table: Table::new([].into_iter()),
             places: Vec::new(),
             paths: Vec::new(),
@@ -79,11 +78,7 @@ impl Index {
         };
         index.find_places(trie, entries)?;
         let hashes: Vec<u64> = index.places.iter().map(|place| hash_path(index.path(place))).collect();
-        index.bits = vec![0; (hashes.len() / 4).next_power_of_two().max(64)].into_boxed_slice();
-        for hash in &hashes {
-            let (word, bit) = index.bit(*hash);
-            index.bits[word] |= 1 << bit;
-        }
+        index.filter = Filter::new(&hashes);
         index.table = Table::new(hashes.into_iter());
         Some(index)
     }
@@ -91,13 +86,7 @@ impl Index {
     /// Whether there may be a place of this hash.
     #[inline]
     pub(super) fn may_have(&self, hash: u64) -> bool {
-        let (word, bit) = self.bit(hash);
-        self.bits.get(word).is_some_and(|word| word >> bit & 1 != 0)
-    }
-
-    #[inline]
-    const fn bit(&self, hash: u64) -> (usize, u64) {
-        ((hash >> 38) as usize & self.bits.len().wrapping_sub(1), hash >> 32 & 63)
+        self.filter.may_have(hash)
     }
 
     /// Whether a component that ends with these bytes, a slash before it among them, may lead

@@ -23,6 +23,7 @@
 mod block;
 mod build;
 mod edges;
+mod filter;
 mod hash;
 mod hasty;
 mod index;
@@ -38,6 +39,7 @@ use vantio_core::{Hash, Section};
 
 use crate::{entries::Entries, glob::Glob};
 use edges::EdgeTable;
+use filter::Filter;
 use name::Name;
 use table::Table;
 use walk::{Passed, Reached, Stray};
@@ -140,6 +142,10 @@ pub(crate) trait Nodes {
     fn root(&self, root: Root) -> u32;
     /// Which lengths of address prefixes occur.
     fn lengths(&self) -> &Lengths;
+    /// Whether there may be a block of addresses with this [`walk::block_hash`].
+    fn may_have_block(&self, _hash: u64) -> bool {
+        true
+    }
     /// What is at a node.
     fn view(&self, node: u32) -> View<'_>;
     /// The child of this name, or [`NONE`].
@@ -175,6 +181,8 @@ pub(crate) struct Trie {
     edge_table: EdgeTable,
     glob_table: Table,
     lengths: Lengths,
+    /// Of the blocks of addresses, by [`walk::block_hash`].
+    blocks: Filter,
     hashes: hash::Hashes,
 }
 
@@ -402,6 +410,11 @@ impl Nodes for Trie {
 
     fn lengths(&self) -> &Lengths {
         &self.lengths
+    }
+
+    #[inline]
+    fn may_have_block(&self, hash: u64) -> bool {
+        self.blocks.may_have(hash)
     }
 
     #[expect(clippy::inline_always, reason = "a call for each component costs more than it does")]
