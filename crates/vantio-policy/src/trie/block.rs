@@ -6,11 +6,11 @@ use super::table::{FIRST, SECOND, mix};
 pub(super) const BLOCK: usize = 64;
 
 /// Some bytes of a path, and what is asked about them.
-#[derive(Default)]
 pub(super) struct Block {
     /// One bit for each slash, and one for the path's end.
     pub(super) slashes: u64,
-    words: [u64; 8],
+    /// The last eight bytes of the block before, and all of this one.
+    words: [[u8; 8]; 9],
     /// The hash of all that stands before each word.
     before: [u64; 8],
     /// The hash of all up to the block's end, if it is full.
@@ -18,16 +18,23 @@ pub(super) struct Block {
 }
 
 impl Block {
+    /// What is before a path.
+    #[inline]
+    pub(super) const fn new() -> Self {
+        Self { slashes: 0, words: [[0; 8]; 9], before: [0; 8], after: 0 }
+    }
+
     /// Goes on to the block that `rest` of the path begins with, the first or the next. False
     /// where there is a NUL.
     #[inline]
     pub(super) fn advance(&mut self, rest: &[u8]) -> bool {
         let bytes = rest.get(..BLOCK).unwrap_or(rest);
-        let (mut slashes, mut nuls) = (0, 0);
+        let (mut slashes, mut suspicion) = (0, 0);
         let (words, rest) = bytes.as_chunks::<8>();
+        self.words[0] = self.words[8];
         for (index, word) in words.iter().enumerate() {
             let word = u64::from_le_bytes(*word);
-            nuls |= nul(word);
+            suspicion |= word.wrapping_sub(ONES);
             slashes |= self.add(index, word);
         }
         if words.len() < 8 {
@@ -37,18 +44,19 @@ impl Block {
                 Some(last) => u64::from_le_bytes(*last).wrapping_shr(56 - bits).wrapping_shr(8),
                 None => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
             };
-            nuls |= nul(word | u64::MAX.wrapping_shl(bits));
+            suspicion |= (word | LOWS.wrapping_shl(bits)).wrapping_sub(ONES);
             slashes |= self.add(words.len(), word) | 1_u64.wrapping_shl(bytes.len() as u32);
         }
         self.slashes = slashes;
-        nuls == 0
+        // What is not ASCII arouses suspicion, too.
+        suspicion & !LOWS == 0 || !has_nul(bytes)
     }
 
     /// Its slashes.
     #[inline]
     fn add(&mut self, index: usize, word: u64) -> u64 {
         let index = index & 7;
-        self.words[index] = word;
+        self.words[index + 1] = word.to_le_bytes();
         self.before[index] = self.after;
         self.after = mix(self.after ^ word, FIRST);
         slashes(word).wrapping_shl(8 * index as u32)
@@ -58,9 +66,21 @@ impl Block {
     #[inline]
     pub(super) fn hash(&self, at: u32) -> u64 {
         let index = (at / 8) as usize & 7;
-        let word = self.words[index] & !u64::MAX.wrapping_shl(8 * (at % 8));
+        let word = u64::from_le_bytes(self.words[index + 1]) & !u64::MAX.wrapping_shl(8 * (at % 8));
         mix(self.before[index] ^ word, SECOND)
     }
+
+    /// The two bytes before the byte of the block with this number, the last one first.
+    #[inline]
+    pub(super) const fn ending(&self, at: u32) -> [u8; 2] {
+        let (at, bytes) = (at as usize % BLOCK, self.words.as_flattened());
+        [bytes[at + 7], bytes[at + 6]]
+    }
+}
+
+#[cold]
+fn has_nul(bytes: &[u8]) -> bool {
+    bytes.contains(&0)
 }
 
 /// The hash of a path, as [`Block::hash`] has it at the path's end.
@@ -73,12 +93,6 @@ pub(super) fn hash_path(path: &[u8]) -> u64 {
 
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 const LOWS: u64 = u64::from_ne_bytes([0x7f; 8]);
-
-/// Not 0 where a byte is 0.
-#[inline]
-const fn nul(word: u64) -> u64 {
-    word.wrapping_sub(ONES) & !word & !LOWS
-}
 
 /// One bit for each byte that is a slash.
 #[inline]
@@ -101,7 +115,7 @@ mod tests {
             for step in 1..70 {
                 let mut path: Vec<u8> = (0..length).map(|place| b'a' + place as u8 % 26).collect();
                 path.iter_mut().step_by(step).for_each(|byte| *byte = b'/');
-                let mut block = Block::default();
+                let mut block = Block::new();
                 for base in (0..=length).step_by(BLOCK) {
                     assert!(block.advance(&path[base..]));
                     for at in 0..(length - base + 1).min(BLOCK) {
@@ -109,6 +123,10 @@ mod tests {
                         let is_end = place == length || path[place] == b'/';
                         assert_eq!(block.slashes >> at & 1 == 1, is_end, "{length} {step} {place}");
                         assert_eq!(block.hash(at as u32), hash_path(&path[..place]), "{length} {place}");
+                        if let Some(pair) = path[..place].last_chunk() {
+                            let [before, last] = *pair;
+                            assert_eq!(block.ending(at as u32), [last, before]);
+                        }
                     }
                 }
             }
@@ -121,9 +139,9 @@ mod tests {
             for place in 0..length {
                 for other in [b'/', 1, 0x80, 0xff] {
                     let mut path = vec![other; length];
-                    assert!(Block::default().advance(&path));
+                    assert!(Block::new().advance(&path));
                     path[place] = 0;
-                    assert!(!Block::default().advance(&path), "{length} {place}");
+                    assert!(!Block::new().advance(&path), "{length} {place}");
                 }
             }
         }

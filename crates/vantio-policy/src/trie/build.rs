@@ -7,8 +7,8 @@ use vantio_core::Section;
 
 use super::{
     Aspect, Edge, Extent, GlobEdge, GlobIndex, GlobKey, Keys, Lengths, MAX_KEY, NONE, Node, ROOTS, Root,
-    Terminal, Trie, edges::EdgeTable, filter::Filter, hash, name::Name, ports, table, table::Table,
-    walk::block_hash,
+    Terminal, Trie, edges::EdgeTable, filter::Filter, hash, name::Name, near, outermost, ports, table,
+    table::Table, walk::block_hash,
 };
 use crate::{
     address::Block,
@@ -176,6 +176,7 @@ impl Builder {
             glob_keys: Vec::new(),
             edge_table: EdgeTable::new(&[], &[]),
             glob_table: Table::new(core::iter::empty()),
+            glob_filter: Filter::new(&[]),
             lengths: self.lengths,
             blocks: Filter::new(&self.blocks),
             hashes: hash::Hashes::default(),
@@ -184,13 +185,17 @@ impl Builder {
             trie.push(draft);
         }
         trie.edge_table = EdgeTable::new(&trie.edges, &trie.names);
-        let keys = trie.glob_keys.iter();
-        let keys: Vec<u64> = keys
+        let (hashes, near): (Vec<u64>, Vec<u64>) = trie
+            .glob_keys
+            .iter()
             .map(|key| {
-                table::key(Name::new(trie.glob_key(key)).hash, key.index << 1 | u32::from(key.is_tail))
+                let (bytes, owner) = (trie.glob_key(key), key.index << 1 | u32::from(key.is_tail));
+                let near = near(outermost(bytes, key.is_tail), bytes.len(), owner);
+                (table::key(Name::new(bytes).hash, owner), near)
             })
-            .collect();
-        trie.glob_table = Table::new(keys.into_iter());
+            .unzip();
+        trie.glob_table = Table::new(hashes.into_iter());
+        trie.glob_filter = Filter::new(&near);
         trie.find_leads();
         trie.hashes = hash::Hashes::new(&trie);
         trie

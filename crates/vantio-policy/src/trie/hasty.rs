@@ -68,13 +68,12 @@ impl Hasty<'_> {
     /// Looks up every beginning of the path, and every name where a `**` holds from the root on.
     fn look_up(&mut self) -> Option<()> {
         let (index, path) = (self.index, self.path);
-        let mut block = Block::default();
+        let mut block = Block::new();
         let (mut base, mut start) = (0_usize, 1);
         // The slash that the path begins with ends nothing.
         let mut is_no_end = 1;
         while let Some(rest) = path.get(base..) {
-            let before = block.slashes;
-            if !block.advance(rest) || are_close(block.slashes, before) && !is_canonical(path) {
+            if !block.advance(rest) || are_close(block.slashes, base == 0) && !is_canonical(path) {
                 return None;
             }
             let mut ends = block.slashes & !is_no_end;
@@ -83,9 +82,14 @@ impl Hasty<'_> {
                 ends &= ends.wrapping_sub(1);
                 let end = base.wrapping_add(at as usize);
                 let hash = block.hash(at);
-                let last = path.get(end.wrapping_sub(2)..end).and_then(|last| last.first_chunk());
-                if index.may_have(hash) | last.is_none_or(|last| index.may_end(*last)) {
-                    self.look_at(hash, start, end)?;
+                let (may_be_place, may_lead) = (index.may_have(hash), index.may_end(block.ending(at)));
+                if may_be_place | may_lead {
+                    if may_be_place {
+                        self.look_at(hash, end)?;
+                    }
+                    if may_lead {
+                        self.leave(index.around, start, end)?;
+                    }
                 }
                 // INVARIANT: a component ends at or before the path's end.
                 start = end.wrapping_add(1);
@@ -96,19 +100,13 @@ impl Hasty<'_> {
         Some(())
     }
 
-    /// Looks up the first `end` bytes of the path, and the name that they end with.
+    /// Looks up the first `end` bytes of the path.
     #[inline(never)]
-    fn look_at(&mut self, hash: u64, start: usize, end: usize) -> Option<()> {
-        let (index, beginning) = (self.index, self.path.get(..end)?);
-        if index.may_have(hash)
-            && let Some(place) = index.find(hash, beginning)
-        {
-            self.pass(place, end)?;
+    fn look_at(&mut self, hash: u64, end: usize) -> Option<()> {
+        match self.index.find(hash, self.path.get(..end)?) {
+            Some(place) => self.pass(place, end),
+            None => Some(()),
         }
-        if index.around != NONE && beginning.last_chunk().is_some_and(|last| index.may_end(*last)) {
-            self.leave(index.around, start, end)?;
-        }
-        Some(())
     }
 
     /// Adds the rules of a place, where the first `end` bytes of the path lead, and has what
@@ -211,10 +209,10 @@ impl Hasty<'_> {
     }
 }
 
-/// Whether fewer than three bytes stand between two of the slashes.
-const fn are_close(slashes: u64, before: u64) -> bool {
-    slashes & ((slashes << 1 | before >> 63) | (slashes << 2 | before >> 62) | (slashes << 3 | before >> 61))
-        != 0
+/// Whether fewer than three bytes stand between two of the slashes, or may stand before the
+/// first where that is not the path's.
+const fn are_close(slashes: u64, is_first: bool) -> bool {
+    slashes & (slashes << 1 | slashes << 2 | slashes << 3) != 0 || !is_first && slashes & 0b111 != 0
 }
 
 /// Whether no component is empty, `.` or `..`.

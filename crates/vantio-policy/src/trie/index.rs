@@ -22,7 +22,7 @@ pub(crate) struct Index {
     pub(super) root: Place,
     /// The `**` that holds from the root on, or [`NONE`].
     pub(super) around: u32,
-    /// One bit for the last two bytes of each name that may lead on from there; see [`pair`].
+    /// One bit for the last two bytes of each name that may lead on from there; see [`numbered`].
     endings: [u64; 64],
     filter: Filter,
     table: Table,
@@ -89,12 +89,12 @@ impl Index {
         self.filter.may_have(hash)
     }
 
-    /// Whether a component that ends with these bytes, a slash before it among them, may lead
-    /// on from [`Index::around`].
+    /// Whether a component whose last bytes these are, the very last one first and a slash before
+    /// it among them, may lead on from [`Index::around`].
     #[inline]
-    pub(super) const fn may_end(&self, last: [u8; 2]) -> bool {
-        let pair = pair(last);
-        self.endings[pair as usize / 64] >> (pair % 64) & 1 != 0
+    pub(super) const fn may_end(&self, ending: [u8; 2]) -> bool {
+        let number = numbered(ending);
+        self.endings[number as usize / 64] >> (number % 64) & 1 != 0
     }
 
     /// The place of this path and hash.
@@ -203,16 +203,16 @@ impl Index {
         };
         for before in before {
             for last in last.clone() {
-                let pair = pair([before, last]);
-                self.endings[pair as usize / 64] |= 1 << (pair % 64);
+                let number = numbered([last, before]);
+                self.endings[number as usize / 64] |= 1 << (number % 64);
             }
         }
     }
 }
 
 /// One of 4096.
-const fn pair(last: [u8; 2]) -> u16 {
-    u16::from_le_bytes(last).wrapping_mul(0x9e37) >> 4
+const fn numbered([last, before]: [u8; 2]) -> u16 {
+    ((last as u16) << 5 ^ before as u16) % 4096
 }
 
 /// Where names lead from these nodes, which the first `parent` bytes of a path lead to.

@@ -180,6 +180,8 @@ pub(crate) struct Trie {
     glob_keys: Vec<GlobKey>,
     edge_table: EdgeTable,
     glob_table: Table,
+    /// Of the elements of `glob_keys`, by [`near`].
+    glob_filter: Filter,
     lengths: Lengths,
     /// Of the blocks of addresses, by [`walk::block_hash`].
     blocks: Filter,
@@ -360,6 +362,8 @@ impl Trie {
         is_tail: bool,
         found: &mut impl FnMut(u32, bool),
     ) {
+        let outer = outermost(name, is_tail);
+        let owner = index << 1 | u32::from(is_tail);
         let mut lengths = keys.lengths;
         while lengths != 0 {
             let length = lengths.trailing_zeros() as usize;
@@ -367,8 +371,11 @@ impl Trie {
             if length > name.len() {
                 return;
             }
+            if !self.glob_filter.may_have(near(outer, length, owner)) {
+                continue;
+            }
             let key = if is_tail { &name[name.len() - length..] } else { &name[..length] };
-            let hash = table::key(Name::new(key).hash, index << 1 | u32::from(is_tail));
+            let hash = table::key(Name::new(key).hash, owner);
             let known = self.glob_table.find(hash, |candidate| {
                 let candidate = &self.glob_keys[candidate as usize];
                 candidate.index == index && candidate.is_tail == is_tail && self.glob_key(candidate) == key
@@ -393,6 +400,30 @@ impl Trie {
             }
         }
     }
+}
+
+/// The four outermost bytes of a name, the very outermost highest; zeros follow a shorter one.
+#[inline]
+fn outermost(name: &[u8], is_tail: bool) -> u32 {
+    let outer = if is_tail { name.last_chunk().copied() } else { name.first_chunk().copied() };
+    if let Some(mut outer) = outer {
+        if is_tail {
+            outer.reverse();
+        }
+        return u32::from_be_bytes(outer);
+    }
+    let mut outer = [0; 4];
+    for (place, byte) in name.iter().enumerate() {
+        outer[if is_tail { name.len() - 1 - place } else { place }] = *byte;
+    }
+    u32::from_be_bytes(outer)
+}
+
+/// A hash of what is seen of a key of `length` in a name's outermost bytes.
+#[inline]
+fn near(outer: u32, length: usize, owner: u32) -> u64 {
+    let seen = outer >> (32 - 8 * length.clamp(1, 4) as u32);
+    table::key(u64::from(seen) << 32 | u64::from(owner), length as u32)
 }
 
 impl Nodes for Trie {
