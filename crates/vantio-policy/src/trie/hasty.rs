@@ -50,7 +50,7 @@ impl Trie {
         let waiting = [Trail { node: NONE, deep: NONE, start: 1 }; WAITING];
         let mut walk = Hasty { trie: self, index, path, passed, arrivals: 0, waiting, count: 0 };
         if path.len() == 1 {
-            walk.passed.add(index.terminals(&index.root), true);
+            index.add(&index.root, true, walk.passed);
             return Some(());
         }
         walk.pass(&index.root, 0)?;
@@ -113,7 +113,7 @@ impl Hasty<'_> {
     /// leads on from there wait.
     fn pass(&mut self, place: &Place, end: usize) -> Option<()> {
         let is_last = end == self.path.len();
-        self.passed.add(self.index.terminals(place), is_last);
+        self.index.add(place, is_last, self.passed);
         if is_last {
             return Some(());
         }

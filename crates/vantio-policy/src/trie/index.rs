@@ -5,9 +5,13 @@
 //! that only lead on are no places. Every place stands with its whole path, so that what is
 //! found is the path asked for, whatever its hash.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, vec, vec::Vec};
 
-use super::{NONE, Terminal, Trie, block::hash_path, filter::Filter, range, table::Table};
+use vantio_core::Section;
+
+use super::{
+    Extent, NONE, Terminal, Trie, block::hash_path, filter::Filter, range, table::positions, walk::Passed,
+};
 use crate::entries::Entries;
 
 /// Nodes that one path leads to by names alone. With the `**` that follows each they leave room
@@ -15,6 +19,8 @@ use crate::entries::Entries;
 const MAX_TOGETHER: usize = 8;
 /// Places for each node of the trie, beyond which there is no index.
 const MAX_COPIES: usize = 8;
+/// Slots for each place.
+const ROOM: usize = 4;
 
 /// What is found at paths, on one host.
 #[derive(Clone, Debug)]
@@ -25,20 +31,43 @@ pub(crate) struct Index {
     /// One bit for the last two bytes of each name that may lead on from there; see [`numbered`].
     endings: [u64; 64],
     filter: Filter,
-    table: Table,
-    places: Vec<Place>,
+    /// The places, by their hashes: a power of two of slots.
+    slots: Box<[Place]>,
     paths: Vec<u8>,
     terminals: Vec<Terminal>,
     exits: Vec<Exit>,
 }
 
-/// What is at a path. Ranges.
-#[derive(Clone, Copy, Debug, Default)]
+/// What is at a path. Half a cache line, with all that most places have.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
 pub(super) struct Place {
+    tag: u32,
+    /// Range of `paths`; the empty path is in no slot but a free one.
     path: (u32, u32),
-    terminals: (u32, u32),
-    exits: (u32, u32),
+    /// The rule that most places have one of, or [`NONE`].
+    rule: u32,
+    section: Section,
+    extent: Extent,
+    /// Where those of its other rules begin in `terminals`, and how many they are.
+    terminals: u32,
+    terminals_count: u16,
+    /// The same of `exits`.
+    exits_count: u16,
+    exits: u32,
 }
+
+const FREE: Place = Place {
+    tag: 0,
+    path: (0, 0),
+    rule: NONE,
+    section: Section::FsRead,
+    extent: Extent::Only,
+    terminals: 0,
+    terminals_count: 0,
+    exits_count: 0,
+    exits: 0,
+};
 
 /// What else than names leads on from a place.
 #[derive(Clone, Copy, Debug)]
@@ -66,20 +95,20 @@ impl Index {
     /// The index of a trie with these entries; `None` where too many of them meet.
     pub(crate) fn new(trie: &Trie, entries: &Entries) -> Option<Self> {
         let mut index = Self {
-            root: Place::default(),
+            root: FREE,
             around: NONE,
             endings: [0; 64],
             filter: Filter::new(&[]),
-            table: Table::new([].into_iter()),
-            places: Vec::new(),
+            slots: Box::default(),
             paths: Vec::new(),
             terminals: Vec::new(),
             exits: Vec::new(),
         };
-        index.find_places(trie, entries)?;
-        let hashes: Vec<u64> = index.places.iter().map(|place| hash_path(index.path(place))).collect();
+        let places = index.find_places(trie, entries)?;
+        let hashes: Vec<u64> = places.iter().map(|place| hash_path(index.path(place))).collect();
         index.filter = Filter::new(&hashes);
-        index.table = Table::new(hashes.into_iter());
+        let size = (places.len() * ROOM).next_power_of_two();
+        index.slots = (0..4).find_map(|doubled| slots(&places, &hashes, size << doubled))?;
         Some(index)
     }
 
@@ -100,30 +129,42 @@ impl Index {
     /// The place of this path and hash.
     #[inline]
     pub(super) fn find(&self, hash: u64, path: &[u8]) -> Option<&Place> {
-        let found = self.table.find(hash, |place| self.path(&self.places[place as usize]) == path)?;
-        self.places.get(found as usize)
+        for position in positions(hash, self.slots.len()) {
+            let place = self.slots.get(position)?;
+            if place.tag == tag(hash) && self.path(place) == path {
+                return Some(place);
+            }
+            if place.is_free() {
+                return None;
+            }
+        }
+        None
     }
 
+    /// Adds the rules of a place.
     #[inline]
-    pub(super) fn terminals(&self, place: &Place) -> &[Terminal] {
-        self.terminals.get(range(place.terminals)).unwrap_or_default()
+    pub(super) fn add(&self, place: &Place, is_last: bool, passed: &mut Passed) {
+        passed.add_rule(place.section, place.extent, place.rule, is_last);
+        if place.terminals_count != 0 {
+            passed.add(slice(&self.terminals, place.terminals, place.terminals_count), is_last);
+        }
     }
 
     #[inline]
     pub(super) fn exits(&self, place: &Place) -> &[Exit] {
-        self.exits.get(range(place.exits)).unwrap_or_default()
+        slice(&self.exits, place.exits, place.exits_count)
     }
 
     fn path(&self, place: &Place) -> &[u8] {
         self.paths.get(range(place.path)).unwrap_or_default()
     }
 
-    fn find_places(&mut self, trie: &Trie, entries: &Entries) -> Option<()> {
+    fn find_places(&mut self, trie: &Trie, entries: &Entries) -> Option<Vec<Place>> {
         let nodes = entries.at_root().to_vec();
         self.find_around(trie, &nodes);
         let (root, _) = self.place(trie, &nodes, &[])?;
         self.root = root;
-        let mut path = Vec::new();
+        let (mut path, mut places) = (Vec::new(), Vec::new());
         let entries: Vec<_> = entries.places().collect();
         let mut steps: Vec<Step<'_>> = next(trie, 0, &nodes, entries).collect();
         while let Some(Step { parent, name, mut nodes, entries: mut below }) = steps.pop() {
@@ -140,14 +181,14 @@ impl Index {
             nodes.dedup();
             let (place, is_place) = self.place(trie, &nodes, &path)?;
             if is_place {
-                self.places.push(place);
+                places.push(place);
             }
-            if self.places.len() > MAX_COPIES * trie.nodes.len() {
+            if places.len() > MAX_COPIES * trie.nodes.len() {
                 return None;
             }
             steps.extend(next(trie, path.len(), &nodes, below));
         }
-        Some(())
+        Some(places)
     }
 
     /// What is at a path that names lead to these nodes, and whether that is anything.
@@ -155,28 +196,33 @@ impl Index {
         if nodes.len() > MAX_TOGETHER {
             return None;
         }
-        let starts = (self.terminals.len(), self.exits.len());
+        let (terminals, exits) = (self.terminals.len(), self.exits.len());
+        let mut place = FREE;
         for number in nodes.iter().copied() {
             let node = &trie.nodes[number as usize];
-            self.terminals.extend_from_slice(trie.terminals_of(node));
+            for terminal in trie.terminals_of(node) {
+                if place.rule == NONE {
+                    (place.section, place.extent, place.rule) =
+                        (terminal.section, terminal.extent, terminal.rule);
+                } else {
+                    self.terminals.push(*terminal);
+                }
+            }
             let wildcards = if node.globs == NONE { NONE } else { number };
             let deep = if path.is_empty() && node.deep == self.around { NONE } else { node.deep };
             if wildcards != NONE || deep != NONE {
                 self.exits.push(Exit { wildcards, deep });
             }
         }
-        let ends = (self.terminals.len(), self.exits.len());
-        let start = self.paths.len();
-        let is_place = starts != ends;
+        (place.terminals, place.exits) = (u32::try_from(terminals).ok()?, u32::try_from(exits).ok()?);
+        place.terminals_count = u16::try_from(self.terminals.len() - terminals).ok()?;
+        place.exits_count = u16::try_from(self.exits.len() - exits).ok()?;
+        let is_place = place.rule != NONE || place.exits_count != 0;
         if is_place {
+            let start = self.paths.len();
             self.paths.extend_from_slice(path);
+            place.path = (u32::try_from(start).ok()?, u32::try_from(self.paths.len()).ok()?);
         }
-        let between = |start: usize, end: usize| Some((u32::try_from(start).ok()?, u32::try_from(end).ok()?));
-        let place = Place {
-            path: between(start, self.paths.len())?,
-            terminals: between(starts.0, ends.0)?,
-            exits: between(starts.1, ends.1)?,
-        };
         Some((place, is_place))
     }
 
@@ -213,6 +259,32 @@ impl Index {
 /// One of 4096.
 const fn numbered([last, before]: [u8; 2]) -> u16 {
     ((last as u16) << 5 ^ before as u16) % 4096
+}
+
+impl Place {
+    const fn is_free(&self) -> bool {
+        self.path.0 == self.path.1
+    }
+}
+
+/// Places in as many slots; `None` where one finds none within the bound.
+fn slots(places: &[Place], hashes: &[u64], size: usize) -> Option<Box<[Place]>> {
+    let mut slots = vec![FREE; size].into_boxed_slice();
+    for (place, hash) in places.iter().zip(hashes) {
+        let position = positions(*hash, size).find(|position| slots[*position].is_free())?;
+        slots[position] = Place { tag: tag(*hash), ..*place };
+    }
+    Some(slots)
+}
+
+const fn tag(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
+#[inline]
+fn slice<T>(all: &[T], start: u32, count: u16) -> &[T] {
+    let start = start as usize;
+    all.get(start..start.wrapping_add(count.into())).unwrap_or_default()
 }
 
 /// Where names lead from these nodes, which the first `parent` bytes of a path lead to.

@@ -62,13 +62,19 @@ impl Passed {
     #[inline]
     pub(super) fn add(&mut self, terminals: &[Terminal], is_last: bool) {
         for terminal in terminals {
-            let list = terminal.section as usize % LISTS;
-            if is_last {
-                let least = &mut self.at[list][terminal.extent as usize];
-                *least = terminal.rule.min(*least);
-            } else if terminal.extent != Extent::Only {
-                self.above[list] = terminal.rule.min(self.above[list]);
-            }
+            self.add_rule(terminal.section, terminal.extent, terminal.rule, is_last);
+        }
+    }
+
+    /// Adds a rule, or [`NONE`].
+    #[inline]
+    pub(super) fn add_rule(&mut self, section: Section, extent: Extent, rule: u32, is_last: bool) {
+        let list = section as usize % LISTS;
+        if is_last {
+            let least = &mut self.at[list][extent as usize];
+            *least = rule.min(*least);
+        } else if extent != Extent::Only {
+            self.above[list] = rule.min(self.above[list]);
         }
     }
 
