@@ -8,17 +8,21 @@
 //! are exact keys of length and masked bytes; tools, models and bare program names are one
 //! level deep.
 //!
+//! Most paths are not walked. What literal beginnings of patterns lead to on one host is looked
+//! up by the hash of the whole beginning, once for each component (`index`, `hasty`); evidence
+//! and what that does not answer take the walk (`walk`).
+//!
 //! # The work of one decision
 //!
 //! Let a path have *c* components, and let at most [`MAX_ACTIVE`] nodes be active (more are
-//! refused). Each component takes, for each active node, one look-up of its name, at most one
-//! for each distinct length (up to [`MAX_KEY`]) of what that node's wildcards begin or end
-//! with, and one comparison for each wildcard that these find or that begins and ends with
-//! none. A look-up is at most [`table::PROBES`] slots and one binary search. An address takes one
-//! look-up for each prefix length that occurs (at most 33 or 129) for each of its at most
-//! two forms, and each name that it was an answer for one a label. A walk that gives up
-//! (`hasty`) has followed at most 21 nodes before the one that answers. Nothing is allocated,
-//! nothing recurses.
+//! refused). Each component takes one look-up of the path up to it, and for each active node one
+//! look-up of its name, at most one for each distinct length (up to [`MAX_KEY`]) of what that
+//! node's wildcards begin or end with, and one comparison for each wildcard that these find or
+//! that begins and ends with none. A look-up is at most [`table::PROBES`] slots and one binary
+//! search. An address takes one look-up for itself and one for each prefix length that occurs (at
+//! most 33 or 129) for each of its at most two forms; where many rules cover the names that it was
+//! an answer for, each name takes one a label. A walk that gives up (`hasty`) has followed at most
+//! 21 nodes before the one that answers. Nothing is allocated, nothing recurses.
 
 mod block;
 mod build;
