@@ -70,11 +70,11 @@ impl Block {
         mix(self.before[index] ^ word, SECOND)
     }
 
-    /// The two bytes before the byte of the block with this number, the last one first.
+    /// The three bytes before the byte of the block with this number, the last one first.
     #[inline]
-    pub(super) const fn ending(&self, at: u32) -> [u8; 2] {
+    pub(super) const fn ending(&self, at: u32) -> [u8; 3] {
         let (at, bytes) = (at as usize % BLOCK, self.words.as_flattened());
-        [bytes[at + 7], bytes[at + 6]]
+        [bytes[at + 7], bytes[at + 6], bytes[at + 5]]
     }
 }
 
@@ -123,9 +123,8 @@ mod tests {
                         let is_end = place == length || path[place] == b'/';
                         assert_eq!(block.slashes >> at & 1 == 1, is_end, "{length} {step} {place}");
                         assert_eq!(block.hash(at as u32), hash_path(&path[..place]), "{length} {place}");
-                        if let Some(pair) = path[..place].last_chunk() {
-                            let [before, last] = *pair;
-                            assert_eq!(block.ending(at as u32), [last, before]);
+                        if let Some(bytes) = path[..place].last_chunk::<3>() {
+                            assert!(block.ending(at as u32).iter().eq(bytes.iter().rev()));
                         }
                     }
                 }

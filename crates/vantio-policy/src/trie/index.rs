@@ -28,7 +28,7 @@ pub(crate) struct Index {
     pub(super) root: Place,
     /// The `**` that holds from the root on, or [`NONE`].
     pub(super) around: u32,
-    /// One bit for the last two bytes of each name that may lead on from there; see [`numbered`].
+    /// One bit for the last three bytes of each name that may lead on from there: see [`word`].
     endings: [u64; 64],
     filter: Filter,
     /// The places, by their hashes: a power of two of slots.
@@ -118,12 +118,11 @@ impl Index {
         self.filter.may_have(hash)
     }
 
-    /// Whether a component whose last bytes these are, the very last one first and a slash before
-    /// it among them, may lead on from [`Index::around`].
+    /// Whether a component may lead on from [`Index::around`] whose last bytes these are, the very
+    /// last one first, a slash before it among them.
     #[inline]
-    pub(super) const fn may_end(&self, ending: [u8; 2]) -> bool {
-        let number = numbered(ending);
-        self.endings[number as usize / 64] >> (number % 64) & 1 != 0
+    pub(super) const fn may_end(&self, [last, before, third]: [u8; 3]) -> bool {
+        self.endings[word(last, before)] >> (third % 64) & 1 != 0
     }
 
     /// The place of this path and hash.
@@ -233,32 +232,27 @@ impl Index {
         self.around = around;
         for edge in trie.edge_range(around) {
             let (name, _) = trie.edge(edge);
-            self.add_ending(name);
+            self.add_ending(&[b"/", name].concat());
         }
         for (glob, _) in trie.glob_edges(around) {
             self.add_ending(glob.tail());
         }
     }
 
-    /// Adds what a component may end with that ends with these bytes.
+    /// Adds what a component, with the slash before it, may end with that ends with these bytes.
     fn add_ending(&mut self, tail: &[u8]) {
-        let (before, last) = match *tail {
-            [] => (0..=u8::MAX, 0..=u8::MAX),
-            [last] => (0..=u8::MAX, last..=last),
-            [.., before, last] => (before..=before, last..=last),
-        };
-        for before in before {
-            for last in last.clone() {
-                let number = numbered([last, before]);
-                self.endings[number as usize / 64] |= 1 << (number % 64);
-            }
+        match *tail {
+            [.., third, before, last] => self.endings[word(last, before)] |= 1 << (third % 64),
+            [before, last] => self.endings[word(last, before)] = u64::MAX,
+            [last] => (0..=u8::MAX).for_each(|before| self.endings[word(last, before)] = u64::MAX),
+            [] => self.endings = [u64::MAX; 64],
         }
     }
 }
 
-/// One of 4096.
-const fn numbered([last, before]: [u8; 2]) -> u16 {
-    ((last as u16) << 5 ^ before as u16) % 4096
+/// The element of [`Index::endings`] for these last bytes.
+const fn word(last: u8, before: u8) -> usize {
+    (last as usize * 7 + before as usize * 13) % 64
 }
 
 impl Place {
