@@ -1,13 +1,13 @@
 //! Where the walk of a path begins on one host: what the variables, aliases and bare program
 //! names of a program are bound to.
 
-use alloc::{vec, vec::Vec};
+use alloc::{sync::Arc, vec, vec::Vec};
 
 use crate::{
     path::{absolute, is_within},
     state::Bindings,
     trie::{
-        NONE, Nodes, Root,
+        Index, NONE, Nodes, Root, Trie,
         name::Name,
         table::{Table, join},
     },
@@ -21,10 +21,9 @@ pub(crate) struct Entries {
     table: Table,
     /// One bit for the low six bits of each place's length.
     lengths: u64,
-    /// The length of the longest place.
-    longest: usize,
     /// The places with the first rule of `fs.deny` that begins there.
     leads: Vec<(Vec<u8>, u32)>,
+    index: Option<Arc<Index>>,
 }
 
 #[derive(Clone, Debug)]
@@ -55,8 +54,8 @@ impl Entries {
             places: Vec::new(),
             table: Table::new([].into_iter()),
             lengths: 0,
-            longest: 0,
             leads,
+            index: None,
         };
         for (path, node) in found {
             match entries.places.last_mut() {
@@ -67,7 +66,6 @@ impl Entries {
         }
         let hashes: Vec<u64> = entries.places.iter().map(|place| hash_path(&place.path)).collect();
         entries.table = Table::new(hashes.into_iter());
-        entries.longest = entries.places.iter().map(|place| place.path.len()).max().unwrap_or(0);
         entries.lengths = entries.places.iter().fold(0, |bits, place| bits | bit(place.path.len()));
         entries
     }
@@ -77,10 +75,20 @@ impl Entries {
         &self.at_root
     }
 
-    /// The length of the longest path that there are nodes at, but for the root's: beyond it,
-    /// no hash is needed.
-    pub(crate) const fn longest(&self) -> usize {
-        self.longest
+    /// These with an index, for a trie whose nodes they are.
+    pub(crate) fn indexed(mut self, trie: &Trie) -> Self {
+        self.index = Index::new(trie, &self).map(Arc::new);
+        self
+    }
+
+    /// The index.
+    pub(crate) fn index(&self) -> Option<&Index> {
+        self.index.as_deref()
+    }
+
+    /// The paths below the root that there are nodes at, with these.
+    pub(crate) fn places(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u32])> {
+        self.places.iter().map(|place| (place.path.as_slice(), place.nodes.as_slice()))
     }
 
     /// The nodes at the first `length` bytes of `path`, whose components' hashes, joined, are

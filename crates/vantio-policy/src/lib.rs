@@ -31,6 +31,7 @@ pub mod explain;
 pub mod flow;
 mod glob;
 mod guard;
+mod known;
 #[cfg(feature = "document")]
 pub mod layers;
 mod learn;

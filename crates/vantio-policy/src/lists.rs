@@ -7,6 +7,7 @@
 //! uncovered, and nothing is ever put in the place of it; while a deny that holds
 //! in every directory (`**/.env`) does not nail every directory down.
 
+use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use vantio_core::{Access, Cause, Decision, Effect, Endpoint, Intent, Section, Target, Transport, Verdict};
@@ -14,6 +15,7 @@ use vantio_core::{Access, Cause, Decision, Effect, Endpoint, Intent, Section, Ta
 use crate::{
     PolicyProgram, State,
     address::{self, Reserved},
+    known::KnownAddress,
     names::{self, Labels},
     state::Facts,
     trie::{
@@ -23,7 +25,6 @@ use crate::{
 };
 
 /// Answers an intent by the lists alone.
-#[inline]
 pub(crate) fn judge<'p>(program: &'p PolicyProgram, state: &State, intent: &Intent<'_>) -> Verdict<'p> {
     let answer = answer(&*program.trie, &state.facts, intent);
     let cause = match answer.reason {
@@ -32,7 +33,7 @@ pub(crate) fn judge<'p>(program: &'p PolicyProgram, state: &State, intent: &Inte
             Cause::Rule { section, text }
         }
         Reason::Unmatched(section) => Cause::Unmatched(section),
-        Reason::Always(text) => Cause::Always(text),
+        Reason::Always(always) => Cause::Always(always.text()),
     };
     Verdict { decision: if answer.is_permit { Decision::Permit } else { Decision::Collapse }, cause }
 }
@@ -44,16 +45,61 @@ pub(crate) struct Answer {
     pub(crate) reason: Reason,
 }
 
-/// Why an answer is what it is.
+/// Why an answer is what it is: small, so that it is handed on in a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// A rule, by its place in the canonical order of its list.
     Rule(Section, u32),
     Unmatched(Section),
-    Always(&'static str),
+    Always(Always),
+}
+
+/// What holds under every policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Always {
+    NotASignal,
+    OwnProcess,
+    ClosedSystemCall,
+    StaysInRun,
+    Ungoverned,
+    Mismatch,
+    NoPath,
+    TooManyWildcards,
+    VisibleName,
+    NoDomainName,
+    InsideRun,
+    NameForLoopback,
+    NameForLinkLocal,
+    NameForMulticast,
+    NameForHost,
+}
+
+impl Always {
+    /// The same in words.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::NotASignal => "neither the run's init nor anything outside takes signals from it",
+            Self::OwnProcess => "a process of the run",
+            Self::ClosedSystemCall => "this system call is closed to agents",
+            Self::StaysInRun => "reaches nothing outside the run",
+            Self::Ungoverned => "no section of the policy governs this effect",
+            Self::Mismatch => "the target is not one that the effect can have",
+            Self::NoPath => "the path names nothing in the run",
+            Self::TooManyWildcards => "more wildcards meet in this path than are followed at once",
+            Self::VisibleName => "names are visible",
+            Self::NoDomainName => "not a domain name",
+            Self::InsideRun => "inside the run",
+            Self::NameForLoopback => "a name never opens loopback",
+            Self::NameForLinkLocal => "a name never opens link-local addresses",
+            Self::NameForMulticast => "a name never opens multicast addresses",
+            Self::NameForHost => "a name never opens the host's own addresses",
+        }
+    }
 }
 
 /// Answers an intent by the nodes of a program.
+#[expect(clippy::inline_always, reason = "an answer that a call gives stands in memory")]
+#[inline(always)]
 pub(crate) fn answer<N: Nodes>(nodes: &N, facts: &Facts, intent: &Intent<'_>) -> Answer {
     let judge = Judge { nodes, facts };
     let result = match intent.effect {
@@ -72,13 +118,11 @@ pub(crate) fn answer<N: Nodes>(nodes: &N, facts: &Facts, intent: &Intent<'_>) ->
         Effect::FsRename | Effect::FsLink => judge.paths(intent.target),
         Effect::ProcExec => judge.exec(intent.target),
         Effect::ProcSignal => match intent.target {
-            Target::Process(0 | 1) => {
-                Err(Reason::Always("neither the run's init nor anything outside takes signals from it"))
-            }
-            Target::Process(_) => Ok(Reason::Always("a process of the run")),
+            Target::Process(0 | 1) => Err(Reason::Always(Always::NotASignal)),
+            Target::Process(_) => Ok(Reason::Always(Always::OwnProcess)),
             _ => MISMATCH,
         },
-        Effect::ProcSyscall => Err(Reason::Always("this system call is closed to agents")),
+        Effect::ProcSyscall => Err(Reason::Always(Always::ClosedSystemCall)),
         Effect::NetConnect => match intent.target {
             Target::Endpoint(endpoint) => judge.endpoint(&endpoint),
             Target::Unix(path) => judge.unix(path),
@@ -88,12 +132,10 @@ pub(crate) fn answer<N: Nodes>(nodes: &N, facts: &Facts, intent: &Intent<'_>) ->
             Target::Name(name) => judge.name(name),
             _ => MISMATCH,
         },
-        Effect::NetBind | Effect::NetListen => Ok(Reason::Always("reaches nothing outside the run")),
+        Effect::NetBind | Effect::NetListen => Ok(Reason::Always(Always::StaysInRun)),
         Effect::ToolCall => judge.tool(intent.target),
         Effect::Infer => judge.model(intent.target),
-        Effect::HeapRead | Effect::HeapWrite | Effect::IpcSend => {
-            Err(Reason::Always("no section of the policy governs this effect"))
-        }
+        Effect::HeapRead | Effect::HeapWrite | Effect::IpcSend => Err(Reason::Always(Always::Ungoverned)),
     };
     match result {
         Ok(reason) => Answer { is_permit: true, reason },
@@ -104,13 +146,13 @@ pub(crate) fn answer<N: Nodes>(nodes: &N, facts: &Facts, intent: &Intent<'_>) ->
 /// What permits, or what refuses.
 type Ruling = Result<Reason, Reason>;
 
-const MISMATCH: Ruling = Err(Reason::Always("the target is not one that the effect can have"));
+const MISMATCH: Ruling = Err(Reason::Always(Always::Mismatch));
 
 impl From<Stray> for Reason {
     fn from(stray: Stray) -> Self {
         match stray {
-            Stray::NotCanonical => Self::Always("the path names nothing in the run"),
-            Stray::TooMany => Self::Always("more wildcards meet in this path than are followed at once"),
+            Stray::NotCanonical => Self::Always(Always::NoPath),
+            Stray::TooMany => Self::Always(Always::TooManyWildcards),
         }
     }
 }
@@ -189,7 +231,7 @@ impl<N: Nodes> Judge<'_, N> {
         let mut passed = Passed::nothing();
         self.pass(parent, &mut passed)?;
         refuse(Section::FsDeny, passed.covers(Section::FsDeny))?;
-        Ok(Reason::Always("names are visible"))
+        Ok(Reason::Always(Always::VisibleName))
     }
 
     fn exec(&self, target: Target<'_>) -> Ruling {
@@ -238,7 +280,7 @@ impl<N: Nodes> Judge<'_, N> {
 
     fn name(&self, name: &str) -> Ruling {
         let Some(labels) = names::canonical(name) else {
-            return Err(Reason::Always("not a domain name"));
+            return Err(Reason::Always(Always::NoDomainName));
         };
         let mut found = Endpoints::new(0, Aspect::Resolve);
         found.by_everything(self.nodes);
@@ -249,18 +291,18 @@ impl<N: Nodes> Judge<'_, N> {
 
     fn endpoint(&self, endpoint: &Endpoint) -> Ruling {
         if endpoint.in_run {
-            return Ok(Reason::Always("inside the run"));
+            return Ok(Reason::Always(Always::InsideRun));
         }
         let (first, carried) = address::forms(endpoint.address.ip());
         let aspect = if endpoint.transport == Transport::Udp { Aspect::Udp } else { Aspect::Tcp };
         let blank = Endpoints::new(endpoint.address.port(), aspect);
         let mut by_name = blank;
         by_name.by_everything(self.nodes);
-        let mut is_by_number = true;
-        for name in self.facts.names_of(first) {
-            is_by_number = false;
-            by_name.by_name(self.nodes, Labels::new(name));
+        let known = self.facts.known.of(first);
+        if let Some(known) = known {
+            by_name.by_names(self.nodes, known);
         }
+        let is_by_number = known.is_none();
         let blocks = |form| {
             let mut found = blank;
             found.by_address(self.nodes, form);
@@ -290,10 +332,10 @@ impl<N: Nodes> Judge<'_, N> {
             // Somebody asked for an address: a rule for it would open it.
             Some(_) if is_by_number => Err(Reason::Unmatched(Section::NetAllow)),
             Some(Reserved::Private) => Err(Reason::Unmatched(Section::NetAllow)),
-            Some(Reserved::Loopback) => Err(Reason::Always("a name never opens loopback")),
-            Some(Reserved::LinkLocal) => Err(Reason::Always("a name never opens link-local addresses")),
-            Some(Reserved::Multicast) => Err(Reason::Always("a name never opens multicast addresses")),
-            Some(Reserved::OwnOfHost) => Err(Reason::Always("a name never opens the host's own addresses")),
+            Some(Reserved::Loopback) => Err(Reason::Always(Always::NameForLoopback)),
+            Some(Reserved::LinkLocal) => Err(Reason::Always(Always::NameForLinkLocal)),
+            Some(Reserved::Multicast) => Err(Reason::Always(Always::NameForMulticast)),
+            Some(Reserved::OwnOfHost) => Err(Reason::Always(Always::NameForHost)),
         }
     }
 }
@@ -333,9 +375,14 @@ impl Endpoints {
     }
 
     fn by_name(&mut self, nodes: &impl Nodes, labels: Labels<'_>) {
-        walk_name(nodes, labels, |terminals, is_last| {
-            self.add(terminals, [Extent::Whole, if is_last { Extent::Only } else { Extent::Inside }]);
-        });
+        walk_name(nodes, labels, |terminals, is_last| self.add(terminals, extents_at(is_last)));
+    }
+
+    fn by_names(&mut self, nodes: &impl Nodes, known: &KnownAddress) {
+        match &known.rules {
+            Some(rules) => self.add_each(rules),
+            None => known.names().for_each(|name| self.by_name(nodes, Labels::new(name))),
+        }
     }
 
     fn by_address(&mut self, nodes: &impl Nodes, address: IpAddr) {
@@ -348,13 +395,17 @@ impl Endpoints {
         if terminals.len() > FEW {
             return self.add_many(terminals, extents);
         }
+        self.add_each(terminals.iter().filter(|terminal| extents.contains(&terminal.extent)));
+    }
+
+    /// Adds the rules of every extent.
+    #[inline]
+    fn add_each<'t>(&mut self, terminals: impl IntoIterator<Item = &'t Terminal>) {
         for terminal in terminals {
-            let is_here =
-                extents.contains(&terminal.extent) && (terminal.first..=terminal.last).contains(&self.port);
             let is_deny = terminal.section == Section::NetDeny;
             let has_aspect = terminal.aspect == self.aspect
                 || is_deny && self.aspect == Aspect::Udp && terminal.aspect == Aspect::Tcp;
-            if is_here && has_aspect {
+            if has_aspect && (terminal.first..=terminal.last).contains(&self.port) {
                 let least = if is_deny { &mut self.denied } else { &mut self.allowed };
                 *least = terminal.rule.min(*least);
             }
@@ -374,6 +425,29 @@ impl Endpoints {
                 (self.allowed.min(of(Section::NetAllow, self.aspect)), self.denied.min(denied));
         }
     }
+}
+
+/// How far rules reach that cover a name from the name itself, or from one above it.
+const fn extents_at(is_last: bool) -> [Extent; 2] {
+    [Extent::Whole, if is_last { Extent::Only } else { Extent::Inside }]
+}
+
+/// Rules that are kept for an address.
+const KEPT: usize = 32;
+
+/// The rules that cover one of the names, but for those of `*`; `None` where they are many.
+pub(crate) fn rules_of_names<'n>(
+    nodes: &impl Nodes,
+    names: impl Iterator<Item = &'n str>,
+) -> Option<Vec<Terminal>> {
+    let mut rules = Vec::new();
+    for name in names {
+        walk_name(nodes, Labels::new(name), |terminals, is_last| {
+            let covering = terminals.iter().filter(|rule| extents_at(is_last).contains(&rule.extent));
+            rules.extend(covering.take(KEPT + 1));
+        });
+    }
+    (rules.len() <= KEPT).then_some(rules)
 }
 
 #[cfg(test)]

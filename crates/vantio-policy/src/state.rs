@@ -15,6 +15,8 @@ use crate::{
     PolicyProgram, address,
     entries::Entries,
     guard::Bound,
+    known::{Answer, KnownAddress, KnownNames},
+    lists,
     net::{EndpointPattern, NetPattern},
     path::{PathPattern, absolute},
     rule::Pattern,
@@ -60,22 +62,15 @@ pub struct State {
 pub(crate) struct Facts {
     pub(crate) entries: Entries,
     pub(crate) host_addresses: Vec<IpAddr>,
-    names: BTreeMap<IpAddr, Vec<Answer>>,
+    pub(crate) known: KnownNames,
     /// Names of sources and sinks that were forgotten: a connection to them may still be there.
     former: BTreeMap<IpAddr, BTreeSet<String>>,
-}
-
-/// A name that an address was an answer for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Answer {
-    name: String,
-    expires_unix_ms: u64,
 }
 
 impl State {
     /// The state at a run's start.
     pub fn new(program: &PolicyProgram, bindings: Bindings) -> Self {
-        let entries = Entries::new(&*program.trie, &bindings, &|_| true);
+        let entries = Entries::new(&*program.trie, &bindings, &|_| true).indexed(&program.trie);
         Self {
             program: program.hash(),
             is_killed: false,
@@ -101,20 +96,20 @@ impl State {
     /// Remembers that `address` was an answer for `name` (lower-case A-labels, no
     /// trailing dot), until forgotten.
     pub fn learn_name(&mut self, name: &str, address: IpAddr, expires_unix_ms: u64) {
-        self.facts.learn_name(name, address, expires_unix_ms);
+        let known = self.facts.learn_name(name, address, expires_unix_ms);
+        known.rules = lists::rules_of_names(&*self.trie, known.names());
     }
 
     /// Forgets every answer for `name`; but an address that was one stays a source or a sink of that name.
     pub fn forget(&mut self, name: &str) {
         let mut tainted = self.guards.sources.iter().chain(&self.guards.sinks);
         let is_kept = tainted.any(|entry| entry.scope.may_name(name));
-        let former = &mut self.facts.former;
-        self.facts.names.retain(|address, answers| {
-            if is_kept && answers.iter().any(|answer| answer.name == name) {
-                former.entry(*address).or_default().insert(name.to_owned());
+        let Facts { known, former, .. } = &mut self.facts;
+        known.forget(name, |known| {
+            if is_kept {
+                former.entry(known.address()).or_default().insert(name.to_owned());
             }
-            answers.retain(|answer| answer.name != name);
-            !answers.is_empty()
+            known.rules = lists::rules_of_names(&*self.trie, known.names());
         });
     }
 
@@ -177,7 +172,8 @@ impl State {
     }
 
     fn answers(&self, address: IpAddr) -> impl Iterator<Item = &Answer> {
-        self.facts.names.get(&address::forms(address).0).into_iter().flatten()
+        let known = self.facts.known.of(address::forms(address).0);
+        known.into_iter().flat_map(KnownAddress::answers)
     }
 }
 
@@ -186,22 +182,23 @@ impl Facts {
         Self {
             entries,
             host_addresses: bindings.host_addresses.clone(),
-            names: BTreeMap::new(),
+            known: KnownNames::new(),
             former: BTreeMap::new(),
         }
     }
 
-    pub(crate) fn learn_name(&mut self, name: &str, address: IpAddr, expires_unix_ms: u64) {
-        let answers = self.names.entry(address::forms(address).0).or_default();
-        match answers.iter_mut().find(|answer| answer.name == name) {
-            Some(answer) => answer.expires_unix_ms = answer.expires_unix_ms.max(expires_unix_ms),
-            None => answers.push(Answer { name: name.to_owned(), expires_unix_ms }),
-        }
+    pub(crate) fn learn_name(
+        &mut self,
+        name: &str,
+        address: IpAddr,
+        expires_unix_ms: u64,
+    ) -> &mut KnownAddress {
+        self.known.learn(address::forms(address).0, name, expires_unix_ms)
     }
 
     /// The names that an address, in the first of its forms, was an answer for.
     pub(crate) fn names_of(&self, first: IpAddr) -> impl Iterator<Item = &str> {
-        self.names.get(&first).into_iter().flatten().map(|answer| answer.name.as_str())
+        self.known.of(first).into_iter().flat_map(KnownAddress::names)
     }
 }
 

@@ -139,7 +139,7 @@ pub fn verify_evidence(
         cause: match answer.reason {
             Reason::Rule(section, index) => ProvenCause::Rule { section, index },
             Reason::Unmatched(section) => ProvenCause::Unmatched(section),
-            Reason::Always(text) => ProvenCause::Always(text),
+            Reason::Always(always) => ProvenCause::Always(always.text()),
         },
         mode: partial.header().mode,
         has_guards: partial.has_guards(),

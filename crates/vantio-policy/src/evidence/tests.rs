@@ -23,7 +23,7 @@ fn expected(program: &PolicyProgram, state: &State, intent: &Intent<'_>) -> Prov
         cause: match answer.reason {
             Reason::Rule(section, index) => ProvenCause::Rule { section, index },
             Reason::Unmatched(section) => ProvenCause::Unmatched(section),
-            Reason::Always(text) => ProvenCause::Always(text),
+            Reason::Always(always) => ProvenCause::Always(always.text()),
         },
         mode: Mode::Enforce,
         has_guards: false,

@@ -18,11 +18,14 @@ use crate::{
     rule::{LISTS, Rules, SECTIONS},
 };
 
+/// Two of these do not end within the 64 bytes of a path that are looked at together.
+const LONG: &str = "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffb";
+
 fn path_pattern() -> impl Strategy<Value = String> {
     let start = select(alloc::vec!["", "", "${workspace}", "~", "**", "${tmp}"]);
     let parts = [
         "a", "b", "ab", "w", "*", "?", "a*", "*b", "[ab]", "[!a]", "**", "**", "a*b", "*a*", "h", "u", "é*",
-        "?b",
+        "?b", LONG,
     ];
     (start, vec(select(parts.to_vec()), 0..5)).prop_map(|(start, parts)| match parts.as_slice() {
         [] if start.is_empty() || start == "~" || start == "**" => format!("{start}/"),
@@ -104,7 +107,8 @@ pub(crate) fn bindings() -> impl Strategy<Value = Bindings> {
 }
 
 pub(crate) fn path() -> impl Strategy<Value = Vec<u8>> {
-    let names: [&[u8]; 10] = [b"a", b"b", b"ab", b"w", b"h", b"u", b"a\xffb", "é".as_bytes(), b"zz", b"aab"];
+    let names: [&[u8]; 11] =
+        [b"a", b"b", b"ab", b"w", b"h", b"u", b"a\xffb", "é".as_bytes(), b"zz", b"aab", LONG.as_bytes()];
     let path =
         vec(select(names.to_vec()), 0..6).prop_map(|names| [b"/", names.join(&b'/').as_slice()].concat());
     let broken = select(alloc::vec![
@@ -117,7 +121,11 @@ pub(crate) fn path() -> impl Strategy<Value = Vec<u8>> {
         "/./a",
         "/a/..",
         "/a\0b",
-        "/aaaaaaaaaaaa\0"
+        "/aaaaaaaaaaaa\0",
+        "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa//a",
+        "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/../a",
+        "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/../a",
+        "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/"
     ]);
     prop_oneof![12 => path, 1 => broken.prop_map(|path| path.as_bytes().to_vec())]
 }

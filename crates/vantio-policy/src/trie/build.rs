@@ -7,7 +7,8 @@ use vantio_core::Section;
 
 use super::{
     Aspect, Edge, Extent, GlobEdge, GlobIndex, GlobKey, Keys, Lengths, MAX_KEY, NONE, Node, ROOTS, Root,
-    Terminal, Trie, edges::EdgeTable, hash, name::Name, ports, table, table::Table,
+    Terminal, Trie, edges::EdgeTable, filter::Filter, hash, name::Name, near, outermost, ports, table,
+    table::Table, walk::block_hash,
 };
 use crate::{
     address::Block,
@@ -31,12 +32,14 @@ struct Draft {
 struct Builder {
     drafts: Vec<Draft>,
     lengths: Lengths,
+    /// The hashes of the blocks.
+    blocks: Vec<u64>,
 }
 
 impl Trie {
     /// The tries of these rules.
     pub(crate) fn new(rules: &Rules) -> Self {
-        let mut builder = Builder { drafts: Vec::new(), lengths: Lengths::default() };
+        let mut builder = Builder { drafts: Vec::new(), lengths: Lengths::default(), blocks: Vec::new() };
         builder.drafts.resize_with(ROOTS, Draft::default);
         for section in SECTIONS {
             for (index, rule) in rules.of(section).iter().enumerate() {
@@ -119,6 +122,7 @@ impl Builder {
             IpAddr::V4(_) => self.lengths.v4 |= 1 << length,
             IpAddr::V6(_) => self.lengths.v6[usize::from(length) / 64] |= 1 << (length % 64),
         }
+        self.blocks.push(block_hash(block.base(), length));
         let (key, size) = address_key(block.base(), length);
         self.literal(Root::Addresses as u32, &key[..size])
     }
@@ -172,20 +176,26 @@ impl Builder {
             glob_keys: Vec::new(),
             edge_table: EdgeTable::new(&[], &[]),
             glob_table: Table::new(core::iter::empty()),
+            glob_filter: Filter::new(&[]),
             lengths: self.lengths,
+            blocks: Filter::new(&self.blocks),
             hashes: hash::Hashes::default(),
         };
         for draft in self.drafts {
             trie.push(draft);
         }
         trie.edge_table = EdgeTable::new(&trie.edges, &trie.names);
-        let keys = trie.glob_keys.iter();
-        let keys: Vec<u64> = keys
+        let (hashes, near): (Vec<u64>, Vec<u64>) = trie
+            .glob_keys
+            .iter()
             .map(|key| {
-                table::key(Name::new(trie.glob_key(key)).hash, key.index << 1 | u32::from(key.is_tail))
+                let (bytes, owner) = (trie.glob_key(key), key.index << 1 | u32::from(key.is_tail));
+                let near = near(outermost(bytes, key.is_tail), bytes.len(), owner);
+                (table::key(Name::new(bytes).hash, owner), near)
             })
-            .collect();
-        trie.glob_table = Table::new(keys.into_iter());
+            .unzip();
+        trie.glob_table = Table::new(hashes.into_iter());
+        trie.glob_filter = Filter::new(&near);
         trie.find_leads();
         trie.hashes = hash::Hashes::new(&trie);
         trie

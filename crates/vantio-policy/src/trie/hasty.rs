@@ -1,20 +1,20 @@
-//! The walk of a path as most go: few nodes are active, and only the rules that it passes are
-//! asked for.
+//! The walk of a path as most go: names lead through the literal beginnings of patterns, which
+//! are looked up whole, and little else is active.
 //!
-//! It keeps at most two nodes at a time: one that names lead along, and one that stands for a
-//! `**`. What else becomes active waits, and is followed from there on. Where too much would
-//! wait, it gives up, and [`Reached::walk`](super::walk::Reached::walk) walks the path.
+//! What else becomes active waits, and is followed from there on, with at most two nodes at a
+//! time: one that names lead along, and one that stands for a `**`. Where too much would wait,
+//! it gives up, and [`Reached::walk`](super::walk::Reached::walk) walks the path.
 
 use super::{
-    GlobIndex, NONE, Node, Nodes, Trie,
-    name::{Ends, Name},
-    table::join,
+    NONE, Nodes, Trie,
+    block::{BLOCK, Block},
+    index::{Index, Place},
+    name::Name,
     walk::Passed,
 };
-use crate::entries::Entries;
 
 /// Nodes that are arrived at or wait. A trail has at most two active, and so has a node that is
-/// arrived at; so no more than [`MAX_ACTIVE`](super::MAX_ACTIVE) ever are.
+/// arrived at; so with those of an index no more than [`MAX_ACTIVE`](super::MAX_ACTIVE) ever are.
 const ARRIVALS: u32 = 20;
 /// What waits.
 const WAITING: usize = 4;
@@ -29,17 +29,11 @@ struct Trail {
     start: usize,
 }
 
-/// A node that stands for a `**`.
-#[derive(Clone, Copy)]
-struct Surroundings<'t> {
-    number: u32,
-    node: &'t Node,
-    wildcards: Option<&'t GlobIndex>,
-}
-
 /// A walk in progress.
 struct Hasty<'w> {
     trie: &'w Trie,
+    index: &'w Index,
+    path: &'w [u8],
     passed: &'w mut Passed,
     arrivals: u32,
     waiting: [Trail; WAITING],
@@ -49,148 +43,158 @@ struct Hasty<'w> {
 impl Trie {
     /// Adds the rules that a path passes, from every entry. `None` where that takes a thorough
     /// walk, or the path has no answer; what was added then counts for nothing.
-    pub(super) fn hasty(&self, entries: &Entries, path: &[u8], passed: &mut Passed) -> Option<()> {
-        if path.first() != Some(&b'/') || path.len() > 1 && path.last() == Some(&b'/') {
+    pub(super) fn hasty(&self, index: &Index, path: &[u8], passed: &mut Passed) -> Option<()> {
+        if path.first() != Some(&b'/') {
             return None;
         }
         let waiting = [Trail { node: NONE, deep: NONE, start: 1 }; WAITING];
-        let mut walk = Hasty { trie: self, passed, arrivals: 0, waiting, count: 0 };
-        match *entries.at_root() {
-            [] => walk.follow(NONE, NONE, 1, path, Some(entries))?,
-            [node] => {
-                let view = self.view(node);
-                walk.passed.add(view.terminals, path.len() == 1);
-                walk.follow(node, view.deep, 1, path, Some(entries))?;
-            }
-            _ => return None,
+        let mut walk = Hasty { trie: self, index, path, passed, arrivals: 0, waiting, count: 0 };
+        if path.len() == 1 {
+            index.add(&index.root, true, walk.passed);
+            return Some(());
         }
+        walk.pass(&index.root, 0)?;
+        walk.look_up()?;
         while let Some(count) = walk.count.checked_sub(1) {
             walk.count = count;
-            let Trail { node, deep, start } = *walk.waiting.get(count)?;
-            walk.follow(node, deep, start, path, None)?;
+            let trail = *walk.waiting.get(count)?;
+            walk.follow(trail)?;
         }
         Some(())
-    }
-
-    #[inline]
-    fn surroundings(&self, number: u32) -> Option<Surroundings<'_>> {
-        let node = self.nodes.get(number as usize)?;
-        Some(Surroundings { number, node, wildcards: self.glob_indexes.get(node.globs as usize) })
-    }
-}
-
-impl Surroundings<'_> {
-    /// Whether a name may lead from here to another node; most lead nowhere from a `**`.
-    #[inline]
-    fn may_lead(&self, name: Name<'_>) -> bool {
-        self.node.may_have(name) || self.wildcards.is_some_and(|index| index.may_match(name.bytes))
     }
 }
 
 impl Hasty<'_> {
-    /// Follows a trail to the path's end. With entries, it is the first, which passes the whole
-    /// path.
-    fn follow(
-        &mut self,
-        mut node: u32,
-        mut deep: u32,
-        mut start: usize,
-        path: &[u8],
-        entries: Option<&Entries>,
-    ) -> Option<()> {
-        let trie = self.trie;
-        // Held here: the compiler would ask the trie for it again after every rule that is added.
-        let nodes = trie.nodes.as_slice();
-        let mut here = nodes.get(node as usize);
-        let mut around = trie.surroundings(deep);
-        let mut prefix = 0;
-        let mut ends = Ends::new(path)?;
-        if entries.is_none() {
-            while ends.next()? < start.wrapping_sub(1) {}
-        }
-        while start < path.len() {
-            if here.is_none() && around.is_none() && entries.is_none() {
-                return Some(());
-            }
-            let end = ends.next()?;
-            let name = Name::within(path, start, end);
-            if name.bytes.len() <= 2 && matches!(name.bytes, b"" | b"." | b"..") {
+    /// Looks up every beginning of the path, and every name where a `**` holds from the root on.
+    fn look_up(&mut self) -> Option<()> {
+        let (index, path) = (self.index, self.path);
+        let mut block = Block::new();
+        let (mut base, mut start) = (0_usize, 1);
+        // The slash that the path begins with ends nothing.
+        let mut is_no_end = 1;
+        while let Some(rest) = path.get(base..) {
+            if !block.advance(rest) || are_close(block.slashes, base == 0) && !is_canonical(path) {
                 return None;
             }
-            // INVARIANT: a component ends at or before the path's end.
-            let is_last = end == path.len();
-            start = end.wrapping_add(1);
-            let before = around;
-            if let Some(at) = here {
-                let from = node;
-                here = None;
-                if at.may_have(name) {
-                    node = trie.find(from, name);
-                    // There is no node of the number `NONE`.
-                    here = nodes.get(node as usize);
-                    if let Some(child) = here {
-                        self.pass(child, is_last);
-                        if child.deep != NONE && deep == NONE {
-                            deep = child.deep;
-                            around = trie.surroundings(deep);
-                        } else if child.deep != NONE {
-                            self.wait(NONE, child.deep, start)?;
-                        }
+            let mut ends = block.slashes & !is_no_end;
+            while ends != 0 {
+                let at = ends.trailing_zeros();
+                ends &= ends.wrapping_sub(1);
+                let end = base.wrapping_add(at as usize);
+                let hash = block.hash(at);
+                let (may_be_place, may_lead) = (index.may_have(hash), index.may_end(block.ending(at)));
+                if may_be_place | may_lead {
+                    if may_be_place {
+                        self.look_at(hash, end)?;
+                    }
+                    if may_lead {
+                        self.leave(index.around, start, end)?;
                     }
                 }
-                if at.globs != NONE {
-                    self.match_wildcards(from, name.bytes, is_last, start)?;
-                }
+                // INVARIANT: a component ends at or before the path's end.
+                start = end.wrapping_add(1);
             }
-            if let Some(around) = before
-                && around.may_lead(name)
-            {
-                let child = trie.literal_elsewhere(around.number, name);
-                if child != NONE {
-                    self.arrive(child, is_last, start)?;
-                }
-                self.match_wildcards(around.number, name.bytes, is_last, start)?;
+            base = base.wrapping_add(BLOCK);
+            is_no_end = 0;
+        }
+        Some(())
+    }
+
+    /// Looks up the first `end` bytes of the path.
+    #[inline(never)]
+    fn look_at(&mut self, hash: u64, end: usize) -> Option<()> {
+        match self.index.find(hash, self.path.get(..end)?) {
+            Some(place) => self.pass(place, end),
+            None => Some(()),
+        }
+    }
+
+    /// Adds the rules of a place, where the first `end` bytes of the path lead, and has what
+    /// leads on from there wait.
+    fn pass(&mut self, place: &Place, end: usize) -> Option<()> {
+        let is_last = end == self.path.len();
+        self.index.add(place, is_last, self.passed);
+        if is_last {
+            return Some(());
+        }
+        let start = end.wrapping_add(1);
+        for exit in self.index.exits(place) {
+            if exit.deep != NONE {
+                self.wait(NONE, exit.deep, start)?;
             }
-            if let Some(entries) = entries
-                && end <= entries.longest()
-            {
-                prefix = join(prefix, name.hash);
-                for entry in entries.at(prefix, path, end) {
-                    self.arrive(*entry, is_last, start)?;
-                }
+            if exit.wildcards != NONE {
+                let name = Name::component(self.path, start);
+                self.match_wildcards(exit.wildcards, name.bytes, start.wrapping_add(name.bytes.len()))?;
             }
         }
         Some(())
     }
 
-    /// Adds the rules that end at a node; at most of them, none does.
-    #[inline]
-    fn pass(&mut self, node: &Node, is_last: bool) {
-        if node.terminals.0 != node.terminals.1 {
-            self.passed.add(self.trie.terminals_of(node), is_last);
+    /// Adds what a component leads to from a node that stays active.
+    #[inline(never)]
+    fn leave(&mut self, node: u32, start: usize, end: usize) -> Option<()> {
+        let name = Name::within(self.path, start, end);
+        let child = self.trie.literal(node, name);
+        if child != NONE {
+            self.arrive(child, end)?;
         }
+        self.match_wildcards(node, name.bytes, end)
+    }
+
+    /// Follows a trail to the path's end.
+    #[inline(never)]
+    fn follow(&mut self, trail: Trail) -> Option<()> {
+        let Trail { mut node, mut deep, mut start } = trail;
+        let (trie, path) = (self.trie, self.path);
+        while start < path.len() && (node != NONE || deep != NONE) {
+            let name = Name::component(path, start);
+            // INVARIANT: a component ends at or before the path's end.
+            let end = start.wrapping_add(name.bytes.len());
+            start = end.wrapping_add(1);
+            let (from, around) = (node, deep);
+            node = NONE;
+            if let Some(at) = trie.nodes.get(from as usize) {
+                node = trie.literal(from, name);
+                if let Some(child) = trie.nodes.get(node as usize) {
+                    self.passed.add(trie.terminals_of(child), end == path.len());
+                    if child.deep != NONE && deep == NONE {
+                        deep = child.deep;
+                    } else if child.deep != NONE {
+                        self.wait(NONE, child.deep, start)?;
+                    }
+                }
+                if at.globs != NONE {
+                    self.match_wildcards(from, name.bytes, end)?;
+                }
+            }
+            if around != NONE {
+                self.leave(around, end.wrapping_sub(name.bytes.len()), end)?;
+            }
+        }
+        Some(())
     }
 
     /// Adds what a node's wildcards lead to.
     #[inline(never)]
-    fn match_wildcards(&mut self, node: u32, name: &[u8], is_last: bool, start: usize) -> Option<()> {
+    fn match_wildcards(&mut self, node: u32, name: &[u8], end: usize) -> Option<()> {
         let mut result = Some(());
         self.trie.globs(node, name, |child, _| {
-            result = result.and_then(|()| self.arrive(child, is_last, start));
+            result = result.and_then(|()| self.arrive(child, end));
         });
         result
     }
 
     /// Adds a node's rules, and has what follows there wait.
     #[inline(never)]
-    fn arrive(&mut self, node: u32, is_last: bool, start: usize) -> Option<()> {
+    fn arrive(&mut self, node: u32, end: usize) -> Option<()> {
+        let is_last = end == self.path.len();
         let view = self.trie.view(node);
         self.passed.add(view.terminals, is_last);
         if is_last || !view.is_interior && view.deep == NONE {
             self.arrivals = self.arrivals.wrapping_add(1);
             return (self.arrivals <= ARRIVALS).then_some(());
         }
-        self.wait(node, view.deep, start)
+        self.wait(node, view.deep, end.wrapping_add(1))
     }
 
     #[inline(never)]
@@ -203,4 +207,16 @@ impl Hasty<'_> {
         self.count = self.count.wrapping_add(1);
         Some(())
     }
+}
+
+/// Whether fewer than three bytes stand between two of the slashes, or may stand before the
+/// first where that is not the path's.
+const fn are_close(slashes: u64, is_first: bool) -> bool {
+    slashes & (slashes << 1 | slashes << 2 | slashes << 3) != 0 || !is_first && slashes & 0b111 != 0
+}
+
+/// Whether no component is empty, `.` or `..`.
+#[cold]
+fn is_canonical(path: &[u8]) -> bool {
+    path.split(|byte| *byte == b'/').skip(1).all(|name| !matches!(name, b"" | b"." | b".."))
 }

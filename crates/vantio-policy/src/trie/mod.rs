@@ -8,22 +8,29 @@
 //! are exact keys of length and masked bytes; tools, models and bare program names are one
 //! level deep.
 //!
+//! Most paths are not walked. What literal beginnings of patterns lead to on one host is looked
+//! up by the hash of the whole beginning, once for each component (`index`, `hasty`); evidence
+//! and what that does not answer take the walk (`walk`).
+//!
 //! # The work of one decision
 //!
 //! Let a path have *c* components, and let at most [`MAX_ACTIVE`] nodes be active (more are
-//! refused). Each component takes, for each active node, one look-up of its name, at most one
-//! for each distinct length (up to [`MAX_KEY`]) of what that node's wildcards begin or end
-//! with, and one comparison for each wildcard that these find or that begins and ends with
-//! none. A look-up is at most [`table::PROBES`] slots and one binary search. An address takes one
-//! look-up for each prefix length that occurs (at most 33 or 129) for each of its at most
-//! two forms, and each name that it was an answer for one a label. A walk that gives up
-//! (`hasty`) has followed at most 21 nodes before the one that answers. Nothing is allocated,
-//! nothing recurses.
+//! refused). Each component takes one look-up of the path up to it, and for each active node one
+//! look-up of its name, at most one for each distinct length (up to [`MAX_KEY`]) of what that
+//! node's wildcards begin or end with, and one comparison for each wildcard that these find or
+//! that begins and ends with none. A look-up is at most [`table::PROBES`] slots and one binary
+//! search. An address takes one look-up for itself and one for each prefix length that occurs (at
+//! most 33 or 129) for each of its at most two forms; where many rules cover the names that it was
+//! an answer for, each name takes one a label. A walk that gives up (`hasty`) has followed at most
+//! 21 nodes before the one that answers. Nothing is allocated, nothing recurses.
 
+mod block;
 mod build;
 mod edges;
+mod filter;
 mod hash;
 mod hasty;
+mod index;
 pub(crate) mod name;
 mod ports;
 pub(crate) mod table;
@@ -36,11 +43,13 @@ use vantio_core::{Hash, Section};
 
 use crate::{entries::Entries, glob::Glob};
 use edges::EdgeTable;
+use filter::Filter;
 use name::Name;
 use table::Table;
 use walk::{Passed, Reached, Stray};
 
 pub(crate) use hash::{Hasher, LiteralTree, literal_hash, node_hash};
+pub(crate) use index::Index;
 
 /// No node, no rule.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -137,6 +146,10 @@ pub(crate) trait Nodes {
     fn root(&self, root: Root) -> u32;
     /// Which lengths of address prefixes occur.
     fn lengths(&self) -> &Lengths;
+    /// Whether there may be a block of addresses with this [`walk::block_hash`].
+    fn may_have_block(&self, _hash: u64) -> bool {
+        true
+    }
     /// What is at a node.
     fn view(&self, node: u32) -> View<'_>;
     /// The child of this name, or [`NONE`].
@@ -171,7 +184,11 @@ pub(crate) struct Trie {
     glob_keys: Vec<GlobKey>,
     edge_table: EdgeTable,
     glob_table: Table,
+    /// Of the elements of `glob_keys`, by [`near`].
+    glob_filter: Filter,
     lengths: Lengths,
+    /// Of the blocks of addresses, by [`walk::block_hash`].
+    blocks: Filter,
     hashes: hash::Hashes,
 }
 
@@ -245,12 +262,6 @@ impl Node {
 }
 
 impl GlobIndex {
-    /// Whether a wildcard may match.
-    #[inline]
-    fn may_match(&self, name: &[u8]) -> bool {
-        self.has_head(name) || self.has_tail(name) || self.anything != NONE || self.rest.0 != self.rest.1
-    }
-
     #[inline]
     fn has_head(&self, name: &[u8]) -> bool {
         self.heads.lengths != 0
@@ -314,12 +325,6 @@ impl Trie {
         self.edge_table.find(node, name, |edge| &self.names[range(self.edges[edge as usize].name)])
     }
 
-    /// [`Nodes::literal`] where it is seldom called for.
-    #[inline(never)]
-    fn literal_elsewhere(&self, node: u32, name: Name<'_>) -> u32 {
-        self.literal(node, name)
-    }
-
     /// The rules that a path passes, by a thorough walk.
     #[cold]
     fn walk(&self, entries: &Entries, path: &[u8], passed: &mut Passed) -> Result<(), Stray> {
@@ -361,6 +366,8 @@ impl Trie {
         is_tail: bool,
         found: &mut impl FnMut(u32, bool),
     ) {
+        let outer = outermost(name, is_tail);
+        let owner = index << 1 | u32::from(is_tail);
         let mut lengths = keys.lengths;
         while lengths != 0 {
             let length = lengths.trailing_zeros() as usize;
@@ -368,8 +375,11 @@ impl Trie {
             if length > name.len() {
                 return;
             }
+            if !self.glob_filter.may_have(near(outer, length, owner)) {
+                continue;
+            }
             let key = if is_tail { &name[name.len() - length..] } else { &name[..length] };
-            let hash = table::key(Name::new(key).hash, index << 1 | u32::from(is_tail));
+            let hash = table::key(Name::new(key).hash, owner);
             let known = self.glob_table.find(hash, |candidate| {
                 let candidate = &self.glob_keys[candidate as usize];
                 candidate.index == index && candidate.is_tail == is_tail && self.glob_key(candidate) == key
@@ -396,10 +406,34 @@ impl Trie {
     }
 }
 
+/// The four outermost bytes of a name, the very outermost highest; zeros follow a shorter one.
+#[inline]
+fn outermost(name: &[u8], is_tail: bool) -> u32 {
+    let outer = if is_tail { name.last_chunk().copied() } else { name.first_chunk().copied() };
+    if let Some(mut outer) = outer {
+        if is_tail {
+            outer.reverse();
+        }
+        return u32::from_be_bytes(outer);
+    }
+    let mut outer = [0; 4];
+    for (place, byte) in name.iter().enumerate() {
+        outer[if is_tail { name.len() - 1 - place } else { place }] = *byte;
+    }
+    u32::from_be_bytes(outer)
+}
+
+/// A hash of what is seen of a key of `length` in a name's outermost bytes.
+#[inline]
+fn near(outer: u32, length: usize, owner: u32) -> u64 {
+    let seen = outer >> (32 - 8 * length.clamp(1, 4) as u32);
+    table::key(u64::from(seen) << 32 | u64::from(owner), length as u32)
+}
+
 impl Nodes for Trie {
     #[inline]
     fn pass(&self, entries: &Entries, path: &[u8], passed: &mut Passed) -> Result<(), Stray> {
-        match self.hasty(entries, path, passed) {
+        match entries.index().and_then(|index| self.hasty(index, path, passed)) {
             Some(()) => Ok(()),
             None => self.walk(entries, path, passed),
         }
@@ -411,6 +445,11 @@ impl Nodes for Trie {
 
     fn lengths(&self) -> &Lengths {
         &self.lengths
+    }
+
+    #[inline]
+    fn may_have_block(&self, hash: u64) -> bool {
+        self.blocks.may_have(hash)
     }
 
     #[expect(clippy::inline_always, reason = "a call for each component costs more than it does")]

@@ -71,71 +71,6 @@ const BELOW: [u128; SHORT] = {
     below
 };
 
-/// Where the components of a path end, one after the other.
-pub(super) struct Ends<'p> {
-    path: &'p [u8],
-    /// Where the bytes begin that `slashes` are of.
-    base: usize,
-    /// One bit for each slash that was not given yet, among 64 bytes.
-    slashes: u64,
-}
-
-impl<'p> Ends<'p> {
-    /// Of a path that begins with a slash; `None` where a NUL is in its first 64 bytes.
-    #[inline]
-    pub(super) fn new(path: &'p [u8]) -> Option<Self> {
-        let slashes = slashes(path.get(..64).unwrap_or(path))?;
-        Some(Self { path, base: 0, slashes: slashes & !1 })
-    }
-
-    /// Where the next component ends; `None` where a NUL comes before.
-    #[inline]
-    pub(super) fn next(&mut self) -> Option<usize> {
-        while self.slashes == 0 {
-            // INVARIANT: `base` is below the length, so that nothing overflows.
-            let base = self.base.wrapping_add(64);
-            let Some(block) = self.path.get(base..).filter(|block| !block.is_empty()) else {
-                return Some(self.path.len());
-            };
-            (self.base, self.slashes) = (base, slashes(block.get(..64).unwrap_or(block))?);
-        }
-        let end = self.base.wrapping_add(self.slashes.trailing_zeros() as usize);
-        self.slashes &= self.slashes.wrapping_sub(1);
-        Some(end)
-    }
-}
-
-/// One bit for each slash among at most 64 bytes; `None` where one is a NUL.
-#[inline]
-fn slashes(block: &[u8]) -> Option<u64> {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const LOWS: u64 = u64::from_ne_bytes([0x7f; 8]);
-    let (mut slashes, mut nuls) = (0, 0);
-    let mut add = |word: [u8; 8], start: usize| {
-        let word = u64::from_le_bytes(word);
-        nuls |= word.wrapping_sub(ONES) & !word & !LOWS;
-        let other = word ^ u64::from_ne_bytes([b'/'; 8]);
-        // The highest bit of each byte that is a slash; then these bits, side by side.
-        let found = !((other & LOWS).wrapping_add(LOWS) | other | LOWS) >> 7;
-        slashes |= (found.wrapping_mul(0x0102_0408_1020_4080) >> 56).wrapping_shl(start as u32);
-    };
-    let (words, rest) = block.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        add(*word, index * 8);
-    }
-    match block.last_chunk() {
-        _ if rest.is_empty() => {}
-        // Some of it for a second time.
-        Some(last) => add(*last, block.len() - 8),
-        None => {
-            let mut word = [0xff; 8];
-            word[..rest.len()].copy_from_slice(rest);
-            add(word, 0);
-        }
-    }
-    (nuls == 0).then_some(slashes)
-}
-
 /// Up to 16 bytes from `from` on, the first one lowest.
 #[expect(clippy::inline_always, reason = "a call for each component costs more than it does")]
 #[inline(always)]
@@ -209,28 +144,6 @@ mod tests {
                     for name in names {
                         assert_eq!((name.bytes, name.head, name.hash), (alone.bytes, alone.head, alone.hash));
                     }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn every_component_ends_where_a_slash_or_the_path_does() {
-        for length in 2..200 {
-            for step in 1..70 {
-                let mut path = vec![b'a'; length];
-                path.iter_mut().step_by(step).for_each(|byte| *byte = b'/');
-                let mut ends = Ends::new(&path).unwrap();
-                let expected = (1..length).filter(|place| path[*place] == b'/').chain([length; 2]);
-                for end in expected {
-                    assert_eq!(ends.next(), Some(end), "{length} {step}");
-                }
-                for place in 1..length {
-                    let mut path = path.clone();
-                    path[place] = 0;
-                    let found = Ends::new(&path)
-                        .and_then(|mut ends| (0..=length).try_for_each(|_| ends.next().map(|_| ())));
-                    assert_eq!(found, None, "{length} {step} {place}");
                 }
             }
         }

@@ -44,6 +44,20 @@ impl Table {
         Self { slots, overflow }
     }
 
+    /// Adds the element of the next number. False where that takes a greater table.
+    pub(crate) fn add(&mut self, hash: u64, index: u32) -> bool {
+        let size = self.slots.len();
+        if index as usize >= size / 2 {
+            return false;
+        }
+        let Some(position) = positions(hash, size).find(|position| self.slots[*position].index == EMPTY)
+        else {
+            return false;
+        };
+        self.slots[position] = Slot { tag: (hash >> 32) as u32, index };
+        true
+    }
+
     /// The element of this hash that `is` the wanted one.
     #[inline]
     pub(crate) fn find(&self, hash: u64, is: impl Fn(u32) -> bool) -> Option<u32> {
@@ -95,6 +109,16 @@ pub(super) fn mix(left: u64, right: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn elements_are_added_while_there_is_room() {
+        let hash = |index| key(u64::from(index), 0);
+        let mut table = Table::new((0..9).map(hash));
+        let added = (9..100).take_while(|index| table.add(hash(*index), *index)).count() as u32;
+        assert!((1..100).contains(&added));
+        assert!((0..9 + added).all(|wanted| table.find(hash(wanted), |index| index == wanted).is_some()));
+        assert_eq!(table.find(hash(9 + added), |_| false), None);
+    }
 
     #[test]
     fn elements_beyond_the_bound_are_found_all_the_same() {

@@ -6,7 +6,10 @@ use core::net::IpAddr;
 use vantio_core::Section;
 
 use super::{
-    Aspect, Extent, MAX_ACTIVE, NONE, Nodes, Root, Terminal, build::address_key, name::Name, table::join,
+    Aspect, Extent, MAX_ACTIVE, NONE, Nodes, Root, Terminal,
+    build::address_key,
+    name::Name,
+    table::{join, key},
 };
 use crate::{entries::Entries, names::Labels};
 
@@ -59,13 +62,19 @@ impl Passed {
     #[inline]
     pub(super) fn add(&mut self, terminals: &[Terminal], is_last: bool) {
         for terminal in terminals {
-            let list = terminal.section as usize % LISTS;
-            if is_last {
-                let least = &mut self.at[list][terminal.extent as usize];
-                *least = terminal.rule.min(*least);
-            } else if terminal.extent != Extent::Only {
-                self.above[list] = terminal.rule.min(self.above[list]);
-            }
+            self.add_rule(terminal.section, terminal.extent, terminal.rule, is_last);
+        }
+    }
+
+    /// Adds a rule, or [`NONE`].
+    #[inline]
+    pub(super) fn add_rule(&mut self, section: Section, extent: Extent, rule: u32, is_last: bool) {
+        let list = section as usize % LISTS;
+        if is_last {
+            let least = &mut self.at[list][extent as usize];
+            *least = rule.min(*least);
+        } else if extent != Extent::Only {
+            self.above[list] = rule.min(self.above[list]);
         }
     }
 
@@ -288,6 +297,9 @@ pub(crate) fn walk_address<'n, N: Nodes>(
         while word != 0 {
             let length = index as u8 * 64 + word.trailing_zeros() as u8;
             word &= word - 1;
+            if !nodes.may_have_block(block_hash(address, length)) {
+                continue;
+            }
             let (key, size) = address_key(address, length);
             let node = nodes.literal(root, Name::new(&key[..size]));
             if node != NONE {
@@ -295,6 +307,17 @@ pub(crate) fn walk_address<'n, N: Nodes>(
             }
         }
     }
+}
+
+/// The hash of the block of `length` that an address lies in.
+#[inline]
+pub(super) fn block_hash(address: IpAddr, length: u8) -> u64 {
+    let (bits, width): (u128, u32) = match address {
+        IpAddr::V4(v4) => (v4.to_bits().into(), 32),
+        IpAddr::V6(v6) => (v6.to_bits(), 128),
+    };
+    let shared = bits.checked_shr(width.saturating_sub(u32::from(length))).unwrap_or(0);
+    key(shared as u64 ^ (shared >> 64) as u64, u32::from(length) ^ width)
 }
 
 /// The first rules of the lists of tools or models that cover a name.
