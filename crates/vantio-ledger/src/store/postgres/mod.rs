@@ -6,7 +6,7 @@
 
 mod read;
 mod schema;
-mod tree;
+pub(super) mod tree;
 
 use std::{
     path::{Path, PathBuf},
