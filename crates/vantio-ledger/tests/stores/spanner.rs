@@ -111,6 +111,18 @@ fn a_log_has_one_key() {
 }
 
 #[test]
+fn checkpoints_follow_one_another() {
+    let place = Place::emulator();
+    let ledger = place.open();
+    for number in 0..3 {
+        ledger.append(open(number)).unwrap();
+        let note = ledger.checkpoint().unwrap().unwrap();
+        assert!(note.text().contains(&format!("\n{}\n", number + 1)), "{note}");
+    }
+    assert_eq!(place.verify().unwrap().checkpoints, 3);
+}
+
+#[test]
 fn a_large_batch_is_several_transactions() {
     let place = Place::emulator();
     let options = Options {

@@ -1,6 +1,6 @@
 //! One connection to a database, and waiting for its answers.
 
-use std::{error, fmt::Write as _, future::Future, path::Path, path::PathBuf, sync::Arc, time::Duration};
+use std::{error, fmt::Write as _, future::Future, io, path::Path, path::PathBuf, sync::Arc, time::Duration};
 
 use google_cloud_gax::{client_builder, error::rpc::Code};
 use google_cloud_spanner::{
@@ -23,7 +23,7 @@ pub(super) struct Connection {
     client: DatabaseClient,
     runtime: Runtime,
     pub name: PathBuf,
-    /// How long a transaction is tried again while others are in its way.
+    /// How long others may be in the way of a transaction.
     busy: Duration,
 }
 
@@ -36,14 +36,14 @@ impl Connection {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(io_error("start a connection to", &name))?;
-        let client = runtime.block_on(async {
+        let client = runtime.block_on(within(CONNECT, async {
             let spanner = Spanner::builder().with_endpoint(endpoint(address)).build().await?;
             let mut client = spanner.database_client(&address.database);
             if role {
                 client = client.with_database_role(&address.role);
             }
             client.build().await.map_err(Failure::Call)
-        });
+        }));
         let client = client.map_err(|failure| failure.named(&name))?;
         Ok(Self { client, runtime, name, busy })
     }
@@ -60,15 +60,12 @@ impl Connection {
 
     /// What a query finds of what is committed now.
     pub fn query(&self, statement: Statement) -> Result<Vec<Row>, LedgerError> {
-        let found =
-            self.wait(async { rows(self.client.single_use().build().execute_query(statement).await?).await });
-        found.map_err(server_error(&self.name))
+        self.ask(async { rows(self.client.single_use().build().execute_query(statement).await?).await })
     }
 
     /// One moment of the store, however many queries look at it.
     pub fn moment(&self) -> Result<MultiUseReadOnlyTransaction, LedgerError> {
-        let begun = self.wait(self.client.read_only_transaction().build());
-        begun.map_err(server_error(&self.name))
+        self.ask(self.client.read_only_transaction().build())
     }
 
     /// What a query finds of one moment.
@@ -77,8 +74,12 @@ impl Connection {
         moment: &MultiUseReadOnlyTransaction,
         statement: Statement,
     ) -> Result<Vec<Row>, LedgerError> {
-        let found = self.wait(async { rows(moment.execute_query(statement).await?).await });
-        found.map_err(server_error(&self.name))
+        self.ask(async { rows(moment.execute_query(statement).await?).await })
+    }
+
+    fn ask<Answer>(&self, asked: impl Future<Output = Result<Answer, Error>>) -> Result<Answer, LedgerError> {
+        let asked = async { asked.await.map_err(Failure::Call) };
+        self.wait(within(READ, asked)).map_err(|failure| failure.named(&self.name))
     }
 
     /// Does `work` in one serialisable transaction and commits it. The client does it again from the
@@ -90,10 +91,30 @@ impl Connection {
         let transaction = self.client.read_write_transaction();
         let transaction = transaction
             .set_isolation_level(IsolationLevel::Serializable)
-            .with_transaction_timeout(self.busy)
+            .with_transaction_timeout(self.limit())
             .build();
-        self.wait(transaction.run(work)).map(|done| done.result)
+        let limited = self.wait(async { tokio::time::timeout(self.limit(), transaction.run(work)).await });
+        limited.unwrap_or_else(|late| Err(Error::timeout(late))).map(|done| done.result)
     }
+
+    /// How long a transaction may take in all, with what it must do again.
+    pub fn limit(&self) -> Duration {
+        3 * self.busy
+    }
+}
+
+/// How long to wait for a server to answer at first,
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// and for the answer to a query.
+const READ: Duration = Duration::from_mins(1);
+
+/// The client asks a server that does not answer for ever; we do not.
+async fn within<Answer>(
+    limit: Duration,
+    asked: impl Future<Output = Result<Answer, Failure>>,
+) -> Result<Answer, Failure> {
+    tokio::time::timeout(limit, asked).await.unwrap_or(Err(Failure::Late(limit)))
 }
 
 /// All rows of an answer.
@@ -116,6 +137,7 @@ pub(super) fn endpoint(address: &Address) -> String {
 pub(super) enum Failure {
     Build(client_builder::Error),
     Call(Error),
+    Late(Duration),
 }
 
 impl From<client_builder::Error> for Failure {
@@ -129,6 +151,11 @@ impl Failure {
     pub fn named(self, name: &Path) -> LedgerError {
         match self {
             Self::Call(error) => server_error(name)(error),
+            Self::Late(limit) => LedgerError::Server {
+                path: name.into(),
+                reason: format!("no answer within {} s", limit.as_secs()),
+                source: Arc::new(io::Error::from(io::ErrorKind::TimedOut)),
+            },
             Self::Build(error) => {
                 LedgerError::Server { path: name.into(), reason: reasons(&error), source: Arc::new(error) }
             }

@@ -13,20 +13,23 @@ mod connection;
 mod read;
 mod schema;
 mod statements;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use std::{
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use google_cloud_spanner::{Error, batch::BatchDml, transaction::ReadWriteTransaction};
+use google_cloud_spanner::{Error, transaction::ReadWriteTransaction};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use self::{
     address::Address,
     connection::{Connection, may_be_committed, refusal, server_error},
+    statements::Request,
 };
 use crate::{
     LedgerError,
@@ -130,12 +133,18 @@ impl Appender {
     fn insert(&self, rows: &[Row<'_>]) -> Result<(), LedgerError> {
         let malformed = |_| LedgerError::Draft { reason: "its record has no canonical form" };
         let requests = statements::insert(self.writer, rows).map_err(malformed)?;
-        let mut attempt = 1;
+        let (mut attempt, begun) = (1, Instant::now());
         loop {
             let written =
                 self.connection.write(async |transaction| self.send(&transaction, &requests, rows).await);
             match written {
-                Err(error) if attempt < ATTEMPTS && may_be_committed(&error) => attempt += 1,
+                Err(error)
+                    if attempt < ATTEMPTS
+                        && begun.elapsed() < self.connection.limit()
+                        && may_be_committed(&error) =>
+                {
+                    attempt += 1
+                }
                 written => return written.map_err(server_error(&self.connection.name)),
             }
         }
@@ -144,13 +153,12 @@ impl Appender {
     async fn send(
         &self,
         transaction: &ReadWriteTransaction,
-        requests: &[BatchDml],
+        requests: &[Request],
         rows: &[Row<'_>],
     ) -> Result<(), Error> {
         let mut is_new = true;
         for request in requests {
-            let counts = transaction.execute_batch_update(request.clone()).await?;
-            is_new &= counts.iter().all(|count| *count == 1);
+            is_new &= transaction.execute_batch_update(request.batch.clone()).await? == request.counts;
         }
         if is_new {
             return Ok(());
