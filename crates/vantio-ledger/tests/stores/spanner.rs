@@ -132,15 +132,15 @@ fn a_large_batch_is_several_transactions() {
         ..Options::default()
     };
     let ledger = Ledger::open_at(&place.location, options).unwrap();
-    for number in 0..2500 {
+    for number in 0..2100 {
         ledger.record(open(number)).unwrap();
     }
     ledger.flush().unwrap();
     drop(ledger);
     let verified = place.verify().unwrap();
-    assert_eq!(verified.size, 2500);
+    assert_eq!(verified.size, 2100);
     let note = place.reader().newest_checkpoint().unwrap().unwrap();
-    assert!(note.text().contains("\n2500\n"), "{note}");
+    assert!(note.text().contains("\n2100\n"), "{note}");
 }
 
 #[test]

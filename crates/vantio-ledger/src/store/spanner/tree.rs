@@ -179,8 +179,8 @@ async fn unplaced(transaction: &ReadWriteTransaction, pending: &[Pending]) -> Re
     if pending.is_empty() {
         return Ok(Vec::new());
     }
-    let query = "SELECT n FROM UNNEST(@seqs) AS seq WITH OFFSET AS n WHERE NOT EXISTS \
-                 (SELECT 1 FROM leaves l WHERE l.writer = @writers[OFFSET(n)] AND l.seq = seq) ORDER BY n";
+    let query = "SELECT n FROM UNNEST(@seqs) AS sought WITH OFFSET AS n WHERE NOT EXISTS \
+                 (SELECT 1 FROM leaves l WHERE l.writer = @writers[OFFSET(n)] AND l.seq = sought) ORDER BY n";
     let seqs: Vec<i64> = pending.iter().map(|pending| pending.seq).collect();
     let writers: Vec<&str> = pending.iter().map(|pending| pending.writer.as_str()).collect();
     let query = Statement::builder(query)
