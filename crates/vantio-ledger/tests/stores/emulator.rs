@@ -158,8 +158,9 @@ fn folder() -> PathBuf {
     let folder = env::var_os("VANTIO_SPANNER_EMULATOR").map_or_else(|| usual.into(), PathBuf::from);
     assert!(
         folder.join("emulator_main").is_file() && folder.join("gateway_main").is_file(),
-        "there is no emulator in {folder:?}: install `google-cloud-cli-spanner-emulator`, or name its folder in \
-         VANTIO_SPANNER_EMULATOR"
+        "there is no emulator in `{}`: install `google-cloud-cli-spanner-emulator`, or name its folder in \
+         VANTIO_SPANNER_EMULATOR",
+        folder.display()
     );
     folder
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
-use vantio_ledger::{Filter, Ledger, Location, Options};
+use vantio_ledger::{Filter, Ledger, Location, Options, note::SigningKey};
 
 use crate::{
     common::{open, refusal},
@@ -120,6 +120,20 @@ fn checkpoints_follow_one_another() {
         assert!(note.text().contains(&format!("\n{}\n", number + 1)), "{note}");
     }
     assert_eq!(place.verify().unwrap().checkpoints, 3);
+}
+
+#[test]
+fn what_witnesses_signed_comes_with_its_checkpoint() {
+    let place = Place::emulator();
+    let ledger = place.open();
+    ledger.append(open(0)).unwrap();
+    let note = ledger.checkpoint().unwrap().unwrap();
+    let signed = ["one", "two"].map(|name| SigningKey::new(name, &[7; 32]).unwrap().cosign(note.text(), 1));
+    for signature in &signed {
+        ledger.cosign(1, signature).unwrap();
+    }
+    let kept = place.reader().checkpoint_of(1).unwrap().unwrap();
+    assert_eq!(kept.signatures(), [&note.signatures()[..], &signed].concat());
 }
 
 #[test]

@@ -67,7 +67,9 @@ impl Store {
             .map(|address| Location::parse(address, &store.root))
         {
             None => Ok(store),
-            Some(ledger @ (Location::Postgres { .. } | Location::Spanner { .. })) => Ok(Self { ledger, ..store }),
+            Some(ledger @ (Location::Postgres { .. } | Location::Spanner { .. })) => {
+                Ok(Self { ledger, ..store })
+            }
             Some(Location::File(_)) => Err(StoreError::NoServer),
         }
     }

@@ -117,8 +117,18 @@ async fn within<Answer>(
     tokio::time::timeout(limit, asked).await.unwrap_or(Err(Failure::Late(limit)))
 }
 
+/// What a query finds within a transaction.
+pub(super) async fn find(
+    transaction: &ReadWriteTransaction,
+    query: impl Into<Statement>,
+) -> Result<Vec<Row>, Error> {
+    // The client's futures are large.
+    let found = Box::pin(transaction.execute_query(query)).await?;
+    Box::pin(rows(found)).await
+}
+
 /// All rows of an answer.
-pub(super) async fn rows(mut answer: ResultSet) -> Result<Vec<Row>, Error> {
+async fn rows(mut answer: ResultSet) -> Result<Vec<Row>, Error> {
     let mut rows = Vec::new();
     while let Some(row) = answer.next().await {
         rows.push(row?);

@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use self::{
     address::Address,
-    connection::{Connection, may_be_committed, refusal, server_error},
+    connection::{Connection, find, may_be_committed, refusal, server_error},
     statements::Request,
 };
 use crate::{
@@ -143,7 +143,7 @@ impl Appender {
                         && begun.elapsed() < self.connection.limit()
                         && may_be_committed(&error) =>
                 {
-                    attempt += 1
+                    attempt += 1;
                 }
                 written => return written.map_err(server_error(&self.connection.name)),
             }
@@ -164,9 +164,8 @@ impl Appender {
             return Ok(());
         }
         // What is there already must be what was sent before, to the last row.
-        let found = transaction.execute_query(statements::hashes(self.writer, rows)).await?;
-        let found: Vec<Vec<u8>> =
-            connection::rows(found).await?.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?;
+        let found = find(transaction, statements::hashes(self.writer, rows)).await?;
+        let found: Vec<Vec<u8>> = found.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?;
         if found.iter().map(Vec::as_slice).eq(rows.iter().map(|row| &row.this_hash.0[..])) {
             return Ok(());
         }

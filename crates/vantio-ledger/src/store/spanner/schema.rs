@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     address::Address,
-    connection::{Connection, endpoint, rows, server_error},
+    connection::{Connection, Failure, endpoint, find, server_error},
     statements::COMMITTED,
 };
 use crate::{LedgerError, clock::Clock, entry::FORMAT};
@@ -136,7 +136,7 @@ pub(super) fn make(connection: &Connection, address: &Address) -> Result<Uuid, L
     }
     let id = Clock::after(jiff::Timestamp::UNIX_EPOCH, None).record_id(jiff::Timestamp::now())?;
     let begun = connection.write(async |transaction| {
-        let found = rows(transaction.execute_query("SELECT id FROM log").await?).await?;
+        let found = find(&transaction, "SELECT id FROM log").await?;
         if found.is_empty() {
             let row = Mutation::new_insert_builder("log").set("id").to(id.to_string());
             transaction.buffer([row.set("format").to(FORMAT).set("committed").to(COMMITTED).build()])?;
@@ -210,7 +210,7 @@ fn define(
         }
         let update = admin.build().await?.update_database_ddl();
         let done = update.set_database(&address.database).set_statements(statements).poller().until_done();
-        done.await.map_err(super::connection::Failure::Call)
+        done.await.map_err(Failure::Call)
     });
     defined.map(drop).map_err(|failure| failure.named(&connection.name))
 }

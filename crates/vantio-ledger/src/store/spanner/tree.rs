@@ -7,7 +7,7 @@ use vantio_core::Hash;
 
 use super::{
     Appender,
-    connection::{Connection, refusal, rows, server_error},
+    connection::{Connection, find, refusal, server_error},
     statements,
 };
 use crate::{
@@ -43,7 +43,7 @@ impl Appender {
     pub(super) fn grow(&mut self, key: &SigningKey) -> Result<(), LedgerError> {
         loop {
             let pending = self.pending()?;
-            let growth = Growth { name: &self.connection, pending: &pending, key };
+            let growth = Growth { connection: &self.connection, pending: &pending, key };
             let known = self.tree.take();
             let grown =
                 self.connection.write(async |transaction| growth.make(&transaction, known.clone()).await);
@@ -82,7 +82,7 @@ impl Appender {
 
 /// One transaction that makes the tree larger.
 struct Growth<'a> {
-    name: &'a Connection,
+    connection: &'a Connection,
     pending: &'a [Pending],
     key: &'a SigningKey,
 }
@@ -94,13 +94,13 @@ impl Growth<'_> {
         transaction: &ReadWriteTransaction,
         known: Option<Builder>,
     ) -> Result<Builder, Error> {
-        let found = rows(transaction.execute_query(NEWEST).await?).await?;
+        let found = find(transaction, NEWEST).await?;
         let newest = found.first().map(read_note).transpose()?;
         if let Some((_, note)) = &newest {
-            let path = self.name.name.clone();
+            let path = self.connection.name.clone();
             check_signed(note, self.key).map_err(|reason| refusal(LedgerError::Key { path, reason }))?;
         }
-        let size = size(transaction).await?;
+        let size = size(transaction, newest.as_ref().map_or(0, |(size, _)| *size)).await?;
         let mut tree = match known {
             Some(tree) if tree.size() <= size => tree,
             _ => restore(transaction).await?.ok_or_else(|| self.damaged("a tile is gone".into()))?,
@@ -130,7 +130,7 @@ impl Growth<'_> {
             .add_typed_param("first", first.cast_signed(), types::int64())
             .add_typed_param("end", (first + PAGE as u64).cast_signed(), types::int64());
         let mut added: Vec<Mutation> = Vec::new();
-        for row in rows(transaction.execute_query(query.build()).await?).await? {
+        for row in find(transaction, query.build()).await? {
             if row.get::<i64>(0)?.cast_unsigned() != tree.size() {
                 break;
             }
@@ -153,7 +153,7 @@ impl Growth<'_> {
     }
 
     fn damaged(&self, detail: String) -> Error {
-        refusal(LedgerError::Damaged { path: self.name.name.clone(), detail })
+        refusal(LedgerError::Damaged { path: self.connection.name.clone(), detail })
     }
 }
 
@@ -167,10 +167,11 @@ fn read_note(row: &google_cloud_spanner::result::Row) -> Result<(u64, String), E
     Ok((row.get::<i64>(0)?.cast_unsigned(), row.get(1)?))
 }
 
-/// How many places are taken.
-async fn size(transaction: &ReadWriteTransaction) -> Result<u64, Error> {
-    let query = "SELECT COALESCE(MAX(idx) + 1, 0) FROM leaves";
-    let found = rows(transaction.execute_query(query).await?).await?;
+/// How many places are taken: at least those below the newest checkpoint.
+async fn size(transaction: &ReadWriteTransaction, from: u64) -> Result<u64, Error> {
+    let query = Statement::builder("SELECT COALESCE(MAX(idx) + 1, @from) FROM leaves WHERE idx >= @from");
+    let query = query.add_typed_param("from", from.cast_signed(), types::int64()).build();
+    let found = find(transaction, query).await?;
     found.first().map_or(Ok(0), |row| row.get::<i64>(0).map(i64::cast_unsigned))
 }
 
@@ -186,7 +187,7 @@ async fn unplaced(transaction: &ReadWriteTransaction, pending: &[Pending]) -> Re
     let query = Statement::builder(query)
         .add_typed_param("seqs", seqs, types::array(types::int64()))
         .add_typed_param("writers", writers, types::array(types::string()));
-    let found = rows(transaction.execute_query(query.build()).await?).await?;
+    let found = find(transaction, query.build()).await?;
     found
         .iter()
         .map(|row| row.get::<i64>(0).map(|index| usize::try_from(index).unwrap_or(usize::MAX)))
@@ -197,7 +198,7 @@ async fn unplaced(transaction: &ReadWriteTransaction, pending: &[Pending]) -> Re
 async fn restore(transaction: &ReadWriteTransaction) -> Result<Option<Builder>, Error> {
     let last = "SELECT COALESCE(MAX(id) + 1, 0) FROM tiles WHERE id < @end";
     let last = Statement::builder(last).add_typed_param("end", tile_id(1, 0), types::int64());
-    let full = rows(transaction.execute_query(last.build()).await?).await?;
+    let full = find(transaction, last.build()).await?;
     let full = full.first().map_or(Ok(0), |row| row.get::<i64>(0))?.cast_unsigned();
     let size = full * u64::from(TILE_WIDTH);
     // The builder asks in one go, so it is asked first which roots it needs.
@@ -210,7 +211,7 @@ async fn restore(transaction: &ReadWriteTransaction) -> Result<Option<Builder>, 
     let query = Statement::builder("SELECT id, root FROM tiles WHERE id IN UNNEST(@ids)");
     let query = query.add_typed_param("ids", ids, types::array(types::int64()));
     let mut roots = std::collections::HashMap::new();
-    for row in rows(transaction.execute_query(query.build()).await?).await? {
+    for row in find(transaction, query.build()).await? {
         roots.insert(row.get::<i64>(0)?, hash(&row.get::<Vec<u8>>(1)?));
     }
     let root = |tile: Tile| roots.get(&tile_id(tile.level(), tile.index())).copied().ok_or(());
@@ -219,7 +220,7 @@ async fn restore(transaction: &ReadWriteTransaction) -> Result<Option<Builder>, 
 
 /// The hashes and the root of a stored tile.
 async fn stored(transaction: &ReadWriteTransaction, tile: Tile) -> Result<Option<(Vec<u8>, Hash)>, Error> {
-    let found = rows(transaction.execute_query(select_tile(tile)).await?).await?;
+    let found = find(transaction, select_tile(tile)).await?;
     found.first().map(read_tile).transpose()
 }
 
