@@ -133,7 +133,7 @@ fn what_witnesses_signed_comes_with_its_checkpoint() {
         ledger.cosign(1, signature).unwrap();
     }
     let kept = place.reader().checkpoint_of(1).unwrap().unwrap();
-    assert_eq!(kept.signatures(), [&note.signatures()[..], &signed].concat());
+    assert_eq!(kept.signatures(), [note.signatures(), &signed].concat());
 }
 
 #[test]
