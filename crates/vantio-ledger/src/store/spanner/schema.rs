@@ -336,3 +336,73 @@ fn difference(tables: &[&str], found: &[String]) -> Option<String> {
     // "column entries.op" says which.
     excess.or(missing).map(|object| object.split(' ').take(2).collect::<Vec<_>>().join(" "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As section 2.1 of the protocol prints it, up to its `TTL`.
+    const PROTOCOL: &str = "CREATE TABLE anomaly_records (
+record_id STRING(36) NOT NULL,
+agent_svid STRING(512) NOT NULL,
+syscall_nr INT64 NOT NULL,
+oracle_decision STRING(32) NOT NULL,
+zk_proof BYTES(MAX) NOT NULL,
+truetime_commit TIMESTAMP NOT NULL
+OPTIONS (allow_commit_timestamp=true),
+entropy_nonce BYTES(32) NOT NULL,
+) PRIMARY KEY (record_id),
+";
+
+    fn tables() -> Vec<(&'static str, &'static str)> {
+        let tables = SCHEMA.iter().filter(|(kind, ..)| *kind == Kind::Table);
+        tables.map(|(_, name, statement)| (*name, *statement)).collect()
+    }
+
+    #[test]
+    fn the_table_of_anomaly_records_is_the_protocol_s() {
+        let statement = SCHEMA.iter().find(|(_, name, _)| *name == "anomaly_records").unwrap().2;
+        let retention = "ROW DELETION POLICY (OLDER_THAN(truetime_commit, INTERVAL 2557 DAY))";
+        assert_eq!(statement.replace("    ", ""), format!("{PROTOCOL}{retention}"));
+    }
+
+    #[test]
+    fn no_row_is_deleted_from_what_the_tree_stands_on() {
+        for (name, statement) in tables() {
+            assert_eq!(statement.contains("DELETION"), name == "anomaly_records", "{statement}");
+            assert!(statement.contains("TIMESTAMP NOT NULL"), "{statement}");
+            assert_eq!(statement.matches("allow_commit_timestamp=true").count(), 1, "{statement}");
+        }
+    }
+
+    #[test]
+    fn roles_read_and_append_and_do_nothing_else() {
+        for grant in GRANTS {
+            assert!(!["UPDATE", "DELETE", "ALL"].iter().any(|word| grant.contains(word)), "{grant}");
+            for (name, _) in tables() {
+                let wanted = grant.starts_with("GRANT SELECT") || name != "log";
+                assert_eq!(grant.contains(name), wanted, "{name}: {grant}");
+            }
+        }
+        assert!(GRANTS[0].ends_with("TO ROLE vantio_writer, vantio_reader"));
+        assert!(GRANTS[1].starts_with("GRANT INSERT ON") && GRANTS[1].ends_with("TO ROLE vantio_writer"));
+    }
+
+    #[test]
+    fn a_difference_is_named_whether_something_is_missing_or_more() {
+        let names: Vec<&str> = tables().iter().map(|(name, _)| *name).collect();
+        let stamps = names.iter().map(|name| {
+            let column = if *name == "anomaly_records" { "truetime_commit" } else { "committed" };
+            format!("option {name}.{column} allow_commit_timestamp TRUE")
+        });
+        let mut found: Vec<String> = WANTED.iter().map(|object| (*object).to_owned()).chain(stamps).collect();
+        assert_eq!(difference(&names, &found), None);
+        for number in 0..found.len() {
+            let object = found.remove(number);
+            assert!(object.starts_with(&difference(&names, &found).unwrap()), "{object}");
+            found.insert(number, object);
+        }
+        found.push("column tiles.more STRING(36)".into());
+        assert_eq!(difference(&names, &found).as_deref(), Some("column tiles.more"));
+    }
+}
