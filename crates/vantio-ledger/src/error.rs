@@ -1,6 +1,6 @@
 //! What can go wrong, with stable codes and a way out.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{error, io, path::PathBuf, sync::Arc};
 
 use crate::{Malformed, entry::FORMAT};
 
@@ -93,7 +93,23 @@ pub enum LedgerError {
         /// What it said.
         reason: String,
         /// Its answer.
-        source: Arc<postgres::Error>,
+        source: Arc<dyn error::Error + Send + Sync>,
+    },
+    /// The address is not one.
+    #[error("`{}` cannot be used: {reason}", path.display())]
+    Address {
+        /// The address, without its parameters.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The program was built without this kind of store.
+    #[error("`{}` cannot be used: this program was built without the feature `{feature}`", path.display())]
+    Absent {
+        /// The address.
+        path: PathBuf,
+        /// What it takes.
+        feature: &'static str,
     },
     /// The server would acknowledge what it may lose.
     #[error("`{}` has `{setting}` set to `{found}`, not `{wanted}`", path.display())]
@@ -182,6 +198,8 @@ impl LedgerError {
             Self::Busy { .. } => "E_LEDGER_BUSY",
             Self::Store { .. } => "E_LEDGER_STORE",
             Self::Server { .. } => "E_LEDGER_SERVER",
+            Self::Address { .. } => "E_LEDGER_ADDRESS",
+            Self::Absent { .. } => "E_LEDGER_ABSENT",
             Self::Setting { .. } => "E_LEDGER_SETTING",
             Self::Trust { .. } => "E_LEDGER_TRUST",
             Self::Failed { .. } => "E_LEDGER_FAILED",
@@ -227,6 +245,12 @@ impl LedgerError {
                 "check the address and the server; what was acknowledged is there, and runs stay stopped until then"
             }
             Self::Trust { .. } => "PGSSLROOTCERT must name a file with certificates in PEM",
+            Self::Address { .. } => {
+                "write spanner://projects/PROJECT/instances/INSTANCE/databases/DATABASE, and perhaps ?role=ROLE"
+            }
+            Self::Absent { .. } => {
+                "build it with `cargo build --release -p vantio --features spanner`, or use another store"
+            }
             Self::Setting { .. } => "set it in the server's configuration, and restart the server",
             Self::Failed { cause } => cause.help(),
             Self::Key { .. } => {

@@ -21,7 +21,7 @@ use crate::{
     key,
     note::{Signature, SignedNote, SigningKey},
     queue::{Batch, Offer, Queue, Queued},
-    store::{Row, Store, io_error, postgres, sqlite},
+    store::{Row, Store, io_error, postgres, spanner, sqlite},
 };
 
 /// A ledger opened for appending. Clones share one writer; the last one to go
@@ -151,6 +151,9 @@ impl Ledger {
                 let key = store.key(keys, options.domain)?;
                 (Box::new(store), key)
             }
+            Location::Spanner { address, keys } => {
+                spanner::open(address, keys, options.domain, options.busy)?
+            }
         };
         let queue = Arc::new(Queue::new(options));
         let writer = Writer { queue: Arc::clone(&queue), store, key, options };
@@ -215,6 +218,9 @@ impl Ledger {
         match &self.0.location {
             Location::File(path) => sqlite::Appender::open(path, self.0.busy)?.cosign(size, &line),
             Location::Postgres { url, .. } => postgres::Appender::open(url, self.0.busy)?.cosign(size, &line),
+            Location::Spanner { address, .. } => {
+                spanner::open_again(address, self.0.busy)?.cosign(size, &line)
+            }
         }
     }
 

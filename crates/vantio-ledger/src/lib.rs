@@ -1,4 +1,5 @@
-//! The ledger: an append-only, hash-chained log in one SQLite file, or on a PostgreSQL server.
+//! The ledger: an append-only, hash-chained log in one SQLite file, on a PostgreSQL server, or with
+//! the feature `spanner` and as an experiment on Google Cloud Spanner.
 //!
 //! [`Ledger`] appends: [`Ledger::append`] returns when the entry is on disk,
 //! [`Ledger::record`] batches within a bounded window. [`Reader`] reads,

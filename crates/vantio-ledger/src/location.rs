@@ -7,7 +7,10 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use crate::{LedgerError, store::postgres};
+use crate::{
+    LedgerError,
+    store::{postgres, spanner},
+};
 
 /// Where a ledger is: a file, or a server.
 #[derive(Clone, PartialEq, Eq)]
@@ -21,14 +24,24 @@ pub enum Location {
         /// The folder with the keys that checkpoints are signed with, each named by its log.
         keys: PathBuf,
     },
+    /// A database on Google Cloud Spanner, for a program that was built with the feature `spanner`.
+    Spanner {
+        /// Which one: `spanner://projects/P/instances/I/databases/D`. It has no secret in it.
+        address: String,
+        /// The folder with the keys that checkpoints are signed with, each named by its log.
+        keys: PathBuf,
+    },
 }
 
 impl Location {
-    /// The location that `text` names: an address that begins with `postgres://` or `postgresql://`,
-    /// or else a file. `keys` is the folder with the keys for servers.
+    /// The location that `text` names: an address that begins with `postgres://`, `postgresql://`
+    /// or `spanner://`, or else a file. `keys` is the folder with the keys for servers.
     pub fn parse(text: &str, keys: &Path) -> Self {
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             return Self::Postgres { url: Zeroizing::new(text.into()), keys: keys.into() };
+        }
+        if text.starts_with("spanner://") {
+            return Self::Spanner { address: text.into(), keys: keys.into() };
         }
         Self::File(text.into())
     }
@@ -38,6 +51,7 @@ impl Location {
         match self {
             Self::File(path) => path.clone(),
             Self::Postgres { url, .. } => postgres::name(url),
+            Self::Spanner { address, .. } => spanner::name(address),
         }
     }
 
@@ -47,6 +61,7 @@ impl Location {
         match self {
             Self::File(_) => Ok(()),
             Self::Postgres { url, .. } => postgres::prepare(url),
+            Self::Spanner { address, .. } => spanner::prepare(address),
         }
     }
 }

@@ -13,7 +13,7 @@ use vantio_core::{Decision, RunId};
 use crate::{
     Entry, LedgerError, Location, key,
     note::{SignedNote, TreeHead, TreeHeadError, VerifierKey},
-    store::{Source, io_error, postgres, sqlite},
+    store::{Source, io_error, postgres, spanner, sqlite},
 };
 
 /// A ledger opened for reading.
@@ -72,6 +72,10 @@ impl Reader {
                 let source = postgres::Server::open(url)?;
                 let key = keys.join(source.key_name());
                 Ok(Self { path: source.name(), source: Box::new(source), key })
+            }
+            Location::Spanner { address, keys } => {
+                let (source, key) = spanner::source(address)?;
+                Ok(Self { path: spanner::name(address), source, key: keys.join(key) })
             }
         }
     }

@@ -142,3 +142,20 @@ fn a_store_that_is_not_there_or_of_another_kind_is_refused() {
       help: check the address and the server; what was acknowledged is there, and runs stay stopped until then
     ");
 }
+
+#[test]
+#[cfg(not(feature = "spanner"))]
+fn a_store_that_was_not_built_in_is_refused_with_the_way_to_build_it() {
+    let world = world();
+    let address = "spanner://projects/p/instances/i/databases/d?role=vantio_writer";
+    insta::assert_snapshot!(world.run(&["ledger", "init", "--store", address]), @"
+    exit 1
+    E_LEDGER_ABSENT
+
+      x `spanner://projects/p/instances/i/databases/d` cannot be used: this program was built without the feature `spanner`
+      help: build it with `cargo build --release -p vantio --features spanner`, or use another store
+    ");
+    let refused = world.run(&["--store", address, "run", "--", "touch", "never"]);
+    assert!(refused.starts_with("exit 125\nE_LEDGER_ABSENT"), "{refused}");
+    assert!(!world.work().join("never").exists());
+}

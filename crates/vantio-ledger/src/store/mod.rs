@@ -4,6 +4,11 @@
 //! tree, proofs, verification) knows no store by name.
 
 pub(crate) mod postgres;
+#[cfg(feature = "spanner")]
+pub(crate) mod spanner;
+#[cfg(not(feature = "spanner"))]
+#[path = "spanner/absent.rs"]
+pub(crate) mod spanner;
 pub(crate) mod sqlite;
 
 use std::{io, ops::Range, path::Path, sync::Arc};

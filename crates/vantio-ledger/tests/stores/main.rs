@@ -3,8 +3,12 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(feature = "spanner")]
+mod emulator;
 mod loss;
 mod place;
+#[cfg(feature = "spanner")]
+mod spanner;
 mod suite;
 mod worm;
 
@@ -15,6 +19,23 @@ macro_rules! of_every_store {
             $(#[test] fn $test() { super::suite::$test(&super::place::Place::file()); })*
         }
         mod postgres {
+            $(#[test] fn $test() { super::suite::$test(&super::place::Place::server()); })*
+        }
+        /// Google's emulator, a fake.
+        #[cfg(feature = "spanner")]
+        mod spanner_emulator {
+            $(#[test] fn $test() { super::suite::$test(&super::place::Place::emulator()); })*
+        }
+    };
+}
+
+/// Spanner has no triggers, and the emulator no roles either.
+macro_rules! of_every_store_with_triggers {
+    ($($test:ident)*) => {
+        mod sqlite_triggers {
+            $(#[test] fn $test() { super::suite::$test(&super::place::Place::file()); })*
+        }
+        mod postgres_triggers {
             $(#[test] fn $test() { super::suite::$test(&super::place::Place::server()); })*
         }
     };
@@ -32,7 +53,10 @@ of_every_store! {
     a_removed_entry_is_named
     a_truncated_tail_is_found
     a_changed_tile_or_checkpoint_is_found
+    reading_creates_nothing
+}
+
+of_every_store_with_triggers! {
     a_dropped_trigger_is_reported_and_stops_appending
     update_and_delete_are_refused
-    reading_creates_nothing
 }

@@ -8,6 +8,8 @@ use tempfile::TempDir;
 use vantio_ledger::{Ledger, Location, Options, Reader, Terms, Verified, VerifyError};
 
 use crate::common::{open, refusal};
+#[cfg(feature = "spanner")]
+use crate::emulator::Emulator;
 
 const TABLES: [&str; 5] = ["entries", "leaves", "tiles", "checkpoints", "cosignatures"];
 
@@ -22,6 +24,18 @@ pub struct Place {
 pub enum Vandal {
     File(PathBuf),
     Server(Arc<Server>, String),
+    #[cfg(feature = "spanner")]
+    Emulator(Arc<Emulator>, String),
+}
+
+/// How a value is written for a store.
+pub struct Words {
+    /// Thirty-two zero bytes,
+    pub zeros: &'static str,
+    /// and an identifier that no run has.
+    pub identifier: &'static str,
+    /// What comes before a quoted text in the column `detail`.
+    pub detail: &'static str,
 }
 
 impl Place {
@@ -48,6 +62,63 @@ impl Place {
         place.of("owner").prepare().unwrap();
         place.client("postgres").batch_execute("GRANT vantio_writer TO writer").unwrap();
         place
+    }
+
+    /// A database with the tables of a ledger, in Google's emulator.
+    #[cfg(feature = "spanner")]
+    pub fn emulator() -> Self {
+        let place = Self::bare_in(&Emulator::shared());
+        place.location.prepare().unwrap();
+        place
+    }
+
+    /// An empty database, without the tables of a ledger.
+    #[cfg(feature = "spanner")]
+    pub fn bare_in(emulator: &Arc<Emulator>) -> Self {
+        let (folder, keys) = keys();
+        let database = emulator.database();
+        let location = Location::parse(&emulator.address(&database), &keys);
+        Self { location, vandal: Vandal::Emulator(Arc::clone(emulator), database), _folder: folder }
+    }
+
+    /// Another place of this kind.
+    pub fn another(&self) -> Self {
+        match &self.vandal {
+            Vandal::File(_) => Self::file(),
+            Vandal::Server(server, _) => Self::on(server),
+            #[cfg(feature = "spanner")]
+            Vandal::Emulator(..) => Self::emulator(),
+        }
+    }
+
+    /// Another place of this kind, where there is no ledger.
+    pub fn another_bare(&self) -> Self {
+        match &self.vandal {
+            Vandal::File(_) => Self::file(),
+            Vandal::Server(server, _) => Self::bare(server),
+            #[cfg(feature = "spanner")]
+            Vandal::Emulator(emulator, _) => Self::bare_in(emulator),
+        }
+    }
+
+    /// How values are written here.
+    pub fn words(&self) -> Words {
+        match &self.vandal {
+            Vandal::File(_) => {
+                Words { zeros: "zeroblob(32)", identifier: "x'00112233445566778899aabbccddeeff'", detail: "" }
+            }
+            Vandal::Server(..) => Words {
+                zeros: "decode(repeat('00', 32), 'hex')",
+                identifier: "'00112233445566778899aabbccddeeff'",
+                detail: "",
+            },
+            #[cfg(feature = "spanner")]
+            Vandal::Emulator(..) => Words {
+                zeros: "FROM_HEX(REPEAT('00', 32))",
+                identifier: "'00112233-4455-6677-8899-aabbccddeeff'",
+                detail: "b",
+            },
+        }
     }
 
     /// The same ledger for another role.
@@ -109,6 +180,12 @@ impl Place {
                 let inserts = "ALTER TABLE entries ENABLE ALWAYS TRIGGER next_entry; \
                                ALTER TABLE leaves ENABLE ALWAYS TRIGGER next_leaf";
                 client.batch_execute(inserts).unwrap();
+            }
+            #[cfg(feature = "spanner")]
+            Vandal::Emulator(emulator, database) => {
+                let statements: Vec<&str> =
+                    statements.split(';').filter(|each| !each.trim().is_empty()).collect();
+                emulator.execute(database, &statements);
             }
         }
     }

@@ -19,7 +19,7 @@ pub enum StoreError {
     #[error("there is no place for the state folder")]
     NoPlace,
     /// `--store` names neither a server nor a file.
-    #[error("--store and VANTIO_STORE take the address of a PostgreSQL server, or a file")]
+    #[error("--store and VANTIO_STORE take the address of a server, or a file")]
     NoStore,
     /// The file system refused.
     #[error("the state folder cannot be used: `{}`", shown_path(.path))]

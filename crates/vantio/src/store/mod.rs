@@ -67,12 +67,12 @@ impl Store {
             .map(|address| Location::parse(address, &store.root))
         {
             None => Ok(store),
-            Some(ledger @ Location::Postgres { .. }) => Ok(Self { ledger, ..store }),
             Some(Location::File(path)) if !path.to_string_lossy().contains("://") => {
                 let ledger = Location::File(path::absolute(&path).unwrap_or(path));
                 Ok(Self { ledger, ..store })
             }
             Some(Location::File(_)) => Err(StoreError::NoStore),
+            Some(ledger) => Ok(Self { ledger, ..store }),
         }
     }
 

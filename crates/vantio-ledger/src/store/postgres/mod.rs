@@ -7,7 +7,7 @@
 mod read;
 mod schema;
 mod tls;
-mod tree;
+pub(super) mod tree;
 
 use std::{
     path::{Path, PathBuf},

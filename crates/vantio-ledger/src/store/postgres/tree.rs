@@ -58,7 +58,7 @@ impl Appender {
 }
 
 /// Refuses a key that did not sign a checkpoint of the log: a log has one.
-pub(super) fn check_signed(note: &str, key: &SigningKey) -> Result<(), String> {
+pub(in crate::store) fn check_signed(note: &str, key: &SigningKey) -> Result<(), String> {
     let note: SignedNote =
         note.parse().map_err(|error| format!("the newest checkpoint is no note: {error}"))?;
     let keys = [key.verifier()];
