@@ -55,6 +55,8 @@ mod foreign;
 mod key;
 mod ledger;
 mod location;
+#[cfg(feature = "measure")]
+pub mod measure;
 #[cfg(test)]
 mod mutations;
 pub mod note;
