@@ -54,6 +54,7 @@ mod export;
 mod foreign;
 mod key;
 mod ledger;
+mod link;
 mod location;
 #[cfg(feature = "measure")]
 pub mod measure;

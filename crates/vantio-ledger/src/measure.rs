@@ -16,7 +16,7 @@ pub struct Link {
 impl Link {
     /// The first entry of a chain.
     pub fn new(draft: Draft) -> Result<Self, LedgerError> {
-        let time = "2026-01-02T03:04:05.000000006Z".to_owned();
+        let time = *b"2026-01-02T03:04:05.000000006Z";
         let stamp = Stamp { seq: 0, prev_hash: Hash::ZERO, writer: None, time, record: None };
         Ok(Self { prepared: Prepared::new(draft, &Salts::new()?)?, stamp })
     }
