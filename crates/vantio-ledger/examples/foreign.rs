@@ -75,6 +75,7 @@ fn draft(op: &str, request: Value, decision: Option<Decision>) -> Draft {
         agent_svid: AgentSvid::new("spiffe://vantio.local/agent/a", &[7; 400]),
         syscall: Syscall { number: 257, arguments: [3, u64::MAX, 0, 0, 0, 0] },
         seal: Arc::new(NoSeal),
+        proof: Vec::new(),
     });
     Draft {
         run_id: RunId::new(1_700_000_000_000, [7; 10]),

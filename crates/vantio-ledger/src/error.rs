@@ -65,6 +65,12 @@ pub enum LedgerError {
         /// The file.
         path: PathBuf,
     },
+    /// It was closed: what comes after is in its successor.
+    #[error("`{}` was closed; its successor goes on", path.display())]
+    Closed {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another process kept the write lock for too long.
     #[error("another process holds the write lock of `{}`", path.display())]
     Busy {
@@ -127,6 +133,12 @@ pub enum LedgerError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The proof of a record's decision does not verify.
+    #[error("a record is refused, because the proof of its decision does not verify: {reason}")]
+    Unproved {
+        /// What the verifier said.
+        reason: &'static str,
+    },
     /// A stored entry is not what the format says.
     #[error("entry {seq} cannot be read: {fault}")]
     Entry {
@@ -158,6 +170,7 @@ impl LedgerError {
             Self::Unprotected { .. } => "E_LEDGER_UNPROTECTED",
             Self::Full { .. } => "E_LEDGER_FULL",
             Self::ReadOnly { .. } => "E_LEDGER_READ_ONLY",
+            Self::Closed { .. } => "E_LEDGER_CLOSED",
             Self::Busy { .. } => "E_LEDGER_BUSY",
             Self::Store { .. } => "E_LEDGER_STORE",
             Self::Server { .. } => "E_LEDGER_SERVER",
@@ -166,6 +179,7 @@ impl LedgerError {
             Self::Key { .. } => "E_LEDGER_KEY",
             Self::Checkpoint { .. } => "E_LEDGER_CHECKPOINT",
             Self::Draft { .. } => "E_LEDGER_DRAFT",
+            Self::Unproved { .. } => "E_LEDGER_PROOF",
             Self::Entry { .. } => "E_LEDGER_ENTRY",
             Self::Forked => "E_LEDGER_FORKED",
             Self::Stopped => "E_LEDGER_STOPPED",
@@ -196,6 +210,9 @@ impl LedgerError {
             Self::ReadOnly { .. } => {
                 "make the state folder writable for this user, or name another state folder"
             }
+            Self::Closed { .. } => {
+                "an archive is for reading; where it is the ledger itself, `vantio ledger archive` was interrupted: run it again"
+            }
             Self::Busy { .. } => "find the process that holds the file open, and end it",
             Self::Server { .. } => {
                 "check the address and the server; what was acknowledged is there, and runs stay stopped until then"
@@ -207,6 +224,7 @@ impl LedgerError {
             }
             Self::Checkpoint { .. } => "run `vantio ledger verify`, and keep what it says",
             Self::Draft { .. } => "shorten or flatten what is recorded",
+            Self::Unproved { .. } => "write the record without a proof: it counts as pending",
             Self::Entry { .. } => "the entry was changed after it was written: run `vantio ledger verify`",
             Self::Forked => "open the ledger in the process that uses it",
             Self::Stopped => "open the ledger again",

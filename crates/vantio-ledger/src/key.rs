@@ -13,13 +13,28 @@ use zeroize::Zeroizing;
 
 use crate::{
     LedgerError,
-    note::{KeyError, SigningKey},
+    note::{KeyError, SigningKey, VerifierKey},
     store::io_error,
 };
 
 /// Where the key of the ledger in the file `path` is.
 pub(crate) fn beside(path: &Path) -> PathBuf {
     path.with_extension("key")
+}
+
+/// Where the public key of a closed ledger in the file `path` is.
+pub(crate) fn public_beside(path: &Path) -> PathBuf {
+    path.with_extension("vkey")
+}
+
+/// The public key at `path`, where there is one.
+pub(crate) fn public(path: &Path) -> Result<Option<VerifierKey>, LedgerError> {
+    let text = match read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        text => text.map_err(io_error("read", path))?,
+    };
+    let key = text.trim_end().parse();
+    key.map(Some).map_err(|error: KeyError| LedgerError::Key { path: path.into(), reason: error.to_string() })
 }
 
 /// The key at `path`, made at first: only its owner may read it.

@@ -16,7 +16,7 @@ use crate::{
     Draft, LedgerError, Location, Reader,
     entry::{Prepared, Salts},
     key,
-    link::Links,
+    link::{Context, Links},
     note::{Signature, SignedNote, SigningKey},
     queue::{Batch, Offer, Outcome, Queue},
     store::{Store, io_error, postgres, sqlite},
@@ -35,6 +35,7 @@ struct Shared {
     salts: Salts,
     location: Location,
     busy: Duration,
+    verify_proof: fn(&Draft) -> Result<(), &'static str>,
     owner: u32,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -67,6 +68,9 @@ pub struct Options {
     /// The wall clock's error now, for `truetime_commit`: whoever can ask
     /// adjtimex(2) gives a better one than [`ClockError::UNKNOWN`].
     pub clock_error: fn() -> ClockError,
+    /// Says why the proof in a draft's anomaly does not prove its decision. By default nothing can
+    /// verify proofs, so every one is refused.
+    pub verify_proof: fn(&Draft) -> Result<(), &'static str>,
 }
 
 impl Default for Options {
@@ -81,6 +85,7 @@ impl Default for Options {
             checkpoint_after: Duration::from_secs(10),
             domain: "vantio.local",
             clock_error: || ClockError::UNKNOWN,
+            verify_proof: |_| Err("nothing here verifies proofs"),
         }
     }
 }
@@ -152,8 +157,8 @@ impl Ledger {
         let thread = thread.map_err(io_error("start the writer of", &location.name()))?;
         let (location, owner) = (location.clone(), process::id());
         let (salts, writer) = (Salts::new()?, Mutex::new(Some(thread)));
-        let busy = options.busy;
-        Ok(Self(Arc::new(Shared { queue, salts, location, busy, owner, writer })))
+        let Options { busy, verify_proof, .. } = options;
+        Ok(Self(Arc::new(Shared { queue, salts, location, busy, verify_proof, owner, writer })))
     }
 
     /// Appends an entry, and returns when it is on disk.
@@ -164,7 +169,7 @@ impl Ledger {
     /// Hands an entry over to be written at once, without waiting for the disk.
     pub fn submit(&self, draft: Draft) -> Result<Pending, LedgerError> {
         self.check_owner()?;
-        let (outcome, place) = self.0.queue.push_urgent(Prepared::new(draft, &self.0.salts)?)?;
+        let (outcome, place) = self.0.queue.push_urgent(self.prepare(draft)?)?;
         Ok(Pending { outcome, place })
     }
 
@@ -172,7 +177,7 @@ impl Ledger {
     /// others. A process that is killed meanwhile loses it.
     pub fn record(&self, draft: Draft) -> Result<Recorded, LedgerError> {
         self.check_owner()?;
-        match self.0.queue.offer(Prepared::new(draft, &self.0.salts)?)? {
+        match self.0.queue.offer(self.prepare(draft)?)? {
             Offer::Taken => Ok(Recorded::Queued),
             Offer::NoRoom => Ok(Recorded::Dropped),
         }
@@ -205,6 +210,15 @@ impl Ledger {
             Location::File(path) => sqlite::Appender::open(path, self.0.busy)?.cosign(size, &line),
             Location::Postgres { url, .. } => postgres::Appender::open(url, self.0.busy)?.cosign(size, &line),
         }
+    }
+
+    /// Does the costly part on the caller's thread. A decision counts as proved only by a proof that
+    /// verifies.
+    fn prepare(&self, draft: Draft) -> Result<Prepared, LedgerError> {
+        if draft.anomaly.as_ref().is_some_and(|anomaly| !anomaly.proof.is_empty()) {
+            (self.0.verify_proof)(&draft).map_err(|reason| LedgerError::Unproved { reason })?;
+        }
+        Prepared::new(draft, &self.0.salts)
     }
 
     fn check_owner(&self) -> Result<(), LedgerError> {
@@ -276,6 +290,18 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// Appends one entry to a store that nothing else writes to.
+pub(crate) fn append_alone(
+    store: &mut dyn Store,
+    draft: Draft,
+    options: &Options,
+) -> Result<(), LedgerError> {
+    let context = Context { writer: store.writer(), clock_error: options.clock_error };
+    let mut links = Links::new(context, None, 1);
+    links.push(Prepared::new(draft, &Salts::new()?)?, None)?;
+    store.append(&mut links, None)
 }
 
 /// However the writer ends, nobody waits for it afterwards.

@@ -45,6 +45,7 @@
 
 #![forbid(unsafe_code)]
 
+mod archive;
 pub mod bundle;
 mod chain;
 mod clock;
@@ -71,6 +72,7 @@ mod tiles;
 pub mod tree;
 mod verify;
 
+pub use archive::{Archive, RETENTION_DAYS, archive, archives, expire, no_run};
 pub use chain::{Fault, Malformed};
 pub use clock::Interval;
 pub use entry::{AgentSvid, Anomaly, AnomalyRecord, Detail, Draft, Entry, ProofState, Seal};

@@ -52,7 +52,8 @@ impl Log {
         for number in 0..ENTRIES as u32 {
             let is_refused = number % 50 == 49;
             let seal: Arc<dyn Seal> = Arc::clone(&key) as _;
-            let anomaly = Anomaly { agent_svid: svid.clone(), syscall: Syscall::default(), seal };
+            let anomaly =
+                Anomaly { agent_svid: svid.clone(), syscall: Syscall::default(), seal, proof: Vec::new() };
             let draft = Draft {
                 run_id,
                 pid: 7,

@@ -122,7 +122,10 @@ impl Reader {
 
     /// The key that this ledger's checkpoints are signed with, where it is at hand.
     pub fn verifier_key(&self) -> Result<Option<VerifierKey>, LedgerError> {
-        Ok(key::existing(&self.key)?.map(|key| key.verifier()))
+        match key::existing(&self.key)? {
+            Some(key) => Ok(Some(key.verifier())),
+            None => key::public(&key::public_beside(&self.path)),
+        }
     }
 }
 

@@ -278,9 +278,50 @@ fn strings_of_every_kind_survive() {
     ledger.append(Draft { request: request.clone(), ..open(0) }).unwrap();
     assert_eq!(verify(&path).unwrap(), 1);
     let agent_svid = AgentSvid::new(text, b"");
-    let anomaly = Anomaly { agent_svid: agent_svid.clone(), syscall: Syscall::default(), seal: agent() };
+    let anomaly = Anomaly {
+        agent_svid: agent_svid.clone(),
+        syscall: Syscall::default(),
+        seal: agent(),
+        proof: Vec::new(),
+    };
     ledger.append(Draft { anomaly: Some(anomaly), ..refusal(0) }).unwrap();
     let entries = all(&path);
     assert_eq!(*entries[0].request(), request);
     assert_eq!(entries[1].anomaly.as_ref().unwrap().agent_svid, agent_svid);
+}
+
+/// A refusal with a proof.
+fn proved(proof: &[u8]) -> Draft {
+    let draft = refusal(0);
+    let anomaly = draft.anomaly.map(|anomaly| Anomaly { proof: proof.into(), ..anomaly });
+    Draft { anomaly, ..draft }
+}
+
+#[test]
+fn a_record_with_a_proof_that_nothing_can_verify_is_refused() {
+    let (_folder, path) = place();
+    let ledger = Ledger::open(&path).unwrap();
+    assert_eq!(ledger.append(proved(b"right")).unwrap_err().code(), "E_LEDGER_PROOF");
+    assert_eq!(ledger.record(proved(b"right")).unwrap_err().code(), "E_LEDGER_PROOF");
+    assert!(ledger.append(proved(b"")).is_ok(), "what is not proved is pending");
+    assert_eq!(verify(&path).unwrap(), 1);
+}
+
+#[test]
+fn a_record_is_proved_only_by_a_proof_that_verifies() {
+    let (_folder, path) = place();
+    // Stands in for the verifier of a prover's receipts.
+    let verify_proof = |draft: &Draft| match draft.anomaly.as_ref().map(|anomaly| &anomaly.proof[..]) {
+        Some(b"right") => Ok(()),
+        _ => Err("it is of another decision"),
+    };
+    let ledger = Ledger::open_with(&path, Options { verify_proof, ..Options::default() }).unwrap();
+    let refused = ledger.append(proved(b"wrong")).unwrap_err();
+    assert!(refused.to_string().ends_with("it is of another decision"), "{refused}");
+    ledger.append(proved(b"right")).unwrap();
+    drop(ledger);
+    let entries = all(&path);
+    let record = entries[0].anomaly.as_ref().unwrap();
+    assert_eq!((record.proof_state, record.zk_proof.as_slice()), (ProofState::Proved, &b"right"[..]));
+    assert_eq!((entries.len(), verify(&path).unwrap()), (1, 1));
 }

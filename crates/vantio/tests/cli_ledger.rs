@@ -116,3 +116,47 @@ fn a_log_that_was_cut_does_not_hold_against_a_kept_checkpoint() {
     assert!(verified.starts_with("exit 3\nE_LEDGER_TRUNCATED"), "{verified}");
     assert!(verified.contains("entry 4 and what follows it are gone"), "{verified}");
 }
+
+#[test]
+fn a_ledger_is_archived_and_read_all_the_same() {
+    let world = world();
+    let key = world.run(&["ledger", "key"]).lines().nth(1).unwrap().to_owned();
+    let archived = world.run(&["ledger", "archive"]);
+    assert!(
+        archived.starts_with("exit 0\narchived: ") && archived.contains(&format!("key: {key}")),
+        "{archived}"
+    );
+    let listed = world.run(&["ledger", "archive", "--list", "--json"]);
+    let listed: serde_json::Value = serde_json::from_str(listed.strip_prefix("exit 0\n").unwrap()).unwrap();
+    let file = listed["archives"][0]["file"].as_str().unwrap();
+    let file = &file.replace("[STATE]", world.state().to_str().unwrap());
+    assert_eq!(listed["archives"][0]["key"].as_str(), Some(key.as_str()));
+    world.run(&["run", "--", "true"]);
+    assert!(!world.run(&["why", "last"]).contains("/etc/shadow"));
+    let verified = world.run(&["ledger", "verify"]);
+    assert!(
+        verified.starts_with("exit 0\n") && verified.contains(&format!("continues: {key}")),
+        "{verified}"
+    );
+    let in_archive = |words: &[&str]| world.run(&[&["--store", file], words].concat());
+    assert!(in_archive(&["ledger", "list", "--verdict", "collapse"]).contains("fs.deny: /etc/shadow"));
+    let verified = in_archive(&["ledger", "verify"]);
+    let live = world.run(&["ledger", "key"]).lines().nth(1).unwrap().to_owned();
+    assert!(
+        verified.starts_with("exit 0\n") && verified.contains(&format!("continued by: {live}")),
+        "{verified}"
+    );
+    let refused = in_archive(&["run", "--", "true"]);
+    assert!(refused.starts_with("exit 125\nE_LEDGER_READ_ONLY"), "{refused}");
+    assert!(world.run(&["ledger", "archive", "--expire"]).contains("nothing has been kept for seven years"));
+}
+
+#[test]
+fn a_ledger_is_not_archived_under_a_run() {
+    let world = world();
+    let mut run = world.start(&["run", "--", "sh", "-c", "echo ready; sleep 30"], Stdio::piped());
+    run.wait_for("ready");
+    let refused = world.run(&["ledger", "archive"]);
+    assert!(refused.starts_with("exit 1\nE_LEDGER_BUSY") && refused.contains("vantio ps"), "{refused}");
+    assert!(world.run(&["ledger", "verify"]).starts_with("exit 0\nverified:"));
+}

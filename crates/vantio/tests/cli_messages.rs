@@ -33,7 +33,7 @@ fn help_lists_commands_and_exit_codes() {
 
     Options:
           --json         Print machine-readable JSON instead of text
-          --store <URL>  Keep the ledger on a server: postgres://USER@HOST/DATABASE
+          --store <URL>  Where the ledger is: postgres://USER@HOST/DATABASE, or a file
       -h, --help         Print help
       -V, --version      Print version
 
@@ -58,8 +58,8 @@ fn help_lists_commands_and_exit_codes() {
     Environment:
       VANTIO_STATE    where runs and the ledger are kept
                       [default: $XDG_STATE_HOME/vantio, else ~/.local/state/vantio]
-      VANTIO_STORE    a PostgreSQL server that keeps the ledger, as --store does; it may
-                      have a password in it, which a command line would show to others
+      VANTIO_STORE    where the ledger is, as --store: the address of a server may have a
+                      password in it, which a command line would show to others
       VANTIO_DNS      name servers of a run, as IP or IP:PORT, separated by commas
                       [default: those of /etc/resolv.conf]
       VANTIO_MANAGED  one more policy that narrows every run, as /etc/vantio/policy.yaml does
@@ -79,7 +79,7 @@ fn help_lists_commands_and_exit_codes() {
           --policy <FILE>      The policy. A vantio.yaml in this folder or above is obeyed too, and is
                                the only one without --policy
           --preset <NAME>      A policy that comes with Vantio: read-only, workspace, open or learn
-          --store <URL>        Keep the ledger on a server: postgres://USER@HOST/DATABASE
+          --store <URL>        Where the ledger is: postgres://USER@HOST/DATABASE, or a file
           --name <NAME>        A name for the run, shown in lists
           --backend <BACKEND>  What enforces the policy [default: notify]
       -h, --help               Print help
@@ -113,7 +113,7 @@ fn help_of_a_command_says_what_its_arguments_mean() {
           --glob           Read PATHs as patterns: *, ?, [a-z] within a name, ** across folders
           --json           Print machine-readable JSON instead of text
           --hazards        Commit hazards too: without this, each must be named by its own path
-          --store <URL>    Keep the ledger on a server: postgres://USER@HOST/DATABASE
+          --store <URL>    Where the ledger is: postgres://USER@HOST/DATABASE, or a file
           --theirs <PATH>  Settle a conflict: take the run's change, overwrite what the host has
           --ours <PATH>    Settle a conflict: keep what the host has, drop the run's change
       -h, --help           Print help
@@ -132,6 +132,7 @@ fn help_of_a_command_says_what_its_arguments_mean() {
       show        Show one entry whole
       verify      Recompute every hash, or check a bundle or a proof that someone gave you
       init        Make the tables on the server that --store names, as their owner
+      archive     Close the ledger, put it away, and begin another that continues it
       checkpoint  Make a checkpoint and print it: keep it elsewhere, and give it to verify later
       key         Print the key that verifies this ledger's checkpoints
       witness     Have others sign how far the ledger goes, so that nobody here can take it back
@@ -141,7 +142,7 @@ fn help_of_a_command_says_what_its_arguments_mean() {
 
     Options:
           --json         Print machine-readable JSON instead of text
-          --store <URL>  Keep the ledger on a server: postgres://USER@HOST/DATABASE
+          --store <URL>  Where the ledger is: postgres://USER@HOST/DATABASE, or a file
       -h, --help         Print help
     ");
     insta::assert_snapshot!(world.run(&["policy", "--help"]), @"
@@ -162,7 +163,7 @@ fn help_of_a_command_says_what_its_arguments_mean() {
 
     Options:
           --json         Print machine-readable JSON instead of text
-          --store <URL>  Keep the ledger on a server: postgres://USER@HOST/DATABASE
+          --store <URL>  Where the ledger is: postgres://USER@HOST/DATABASE, or a file
       -h, --help         Print help
     ");
 }

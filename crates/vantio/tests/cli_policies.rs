@@ -66,7 +66,7 @@ fn what_one_policy_allows_beyond_another() {
           --both         Print what SECOND refuses that FIRST allows, too
           --json         Print machine-readable JSON instead of text
           --exit-code    Exit with 3 when SECOND allows more
-          --store <URL>  Keep the ledger on a server: postgres://USER@HOST/DATABASE
+          --store <URL>  Where the ledger is: postgres://USER@HOST/DATABASE, or a file
       -h, --help         Print help
 
     Signs:

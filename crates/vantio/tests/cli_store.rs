@@ -100,14 +100,16 @@ fn an_agent_runs_only_while_the_server_keeps_what_it_does_and_never_learns_its_a
 }
 
 #[test]
-fn what_is_no_server_is_refused() {
+fn a_store_that_is_not_there_or_of_another_kind_is_refused() {
     let world = world();
+    let refused = world.run(&["ledger", "list", "--store", "mysql://host/ledger"]);
+    assert!(refused.starts_with("exit 2\nE_STORE\n"), "{refused}");
     insta::assert_snapshot!(world.run(&["ledger", "list", "--store", "./ledger.db"]), @"
-    exit 2
-    E_STORE
+    exit 1
+    E_LEDGER_NOT_FOUND
 
-      x --store and VANTIO_STORE take the address of a PostgreSQL server
-      help: write postgres://USER@HOST/DATABASE; for a file in another place, set VANTIO_STATE
+      x there is no ledger at `[WORK]/ledger.db`
+      help: the first governed run creates it; check the state folder
     ");
     insta::assert_snapshot!(world.run(&["ledger", "verify", "--store", "postgres://nobody:secret@127.0.0.1:1/none"]), @"
     exit 1

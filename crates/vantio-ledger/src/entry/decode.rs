@@ -153,9 +153,9 @@ impl<'t> Record<'t> {
         scanner.expect(",\"oracle_decision\":")?;
         let decision = scanner.decision("oracle_decision")?;
         scanner.expect(",\"proof_state\":")?;
-        if scanner.string()? != ProofState::Pending.name() {
-            return Err(Malformed::Field("proof_state"));
-        }
+        let state = [ProofState::Pending, ProofState::Proved];
+        let name = scanner.string()?;
+        let state = state.into_iter().find(|state| state.name() == name);
         scanner.expect(",\"record_id\":")?;
         let id_text = scanner.string()?;
         let id = one_text(id_text).filter(|id: &Uuid| id.get_version_num() == 7);
@@ -181,6 +181,9 @@ impl<'t> Record<'t> {
         let is_synchronized = scanner.bool()?;
         scanner.expect("},\"zk_proof\":")?;
         let proof = base64("zk_proof", scanner.string()?)?;
+        if state != Some(if proof.is_empty() { ProofState::Pending } else { ProofState::Proved }) {
+            return Err(Malformed::Field("proof_state"));
+        }
         scanner.expect("}")?;
         base64("certificate", certificate)?;
         Ok(Self {
@@ -218,7 +221,7 @@ impl<'t> Record<'t> {
             syscall_args: self.arguments,
             oracle_decision: self.decision,
             zk_proof: self.proof.clone(),
-            proof_state: ProofState::Pending,
+            proof_state: if self.proof.is_empty() { ProofState::Pending } else { ProofState::Proved },
             truetime_commit: Interval {
                 earliest: timestamp("earliest", self.earliest)?,
                 latest: timestamp("latest", self.latest)?,

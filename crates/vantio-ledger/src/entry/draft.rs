@@ -52,11 +52,13 @@ pub struct Anomaly {
     pub syscall: Syscall,
     /// Who signs the record.
     pub seal: Arc<dyn Seal>,
+    /// The proof of the decision, which must verify; empty where there is none yet.
+    pub proof: Vec<u8>,
 }
 
 impl fmt::Debug for Anomaly {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { agent_svid, syscall, seal: _ } = self;
+        let Self { agent_svid, syscall, seal: _, proof: _ } = self;
         let mut debug = formatter.debug_struct("Anomaly");
         debug.field("agent_svid", agent_svid).field("syscall", syscall).finish_non_exhaustive()
     }

@@ -11,7 +11,7 @@ use jiff::{Timestamp, tz::Offset};
 use uuid::Uuid;
 use vantio_core::{Decision, Hash, RunId, json};
 
-use super::{Anomaly, FORMAT, Prepared};
+use super::{Anomaly, FORMAT, Prepared, ProofState};
 use crate::chain::TimeText;
 
 /// What the writer adds to a prepared draft.
@@ -79,12 +79,13 @@ fn push_verdict(prepared: &Prepared, stamp: &Stamp, text: &mut String) {
 
 /// The record, before and after the place of its seal.
 fn record_text(anomaly: &Anomaly, nonce: &[u8; 32], stamp: &RecordStamp, decision: Decision) -> [String; 2] {
-    let Anomaly { agent_svid, syscall, .. } = anomaly;
+    let Anomaly { agent_svid, syscall, proof, .. } = anomaly;
+    let state = if proof.is_empty() { ProofState::Pending } else { ProofState::Proved }.name();
     let (mut before, mut after) = (String::with_capacity(1024), String::with_capacity(256));
     push_string("{\"agent_svid\":{\"certificate\":", agent_svid.certificate_base64(), &mut before);
     push_string(",\"id\":", agent_svid.spiffe_id(), &mut before);
     push_hash("},\"entropy_nonce\":\"", &Hash(*nonce), &mut before);
-    push(format_args!(",\"oracle_decision\":\"{decision}\",\"proof_state\":\"pending\""), &mut before);
+    push(format_args!(",\"oracle_decision\":\"{decision}\",\"proof_state\":\"{state}\""), &mut before);
     push(format_args!(",\"record_id\":\"{}\"", stamp.id), &mut before);
     after.push_str(",\"syscall_args\":[");
     for (index, argument) in syscall.arguments.iter().enumerate() {
@@ -96,7 +97,8 @@ fn record_text(anomaly: &Anomaly, nonce: &[u8; 32], stamp: &RecordStamp, decisio
     let commit = format_args!(
         "{{\"earliest\":\"{earliest}\",\"latest\":\"{latest}\",\"synchronized\":{is_synchronized}}}"
     );
-    push(format_args!(",\"truetime_commit\":{commit},\"zk_proof\":\"\"}}"), &mut after);
+    let proof = STANDARD.encode(proof);
+    push(format_args!(",\"truetime_commit\":{commit},\"zk_proof\":\"{proof}\"}}"), &mut after);
     [before, after]
 }
 

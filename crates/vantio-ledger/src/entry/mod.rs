@@ -108,6 +108,8 @@ pub struct AnomalyRecord {
 pub enum ProofState {
     /// Not proved yet.
     Pending,
+    /// Proved: the proof verified when the record was written.
+    Proved,
 }
 
 impl Entry {
@@ -205,6 +207,7 @@ impl ProofState {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",
+            Self::Proved => "proved",
         }
     }
 }

@@ -68,7 +68,12 @@ pub fn refusal(number: u32) -> Draft {
     Draft {
         op: "net.connect".into(),
         decision: Some(Decision::Collapse),
-        anomaly: Some(Anomaly { agent_svid, syscall: Syscall { number: 42, arguments }, seal }),
+        anomaly: Some(Anomaly {
+            agent_svid,
+            syscall: Syscall { number: 42, arguments },
+            seal,
+            proof: Vec::new(),
+        }),
         ..open(number)
     }
 }

@@ -24,6 +24,11 @@ pub enum Ledger {
         after_help = "The role vantio_writer is made with them: it may append and read, and nothing else. Grant it to\nthe roles that agents run with: GRANT vantio_writer TO NAME."
     )]
     Init,
+    /// Close the ledger, put it away, and begin another that continues it
+    #[command(
+        after_help = "An archive is a file that stays as it is: read and verify it with --store FILE. It ends by naming the\nkey of the ledger that goes on, which begins by naming what it continues. No run may be going."
+    )]
+    Archive(Archive),
     /// Make a checkpoint and print it: keep it elsewhere, and give it to verify later
     Checkpoint,
     /// Print the key that verifies this ledger's checkpoints
@@ -49,6 +54,17 @@ pub enum Ledger {
         after_help = "Entries are written as they may be published: paths and names by their structure only.\nA bundle is a tar file: entries, the part of the tree that proves them, the signed checkpoint, the\npolicies and the trust domain's certificate. `vantio ledger verify FILE` checks it on any machine."
     )]
     Export(Export),
+}
+
+/// Arguments of `vantio ledger archive`.
+#[derive(Debug, Args)]
+pub struct Archive {
+    /// List the archives instead
+    #[arg(long)]
+    pub list: bool,
+    /// Remove the archives that have been kept for seven years instead; the ledger tells of each
+    #[arg(long, conflicts_with = "list")]
+    pub expire: bool,
 }
 
 /// Arguments of `vantio ledger export`.

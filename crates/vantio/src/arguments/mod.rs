@@ -11,7 +11,7 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::styling};
 use clap_complete::Shell;
 
-pub use ledger::{Export, ExportFormat, Ledger, List, Prove, Verdict, Verify, Witness};
+pub use ledger::{Archive, Export, ExportFormat, Ledger, List, Prove, Verdict, Verify, Witness};
 
 /// The outcome of reading the command line.
 pub enum Parsed {
@@ -58,7 +58,7 @@ pub struct Arguments {
     /// Print machine-readable JSON instead of text
     #[arg(long, global = true)]
     pub json: bool,
-    /// Keep the ledger on a server: postgres://USER@HOST/DATABASE
+    /// Where the ledger is: postgres://USER@HOST/DATABASE, or a file
     #[arg(long, global = true, value_name = "URL", env = "VANTIO_STORE", hide_env = true)]
     pub store: Option<String>,
     /// What to do
@@ -366,8 +366,8 @@ Exit status:
 Environment:
   VANTIO_STATE    where runs and the ledger are kept
                   [default: $XDG_STATE_HOME/vantio, else ~/.local/state/vantio]
-  VANTIO_STORE    a PostgreSQL server that keeps the ledger, as --store does; it may
-                  have a password in it, which a command line would show to others
+  VANTIO_STORE    where the ledger is, as --store: the address of a server may have a
+                  password in it, which a command line would show to others
   VANTIO_DNS      name servers of a run, as IP or IP:PORT, separated by commas
                   [default: those of /etc/resolv.conf]
   VANTIO_MANAGED  one more policy that narrows every run, as /etc/vantio/policy.yaml does

@@ -75,7 +75,7 @@ pub fn first_entry(store: &Store, record: &Record, op: &str) -> Option<Result<En
 
 /// Opens the ledger for appending.
 pub fn ledger(store: &Store) -> Result<Ledger, Failure> {
-    Ok(open_ledger(&store.ledger())?)
+    Ok(open_ledger(store)?)
 }
 
 /// A failed comparison, for a person.

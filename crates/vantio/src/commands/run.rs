@@ -60,7 +60,7 @@ fn check_backend(backend: &str) -> Result<(), Failure> {
 /// What makes the oracle inside the supervisor: the ledger has the run's first entry
 /// before the program starts.
 fn oracle(store: &Store, charge: Charge) -> MakeOracle {
-    let (place, supervisor) = (store.ledger(), store.supervisor_file(charge.run_id));
+    let (store, supervisor) = (store.clone(), store.supervisor_file(charge.run_id));
     Box::new(move || {
         let written = Process::own().and_then(|process| process.write(&supervisor));
         written.map_err(|cause| LaunchError {
@@ -69,7 +69,7 @@ fn oracle(store: &Store, charge: Charge) -> MakeOracle {
             cause,
             help: "the state folder must be writable and have room".into(),
         })?;
-        let ledger = open_ledger(&place).map_err(ledger_failed)?;
+        let ledger = open_ledger(&store).map_err(ledger_failed)?;
         Ok(Arc::new(Warden::start(ledger, charge).map_err(ledger_failed)?))
     })
 }

@@ -165,6 +165,7 @@ impl Warden {
             agent_svid: self.svid.clone(),
             syscall: intent.syscall.unwrap_or_default(),
             seal: Arc::clone(&self.seal),
+            proof: Vec::new(),
         };
         // Durable before the agent hears of it.
         if self.ledger.append(self.draft(&template, response, Some(anomaly))).is_err() {

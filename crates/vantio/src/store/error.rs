@@ -18,9 +18,9 @@ pub enum StoreError {
     /// No variable names a place for it.
     #[error("there is no place for the state folder")]
     NoPlace,
-    /// `--store` names something else than a server.
-    #[error("--store and VANTIO_STORE take the address of a PostgreSQL server")]
-    NoServer,
+    /// `--store` names neither a server nor a file.
+    #[error("--store and VANTIO_STORE take the address of a PostgreSQL server, or a file")]
+    NoStore,
     /// The file system refused.
     #[error("the state folder cannot be used: `{}`", shown_path(.path))]
     Folder {
@@ -97,7 +97,7 @@ impl StoreError {
     fn code(&self) -> &'static str {
         match self {
             Self::NoPlace => "E_STATE_PLACE",
-            Self::NoServer => "E_STORE",
+            Self::NoStore => "E_STORE",
             Self::Folder { .. } => "E_STATE_FOLDER",
             Self::Owner { .. } | Self::Writable { .. } => "E_STATE_UNSAFE",
             Self::Unknown { .. } => "E_RUN_UNKNOWN",
@@ -112,7 +112,7 @@ impl StoreError {
     fn advice(&self) -> String {
         match self {
             Self::NoPlace => "set VANTIO_STATE to a folder of yours, or set HOME".into(),
-            Self::NoServer => "write postgres://USER@HOST/DATABASE; for a file in another place, set VANTIO_STATE".into(),
+            Self::NoStore => "write postgres://USER@HOST/DATABASE, or the path of an archive; to keep all of the state elsewhere, set VANTIO_STATE".into(),
             Self::Folder { path, cause } => match cause.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     format!("free space on the file system of {}, or set VANTIO_STATE to a folder elsewhere", shown_path(path))
@@ -140,7 +140,7 @@ impl StoreError {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let failure = match &error {
-            StoreError::NoServer
+            StoreError::NoStore
             | StoreError::Unknown { .. }
             | StoreError::NoRuns
             | StoreError::Ambiguous { .. } => Self::misuse(error.code(), &error),

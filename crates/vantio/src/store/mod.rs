@@ -20,7 +20,7 @@ mod reference;
 
 use std::{
     fs, io,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
     thread,
     time::Duration,
 };
@@ -35,7 +35,7 @@ use vantio_phantom::changes::RunFolder;
 use vantio_policy::PolicyProgram;
 
 pub use error::StoreError;
-pub use ledger::open_ledger;
+pub use ledger::{appendable, open_ledger, options};
 pub use lock::Lock;
 pub use process::Process;
 pub use record::{LayerSource, Outcome, PolicySource, Record, State};
@@ -58,7 +58,7 @@ pub struct Claim {
 
 impl Store {
     /// Opens the state folder of this user; creates it when there is none. The ledger is in it, or
-    /// at the address `ledger`.
+    /// where `ledger` says: a server, or a file that is only read.
     pub fn open(ledger: Option<&str>) -> Result<Self, StoreError> {
         let store = Self::at(&folder::locate()?)?;
         // The keys of logs on servers are kept in the state folder.
@@ -68,8 +68,17 @@ impl Store {
         {
             None => Ok(store),
             Some(ledger @ Location::Postgres { .. }) => Ok(Self { ledger, ..store }),
-            Some(Location::File(_)) => Err(StoreError::NoServer),
+            Some(Location::File(path)) if !path.to_string_lossy().contains("://") => {
+                let ledger = Location::File(path::absolute(&path).unwrap_or(path));
+                Ok(Self { ledger, ..store })
+            }
+            Some(Location::File(_)) => Err(StoreError::NoStore),
         }
+    }
+
+    /// The file of the ledger in the state folder.
+    pub fn own_ledger(&self) -> PathBuf {
+        self.root.join("ledger.db")
     }
 
     /// Opens `root` as the state folder; creates it when there is none.

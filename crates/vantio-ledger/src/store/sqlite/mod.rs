@@ -20,15 +20,16 @@ use vantio_core::Hash;
 
 use crate::{
     LedgerError, Malformed,
+    archive::END,
     chain::{self, Chain},
     link::Links,
-    note::SigningKey,
+    note::{SignedNote, SigningKey, TreeHead},
     store::{Store, io_error},
     tree::{Builder, Tile},
 };
 
 use copier::{Copier, copy};
-pub(crate) use read::File;
+pub(crate) use read::{File, has_log};
 use schema::{check_format, check_schema};
 
 /// SQLite waits for a lock at growing intervals of up to 100 ms; asked anew after
@@ -71,7 +72,31 @@ struct Log {
 
 impl Appender {
     /// Opens `path`, creating it and its folder when they do not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Closed`] when the ledger was closed, besides all that can fail.
     pub fn open(path: &Path, busy: Duration) -> Result<Self, LedgerError> {
+        let store = Self::attach(path, busy, configure)?;
+        if store.newest_op()?.as_deref() == Some(END) {
+            return Err(LedgerError::Closed { path: store.path });
+        }
+        // Whoever may not write is told so now.
+        begin(&store.connection, busy).and_then(Transaction::commit).map_err(store_error(&store.path))?;
+        Ok(store)
+    }
+
+    /// Opens `path` so that nobody else can, closed or not, and so that no part of it is in another
+    /// file.
+    pub fn open_alone(path: &Path, busy: Duration) -> Result<Self, LedgerError> {
+        Self::attach(path, busy, configure_alone)
+    }
+
+    fn attach(
+        path: &Path,
+        busy: Duration,
+        configure: fn(&Connection) -> rusqlite::Result<()>,
+    ) -> Result<Self, LedgerError> {
         let path = file::prepare_folder(path)?;
         if !path.try_exists().map_err(io_error("open", &path))? {
             file::create(&path)?;
@@ -90,10 +115,28 @@ impl Appender {
         configure(&connection).map_err(store_error(&path))?;
         let seen = read_end(&connection, &path)?;
         let covered = tree::newest_checkpoint(&connection).map_err(store_error(&path))?.unwrap_or(0);
-        // Whoever may not write is told so now.
-        begin(&connection, busy).and_then(Transaction::commit).map_err(store_error(&path))?;
         let log = Log::of(&path);
         Ok(Self { connection, path, identity, busy, seen, tree: None, covered, log })
+    }
+
+    /// How many entries there are.
+    pub fn size(&self) -> u64 {
+        self.seen.next
+    }
+
+    /// The operation of the last entry.
+    pub fn newest_op(&self) -> Result<Option<String>, LedgerError> {
+        newest_op(&self.connection).map_err(store_error(&self.path))
+    }
+
+    /// The tree of the newest checkpoint.
+    pub fn newest_head(&self) -> Result<TreeHead, LedgerError> {
+        let error = store_error(&self.path);
+        let size = tree::newest_checkpoint(&self.connection).map_err(&error)?.unwrap_or(0);
+        let note = tree::checkpoint(&self.connection, size).map_err(&error)?;
+        let note = note.and_then(|note| note.parse::<SignedNote>().ok());
+        let head = note.and_then(|note| note.text().parse().ok());
+        head.ok_or_else(|| self.damaged("its newest checkpoint is not one"))
     }
 
     fn damaged(&self, detail: &str) -> LedgerError {
@@ -121,6 +164,9 @@ impl Store for Appender {
             if !contains(&transaction, &self.seen).map_err(&error)? {
                 drop(transaction);
                 return Err(self.damaged("entries that were written are gone or changed"));
+            }
+            if newest_op(&transaction).map_err(&error)?.as_deref() == Some(END) {
+                return Err(LedgerError::Closed { path: self.path.clone() });
             }
             // Another process wrote meanwhile.
             chain = read_end(&transaction, &self.path)?;
@@ -258,6 +304,11 @@ fn insert(
     Ok(None)
 }
 
+fn newest_op(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let mut statement = connection.prepare_cached("SELECT op FROM entries ORDER BY seq DESC LIMIT 1")?;
+    statement.query_row((), |row| row.get(0)).optional()
+}
+
 /// The chain's length and its last hash, by the columns.
 fn read_head(connection: &Connection) -> rusqlite::Result<(u64, Hash)> {
     let mut statement =
@@ -291,6 +342,14 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
     connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
     connection.busy_timeout(BUSY_STEP)
+}
+
+/// In WAL mode others could read on, so the mode is changed: that fails while others have the file open.
+fn configure_alone(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update_and_check(None, "locking_mode", "EXCLUSIVE", |_| Ok(()))?;
+    connection.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "EXTRA")?;
+    connection.pragma_update(None, "trusted_schema", false)
 }
 
 /// Turns SQLite's answers into ours.

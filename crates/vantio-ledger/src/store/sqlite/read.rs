@@ -242,16 +242,20 @@ fn needs_writable_folder(error: &rusqlite::Error) -> bool {
 
 /// Reads the file alone when it has no write-ahead log, else a private copy of both.
 fn connect_without_writing(path: &Path) -> Result<(Connection, Option<TempDir>), LedgerError> {
-    let log = with_suffix(path, "-wal");
-    let has_log = fs::metadata(&log).is_ok_and(|metadata| metadata.len() > 0);
-    if !has_log {
+    if !has_log(path) {
         return Ok((connect(path, "?immutable=1").map_err(store_error(path))?, None));
     }
     let folder = tempfile::tempdir().map_err(io_error("create a temporary copy of", path))?;
     let copy = folder.path().join("ledger");
     fs::copy(path, &copy).map_err(io_error("copy", path))?;
+    let log = with_suffix(path, "-wal");
     fs::copy(&log, with_suffix(&copy, "-wal")).map_err(io_error("copy", &log))?;
     Ok((connect(&copy, "").map_err(store_error(path))?, Some(folder)))
+}
+
+/// Whether a part of the file is in a write-ahead log beside it.
+pub(crate) fn has_log(path: &Path) -> bool {
+    fs::metadata(with_suffix(path, "-wal")).is_ok_and(|log| log.len() > 0)
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

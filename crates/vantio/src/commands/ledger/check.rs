@@ -24,8 +24,12 @@ pub fn ledger(reader: &Reader, arguments: &Verify, json: bool) -> Result<(), Fai
     let against = against.transpose()?;
     let checkpoint = against.as_ref().map(|(_, head)| head.clone());
     let verified = reader.verify(&Terms { keys, checkpoint }).map_err(|error| unverified(&error))?;
+    let [before, after] = reader.neighbours()?;
     if json {
-        return present::print_json(&to_json(&verified, against.as_ref().map(|(_, head)| head)));
+        let mut told = to_json(&verified, against.as_ref().map(|(_, head)| head));
+        told["continues"] = before.into();
+        told["continued_by"] = after.into();
+        return present::print_json(&told);
     }
     let Verified { size, head, root, checkpoints, signed, seals } = verified;
     let mut lines = vec![format!("verified: {size} entries\n")];
@@ -38,6 +42,8 @@ pub fn ledger(reader: &Reader, arguments: &Verify, json: bool) -> Result<(), Fai
     lines.extend(against.map(|(path, kept)| {
         format!("the {} entries of {} are the first of them\n", kept.size(), shown_path(path))
     }));
+    lines.extend(before.map(|key| format!("continues: {}\n", shown(&key))));
+    lines.extend(after.map(|key| format!("closed, continued by: {}\n", shown(&key))));
     lines.push(format!("head: {head}\nroot: {root}\n"));
     present::print(lines.concat())
 }

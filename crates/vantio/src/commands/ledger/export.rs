@@ -138,7 +138,7 @@ fn cover(store: &Store, reader: &Reader) -> Result<(), Failure> {
     if covered > 0 && covered == reader.size()? {
         return Ok(());
     }
-    match open_ledger(&store.ledger()).and_then(|ledger| ledger.checkpoint()) {
+    match open_ledger(store).and_then(|ledger| ledger.checkpoint()) {
         // What is covered already can be exported all the same.
         Ok(_) | Err(LedgerError::ReadOnly { .. }) => Ok(()),
         Err(error) => Err(error.into()),

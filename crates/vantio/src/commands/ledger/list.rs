@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use vantio_core::Decision;
-use vantio_ledger::{Entry, Filter, LedgerError, Reader, Timestamp};
+use vantio_ledger::{Entry, Filter, LedgerError, Reader, Timestamp, no_run};
 
 use crate::{
     account,
@@ -64,7 +64,7 @@ fn print(store: &Store, entries: &[Entry], json: bool, with_headings: bool) -> R
         table.row([
             entry.index.to_string(),
             clock(time, now),
-            store.short(entry.run_id),
+            if entry.run_id == no_run() { "-".into() } else { store.short(entry.run_id) },
             if entry.pid == 0 { "-".into() } else { entry.pid.to_string() },
             entry.op.clone(),
             entry.decision.map_or("-", |decision| decision.name()).into(),

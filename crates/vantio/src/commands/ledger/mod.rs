@@ -1,5 +1,6 @@
 //! `vantio ledger`
 
+mod archive;
 mod bundle;
 mod check;
 mod export;
@@ -26,10 +27,11 @@ pub fn ledger(store: &Store, command: &Ledger, json: bool) -> Result<u8, Failure
         Ledger::List(arguments) => list::list(store, &Reader::open_at(&place)?, arguments, json)?,
         Ledger::Show { seq } => show(&Reader::open_at(&place)?, *seq, json)?,
         Ledger::Init => init(&place, json)?,
+        Ledger::Archive(arguments) => archive::archive(store, arguments, json)?,
         Ledger::Checkpoint => {
             // Opening would create what is not there.
             drop(Reader::open_at(&place)?);
-            keep::checkpoint(&open_ledger(&place)?, json)?;
+            keep::checkpoint(&open_ledger(store)?, json)?;
         }
         Ledger::Witness(command) => witness::witness(store, command, json)?,
         Ledger::Key => keep::key(&Reader::open_at(&place)?, json)?,

@@ -72,9 +72,8 @@ fn ask(store: &Store, json: bool) -> Result<(), Failure> {
         return Err(Failure::misuse("E_WITNESS", "there is no witness to ask")
             .help("`vantio ledger witness add URL KEY` names one"));
     }
-    let place = store.ledger();
-    let reader = Reader::open_at(&place)?;
-    let ledger = open_ledger(&place)?;
+    let reader = Reader::open_at(&store.ledger())?;
+    let ledger = open_ledger(store)?;
     let note = ledger.checkpoint()?.ok_or_else(keep::nothing_yet)?;
     let head: TreeHead = note.text().parse().map_err(|error| Failure::new("E_LEDGER_CHECKPOINT", error))?;
     let mut answers = Vec::new();
