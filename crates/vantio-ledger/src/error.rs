@@ -107,6 +107,14 @@ pub enum LedgerError {
         /// What it is.
         found: String,
     },
+    /// The certificates to trust cannot be read.
+    #[error("the certificates in `{}` cannot be used: {reason}", path.display())]
+    Trust {
+        /// The file, as `PGSSLROOTCERT` names it.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// An earlier commit failed; nothing is accepted any more.
     #[error("the ledger stopped accepting entries: {cause}")]
     Failed {
@@ -175,6 +183,7 @@ impl LedgerError {
             Self::Store { .. } => "E_LEDGER_STORE",
             Self::Server { .. } => "E_LEDGER_SERVER",
             Self::Setting { .. } => "E_LEDGER_SETTING",
+            Self::Trust { .. } => "E_LEDGER_TRUST",
             Self::Failed { .. } => "E_LEDGER_FAILED",
             Self::Key { .. } => "E_LEDGER_KEY",
             Self::Checkpoint { .. } => "E_LEDGER_CHECKPOINT",
@@ -217,6 +226,7 @@ impl LedgerError {
             Self::Server { .. } => {
                 "check the address and the server; what was acknowledged is there, and runs stay stopped until then"
             }
+            Self::Trust { .. } => "PGSSLROOTCERT must name a file with certificates in PEM",
             Self::Setting { .. } => "set it in the server's configuration, and restart the server",
             Self::Failed { cause } => cause.help(),
             Self::Key { .. } => {

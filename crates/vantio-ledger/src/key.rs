@@ -31,7 +31,7 @@ pub(crate) fn public_beside(path: &Path) -> PathBuf {
 pub(crate) fn public(path: &Path) -> Result<Option<VerifierKey>, LedgerError> {
     let text = match read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        text => text.map_err(io_error("read", path))?,
+        text => text.map_err(read_error(path))?,
     };
     let key = text.trim_end().parse();
     key.map(Some).map_err(|error: KeyError| LedgerError::Key { path: path.into(), reason: error.to_string() })
@@ -42,9 +42,9 @@ pub(crate) fn open_or_make(path: &Path, domain: &str) -> Result<SigningKey, Ledg
     match read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             make(path, domain)?;
-            parse(path, &read(path).map_err(io_error("read", path))?)
+            parse(path, &read(path).map_err(read_error(path))?)
         }
-        text => parse(path, &text.map_err(io_error("read", path))?),
+        text => parse(path, &text.map_err(read_error(path))?),
     }
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn open_or_make(path: &Path, domain: &str) -> Result<SigningKey, Ledg
 pub(crate) fn existing(path: &Path) -> Result<Option<SigningKey>, LedgerError> {
     match read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        text => parse(path, &text.map_err(io_error("read", path))?).map(Some),
+        text => parse(path, &text.map_err(read_error(path))?).map(Some),
     }
 }
 
@@ -61,6 +61,13 @@ fn read(path: &Path) -> io::Result<Zeroizing<String>> {
     let file = File::from(open(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?);
     file.take(MAX_TEXT as u64).read_to_string(&mut text)?;
     Ok(text)
+}
+
+fn read_error(path: &Path) -> impl Fn(io::Error) -> LedgerError {
+    move |source| match source.kind() {
+        io::ErrorKind::InvalidData => LedgerError::Key { path: path.into(), reason: "it is no text".into() },
+        _ => io_error("read", path)(source),
+    }
 }
 
 fn parse(path: &Path, text: &str) -> Result<SigningKey, LedgerError> {

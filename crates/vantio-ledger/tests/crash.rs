@@ -1,150 +1,209 @@
-//! Writers that are killed at random moments, and several at once.
+//! Writers that are killed at random moments: threads of one process, processes beside others that
+//! go on, and all at once.
 //!
-//! This binary starts itself again as a writer; it has no test harness, because
-//! a writer must be a process of its own.
+//! This binary starts itself again as a writer; it has no test harness, because a writer must be a
+//! process of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
 
 use std::{
-    collections::BTreeSet,
     env,
+    hash::{BuildHasher, RandomState},
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Child, Command, Stdio},
-    thread,
+    sync::{Arc, Mutex, mpsc},
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
-use common::{open, place, refusal, run};
-use vantio_core::json::Value;
-use vantio_ledger::{Draft, Filter, Ledger, Reader};
+use common::{
+    harness::{self, Outcome},
+    place,
+    promises::{Promises, write},
+};
 
-/// Set for a writer: the ledger's path.
+/// Set for a writer: the ledger's path, and how many threads append to it.
 const LEDGER: &str = "VANTIO_TEST_LEDGER";
-/// How many writers are killed; 50 when unset.
+const THREADS: &str = "VANTIO_TEST_THREADS";
+/// How many times a writer is killed; 500 when unset.
 const ROUNDS: &str = "VANTIO_CRASH_ROUNDS";
+
+/// Threads or processes that append at the same time.
+const WRITERS: u32 = 8;
 
 fn main() {
     if let Some(path) = env::var_os(LEDGER) {
-        return write(Path::new(&path));
+        let threads = env::var(THREADS).unwrap().parse().unwrap();
+        // One write for each line, so that a kill cuts no line that another thread continues.
+        let tell = |line: &str| std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
+        panic!("a writer was refused: {:?}", write(Path::new(&path), threads, u32::MAX, tell));
     }
-    let tests: [(&str, fn()); 2] = [
-        ("killed_writers_lose_nothing", killed_writers_lose_nothing),
-        ("several_processes_share_one_chain", several_processes_share_one_chain),
-    ];
-    // The options of the usual harness that say which tests to run.
-    let (options, filters): (Vec<_>, Vec<_>) = env::args().skip(1).partition(|word| word.starts_with('-'));
-    let is_listing = options.iter().any(|option| option == "--list");
-    let is_wanted =
-        |name: &str| is_listing || filters.is_empty() || filters.iter().any(|part| name.contains(part));
-    if options.iter().any(|option| option == "--ignored") {
-        return;
-    }
-    for (name, test) in tests.into_iter().filter(|(name, _)| is_wanted(name)) {
-        if is_listing {
-            println!("{name}: test");
-        } else {
-            test();
-        }
-    }
+    harness::run(&[
+        ("a_killed_process_loses_nothing", a_killed_process_loses_nothing),
+        ("a_process_killed_beside_others_loses_nothing", a_process_killed_beside_others_loses_nothing),
+        ("processes_killed_all_at_once_lose_nothing", processes_killed_all_at_once_lose_nothing),
+    ]);
 }
 
-/// Appends from several threads for ever, and prints what was acknowledged.
-fn write(path: &Path) {
-    let ledger = Ledger::open(path).unwrap();
-    thread::scope(|scope| {
-        for number in 0..4 {
-            let ledger = ledger.clone();
-            scope.spawn(move || write_from_one_thread(&ledger, number));
-        }
-    });
-}
-
-fn write_from_one_thread(ledger: &Ledger, number: u32) {
-    for count in 0.. {
-        let draft = if count % 4 == 3 { refusal(count) } else { open(count) };
-        ledger.record(Draft { run_id: run(2), ..draft.clone() }).unwrap();
-        let response = Value::from(format!("{} {number} {count}", std::process::id()));
-        let receipt = ledger.append(Draft { response, ..draft }).unwrap();
-        // One write, so that a kill cuts no line that another thread continues.
-        let line = format!("{} {} {number} {count}\n", receipt.seq, receipt.this_hash);
-        std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
-    }
-}
-
-fn start(path: &Path) -> Child {
-    let mut command = Command::new(env::current_exe().unwrap());
-    command.env(LEDGER, path).stdout(Stdio::piped()).spawn().unwrap()
-}
-
-/// Kills `writer` after `delay` from its first acknowledgement, and returns all
-/// its acknowledgements: sequence number, hash, and its own numbering.
-fn kill_after(mut writer: Child, delay: Duration) -> Vec<(u64, String, String)> {
-    let mut lines = BufReader::new(writer.stdout.take().unwrap()).lines();
-    let first = lines.next().unwrap().unwrap();
-    let reader = thread::spawn(move || lines.map(Result::unwrap).collect::<Vec<_>>());
-    thread::sleep(delay);
-    writer.kill().unwrap();
-    let pid = writer.id();
-    writer.wait().unwrap();
-    let rest = reader.join().unwrap();
-    [first].iter().chain(&rest).filter_map(|line| parse(pid, line)).collect()
-}
-
-/// The last line may be cut.
-fn parse(pid: u32, line: &str) -> Option<(u64, String, String)> {
-    let words: Vec<&str> = line.split(' ').collect();
-    let [seq, hash, number, count] = words[..] else { return None };
-    Some((seq.parse().unwrap(), hash.into(), format!("{pid} {number} {count}")))
-}
-
-fn killed_writers_lose_nothing() {
-    let rounds: u64 = env::var(ROUNDS).map_or(50, |rounds| rounds.parse().unwrap());
-    let mut total = 0;
-    for ledgers in 0..rounds.div_ceil(KILLS_PER_LEDGER) {
+/// Half of all kills: one process with eight threads.
+fn a_killed_process_loses_nothing() -> Outcome {
+    let kills = rounds() / 2;
+    let mut total = Total::default();
+    for first in (0..kills).step_by(10) {
         let (_folder, path) = place();
-        let mut acknowledged = Vec::new();
-        for kill in 0..KILLS_PER_LEDGER.min(rounds - ledgers * KILLS_PER_LEDGER) {
-            let delay = Duration::from_micros(pseudo_random(ledgers * KILLS_PER_LEDGER + kill) % 40_000);
-            acknowledged.extend(kill_after(start(&path), delay));
-            check(&path, &acknowledged);
+        let mut promises = Promises::default();
+        for kill in first..kills.min(first + 10) {
+            let mut writer = Writer::start(&path, WRITERS);
+            // Now and then it is killed while it opens the ledger.
+            if kill % 4 == 0 {
+                sleep_up_to(15_000);
+            } else {
+                writer.wait_for_promise();
+                sleep_up_to(80_000);
+            }
+            promises.extend(writer.kill());
+            promises.assert_kept(&path, "after a kill");
         }
-        total += acknowledged.len();
+        total.add(kills.min(first + 10) - first, &promises);
     }
-    println!("killed_writers_lose_nothing: {rounds} kills, {total} acknowledged entries, none lost");
+    total.outcome()
 }
 
-const KILLS_PER_LEDGER: u64 = 5;
+/// Three tenths of all kills: one of eight processes, while the others go on.
+fn a_process_killed_beside_others_loses_nothing() -> Outcome {
+    let kills = rounds() * 3 / 10;
+    let mut total = Total::default();
+    for first in (0..kills).step_by(5) {
+        let (_folder, path) = place();
+        let mut promises = Promises::default();
+        let mut writers: Vec<_> = (0..WRITERS).map(|_| Writer::start(&path, 1)).collect();
+        writers.iter_mut().for_each(Writer::wait_for_promise);
+        for _ in first..kills.min(first + 5) {
+            sleep_up_to(20_000);
+            promises.extend(writers.remove(0).kill());
+            let mut all = promises.clone();
+            for writer in &writers {
+                all.extend(writer.promises());
+            }
+            all.assert_kept(&path, "while others write");
+            writers.push(Writer::start(&path, 1));
+        }
+        // How these end counts for the next test.
+        for writer in writers {
+            promises.extend(writer.kill());
+        }
+        promises.assert_kept(&path, "after all were killed");
+        total.add(kills.min(first + 5) - first, &promises);
+    }
+    total.outcome()
+}
 
-fn check(path: &Path, acknowledged: &[(u64, String, String)]) {
-    let ledger = Ledger::open(path).expect("the ledger opens after a kill");
-    ledger.append(open(0)).expect("the ledger accepts entries after a kill");
-    let reader = Reader::open(path).unwrap();
-    let verified = reader.verify(&vantio_ledger::Terms::default()).expect("the chain verifies after a kill");
-    assert_eq!(reader.entries(&Filter::default()).count() as u64, verified.size);
-    for (seq, hash, response) in acknowledged {
-        let entry = reader.entry(*seq).unwrap().expect("an acknowledged entry is there");
-        assert_eq!((&entry.this_hash.to_string(), entry.response()), (hash, &Value::from(response.as_str())));
+/// The last fifth of all kills: eight processes at once.
+fn processes_killed_all_at_once_lose_nothing() -> Outcome {
+    let kills = rounds() - rounds() / 2 - rounds() * 3 / 10;
+    let mut total = Total::default();
+    for _ in 0..kills.div_ceil(2 * WRITERS) {
+        let (_folder, path) = place();
+        let mut promises = Promises::default();
+        for are_all_ready in [false, true] {
+            let mut writers: Vec<_> = (0..WRITERS).map(|_| Writer::start(&path, 1)).collect();
+            let ready = if are_all_ready { writers.len() } else { 1 };
+            writers[..ready].iter_mut().for_each(Writer::wait_for_promise);
+            sleep_up_to(100_000);
+            for writer in &mut writers {
+                writer.process.kill().unwrap();
+            }
+            for writer in writers {
+                promises.extend(writer.kill());
+            }
+            promises.assert_kept(&path, "after all were killed at once");
+        }
+        total.add(2 * WRITERS, &promises);
+    }
+    total.outcome()
+}
+
+fn rounds() -> u32 {
+    env::var(ROUNDS).map_or(500, |rounds| rounds.parse().unwrap())
+}
+
+/// A process that appends for ever.
+struct Writer {
+    process: Child,
+    promises: Arc<Mutex<Promises>>,
+    first: mpsc::Receiver<()>,
+    listener: JoinHandle<()>,
+}
+
+impl Writer {
+    fn start(path: &Path, threads: u32) -> Self {
+        let mut command = Command::new(env::current_exe().unwrap());
+        // What it leaves when it is killed goes with the test's folder.
+        command.env("TMPDIR", path.ancestors().nth(2).unwrap());
+        command.env(LEDGER, path).env(THREADS, threads.to_string()).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap());
+        let promises = Arc::new(Mutex::new(Promises::default()));
+        let (told, first) = mpsc::sync_channel(1);
+        let listener = thread::spawn({
+            let promises = Arc::clone(&promises);
+            move || {
+                let mut line = String::new();
+                while lines.read_line(&mut line).unwrap() > 0 {
+                    promises.lock().unwrap().take(&line);
+                    line.clear();
+                    let _ = told.try_send(());
+                }
+            }
+        });
+        Self { process, promises, first, listener }
+    }
+
+    /// Returns when it was acknowledged something.
+    fn wait_for_promise(&mut self) {
+        self.first.recv().expect("a writer is acknowledged something");
+    }
+
+    fn promises(&self) -> Promises {
+        self.promises.lock().unwrap().clone()
+    }
+
+    fn kill(mut self) -> Promises {
+        self.process.kill().unwrap();
+        let status = self.process.wait().unwrap();
+        self.listener.join().unwrap();
+        assert_eq!(status.code(), None, "it was not killed, but ended");
+        self.promises.lock().unwrap().clone()
     }
 }
 
-/// Different on every run, and even enough for a delay.
-fn pseudo_random(round: u64) -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(round)
+/// Different on every run: the moment is what is tried.
+fn sleep_up_to(microseconds: u64) {
+    thread::sleep(Duration::from_micros(RandomState::new().hash_one(0) % microseconds));
 }
 
-fn several_processes_share_one_chain() {
-    let (_folder, path) = place();
-    let writers: Vec<_> = (0..4).map(|_| start(&path)).collect();
-    let threads = writers
-        .into_iter()
-        .map(|writer| thread::spawn(move || kill_after(writer, Duration::from_millis(300))));
-    let threads: Vec<_> = threads.collect();
-    let acknowledged: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
-    let seqs: BTreeSet<u64> = acknowledged.iter().map(|(seq, ..)| *seq).collect();
-    assert_eq!(seqs.len(), acknowledged.len(), "two processes were given the same place");
-    check(&path, &acknowledged);
-    println!("several_processes_share_one_chain: {} acknowledged entries", acknowledged.len());
+/// What all ledgers of a test went through.
+#[derive(Default)]
+struct Total {
+    kills: u32,
+    entries: usize,
+    checkpoints: usize,
+}
+
+impl Total {
+    fn add(&mut self, kills: u32, promises: &Promises) {
+        let (entries, checkpoints) = promises.counts();
+        self.kills += kills;
+        self.entries += entries;
+        self.checkpoints += checkpoints;
+    }
+
+    fn outcome(self) -> Outcome {
+        let Self { kills, entries, checkpoints } = self;
+        Outcome::Passed(format!(
+            "{kills} kills, {entries} acknowledged entries and {checkpoints} checkpoints, none lost"
+        ))
+    }
 }

@@ -100,6 +100,29 @@ fn an_agent_runs_only_while_the_server_keeps_what_it_does_and_never_learns_its_a
 }
 
 #[test]
+fn a_server_on_the_network_must_prove_who_it_is() {
+    let world = world();
+    let mut server = Server::start();
+    let certificate = server.encrypt().display().to_string();
+    let database = server.database();
+    world.run(&["ledger", "init", "--store", &server.url("owner", &database)]);
+    server.admit_writer(&database);
+    let url = server.network_url("writer", &database);
+    let with = |certificate: &str, url: &str| {
+        let script =
+            format!("export PGSSLROOTCERT={certificate}; $VANTIO --store '{url}' run -- echo ran 2>&1");
+        world.shell(&script)
+    };
+    assert!(with(&certificate, &url).contains("ran\n"));
+    let strange = with("", &url);
+    assert!(strange.contains("E_LEDGER_SERVER") && strange.contains("UnknownIssuer"), "{strange}");
+    let misnamed = with(&certificate, &url.replace("127.0.0.1", "localhost"));
+    assert!(misnamed.contains("E_LEDGER_SERVER") && misnamed.contains("not valid for name"), "{misnamed}");
+    assert!(with("/nowhere", &url).contains("E_LEDGER_TRUST"));
+    assert!(with("/dev/null", &url).contains("E_LEDGER_TRUST"));
+}
+
+#[test]
 fn a_store_that_is_not_there_or_of_another_kind_is_refused() {
     let world = world();
     let refused = world.run(&["ledger", "list", "--store", "mysql://host/ledger"]);

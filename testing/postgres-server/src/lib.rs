@@ -9,6 +9,7 @@
 
 use std::{
     fs,
+    net::TcpListener,
     os::unix::fs::{PermissionsExt, chown},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -31,6 +32,8 @@ pub struct Server {
     folder: TempDir,
     /// A shell that stops the server when its input ends.
     shell: Option<Child>,
+    /// Part of the socket's name.
+    port: u16,
     databases: AtomicU32,
 }
 
@@ -58,7 +61,7 @@ impl Server {
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let mut server = Self { folder, shell: None, databases: AtomicU32::new(0) };
+        let mut server = Self { folder, shell: None, port: 5432, databases: AtomicU32::new(0) };
         server.run(&[]);
         let mut client = server.connect("postgres", "postgres");
         client
@@ -72,7 +75,7 @@ impl Server {
         let script = "\"$0\" \"$@\" & server=$!; read -r end; kill -QUIT $server; wait $server";
         let mut command = as_server(script);
         command.arg(program("postgres")).arg("-D").arg(self.folder.path().join("data"));
-        command.arg("-k").arg(self.folder.path());
+        command.arg("-k").arg(self.folder.path()).arg("-p").arg(self.port.to_string());
         for setting in
             ["listen_addresses=", "fsync=on", "unix_socket_permissions=0700"].iter().chain(settings)
         {
@@ -88,6 +91,21 @@ impl Server {
         }
     }
 
+    /// Runs the server anew, so that it listens on a port of this host too, with TLS. Returns the file
+    /// with its certificate, which is for 127.0.0.1 and signed by itself.
+    pub fn encrypt(&mut self) -> PathBuf {
+        self.crash();
+        let folder = self.folder.path().join("data");
+        let script = "exec openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test \
+            -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE \
+            -keyout \"$0\"/server.key -out \"$0\"/server.crt";
+        let made = as_server(script).arg(&folder).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        self.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        self.run(&["listen_addresses=127.0.0.1", "ssl=on"]);
+        folder.join("server.crt")
+    }
+
     /// Ends every process of the server at once, as a crash does: what it acknowledged is in its log.
     pub fn crash(&mut self) {
         if let Some(mut shell) = self.shell.take() {
@@ -99,7 +117,12 @@ impl Server {
     /// How `role` connects to `database`.
     pub fn url(&self, role: &str, database: &str) -> String {
         let host = self.folder.path().display().to_string().replace('/', "%2F");
-        format!("postgres://{role}@{host}/{database}")
+        format!("postgres://{role}@{host}:{}/{database}", self.port)
+    }
+
+    /// How `role` connects to `database` over the network, once the server is [encrypted](Self::encrypt).
+    pub fn network_url(&self, role: &str, database: &str) -> String {
+        format!("postgres://{role}@127.0.0.1:{}/{database}?sslmode=require", self.port)
     }
 
     /// A connection as `role`.

@@ -1,6 +1,9 @@
 //! What the tests of the ledger share.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
+pub mod harness;
+pub mod promises;
+
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, LazyLock},

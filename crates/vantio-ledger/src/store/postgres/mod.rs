@@ -6,6 +6,7 @@
 
 mod read;
 mod schema;
+mod tls;
 mod tree;
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use postgres::{Client, Config, NoTls, Statement, config::Host, error::SqlState};
+use postgres::{Client, Config, Statement, config::Host, error::SqlState};
 use uuid::Uuid;
 
 use crate::{
@@ -171,7 +172,8 @@ fn connect(url: &str) -> Result<(Client, PathBuf), LedgerError> {
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(CONNECT);
     }
-    let client = config.application_name("vantio").connect(NoTls).map_err(&error)?;
+    tls::demand(url, &mut config);
+    let client = config.application_name("vantio").connect(tls::connector(&name)?).map_err(&error)?;
     Ok((client, name))
 }
 

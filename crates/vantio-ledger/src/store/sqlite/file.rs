@@ -3,12 +3,12 @@
 use std::{
     fs::{self, DirBuilder, File},
     io,
-    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use rusqlite::{Connection, OpenFlags};
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, OFlags, access};
 
 use super::{
     schema::{APPLICATION_ID, SCHEMA},
@@ -42,10 +42,25 @@ pub(super) fn create(path: &Path) -> Result<(), LedgerError> {
         .into_temp_path();
     write_schema(&temporary).map_err(store_error(path))?;
     File::open(&temporary).and_then(|file| file.sync_all()).map_err(io_error("write", path))?;
+    sync_above(folder)?;
     match fs::hard_link(&temporary, path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(io_error("create", path)(error)),
         _ => File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_error("write", folder)),
     }
+}
+
+/// Syncs the names of a folder and of those above it, up to where it is mounted: one that was just
+/// made, by whomever, would be lost with the power, and all that is in it.
+fn sync_above(folder: &Path) -> Result<(), LedgerError> {
+    let device = |folder: &Path| fs::metadata(folder).map(|metadata| metadata.dev()).ok();
+    let above = folder.ancestors().skip(1).take_while(|above| device(above) == device(folder));
+    for above in above {
+        // One that may not be read is not one that was just made.
+        if let Ok(opened) = File::open(above) {
+            opened.sync_all().map_err(io_error("write", above))?;
+        }
+    }
+    Ok(())
 }
 
 fn write_schema(path: &Path) -> rusqlite::Result<()> {
@@ -72,6 +87,33 @@ pub(super) fn check_writable(path: &Path) -> Result<(), LedgerError> {
         access(place, Access::WRITE_OK).map_err(|error| io_error("write", path)(error.into()))?;
     }
     Ok(())
+}
+
+/// Writes the write-ahead log over with what it has, and syncs it; nobody else may write meanwhile.
+///
+/// A process may have been killed before it learned that its sync had failed. What it wrote can then
+/// be read, and is continued, but the kernel takes it for written and never tries again.
+pub(super) fn renew_log(path: &Path) -> Result<(), LedgerError> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let renew = || {
+        let no_link = OFlags::NOFOLLOW.bits().cast_signed();
+        let file = File::options().read(true).write(true).custom_flags(no_link).open(&log)?;
+        let (mut place, mut part) = (0, vec![0; 1 << 16]);
+        loop {
+            let length = file.read_at(&mut part, place)?;
+            if length == 0 {
+                break;
+            }
+            file.write_all_at(&part[..length], place)?;
+            place += length as u64;
+        }
+        if place == 0 { Ok(()) } else { file.sync_data() }
+    };
+    match renew() {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("write", path)(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Takes others' access to the file away, should it have any.

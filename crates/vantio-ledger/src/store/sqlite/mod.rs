@@ -113,6 +113,9 @@ impl Appender {
         check_schema(&connection, &path)?;
         file::restrict(&path)?;
         configure(&connection).map_err(store_error(&path))?;
+        let transaction = begin(&connection, busy).map_err(store_error(&path))?;
+        file::renew_log(&path)?;
+        drop(transaction);
         let seen = read_end(&connection, &path)?;
         let covered = tree::newest_checkpoint(&connection).map_err(store_error(&path))?.unwrap_or(0);
         let log = Log::of(&path);
@@ -363,9 +366,27 @@ fn store_error(path: &Path) -> impl Fn(rusqlite::Error) -> LedgerError {
             Some(ErrorCode::DiskFull) => LedgerError::Full { path },
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => LedgerError::ReadOnly { path },
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => LedgerError::Busy { path },
+            None if is_other_than_stored(&source) => {
+                LedgerError::Damaged { path, detail: source.to_string() }
+            }
             _ => LedgerError::Store { path, source: Arc::new(source) },
         }
     }
+}
+
+/// Whether a value is not of the kind that every row of a ledger has there, or a row is missing.
+fn is_other_than_stored(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{
+        FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, QueryReturnedNoRows, Utf8Error,
+    };
+    matches!(
+        error,
+        FromSqlConversionFailure(..)
+            | IntegralValueOutOfRange(..)
+            | InvalidColumnType(..)
+            | QueryReturnedNoRows
+            | Utf8Error(..)
+    )
 }
 
 #[cfg(test)]

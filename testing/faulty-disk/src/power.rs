@@ -1,0 +1,210 @@
+//! What a disk may have when its power fails.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ffi::{OsStr, OsString},
+    fs::{self, DirBuilder, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    Change, Kept, Random, Record,
+    sectors::{Loss, Pending, apply, settle},
+};
+
+/// A moment in a record at which the power fails.
+#[derive(Clone)]
+pub struct Cut<'r> {
+    record: &'r Record,
+    place: usize,
+    random: Random,
+    files: HashMap<u64, File>,
+    folders: HashMap<u64, Folder>,
+}
+
+#[derive(Clone, Default)]
+struct File {
+    mode: u32,
+    disk: Vec<u8>,
+    pending: Vec<Pending>,
+}
+
+#[derive(Clone, Default)]
+struct Folder {
+    mode: u32,
+    disk: Names,
+    pending: Vec<Renaming>,
+    /// As programs see it.
+    seen: Names,
+}
+
+type Names = BTreeMap<OsString, u64>;
+
+#[derive(Clone)]
+enum Renaming {
+    Add(OsString, u64),
+    Remove(OsString),
+    Move(OsString, OsString, u64),
+}
+
+impl<'r> Cut<'r> {
+    /// Before anything was done, on an empty disk.
+    pub fn new(record: &'r Record, seed: u64) -> Self {
+        let root = Folder { mode: 0o700, ..Folder::default() };
+        let (files, folders) = (HashMap::new(), HashMap::from([(1, root)]));
+        Self { record, place: 0, random: Random::new(seed), files, folders }
+    }
+
+    /// Lets time pass, until so many changes were made.
+    pub fn advance(&mut self, place: usize) {
+        let record = self.record;
+        for change in record.changes.iter().take(place).skip(self.place) {
+            self.step(change);
+        }
+        self.place = self.place.max(place);
+    }
+
+    /// The content of a file of this name, in whichever folder, as programs see it.
+    pub fn content(&self, name: &str) -> Vec<u8> {
+        let node = self.folders.values().find_map(|folder| folder.seen.get(OsStr::new(name)));
+        let Some(file) = node.and_then(|node| self.files.get(node)) else { return Vec::new() };
+        let mut content = file.disk.clone();
+        for change in &file.pending {
+            apply(change, &mut content);
+        }
+        content
+    }
+
+    /// Makes in the folder `place` what the disk may have: all that was synced; of the rest some
+    /// sectors of so many bytes and not others, some torn, each as it was at a time of its own. What
+    /// was to be longer may be longer and have anything there. Each call makes another image.
+    ///
+    /// # Errors
+    /// Where that folder cannot be written.
+    pub fn write_image(&mut self, place: &Path, sector: usize) -> io::Result<()> {
+        let loss = Loss::any(sector, &mut self.random);
+        let mut written = HashMap::new();
+        self.write_folder(1, place, &loss, &mut written)
+    }
+
+    fn write_folder(
+        &mut self,
+        number: u64,
+        place: &Path,
+        loss: &Loss,
+        written: &mut HashMap<u64, PathBuf>,
+    ) -> io::Result<()> {
+        let Some(folder) = self.folders.get(&number) else { return Ok(()) };
+        for (name, node) in folder.settled(loss, &mut self.random) {
+            let path = place.join(name);
+            if let Some(other) = written.get(&node) {
+                fs::hard_link(other, path)?;
+            } else if let Some(inner) = self.folders.get(&node) {
+                DirBuilder::new().mode(inner.mode & 0o777).create(&path)?;
+                self.write_folder(node, &path, loss, written)?;
+            } else if let Some(file) = self.files.get(&node) {
+                let content = settle(&file.disk, &file.pending, loss, &mut self.random);
+                let mut made = OpenOptions::new();
+                made.write(true).create_new(true).mode(file.mode & 0o777).open(&path)?.write_all(&content)?;
+                written.insert(node, path);
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, change: &Change) {
+        match change {
+            Change::Make { parent, name, node, is_folder, mode } => {
+                if *is_folder {
+                    self.folders.insert(*node, Folder { mode: *mode, ..Folder::default() });
+                } else {
+                    self.files.insert(*node, File { mode: *mode, ..File::default() });
+                }
+                self.rename(*parent, Renaming::Add(name.clone(), *node));
+            }
+            Change::Link { parent, name, node } => self.rename(*parent, Renaming::Add(name.clone(), *node)),
+            Change::Unlink { parent, name } => self.rename(*parent, Renaming::Remove(name.clone())),
+            Change::Rename { parent, name, new_parent, new_name } => {
+                let Some(node) = self.folders.get(parent).and_then(|folder| folder.seen.get(name)).copied()
+                else {
+                    return;
+                };
+                if parent == new_parent {
+                    self.rename(*parent, Renaming::Move(name.clone(), new_name.clone(), node));
+                } else {
+                    self.rename(*new_parent, Renaming::Add(new_name.clone(), node));
+                    self.rename(*parent, Renaming::Remove(name.clone()));
+                }
+            }
+            Change::Write { node, offset, data } => {
+                let offset = usize::try_from(*offset).unwrap_or(usize::MAX);
+                self.write(*node, Pending::Write { offset, data: data.clone() });
+            }
+            Change::Resize { node, size } => {
+                self.write(*node, Pending::Resize(usize::try_from(*size).unwrap_or(usize::MAX)));
+            }
+            Change::Sync { node, kept } => self.sync(*node, *kept),
+        }
+    }
+
+    fn rename(&mut self, folder: u64, renaming: Renaming) {
+        if let Some(folder) = self.folders.get_mut(&folder) {
+            renaming.apply(&mut folder.seen);
+            folder.pending.push(renaming);
+        }
+    }
+
+    fn write(&mut self, file: u64, pending: Pending) {
+        if let Some(file) = self.files.get_mut(&file) {
+            file.pending.push(pending);
+        }
+    }
+
+    fn sync(&mut self, node: u64, kept: Kept) {
+        let loss = match kept {
+            Kept::All => Loss::NONE,
+            Kept::Some => Loss::any(512, &mut self.random),
+            Kept::Nothing => return,
+        };
+        // Names are in a journal: what a failed sync has not kept, a later one does.
+        if let (Some(folder), Kept::All) = (self.folders.get_mut(&node), kept) {
+            folder.disk = folder.settled(&loss, &mut self.random);
+            folder.pending.clear();
+        }
+        if let Some(file) = self.files.get_mut(&node) {
+            file.disk = settle(&file.disk, &file.pending, &loss, &mut self.random);
+            file.pending.clear();
+        }
+    }
+}
+
+impl Folder {
+    /// A journal keeps all changes up to one; without one, any may be kept.
+    fn settled(&self, loss: &Loss, random: &mut Random) -> Names {
+        let mut names = self.disk.clone();
+        let is_journaled = random.is_in(50);
+        let last = random.below(self.pending.len() as u64 + 1);
+        for (place, renaming) in self.pending.iter().enumerate() {
+            let is_kept = if is_journaled { (place as u64) < last } else { random.is_in(loss.kept) };
+            if is_kept || loss.kept == 100 {
+                renaming.apply(&mut names);
+            }
+        }
+        names
+    }
+}
+
+impl Renaming {
+    fn apply(&self, names: &mut Names) {
+        match self {
+            Self::Add(name, node) => drop(names.insert(name.clone(), *node)),
+            Self::Remove(name) => drop(names.remove(name)),
+            Self::Move(name, new_name, node) => {
+                names.remove(name);
+                names.insert(new_name.clone(), *node);
+            }
+        }
+    }
+}
