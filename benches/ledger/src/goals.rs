@@ -59,7 +59,7 @@ pub fn goals(appending: &[Reading], sizes: &[Size], canonical: &Canonical) -> Ve
             |value| value >= 250_000.0,
         ),
         goal(
-            "where every sync takes 3 ms, 64 threads append at least 40 times as many entries as one",
+            "where every sync takes 3 ms longer, 64 threads append at least 40 times as many entries as one",
             " times",
             times(appending, append::SLOW_MANY, append::SLOW_ONE),
             |value| value >= 40.0,

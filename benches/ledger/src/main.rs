@@ -36,7 +36,7 @@ struct Arguments {
     part: Option<Part>,
 }
 
-/// What is measured in a process of its own, so that its memory is known.
+/// What is done in a process of its own.
 #[derive(Subcommand)]
 enum Part {
     /// Write a ledger
@@ -46,6 +46,14 @@ enum Part {
         entries: u64,
         /// The file
         file: PathBuf,
+    },
+    /// Show a folder where every sync takes longer
+    #[command(hide = true)]
+    Slow {
+        /// The folder
+        backing: PathBuf,
+        /// Where it is shown
+        folder: PathBuf,
     },
     /// Verify a ledger on one core
     #[command(hide = true)]
@@ -68,6 +76,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.part {
         Some(Part::Write { entries, file }) => return size::write(*entries, file),
+        Some(Part::Slow { backing, folder }) => return append::serve(backing, folder),
         Some(Part::Verify { file }) => return size::verify(file),
         None => {}
     }

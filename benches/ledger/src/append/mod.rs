@@ -3,6 +3,7 @@
 mod ledger;
 mod postgres;
 mod raw;
+mod slow;
 mod sqlite;
 
 use std::time::Duration;
@@ -13,6 +14,8 @@ use crate::{draft::draft, failure::Failure, place::Place, stopwatch::Spent};
 
 pub use ledger::submit;
 use ledger::{IN_FLIGHT, THREADS};
+use slow::SlowDisk;
+pub use slow::serve;
 
 /// Rounds that give a steady median within a minute.
 pub const ROUNDS: usize = 7;
@@ -47,9 +50,9 @@ pub const MANY: Kind = kind("threads", "64 threads that each wait for each of th
 /// Entries that wait together.
 pub const FLIGHT: Kind = kind("in-flight", "2,000 entries on their way to the disk at any moment");
 /// One thread where syncing is slow.
-pub const SLOW_ONE: Kind = kind("slow-one", "`one`, where every sync takes 3 ms");
+pub const SLOW_ONE: Kind = kind("slow-one", "`one`, where every sync takes 3 ms longer");
 /// Many threads where syncing is slow.
-pub const SLOW_MANY: Kind = kind("slow-threads", "`threads`, where every sync takes 3 ms");
+pub const SLOW_MANY: Kind = kind("slow-threads", "`threads`, where every sync takes 3 ms longer");
 const SQLITE: Kind = kind("sqlite", "the same bytes in SQLite, WAL and synchronous=FULL, a transaction each");
 const SQLITE_BATCH: Kind = kind("sqlite-batch", "the same, 2,000 in a transaction");
 const POSTGRES: Kind =
@@ -90,7 +93,8 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 pub fn measure(place: &Place, rounds: usize) -> Result<Vec<Reading>, Failure> {
     let line = ledger::line(&place.file("line.db"))?;
     let server = postgres::server()?;
-    let mut ways = ways(place, &line, server.as_ref())?;
+    let slow = slow::SlowDisk::mount(place)?;
+    let mut ways = ways(place, &line, slow.as_ref(), server.as_ref())?;
     let mut readings: Vec<_> = ways
         .iter()
         .map(|(kind, way)| Reading {
@@ -114,7 +118,12 @@ pub fn measure(place: &Place, rounds: usize) -> Result<Vec<Reading>, Failure> {
 
 type Ways = Vec<(Kind, Result<Box<dyn Way>, String>)>;
 
-fn ways(place: &Place, line: &str, server: Result<&Server, &String>) -> Result<Ways, Failure> {
+fn ways(
+    place: &Place,
+    line: &str,
+    slow: Result<&SlowDisk, &String>,
+    server: Result<&Server, &String>,
+) -> Result<Ways, Failure> {
     let open = |name| ledger::open(&place.file(name));
     let batch = IN_FLIGHT as u64;
     let mut ways: Ways = vec![
@@ -122,11 +131,19 @@ fn ways(place: &Place, line: &str, server: Result<&Server, &String>) -> Result<W
         (ONE, Ok(Box::new(ledger::Threads { ledger: open("one.db")?, threads: 1 }))),
         (MANY, Ok(Box::new(ledger::Threads { ledger: open("threads.db")?, threads: THREADS }))),
         (FLIGHT, Ok(Box::new(ledger::InFlight { ledger: open("flight.db")? }))),
-        (SLOW_ONE, Err(NO_SLOW_DISK.to_owned())),
-        (SLOW_MANY, Err(NO_SLOW_DISK.to_owned())),
         (SQLITE, Ok(Box::new(sqlite::Sqlite::new(&place.file("each.db"), line, 1)?))),
         (SQLITE_BATCH, Ok(Box::new(sqlite::Sqlite::new(&place.file("batch.db"), line, batch)?))),
     ];
+    for (kind, threads) in [(SLOW_ONE, 1), (SLOW_MANY, THREADS)] {
+        let way: Result<Box<dyn Way>, String> = match slow {
+            Ok(disk) => {
+                let ledger = ledger::open(&disk.file(&format!("{threads}.db")))?;
+                Ok(Box::new(ledger::Threads { ledger, threads }))
+            }
+            Err(reason) => Err(reason.clone()),
+        };
+        ways.push((kind, way));
+    }
     for (kind, batch) in [(POSTGRES, 1), (POSTGRES_BATCH, batch)] {
         let way: Result<Box<dyn Way>, String> = match server {
             Ok(server) => Ok(Box::new(postgres::Postgres::new(server, kind.name, line, batch)?)),
@@ -136,5 +153,3 @@ fn ways(place: &Place, line: &str, server: Result<&Server, &String>) -> Result<W
     }
     Ok(ways)
 }
-
-const NO_SLOW_DISK: &str = "there is no file system that slows syncs";
