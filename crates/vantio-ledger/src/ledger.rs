@@ -256,8 +256,11 @@ impl Writer {
     }
 
     fn write_all(&mut self) -> Result<(), LedgerError> {
-        let mut due = None;
-        while let Some(Batch { mut links, promise, wants_checkpoint, is_last, .. }) = self.queue.take(due)? {
+        let (mut due, mut linger) = (None, (0, Duration::ZERO));
+        while let Some(Batch { mut links, promise, wants_checkpoint, is_last, .. }) =
+            self.queue.take(due, linger)?
+        {
+            let start = Instant::now();
             let uncovered = self.store.uncovered() + links.len() as u64;
             let is_time = is_last
                 || due.is_some_and(|due| due <= Instant::now())
@@ -269,6 +272,7 @@ impl Writer {
                 return Err(cause);
             }
             promise.keep(Ok(links.receipts()));
+            linger = (links.len(), (start.elapsed() / LINGER).min(MAX_LINGER));
             due = match (self.store.uncovered(), due) {
                 (0, _) => None,
                 (_, Some(due)) if !is_due => Some(due),
@@ -291,6 +295,11 @@ impl Writer {
         Ok(())
     }
 }
+
+/// For the entries that came together before, the writer waits for this part of the time that they took,
+const LINGER: u32 = 8;
+/// and no longer than this.
+const MAX_LINGER: Duration = Duration::from_millis(1);
 
 /// Appends one entry to a store that nothing else writes to.
 pub(crate) fn append_alone(

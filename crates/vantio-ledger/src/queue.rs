@@ -36,6 +36,8 @@ struct State {
     /// When the oldest entry that nobody waits for must be written.
     due: Option<Instant>,
     is_urgent: bool,
+    /// The writer lingers until so many entries are there.
+    awaited: usize,
     is_closing: bool,
     /// The last batch was taken.
     is_closed: bool,
@@ -95,6 +97,7 @@ impl Queue {
             weight: 0,
             due: None,
             is_urgent: false,
+            awaited: 0,
             is_closing: false,
             is_closed: false,
             failed: None,
@@ -111,6 +114,9 @@ impl Queue {
             state = self.taken.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let place = state.push(prepared)?;
+        if place + 1 == state.awaited {
+            self.arrived.notify_one();
+        }
         Ok((self.hurry(&mut state), place))
     }
 
@@ -158,8 +164,12 @@ impl Queue {
     }
 
     /// Waits for work, but not beyond `until`; `None` when the queue is closed and its last batch
-    /// was taken.
-    pub fn take(&self, until: Option<Instant>) -> Result<Option<Batch>, LedgerError> {
+    /// was taken. `linger` says for how many entries to wait a little longer, and how long.
+    pub fn take(
+        &self,
+        until: Option<Instant>,
+        linger: (usize, Duration),
+    ) -> Result<Option<Batch>, LedgerError> {
         let mut state = self.lock();
         if state.is_closed {
             return Ok(None);
@@ -176,6 +186,7 @@ impl Queue {
             }
             state = wait_timeout(&self.arrived, state, wait);
         }
+        state = self.linger(state, linger);
         let mut batch = state.take_batch()?;
         (batch.is_last, state.is_closed) = (state.is_closing, state.is_closing);
         self.taken.notify_all();
@@ -214,6 +225,26 @@ impl Queue {
             self.arrived.notify_one();
         }
         Arc::clone(&state.batch.promise.0)
+    }
+
+    /// Waits until `count` entries are there, but not for long: those who waited for a batch together
+    /// come again together, and whoever is first should not have a sync of its own.
+    fn linger<'a>(
+        &self,
+        mut state: MutexGuard<'a, State>,
+        (count, time): (usize, Duration),
+    ) -> MutexGuard<'a, State> {
+        let deadline = Instant::now() + time;
+        state.awaited = count;
+        while state.is_urgent && !state.is_closing && state.batch.links.len() < count {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || state.failed.is_some() {
+                break;
+            }
+            state = wait_timeout(&self.arrived, state, left);
+        }
+        state.awaited = 0;
+        state
     }
 
     fn wait_for_room<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
