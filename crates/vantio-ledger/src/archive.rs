@@ -238,8 +238,8 @@ fn replace(path: &Path, text: &str) -> Result<(), LedgerError> {
 
 fn rename(from: &Path, to: &Path) -> Result<(), LedgerError> {
     fs::rename(from, to).map_err(io_error("write", to))?;
-    sync_folder(from)?;
-    sync_folder(to)
+    sync_folder(to)?;
+    sync_folder(from)
 }
 
 fn sync_folder(path: &Path) -> Result<(), LedgerError> {

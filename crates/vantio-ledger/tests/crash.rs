@@ -47,9 +47,9 @@ fn main() {
     ]);
 }
 
-/// Half of all kills: one process with eight threads.
+/// Six tenths of all kills: one process with eight threads.
 fn a_killed_process_loses_nothing() -> Outcome {
-    let kills = rounds() / 2;
+    let kills = rounds() * 6 / 10;
     let mut total = Total::default();
     for first in (0..kills).step_by(10) {
         let (_folder, path) = place();
@@ -71,16 +71,16 @@ fn a_killed_process_loses_nothing() -> Outcome {
     total.outcome()
 }
 
-/// Three tenths of all kills: one of eight processes, while the others go on.
+/// Two tenths of all kills: of eight processes four, one by one while the others go on and four new
+/// ones come, and then all.
 fn a_process_killed_beside_others_loses_nothing() -> Outcome {
-    let kills = rounds() * 3 / 10;
     let mut total = Total::default();
-    for first in (0..kills).step_by(5) {
+    for _ in 0..(rounds() * 2 / 10).div_ceil(4 + WRITERS) {
         let (_folder, path) = place();
         let mut promises = Promises::default();
-        let mut writers: Vec<_> = (0..WRITERS).map(|_| Writer::start(&path, 1)).collect();
+        let mut writers = Writer::start_all(&path);
         writers.iter_mut().for_each(Writer::wait_for_promise);
-        for _ in first..kills.min(first + 5) {
+        for _ in 0..4 {
             sleep_up_to(20_000);
             promises.extend(writers.remove(0).kill());
             let mut all = promises.clone();
@@ -90,34 +90,26 @@ fn a_process_killed_beside_others_loses_nothing() -> Outcome {
             all.assert_kept(&path, "while others write");
             writers.push(Writer::start(&path, 1));
         }
-        // How these end counts for the next test.
-        for writer in writers {
-            promises.extend(writer.kill());
-        }
+        promises.extend(Writer::kill_all(writers));
         promises.assert_kept(&path, "after all were killed");
-        total.add(kills.min(first + 5) - first, &promises);
+        total.add(4 + WRITERS, &promises);
     }
     total.outcome()
 }
 
-/// The last fifth of all kills: eight processes at once.
+/// The other two tenths: eight processes at once.
 fn processes_killed_all_at_once_lose_nothing() -> Outcome {
-    let kills = rounds() - rounds() / 2 - rounds() * 3 / 10;
+    let kills = rounds() * 2 / 10;
     let mut total = Total::default();
     for _ in 0..kills.div_ceil(2 * WRITERS) {
         let (_folder, path) = place();
         let mut promises = Promises::default();
         for are_all_ready in [false, true] {
-            let mut writers: Vec<_> = (0..WRITERS).map(|_| Writer::start(&path, 1)).collect();
+            let mut writers = Writer::start_all(&path);
             let ready = if are_all_ready { writers.len() } else { 1 };
             writers[..ready].iter_mut().for_each(Writer::wait_for_promise);
             sleep_up_to(100_000);
-            for writer in &mut writers {
-                writer.process.kill().unwrap();
-            }
-            for writer in writers {
-                promises.extend(writer.kill());
-            }
+            promises.extend(Writer::kill_all(writers));
             promises.assert_kept(&path, "after all were killed at once");
         }
         total.add(2 * WRITERS, &promises);
@@ -161,6 +153,10 @@ impl Writer {
         Self { process, promises, first, listener }
     }
 
+    fn start_all(path: &Path) -> Vec<Self> {
+        (0..WRITERS).map(|_| Self::start(path, 1)).collect()
+    }
+
     /// Returns when it was acknowledged something.
     fn wait_for_promise(&mut self) {
         self.first.recv().expect("a writer is acknowledged something");
@@ -168,6 +164,18 @@ impl Writer {
 
     fn promises(&self) -> Promises {
         self.promises.lock().unwrap().clone()
+    }
+
+    /// Kills all before it waits for any.
+    fn kill_all(mut writers: Vec<Self>) -> Promises {
+        for writer in &mut writers {
+            writer.process.kill().unwrap();
+        }
+        let mut all = Promises::default();
+        for writer in writers {
+            all.extend(writer.kill());
+        }
+        all
     }
 
     fn kill(mut self) -> Promises {

@@ -20,7 +20,7 @@ use fuser::{
     LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
     ReplyEntry, ReplyOpen, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
-use rustix::fs::{AtFlags, Mode, OFlags, linkat, mkdirat, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, linkat, mkdirat, openat, renameat_with, unlinkat};
 
 use crate::{
     Options,
@@ -256,15 +256,18 @@ impl Filesystem for Passthrough {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        if !flags.is_empty() {
-            return reply.error(Errno::EINVAL);
-        }
+        let (is_exchange, how) = match flags {
+            RenameFlags::RENAME_EXCHANGE => (true, rustix::fs::RenameFlags::EXCHANGE),
+            RenameFlags::RENAME_NOREPLACE => (false, rustix::fs::RenameFlags::NOREPLACE),
+            _ if flags.is_empty() => (false, rustix::fs::RenameFlags::empty()),
+            _ => return reply.error(Errno::EINVAL),
+        };
         let renamed = self.nodes.get(parent.0).and_then(|from| Ok((from, self.nodes.get(new_parent.0)?)));
         let renamed = renamed.and_then(|(from, to)| {
-            let work = || Ok(renameat(&*from.handle, name, &*to.handle, new_name)?);
+            let work = || Ok(renameat_with(&*from.handle, name, &*to.handle, new_name, how)?);
             let (name, new_name) = (name.to_owned(), new_name.to_owned());
             let (parent, new_parent) = (parent.0, new_parent.0);
-            self.recorder.note(work, |()| Change::Rename { parent, name, new_parent, new_name })
+            self.recorder.note(work, |()| Change::Rename { parent, name, new_parent, new_name, is_exchange })
         });
         answer(renamed, reply);
     }

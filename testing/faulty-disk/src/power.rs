@@ -22,6 +22,7 @@ pub struct Cut<'r> {
     random: Random,
     files: HashMap<u64, File>,
     folders: HashMap<u64, Folder>,
+    moves: Vec<Move>,
 }
 
 #[derive(Clone, Default)]
@@ -46,7 +47,17 @@ type Names = BTreeMap<OsString, u64>;
 enum Renaming {
     Add(OsString, u64),
     Remove(OsString),
-    Move(OsString, OsString, u64),
+    /// With what comes in its place, if it is an exchange.
+    Move(OsString, OsString, u64, Option<u64>),
+}
+
+/// A renaming from one folder to another that no sync has kept yet: it is done in both or in none.
+#[derive(Clone)]
+struct Move {
+    from: (u64, OsString),
+    to: (u64, OsString),
+    moved: u64,
+    other: Option<u64>,
 }
 
 impl<'r> Cut<'r> {
@@ -54,7 +65,7 @@ impl<'r> Cut<'r> {
     pub fn new(record: &'r Record, seed: u64) -> Self {
         let root = Folder { mode: 0o700, ..Folder::default() };
         let (files, folders) = (HashMap::new(), HashMap::from([(1, root)]));
-        Self { record, place: 0, random: Random::new(seed), files, folders }
+        Self { record, place: 0, random: Random::new(seed), files, folders, moves: Vec::new() }
     }
 
     /// Lets time pass, until so many changes were made.
@@ -85,8 +96,18 @@ impl<'r> Cut<'r> {
     /// Where that folder cannot be written.
     pub fn write_image(&mut self, place: &Path, sector: usize) -> io::Result<()> {
         let loss = Loss::any(sector, &mut self.random);
-        let mut written = HashMap::new();
-        self.write_folder(1, place, &loss, &mut written)
+        let settled = |(number, folder): (&u64, &Folder)| (*number, folder.settled(&loss, &mut self.random));
+        let mut names: HashMap<u64, Names> = self.folders.iter().map(settled).collect();
+        for step in &self.moves {
+            let is_done = names.get(&step.to.0).and_then(|names| names.get(&step.to.1)) == Some(&step.moved);
+            for ((folder, name), node) in step.outcome(is_done) {
+                // What a move that is not done would have replaced is still there.
+                if let Some(names) = names.get_mut(folder).filter(|_| is_done || node.is_some()) {
+                    set(names, name, node);
+                }
+            }
+        }
+        self.write_folder(1, place, &loss, &names, &mut HashMap::new())
     }
 
     fn write_folder(
@@ -94,21 +115,21 @@ impl<'r> Cut<'r> {
         number: u64,
         place: &Path,
         loss: &Loss,
+        names: &HashMap<u64, Names>,
         written: &mut HashMap<u64, PathBuf>,
     ) -> io::Result<()> {
-        let Some(folder) = self.folders.get(&number) else { return Ok(()) };
-        for (name, node) in folder.settled(loss, &mut self.random) {
+        for (name, node) in names.get(&number).into_iter().flatten() {
             let path = place.join(name);
-            if let Some(other) = written.get(&node) {
+            if let Some(other) = written.get(node) {
                 fs::hard_link(other, path)?;
-            } else if let Some(inner) = self.folders.get(&node) {
+            } else if let Some(inner) = self.folders.get(node) {
                 DirBuilder::new().mode(inner.mode & 0o777).create(&path)?;
-                self.write_folder(node, &path, loss, written)?;
-            } else if let Some(file) = self.files.get(&node) {
+                self.write_folder(*node, &path, loss, names, written)?;
+            } else if let Some(file) = self.files.get(node) {
                 let content = settle(&file.disk, &file.pending, loss, &mut self.random);
                 let mut made = OpenOptions::new();
                 made.write(true).create_new(true).mode(file.mode & 0o777).open(&path)?.write_all(&content)?;
-                written.insert(node, path);
+                written.insert(*node, path);
             }
         }
         Ok(())
@@ -126,16 +147,24 @@ impl<'r> Cut<'r> {
             }
             Change::Link { parent, name, node } => self.rename(*parent, Renaming::Add(name.clone(), *node)),
             Change::Unlink { parent, name } => self.rename(*parent, Renaming::Remove(name.clone())),
-            Change::Rename { parent, name, new_parent, new_name } => {
-                let Some(node) = self.folders.get(parent).and_then(|folder| folder.seen.get(name)).copied()
-                else {
-                    return;
+            Change::Rename { parent, name, new_parent, new_name, is_exchange } => {
+                let node = |folder: u64, name| {
+                    self.folders.get(&folder).and_then(|found| found.seen.get(name)).copied()
                 };
+                let Some(moved) = node(*parent, name) else { return };
+                let other = node(*new_parent, new_name).filter(|_| *is_exchange);
                 if parent == new_parent {
-                    self.rename(*parent, Renaming::Move(name.clone(), new_name.clone(), node));
+                    self.rename(*parent, Renaming::Move(name.clone(), new_name.clone(), moved, other));
                 } else {
-                    self.rename(*new_parent, Renaming::Add(new_name.clone(), node));
-                    self.rename(*parent, Renaming::Remove(name.clone()));
+                    self.rename(*new_parent, Renaming::Add(new_name.clone(), moved));
+                    self.rename(
+                        *parent,
+                        other.map_or(Renaming::Remove(name.clone()), |other| {
+                            Renaming::Add(name.clone(), other)
+                        }),
+                    );
+                    let (from, to) = ((*parent, name.clone()), (*new_parent, new_name.clone()));
+                    self.moves.push(Move { from, to, moved, other });
                 }
             }
             Change::Write { node, offset, data } => {
@@ -172,11 +201,38 @@ impl<'r> Cut<'r> {
         if let (Some(folder), Kept::All) = (self.folders.get_mut(&node), kept) {
             folder.disk = folder.settled(&loss, &mut self.random);
             folder.pending.clear();
+            let is_kept = |step: &mut Move| step.from.0 == node || step.to.0 == node;
+            for step in self.moves.extract_if(.., is_kept) {
+                for ((folder, name), node) in step.outcome(true) {
+                    if let Some(folder) = self.folders.get_mut(folder) {
+                        set(&mut folder.disk, name, node);
+                    }
+                }
+            }
         }
         if let Some(file) = self.files.get_mut(&node) {
             file.disk = settle(&file.disk, &file.pending, &loss, &mut self.random);
             file.pending.clear();
         }
+    }
+}
+
+impl Move {
+    /// What its two names lead to when it is done, or not: nothing, or a node.
+    fn outcome(&self, is_done: bool) -> [(&(u64, OsString), Option<u64>); 2] {
+        if is_done {
+            [(&self.from, self.other), (&self.to, Some(self.moved))]
+        } else {
+            [(&self.from, Some(self.moved)), (&self.to, self.other)]
+        }
+    }
+}
+
+/// Lets a name lead to a node, or to nothing.
+fn set(names: &mut Names, name: &OsString, node: Option<u64>) {
+    match node {
+        Some(node) => drop(names.insert(name.clone(), node)),
+        None => drop(names.remove(name)),
     }
 }
 
@@ -201,9 +257,10 @@ impl Renaming {
         match self {
             Self::Add(name, node) => drop(names.insert(name.clone(), *node)),
             Self::Remove(name) => drop(names.remove(name)),
-            Self::Move(name, new_name, node) => {
+            Self::Move(name, new_name, node, other) => {
                 names.remove(name);
                 names.insert(new_name.clone(), *node);
+                names.extend(other.map(|other| (name.clone(), other)));
             }
         }
     }

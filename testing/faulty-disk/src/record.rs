@@ -55,6 +55,8 @@ pub enum Change {
         new_parent: u64,
         /// The new name.
         new_name: OsString,
+        /// Whether what had the new name has the old one now.
+        is_exchange: bool,
     },
     /// Bytes were written.
     Write {

@@ -81,8 +81,10 @@ pub fn kills() -> Outcome {
         let circumstances = format!("disk {disk}, seed {seed}");
         let world = World::new();
         world.disk.inject(Fault::Sync, 10 + random.below(60), 1);
-        let writer = world.start(4, TIMES);
+        let mut writer = world.start(4, TIMES);
         while world.disk.failures() == 0 {
+            let has_ended = writer.try_wait().unwrap().is_some();
+            assert!(!has_ended || world.disk.failures() > 0, "{circumstances}: nothing failed");
             thread::sleep(Duration::from_micros(50));
         }
         world::kill_after(writer, Duration::from_micros(random.below(300)));

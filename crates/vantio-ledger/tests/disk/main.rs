@@ -4,6 +4,7 @@
 //! or as a reader of what was written. A chance that fails is had again with `VANTIO_DISK_SEED`.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod closing;
 #[path = "../common/mod.rs"]
 mod common;
 mod failing;
@@ -17,9 +18,10 @@ fn main() {
     if world::is_child() {
         return world::child();
     }
-    let tests: [Test; 6] = [
+    let tests: [Test; 7] = [
         ("a_lost_power_loses_nothing_that_was_acknowledged", power::test),
         ("a_power_lost_twice_loses_nothing_either", power::twice),
+        ("a_power_lost_while_a_ledger_is_closed_loses_no_entry", closing::test),
         ("a_disk_that_lies_is_found_out", lying::test),
         ("a_failing_sync_stops_the_ledger_and_loses_nothing", failing::syncs),
         ("a_failed_sync_that_nobody_learned_of_loses_nothing", failing::kills),

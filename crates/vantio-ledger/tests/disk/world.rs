@@ -80,6 +80,11 @@ impl World {
         assert!(status.success(), "{circumstances}: a promise was broken");
     }
 
+    /// Has another process close the ledger and begin the next.
+    pub fn archive(&self) {
+        assert!(self.child("archive").wait().unwrap().success(), "the ledger cannot be closed");
+    }
+
     fn child(&self, what: &str) -> Child {
         let mut command = Command::new(env::current_exe().unwrap());
         command.env(CHILD, what).env("TMPDIR", MEMORY).current_dir(self.place.path()).stdout(Stdio::piped());
@@ -99,6 +104,10 @@ pub fn child() {
             let mut promises = Promises::default();
             take_all(&mut promises, &std::fs::read(NOTES).unwrap_or_default());
             promises.assert_kept(&env::current_dir().unwrap().join(LEDGER), "on the disk as it is");
+        }
+        ["archive"] => {
+            let path = env::current_dir().unwrap().join(LEDGER);
+            vantio_ledger::archive(&path, vantio_ledger::Options::default()).unwrap().unwrap();
         }
         ["write", threads, times] => {
             let notes = Mutex::new(OpenOptions::new().create(true).append(true).open(NOTES).unwrap());

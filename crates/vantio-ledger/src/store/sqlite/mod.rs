@@ -112,10 +112,11 @@ impl Appender {
         check_format(&connection, &path)?;
         check_schema(&connection, &path)?;
         file::restrict(&path)?;
-        configure(&connection).map_err(store_error(&path))?;
+        // Before anything of it is copied into the file.
         let transaction = begin(&connection, busy).map_err(store_error(&path))?;
         file::renew_log(&path)?;
         drop(transaction);
+        configure(&connection).map_err(store_error(&path))?;
         let seen = read_end(&connection, &path)?;
         let covered = tree::newest_checkpoint(&connection).map_err(store_error(&path))?.unwrap_or(0);
         let log = Log::of(&path);
