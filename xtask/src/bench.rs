@@ -1,14 +1,19 @@
 //! `cargo xtask bench`: Vantio beside its peers, in interleaved rounds.
 
 mod cases;
+mod ledger;
 mod policy;
 mod probe;
 mod subjects;
 mod table;
 
-use std::time::Duration;
+use std::{path::PathBuf, process::Command, time::Duration};
 
-use crate::{failure::Failure, setup, step::headline};
+use crate::{
+    failure::Failure,
+    layout, setup, shell,
+    step::{headline, step},
+};
 
 use cases::{Case, Stage};
 pub use probe::{Probe, probe};
@@ -30,6 +35,12 @@ pub struct Arguments {
     /// Sizes of the rule sets of `policy`; by default 1, 10, 100, 1000 and 10000
     #[arg(long, value_name = "N", num_args = 1..)]
     rules: Vec<usize>,
+    /// Sizes of the ledgers of `ledger`; by default 10000 and 1000000
+    #[arg(long, value_name = "N", num_args = 1..)]
+    entries: Vec<u64>,
+    /// Where `ledger` writes: a folder on a disk; by default where the state folder is
+    #[arg(long, value_name = "DIR")]
+    folder: Option<PathBuf>,
     /// Rounds of each case; a case has its own number by default
     #[arg(long, value_name = "N")]
     rounds: Option<u32>,
@@ -39,29 +50,58 @@ pub struct Arguments {
 }
 
 /// A bench.
-#[derive(Clone, Copy, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Bench {
     /// Starting a program and what it does, beside other sandboxes
     Run,
     /// One decision, beside other policy engines
     Policy,
+    /// Appending to the ledger and verifying it, beside databases
+    Ledger,
 }
 
-const BENCH: &str = "run";
+impl Bench {
+    /// The stable name.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Policy => "policy",
+            Self::Ledger => "ledger",
+        }
+    }
+}
 
 /// Measures and prints.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let is_of_run = !arguments.case.is_empty() || arguments.baseline.is_some();
+    let belongs = [
+        ("`--case` and `--baseline`", !arguments.case.is_empty() || arguments.baseline.is_some(), Bench::Run),
+        ("`--rules`", !arguments.rules.is_empty(), Bench::Policy),
+        (
+            "`--entries` and `--folder`",
+            !arguments.entries.is_empty() || arguments.folder.is_some(),
+            Bench::Ledger,
+        ),
+    ];
+    if let Some((flags, _, bench)) =
+        belongs.iter().find(|(_, given, bench)| *given && *bench != arguments.name)
+    {
+        return Err(Failure::Check(format!("{flags} belong to `bench {}`", bench.name())));
+    }
     match arguments.name {
-        Bench::Run if !arguments.rules.is_empty() => {
-            Err(Failure::Check("`--rules` belongs to `bench policy`".to_owned()))
-        }
-        Bench::Policy if is_of_run => {
-            Err(Failure::Check("`--case` and `--baseline` belong to `bench run`".to_owned()))
-        }
         Bench::Run => sandboxes(arguments),
         Bench::Policy => policy::run(arguments),
+        Bench::Ledger => ledger::run(arguments),
     }
+}
+
+/// Builds a bench of the other workspace, which nothing else compiles; gives the command that runs it.
+fn build(package: &str) -> Result<Command, Failure> {
+    let mut build = layout::cargo();
+    build.args(["build", "--quiet", "--release", "--package", package]);
+    build.arg("--manifest-path").arg(layout::root().join("benches/Cargo.toml"));
+    build.arg("--target-dir").arg(layout::target());
+    step("build the bench and its peers", || shell::quiet(&mut build).map(drop))?;
+    Ok(Command::new(layout::target().join("release").join(package)))
 }
 
 fn sandboxes(arguments: &Arguments) -> Result<(), Failure> {
@@ -97,5 +137,11 @@ fn measure(arguments: &Arguments, stage: &Stage, case: Case, subjects: &[Subject
     let rows =
         subjects.iter().zip(samples).map(|(subject, samples)| Row::new(subject.name(), samples)).collect();
     let baseline = arguments.baseline.as_deref().unwrap_or_else(|| case.baseline());
-    Ok(Sheet { bench: BENCH, case: case.name(), unit: case.unit(), baseline: baseline.to_owned(), rows })
+    Ok(Sheet {
+        bench: Bench::Run.name(),
+        case: case.name(),
+        unit: case.unit(),
+        baseline: baseline.to_owned(),
+        rows,
+    })
 }

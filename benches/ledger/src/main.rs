@@ -1,129 +1,106 @@
-//! Measures the ledger on the disk of the working directory: `cargo run --release -p bench-ledger`.
+//! Measures the ledger beside what it could have been; started by `cargo xtask bench ledger`.
 
-use std::{
-    collections::VecDeque,
-    error::Error,
-    fs::File,
-    io::Write as _,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
+mod append;
+mod canonical;
+mod draft;
+mod failure;
+mod goals;
+mod place;
+mod size;
+mod stopwatch;
+mod table;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+use place::Place;
+
+/// Measures the ledger beside what it could have been.
+#[derive(Parser)]
+struct Arguments {
+    /// Numbers of entries to write and to verify
+    #[arg(long, value_name = "N", num_args = 1.., default_values_t = [10_000, size::PROMISED])]
+    entries: Vec<u64>,
+    /// Rounds of each way to append
+    #[arg(long, value_name = "N", default_value_t = append::ROUNDS)]
+    rounds: usize,
+    /// Where to write: a folder on a disk [default: where the state folder is]
+    #[arg(long, value_name = "DIR")]
+    folder: Option<PathBuf>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+/// What is done in a process of its own.
+#[derive(Subcommand)]
+enum Part {
+    /// Write a ledger
+    #[command(hide = true)]
+    Write {
+        /// How many entries
+        entries: u64,
+        /// The file
+        file: PathBuf,
     },
-    thread,
-    time::{Duration, Instant},
-};
-
-use vantio_core::{Decision, Hash, RunId, json::Value};
-use vantio_ledger::{Draft, Ledger, Reader, Recorded, Terms};
-
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
-
-/// The permitted opening of a file, as a run records it.
-fn draft(number: u32) -> Draft {
-    let request = [
-        ("access", Value::from("read")),
-        ("path", format!("/home/alice/project/src/module{}/file{number}.rs", number % 97).into()),
-        ("subtree", false.into()),
-    ];
-    let response = [
-        ("cause", Value::from("rule")),
-        ("reason", "rule fs.read: /home/alice/project".into()),
-        ("rule", "/home/alice/project".into()),
-        ("section", "fs.read".into()),
-    ];
-    Draft {
-        run_id: RunId::new(1_700_000_000_000, [7; 10]),
-        pid: 41,
-        op: "fs.open".into(),
-        request: Value::object(request),
-        response: Value::object(response),
-        keeps_detail: true,
-        policy_hash: Hash::of(b"policy"),
-        decision: Some(Decision::Permit),
-        anomaly: None,
-    }
+    /// Show a folder where every sync takes longer
+    #[command(hide = true)]
+    Slow {
+        /// The folder
+        backing: PathBuf,
+        /// Where it is shown
+        folder: PathBuf,
+    },
+    /// Verify a ledger on one core
+    #[command(hide = true)]
+    Verify {
+        /// The file
+        file: PathBuf,
+    },
 }
 
-fn main() -> Outcome<()> {
-    let folder = tempfile::tempdir_in(".")?;
-    let seconds = Duration::from_secs(3);
-    let raw = raw(folder.path(), seconds)?;
-    println!("raw write and fdatasync {raw:>12.0} /s");
-    let one = appenders(&folder.path().join("one.db"), 1, seconds)?;
-    println!("1 appender              {one:>12.0} /s  raw/one {:.2}", raw / one);
-    let many = appenders(&folder.path().join("many.db"), 64, seconds)?;
-    println!("64 appenders            {many:>12.0} /s  many/one {:.2}", many / one);
-    let flight = in_flight(&folder.path().join("flight.db"), 2000, seconds)?;
-    println!("2000 in flight          {flight:>12.0} /s");
-    let (size, rate) = verification(&folder.path().join("verify.db"), 1_000_000)?;
-    println!("verification of {size} {rate:>12.0} /s");
-    Ok(())
-}
-
-fn raw(folder: &Path, time: Duration) -> Outcome<f64> {
-    let mut file = File::create(folder.join("raw"))?;
-    let bytes = [b'x'; 800];
-    let start = Instant::now();
-    let mut count = 0;
-    while start.elapsed() < time {
-        file.write_all(&bytes)?;
-        file.sync_data()?;
-        count += 1;
-    }
-    Ok(f64::from(count) / start.elapsed().as_secs_f64())
-}
-
-/// Entries a second of `threads` that each wait for every entry.
-fn appenders(path: &Path, threads: u32, time: Duration) -> Outcome<f64> {
-    let ledger = Ledger::open(path)?;
-    let count = Arc::new(AtomicU32::new(0));
-    let start = Instant::now();
-    let work: Vec<_> = (0..threads)
-        .map(|_| {
-            let (ledger, count) = (ledger.clone(), Arc::clone(&count));
-            thread::spawn(move || -> Outcome<()> {
-                while start.elapsed() < time {
-                    ledger.append(draft(count.fetch_add(1, Ordering::Relaxed)))?;
-                }
-                Ok(())
-            })
-        })
-        .collect();
-    for thread in work {
-        thread.join().map_err(|_| "a thread panicked")??;
-    }
-    Ok(f64::from(count.load(Ordering::Relaxed)) / start.elapsed().as_secs_f64())
-}
-
-/// Entries a second of one thread that lets `pending` of them wait.
-fn in_flight(path: &Path, pending: usize, time: Duration) -> Outcome<f64> {
-    let ledger = Ledger::open(path)?;
-    let (mut waiting, mut count) = (VecDeque::new(), 0);
-    let start = Instant::now();
-    while start.elapsed() < time {
-        waiting.push_back(ledger.submit(draft(count))?);
-        count += 1;
-        if waiting.len() >= pending
-            && let Some(oldest) = waiting.pop_front()
-        {
-            oldest.wait()?;
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
         }
     }
-    waiting.into_iter().try_for_each(|pending| pending.wait().map(drop))?;
-    Ok(f64::from(count) / start.elapsed().as_secs_f64())
 }
 
-fn verification(path: &Path, size: u32) -> Outcome<(u64, f64)> {
-    let ledger = Ledger::open(path)?;
-    let start = Instant::now();
-    for number in 0..size {
-        while ledger.record(draft(number))? == Recorded::Dropped {}
+fn run(arguments: &Arguments) -> Result<(), Failure> {
+    match &arguments.part {
+        Some(Part::Write { entries, file }) => return size::write(*entries, file),
+        Some(Part::Slow { backing, folder }) => return append::serve(backing, folder),
+        Some(Part::Verify { file }) => return size::verify(file),
+        None => {}
     }
-    ledger.flush()?;
-    println!("recorded {:.0} /s", f64::from(size) / start.elapsed().as_secs_f64());
-    let reader = Reader::open(path)?;
-    let start = Instant::now();
-    let verified = reader.verify(&Terms::default())?;
-    Ok((verified.size, verified.size as f64 / start.elapsed().as_secs_f64()))
+    let place = Place::take(arguments.folder.as_deref())?;
+    if !arguments.json {
+        println!("disk: {place}");
+    }
+    let sheet = table::Sheet { json: arguments.json };
+
+    eprintln!("\n==> appending");
+    let appending = append::measure(&place, arguments.rounds)?;
+    sheet.appending(&appending);
+
+    eprintln!("\n==> writing and verifying");
+    let mut sizes = Vec::new();
+    for entries in &arguments.entries {
+        sizes.push(size::measure(&place, *entries)?);
+    }
+    sheet.sizes(&sizes);
+
+    eprintln!("\n==> canonical form");
+    let canonical = canonical::measure()?;
+    sheet.canonical(&canonical);
+
+    sheet.goals(&goals::goals(&appending, &sizes, &canonical));
+    Ok(())
 }

@@ -93,21 +93,23 @@ impl Chain {
         if record_id.is_some() && record_id <= self.record_id {
             return Err(Fault::Backdated("record_id"));
         }
-        self.advance(this_hash, entry.time, record_id);
+        let time = entry.time.as_bytes().try_into().unwrap_or(self.time);
+        self.advance(this_hash, time, record_id);
         Ok(())
     }
 
     /// The chain, one entry further.
     pub fn after(mut self, this_hash: Hash, time: &str) -> Self {
+        let time = time.as_bytes().try_into().unwrap_or(self.time);
         self.advance(this_hash, time, None);
         self
     }
 
     /// Steps over an entry that is known to follow.
-    pub fn advance(&mut self, this_hash: Hash, time: &str, record_id: Option<Uuid>) {
+    pub fn advance(&mut self, this_hash: Hash, time: TimeText, record_id: Option<Uuid>) {
         self.next += 1;
         self.head = this_hash;
-        self.time = time.as_bytes().try_into().unwrap_or(self.time);
+        self.time = time;
         self.record_id = record_id.or(self.record_id);
     }
 }

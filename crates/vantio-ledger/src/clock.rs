@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 use vantio_core::ClockError;
 
-use crate::LedgerError;
+use crate::{LedgerError, chain::Chain};
 
 /// A span of time that contains a true moment, as Spanner's TrueTime gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,12 @@ impl Clock {
     /// The clock of a chain that ends at `time`, with a newest record `record_id`.
     pub fn after(time: Timestamp, record_id: Option<Uuid>) -> Self {
         Self { last_time: time, last_record: record_id.map(RecordCounter::of) }
+    }
+
+    /// The clock of `chain`.
+    pub fn after_chain(chain: &Chain) -> Self {
+        let time = str::from_utf8(&chain.time).ok().and_then(|text| text.parse().ok());
+        Self::after(time.unwrap_or(Timestamp::UNIX_EPOCH), chain.record_id)
     }
 
     /// The time of an entry that was handed over at `reading`.

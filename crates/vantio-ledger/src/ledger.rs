@@ -4,24 +4,22 @@ use std::{
     fmt,
     path::Path,
     process,
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, Mutex},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
 use uuid::Uuid;
-use vantio_core::{ClockError, Decision, Hash, RunId, json::Value};
+use vantio_core::{ClockError, Hash};
 
 use crate::{
-    Draft, Interval, LedgerError, Location, Reader,
-    chain::Chain,
-    clock::{Clock, Reading},
-    entry::{self, Prepared, RecordStamp, Salts, Stamp},
+    Draft, LedgerError, Location, Reader,
+    entry::{Prepared, Salts},
     key,
+    link::{Context, Links},
     note::{Signature, SignedNote, SigningKey},
-    queue::{Batch, Offer, Queue, Queued},
-    store::{Row, Store, io_error, postgres, spanner, sqlite},
+    queue::{Batch, Offer, Outcome, Queue},
+    store::{Store, io_error, postgres, spanner, sqlite},
 };
 
 /// A ledger opened for appending. Clones share one writer; the last one to go
@@ -106,14 +104,15 @@ pub struct Receipt {
 /// An entry on its way to the disk.
 #[derive(Debug)]
 pub struct Pending {
-    ledger: Ledger,
-    receipt: mpsc::Receiver<Result<Receipt, LedgerError>>,
+    outcome: Arc<Outcome>,
+    place: usize,
 }
 
 impl Pending {
     /// Returns when the entry is on disk.
     pub fn wait(self) -> Result<Receipt, LedgerError> {
-        self.receipt.recv().unwrap_or_else(|_| Err(self.ledger.stopped()))
+        let receipts = self.outcome.wait().as_ref().map_err(Clone::clone)?;
+        receipts.get(self.place).copied().ok_or(LedgerError::Stopped)
     }
 }
 
@@ -155,7 +154,7 @@ impl Ledger {
                 spanner::open(address, keys, options.domain, options.busy)?
             }
         };
-        let queue = Arc::new(Queue::new(options));
+        let queue = Arc::new(Queue::new(options, store.end(), store.writer()));
         let writer = Writer { queue: Arc::clone(&queue), store, key, options };
         let thread = thread::Builder::new().name("ledger".into()).spawn(move || writer.run());
         let thread = thread.map_err(io_error("start the writer of", &location.name()))?;
@@ -173,9 +172,8 @@ impl Ledger {
     /// Hands an entry over to be written at once, without waiting for the disk.
     pub fn submit(&self, draft: Draft) -> Result<Pending, LedgerError> {
         self.check_owner()?;
-        let (reply, receipt) = mpsc::sync_channel(1);
-        self.0.queue.push_urgent(self.prepare(draft)?, reply)?;
-        Ok(Pending { ledger: self.clone(), receipt })
+        let (outcome, place) = self.0.queue.push_urgent(self.prepare(draft)?)?;
+        Ok(Pending { outcome, place })
     }
 
     /// Queues an entry that will be on disk within the window, together with
@@ -191,9 +189,7 @@ impl Ledger {
     /// Returns when everything queued so far is on disk.
     pub fn flush(&self) -> Result<(), LedgerError> {
         self.check_owner()?;
-        let (reply, done) = mpsc::sync_channel(1);
-        self.0.queue.flush(reply)?;
-        done.recv().unwrap_or_else(|_| Err(self.stopped()))
+        self.0.queue.flush()?.wait().as_ref().map(drop).map_err(Clone::clone)
     }
 
     /// Opens the same store for reading.
@@ -204,9 +200,7 @@ impl Ledger {
     /// A signed checkpoint of everything queued so far; `None` when there is nothing.
     pub fn checkpoint(&self) -> Result<Option<SignedNote>, LedgerError> {
         self.check_owner()?;
-        let (reply, done) = mpsc::sync_channel(1);
-        self.0.queue.checkpoint(reply)?;
-        done.recv().unwrap_or_else(|_| Err(self.stopped()))?;
+        self.0.queue.checkpoint()?.wait().as_ref().map_err(Clone::clone)?;
         self.reader()?.newest_checkpoint()
     }
 
@@ -236,10 +230,6 @@ impl Ledger {
     fn check_owner(&self) -> Result<(), LedgerError> {
         if process::id() == self.0.owner { Ok(()) } else { Err(LedgerError::Forked) }
     }
-
-    fn stopped(&self) -> LedgerError {
-        self.0.queue.check().err().unwrap_or(LedgerError::Stopped)
-    }
 }
 
 impl Drop for Shared {
@@ -266,69 +256,56 @@ struct Writer {
 impl Writer {
     fn run(mut self) {
         let _stop = StopOnExit(Arc::clone(&self.queue));
-        let mut due = None;
-        while let Some(mut batch) = self.queue.take(due) {
-            let written = commit(&mut *self.store, &self.options, &mut batch).and_then(|receipts| {
-                // A checkpoint that somebody waits for is made before the answer, others after it.
-                if batch.wants_checkpoint {
-                    self.store.checkpoint(&self.key).map(|()| receipts)
-                } else {
-                    Ok(receipts)
-                }
-            });
-            let is_closing = batch.is_last;
-            match written {
-                Ok(receipts) => acknowledge(batch, receipts),
-                Err(cause) => {
-                    self.queue.fail(&cause);
-                    batch.refuse(&cause);
-                    break;
-                }
-            }
-            let is_due = is_closing
+        if let Err(cause) = self.write_all() {
+            self.queue.fail(&cause);
+        }
+    }
+
+    fn write_all(&mut self) -> Result<(), LedgerError> {
+        let (mut due, mut linger) = (None, (0, Duration::ZERO));
+        while let Some(Batch { mut links, promise, wants_checkpoint, is_last, .. }) =
+            self.queue.take(due, linger)?
+        {
+            let start = Instant::now();
+            let uncovered = self.store.uncovered() + links.len() as u64;
+            let is_time = is_last
                 || due.is_some_and(|due| due <= Instant::now())
-                || self.store.uncovered() >= self.options.checkpoint_entries;
-            if is_due && let Err(cause) = self.checkpoint() {
+                || uncovered >= self.options.checkpoint_entries;
+            let is_due = wants_checkpoint || is_time && uncovered > 0;
+            if let Err(cause) = self.write(&mut links, is_due) {
                 self.queue.fail(&cause);
-                break;
+                promise.keep(Err(cause.clone()));
+                return Err(cause);
             }
+            promise.keep(Ok(links.receipts()));
+            linger = (links.len(), (start.elapsed() / LINGER).min(MAX_LINGER));
             due = match (self.store.uncovered(), due) {
                 (0, _) => None,
                 (_, Some(due)) if !is_due => Some(due),
                 _ => Some(Instant::now() + self.options.checkpoint_after),
             };
         }
+        Ok(())
     }
 
-    fn checkpoint(&mut self) -> Result<(), LedgerError> {
-        if self.store.uncovered() == 0 { Ok(()) } else { self.store.checkpoint(&self.key) }
-    }
-}
-
-/// Appends what `batch` has, in one durable transaction.
-fn commit(store: &mut dyn Store, options: &Options, batch: &mut Batch) -> Result<Vec<Receipt>, LedgerError> {
-    if batch.entries.is_empty() && batch.dropped.is_empty() {
-        return Ok(Vec::new());
-    }
-    let error = (options.clock_error)();
-    for prepared in dropped_entries(batch)? {
-        batch.entries.push(Queued { prepared, time: Timestamp::now(), reply: None });
-    }
-    let mut receipts = Vec::with_capacity(batch.entries.len());
-    let writer = store.writer();
-    store.append(&mut |chain, clock| {
-        let mut rows = Vec::with_capacity(batch.entries.len());
-        for Queued { prepared, time, .. } in &batch.entries {
-            let stamp = stamp(prepared, writer, chain, clock, Reading { time: *time, error })?;
-            let record_id = stamp.record.as_ref().map(|record| record.id);
-            let row = link(chain, prepared, &stamp);
-            receipts.push(Receipt { seq: row.seq, this_hash: row.this_hash, record_id });
-            rows.push(row);
+    /// Writes what there is, in one transaction with a checkpoint of it where that is due.
+    fn write(&mut self, links: &mut Links, is_due: bool) -> Result<(), LedgerError> {
+        let key = if is_due { Some(&self.key) } else { None };
+        if !links.is_empty() {
+            let expected = links.end();
+            self.store.append(links, key)?;
+            self.queue.settle(expected, links.end());
+        } else if let Some(key) = key {
+            self.store.checkpoint(key)?;
         }
-        Ok(rows)
-    })?;
-    Ok(receipts)
+        Ok(())
+    }
 }
+
+/// For the entries that came together before, the writer waits for this part of the time that they took,
+const LINGER: u32 = 8;
+/// and no longer than this.
+const MAX_LINGER: Duration = Duration::from_millis(1);
 
 /// Appends one entry to a store that nothing else writes to.
 pub(crate) fn append_alone(
@@ -336,86 +313,10 @@ pub(crate) fn append_alone(
     draft: Draft,
     options: &Options,
 ) -> Result<(), LedgerError> {
-    let prepared = Prepared::new(draft, &Salts::new()?)?;
-    let entries = vec![Queued { prepared, time: Timestamp::now(), reply: None }];
-    commit(store, options, &mut Batch { entries, ..Batch::default() }).map(drop)
-}
-
-fn stamp(
-    prepared: &Prepared,
-    writer: Option<Uuid>,
-    chain: &Chain,
-    clock: &mut Clock,
-    reading: Reading,
-) -> Result<Stamp, LedgerError> {
-    let time = clock.stamp(reading.time);
-    let record = match prepared.anomaly {
-        Some(_) => {
-            let Interval { earliest, latest, is_synchronized } = reading.interval(time);
-            Some(RecordStamp {
-                id: clock.record_id(time)?,
-                earliest: format!("{earliest:.9}"),
-                latest: format!("{latest:.9}"),
-                is_synchronized,
-            })
-        }
-        None => None,
-    };
-    Ok(Stamp { seq: chain.next, prev_hash: chain.head, writer, time: format!("{time:.9}"), record })
-}
-
-/// Makes the row that continues `chain`, and steps over it.
-fn link<'a>(chain: &mut Chain, prepared: &'a Prepared, stamp: &Stamp) -> Row<'a> {
-    let text = entry::text(prepared, stamp);
-    let this_hash = Hash::of_parts(&[&stamp.prev_hash.0, text.as_bytes()]);
-    let record_id = stamp.record.as_ref().map(|record| record.id);
-    chain.advance(this_hash, &stamp.time, record_id);
-    Row {
-        seq: stamp.seq,
-        run_id: prepared.run_id,
-        op: &prepared.op,
-        decision: prepared.decision.map(Decision::name),
-        record_id,
-        this_hash,
-        text,
-        detail: prepared.detail.as_deref(),
-    }
-}
-
-fn dropped_entries(batch: &Batch) -> Result<Vec<Prepared>, LedgerError> {
-    if batch.dropped.is_empty() {
-        return Ok(Vec::new());
-    }
-    let salts = Salts::new()?;
-    let prepare = |((run_id, policy_hash), count): (&(RunId, Hash), &u64)| {
-        Prepared::new(dropped_draft(*run_id, *policy_hash, *count), &salts)
-    };
-    batch.dropped.iter().map(prepare).collect()
-}
-
-fn dropped_draft(run_id: RunId, policy_hash: Hash, count: u64) -> Draft {
-    Draft {
-        run_id,
-        pid: 0,
-        op: "ledger.dropped".into(),
-        request: Value::object([("count", Value::Integer(count.cast_signed()))]),
-        response: Value::Null,
-        keeps_detail: true,
-        policy_hash,
-        decision: None,
-        anomaly: None,
-    }
-}
-
-fn acknowledge(batch: Batch, receipts: Vec<Receipt>) {
-    for (queued, receipt) in batch.entries.into_iter().zip(receipts) {
-        if let Some(reply) = queued.reply {
-            let _ = reply.send(Ok(receipt));
-        }
-    }
-    for reply in batch.flushes {
-        let _ = reply.send(Ok(()));
-    }
+    let context = Context { writer: store.writer(), clock_error: options.clock_error };
+    let mut links = Links::new(context, None, 1);
+    links.push(Prepared::new(draft, &Salts::new()?)?, None)?;
+    store.append(&mut links, None)
 }
 
 /// However the writer ends, nobody waits for it afterwards.

@@ -56,7 +56,10 @@ mod export;
 mod foreign;
 mod key;
 mod ledger;
+mod link;
 mod location;
+#[cfg(feature = "measure")]
+pub mod measure;
 #[cfg(test)]
 mod mutations;
 pub mod note;

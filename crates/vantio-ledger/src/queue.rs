@@ -3,14 +3,19 @@
 use std::{
     collections::BTreeMap,
     mem,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc::SyncSender},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
-use vantio_core::{Hash, RunId};
+use uuid::Uuid;
+use vantio_core::{Hash, RunId, json::Value};
 
-use crate::{LedgerError, Options, Receipt, entry::Prepared};
+use crate::{
+    Draft, LedgerError, Options, Receipt,
+    chain::Chain,
+    entry::{Prepared, Salts},
+    link::{Context, Linker, Links},
+};
 
 /// What callers put in and the writer takes out.
 pub(crate) struct Queue {
@@ -22,13 +27,17 @@ pub(crate) struct Queue {
     options: Options,
 }
 
-#[derive(Default)]
 struct State {
     batch: Batch,
+    /// What links the entries that come; none while it is not known what they will follow.
+    linker: Option<Linker>,
+    context: Context,
     weight: usize,
     /// When the oldest entry that nobody waits for must be written.
     due: Option<Instant>,
     is_urgent: bool,
+    /// The writer lingers until so many entries are there.
+    awaited: usize,
     is_closing: bool,
     /// The last batch was taken.
     is_closed: bool,
@@ -36,24 +45,38 @@ struct State {
 }
 
 /// What one transaction writes.
-#[derive(Default)]
 pub(crate) struct Batch {
-    pub entries: Vec<Queued>,
-    pub flushes: Vec<SyncSender<Result<(), LedgerError>>>,
+    pub links: Links,
+    pub promise: Promise,
     /// Entries that found no room, by run and policy.
-    pub dropped: BTreeMap<(RunId, Hash), u64>,
+    dropped: BTreeMap<(RunId, Hash), u64>,
     /// A checkpoint belongs to what is waited for.
     pub wants_checkpoint: bool,
     /// Nothing comes after it.
     pub is_last: bool,
 }
 
-/// A draft in the queue.
-pub(crate) struct Queued {
-    pub prepared: Prepared,
-    /// The wall clock when it was handed over.
-    pub time: Timestamp,
-    pub reply: Option<SyncSender<Result<Receipt, LedgerError>>>,
+/// What became of a batch: a receipt for each of its entries, once they are on disk.
+pub(crate) type Outcome = OnceLock<Result<Box<[Receipt]>, LedgerError>>;
+
+/// The outcome that all who wait for a batch share. Whoever drops it unkept tells them so.
+pub(crate) struct Promise(Arc<Outcome>);
+
+impl Promise {
+    fn new() -> Self {
+        Self(Arc::new(OnceLock::new()))
+    }
+
+    /// Tells everybody who waits.
+    pub fn keep(self, outcome: Result<Box<[Receipt]>, LedgerError>) {
+        let _ = self.0.set(outcome);
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        let _ = self.0.set(Err(LedgerError::Stopped));
+    }
 }
 
 /// What became of an entry that nobody waits for.
@@ -63,25 +86,38 @@ pub(crate) enum Offer {
 }
 
 impl Queue {
-    pub fn new(options: Options) -> Self {
+    /// A queue of entries that will follow `chain`.
+    pub fn new(options: Options, chain: Chain, writer: Option<Uuid>) -> Self {
+        let context = Context { writer, clock_error: options.clock_error };
+        let linker = Some(Linker::after(chain, context));
+        let state = State {
+            batch: Batch::new(context, linker.as_ref(), 0),
+            linker,
+            context,
+            weight: 0,
+            due: None,
+            is_urgent: false,
+            awaited: 0,
+            is_closing: false,
+            is_closed: false,
+            failed: None,
+        };
         let (arrived, taken) = (Condvar::new(), Condvar::new());
-        Self { state: Mutex::default(), arrived, taken, options }
+        Self { state: Mutex::new(state), arrived, taken, options }
     }
 
-    /// Queues an entry that `reply` waits for, however long it takes to find room.
-    pub fn push_urgent(
-        &self,
-        prepared: Prepared,
-        reply: SyncSender<Result<Receipt, LedgerError>>,
-    ) -> Result<(), LedgerError> {
+    /// Queues an entry that somebody waits for, however long it takes to find room. Returns the
+    /// outcome of its batch, and its place in it.
+    pub fn push_urgent(&self, prepared: Prepared) -> Result<(Arc<Outcome>, usize), LedgerError> {
         let mut state = self.lock();
         while state.check()?.is_full(&self.options) {
             state = self.taken.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        state.push(prepared, Some(reply));
-        state.is_urgent = true;
-        self.arrived.notify_one();
-        Ok(())
+        let place = state.push(prepared)?;
+        if place + 1 == state.awaited {
+            self.arrived.notify_one();
+        }
+        Ok((self.hurry(&mut state), place))
     }
 
     /// Queues an entry that nobody waits for. When there is no room within the
@@ -96,7 +132,7 @@ impl Queue {
             *state.batch.dropped.entry((prepared.run_id, prepared.policy_hash)).or_default() += 1;
             Offer::NoRoom
         } else {
-            state.push(prepared, None);
+            state.push(prepared)?;
             Offer::Taken
         };
         state.due.get_or_insert_with(|| Instant::now() + self.options.window);
@@ -107,19 +143,18 @@ impl Queue {
     }
 
     /// Asks for everything queued so far to be written.
-    pub fn flush(&self, reply: SyncSender<Result<(), LedgerError>>) -> Result<(), LedgerError> {
+    pub fn flush(&self) -> Result<Arc<Outcome>, LedgerError> {
         let mut state = self.lock();
         state.check()?;
-        state.batch.flushes.push(reply);
-        state.is_urgent = true;
-        self.arrived.notify_one();
-        Ok(())
+        Ok(self.hurry(&mut state))
     }
 
     /// Asks for everything queued so far to be written, and for a checkpoint of it.
-    pub fn checkpoint(&self, reply: SyncSender<Result<(), LedgerError>>) -> Result<(), LedgerError> {
-        self.lock().batch.wants_checkpoint = true;
-        self.flush(reply)
+    pub fn checkpoint(&self) -> Result<Arc<Outcome>, LedgerError> {
+        let mut state = self.lock();
+        state.check()?;
+        state.batch.wants_checkpoint = true;
+        Ok(self.hurry(&mut state))
     }
 
     /// Lets the writer end once everything is written.
@@ -129,11 +164,15 @@ impl Queue {
     }
 
     /// Waits for work, but not beyond `until`; `None` when the queue is closed and its last batch
-    /// was taken.
-    pub fn take(&self, until: Option<Instant>) -> Option<Batch> {
+    /// was taken. `linger` says for how many entries to wait a little longer, and how long.
+    pub fn take(
+        &self,
+        until: Option<Instant>,
+        linger: (usize, Duration),
+    ) -> Result<Option<Batch>, LedgerError> {
         let mut state = self.lock();
         if state.is_closed {
-            return None;
+            return Ok(None);
         }
         loop {
             let next = [state.due, until].into_iter().flatten().min();
@@ -147,25 +186,65 @@ impl Queue {
             }
             state = wait_timeout(&self.arrived, state, wait);
         }
-        let mut batch = state.take_batch();
+        state = self.linger(state, linger);
+        let mut batch = state.take_batch()?;
         (batch.is_last, state.is_closed) = (state.is_closing, state.is_closing);
         self.taken.notify_all();
-        Some(batch)
+        Ok(Some(batch))
+    }
+
+    /// Says where the chain ends now that a batch is written, which was `expected` to end it
+    /// elsewhere, or nowhere, where others have written before it: what is queued was linked to that.
+    pub fn settle(&self, expected: Option<Chain>, end: Option<Chain>) {
+        let Some(end) = end.filter(|_| end != expected) else { return };
+        let mut state = self.lock();
+        if state.batch.links.is_empty() {
+            let linker = Linker::after(end, state.context);
+            state.batch.links = Links::new(state.context, Some(&linker), 0);
+            state.linker = Some(linker);
+        } else {
+            state.batch.links.cut();
+            state.linker = None;
+        }
     }
 
     /// Refuses everything from now on, and whatever is still queued.
     pub fn fail(&self, cause: &LedgerError) {
         let mut state = self.lock();
         state.failed.get_or_insert_with(|| Arc::new(cause.clone()));
-        let batch = mem::take(&mut state.batch);
+        let empty = Batch::new(state.context, None, 0);
+        let batch = mem::replace(&mut state.batch, empty);
         drop(state);
-        batch.refuse(cause);
+        batch.promise.keep(Err(cause.clone()));
         self.taken.notify_all();
     }
 
-    /// The failure that stopped the ledger.
-    pub fn check(&self) -> Result<(), LedgerError> {
-        self.lock().check().map(drop)
+    /// Has what is queued written now. The writer was told before where somebody waits already.
+    fn hurry(&self, state: &mut State) -> Arc<Outcome> {
+        if !mem::replace(&mut state.is_urgent, true) {
+            self.arrived.notify_one();
+        }
+        Arc::clone(&state.batch.promise.0)
+    }
+
+    /// Waits until `count` entries are there, but not for long: those who waited for a batch together
+    /// come again together, and whoever is first should not have a sync of its own.
+    fn linger<'a>(
+        &self,
+        mut state: MutexGuard<'a, State>,
+        (count, time): (usize, Duration),
+    ) -> MutexGuard<'a, State> {
+        let deadline = Instant::now() + time;
+        state.awaited = count;
+        while state.is_urgent && !state.is_closing && state.batch.links.len() < count {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || state.failed.is_some() {
+                break;
+            }
+            state = wait_timeout(&self.arrived, state, left);
+        }
+        state.awaited = 0;
+        state
     }
 
     fn wait_for_room<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
@@ -206,28 +285,58 @@ impl State {
     }
 
     fn is_full(&self, options: &Options) -> bool {
-        self.batch.entries.len() >= options.queue_entries || self.weight >= options.queue_bytes
+        self.batch.links.len() >= options.queue_entries || self.weight >= options.queue_bytes
     }
 
-    fn take_batch(&mut self) -> Batch {
+    fn take_batch(&mut self) -> Result<Batch, LedgerError> {
+        for prepared in dropped_entries(&mem::take(&mut self.batch.dropped))? {
+            self.push(prepared)?;
+        }
         (self.weight, self.due, self.is_urgent) = (0, None, false);
-        mem::take(&mut self.batch)
+        // The next one is likely to become as large.
+        let next = Batch::new(self.context, self.linker.as_ref(), self.batch.links.len());
+        Ok(mem::replace(&mut self.batch, next))
     }
 
-    fn push(&mut self, prepared: Prepared, reply: Option<SyncSender<Result<Receipt, LedgerError>>>) {
+    fn push(&mut self, prepared: Prepared) -> Result<usize, LedgerError> {
         self.weight += prepared.weight();
-        self.batch.entries.push(Queued { prepared, time: Timestamp::now(), reply });
+        self.batch.links.push(prepared, self.linker.as_mut())
     }
 }
 
 impl Batch {
-    /// Tells everybody who waits that nothing of this was written.
-    pub fn refuse(self, cause: &LedgerError) {
-        for reply in self.entries.into_iter().filter_map(|queued| queued.reply) {
-            let _ = reply.send(Err(cause.clone()));
+    fn new(context: Context, linker: Option<&Linker>, capacity: usize) -> Self {
+        Self {
+            links: Links::new(context, linker, capacity),
+            promise: Promise::new(),
+            dropped: BTreeMap::new(),
+            wants_checkpoint: false,
+            is_last: false,
         }
-        for reply in self.flushes {
-            let _ = reply.send(Err(cause.clone()));
-        }
+    }
+}
+
+fn dropped_entries(dropped: &BTreeMap<(RunId, Hash), u64>) -> Result<Vec<Prepared>, LedgerError> {
+    if dropped.is_empty() {
+        return Ok(Vec::new());
+    }
+    let salts = Salts::new()?;
+    let prepare = |((run_id, policy_hash), count): (&(RunId, Hash), &u64)| {
+        Prepared::new(dropped_draft(*run_id, *policy_hash, *count), &salts)
+    };
+    dropped.iter().map(prepare).collect()
+}
+
+fn dropped_draft(run_id: RunId, policy_hash: Hash, count: u64) -> Draft {
+    Draft {
+        run_id,
+        pid: 0,
+        op: "ledger.dropped".into(),
+        request: Value::object([("count", Value::Integer(count.cast_signed()))]),
+        response: Value::Null,
+        keeps_detail: true,
+        policy_hash,
+        decision: None,
+        anomaly: None,
     }
 }

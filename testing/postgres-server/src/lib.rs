@@ -153,13 +153,21 @@ impl Drop for Server {
     }
 }
 
-/// The newest server program of that name.
+/// Whether there is a server that could be started.
+pub fn is_installed() -> bool {
+    newest("postgres").is_some()
+}
+
 fn program(name: &str) -> PathBuf {
+    newest(name).expect("PostgreSQL is installed: `apt-get install postgresql`")
+}
+
+/// The newest server program of that name.
+fn newest(name: &str) -> Option<PathBuf> {
     let versions: Vec<_> = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().collect();
     let mut versions: Vec<_> = versions.iter().map(|version| version.path().join("bin").join(name)).collect();
     versions.sort();
-    let newest = versions.into_iter().rfind(|program| program.exists());
-    newest.expect("PostgreSQL is installed: `apt-get install postgresql`")
+    versions.into_iter().rfind(|program| program.exists())
 }
 
 /// A shell script, run as the user that the server needs: it refuses to be root.

@@ -1,20 +1,11 @@
-//! `cargo xtask bench policy`: builds the bench of the decision, which has a workspace of its own so that
-//! nothing else compiles the peers, and runs it.
+//! `cargo xtask bench policy`: runs the bench of the decision.
 
-use std::process::Command;
-
-use super::Arguments;
-use crate::{failure::Failure, layout, shell, step::step};
+use super::{Arguments, build};
+use crate::{failure::Failure, shell};
 
 /// Builds, measures and prints.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let mut build = layout::cargo();
-    build.args(["build", "--quiet", "--release", "--package", "bench-policy"]);
-    build.arg("--manifest-path").arg(layout::root().join("benches/Cargo.toml"));
-    build.arg("--target-dir").arg(layout::target());
-    step("build the bench and its peers", || shell::quiet(&mut build).map(drop))?;
-
-    let mut bench = Command::new(layout::target().join("release/bench-policy"));
+    let mut bench = build("bench-policy")?;
     if !arguments.rules.is_empty() {
         bench.arg("--rules").args(arguments.rules.iter().map(usize::to_string));
     }

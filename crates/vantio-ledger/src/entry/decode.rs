@@ -79,14 +79,14 @@ impl<'t> Text<'t> {
         let shape = scanner.value()?;
         scanner.expect("},\"pid\":")?;
         let pid = scanner.u32("pid")?;
-        let mut hashes = [Hash::ZERO; 4];
-        for (hash, name) in hashes.iter_mut().zip(["policy_hash", "prev_hash", "req_hash", "res_hash"]) {
-            for part in [",\"", name, "\":"] {
-                scanner.expect(part)?;
-            }
-            *hash = scanner.hash(name)?;
-        }
-        let [policy_hash, prev_hash, request_digest, response_digest] = hashes;
+        scanner.expect(",\"policy_hash\":")?;
+        let policy_hash = scanner.hash("policy_hash")?;
+        scanner.expect(",\"prev_hash\":")?;
+        let prev_hash = scanner.hash("prev_hash")?;
+        scanner.expect(",\"req_hash\":")?;
+        let request_digest = scanner.hash("req_hash")?;
+        scanner.expect(",\"res_hash\":")?;
+        let response_digest = scanner.hash("res_hash")?;
         scanner.expect(",\"run_id\":")?;
         let run_id = scanner.run_id()?;
         scanner.expect(",\"seq\":")?;

@@ -122,7 +122,7 @@ impl Prepared {
     pub fn new(draft: Draft, salts: &Salts) -> Result<Self, LedgerError> {
         check(&draft)?;
         let salt = salts.next();
-        let mut detail = String::with_capacity(256);
+        let mut detail = String::with_capacity(512);
         let request_digest = push_member("{\"request\":", &draft.request, &salt, &mut detail);
         let response_digest = push_member(",\"response\":", &draft.response, &salt, &mut detail);
         detail.push_str(",\"salt\":\"");

@@ -7,10 +7,12 @@
 use std::fmt::Write as _;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jiff::{Timestamp, tz::Offset};
 use uuid::Uuid;
 use vantio_core::{Decision, Hash, RunId, json};
 
 use super::{Anomaly, FORMAT, Prepared, ProofState};
+use crate::chain::TimeText;
 
 /// What the writer adds to a prepared draft.
 pub(crate) struct Stamp {
@@ -18,8 +20,7 @@ pub(crate) struct Stamp {
     pub prev_hash: Hash,
     /// The chain it is in, where the store has several.
     pub writer: Option<Uuid>,
-    /// In RFC 3339 with nanoseconds.
-    pub time: String,
+    pub time: TimeText,
     pub record: Option<RecordStamp>,
 }
 
@@ -47,7 +48,9 @@ pub(crate) fn text(prepared: &Prepared, stamp: &Stamp) -> String {
     text.push_str(",\"run_id\":\"");
     push_uuid(prepared.run_id.as_bytes(), &mut text);
     let (seq, time) = (stamp.seq, &stamp.time);
-    push(format_args!("\",\"seq\":{seq},\"time\":\"{time}\",\"v\":{FORMAT}"), &mut text);
+    push(format_args!("\",\"seq\":{seq},\"time\":\""), &mut text);
+    text.push_str(str::from_utf8(time).unwrap_or_default());
+    push(format_args!("\",\"v\":{FORMAT}"), &mut text);
     if let Some(writer) = &stamp.writer {
         text.push_str(",\"writer\":\"");
         push_uuid(writer.as_bytes(), &mut text);
@@ -150,11 +153,48 @@ fn push_uuid(bytes: &[u8; 16], text: &mut String) {
 
 /// Appends `bytes` in lower-case hexadecimal.
 pub(crate) fn push_hex(bytes: &[u8], text: &mut String) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    let mut digits = [0; 64];
+    for chunk in bytes.chunks(digits.len() / 2) {
+        for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(chunk) {
+            *pair = PAIRS[usize::from(*byte)];
+        }
+        text.push_str(str::from_utf8(&digits[..2 * chunk.len()]).unwrap_or_default());
     }
+}
+
+/// Each byte's two digits.
+const PAIRS: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < pairs.len() {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
+
+/// `time` in RFC 3339, in UTC with nanoseconds.
+pub(crate) fn time_text(time: Timestamp) -> TimeText {
+    let datetime = Offset::UTC.to_datetime(time);
+    let mut text = *b"0000-00-00T00:00:00.000000000Z";
+    let fields = [
+        (0, 4, datetime.year().unsigned_abs().into()),
+        (5, 7, datetime.month().unsigned_abs().into()),
+        (8, 10, datetime.day().unsigned_abs().into()),
+        (11, 13, datetime.hour().unsigned_abs().into()),
+        (14, 16, datetime.minute().unsigned_abs().into()),
+        (17, 19, datetime.second().unsigned_abs().into()),
+        (20, 29, datetime.subsec_nanosecond().unsigned_abs()),
+    ];
+    for (from, to, number) in fields {
+        let mut rest: u32 = number;
+        for digit in text[from..to].iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+    }
+    text
 }
 
 /// `bytes` in lower-case hexadecimal.

@@ -20,7 +20,7 @@ use crate::Interval;
 pub(crate) use decode::{Line, Text, detail, entry};
 pub use draft::{AgentSvid, Anomaly, Draft, Seal};
 pub(crate) use draft::{Prepared, Salts};
-pub(crate) use encode::{RecordStamp, Stamp, text};
+pub(crate) use encode::{RecordStamp, Stamp, text, time_text};
 
 /// Version of an entry's format.
 pub(crate) const FORMAT: i64 = 2;

@@ -29,6 +29,8 @@ impl<'t> Scanner<'t> {
     }
 
     /// Steps over `literal`, if it comes next.
+    // The length of most literals is known where this is called, which spares a call to compare.
+    #[inline]
     pub fn skip(&mut self, literal: &str) -> bool {
         let is_next = self.rest().starts_with(literal.as_bytes());
         if is_next {
@@ -38,6 +40,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// Steps over `literal`, which must come next.
+    #[inline]
     pub fn expect(&mut self, literal: &str) -> Result<(), Malformed> {
         if self.skip(literal) { Ok(()) } else { Err(Malformed::NotCanonical) }
     }
@@ -109,19 +112,33 @@ impl<'t> Scanner<'t> {
 
     /// Bytes in lower-case hexadecimal, called `name`.
     pub fn hex<const N: usize>(&mut self, name: &'static str) -> Result<[u8; N], Malformed> {
-        let text = self.string()?.as_bytes();
+        let text = self.sized_string(2 * N, name)?.as_bytes();
         let mut bytes = [0; N];
-        if text.len() != 2 * N {
-            return Err(Malformed::Field(name));
-        }
         // Without a way out inside, so that many digits are read at once.
         let mut all = 0;
-        for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-            let [high, low] = [HEX[usize::from(pair[0])], HEX[usize::from(pair[1])]];
+        for (byte, [high, low]) in bytes.iter_mut().zip(text.as_chunks().0) {
+            let [high, low] = [HEX[usize::from(*high)], HEX[usize::from(*low)]];
             all |= high | low;
             *byte = high << 4 | low & 15;
         }
         if all & NO_DIGIT == 0 { Ok(bytes) } else { Err(Malformed::Field(name)) }
+    }
+
+    /// A string of `length` bytes, called `name`, each of which the caller looks at: so nothing here looks
+    /// for the end of it.
+    fn sized_string(&mut self, length: usize, name: &'static str) -> Result<&'t str, Malformed> {
+        let start = self.at + 1;
+        let end = start + length;
+        let bytes = self.text.as_bytes();
+        if bytes.get(self.at) == Some(&b'"')
+            && bytes.get(end) == Some(&b'"')
+            && let Some(inside) = self.text.get(start..end)
+        {
+            self.at = end + 1;
+            return Ok(inside);
+        }
+        let text = self.string()?;
+        if text.len() == length { Ok(text) } else { Err(Malformed::Field(name)) }
     }
 
     /// A run's identifier.
@@ -143,10 +160,10 @@ impl<'t> Scanner<'t> {
     /// sort as their times do.
     pub fn time(&mut self, name: &'static str) -> Result<&'t str, Malformed> {
         const SHAPE: &[u8; 30] = b"0000-00-00T00:00:00.000000000Z";
-        let text = self.string()?;
+        let text = self.sized_string(SHAPE.len(), name)?;
         let fits =
             |(byte, shape): (u8, &u8)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == *shape };
-        let is_shaped = text.len() == SHAPE.len() && text.bytes().zip(SHAPE).all(fits);
+        let is_shaped = text.bytes().zip(SHAPE).all(fits);
         let number = |from: usize, to: usize| {
             text.as_bytes()[from..to]
                 .iter()

@@ -19,25 +19,24 @@ use vantio_core::{Hash, RunId, json};
 use crate::{
     Entry, Filter, LedgerError, Malformed,
     chain::{self, Chain},
-    clock::Clock,
     entry,
+    link::Links,
     note::{SigningKey, TreeHead},
     tree::{Builder, Tile},
 };
-
-/// Makes the rows that continue a chain, and steps over them.
-pub(crate) type Make<'make, 'row> =
-    &'make mut dyn FnMut(&mut Chain, &mut Clock) -> Result<Vec<Row<'row>>, LedgerError>;
 
 /// A store opened for appending, by one writer at a time.
 pub(crate) trait Store: Send {
     /// The chain that this writer appends to, where the store has several.
     fn writer(&self) -> Option<Uuid>;
 
-    /// Appends, in one durable transaction, the rows that `make` builds for the end of the chain;
-    /// it is called once. After an error nothing may be appended any more: what was written is then
-    /// not known.
-    fn append(&mut self, make: Make<'_, '_>) -> Result<(), LedgerError>;
+    /// The end of the chain as this writer last saw it.
+    fn end(&self) -> Chain;
+
+    /// Appends, in one durable transaction, entries that it has linked to the end of the chain, and
+    /// where `key` is given makes a checkpoint. After an error nothing may be appended any more: what
+    /// was written is then not known.
+    fn append(&mut self, links: &mut Links, key: Option<&SigningKey>) -> Result<(), LedgerError>;
 
     /// How many entries of this chain no checkpoint covers, as far as this writer knows.
     fn uncovered(&self) -> u64;
@@ -101,8 +100,10 @@ pub(crate) struct Row<'a> {
     pub decision: Option<&'static str>,
     pub record_id: Option<Uuid>,
     pub this_hash: Hash,
-    pub text: String,
+    pub text: &'a str,
     pub detail: Option<&'a str>,
+    /// The hash of its leaf in the tree.
+    pub leaf: Hash,
 }
 
 /// A row as it was found.

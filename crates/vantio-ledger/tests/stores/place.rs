@@ -60,7 +60,9 @@ impl Place {
     pub fn on(server: &Arc<Server>) -> Self {
         let place = Self::bare(server);
         place.of("owner").prepare().unwrap();
-        place.client("postgres").batch_execute("GRANT vantio_writer TO writer").unwrap();
+        if let Vandal::Server(server, database) = &place.vandal {
+            server.admit_writer(database);
+        }
         place
     }
 

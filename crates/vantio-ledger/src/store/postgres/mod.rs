@@ -20,13 +20,7 @@ use postgres::{Client, Config, Statement, config::Host, error::SqlState};
 use uuid::Uuid;
 
 use crate::{
-    LedgerError,
-    chain::Chain,
-    clock::Clock,
-    key,
-    note::SigningKey,
-    store::{Make, Store},
-    tree::Builder,
+    LedgerError, chain::Chain, clock::Clock, key, link::Links, note::SigningKey, store::Store, tree::Builder,
 };
 
 pub(crate) use read::Server;
@@ -41,7 +35,6 @@ pub(crate) struct Appender {
     /// The chain that this writer began.
     writer: Uuid,
     chain: Chain,
-    clock: Clock,
     /// The tree as of the last checkpoint that this writer made.
     tree: Option<Builder>,
     /// How many entries of the chain are in the tree.
@@ -81,7 +74,6 @@ impl Appender {
             log,
             writer,
             chain: Chain::GENESIS,
-            clock: Clock::after(Timestamp::UNIX_EPOCH, None),
             tree: None,
             covered: 0,
             has_swept: false,
@@ -107,19 +99,20 @@ impl Store for Appender {
         Some(self.writer)
     }
 
-    fn append(&mut self, make: Make<'_, '_>) -> Result<(), LedgerError> {
-        let mut chain = self.chain;
-        let rows = make(&mut chain, &mut self.clock)?;
-        if rows.is_empty() {
-            return Ok(());
-        }
+    fn end(&self) -> Chain {
+        self.chain
+    }
+
+    fn append(&mut self, links: &mut Links, key: Option<&SigningKey>) -> Result<(), LedgerError> {
+        let chain = links.follow(&self.chain)?;
+        let rows: Vec<_> = links.rows().collect();
         let seqs: Vec<i64> = rows.iter().map(|row| row.seq.cast_signed()).collect();
         let runs: Vec<Uuid> = rows.iter().map(|row| Uuid::from_bytes(*row.run_id.as_bytes())).collect();
         let ops: Vec<&str> = rows.iter().map(|row| row.op).collect();
         let decisions: Vec<Option<&str>> = rows.iter().map(|row| row.decision).collect();
         let records: Vec<Option<Uuid>> = rows.iter().map(|row| row.record_id).collect();
         let hashes: Vec<&[u8]> = rows.iter().map(|row| &row.this_hash.0[..]).collect();
-        let bodies: Vec<&str> = rows.iter().map(|row| row.text.as_str()).collect();
+        let bodies: Vec<&str> = rows.iter().map(|row| row.text).collect();
         let details: Vec<Option<&str>> = rows.iter().map(|row| row.detail).collect();
         let error = server_error(&self.name);
         // One statement is a transaction of its own: the answer comes after its commit.
@@ -130,7 +123,7 @@ impl Store for Appender {
             )
             .map_err(&error)?;
         self.chain = chain;
-        Ok(())
+        key.map_or(Ok(()), |key| self.checkpoint(key))
     }
 
     fn uncovered(&self) -> u64 {

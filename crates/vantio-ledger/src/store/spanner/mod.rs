@@ -36,8 +36,9 @@ use crate::{
     chain::Chain,
     clock::Clock,
     key,
+    link::Links,
     note::SigningKey,
-    store::{Make, Row, Source, Store, postgres::tree::check_signed},
+    store::{Row, Source, Store, postgres::tree::check_signed},
     tree::Builder,
 };
 
@@ -179,15 +180,19 @@ impl Store for Appender {
         Some(self.writer)
     }
 
-    fn append(&mut self, make: Make<'_, '_>) -> Result<(), LedgerError> {
-        let mut chain = self.chain;
-        let rows = make(&mut chain, &mut self.clock)?;
+    fn end(&self) -> Chain {
+        self.chain
+    }
+
+    fn append(&mut self, links: &mut Links, key: Option<&SigningKey>) -> Result<(), LedgerError> {
+        let chain = links.follow(&self.chain)?;
+        let rows: Vec<_> = links.rows().collect();
         // Spanner limits a transaction, so a very large batch is several, one after the other.
         for part in rows.chunks(statements::ROWS) {
             self.insert(part)?;
         }
         self.chain = chain;
-        Ok(())
+        key.map_or(Ok(()), |key| self.checkpoint(key))
     }
 
     fn uncovered(&self) -> u64 {

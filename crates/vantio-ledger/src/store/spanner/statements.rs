@@ -87,7 +87,7 @@ fn insert_entries(writer: Uuid, rows: &[Row<'_>]) -> Statement {
             .add_typed_param(name("decision"), row.decision.map(str::to_owned), types::string())
             .add_typed_param(name("record_id"), record_id, types::string())
             .add_typed_param(name("this_hash"), row.this_hash.0.to_vec(), types::bytes())
-            .add_typed_param(name("body"), row.text.clone(), types::string())
+            .add_typed_param(name("body"), row.text, types::string())
             .add_typed_param(
                 name("detail"),
                 row.detail.map(|detail| detail.as_bytes().to_vec()),
@@ -102,7 +102,7 @@ fn insert_records(rows: &[&Row<'_>]) -> Result<Statement, Malformed> {
     let names = ["record_id", "agent_svid", "syscall_nr", "oracle_decision", "zk_proof", "entropy_nonce"];
     let mut query = Statement::builder(format!("{INSERT_RECORDS} {}", values("", &names, rows.len())));
     for (number, row) in rows.iter().enumerate() {
-        let entry = entry::entry(&Text::scan(&row.text)?, row.this_hash, None)?;
+        let entry = entry::entry(&Text::scan(row.text)?, row.this_hash, None)?;
         let record = entry.anomaly.ok_or(Malformed::Field("anomaly"))?;
         let name = |column: &str| format!("{column}{number}");
         query = query

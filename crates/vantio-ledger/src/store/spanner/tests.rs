@@ -25,12 +25,13 @@ use google_cloud_spanner::{
     },
     stub,
 };
-use vantio_core::{Decision, Hash, RunId};
+use vantio_core::{ClockError, Decision, Hash, RunId};
 
 use super::*;
 use crate::{
     Draft,
-    entry::{self, Prepared, Salts, Stamp},
+    entry::{Prepared, Salts},
+    link::{Context, Links},
 };
 
 #[path = "../../../tests/stores/emulator.rs"]
@@ -138,28 +139,14 @@ fn prepared(count: u64) -> Vec<Prepared> {
     (0..count).map(|number| Prepared::new(draft(number), &salts).unwrap()).collect()
 }
 
-fn rows(writer: Uuid, prepared: &[Prepared]) -> Vec<Row<'_>> {
-    let mut chain = Chain::GENESIS;
-    let mut rows = Vec::new();
+fn links(writer: Uuid, prepared: Vec<Prepared>) -> Links {
+    let context = Context { writer: Some(writer), clock_error: || ClockError::UNKNOWN };
+    let mut links = Links::new(context, None, prepared.len());
     for prepared in prepared {
-        let time = format!("2026-01-01T00:00:00.{:09}Z", chain.next + 1);
-        let stamp =
-            Stamp { seq: chain.next, prev_hash: chain.head, writer: Some(writer), time, record: None };
-        let text = entry::text(prepared, &stamp);
-        let this_hash = Hash::of_parts(&[&stamp.prev_hash.0, text.as_bytes()]);
-        chain.advance(this_hash, &stamp.time, None);
-        rows.push(Row {
-            seq: stamp.seq,
-            run_id: prepared.run_id,
-            op: &prepared.op,
-            decision: prepared.decision.map(Decision::name),
-            record_id: None,
-            this_hash,
-            text,
-            detail: prepared.detail.as_deref(),
-        });
+        links.push(prepared, None).unwrap();
     }
-    rows
+    links.follow(&Chain::GENESIS).unwrap();
+    links
 }
 
 fn text(statement: &Statement, parameter: &str) -> Option<String> {
@@ -172,8 +159,8 @@ fn text(statement: &Statement, parameter: &str) -> Option<String> {
 fn a_batch_is_one_transaction_of_rows_that_are_ignored_where_they_are() {
     let fake = Fake::default();
     let appender = fake.appender();
-    let prepared = prepared(2);
-    let rows = rows(appender.writer, &prepared);
+    let links = links(appender.writer, prepared(2));
+    let rows: Vec<_> = links.rows().collect();
     appender.insert(&rows).unwrap();
     let heard = fake.heard();
     assert_eq!(heard.sessions[0].session.as_ref().unwrap().creator_role, "vantio_writer");
@@ -206,7 +193,7 @@ fn a_batch_is_one_transaction_of_rows_that_are_ignored_where_they_are() {
             ("decision", row.decision.map(str::to_owned), TypeCode::String),
             ("record_id", None, TypeCode::String),
             ("this_hash", Some(base64(&row.this_hash.0)), TypeCode::Bytes),
-            ("body", Some(row.text.clone()), TypeCode::String),
+            ("body", Some(row.text.to_owned()), TypeCode::String),
             ("detail", row.detail.map(|detail| base64(detail.as_bytes())), TypeCode::Bytes),
         ];
         wanted.extend(columns.map(|(name, value, code)| (format!("{name}{number}"), value, code)));
@@ -222,8 +209,8 @@ fn a_batch_is_one_transaction_of_rows_that_are_ignored_where_they_are() {
 fn a_batch_whose_outcome_is_not_known_is_sent_again() {
     let fake = Fake::default();
     let appender = fake.appender();
-    let prepared = prepared(3);
-    let rows = rows(appender.writer, &prepared);
+    let links = links(appender.writer, prepared(3));
+    let rows: Vec<_> = links.rows().collect();
     fake.ends(&[Code::DeadlineExceeded, Code::Unknown]);
     appender.insert(&rows).unwrap();
     let heard = fake.heard();
@@ -243,9 +230,9 @@ fn a_batch_whose_outcome_is_not_known_is_sent_again() {
 fn an_aborted_transaction_is_done_again_from_the_start() {
     let fake = Fake::default();
     let appender = fake.appender();
-    let prepared = prepared(1);
+    let links = links(appender.writer, prepared(1));
     fake.ends(&[Code::Aborted]);
-    appender.insert(&rows(appender.writer, &prepared)).unwrap();
+    appender.insert(&links.rows().collect::<Vec<_>>()).unwrap();
     let heard = fake.heard();
     assert_eq!((heard.batches.len(), heard.commits.len()), (2, 2));
 }
@@ -268,8 +255,8 @@ fn what_is_sent_again_is_not_written_again() {
     let address = emulator.address(&emulator.database());
     prepare(&address).unwrap();
     let appender = Appender::open(&address, Duration::from_secs(10)).unwrap();
-    let prepared = prepared(4);
-    let mut rows = rows(appender.writer, &prepared);
+    let links = links(appender.writer, prepared(4));
+    let mut rows: Vec<_> = links.rows().collect();
     appender.insert(&rows[..2]).unwrap();
     for _ in 0..2 {
         appender.insert(&rows).unwrap();

@@ -67,6 +67,7 @@ fn write_schema(path: &Path) -> rusqlite::Result<()> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     // The file is synced as a whole before it gets its name.
     connection.pragma_update(None, "synchronous", "OFF")?;
+    connection.pragma_update(None, "page_size", PAGE_SIZE)?;
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     connection.pragma_update(None, "user_version", FORMAT)?;
     for (_, definition) in SCHEMA {
@@ -75,6 +76,9 @@ fn write_schema(path: &Path) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.close().map_err(|(_, error)| error)
 }
+
+/// Half as many pages as by default: a batch has many, and a page costs as much as what is in it.
+pub(super) const PAGE_SIZE: u32 = 8192;
 
 /// Opening the file to try would be harmful: closing any descriptor of it drops
 /// the locks that SQLite holds in this process.

@@ -1,5 +1,6 @@
 //! The SQLite file: appending to it, and the errors it gives.
 
+mod copier;
 mod file;
 mod read;
 mod schema;
@@ -11,8 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, config::DbConfig,
+};
 use uuid::Uuid;
 use vantio_core::Hash;
 
@@ -20,12 +22,13 @@ use crate::{
     LedgerError, Malformed,
     archive::END,
     chain::{self, Chain},
-    clock::Clock,
+    link::Links,
     note::{SignedNote, SigningKey, TreeHead},
-    store::{Make, Row, Store, io_error},
-    tree::Builder,
+    store::{Store, io_error},
+    tree::{Builder, Tile},
 };
 
+use copier::{Copier, copy};
 pub(crate) use read::{File, has_log};
 use schema::{check_format, check_schema};
 
@@ -33,9 +36,13 @@ use schema::{check_format, check_schema};
 /// this long, it starts again at 1 ms.
 const BUSY_STEP: Duration = Duration::from_millis(10);
 
-/// Beyond so many pages the WAL is copied into the file: whoever opens a ledger that nobody else has
-/// open reads all of it.
-const WAL_PAGES: i64 = 128;
+/// When so many bytes were written to the WAL, it is copied into the file: whoever opens a ledger that
+/// nobody else has open reads all of it.
+const COPY_AT: u64 = 1 << 20;
+
+/// While entries come without a pause, the WAL is never empty and so never begins anew. At so many bytes
+/// the writer waits until all of it is copied.
+const LOG_LIMIT: u64 = 16 << 20;
 
 /// A file opened for appending.
 pub(crate) struct Appender {
@@ -46,11 +53,21 @@ pub(crate) struct Appender {
     busy: Duration,
     /// The end of the chain as this process last saw it.
     seen: Chain,
-    clock: Clock,
     /// The tree as of the last checkpoint that this process made.
     tree: Option<Builder>,
     /// How many entries the newest checkpoint that this process knows covers.
     covered: u64,
+    log: Log,
+}
+
+/// The write-ahead log, as far as this process has written it.
+struct Log {
+    path: PathBuf,
+    copier: Option<Copier>,
+    /// Bytes that were written since the copier was asked last, roughly.
+    fresh: u64,
+    /// The size at which the writer has it copied.
+    limit: u64,
 }
 
 impl Appender {
@@ -60,11 +77,12 @@ impl Appender {
     ///
     /// [`LedgerError::Closed`] when the ledger was closed, besides all that can fail.
     pub fn open(path: &Path, busy: Duration) -> Result<Self, LedgerError> {
-        let mut store = Self::attach(path, busy, configure)?;
+        let store = Self::attach(path, busy, configure)?;
         if store.newest_op()?.as_deref() == Some(END) {
             return Err(LedgerError::Closed { path: store.path });
         }
-        store.append(&mut |_, _| Ok(Vec::new()))?;
+        // Whoever may not write is told so now.
+        begin(&store.connection, busy).and_then(Transaction::commit).map_err(store_error(&store.path))?;
         Ok(store)
     }
 
@@ -100,9 +118,9 @@ impl Appender {
         drop(transaction);
         configure(&connection).map_err(store_error(&path))?;
         let seen = read_end(&connection, &path)?;
-        let clock = clock_after(&seen);
         let covered = tree::newest_checkpoint(&connection).map_err(store_error(&path))?.unwrap_or(0);
-        Ok(Self { connection, path, identity, busy, seen, clock, tree: None, covered })
+        let log = Log::of(&path);
+        Ok(Self { connection, path, identity, busy, seen, tree: None, covered, log })
     }
 
     /// How many entries there are.
@@ -135,7 +153,11 @@ impl Store for Appender {
         None
     }
 
-    fn append(&mut self, make: Make<'_, '_>) -> Result<(), LedgerError> {
+    fn end(&self) -> Chain {
+        self.seen
+    }
+
+    fn append(&mut self, links: &mut Links, key: Option<&SigningKey>) -> Result<(), LedgerError> {
         if file::identity(&self.path)? != self.identity {
             return Err(self.damaged("the file was replaced while it was open"));
         }
@@ -152,13 +174,26 @@ impl Store for Appender {
             }
             // Another process wrote meanwhile.
             chain = read_end(&transaction, &self.path)?;
-            self.clock = clock_after(&chain);
         }
-        for row in make(&mut chain, &mut self.clock)? {
-            insert(&transaction, &row).map_err(&error)?;
+        let end = links.follow(&chain)?;
+        let mut tree = self.tree.take();
+        // The tree of a file that others write to as well is brought up to date by a checkpoint.
+        let growing = tree.as_mut().filter(|tree| tree.size() == chain.next);
+        if let Some(tile) = insert(&transaction, links, growing).map_err(&error)? {
+            return Err(self.damaged(&tree::not_made(tile)));
+        }
+        // What a trigger asks of others once a row.
+        if read_head(&transaction).map_err(&error)? != (end.next, end.head) {
+            return Err(self.damaged("entries do not stand where they were written"));
+        }
+        if let Some(key) = key {
+            tree = Some(self.seal(&transaction, tree, key)?);
         }
         transaction.commit().map_err(&error)?;
-        self.seen = chain;
+        self.seen = end;
+        self.covered = key.map_or(self.covered, |_| end.next);
+        self.tree = tree;
+        self.log.written(&self.connection, &self.path, links.bytes());
         Ok(())
     }
 
@@ -167,12 +202,43 @@ impl Store for Appender {
     }
 
     fn checkpoint(&mut self, key: &SigningKey) -> Result<(), LedgerError> {
-        self.covered = self.grow(key)?;
-        Ok(())
+        self.bring_up(key)
     }
 
     fn cosign(&mut self, size: u64, line: &str) -> Result<(), LedgerError> {
         self.keep_cosignature(size, line)
+    }
+}
+
+impl Log {
+    fn of(path: &Path) -> Self {
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        Self { path: log.into(), copier: None, fresh: 0, limit: LOG_LIMIT }
+    }
+
+    /// Has the log copied when `bytes` of rows more make it long. What is not copied is no less durable,
+    /// so a failure here is none.
+    fn written(&mut self, connection: &Connection, path: &Path, bytes: u64) {
+        // The rows, and the ends of the table and of its indexes.
+        self.fresh += bytes + 4 * u64::from(file::PAGE_SIZE);
+        if self.fresh < COPY_AT {
+            return;
+        }
+        self.fresh = 0;
+        let size = std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
+        if size >= self.limit {
+            // A reader that stands in the way is not waited for again before long.
+            let is_copied = copy(connection, "TRUNCATE").unwrap_or(false);
+            self.limit = if is_copied { LOG_LIMIT } else { 2 * size };
+            return;
+        }
+        if self.copier.is_none() {
+            self.copier = Copier::start(path).ok();
+        }
+        if let Some(copier) = &self.copier {
+            copier.wake();
+        }
     }
 }
 
@@ -199,11 +265,6 @@ fn read_end(connection: &Connection, path: &Path) -> Result<Chain, LedgerError> 
     }
 }
 
-fn clock_after(chain: &Chain) -> Clock {
-    let time = str::from_utf8(&chain.time).ok().and_then(|text| text.parse().ok());
-    Clock::after(time.unwrap_or(Timestamp::UNIX_EPOCH), chain.record_id)
-}
-
 /// Takes the write lock, which one of several processes has at a time.
 fn begin(connection: &Connection, busy: Duration) -> rusqlite::Result<Transaction<'_>> {
     let deadline = Instant::now() + busy;
@@ -217,22 +278,34 @@ fn begin(connection: &Connection, busy: Duration) -> rusqlite::Result<Transactio
     }
 }
 
-fn insert(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<()> {
+/// Inserts rows, and lets a tree grow with them. Returns a tile that is stored already and not the same.
+fn insert(
+    connection: &Connection,
+    links: &Links,
+    mut tree: Option<&mut Builder>,
+) -> rusqlite::Result<Option<Tile>> {
     let mut statement = connection.prepare_cached(
         "INSERT INTO entries (seq, run_id, op, decision, record_id, this_hash, body, detail) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
-    statement.execute((
-        row.seq.cast_signed(),
-        row.run_id.as_bytes(),
-        row.op,
-        row.decision,
-        row.record_id.as_ref().map(Uuid::as_bytes),
-        &row.this_hash.0,
-        &row.text,
-        row.detail,
-    ))?;
-    Ok(())
+    for row in links.rows() {
+        statement.execute((
+            row.seq.cast_signed(),
+            row.run_id.as_bytes(),
+            row.op,
+            row.decision,
+            row.record_id.as_ref().map(Uuid::as_bytes),
+            &row.this_hash.0,
+            row.text,
+            row.detail,
+        ))?;
+        if let Some(tree) = &mut tree
+            && let Some(tile) = tree::push(connection, tree, row.leaf)?
+        {
+            return Ok(Some(tile));
+        }
+    }
+    Ok(None)
 }
 
 fn newest_op(connection: &Connection) -> rusqlite::Result<Option<String>> {
@@ -269,7 +342,9 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "trusted_schema", false)?;
-    connection.pragma_update_and_check(None, "wal_autocheckpoint", WAL_PAGES, |_| Ok(()))?;
+    // They guard against others' mistakes; for their sake each row would have a journal of its own.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
     connection.busy_timeout(BUSY_STEP)
 }
 

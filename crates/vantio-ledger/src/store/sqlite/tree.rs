@@ -22,27 +22,48 @@ impl Appender {
     }
 
     /// Brings the tree up to the end of the chain, and stores a signed checkpoint of it, all in one
-    /// durable transaction. Returns how many entries it covers.
-    pub(super) fn grow(&mut self, key: &SigningKey) -> Result<u64, LedgerError> {
+    /// durable transaction.
+    pub(super) fn bring_up(&mut self, key: &SigningKey) -> Result<(), LedgerError> {
         let error = store_error(&self.path);
+        let tree = self.tree.take();
         let transaction = begin(&self.connection, self.busy).map_err(&error)?;
-        let (size, _) = read_head(&transaction).map_err(&error)?;
-        let mut tree = match self.tree.take() {
+        let tree = self.seal(&transaction, tree, key)?;
+        transaction.commit().map_err(&error)?;
+        self.covered = tree.size();
+        self.tree = Some(tree);
+        Ok(())
+    }
+
+    /// Brings `tree` up to the end of the chain, and stores a signed checkpoint of it.
+    pub(super) fn seal(
+        &self,
+        transaction: &Connection,
+        tree: Option<Builder>,
+        key: &SigningKey,
+    ) -> Result<Builder, LedgerError> {
+        let error = store_error(&self.path);
+        let (size, _) = read_head(transaction).map_err(&error)?;
+        let mut tree = match tree {
             Some(tree) if tree.size() <= size => tree,
-            _ => restore(&transaction).map_err(&error)?,
+            _ => restore(transaction).map_err(&error)?,
         };
-        if let Some(tile) = grow(&transaction, &mut tree).map_err(&error)? {
-            return Err(self.damaged(&format!("`{tile}` is not what its entries make")));
+        if tree.size() < size
+            && let Some(tile) = grow(transaction, &mut tree).map_err(&error)?
+        {
+            return Err(self.damaged(&not_made(tile)));
         }
-        if size > 0 && newest_checkpoint(&transaction).map_err(&error)? != Some(size) {
+        if size > 0 && newest_checkpoint(transaction).map_err(&error)? != Some(size) {
             let note = signed_head(&tree, key)?;
             let insert = "INSERT INTO checkpoints (size, note) VALUES (?1, ?2)";
             transaction.execute(insert, (size.cast_signed(), note)).map_err(&error)?;
         }
-        transaction.commit().map_err(&error)?;
-        self.tree = Some(tree);
-        Ok(size)
+        Ok(tree)
     }
+}
+
+/// What is wrong with a stored tile.
+pub(super) fn not_made(tile: Tile) -> String {
+    format!("`{tile}` is not what its entries make")
 }
 
 /// The tree of the entries below the stored tiles.
@@ -67,17 +88,27 @@ fn grow(connection: &Connection, tree: &mut Builder) -> rusqlite::Result<Option<
             ValueRef::Text(body) => leaf_hash(body),
             other => leaf_hash(other.as_blob_or_null().unwrap_or_default().unwrap_or_default()),
         };
-        let mut stored = Ok(None);
-        tree.push(leaf, |full| {
-            if matches!(stored, Ok(None)) {
-                stored = store(connection, &full);
-            }
-        });
-        if let Some(tile) = stored? {
+        if let Some(tile) = push(connection, tree, leaf)? {
             return Ok(Some(tile));
         }
     }
     Ok(None)
+}
+
+/// Adds a leaf, and stores the tiles that it fills. Returns a tile that is stored already and not the
+/// same.
+pub(super) fn push(
+    connection: &Connection,
+    tree: &mut Builder,
+    leaf: Hash,
+) -> rusqlite::Result<Option<Tile>> {
+    let mut stored = Ok(None);
+    tree.push(leaf, |full| {
+        if matches!(stored, Ok(None)) {
+            stored = store(connection, &full);
+        }
+    });
+    stored
 }
 
 fn store(connection: &Connection, full: &FullTile<'_>) -> rusqlite::Result<Option<Tile>> {
