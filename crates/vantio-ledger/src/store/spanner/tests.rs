@@ -241,8 +241,8 @@ fn an_aborted_transaction_is_done_again_from_the_start() {
 fn a_request_is_never_larger_than_spanner_takes() {
     let writer = Uuid::nil();
     let detail = "d".repeat(4 << 20);
-    let prepared = prepared(6);
-    let mut rows = rows(writer, &prepared);
+    let links = links(writer, prepared(6));
+    let mut rows: Vec<_> = links.rows().collect();
     rows.iter_mut().skip(3).for_each(|row| row.detail = Some(&detail));
     let requests = statements::insert(writer, &rows).unwrap();
     assert_eq!(requests.len(), 4, "three small ones, and three alone");
