@@ -241,10 +241,26 @@ fn check_text(text: &str) -> Result<(), PatternError> {
         Err(PatternError::TooLong)
     } else if text.chars().any(char::is_control) {
         Err(PatternError::Control)
-    } else if text.trim() != text {
+    } else if without_space(text) != text {
         Err(PatternError::WhiteSpace)
     } else {
         Ok(())
+    }
+}
+
+/// A text without white space around it, nor before the slashes and dots at its end, which mean
+/// nothing: its canonical form would end with it.
+pub(crate) fn without_space(mut text: &str) -> &str {
+    loop {
+        text = text.trim();
+        let mut name = text;
+        while let Some(rest) = name.strip_suffix('/').or_else(|| name.strip_suffix("/.")) {
+            name = rest;
+        }
+        if !name.ends_with(char::is_whitespace) {
+            return text;
+        }
+        text = name;
     }
 }
 

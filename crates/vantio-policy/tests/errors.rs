@@ -110,6 +110,7 @@ fn paths() {
             "~other/x",
             "$HOME/x",
             " /usr ",
+            "/usr/a /./ //",
             "/a/../b",
             "/a/{b,c}",
             "/a/${tmp}",

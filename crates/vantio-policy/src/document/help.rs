@@ -3,7 +3,13 @@
 use vantio_core::Section;
 
 use super::{codes, schema::Error, values::nearest};
-use crate::{credentials, named::NamedError, net::NetError, path::PatternError, rule::RuleError};
+use crate::{
+    credentials,
+    named::NamedError,
+    net::NetError,
+    path::{PatternError, without_space},
+    rule::RuleError,
+};
 
 const VARIABLES: &[&str] = &["workspace", "home", "tmp"];
 
@@ -45,7 +51,7 @@ fn path_help(section: Section, prefix: &str, path: &str, error: &PatternError) -
         PatternError::Empty => "remove it, or write a path".to_owned(),
         PatternError::Anchor => anchored(prefix, path),
         PatternError::WhiteSpace => {
-            format!("write `{prefix}{}`; a space that belongs to a name is `[ ]`", path.trim())
+            format!("write `{prefix}{}`; a space that belongs to a name is `[ ]`", without_space(path))
         }
         PatternError::Control => "write `?` for a character that cannot be shown".to_owned(),
         PatternError::DotDot => "write the path that it leads to".to_owned(),
