@@ -77,8 +77,8 @@ fn write_schema(path: &Path) -> rusqlite::Result<()> {
     connection.close().map_err(|(_, error)| error)
 }
 
-/// Half as many pages as by default: a batch has many, and a page costs as much as what is in it.
-pub(super) const PAGE_SIZE: u32 = 8192;
+/// Larger ones cost a single append more than they save a batch.
+pub(super) const PAGE_SIZE: u32 = 4096;
 
 /// Opening the file to try would be harmful: closing any descriptor of it drops
 /// the locks that SQLite holds in this process.

@@ -44,6 +44,11 @@ const COPY_AT: u64 = 1 << 20;
 /// the writer waits until all of it is copied.
 const LOG_LIMIT: u64 = 16 << 20;
 
+/// Bytes of rows below which a batch is one of few entries, after which the writer itself copies the log,
+const SMALL: u64 = 8 << 10;
+/// once so many bytes of it are new.
+const COPY_SMALL_AT: u64 = 512 << 10;
+
 /// A file opened for appending.
 pub(crate) struct Appender {
     connection: Connection,
@@ -222,10 +227,17 @@ impl Log {
     fn written(&mut self, connection: &Connection, path: &Path, bytes: u64) {
         // The rows, and the ends of the table and of its indexes.
         self.fresh += bytes + 4 * u64::from(file::PAGE_SIZE);
-        if self.fresh < COPY_AT {
+        let is_small = bytes < SMALL;
+        if self.fresh < if is_small { COPY_SMALL_AT } else { COPY_AT } {
             return;
         }
         self.fresh = 0;
+        if is_small {
+            // A log that is copied whole is written over from its beginning: where it need not grow, a
+            // sync is of its bytes alone.
+            let _ = copy(connection, "PASSIVE");
+            return;
+        }
         let size = std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
         if size >= self.limit {
             // A reader that stands in the way is not waited for again before long.
