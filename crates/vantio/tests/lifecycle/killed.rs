@@ -131,7 +131,7 @@ fn what_a_killed_run_changed_can_be_reviewed() {
     assert!(eventually(Duration::from_secs(10), || world.changes() == [("added".to_owned(), file.clone())]));
     // The supervisor writes down the end before the run is anybody's.
     assert!(eventually(Duration::from_secs(10), || world
-        .vantio(&["discard", "last"])
+        .vantio(["discard", "last"])
         .status()
         .unwrap()
         .success()));
