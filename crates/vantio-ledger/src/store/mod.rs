@@ -159,6 +159,39 @@ pub(crate) fn decode(
     Ok(Entry { index: place, ..entry::entry(&text, this_hash, detail)? })
 }
 
+/// The entry at `place` that a row of a server says.
+fn decode_stored(place: u64, stored: &Stored<'_>) -> (u64, Result<Entry, Malformed>) {
+    (place, decode(place, stored.this_hash, stored.body, stored.detail))
+}
+
+/// A row that a server gave.
+trait Fetched {
+    /// The row as it was found, where `next` must stand.
+    fn stored(&self, next: u64) -> Stored<'_>;
+}
+
+/// Gives every row of a server to `each`, in order of their places, until it says false; `fetch` gives at
+/// most `size` rows from the places on.
+fn walk_pages<Row: Fetched>(
+    fetch: impl Fn(Range<u64>) -> Result<Vec<Row>, LedgerError>,
+    size: u64,
+    each: &mut dyn FnMut(&Stored<'_>) -> bool,
+) -> Result<(), LedgerError> {
+    let mut next = 0;
+    loop {
+        let rows = fetch(next..u64::MAX)?;
+        for row in &rows {
+            if !each(&row.stored(next)) {
+                return Ok(());
+            }
+            next += 1;
+        }
+        if (rows.len() as u64) < size {
+            return Ok(());
+        }
+    }
+}
+
 /// Turns the system's answers into ours.
 pub(crate) fn io_error(action: &'static str, path: &Path) -> impl Fn(io::Error) -> LedgerError {
     move |source| match source.kind() {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Filter, LedgerError,
-    store::{Column, Page, Source, Stored, decode, escaped},
+    store::{Column, Fetched, Page, Source, Stored, decode_stored, escaped, walk_pages},
     tree::Tile,
 };
 
@@ -165,29 +165,11 @@ impl Source for Server {
 
     fn page(&self, filter: &Filter, bounds: &Range<u64>, limit: u64) -> Result<Page, LedgerError> {
         let found = self.at_one_moment(|| self.rows(filter, bounds, limit))?;
-        let entry = |found: &Found| {
-            let Stored { this_hash, body, detail, .. } = found.stored(found.place);
-            (found.place, decode(found.place, this_hash, body, detail))
-        };
-        Ok(found.iter().map(entry).collect())
+        Ok(found.iter().map(|found| decode_stored(found.place, &found.stored(found.place))).collect())
     }
 
     fn walk(&self, each: &mut dyn FnMut(&Stored<'_>) -> bool) -> Result<(), LedgerError> {
-        self.at_one_moment(|| {
-            let mut next = 0;
-            loop {
-                let found = self.rows(&Filter::default(), &(next..u64::MAX), PAGE)?;
-                for row in &found {
-                    if !each(&row.stored(next)) {
-                        return Ok(());
-                    }
-                    next += 1;
-                }
-                if (found.len() as u64) < PAGE {
-                    return Ok(());
-                }
-            }
-        })
+        self.at_one_moment(|| walk_pages(|places| self.rows(&Filter::default(), &places, PAGE), PAGE, each))
     }
 
     fn texts(&self, places: Range<u64>) -> Result<Vec<String>, LedgerError> {
@@ -253,7 +235,9 @@ impl Found {
             detail: row.try_get(9)?,
         })
     }
+}
 
+impl Fetched for Found {
     fn stored(&self, next: u64) -> Stored<'_> {
         fn uuid(id: Option<&Uuid>) -> Column<'_> {
             id.map_or(Column::Null, |id| Column::Bytes(id.as_bytes()))
