@@ -94,8 +94,7 @@ pub(super) fn check_writable(path: &Path) -> Result<(), LedgerError> {
 /// A process may have been killed before it learned that its sync had failed. What it wrote can then
 /// be read, and is continued, but the kernel takes it for written and never tries again.
 pub(super) fn renew_log(path: &Path) -> Result<(), LedgerError> {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
+    let log = log_of(path);
     let renew = || {
         let no_link = OFlags::NOFOLLOW.bits().cast_signed();
         let file = File::options().read(true).write(true).custom_flags(no_link).open(&log)?;
@@ -132,4 +131,11 @@ const OTHERS: u32 = 0o077;
 pub(super) fn identity(path: &Path) -> Result<(u64, u64), LedgerError> {
     let metadata = fs::symlink_metadata(path).map_err(io_error("open", path))?;
     Ok((metadata.dev(), metadata.ino()))
+}
+
+/// The write-ahead log of the file at `path`.
+pub(super) fn log_of(path: &Path) -> PathBuf {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    log.into()
 }

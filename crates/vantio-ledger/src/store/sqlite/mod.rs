@@ -217,9 +217,7 @@ impl Store for Appender {
 
 impl Log {
     fn of(path: &Path) -> Self {
-        let mut log = path.as_os_str().to_owned();
-        log.push("-wal");
-        Self { path: log.into(), copier: None, fresh: 0, limit: LOG_LIMIT }
+        Self { path: file::log_of(path), copier: None, fresh: 0, limit: LOG_LIMIT }
     }
 
     /// Has the log copied when `bytes` of rows more make it long. What is not copied is no less durable,

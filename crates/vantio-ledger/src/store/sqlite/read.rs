@@ -15,7 +15,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, ToSql, types::ValueRef}
 use tempfile::TempDir;
 use vantio_core::{Decision, Hash};
 
-use super::{check_format, check_schema, read_head, store_error, tree};
+use super::{check_format, check_schema, file::log_of, read_head, store_error, tree};
 use crate::{
     Filter, LedgerError,
     store::{Column, Page, Source, Stored, decode, escaped, io_error},
@@ -248,18 +248,12 @@ fn connect_without_writing(path: &Path) -> Result<(Connection, Option<TempDir>),
     let folder = tempfile::tempdir().map_err(io_error("create a temporary copy of", path))?;
     let copy = folder.path().join("ledger");
     fs::copy(path, &copy).map_err(io_error("copy", path))?;
-    let log = with_suffix(path, "-wal");
-    fs::copy(&log, with_suffix(&copy, "-wal")).map_err(io_error("copy", &log))?;
+    let log = log_of(path);
+    fs::copy(&log, log_of(&copy)).map_err(io_error("copy", &log))?;
     Ok((connect(&copy, "").map_err(store_error(path))?, Some(folder)))
 }
 
 /// Whether a part of the file is in a write-ahead log beside it.
 pub(crate) fn has_log(path: &Path) -> bool {
-    fs::metadata(with_suffix(path, "-wal")).is_ok_and(|log| log.len() > 0)
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
+    fs::metadata(log_of(path)).is_ok_and(|log| log.len() > 0)
 }
