@@ -2,6 +2,7 @@
 
 mod copier;
 mod file;
+mod lookup;
 mod read;
 mod schema;
 mod tree;
@@ -24,7 +25,7 @@ use crate::{
     chain::{self, Chain},
     link::Links,
     note::{SignedNote, SigningKey, TreeHead},
-    store::{Store, io_error},
+    store::{Column, Keys, Row, Store, io_error},
     tree::{Builder, Tile},
 };
 
@@ -62,6 +63,8 @@ pub(crate) struct Appender {
     tree: Option<Builder>,
     /// How many entries the newest checkpoint that this process knows covers.
     covered: u64,
+    /// What the last block has, as far as this process has written it.
+    keys: Keys,
     log: Log,
 }
 
@@ -125,7 +128,8 @@ impl Appender {
         let seen = read_end(&connection, &path)?;
         let covered = tree::newest_checkpoint(&connection).map_err(store_error(&path))?.unwrap_or(0);
         let log = Log::of(&path);
-        Ok(Self { connection, path, identity, busy, seen, tree: None, covered, log })
+        let (tree, keys) = (None, Keys::default());
+        Ok(Self { connection, path, identity, busy, seen, tree, covered, keys, log })
     }
 
     /// How many entries there are.
@@ -179,12 +183,13 @@ impl Store for Appender {
             }
             // Another process wrote meanwhile.
             chain = read_end(&transaction, &self.path)?;
+            self.keys.forget();
         }
         let end = links.follow(&chain)?;
         let mut tree = self.tree.take();
         // The tree of a file that others write to as well is brought up to date by a checkpoint.
         let growing = tree.as_mut().filter(|tree| tree.size() == chain.next);
-        if let Some(tile) = insert(&transaction, links, growing).map_err(&error)? {
+        if let Some(tile) = insert(&transaction, links, &mut self.keys, growing).map_err(&error)? {
             return Err(self.damaged(&tree::not_made(tile)));
         }
         // What a trigger asks of others once a row.
@@ -223,8 +228,8 @@ impl Log {
     /// Has the log copied when `bytes` of rows more make it long. What is not copied is no less durable,
     /// so a failure here is none.
     fn written(&mut self, connection: &Connection, path: &Path, bytes: u64) {
-        // The rows, and the ends of the table and of its indexes.
-        self.fresh += bytes + 4 * u64::from(file::PAGE_SIZE);
+        // The rows, and the ends of the table and of what it is looked up by.
+        self.fresh += bytes + 2 * u64::from(file::PAGE_SIZE);
         let is_small = bytes < SMALL;
         if self.fresh < if is_small { COPY_SMALL_AT } else { COPY_AT } {
             return;
@@ -292,12 +297,15 @@ fn begin(connection: &Connection, busy: Duration) -> rusqlite::Result<Transactio
 fn insert(
     connection: &Connection,
     links: &Links,
+    keys: &mut Keys,
     mut tree: Option<&mut Builder>,
 ) -> rusqlite::Result<Option<Tile>> {
     let mut statement = connection.prepare_cached(
         "INSERT INTO entries (seq, run_id, op, decision, record_id, this_hash, body, detail) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
+    let mut index = connection
+        .prepare_cached("INSERT INTO blocks (key, block) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
     for row in links.rows() {
         statement.execute((
             row.seq.cast_signed(),
@@ -309,6 +317,7 @@ fn insert(
             row.text,
             row.detail,
         ))?;
+        keys.add(row.seq, keys_of(&row), |key, block| index.execute((key, block.cast_signed())).map(drop))?;
         if let Some(tree) = &mut tree
             && let Some(tile) = tree::push(connection, tree, row.leaf)?
         {
@@ -316,6 +325,12 @@ fn insert(
         }
     }
     Ok(None)
+}
+
+/// What a row is looked up by.
+fn keys_of<'r>(row: &'r Row<'_>) -> [Column<'r>; 3] {
+    let decision = row.decision.map_or(Column::Null, |name| Column::Text(name.as_bytes()));
+    [Column::Bytes(row.run_id.as_bytes()), Column::Text(row.op.as_bytes()), decision]
 }
 
 fn newest_op(connection: &Connection) -> rusqlite::Result<Option<String>> {
