@@ -41,8 +41,8 @@ const BUSY_STEP: Duration = Duration::from_millis(10);
 /// nobody else has open reads all of it.
 const COPY_AT: u64 = 1 << 20;
 
-/// While entries come without a pause, the WAL is never empty and so never begins anew. At so many bytes
-/// the writer waits until all of it is copied.
+/// While entries come without a pause, the WAL is never copied whole and so never begins anew. After so many
+/// bytes the writer waits until it is. It is not cut: what is there already need not be made again.
 const LOG_LIMIT: u64 = 16 << 20;
 
 /// Bytes of rows below which a batch is one of few entries, after which the writer itself copies the log,
@@ -70,11 +70,12 @@ pub(crate) struct Appender {
 
 /// The write-ahead log, as far as this process has written it.
 struct Log {
-    path: PathBuf,
     copier: Option<Copier>,
-    /// Bytes that were written since the copier was asked last, roughly.
+    /// Bytes that were written since the copier was asked last, roughly,
     fresh: u64,
-    /// The size at which the writer has it copied.
+    /// and since the log began.
+    length: u64,
+    /// The length at which the writer has it copied.
     limit: u64,
 }
 
@@ -127,7 +128,7 @@ impl Appender {
         configure(&connection).map_err(store_error(&path))?;
         let seen = read_end(&connection, &path)?;
         let covered = tree::newest_checkpoint(&connection).map_err(store_error(&path))?.unwrap_or(0);
-        let log = Log::of(&path);
+        let log = Log::default();
         let (tree, keys) = (None, Keys::default());
         Ok(Self { connection, path, identity, busy, seen, tree, covered, keys, log })
     }
@@ -220,16 +221,20 @@ impl Store for Appender {
     }
 }
 
-impl Log {
-    fn of(path: &Path) -> Self {
-        Self { path: file::log_of(path), copier: None, fresh: 0, limit: LOG_LIMIT }
+impl Default for Log {
+    fn default() -> Self {
+        Self { copier: None, fresh: 0, length: 0, limit: LOG_LIMIT }
     }
+}
 
+impl Log {
     /// Has the log copied when `bytes` of rows more make it long. What is not copied is no less durable,
     /// so a failure here is none.
     fn written(&mut self, connection: &Connection, path: &Path, bytes: u64) {
         // The rows, and the ends of the table and of what it is looked up by.
-        self.fresh += bytes + 2 * u64::from(file::PAGE_SIZE);
+        let added = bytes + 2 * u64::from(file::PAGE_SIZE);
+        self.fresh += added;
+        self.length += added;
         let is_small = bytes < SMALL;
         if self.fresh < if is_small { COPY_SMALL_AT } else { COPY_AT } {
             return;
@@ -241,11 +246,11 @@ impl Log {
             let _ = copy(connection, "PASSIVE");
             return;
         }
-        let size = std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
-        if size >= self.limit {
+        if self.length >= self.limit {
             // A reader that stands in the way is not waited for again before long.
-            let is_copied = copy(connection, "TRUNCATE").unwrap_or(false);
-            self.limit = if is_copied { LOG_LIMIT } else { 2 * size };
+            let is_copied = copy(connection, "RESTART").unwrap_or(false);
+            (self.length, self.limit) =
+                if is_copied { (0, LOG_LIMIT) } else { (self.length, 2 * self.length) };
             return;
         }
         if self.copier.is_none() {
