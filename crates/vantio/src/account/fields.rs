@@ -4,7 +4,10 @@ use vantio_core::json::Value;
 use vantio_ledger::Entry;
 use vantio_phantom::changes::Escaped;
 
-use crate::oracle::{ORDER_PROGRESS, PERMIT_REPEATED, REFUSAL_REPEATED, read_bytes};
+use crate::{
+    approvals::HOLD_ANSWER,
+    oracle::{ORDER_PROGRESS, PERMIT_REPEATED, REFUSAL_REPEATED, read_bytes},
+};
 
 /// The member `key`, when it is text or bytes, as a terminal may show it.
 fn shown(value: &Value, key: &str) -> Option<String> {
@@ -51,6 +54,7 @@ pub fn detail(entry: &Entry) -> String {
             Some(Value::Array(rules)) => format!("{} order rules are satisfied", rules.len()),
             _ => String::new(),
         },
+        HOLD_ANSWER => answer(request),
         "phantom.commit" => format!(
             "selected: {}",
             shown(request, "selected").unwrap_or_else(|| counted(request, "selected"))
@@ -70,6 +74,28 @@ pub fn detail(entry: &Entry) -> String {
                 _ => target,
             }
         }
+    }
+}
+
+/// What a person, or nobody, answered.
+fn answer(request: &Value) -> String {
+    let part = |key| shown(request, key).unwrap_or_default();
+    let optional =
+        |before: &str, key| shown(request, key).map(|text| format!("{before}{text}")).unwrap_or_default();
+    let by = optional(" by ", "as");
+    let user = request.number("uid").map(|uid| format!(" (user {uid})")).unwrap_or_default();
+    let reach = match request.text("reach") {
+        Some("session") => " for the rest of the run".to_owned(),
+        Some("pattern") => format!(" for {} for the rest of the run", part("pattern")),
+        _ => String::new(),
+    };
+    let (question, why) = (part("question"), optional(": ", "why"));
+    match request.text("answer") {
+        Some("approve") => format!("{question} approved{by}{user}{reach}{why}"),
+        Some("deny") => format!("{question} denied{by}{user}{reach}{why}"),
+        Some("timeout") => format!("{question} not answered in time"),
+        Some("withdrawn") => format!("{question} withdrawn: nobody waited any more"),
+        _ => question,
     }
 }
 

@@ -1,0 +1,1 @@
+//! The table of questions against a model.
