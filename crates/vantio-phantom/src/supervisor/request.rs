@@ -298,10 +298,11 @@ impl Request {
             }
             return self.link.room.enter(self.clone());
         }
-        self.answer(reply);
         if self.has_waited {
+            // Before the caller can make another call: what was said of this one is not for that.
             self.link.room.leave(self);
         }
+        self.answer(reply);
     }
 
     /// Answers, whatever the oracle said of waiting.

@@ -1,6 +1,6 @@
 //! Fields of entries, as text that a terminal may show.
 
-use vantio_core::json::Value;
+use vantio_core::{Decision, json::Value};
 use vantio_ledger::Entry;
 use vantio_phantom::changes::Escaped;
 
@@ -67,14 +67,20 @@ pub fn detail(entry: &Entry) -> String {
         "ledger.dropped" => format!("{} entries had no room", request.number("count").unwrap_or(0)),
         _ => {
             let target = target(request);
+            let is_no_permit = entry.decision.is_some_and(|decision| decision != Decision::Permit);
             match shown(response, "reason") {
-                Some(reason) if entry.decision.is_some_and(|decision| decision.name() != "Permit") => {
+                Some(reason) if is_no_permit || is_approved(response) => {
                     format!("{target}  {reason}")
                 }
                 _ => target,
             }
         }
     }
+}
+
+/// Whether a person let it pass.
+fn is_approved(response: &Value) -> bool {
+    response.text("cause") == Some("approved")
 }
 
 /// What a person, or nobody, answered.

@@ -1,7 +1,7 @@
 //! Everybody else's end of the socket.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io,
     os::{fd::AsRawFd as _, unix::net::UnixStream},
     path::Path,
@@ -61,6 +61,12 @@ pub fn answer(store: &Store, question: &Question, reply: Reply) -> Result<u64, F
     }
 }
 
+/// Removes the socket of a run that is over.
+pub fn remove(folder: &Path) {
+    // Of a run that asked nothing there is none.
+    drop(fs::remove_file(folder.join(SOCKET)));
+}
+
 fn ask(folder: &Path, request: &Request) -> io::Result<Response> {
     let directory = File::open(folder)?;
     // A path may be longer than the address of a socket.
@@ -71,9 +77,11 @@ fn ask(folder: &Path, request: &Request) -> io::Result<Response> {
     wire::read(&stream, RESPONSE_MAX)
 }
 
-/// Whether there is nobody to ask: the run asks nothing, or is over.
+/// Whether there is nobody to ask: the run asks nothing, or is over, or ends just now.
 fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+    use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof};
+    let kinds = [BrokenPipe, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof];
+    kinds.contains(&error.kind())
 }
 
 fn unheard(run: &str, cause: io::Error) -> Failure {

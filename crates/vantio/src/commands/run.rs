@@ -45,6 +45,7 @@ pub fn run(place: Option<&str>, arguments: &arguments::Run, json: bool) -> Resul
         // A supervisor that was lost has left its control group.
         Cgroup::sweep(&|run| run == claim.record.id);
     }
+    approvals::remove(&store.folder(claim.record.id));
     match ending {
         Ok(ending) => finish(&store, claim, ending, json),
         Err(_) if was_killed(&store, &claim) => finish(&store, claim, Ending::Signaled(SIGKILL), json),
