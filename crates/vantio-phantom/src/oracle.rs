@@ -61,7 +61,13 @@ pub trait Oracle: Send + Sync {
         let _ = tid;
     }
 
-    /// The call of thread `tid` that waited has been answered for good, or nobody waits for it any more.
+    /// A call of thread `tid` is about to be answered for good. Told of every call where [`crate::Spec::may_wait`] is
+    /// set: what was said of one is not for the next.
+    fn answers(&self, tid: u32) {
+        let _ = tid;
+    }
+
+    /// The thread `tid`, whose call waited, is gone.
     fn leaves(&self, tid: u32) {
         let _ = tid;
     }

@@ -66,7 +66,6 @@ impl Link {
                 tid,
                 link: Arc::clone(self),
                 must_wait: AtomicBool::new(false),
-                has_waited: false,
             })),
             Err(Errno::NOENT | Errno::INTR) => Ok(None),
             Err(error) => Err(error),
@@ -97,7 +96,6 @@ pub(crate) struct Request {
     link: Arc<Link>,
     /// Whether it is put aside instead of answered.
     must_wait: AtomicBool,
-    has_waited: bool,
 }
 
 impl Clone for Request {
@@ -283,7 +281,7 @@ impl Request {
     /// The same call, to be answered once more.
     pub(super) fn again(&self) -> Self {
         let again = self.clone();
-        Self { must_wait: AtomicBool::new(false), has_waited: true, ..again }
+        Self { must_wait: AtomicBool::new(false), ..again }
     }
 
     /// Answers, or puts the call aside where somebody is asked about it. A caller that died meanwhile needs no answer.
@@ -298,10 +296,8 @@ impl Request {
             }
             return self.link.room.enter(self.clone());
         }
-        if self.has_waited {
-            // Before the caller can make another call: what was said of this one is not for that.
-            self.link.room.leave(self);
-        }
+        // Before the caller can make another call.
+        self.link.room.pass(self);
         self.answer(reply);
     }
 

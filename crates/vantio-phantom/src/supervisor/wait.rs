@@ -51,9 +51,11 @@ impl WaitingRoom {
         self.arrived.notify_one();
     }
 
-    /// The call of a thread that waited was answered, or needs no answer any more.
-    pub(super) fn leave(&self, request: &Request) {
-        self.oracle.leaves(number(request));
+    /// A call is about to be answered for good.
+    pub(super) fn pass(&self, request: &Request) {
+        if self.calls.is_some() {
+            self.oracle.answers(number(request));
+        }
     }
 
     fn take(&self, calls: &Mutex<Vec<Call>>) -> Vec<Call> {
@@ -102,7 +104,7 @@ impl Plane {
         let tid = number(&call.request);
         match Fate::of(&call.request) {
             Fate::Gone => {
-                room.leave(&call.request);
+                room.oracle.leaves(tid);
                 true
             }
             _ if room.oracle.is_settled(tid) => {

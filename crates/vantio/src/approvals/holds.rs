@@ -139,7 +139,7 @@ impl Holds {
         let mut inner = self.lock();
         inner.standing.retain(|standing| standing.until.is_none_or(|until| until > now));
         if let Some(own) = inner.table.answer_of(tid, key(hash, held.section, held.rule)) {
-            return Some(Arc::clone(own));
+            return Some(own);
         }
         let settling = || {
             let answers = inner.standing.iter().map(|standing| &standing.answer);
@@ -178,6 +178,16 @@ impl Holds {
         self.lock().table.step_aside(tid, Instant::now());
     }
 
+    /// A call of the thread is answered for good.
+    pub fn use_up(&self, tid: u32) {
+        let mut inner = self.lock();
+        if inner.table.is_idle() {
+            return;
+        }
+        inner.table.use_up(tid);
+    }
+
+    /// The thread is gone.
     pub fn leave(&self, tid: u32) {
         self.lock().table.leave(tid);
         self.tick();

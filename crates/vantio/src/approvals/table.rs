@@ -1,8 +1,8 @@
 //! Who waits for which answer. Nothing here asks anybody, or the time.
 //!
 //! A question is open while somebody waits for it, or its time lasts. A thread that has a signal to handle steps aside
-//! and may be back with the same call at once: it keeps its place for a moment. An answer is kept for whoever waited until
-//! the call is answered for good: it may be held by another rule yet.
+//! and may be back with the same call at once: it keeps its place for a moment. An answer is for one call of whoever
+//! waited: it is kept until a call that was judged by it is answered for good, because that may be held by another rule yet.
 
 use std::{
     sync::Arc,
@@ -50,7 +50,12 @@ enum State {
     Waits,
     /// It stepped aside then.
     Away(Instant),
-    Answered(Arc<Answer>, Instant),
+    Answered {
+        answer: Arc<Answer>,
+        at: Instant,
+        /// Whether a call of the thread was judged by it, and has not been answered yet.
+        is_used: bool,
+    },
 }
 
 /// What becomes of a call that asks.
@@ -155,15 +160,19 @@ impl Table {
         let Some(at) = self.questions.iter().position(|open| open.id == id) else { return };
         let key = self.questions.remove(at).key;
         for waiter in self.waiters.iter_mut().filter(|waiter| waiter.key == key && waiter.is_waiting()) {
-            waiter.state = State::Answered(Arc::clone(answer), now);
+            waiter.state = State::Answered { answer: Arc::clone(answer), at: now, is_used: false };
         }
     }
 
-    /// What a thread was told about the intent and rule of this key.
-    pub fn answer_of(&self, tid: u32, key: Hash) -> Option<&Arc<Answer>> {
-        self.waiters.iter().find_map(|waiter| match &waiter.state {
-            State::Answered(answer, _) if waiter.tid == tid && waiter.key == key => Some(answer),
-            _ => None,
+    /// What a thread was told about the intent and rule of this key, for the call that it makes now.
+    pub fn answer_of(&mut self, tid: u32, key: Hash) -> Option<Arc<Answer>> {
+        let mut own = self.waiters.iter_mut().filter(|waiter| waiter.tid == tid && waiter.key == key);
+        own.find_map(|waiter| match &mut waiter.state {
+            State::Answered { answer, is_used, .. } => {
+                *is_used = true;
+                Some(Arc::clone(answer))
+            }
+            State::Waits | State::Away(_) => None,
         })
     }
 
@@ -172,18 +181,32 @@ impl Table {
         !self.waiters.iter().any(|waiter| waiter.tid == tid && matches!(waiter.state, State::Waits))
     }
 
-    /// The thread has a signal to handle.
+    /// The thread has a signal to handle: its call was not carried out.
     pub fn step_aside(&mut self, tid: u32, now: Instant) {
         for waiter in self.waiters.iter_mut().filter(|waiter| waiter.tid == tid) {
-            if matches!(waiter.state, State::Waits) {
-                waiter.state = State::Away(now);
+            match &mut waiter.state {
+                State::Waits => waiter.state = State::Away(now),
+                State::Away(_) => {}
+                State::Answered { at, is_used, .. } => (*at, *is_used) = (now, false),
             }
         }
     }
 
-    /// The thread's call is answered, or the thread is gone.
+    /// A call of the thread is answered for good: what it was judged by is used up.
+    pub fn use_up(&mut self, tid: u32) {
+        self.waiters.retain(|waiter| {
+            waiter.tid != tid || !matches!(waiter.state, State::Waits | State::Answered { is_used: true, .. })
+        });
+    }
+
+    /// The thread is gone.
     pub fn leave(&mut self, tid: u32) {
         self.waiters.retain(|waiter| waiter.tid != tid);
+    }
+
+    /// Whether nobody waits, and no answer is kept.
+    pub const fn is_idle(&self) -> bool {
+        self.waiters.is_empty()
     }
 
     /// What is over by now.
@@ -194,7 +217,7 @@ impl Table {
             State::Waits => true,
             State::Away(since) => now.saturating_duration_since(since) < GRACE,
             // Of a thread that never came back for it.
-            State::Answered(_, at) => {
+            State::Answered { at, .. } => {
                 waiting.contains(&waiter.tid) || now.saturating_duration_since(at) < KEPT_FOR
             }
         });
@@ -216,6 +239,13 @@ impl Table {
             true
         });
         due
+    }
+
+    /// Whether an answer is kept for the thread.
+    #[cfg(test)]
+    pub fn keeps_for(&self, tid: u32, key: Hash) -> bool {
+        let is_it = |waiter: &&Waiter| waiter.tid == tid && waiter.key == key && !waiter.is_waiting();
+        self.waiters.iter().any(|waiter| is_it(&waiter))
     }
 
     /// Ends every question: the run is over.

@@ -33,6 +33,8 @@ use crate::{
 };
 
 pub use answer::Judged;
+#[cfg(test)]
+pub use describe::target as target_value;
 pub use describe::{bindings as bindings_value, bytes as bytes_value, ending_value};
 pub use moment::{Moment, integer};
 pub use restate::{Restated, bytes as read_bytes};
@@ -359,6 +361,10 @@ impl Oracle for Warden {
 
     fn steps_aside(&self, tid: u32) {
         self.holds.step_aside(tid);
+    }
+
+    fn answers(&self, tid: u32) {
+        self.holds.use_up(tid);
     }
 
     fn leaves(&self, tid: u32) {

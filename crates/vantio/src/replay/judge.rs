@@ -74,6 +74,10 @@ impl Judge {
     /// Where an entry stands among the decisions: refusals change nothing, and are written down
     /// later than what changed something after them.
     fn place(&self, entry: &Entry) -> (u64, bool, u64) {
+        if entry.op == HOLD_ANSWER {
+            // It changes nothing by itself: whatever rests on it names it, and was written down after it.
+            return (0, false, entry.seq);
+        }
         let changes = if entry.op == ORDER_PROGRESS {
             entry.request().count("changes")
         } else {
