@@ -31,7 +31,7 @@ pub struct Arguments {
     kills: Option<u32>,
 }
 
-const SUITES: [&str; 13] = [
+const SUITES: [&str; 14] = [
     "format",
     "lint",
     "no-std",
@@ -41,6 +41,7 @@ const SUITES: [&str; 13] = [
     "escapes",
     "network",
     "flows",
+    "holds",
     "lifecycle",
     "learning",
     "terminal",

@@ -101,13 +101,7 @@ pub(crate) struct Request {
 impl Clone for Request {
     fn clone(&self) -> Self {
         let must_wait = AtomicBool::new(self.must_wait.load(Ordering::Relaxed));
-        Self {
-            notification: self.notification,
-            tid: self.tid,
-            link: Arc::clone(&self.link),
-            must_wait,
-            ..*self
-        }
+        Self { notification: self.notification, tid: self.tid, link: Arc::clone(&self.link), must_wait }
     }
 }
 

@@ -164,7 +164,7 @@ impl Holds {
         if let Place::First(id) = &place {
             self.ledger.append(draft(id))?;
             self.lock().table.open(id);
-            self.announce(text, id);
+            announce(text, id);
         }
         Ok(place)
     }
@@ -309,8 +309,10 @@ impl Holds {
 
     /// The run is over: nobody waits any more.
     pub fn end(&self) {
-        let open = self.lock().table.close();
-        open.iter().for_each(|open| self.withdraw(open));
+        let left = self.lock().table.close();
+        for open in left {
+            self.withdraw(&open);
+        }
     }
 
     fn event(&self, request: Value) -> Draft {
@@ -327,16 +329,17 @@ impl Holds {
         Some(format!("run {run} waits for an answer, at most {limit}: {effect} {target}  ({rule})"))
     }
 
-    fn announce(&self, text: Option<String>, id: &str) {
-        let Some(text) = text else { return };
-        let line = format!("{text}\r\n  vantio approve {id}    or: vantio deny {id}\r\n");
-        // A terminal that is stopped takes nothing, and stops whoever writes to it.
-        drop(thread::Builder::new().name("vantio-announce".into()).spawn(move || note(line)));
-    }
-
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Tells whoever started the run.
+fn announce(text: Option<String>, id: &str) {
+    let Some(text) = text else { return };
+    let line = format!("{text}\r\n  vantio approve {id}    or: vantio deny {id}\r\n");
+    // A terminal that is stopped takes nothing, and stops whoever writes to it.
+    drop(thread::Builder::new().name("vantio-announce".into()).spawn(move || note(line)));
 }
 
 /// What the first of the threads executes, where that can be seen.

@@ -55,7 +55,7 @@ enum Step {
     Settle(u8, bool),
     Judge(u32, u8),
     UseUp(u32),
-    StepAside(u32),
+    Aside(u32),
     Leave(u32),
     Pass(u64),
 }
@@ -67,7 +67,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (number.clone(), any::<bool>()).prop_map(|(number, approves)| Step::Settle(number, approves)),
         3 => (tid.clone(), number).prop_map(|(tid, number)| Step::Judge(tid, number)),
         2 => tid.clone().prop_map(Step::UseUp),
-        1 => tid.clone().prop_map(Step::StepAside),
+        1 => tid.clone().prop_map(Step::Aside),
         1 => tid.prop_map(Step::Leave),
         2 => (1..3000_u64).prop_map(Step::Pass),
     ]
@@ -167,7 +167,7 @@ proptest! {
                         *other != tid || matches!(waiter, Waiter::Away(_) | Waiter::Told(_, false))
                     });
                 }
-                Step::StepAside(tid) => {
+                Step::Aside(tid) => {
                     table.step_aside(tid, now);
                     for ((other, _), waiter) in &mut model.waiters {
                         *waiter = match *waiter {
@@ -220,7 +220,7 @@ proptest! {
         waiting in 0..1000_u64,
     ) {
         let bindings = Bindings::default();
-        let answer = Answer { who, reason, uid, waiting, ..Answer::new("12345678", &asked(1), said) };
+        let answer = Answer { who, uid, reason, waiting, ..Answer::new("12345678", &asked(1), said) };
         let answer = answer.reaching(reach, &bindings).unwrap();
         let written = answer.to_value();
         let read = Answer::of(&written, &bindings).unwrap();

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, io, thread, time::Duration};
 
-use vantio_core::Section;
+use vantio_core::{RunId, Section};
 
 use super::places::Places;
 use crate::{
@@ -26,8 +26,13 @@ pub fn list(store: &Store, arguments: &Approvals, json: bool) -> Result<u8, Fail
         note("nothing waits for an answer\n");
     }
     print(store, &questions, json)?;
+    if arguments.follow { follow(store, run, questions, json) } else { Ok(0) }
+}
+
+/// Prints what comes to wait, until the process is interrupted.
+fn follow(store: &Store, run: Option<RunId>, questions: Vec<Question>, json: bool) -> Result<u8, Failure> {
     let mut seen: BTreeSet<String> = questions.into_iter().map(|question| question.id).collect();
-    while arguments.follow {
+    loop {
         thread::sleep(POLL);
         let questions = approvals::waiting(store, run)?;
         let new: Vec<Question> =
@@ -35,7 +40,6 @@ pub fn list(store: &Store, arguments: &Approvals, json: bool) -> Result<u8, Fail
         seen = questions.into_iter().map(|question| question.id).collect();
         print(store, &new, json)?;
     }
-    Ok(0)
 }
 
 /// Answers questions.
@@ -76,7 +80,9 @@ pub fn answer(store: &Store, arguments: &Answering, approves: bool, json: bool) 
     {
         return Err(failure);
     }
-    failures.iter().for_each(|failure| failure.print(json));
+    for failure in &failures {
+        failure.print(json);
+    }
     Ok(if failures.is_empty() { 0 } else { 4 })
 }
 

@@ -14,15 +14,15 @@ use crate::approvals::{Answer, Asked, Asking, Place, intent_hash, with_answers};
 /// A question that is asked when no lock is held, and the refusal where nobody can be asked.
 pub struct Waiting {
     asked: Asked,
-    refusal: Box<Refused>,
+    refusal: Refused,
 }
 
 impl Warden {
     /// Decides, with what people have answered.
     pub(super) fn judge<'s>(&'s self, state: &'s State, intent: &Intent<'_>) -> Judged<'s> {
-        let mut named = None;
+        let mut identity = None;
         Judged::new(&self.program, state, intent, |held| {
-            let (hash, names) = named.get_or_insert_with(|| {
+            let (hash, names) = identity.get_or_insert_with(|| {
                 let names = names(state, intent);
                 (intent_hash(intent.effect, &describe::target(&intent.target), &names), names)
             });
@@ -51,14 +51,13 @@ impl Warden {
         let response = with_answers(self.response(judged, state, intent), &[nobody.into()]);
         let response = describe::because(response, &reason);
         let refusal = Refused { decision: Decision::Collapse, reason, response, waiting: None };
-        Some(Waiting { asked, refusal: Box::new(refusal) })
+        Some(Waiting { asked, refusal })
     }
 
     /// Asks, while no lock is held. Called with what is written down of the intent that waits.
     pub(super) fn ask(&self, intent: &Intent<'_>, held: Refused) -> Result<Ruling, Refused> {
-        let Refused { waiting: Some(Waiting { asked, refusal }), response, .. } = held else {
-            return Err(held);
-        };
+        let Refused { waiting: Some(waiting), response, .. } = held else { return Err(held) };
+        let Waiting { asked, refusal } = *waiting;
         let asking = Asking { tid: intent.pid, has_call: intent.syscall.is_some() };
         let hash = asked.intent;
         let place = self.holds.ask(asking, asked, |id| {
@@ -67,7 +66,7 @@ impl Warden {
         });
         match place {
             Ok(Place::First(_) | Place::Alike) => Ok(Ruling::Wait),
-            Ok(Place::None) => Err(*refusal),
+            Ok(Place::None) => Err(refusal),
             Err(_) => Ok(Ruling::Kill),
         }
     }

@@ -74,7 +74,7 @@ struct Refused {
     decision: Decision,
     reason: String,
     response: Value,
-    waiting: Option<Waiting>,
+    waiting: Option<Box<Waiting>>,
 }
 
 /// What a run is, for the oracle.
@@ -293,7 +293,7 @@ impl Warden {
                 decision: judged.decision(),
                 reason: judged.reason(),
                 response: self.response(judged, state, intent),
-                waiting: self.waiting(judged, state, intent),
+                waiting: self.waiting(judged, state, intent).map(Box::new),
             });
         }
         let alone = judged.is_answered() || self.counts_for_later(state, intent);

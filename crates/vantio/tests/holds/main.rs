@@ -8,6 +8,7 @@ mod common;
 
 mod answers;
 mod calls;
+mod datagrams;
 mod lives;
 mod reach;
 mod socket;
@@ -32,7 +33,7 @@ hold:
 "#;
 
 /// What no question may take to come, or to go.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A world with something held in it.
 fn world() -> World {
@@ -124,7 +125,7 @@ fn questions_when(world: &World, are_right: impl Fn(&[Value]) -> bool) -> Vec<Va
     let mut found = Vec::new();
     let is_so = eventually(PATIENCE, || {
         let list = parse(&world.ask(&["approvals", "--json"]));
-        found = list["approvals"].as_array().unwrap().clone();
+        found.clone_from(list["approvals"].as_array().unwrap());
         are_right(&found)
     });
     assert!(is_so, "{found:#?}");
