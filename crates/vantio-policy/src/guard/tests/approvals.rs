@@ -1,5 +1,7 @@
 //! What an approval settles, and what a pattern of it covers.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use alloc::{format, string::String, vec::Vec};
 
 use proptest::prelude::*;
