@@ -160,3 +160,56 @@ fn has_made(world: &World, name: &str) -> bool {
     let list = world.ask(&["ledger", "list", "--limit", "0", "--op", "fs.open"]);
     list.lines().any(|line| line.ends_with(&format!("/{name}")))
 }
+
+/// What was approved is judged by what holds when it goes on: here by a label that the process got meanwhile.
+#[test]
+fn an_approval_passes_no_label_that_came_while_it_waited() {
+    let (world, (_listener, port)) = (World::new(), server());
+    world.write("secret", "secret\n");
+    let taint = "taint: {sources: [{label: secret, fs: [\"${workspace}/secret\"]}], sinks: [{label: secret, net: [\"*\"]}]}\n";
+    let script = format!(
+        "{CONNECT}
+waiting = threading.Thread(target=connect, args=({port},))
+waiting.start()
+sys.stdin.readline()
+print(open('secret').read().strip(), flush=True)
+waiting.join()
+"
+    );
+    let mut run = Run::python(&world, &connecting(&port, taint), &script);
+    let question = question(&world);
+    run.tell();
+    let is_read =
+        || world.ask(&["ledger", "list", "--limit", "0", "--op", "fs.open"]).contains("workspace/secret");
+    assert!(eventually(PATIENCE, is_read), "the secret was not read");
+    world.ask(&["approve", id(&question)]);
+    let outcome = run.end();
+    assert_eq!(outcome.stdout, "secret\nPermission denied\n", "{}", outcome.describe());
+    world.assert_refused("net.connect", &port);
+    assert!(world.refusals()[0].reason.contains("label secret"), "{:?}", world.refusals());
+}
+
+/// Where it is followed what a process executes, a program that waited is the program all the same.
+#[test]
+fn a_program_that_waited_is_known_for_what_it_is() {
+    for held in ["\"${workspace}/test.sh\"", "/usr/bin/bash", "[\"${workspace}/test.sh\", /usr/bin/bash]"] {
+        let world = World::new();
+        world.write("test.sh", "#!/bin/bash\nexit 0\n");
+        world.write("src/main.c", "");
+        let order = "order:
+  - refuse: {effect: fs.open, access: write, target: \"${workspace}/release\"}
+    unless_after: {effect: proc.exec, target: \"${workspace}/test.sh\", exit: 0}
+    since: {effect: fs.open, access: write, target: \"${workspace}/src/**\"}
+";
+        let policy = holding(&format!("{{effect: proc.exec, target: {held}}}")) + order;
+        let script =
+            "chmod +x test.sh; echo > release || echo kept; ./test.sh; echo > release && echo released";
+        let run = Run::shell(&world, &policy, script);
+        let first = answer(&world, "approve", &[]);
+        if held.starts_with('[') {
+            let next = questions_when(&world, |found| found.len() == 1 && found[0]["id"] != first["id"]);
+            world.ask(&["approve", id(&next[0])]);
+        }
+        run.prints("kept\nreleased");
+    }
+}
