@@ -246,8 +246,11 @@ impl Request {
     /// Whether a signal waits that the caller neither blocks nor ignores, so that a
     /// call which the kernel would interrupt has to end.
     pub(crate) fn is_interrupted(&self) -> bool {
-        let mask =
-            |key| self.status_field(key).and_then(|text| u64::from_str_radix(&text, 16).ok()).unwrap_or(0);
+        let text = self.read_proc("status").unwrap_or_default();
+        let mask = |key| {
+            let field = text.lines().find_map(|line| line.strip_prefix(key));
+            field.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(0)
+        };
         let pending = mask("SigPnd:") | mask("ShdPnd:");
         pending & !mask("SigBlk:") & !mask("SigIgn:") != 0
     }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Oracle,
-    net::{Fate, Pool},
+    net::Pool,
     sys::{process::unshare, socket::RESTART},
 };
 
@@ -91,45 +91,41 @@ impl Plane {
     fn look_after(self: &Arc<Self>, room: &WaitingRoom) {
         let Some(calls) = &room.calls else { return };
         let pool = Pool::new("vantio-resumed", RESUMED_MAX);
-        loop {
+        for look in 0_usize.. {
             let mut present = room.take(calls);
-            present.retain_mut(|call| !self.is_over(room, &pool, call));
+            // Whether a caller has a signal waiting is read in a file: of many not every time.
+            let sees_signals = look.is_multiple_of(1 + present.len() / FEW);
+            present.retain_mut(|call| !self.is_over(room, &pool, call, sees_signals));
             lock(calls).append(&mut present);
             thread::sleep(INTERVAL);
         }
     }
 
     /// Looks at one call; whether it waits no longer.
-    fn is_over(self: &Arc<Self>, room: &WaitingRoom, pool: &Pool, call: &mut Call) -> bool {
+    fn is_over(
+        self: &Arc<Self>,
+        room: &WaitingRoom,
+        pool: &Pool,
+        call: &mut Call,
+        sees_signals: bool,
+    ) -> bool {
         let tid = number(&call.request);
-        match Fate::of(&call.request) {
-            Fate::Gone => {
-                room.oracle.leaves(tid);
-                true
-            }
-            _ if room.oracle.is_settled(tid) => {
-                let (plane, request) = (Arc::clone(self), call.request.again());
-                // Without a thread for it now, there is one at the next look.
-                pool.submit(move || plane.resume(&request)).is_ok()
-            }
-            Fate::Waits => {
-                call.interruptions = 0;
-                false
-            }
-            Fate::Interrupted => {
-                call.interruptions += 1;
-                let is_leader = call.request.process().is_ok_and(|process| process == call.request.tid());
-                // What is sent to a process is taken by its first thread, unless that one blocks it.
-                let is_meant = call.interruptions >= if is_leader { 2 } else { LOOKS_OF_OTHERS };
-                if is_meant {
-                    room.oracle.steps_aside(tid);
-                    // The call starts again after a handler that wants this. Of another thread it is not known
-                    // whether it takes the signal, and without one the number would reach the program.
-                    let error = if is_leader { RESTART } else { Errno::INTR };
-                    call.request.answer(Reply::Error(error));
-                }
-                is_meant
-            }
+        if !call.request.is_waiting() {
+            room.oracle.leaves(tid);
+            return true;
+        }
+        if room.oracle.is_settled(tid) {
+            let (plane, request) = (Arc::clone(self), call.request.again());
+            // Without a thread for it now, there is one at the next look.
+            return pool.submit(move || plane.resume(&request)).is_ok();
+        }
+        sees_signals && call.is_interrupted() && {
+            room.oracle.steps_aside(tid);
+            // The call starts again after a handler that wants this. Of another thread it is not known
+            // whether it takes the signal, and without one the number would reach the program.
+            let error = if call.is_of_leader() { RESTART } else { Errno::INTR };
+            call.request.answer(Reply::Error(error));
+            true
         }
     }
 
@@ -143,6 +139,23 @@ impl Plane {
     }
 }
 
+impl Call {
+    /// Whether the caller has a signal to handle, and nobody else takes it.
+    fn is_interrupted(&mut self) -> bool {
+        if !self.request.is_interrupted() {
+            self.interruptions = 0;
+            return false;
+        }
+        self.interruptions += 1;
+        // What is sent to a process is taken by its first thread, unless that one blocks it.
+        self.interruptions >= if self.is_of_leader() { LOOKS } else { LOOKS_OF_OTHERS }
+    }
+
+    fn is_of_leader(&self) -> bool {
+        self.request.process().is_ok_and(|process| process == self.request.tid())
+    }
+}
+
 fn number(request: &Request) -> u32 {
     request.tid().as_raw_pid().unsigned_abs()
 }
@@ -153,7 +166,11 @@ fn lock(calls: &Mutex<Vec<Call>>) -> MutexGuard<'_, Vec<Call>> {
 
 /// How long an answer takes to be noticed, and a caller's death.
 const INTERVAL: Duration = Duration::from_millis(20);
-/// How often a thread that is not its process's first is looked at before it takes a signal.
+/// So many are looked at in full each time.
+const FEW: usize = 32;
+/// How often in a row a signal has to be seen: another thread may be about to take it.
+const LOOKS: u32 = 2;
+/// The same, of a thread that is not its process's first.
 const LOOKS_OF_OTHERS: u32 = 10;
 /// Calls that are answered at one time after they waited.
 const RESUMED_MAX: usize = 64;

@@ -48,6 +48,14 @@ struct Standing {
     until: Option<Instant>,
 }
 
+impl Inner {
+    /// The answers that hold for more than those who waited for them.
+    fn standing(&mut self, now: Instant) -> impl Iterator<Item = &Arc<Answer>> {
+        self.standing.retain(|standing| standing.until.is_none_or(|until| until > now));
+        self.standing.iter().map(|standing| &standing.answer)
+    }
+}
+
 /// Whether the terminal of whoever started the run is told of a question.
 #[derive(Clone, Debug)]
 pub enum Announcement {
@@ -135,17 +143,17 @@ impl Holds {
         hash: Hash,
         names: &[String],
     ) -> Option<Arc<Answer>> {
-        let now = Instant::now();
         let mut inner = self.lock();
-        inner.standing.retain(|standing| standing.until.is_none_or(|until| until > now));
         if let Some(own) = inner.table.answer_of(tid, key(hash, held.section, held.rule)) {
             return Some(own);
         }
-        let settling = || {
-            let answers = inner.standing.iter().map(|standing| &standing.answer);
-            answers.filter(|answer| answer.settles(held, intent, hash, names))
-        };
-        settling().find(|answer| !answer.approves()).or_else(|| settling().next()).cloned()
+        let settles = |answer: &&Arc<Answer>| answer.settles(held, intent, hash, names);
+        let settling: Vec<_> = inner.standing(Instant::now()).filter(settles).collect();
+        settling
+            .iter()
+            .find(|answer| !answer.approves())
+            .or(settling.first())
+            .map(|answer| Arc::clone(answer))
     }
 
     /// Has the call wait for an answer; the first question of its kind is on disk when this returns. `draft` makes its
@@ -160,7 +168,13 @@ impl Holds {
         let tid = asking.has_call.then_some(asking.tid);
         let run = self.run_id.to_string();
         let text = self.announced(&asked);
-        let place = self.lock().table.ask(tid, asked, run.as_bytes(), Instant::now(), now_ms());
+        let (mut inner, now) = (self.lock(), Instant::now());
+        if inner.standing(now).any(|answer| answer.settles_all_of(&asked)) {
+            // It was answered just now: there is nothing to wait for but to be judged again.
+            return Ok(Place::Alike);
+        }
+        let place = inner.table.ask(tid, asked, run.as_bytes(), now, now_ms());
+        drop(inner);
         if let Place::First(id) = &place {
             self.ledger.append(draft(id))?;
             self.lock().table.open(id);

@@ -199,6 +199,16 @@ impl Answer {
             }
     }
 
+    /// Whether it is about all that a question is about.
+    pub fn settles_all_of(&self, asked: &Asked) -> bool {
+        self.section == asked.section
+            && self.rule == asked.rule
+            && match &self.pattern {
+                Some(pattern) => asked.is_covered_by(pattern),
+                None => self.intent == asked.intent,
+            }
+    }
+
     /// What happened, for a reason.
     pub fn in_words(&self) -> String {
         let by = || match (&self.who, self.uid) {

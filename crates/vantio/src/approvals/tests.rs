@@ -11,10 +11,11 @@ use vantio_core::{Access, Effect, Hash, Section, Target, json::Value};
 use vantio_policy::Bindings;
 
 use super::{
-    Answer, Asked, Reach,
+    Answer, Asked, Reach, Reply,
     holds::Place,
     question::Said,
     table::{Due, GRACE, Table, WAITERS_MAX},
+    wire::{self, Request},
 };
 
 fn asked(number: u8) -> Asked {
@@ -208,6 +209,25 @@ proptest! {
             };
             model.waiters.retain(|(tid, number), waiter| !matches!(waiter, Waiter::Told(..)) || is_kept(*tid, *number));
         }
+    }
+
+    #[test]
+    fn whatever_is_said_on_the_socket_is_understood_or_refused(bytes in vec(any::<u8>(), 0..200), text in ".{0,80}") {
+        let (wrong, said) = (wire::read::<Request>(bytes.as_slice(), 100), wire::read::<Request>(text.as_bytes(), 100));
+        prop_assert!(wrong.is_err() && said.is_err());
+        let reply = Reply {
+            question: text.clone(),
+            intent_hash: text.clone(),
+            policy_hash: text.clone(),
+            approves: true,
+            reach: Reach::Pattern(text.clone()),
+            who: Some(text.clone()),
+            reason: Some(text),
+        };
+        let mut line = Vec::new();
+        wire::write(&mut line, Request::Answer(reply.clone())).unwrap();
+        let read = wire::read::<Request>(line.as_slice(), 100_000).unwrap();
+        prop_assert!(matches!(read, Request::Answer(read) if read == reply));
     }
 
     #[test]
