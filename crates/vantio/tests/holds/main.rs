@@ -128,6 +128,7 @@ fn questions_when(world: &World, are_right: impl Fn(&[Value]) -> bool) -> Vec<Va
         found.clone_from(list["approvals"].as_array().unwrap());
         are_right(&found)
     });
+
     assert!(is_so, "{found:#?}");
     found
 }
