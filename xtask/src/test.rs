@@ -32,7 +32,7 @@ pub struct Arguments {
     kills: Option<u32>,
 }
 
-const SUITES: [&str; 14] = [
+const SUITES: [&str; 15] = [
     "format",
     "lint",
     "no-std",
@@ -43,6 +43,7 @@ const SUITES: [&str; 14] = [
     "escapes",
     "network",
     "flows",
+    "holds",
     "lifecycle",
     "learning",
     "terminal",

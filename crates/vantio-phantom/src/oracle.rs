@@ -15,6 +15,9 @@ pub enum Ruling {
     Refuse,
     /// End the run.
     Kill,
+    /// Somebody is asked. Nothing is carried out, and the call is judged again, from the beginning, once
+    /// [`Oracle::is_settled`] says so. Only where [`crate::Spec::may_wait`] announced it.
+    Wait,
 }
 
 /// Which way data can go through what is opened, for the flow of labels.
@@ -43,6 +46,30 @@ pub trait Oracle: Send + Sync {
     fn decide_open(&self, intent: &Intent<'_>, ways: Ways) -> Ruling {
         let _ = ways;
         self.decide(intent)
+    }
+
+    /// Whether nothing is left to wait for of what the call of thread `tid` was told to: it was answered, or its
+    /// time has run out. Asked often.
+    fn is_settled(&self, tid: u32) -> bool {
+        let _ = tid;
+        true
+    }
+
+    /// The call of thread `tid` that waited ends without an answer, for the thread has a signal to handle. It may
+    /// make the same call at once again.
+    fn steps_aside(&self, tid: u32) {
+        let _ = tid;
+    }
+
+    /// A call of thread `tid` is about to be answered for good. Told of every call where [`crate::Spec::may_wait`] is
+    /// set: what was said of one is not for the next.
+    fn answers(&self, tid: u32) {
+        let _ = tid;
+    }
+
+    /// The thread `tid`, whose call waited, is gone.
+    fn leaves(&self, tid: u32) {
+        let _ = tid;
     }
 
     /// Decides without a record: for a question that a plane asks about an

@@ -32,6 +32,8 @@ pub struct Spec {
     /// Whether the oracle is told where data flows: what processes are born, end, and share. Where it is
     /// not, nothing is asked for it.
     pub tracks_flows: bool,
+    /// Whether the oracle may have a call wait ([`crate::Ruling::Wait`]).
+    pub may_wait: bool,
 }
 
 /// How a run ended.

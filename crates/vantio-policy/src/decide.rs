@@ -8,8 +8,8 @@ use crate::{Mode, PolicyProgram, State, guard, learn, lists};
 ///
 /// In mode `monitor` what a rule, or the lack of one, refuses or holds is permitted; in mode
 /// `learn` what no rule speaks of, if it can be taken back. The cause is then
-/// [`Cause::Observed`], and [`judge`] tells what would have been. What every
-/// policy refuses and what a budget refuses stays refused in every mode.
+/// [`Cause::Observed`], and [`judge`] tells what would have been. Nor does `learn` hold what can be
+/// taken back. What every policy refuses and what a budget refuses stays refused in every mode.
 pub fn decide<'p>(program: &'p PolicyProgram, state: &'p State, intent: &Intent<'_>) -> Verdict<'p> {
     // Nothing is made of this verdict: it is written once, where the caller wants it.
     if program.mode() == Mode::Enforce {
@@ -19,7 +19,7 @@ pub fn decide<'p>(program: &'p PolicyProgram, state: &'p State, intent: &Intent<
     let Some(section) = observed(program, intent, &verdict) else { return verdict };
     // What a mode lets through has not passed the guards that come after what refused it.
     let held = if program.mode() == Mode::Learn {
-        guard::hold_back(program, state, intent)
+        guard::hold_back(program, state, intent).filter(|held| held.decision != Decision::Hold)
     } else {
         guard::over_budget(program, state, intent)
     };
@@ -61,6 +61,9 @@ fn observed(program: &PolicyProgram, intent: &Intent<'_>, verdict: &Verdict<'_>)
     match (program.mode(), verdict.cause) {
         (Mode::Monitor, Cause::Rule { section, .. } | Cause::Unmatched(section)) => Some(section),
         (Mode::Monitor, Cause::Tainted { .. }) => Some(Section::TaintSinks),
+        (Mode::Learn, Cause::Rule { section, .. }) if verdict.decision == Decision::Hold => {
+            learn::can_be_taken_back(program, intent).then_some(section)
+        }
         (Mode::Learn, Cause::Unmatched(section)) => {
             learn::can_be_taken_back(program, intent).then_some(section)
         }

@@ -63,7 +63,7 @@ pub use document::{
 pub use env::EnvRules;
 pub use evidence::{EvidenceError, Proven, ProvenCause, evidence, verify_evidence};
 pub use explain::explain;
-pub use guard::{Backend, Guards};
+pub use guard::{ApprovalError, ApprovedPattern, Backend, Guards, Held, decide_approved, holds};
 pub use program::{CommitMode, Details, Export, Mode, PolicyProgram};
 pub use rule::Rule;
 pub use state::{Bindings, State};

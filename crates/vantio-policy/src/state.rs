@@ -83,6 +83,11 @@ impl State {
         }
     }
 
+    /// What the host and the run gave the variables and names of the program.
+    pub fn bindings(&self) -> &Bindings {
+        &self.bindings
+    }
+
     /// Sets or clears the kill switch.
     pub fn set_killed(&mut self, is_killed: bool) {
         self.is_killed = is_killed;

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod approvals;
 mod arguments;
 mod commands;
 mod failure;

@@ -22,6 +22,9 @@ fn help_lists_commands_and_exit_codes() {
       commit       Bring what a run changed to the host
       discard      Drop what a run changed, and every copy of it
       ps           List the runs that live or wait for review
+      approvals    List what waits for an answer
+      approve      Let something happen that waits for an answer
+      deny         Refuse something that waits for an answer
       why          Explain what was refused to a run, and what would permit it
       replay       Decide again what was decided in a run, and say what comes out otherwise
       kill         End a run that still lives

@@ -72,9 +72,17 @@ fn what_thresholds_and_budgets_count_is_counted_again() {
 "
     );
     let script = "for i in 1 2 3 4 5 6 7; do echo > often; echo > f$i; rm f$i; done";
-    let world = world(&policy, script);
+    let world = World::new();
+    world.write("vantio.yaml", &policy);
+    world.write("script.sh", script);
+    // Whatever waits is approved the first time, and then denied.
+    world.shell(
+        "$VANTIO run -- sh script.sh & verb=approve
+        while kill -0 $!; do $VANTIO $verb --all 2>&1 | grep waited && verb=deny; sleep 0.05; done; wait",
+    );
     comes_out_as_recorded(&world, r#""section":"thresholds""#);
-    comes_out_as_recorded(&world, "it needs an approver");
+    comes_out_as_recorded(&world, "approved by user");
+    comes_out_as_recorded(&world, "denied by user");
 
     let policy = format!("{FILES}budgets: {{file_bytes: 30000}}\n");
     let world =

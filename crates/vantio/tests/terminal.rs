@@ -192,3 +192,19 @@ fn the_terminal_is_as_it_was_after_a_run() {
     let terminal = Terminal::open(&world, &command);
     terminal.wait_for("unchanged");
 }
+
+#[test]
+fn a_question_is_told_to_whoever_started_the_run() {
+    let world = World::new();
+    world.write("held", "");
+    let command = governed(&world, "/bin/sh -c 'rm held; echo over'");
+    let policy = format!("{WORKSPACE}\nhold: [{{effect: fs.unlink, target: \"${{workspace}}/held\"}}]\n");
+    fs::write(world.path().join("policy.yaml"), policy).unwrap();
+    let terminal = Terminal::open(&world, &command);
+    terminal.wait_for("waits for an answer, at most 5m: fs.unlink");
+    let screen = terminal.screen();
+    let id = screen.split("vantio approve ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+    world.ask(&["approve", id]);
+    terminal.wait_for("over");
+    terminal.wait_for("[exit 0]");
+}

@@ -25,6 +25,7 @@ use std::{
     net::SocketAddr,
     os::fd::{BorrowedFd, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
     sync::{Arc, Mutex},
 };
 
@@ -58,6 +59,8 @@ pub(crate) struct Config {
     pub(crate) kill: Box<dyn Fn() + Send + Sync>,
     /// Who holds which sockets, where flows are tracked.
     pub(crate) census: Option<Arc<Census>>,
+    /// Where no socket of the host is for a run, whatever a rule says: Vantio's own state.
+    pub(crate) hidden: Vec<PathBuf>,
 }
 
 /// Resolves paths as the caller of a request would, in the run's mount namespace.
@@ -121,6 +124,7 @@ impl Plane {
         let core = Core {
             judge,
             paths: config.paths,
+            hidden: config.hidden,
             sockets,
             resolver,
             pool: Pool::within(Arc::clone(&host), "net-connect", CONNECTS_MAX),
@@ -173,21 +177,19 @@ impl Tables for RunTables {
 }
 
 impl Judge {
-    /// Whether the intent may be carried out.
-    fn permits(&self, intent: &Intent<'_>) -> bool {
-        match self.oracle.decide(intent) {
-            Ruling::Permit => true,
-            Ruling::Refuse => false,
-            Ruling::Kill => {
-                (self.kill)();
-                false
-            }
+    /// What the oracle says; a run that it ends is ended here.
+    fn decide(&self, intent: &Intent<'_>) -> Ruling {
+        let ruling = self.oracle.decide(intent);
+        if ruling == Ruling::Kill {
+            (self.kill)();
         }
+        ruling
     }
 
-    /// Whether each of those who may have asked may have it.
-    fn permits_all(&self, askers: &[u32], intent: &Intent<'_>) -> bool {
-        askers.iter().all(|pid| self.permits(&Intent { pid: *pid, ..*intent }))
+    /// What it says of an intent that comes without a call: the first that is no permit, of those who may have asked.
+    fn decide_all(&self, askers: &[u32], intent: &Intent<'_>) -> Ruling {
+        let mut rulings = askers.iter().map(|pid| self.decide(&Intent { pid: *pid, ..*intent }));
+        rulings.find(|ruling| *ruling != Ruling::Permit).unwrap_or(Ruling::Permit)
     }
 
     /// Who may have sent something from a port of the run; 0 for nobody knows whom.
@@ -208,7 +210,8 @@ impl Judge {
         self.expects(request, channel.clone(), ways)?;
         match self.oracle.join(request.tid().as_raw_pid().unsigned_abs(), channel, ways) {
             Ruling::Permit => Ok(()),
-            Ruling::Refuse => Err(Errno::ACCESS),
+            // Nobody is asked about an end of a channel.
+            Ruling::Refuse | Ruling::Wait => Err(Errno::ACCESS),
             Ruling::Kill => {
                 (self.kill)();
                 Err(Errno::ACCESS)
@@ -238,6 +241,7 @@ const OUTWARDS: Ways = Ways { reads: false, writes: true, is_new: false };
 struct Core {
     judge: Arc<Judge>,
     paths: Arc<dyn Paths>,
+    hidden: Vec<PathBuf>,
     sockets: Sockets,
     resolver: Arc<Resolver>,
     /// Sees the host's files.
@@ -253,9 +257,14 @@ struct Core {
 }
 
 impl Core {
-    /// Asks the oracle; `EACCES` when it refuses.
+    /// Asks the oracle; `EACCES` when it refuses, or has the call wait.
     fn ask(&self, request: &Request, effect: Effect, target: Target<'_>) -> io::Result<()> {
-        if self.judge.permits(&intent(request, effect, target)) { Ok(()) } else { Err(Errno::ACCESS) }
+        match self.judge.decide(&intent(request, effect, target)) {
+            Ruling::Permit => return Ok(()),
+            Ruling::Wait => request.wait(),
+            Ruling::Refuse | Ruling::Kill => {}
+        }
+        Err(Errno::ACCESS)
     }
 
     /// Whether the oracle would permit what nobody does yet.

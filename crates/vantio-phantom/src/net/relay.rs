@@ -28,6 +28,7 @@ use super::{
     socket::Sockets,
     thread::{Pool, spawn},
 };
+use crate::Ruling;
 
 /// How many ports the rules may open to datagrams, in all.
 pub(super) const PORTS_MAX: usize = 1024;
@@ -159,7 +160,8 @@ impl Relay {
         }
     }
 
-    /// `None` while a name that gave the address is asked for again.
+    /// `None` while a name that gave the address is asked for again, or somebody about the datagram: it is lost, as in
+    /// a network.
     fn judge(&self, datagram: &Datagram) -> Option<bool> {
         let address = datagram.to;
         let renewal = self.resolver.hold();
@@ -170,7 +172,11 @@ impl Relay {
             return None;
         }
         let askers = self.judge.askers(Transport::Udp, datagram.from.port());
-        Some(self.judge.permits_all(&askers, &intent(address)))
+        match self.judge.decide_all(&askers, &intent(address)) {
+            Ruling::Permit => Some(true),
+            Ruling::Refuse | Ruling::Kill => Some(false),
+            Ruling::Wait => None,
+        }
     }
 
     /// Makes or renews the flow between two ends.

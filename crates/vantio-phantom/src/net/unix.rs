@@ -187,6 +187,10 @@ impl Bound {
 }
 
 fn of_host(core: &Core, request: &Request, path: Vec<u8>) -> io::Result<Peer> {
+    if core.hidden.iter().any(|hidden| Path::new(OsStr::from_bytes(&path)).starts_with(hidden)) {
+        // Whoever answers there takes the supervisor for a person.
+        return core.ask(request, Effect::ProcSyscall, Target::Syscall(HIDDEN)).and(Err(Errno::ACCESS));
+    }
     core.judge.expects(request, Channel::HostSocket(path.clone()), BOTH_WAYS)?;
     core.ask(request, Effect::NetConnect, Target::Unix(&path))?;
     // The host's server would take the supervisor's user for the caller's.
@@ -231,6 +235,8 @@ impl Drop for Visit {
     }
 }
 
+/// What is refused of a connection there.
+const HIDDEN: &str = "connection to a socket in the state folder";
 const BOUND_MAX: usize = 65_536;
 
 #[cfg(test)]

@@ -233,7 +233,7 @@ impl Plane {
     ) -> io::Result<()> {
         match self.decide(request, effect, Target::Paths { from, to, subtree }) {
             Ruling::Permit => Ok(()),
-            Ruling::Refuse | Ruling::Kill => Err(Errno::ACCESS),
+            Ruling::Refuse | Ruling::Kill | Ruling::Wait => Err(Errno::ACCESS),
         }
     }
 

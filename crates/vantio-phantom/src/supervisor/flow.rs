@@ -200,7 +200,8 @@ impl Plane {
     fn obey(&self, ruling: Ruling) -> io::Result<()> {
         match ruling {
             Ruling::Permit => Ok(()),
-            Ruling::Refuse => Err(Errno::ACCESS),
+            // Nobody is asked about an end of a channel.
+            Ruling::Refuse | Ruling::Wait => Err(Errno::ACCESS),
             Ruling::Kill => {
                 self.end_run();
                 Err(Errno::ACCESS)

@@ -13,6 +13,7 @@ mod open;
 mod process;
 pub(crate) mod request;
 pub(crate) mod resolve;
+mod wait;
 
 pub(crate) use identity::ROOT_CAPABILITIES;
 
@@ -40,6 +41,7 @@ use vantio_core::{Access, Effect, Intent, Target};
 use self::{
     request::{Link, Reply, Request},
     resolve::{Object, View},
+    wait::WaitingRoom,
 };
 use crate::{
     Oracle, Processes, Ruling, Spec, Ways,
@@ -91,6 +93,7 @@ pub(crate) struct Plane {
     watch: Watch,
     /// Who holds what, where flows are tracked.
     census: Option<Arc<Census>>,
+    may_wait: bool,
 }
 
 /// One open file that the run was given.
@@ -127,6 +130,7 @@ impl Supervisor<'_> {
             udp_ports: self.spec.udp_ports.clone(),
             paths: Arc::clone(&view) as Arc<dyn net::Paths>,
             kill: Box::new(move || end_run(init)),
+            hidden: self.spec.hidden.clone(),
         };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Arc::new(Plane {
@@ -145,6 +149,7 @@ impl Supervisor<'_> {
             blocking: Pool::new("vantio-blocking", BLOCKING_MAX),
             watch: Watch::prepare()?,
             census,
+            may_wait: self.spec.may_wait,
         }))
     }
 }
@@ -153,7 +158,9 @@ impl Plane {
     /// Starts the workers, which answer what arrives at `listener` in the run's mount namespace. The
     /// calling thread sees the host's mounts.
     pub(crate) fn serve(self: &Arc<Self>, listener: Listener, namespace: BorrowedFd<'_>) -> io::Result<()> {
-        let link = Arc::new(Link::new(listener, self.census.clone())?);
+        let room = Arc::new(WaitingRoom::new(Arc::clone(&self.oracle), self.may_wait));
+        let link = Arc::new(Link::new(listener, self.census.clone(), Arc::clone(&room))?);
+        self.open_waiting_room(&room, namespace.try_clone_to_owned()?)?;
         // Where flows are tracked a worker may wait for what others have to answer first.
         let more = if self.census.is_some() { WORKERS_BESIDE } else { 0 };
         let started = (0..workers() + more).map(|_| self.start_worker(&link, namespace));
@@ -211,19 +218,21 @@ impl Plane {
     fn work(self: &Arc<Self>, link: &Arc<Link>) {
         loop {
             match link.next() {
-                Ok(Some(request)) => {
-                    let Ok(reply) = catch_unwind(AssertUnwindSafe(|| self.answer(&request))) else {
-                        // Whatever it was, the agent found a way to lose those who answer it.
-                        return self.end_run();
-                    };
-                    request.reply(reply);
-                }
+                Ok(Some(request)) => self.reply_to(&request),
                 Ok(None) => {}
                 // The run is over.
                 Err(Errno::PIPE) => return,
                 // Without notifications nothing can be judged: the run must not go on.
                 Err(_) => return self.end_run(),
             }
+        }
+    }
+
+    fn reply_to(self: &Arc<Self>, request: &Request) {
+        match catch_unwind(AssertUnwindSafe(|| self.answer(request))) {
+            Ok(reply) => request.reply(reply),
+            // Whatever it was, the agent found a way to lose those who answer it.
+            Err(_) => self.end_run(),
         }
     }
 
@@ -294,7 +303,8 @@ impl Plane {
         self.decide_as(request, &Intent::new(effect, target), None)
     }
 
-    /// As [`Plane::decide`]; `ways` for an open of which more is known than the intent says.
+    /// As [`Plane::decide`]: a ruling that is no permit has the call unwind as a refused one does, and one that waits is
+    /// then put aside. `ways` for an open of which more is known than the intent says.
     fn decide_as(&self, request: &Request, intent: &Intent<'_>, ways: Option<Ways>) -> Ruling {
         if !request.is_waiting() {
             // The caller is gone, and its number may be somebody else's: what was read of it is void.
@@ -306,8 +316,10 @@ impl Plane {
             Some(ways) => self.oracle.decide_open(&intent, ways),
             None => self.oracle.decide(&intent),
         };
-        if ruling == Ruling::Kill {
-            self.end_run();
+        match ruling {
+            Ruling::Kill => self.end_run(),
+            Ruling::Wait => request.wait(),
+            Ruling::Permit | Ruling::Refuse => {}
         }
         ruling
     }
@@ -323,7 +335,7 @@ impl Plane {
     ) -> rustix::io::Result<()> {
         match self.decide(request, effect, Target::Path { path, access, subtree }) {
             Ruling::Permit => Ok(()),
-            Ruling::Refuse | Ruling::Kill => Err(rustix::io::Errno::ACCESS),
+            Ruling::Refuse | Ruling::Kill | Ruling::Wait => Err(rustix::io::Errno::ACCESS),
         }
     }
 

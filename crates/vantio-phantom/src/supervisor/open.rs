@@ -214,7 +214,7 @@ impl Plane {
         self.expects(request, path, ways)?;
         match self.decide_as(request, intent, Some(ways)) {
             Ruling::Permit => Ok(()),
-            Ruling::Refuse | Ruling::Kill => Err(Errno::ACCESS),
+            Ruling::Refuse | Ruling::Kill | Ruling::Wait => Err(Errno::ACCESS),
         }
     }
 

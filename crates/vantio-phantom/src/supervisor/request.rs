@@ -4,7 +4,10 @@ use std::{
     fs::File,
     io::Read as _,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rustix::{
@@ -15,6 +18,7 @@ use rustix::{
 };
 use vantio_core::Syscall;
 
+use super::wait::WaitingRoom;
 use crate::{
     census::Census,
     sys::{
@@ -32,13 +36,18 @@ pub(crate) struct Link {
     listener: Listener,
     proc: OwnedFd,
     census: Option<Arc<Census>>,
+    room: Arc<WaitingRoom>,
 }
 
 impl Link {
     /// Joins the two. Called by a thread that still sees the host's `/proc`.
-    pub(crate) fn new(listener: Listener, census: Option<Arc<Census>>) -> io::Result<Self> {
+    pub(crate) fn new(
+        listener: Listener,
+        census: Option<Arc<Census>>,
+        room: Arc<WaitingRoom>,
+    ) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self { listener, census, proc: openat(CWD, "/proc", flags, Mode::empty())? })
+        Ok(Self { listener, census, room, proc: openat(CWD, "/proc", flags, Mode::empty())? })
     }
 
     /// The host's `/proc`.
@@ -56,6 +65,7 @@ impl Link {
                 notification,
                 tid,
                 link: Arc::clone(self),
+                must_wait: AtomicBool::new(false),
             })),
             Err(Errno::NOENT | Errno::INTR) => Ok(None),
             Err(error) => Err(error),
@@ -80,11 +90,19 @@ impl AsFd for Link {
 /// A system call that waits. Every method that reads the caller's state may be
 /// answered by a process that reuses its number: ask [`Request::is_waiting`] before
 /// acting on what was read.
-#[derive(Clone)]
 pub(crate) struct Request {
     notification: Notification,
     tid: Pid,
     link: Arc<Link>,
+    /// Whether it is put aside instead of answered.
+    must_wait: AtomicBool,
+}
+
+impl Clone for Request {
+    fn clone(&self) -> Self {
+        let must_wait = AtomicBool::new(self.must_wait.load(Ordering::Relaxed));
+        Self { notification: self.notification, tid: self.tid, link: Arc::clone(&self.link), must_wait }
+    }
 }
 
 /// How a request is answered.
@@ -228,8 +246,11 @@ impl Request {
     /// Whether a signal waits that the caller neither blocks nor ignores, so that a
     /// call which the kernel would interrupt has to end.
     pub(crate) fn is_interrupted(&self) -> bool {
-        let mask =
-            |key| self.status_field(key).and_then(|text| u64::from_str_radix(&text, 16).ok()).unwrap_or(0);
+        let text = self.read_proc("status").unwrap_or_default();
+        let mask = |key| {
+            let field = text.lines().find_map(|line| line.strip_prefix(key));
+            field.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(0)
+        };
         let pending = mask("SigPnd:") | mask("ShdPnd:");
         pending & !mask("SigBlk:") & !mask("SigIgn:") != 0
     }
@@ -249,8 +270,36 @@ impl Request {
         self.link.listener.replace(self.notification.id, fd, at as u32, close_on_exec)
     }
 
-    /// Answers. A caller that died meanwhile needs no answer.
+    /// Whatever it is answered with, it is put aside instead: somebody is asked about it.
+    pub(crate) fn wait(&self) {
+        self.must_wait.store(true, Ordering::Relaxed);
+    }
+
+    /// The same call, to be answered once more.
+    pub(super) fn again(&self) -> Self {
+        let again = self.clone();
+        Self { must_wait: AtomicBool::new(false), ..again }
+    }
+
+    /// Answers, or puts the call aside where somebody is asked about it. A caller that died meanwhile needs no answer.
     pub(crate) fn reply(&self, reply: Reply) {
+        if matches!(reply, Reply::Later) {
+            return;
+        }
+        if self.must_wait.load(Ordering::Relaxed) {
+            // It holds nothing while it waits.
+            if let Some(census) = &self.link.census {
+                census.answered(self.notification.id);
+            }
+            return self.link.room.enter(self.clone());
+        }
+        // Before the caller can make another call.
+        self.link.room.pass(self);
+        self.answer(reply);
+    }
+
+    /// Answers, whatever the oracle said of waiting.
+    pub(super) fn answer(&self, reply: Reply) {
         let (id, listener) = (self.notification.id, &self.link.listener);
         let sent = match reply {
             Reply::Value(value) => listener.answer(id, value),

@@ -3,6 +3,7 @@
 //! Taint (`taint`), rules with time (`order`), thresholds, holds and the kill switch. They
 //! are few, at most [`MAX_ENTRIES`] of a kind, and each is looked at in turn.
 
+mod approval;
 mod bound;
 mod history;
 pub(crate) mod model;
@@ -17,6 +18,7 @@ pub(crate) mod tests;
 
 use vantio_core::{Cause, Decision, Intent, Section, Verdict};
 
+pub use approval::{ApprovalError, ApprovedPattern, Held, decide_approved, holds};
 pub use model::{Backend, Guards};
 #[cfg(feature = "document")]
 pub(crate) use model::{KillSwitch, Labelled};

@@ -188,7 +188,8 @@ fn covers_host(
     }
 }
 
-fn programs(name: &str, bindings: &Bindings) -> impl Iterator<Item = Matcher> {
+/// What a bare name means on this host.
+pub(crate) fn programs(name: &str, bindings: &Bindings) -> impl Iterator<Item = Matcher> {
     let found = bindings.programs.iter().filter(move |(bound, _)| bound == name);
     let paths = found.flat_map(|(_, paths)| paths).filter_map(|path| absolute(path));
     paths.map(Matcher::literal)

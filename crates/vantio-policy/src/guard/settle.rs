@@ -10,6 +10,7 @@ use crate::{
     guard::{
         bound::Bound,
         history::{costs, is_used_by, is_used_by_intents, is_used_by_time},
+        model::Then,
     },
 };
 
@@ -20,6 +21,12 @@ impl PolicyProgram {
     pub fn remembers(&self) -> bool {
         let guards = &self.parts.guards;
         !guards.order.is_empty() || !guards.thresholds.is_empty() || is_used_by_intents(self)
+    }
+
+    /// Whether an intent may have to wait for an approver.
+    pub fn may_hold(&self) -> bool {
+        let guards = &self.parts.guards;
+        !guards.hold.is_empty() || guards.thresholds.iter().any(|threshold| threshold.then == Then::Hold)
     }
 
     /// Whether the time of an intent may decide.

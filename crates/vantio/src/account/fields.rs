@@ -1,10 +1,13 @@
 //! Fields of entries, as text that a terminal may show.
 
-use vantio_core::json::Value;
+use vantio_core::{Decision, json::Value};
 use vantio_ledger::Entry;
 use vantio_phantom::changes::Escaped;
 
-use crate::oracle::{ORDER_PROGRESS, PERMIT_REPEATED, REFUSAL_REPEATED, read_bytes};
+use crate::{
+    approvals::HOLD_ANSWER,
+    oracle::{ORDER_PROGRESS, PERMIT_REPEATED, REFUSAL_REPEATED, read_bytes},
+};
 
 /// The member `key`, when it is text or bytes, as a terminal may show it.
 fn shown(value: &Value, key: &str) -> Option<String> {
@@ -51,6 +54,7 @@ pub fn detail(entry: &Entry) -> String {
             Some(Value::Array(rules)) => format!("{} order rules are satisfied", rules.len()),
             _ => String::new(),
         },
+        HOLD_ANSWER => answer(request),
         "phantom.commit" => format!(
             "selected: {}",
             shown(request, "selected").unwrap_or_else(|| counted(request, "selected"))
@@ -63,13 +67,41 @@ pub fn detail(entry: &Entry) -> String {
         "ledger.dropped" => format!("{} entries had no room", request.number("count").unwrap_or(0)),
         _ => {
             let target = target(request);
+            let is_no_permit = entry.decision.is_some_and(|decision| decision != Decision::Permit);
             match shown(response, "reason") {
-                Some(reason) if entry.decision.is_some_and(|decision| decision.name() != "Permit") => {
+                Some(reason) if is_no_permit || is_approved(response) => {
                     format!("{target}  {reason}")
                 }
                 _ => target,
             }
         }
+    }
+}
+
+/// Whether a person let it pass.
+fn is_approved(response: &Value) -> bool {
+    response.text("cause") == Some("approved")
+}
+
+/// What a person, or nobody, answered.
+fn answer(request: &Value) -> String {
+    let part = |key| shown(request, key).unwrap_or_default();
+    let optional =
+        |before: &str, key| shown(request, key).map(|text| format!("{before}{text}")).unwrap_or_default();
+    let by = optional(" by ", "as");
+    let user = request.number("uid").map(|uid| format!(" (user {uid})")).unwrap_or_default();
+    let reach = match request.text("reach") {
+        Some("session") => " for the rest of the run".to_owned(),
+        Some("pattern") => format!(" for {} for the rest of the run", part("pattern")),
+        _ => String::new(),
+    };
+    let (question, why) = (part("question"), optional(": ", "why"));
+    match request.text("answer") {
+        Some("approve") => format!("{question} approved{by}{user}{reach}{why}"),
+        Some("deny") => format!("{question} denied{by}{user}{reach}{why}"),
+        Some("timeout") => format!("{question} not answered in time"),
+        Some("withdrawn") => format!("{question} withdrawn: nobody waited any more"),
+        _ => question,
     }
 }
 

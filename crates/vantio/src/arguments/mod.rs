@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod approvals;
 mod ledger;
 
 use std::{
@@ -11,6 +12,7 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::styling};
 use clap_complete::Shell;
 
+pub use approvals::{Answering, Approvals};
 pub use ledger::{Archive, Export, ExportFormat, Ledger, List, Prove, Verdict, Verify, Witness};
 
 /// The outcome of reading the command line.
@@ -81,6 +83,15 @@ pub enum Command {
     Discard(Reference),
     /// List the runs that live or wait for review
     Ps(Ps),
+    /// List what waits for an answer
+    #[command(after_help = approvals::LIST_HELP)]
+    Approvals(Approvals),
+    /// Let something happen that waits for an answer
+    #[command(after_help = approvals::APPROVE_HELP)]
+    Approve(Answering),
+    /// Refuse something that waits for an answer
+    #[command(after_help = approvals::DENY_HELP)]
+    Deny(Answering),
     /// Explain what was refused to a run, and what would permit it
     Why(Reference),
     /// Decide again what was decided in a run, and say what comes out otherwise

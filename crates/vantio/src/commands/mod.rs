@@ -1,5 +1,6 @@
 //! One function for each command.
 
+mod approvals;
 mod changes;
 mod commit;
 mod completions;
@@ -42,6 +43,9 @@ pub fn perform(arguments: Arguments) -> Result<u8, Failure> {
         Command::Commit(commit) => commit::commit(&open(place)?, &commit, json),
         Command::Discard(reference) => discard::discard(&open(place)?, &reference.run, json),
         Command::Ps(ps) => ps::ps(&open(place)?, ps.all, json),
+        Command::Approvals(arguments) => approvals::list(&Store::open(place)?, &arguments, json),
+        Command::Approve(arguments) => approvals::answer(&Store::open(place)?, &arguments, true, json),
+        Command::Deny(arguments) => approvals::answer(&Store::open(place)?, &arguments, false, json),
         Command::Why(reference) => why::why(&open(place)?, &reference.run, json),
         Command::Replay(arguments) => replay::replay(place, &arguments, json),
         Command::Kill(reference) => kill::kill(&open(place)?, &reference.run, json),

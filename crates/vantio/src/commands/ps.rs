@@ -1,6 +1,7 @@
 //! `vantio ps`
 
 use crate::{
+    approvals,
     failure::Failure,
     present::{self, Table, age, note, now_ms},
     store::{Outcome, Record, State, Store},
@@ -20,12 +21,12 @@ pub fn ps(store: &Store, all: bool, json: bool) -> Result<u8, Failure> {
         let is_live = record.state == State::Running && store.is_held(id)?;
         let waits = record.pending != Some(0) && matches!(record.state, State::Ended | State::Died);
         if all || is_live || waits {
-            rows.push((store.short(id), record, is_live));
+            let waiting = if is_live { approvals::count(store, id) } else { 0 };
+            rows.push(Row { short: store.short(id), record, is_live, waiting });
         }
     }
     if json {
-        let list: serde_json::Value =
-            rows.iter().map(|(_, record, is_live)| to_json(record, *is_live)).collect();
+        let list: serde_json::Value = rows.iter().map(to_json).collect();
         present::print_json(&list)?;
     } else if rows.is_empty() {
         let hint =
@@ -37,14 +38,23 @@ pub fn ps(store: &Store, all: bool, json: bool) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn table(rows: &[(String, Record, bool)]) -> String {
+/// A run, and how many questions of it wait for an answer.
+struct Row {
+    short: String,
+    record: Record,
+    is_live: bool,
+    waiting: usize,
+}
+
+fn table(rows: &[Row]) -> String {
     let now = now_ms();
     let mut table = Table::new(&["RUN", "NAME", "STATE", "AGE", "CHANGES", "COMMAND"]);
-    for (short, record, is_live) in rows {
+    for Row { short, record, is_live, waiting } in rows {
+        let waits = if *waiting > 0 { format!(", {waiting} to answer") } else { String::new() };
         table.row([
             short.clone(),
             record.name.clone().unwrap_or_else(|| "-".into()),
-            state(record, *is_live),
+            state(record, *is_live) + &waits,
             age(now.saturating_sub(record.started())),
             record.pending.map_or_else(|| "?".into(), |count| count.to_string()),
             shorten(&record.command_line()),
@@ -67,9 +77,10 @@ fn state(record: &Record, is_live: bool) -> String {
     }
 }
 
-fn to_json(record: &Record, is_live: bool) -> serde_json::Value {
-    let mut value = serde_json::to_value(record).unwrap_or_default();
-    value["live"] = is_live.into();
+fn to_json(row: &Row) -> serde_json::Value {
+    let mut value = serde_json::to_value(&row.record).unwrap_or_default();
+    value["live"] = row.is_live.into();
+    value["waiting"] = row.waiting.into();
     value
 }
 

@@ -1,6 +1,9 @@
 //! `vantio run`
 
-use std::{io, sync::Arc};
+use std::{
+    io::{self, IsTerminal as _},
+    sync::Arc,
+};
 
 use vantio_core::json::Value;
 use vantio_ledger::LedgerError;
@@ -14,7 +17,9 @@ use super::{
     why::refusals,
 };
 use crate::{
-    account, arguments,
+    account,
+    approvals::{self, Announcement},
+    arguments,
     failure::Failure,
     oracle::{Charge, Warden, ending_value},
     present::{now_ms, shown},
@@ -28,7 +33,10 @@ pub fn run(place: Option<&str>, arguments: &arguments::Run, json: bool) -> Resul
     let policy = policy::find(arguments.policy.as_deref(), arguments.preset.as_deref())?;
     let store = Store::open(place)?;
     sweep(&store);
-    let plan = Plan::new(&store, policy, arguments)?;
+    let mut plan = Plan::new(&store, policy, arguments)?;
+    if io::stderr().is_terminal() && !json {
+        plan.charge.announcement = Announcement::Of(store.short(plan.record.id));
+    }
     let claim = store.create(plan.record)?;
     claim.keep(&plan.charge.program)?;
     // This process has one thread here: what starts threads is in the supervisor.
@@ -37,6 +45,7 @@ pub fn run(place: Option<&str>, arguments: &arguments::Run, json: bool) -> Resul
         // A supervisor that was lost has left its control group.
         Cgroup::sweep(&|run| run == claim.record.id);
     }
+    approvals::remove(&store.folder(claim.record.id));
     match ending {
         Ok(ending) => finish(&store, claim, ending, json),
         Err(_) if was_killed(&store, &claim) => finish(&store, claim, Ending::Signaled(SIGKILL), json),
@@ -70,7 +79,18 @@ fn oracle(store: &Store, charge: Charge) -> MakeOracle {
             help: "the state folder must be writable and have room".into(),
         })?;
         let ledger = open_ledger(&store).map_err(ledger_failed)?;
-        Ok(Arc::new(Warden::start(ledger, charge).map_err(ledger_failed)?))
+        let (folder, asks) = (store.folder(charge.run_id), charge.program.may_hold());
+        let warden = Warden::start(ledger, charge).map_err(ledger_failed)?;
+        if asks {
+            let served = approvals::serve(Arc::clone(warden.holds()), &folder, store.runs());
+            served.map_err(|cause| LaunchError {
+                code: "E_APPROVALS".into(),
+                what: "nobody could answer what the policy holds".into(),
+                cause,
+                help: "the state folder must be on a file system that takes sockets".into(),
+            })?;
+        }
+        Ok(Arc::new(warden))
     })
 }
 

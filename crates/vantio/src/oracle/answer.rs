@@ -1,44 +1,100 @@
 //! Verdicts as they are carried out and written down.
 
-use vantio_core::{Cause, Decision, Intent, Target, Verdict, json::Value};
-use vantio_policy::{PolicyProgram, State, advise, decide, judge};
+use std::sync::Arc;
+
+use vantio_core::{Cause, Decision, Intent, Section, Target, Verdict, json::Value};
+use vantio_policy::{Held, PolicyProgram, State, advise, decide_approved, judge};
 
 use super::describe;
+use crate::approvals::{Answer, with_answers};
 
-/// What is carried out for a verdict: there is no approver yet, so what waits for one is refused.
-pub const fn carried_out(decision: Decision) -> Decision {
-    match decision {
-        Decision::Hold => Decision::Collapse,
-        other => other,
-    }
+/// A verdict, and the answers of people that it rests on.
+pub struct Judged<'p> {
+    verdict: Verdict<'p>,
+    /// The approvals that settled rules that hold, and after them the answer that denied.
+    answers: Vec<Arc<Answer>>,
 }
 
-/// Why, in words.
-pub fn reason(verdict: &Verdict<'_>) -> String {
-    let cause = verdict.cause;
-    match verdict.decision {
-        Decision::Hold => format!("{cause}: it needs an approver, and this version has no way to ask one"),
-        _ => cause.to_string(),
+impl<'p> Judged<'p> {
+    /// Decides; `answer_for` tells what was answered about a rule that holds the intent.
+    pub fn new(
+        program: &'p PolicyProgram,
+        state: &'p State,
+        intent: &Intent<'_>,
+        mut answer_for: impl FnMut(&Held<'p>) -> Option<Arc<Answer>>,
+    ) -> Self {
+        let mut answers = Vec::new();
+        let verdict = decide_approved(program, state, intent, |held| {
+            let answer = answer_for(held);
+            let is_approved = answer.as_ref().is_some_and(|answer| answer.approves());
+            answers.extend(answer);
+            is_approved
+        });
+        Self { verdict, answers }
     }
-}
 
-/// What the ledger has of a verdict.
-pub fn response(program: &PolicyProgram, state: &State, intent: &Intent<'_>, verdict: &Verdict<'_>) -> Value {
-    match (verdict.decision, verdict.cause) {
-        (Decision::Permit, Cause::Observed(_)) => {
-            describe::observed(explained(state, intent, &judge(program, state, intent)))
+    /// The verdict of the policy.
+    pub const fn verdict(&self) -> &Verdict<'p> {
+        &self.verdict
+    }
+
+    /// Whether it would have come out otherwise without them.
+    pub const fn is_answered(&self) -> bool {
+        !self.answers.is_empty()
+    }
+
+    /// What is carried out: what a person has denied, or nobody has answered in time, is refused.
+    pub fn decision(&self) -> Decision {
+        match self.verdict.decision {
+            Decision::Hold if self.denial().is_some() => Decision::Collapse,
+            decision => decision,
         }
-        (Decision::Permit, cause) => describe::permit(&cause, &names(state, intent)),
-        (Decision::Collapse, _) => explained(state, intent, verdict),
-        (Decision::Hold, _) => describe::because(explained(state, intent, verdict), &reason(verdict)),
-        (Decision::KillSwitch, cause) => describe::cause(&cause),
+    }
+
+    /// Why, in words.
+    pub fn reason(&self) -> String {
+        let cause = self.verdict.cause;
+        self.denial().map_or_else(|| cause.to_string(), |denial| format!("{cause}: {}", denial.in_words()))
+    }
+
+    /// What the ledger has of it.
+    pub fn response(&self, program: &PolicyProgram, state: &State, intent: &Intent<'_>) -> Value {
+        let verdict = &self.verdict;
+        let response = match (verdict.decision, verdict.cause) {
+            (Decision::Permit, Cause::Observed(_)) => {
+                describe::observed(explained(state, intent, &judge(program, state, intent)))
+            }
+            (Decision::Permit, cause) => match self.answers.last() {
+                Some(approval) => describe::approved(approval, &names(state, intent)),
+                None => describe::permit(&cause, &names(state, intent)),
+            },
+            (Decision::Collapse, _) => explained(state, intent, verdict),
+            (Decision::Hold, _) => describe::because(explained(state, intent, verdict), &self.reason()),
+            (Decision::KillSwitch, cause) => describe::cause(&cause),
+        };
+        with_answers(response, &self.answers)
+    }
+
+    /// The rule that holds it, and that nobody has answered about.
+    pub fn open(
+        &self,
+        program: &'p PolicyProgram,
+        state: &'p State,
+        intent: &Intent<'_>,
+    ) -> Option<Held<'p>> {
+        let (Decision::Hold, Cause::Rule { section, text }) = (self.decision(), self.verdict.cause) else {
+            return None;
+        };
+        vantio_policy::holds(program, state, intent).find(|held| is_it(held, section, text))
+    }
+
+    fn denial(&self) -> Option<&Arc<Answer>> {
+        self.answers.last().filter(|answer| !answer.approves())
     }
 }
 
-/// Decides, and says what would be carried out and written down.
-pub fn answer(program: &PolicyProgram, state: &State, intent: &Intent<'_>) -> (Decision, Value) {
-    let verdict = decide(program, state, intent);
-    (carried_out(verdict.decision), response(program, state, intent, &verdict))
+fn is_it(held: &Held<'_>, section: Section, text: &str) -> bool {
+    (held.section, held.rule) == (section, text)
 }
 
 /// The names that led to the address of an intent.

@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 
-use vantio_core::{Access, Cause, Section, Target, Transport, Verdict, json::Value};
+use vantio_core::{Access, Cause, Hash, Section, Target, Transport, Verdict, json::Value};
 use vantio_phantom::{Ending, changes::PathBytes};
 use vantio_policy::{Advice, Bindings};
+
+use crate::approvals::Answer;
 
 /// The target of an intent.
 pub fn target(target: &Target<'_>) -> Value {
@@ -80,6 +82,19 @@ pub fn permit(cause: &Cause<'_>, names: &[String]) -> Value {
         members.insert(vantio_core::json::Key("names".into()), Value::Array(names));
     }
     Value::Object(members)
+}
+
+/// A permit of what was held, and of which a person approved.
+pub fn approved(approval: &Answer, names: &[String]) -> Value {
+    let cause = Cause::Rule { section: approval.section, text: &approval.rule };
+    let response = permit(&cause, names);
+    let reason = format!("{cause}: {}", approval.in_words());
+    with(with(response, "cause", "approved"), "reason", &reason)
+}
+
+/// What is held, with the question that is asked about it.
+pub fn with_question(response: Value, id: &str, intent: Hash) -> Value {
+    with(with(response, "intent_hash", &intent.to_string()), "question", id)
 }
 
 /// A refusal, with the change that would permit it and the names that led to it.

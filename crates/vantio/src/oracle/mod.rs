@@ -3,6 +3,7 @@
 mod answer;
 mod describe;
 mod flow;
+mod hold;
 mod moment;
 mod repeats;
 mod restate;
@@ -20,15 +21,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use vantio_core::{Cause, Channel, Decision, Hash, Intent, RunId, Verdict, json::Value};
+use vantio_core::{Cause, Channel, Decision, Hash, Intent, RunId, json::Value};
 use vantio_ledger::{AgentSvid, Anomaly, Draft, Ledger, LedgerError, Seal};
 use vantio_phantom::{Ending, Oracle, Processes, Ruling, Ways};
-use vantio_policy::{Details, PolicyProgram, State, decide, decide_by_lists, flow::Flow};
+use vantio_policy::{Details, PolicyProgram, State, decide_by_lists, flow::Flow};
 
-use self::{flow::Tracker, moment::Notes, repeats::Repeats};
-use crate::present::now_ms;
+use self::{flow::Tracker, hold::Waiting, moment::Notes, repeats::Repeats};
+use crate::{
+    approvals::{Announcement, Holds},
+    present::now_ms,
+};
 
-pub use answer::answer;
+pub use answer::Judged;
+#[cfg(test)]
+pub use describe::target as target_value;
 pub use describe::{bindings as bindings_value, bytes as bytes_value, ending_value};
 pub use moment::{Moment, integer};
 pub use restate::{Restated, bytes as read_bytes};
@@ -51,6 +57,8 @@ pub struct Warden {
     permits: Mutex<Repeats<Template>>,
     refusals: Mutex<Repeats<Template>>,
     counts: Counts,
+    /// What waits for an answer.
+    holds: Arc<Holds>,
     /// Labels and who carries them, where the policy has any.
     tracker: Option<Tracker>,
     /// Whether what happens changes what may happen: deciding is then done one by one.
@@ -61,11 +69,12 @@ pub struct Warden {
     started: Instant,
 }
 
-/// A refusal, ready to be written down.
+/// A refusal, ready to be written down; or what has to wait for an answer first.
 struct Refused {
     decision: Decision,
     reason: String,
     response: Value,
+    waiting: Option<Box<Waiting>>,
 }
 
 /// What a run is, for the oracle.
@@ -84,6 +93,8 @@ pub struct Charge {
     pub home: Vec<u8>,
     /// What the run's first entry says.
     pub start: Value,
+    /// Whether whoever started it is told of questions.
+    pub announcement: Announcement,
 }
 
 /// How often what happened; repetitions count.
@@ -105,8 +116,12 @@ struct Template {
 impl Warden {
     /// Takes charge of a run: its first entry is on disk when this returns.
     pub fn start(ledger: Ledger, charge: Charge) -> Result<Self, LedgerError> {
-        let Charge { run_id, program, state, svid, seal, home, start } = charge;
+        let Charge { run_id, program, state, svid, seal, home, start, announcement } = charge;
+        let keeps_detail = program.details() == Details::Keep;
+        let bindings = state.bindings().clone();
+        let holds = Holds::new(run_id, program.hash(), keeps_detail, ledger.clone(), bindings, announcement);
         let warden = Self {
+            holds: Arc::new(holds),
             tracker: Flow::is_needed(&program).then(|| Tracker::new(&program)),
             remembers: program.remembers(),
             notes: Notes::new(&program),
@@ -223,6 +238,11 @@ impl Warden {
         self.program.hash()
     }
 
+    /// What waits for an answer.
+    pub fn holds(&self) -> &Arc<Holds> {
+        &self.holds
+    }
+
     #[cfg(test)]
     pub fn set_killed(&self) {
         self.state.write().unwrap().set_killed(true);
@@ -250,8 +270,8 @@ impl Warden {
             None => {
                 // A writer that panicked may have left half a change behind.
                 let Ok(state) = self.state.read() else { return Ruling::Kill };
-                let verdict = decide(&self.program, &state, &intent);
-                self.carry_out(&state, &intent, &verdict)
+                let judged = self.judge(&state, &intent);
+                self.carry_out(&state, &intent, &judged)
             }
         };
         self.conclude(&intent, outcome)
@@ -259,33 +279,35 @@ impl Warden {
 
     fn answer_one_by_one(&self, intent: &Intent<'_>) -> Result<Ruling, Refused> {
         let Ok(mut state) = self.state.write() else { return Ok(Ruling::Kill) };
-        let verdict = decide(&self.program, &state, intent);
-        let ruling = self.carry_out(&state, intent, &verdict)?;
+        let judged = self.judge(&state, intent);
+        let ruling = self.carry_out(&state, intent, &judged)?;
+        drop(judged);
         state.settle(&self.program, intent);
         Ok(ruling)
     }
 
-    /// Records a permit; gives a refusal back, to be recorded when no lock is held.
-    fn carry_out(
-        &self,
-        state: &State,
-        intent: &Intent<'_>,
-        verdict: &Verdict<'_>,
-    ) -> Result<Ruling, Refused> {
-        let response = || {
-            let response = answer::response(&self.program, state, intent, verdict);
-            let notes = if state.is_killed() { self.notes.with_all() } else { self.notes };
-            notes.add(&self.program, response, |notes| notes.moment(state, intent))
-        };
-        if !verdict.is_permit() {
-            let decision = answer::carried_out(verdict.decision);
-            return Err(Refused { decision, reason: answer::reason(verdict), response: response() });
+    /// Records a permit; gives back what is refused, or has to wait, for when no lock is held.
+    fn carry_out(&self, state: &State, intent: &Intent<'_>, judged: &Judged<'_>) -> Result<Ruling, Refused> {
+        if !judged.verdict().is_permit() {
+            return Err(Refused {
+                decision: judged.decision(),
+                reason: judged.reason(),
+                response: self.response(judged, state, intent),
+                waiting: self.waiting(judged, state, intent).map(Box::new),
+            });
         }
-        let alone = self.counts_for_later(state, intent);
-        Ok(match verdict.cause {
+        let alone = judged.is_answered() || self.counts_for_later(state, intent);
+        let response = || self.response(judged, state, intent);
+        Ok(match judged.verdict().cause {
             Cause::Observed(_) => self.permit_observed(intent, alone, response),
             _ => self.permit(intent, alone, response),
         })
+    }
+
+    fn response(&self, judged: &Judged<'_>, state: &State, intent: &Intent<'_>) -> Value {
+        let response = judged.response(&self.program, state, intent);
+        let notes = if state.is_killed() { self.notes.with_all() } else { self.notes };
+        notes.add(&self.program, response, |notes| notes.moment(state, intent))
     }
 
     /// Whether the intent, once it is settled, may change a later decision.
@@ -312,11 +334,11 @@ impl Warden {
         drop(self.ledger.record(self.event(ORDER_PROGRESS, request)));
     }
 
-    /// Records a refusal.
+    /// Asks about what is held, and records a refusal.
     fn conclude(&self, intent: &Intent<'_>, outcome: Result<Ruling, Refused>) -> Ruling {
-        match outcome {
+        match outcome.or_else(|refused| self.ask(intent, refused)) {
             Ok(ruling) => ruling,
-            Err(Refused { decision, reason, response }) => {
+            Err(Refused { decision, reason, response, .. }) => {
                 let ruling = self.refuse(intent, decision, &reason, response);
                 if decision == Decision::KillSwitch { Ruling::Kill } else { ruling }
             }
@@ -331,6 +353,22 @@ impl Oracle for Warden {
 
     fn decide_open(&self, intent: &Intent<'_>, ways: Ways) -> Ruling {
         self.answer(intent, Some(ways))
+    }
+
+    fn is_settled(&self, tid: u32) -> bool {
+        self.holds.is_settled(tid)
+    }
+
+    fn steps_aside(&self, tid: u32) {
+        self.holds.step_aside(tid);
+    }
+
+    fn answers(&self, tid: u32) {
+        self.holds.use_up(tid);
+    }
+
+    fn leaves(&self, tid: u32) {
+        self.holds.leave(tid);
     }
 
     fn would_permit(&self, intent: &Intent<'_>) -> bool {
@@ -406,6 +444,7 @@ impl Oracle for Warden {
     }
 
     fn end(&self, ending: Ending) {
+        self.holds.end();
         let waiting: Vec<_> = lock(&self.permits).drain().chain(lock(&self.refusals).drain()).collect();
         for (template, more) in waiting {
             // Without the ledger there is nobody to tell; the next command finds no end and says so.

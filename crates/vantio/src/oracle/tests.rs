@@ -7,7 +7,10 @@ use vantio_ledger::{Entry, Filter, Options, Reader};
 use vantio_policy::{Bindings, compile};
 
 use super::*;
-use crate::run::key::RunKey;
+use crate::{
+    approvals::{Reach, Reply},
+    run::key::RunKey,
+};
 
 struct World {
     folder: TempDir,
@@ -53,7 +56,8 @@ fn charge(policy: &str) -> Charge {
     let run_id = RunId::new(1, [7; 10]);
     let key = RunKey::issue(&domain, "test", run_id).unwrap();
     let (svid, seal) = (key.svid(), Arc::new(key));
-    Charge { run_id, program, state, svid, seal, home: b"/h".to_vec(), start: Value::Null }
+    let announcement = Announcement::Silent;
+    Charge { run_id, program, state, svid, seal, home: b"/h".to_vec(), start: Value::Null, announcement }
 }
 
 const POLICY: &str =
@@ -173,4 +177,95 @@ fn the_kill_switch_ends_the_run_and_is_recorded() {
     assert_eq!(world.decide(&open("/w/a")), Ruling::Kill);
     let entries = world.end();
     assert_eq!(entries[1].anomaly.as_ref().unwrap().oracle_decision, Decision::KillSwitch);
+}
+
+/// [`POLICY`], where what is in `/w/held` waits.
+fn holding() -> String {
+    format!("{POLICY}hold: [{{effect: fs.open, target: /w/held}}]\n")
+}
+
+/// Answers the only question that waits.
+fn say(warden: &Warden, approves: bool) -> bool {
+    let questions = warden.holds().list();
+    assert_eq!(questions.len(), 1, "{questions:?}");
+    let question = &questions[0];
+    let reply = Reply {
+        question: question.id.clone(),
+        intent_hash: question.intent_hash.clone(),
+        policy_hash: question.policy_hash.clone(),
+        approves,
+        reach: Reach::Once,
+        who: None,
+        reason: None,
+    };
+    warden.holds().answer(reply, 0).is_ok()
+}
+
+#[test]
+fn a_question_and_its_answer_are_on_disk_before_anybody_goes_on() {
+    let world = World::new(&holding());
+    let intent = open("/w/held/a");
+    assert_eq!(world.decide(&intent), Ruling::Wait);
+    assert!(!world.warden.is_settled(intent.pid));
+    let waiting = entries(world.folder.path());
+    assert_eq!((ops(&waiting), waiting[1].decision), (vec!["run.start", "fs.open"], Some(Decision::Hold)));
+    assert!(say(&world.warden, true));
+    assert_eq!(ops(&entries(world.folder.path())), ["run.start", "fs.open", "hold.answer"]);
+    assert!(world.warden.is_settled(intent.pid));
+    assert_eq!(world.decide(&intent), Ruling::Permit);
+    world.warden.answers(intent.pid);
+    assert_eq!(world.decide(&intent), Ruling::Wait, "one answer is for one call");
+    let entries = world.end();
+    assert_eq!(
+        ops(&entries),
+        ["run.start", "fs.open", "hold.answer", "fs.open", "fs.open", "hold.answer", "run.end"]
+    );
+    let reason = entries[3].response().text("reason").unwrap();
+    assert_eq!(
+        reason,
+        "hold: fs.open /w/held: whoever started the run approves within 5m: approved by user 0"
+    );
+    assert_eq!(entries[5].request().text("answer"), Some("withdrawn"));
+}
+
+#[test]
+fn an_approval_settles_the_hold_and_nothing_else() {
+    let world = World::new(&holding());
+    let intent = open("/w/held/a");
+    assert_eq!(world.decide(&intent), Ruling::Wait);
+    assert!(say(&world.warden, true));
+    world.warden.set_killed();
+    assert_eq!(world.decide(&intent), Ruling::Kill);
+}
+
+#[test]
+fn without_its_ledger_nobody_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { busy: Duration::from_millis(50), ..Options::default() };
+    let ledger = Ledger::open_with(&folder.path().join("ledger.db"), options).unwrap();
+    let warden = Warden::start(ledger, charge(&holding())).unwrap();
+    break_ledger(folder.path());
+    assert_eq!(warden.decide(&open("/w/held/a")), Ruling::Kill);
+    assert!(warden.holds().list().is_empty());
+}
+
+#[test]
+fn what_comes_without_a_call_is_answered_for_a_while() {
+    let policy = "version: 1\nnet: {allow: ['udp://10.0.0.1:53', dns.example]}\nhold: [{effect: [net.connect, net.dns]}]\n";
+    let world = World::new(policy);
+    let endpoint =
+        Endpoint { transport: Transport::Udp, address: "10.0.0.1:53".parse().unwrap(), in_run: false };
+    let datagram = Intent::new(Effect::NetConnect, Target::Endpoint(endpoint));
+    let name = Intent::new(Effect::NetDns, Target::Name("dns.example"));
+    for (intent, approves, ruling) in [(datagram, true, Ruling::Permit), (name, false, Ruling::Refuse)] {
+        assert_eq!(world.decide(&intent), Ruling::Wait);
+        assert_eq!(world.decide(&intent), Ruling::Wait);
+        assert!(say(&world.warden, approves));
+        for pid in 0..3 {
+            assert_eq!(world.decide(&Intent { pid, ..intent }), ruling);
+        }
+    }
+    // A call that is about the same as the datagrams that were approved needs no answer of its own.
+    let call = Intent { pid: 9, syscall: Some(vantio_core::Syscall::default()), ..datagram };
+    assert_eq!(world.decide(&call), Ruling::Permit);
 }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use vantio_core::{Cause, Channel, Decision, Effect, Intent, Process, Target, Verdict};
 use vantio_phantom::{Ruling, Ways};
 use vantio_policy::{
-    State, decide,
+    State,
     flow::{Flow, Refusal, Step, describe as told},
 };
 
@@ -56,15 +56,15 @@ impl Warden {
         let mut intent = *intent;
         intent.context.labels =
             labels.labels_for(&self.program, state, &flow::act(process, &{ intent }, ways), &mut census);
-        let verdict = decide(&self.program, state, &intent);
-        if !verdict.is_permit() {
-            let refused = self.carry_out(state, &intent, &verdict);
-            return self.with_trail(tracker, labels, process, &verdict, refused);
+        let judged = self.judge(state, &intent);
+        if !judged.verdict().is_permit() {
+            let refused = self.carry_out(state, &intent, &judged);
+            return self.with_trail(tracker, labels, process, judged.verdict(), refused);
         }
         let act = flow::act(process, &intent, ways);
         match labels.admit(&self.program, state, &act, &mut census) {
             _ if is_blind.get() => Err(self.about_flow(unseen(), Some(state), &intent)),
-            Ok(None) => self.carry_out(state, &intent, &verdict),
+            Ok(None) => self.carry_out(state, &intent, &judged),
             Ok(Some(observed)) => {
                 let alone = self.counts_for_later(state, &intent);
                 let refused = self.tainted(tracker, &observed, &names(state, &intent));
@@ -136,7 +136,7 @@ impl Warden {
         let verdict = Verdict { decision: Decision::Collapse, cause: refusal.cause };
         let response = describe::refusal(&verdict, None, names);
         let response = describe::with_trail(response, &self.trail(tracker, refusal.trail.clone()));
-        Refused { decision: Decision::Collapse, reason: refusal.cause.to_string(), response }
+        Refused { decision: Decision::Collapse, reason: refusal.cause.to_string(), response, waiting: None }
     }
 
     /// The refusal with the moment at which what others have open decided; without a state it is
@@ -177,5 +177,6 @@ impl Warden {
 /// Where not all open ends can be seen, nobody knows what would flow where.
 fn unseen() -> Refused {
     let cause = Cause::Always("who holds what cannot be seen at the moment");
-    Refused { decision: Decision::Collapse, reason: cause.to_string(), response: describe::cause(&cause) }
+    let response = describe::cause(&cause);
+    Refused { decision: Decision::Collapse, reason: cause.to_string(), response, waiting: None }
 }

@@ -14,7 +14,7 @@ use vantio_phantom::changes::Escaped;
 use crate::failure::Failure;
 
 pub use table::Table;
-pub use time::{age, clock, now_ms};
+pub use time::{age, clock, now_ms, span};
 
 /// Writes to standard output. A reader that went away is no failure: `vantio … | head`.
 pub fn print(bytes: impl AsRef<[u8]>) -> Result<(), Failure> {

@@ -34,9 +34,31 @@ pub fn age(ms: u64) -> String {
     }
 }
 
+/// A span of milliseconds in full: `5m`, `1m 30s`, `250ms`.
+pub fn span(ms: u64) -> String {
+    const UNITS: [(u64, &str); 5] =
+        [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")];
+    let mut rest = ms;
+    let parts = UNITS.into_iter().filter_map(|(length, unit)| {
+        let count = rest / length;
+        rest %= length;
+        (count > 0).then(|| format!("{count}{unit}"))
+    });
+    let parts: Vec<String> = parts.collect();
+    if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_are_told_in_full() {
+        let cases = [(0, "0s"), (250, "250ms"), (300_000, "5m"), (90_000, "1m 30s"), (86_400_001, "1d 1ms")];
+        for (ms, expected) in cases {
+            assert_eq!(span(ms), expected);
+        }
+    }
 
     #[test]
     fn ages_take_their_largest_whole_unit() {

@@ -4,6 +4,8 @@
 //! is built up again from the permits that count, in the order in which they were decided: an
 //! entry says how many came before it, because a refusal is written down after its decision.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use vantio_core::{Context, Decision, Effect, Hash, Intent, Target, json::Value};
 use vantio_ledger::{Detail, Entry};
 use vantio_policy::{PolicyProgram, State};
@@ -14,8 +16,9 @@ use super::{
 };
 use crate::{
     account::{bindings, names, target},
+    approvals::{Answer, HOLD_ANSWER, answers_of, intent_hash, is_too_many},
     failure::Failure,
-    oracle::{Moment, ORDER_PROGRESS, PERMIT_REPEATED, REFUSAL_REPEATED, Restated, answer},
+    oracle::{Judged, Moment, ORDER_PROGRESS, PERMIT_REPEATED, REFUSAL_REPEATED, Restated},
 };
 
 /// Decides again what was decided in a run.
@@ -35,7 +38,8 @@ pub fn replay(past: Past<'_>) -> Result<Report, Failure> {
             last = entry.seq;
         }
     });
-    let mut judge = Judge { report: Report::new(run_id, program.hash()), program, state };
+    let mut judge =
+        Judge { report: Report::new(run_id, program.hash()), program, state, answers: BTreeMap::new() };
     if judge.program.remembers() {
         let mut all = entries.by_ref().collect::<Result<Vec<_>, _>>()?;
         all.sort_by_key(|entry| judge.place(entry));
@@ -53,11 +57,14 @@ struct Judge {
     program: PolicyProgram,
     state: State,
     report: Report,
+    /// What people have answered, by question.
+    answers: BTreeMap<String, Arc<Answer>>,
 }
 
 /// An intent as it was, and the names that its address had.
 struct Asked {
     effect: Effect,
+    request: Value,
     target: Restated,
     context: Context,
     names: Vec<String>,
@@ -67,6 +74,10 @@ impl Judge {
     /// Where an entry stands among the decisions: refusals change nothing, and are written down
     /// later than what changed something after them.
     fn place(&self, entry: &Entry) -> (u64, bool, u64) {
+        if entry.op == HOLD_ANSWER {
+            // It changes nothing by itself: whatever rests on it names it, and was written down after it.
+            return (0, false, entry.seq);
+        }
         let changes = if entry.op == ORDER_PROGRESS {
             entry.request().count("changes")
         } else {
@@ -87,6 +98,10 @@ impl Judge {
             ("ledger.dropped", _) => self.report.dropped += entry.request().count("count").unwrap_or(0),
             ("run.end", _) => self.report.has_ended = true,
             (ORDER_PROGRESS, _) => self.progress(entry),
+            (HOLD_ANSWER, _) => {
+                let answer = Answer::of(entry.request(), self.state.bindings());
+                self.answers.extend(answer.map(|answer| (answer.question.clone(), answer.into())));
+            }
             (_, Some(recorded)) => {
                 if let Err(why) = self.judge(entry, recorded) {
                     self.report.add_undecided(why, entry.seq);
@@ -124,8 +139,10 @@ impl Judge {
         self.learn(&asked);
         self.state.set_killed(moment.is_killed);
         let intent = asked.intent();
-        let (decision, response) = answer(&self.program, &self.state, &intent);
-        let outcome = self.compare(entry, detail, (recorded, decision), &response, moment.is_about_flow);
+        let outcome = self.answers(&detail.response).and_then(|answers| {
+            let (decision, response) = self.decide(&asked, &intent, &answers);
+            self.compare(entry, detail, (recorded, decision), &response, moment.is_about_flow)
+        });
         // What happened is what was recorded, whatever is decided now.
         if is_settled && self.program.remembers() && self.state.counts(&self.program, &intent) {
             self.state.settle(&self.program, &intent);
@@ -134,6 +151,34 @@ impl Judge {
             self.state.forget(name);
         }
         outcome
+    }
+
+    /// The answers that a response rests on, as the ledger has them; `None` for that nobody was asked.
+    fn answers(&self, response: &Value) -> Result<Vec<Option<Arc<Answer>>>, Undecided> {
+        let names = answers_of(response).ok_or(Undecided::Unreadable)?;
+        let found = names.into_iter().map(|name| match self.answers.get(name) {
+            Some(answer) => Ok(Some(Arc::clone(answer))),
+            None if is_too_many(name) => Ok(None),
+            None => Err(Undecided::NoAnswer),
+        });
+        found.collect()
+    }
+
+    /// The decision with these answers, as far as they are about this intent.
+    fn decide(
+        &self,
+        asked: &Asked,
+        intent: &Intent<'_>,
+        answers: &[Option<Arc<Answer>>],
+    ) -> (Decision, Value) {
+        let hash = intent_hash(intent.effect, &asked.request, &asked.names);
+        let judged = Judged::new(&self.program, &self.state, intent, |held| {
+            answers.iter().find_map(|answer| match answer {
+                Some(answer) => answer.settles(held, intent, hash, &asked.names).then(|| Arc::clone(answer)),
+                None => Some(Answer::too_many(held, intent).into()),
+            })
+        });
+        (judged.decision(), judged.response(&self.program, &self.state, intent))
     }
 
     fn learn(&mut self, asked: &Asked) {
@@ -176,6 +221,7 @@ impl Asked {
         Some(Self {
             effect: Effect::from_name(&entry.op)?,
             target: Restated::of(&detail.request)?,
+            request: detail.request.clone(),
             context: moment.context,
             names: names(&detail.response)?,
         })

@@ -42,6 +42,7 @@ pub enum Undecided {
     NoDetail,
     Unreadable,
     Gap,
+    NoAnswer,
     Flow,
 }
 
@@ -51,6 +52,7 @@ impl Undecided {
             Self::NoDetail => "the ledger does not have what was asked",
             Self::Unreadable => "what was asked is not written as this version writes it",
             Self::Gap => "something that happened before, and counts, is not in the ledger",
+            Self::NoAnswer => "the answer that it rests on is not in the ledger",
             Self::Flow => "it rests on what other processes had open at that moment",
         }
     }

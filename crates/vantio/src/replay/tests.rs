@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, thread, time::Duration};
 use proptest::{collection::vec, prelude::*};
 use tempfile::TempDir;
 use vantio_core::{
-    Access, Context, Effect, Endpoint, Intent, RunId, Target, Transport,
+    Access, Context, Decision, Effect, Endpoint, Intent, RunId, Target, Transport,
     json::{Key, Value},
 };
 use vantio_identity::TrustDomain;
@@ -15,6 +15,7 @@ use vantio_policy::{Bindings, State, compile};
 
 use super::{Past, Report, replay};
 use crate::{
+    approvals::{Announcement, Reach, Reply},
     oracle::{Charge, Warden, bindings_value},
     run::key::RunKey,
 };
@@ -38,6 +39,13 @@ const FLOWS: &str = "order:
 taint:
   sources: [{label: one, fs: [/w/c]}, {label: two, fs: [/w/d]}]
   sinks: [{label: one, net: ['10.0.0.2']}, {label: two, net: [api.test]}]
+";
+
+const HOLDS: &str = "hold:
+- {effect: fs.unlink, target: [/w/a, /w/b]}
+- {effect: fs.open, access: write, target: /w, timeout: 1s}
+- {effect: fs.open, target: /w/c}
+- {effect: net.connect, target: '10.0.0.1'}
 ";
 
 /// Something that happens in a run.
@@ -67,6 +75,11 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 fn happen(warden: &Warden, event: &Event) -> Option<Ruling> {
+    happen_to(warden, event, 7)
+}
+
+/// It happens to a thread; what waits is answered, each time otherwise.
+fn happen_to(warden: &Warden, event: &Event, pid: u32) -> Option<Ruling> {
     let path = |path: usize, access| Target::Path { path: PATHS[path].as_bytes(), access, subtree: false };
     let intent = match *event {
         Event::Open { path: index, access, bytes } => Intent {
@@ -93,7 +106,38 @@ fn happen(warden: &Warden, event: &Event) -> Option<Ruling> {
             return None;
         }
     };
-    Some(warden.decide(&Intent { pid: 7, ..intent }))
+    let intent = Intent { pid, syscall: Some(vantio_core::Syscall::default()), ..intent };
+    loop {
+        match warden.decide(&intent) {
+            Ruling::Wait => answer(warden),
+            ruling => {
+                warden.answers(pid);
+                return Some(ruling);
+            }
+        }
+    }
+}
+
+fn answer(warden: &Warden) {
+    for question in warden.holds().list() {
+        let turn = question.id.bytes().fold(0, |sum: u32, byte| sum + u32::from(byte));
+        let reach = match turn % 4 {
+            0 => Reach::Session,
+            1 if question.effect.starts_with("fs.") => Reach::Pattern("/w/**".to_owned()),
+            _ => Reach::Once,
+        };
+        let reply = Reply {
+            question: question.id,
+            intent_hash: question.intent_hash,
+            policy_hash: question.policy_hash,
+            approves: turn % 3 > 0,
+            reach,
+            who: None,
+            reason: (turn % 2 == 0).then(|| "because".to_owned()),
+        };
+        // Another thread may have been quicker.
+        let _ = warden.holds().answer(reply, 0);
+    }
 }
 
 struct World {
@@ -120,6 +164,7 @@ impl World {
             seal: Arc::new(key),
             home: b"/h".to_vec(),
             start,
+            announcement: Announcement::Silent,
         };
         let ledger = Ledger::open_with(&folder.path().join("ledger.db"), Options::default()).unwrap();
         Self { warden: Warden::start(ledger, charge).unwrap(), charge: (run_id, program), folder }
@@ -127,6 +172,15 @@ impl World {
 
     fn end(self) -> Report {
         self.end_with(|_| {})
+    }
+
+    /// Ends the run, and decides again: its verdicts and what waited, as many as there were.
+    fn end_same(self, decided: usize) {
+        let mut held = 0;
+        let report = self.end_with(|entries| {
+            held = entries.iter().filter(|entry| entry.decision == Some(Decision::Hold)).count();
+        });
+        assert_same(&report, decided + held);
     }
 
     /// Ends the run, changes its entries, and decides again.
@@ -165,18 +219,21 @@ proptest! {
     #[test]
     fn what_was_decided_comes_out_the_same(
         events in vec(event(), 1..80),
-        parts in prop_oneof![Just(""), Just(PAST), Just(FLOWS)],
+        parts in prop_oneof![
+            Just(String::new()), Just(PAST.to_owned()), Just(FLOWS.to_owned()), Just(HOLDS.to_owned()),
+            Just(format!("{PAST}{HOLDS}")), Just(format!("{FLOWS}{HOLDS}")),
+        ],
         mode in prop_oneof![Just("enforce"), Just("monitor"), Just("learn")],
     ) {
         let world = World::new(&format!("{LISTS}{parts}mode: {mode}\n"));
         let decided = events.iter().filter_map(|event| happen(&world.warden, event)).count();
-        assert_same(&world.end(), decided);
+        world.end_same(decided);
     }
 }
 
 #[test]
 fn what_several_threads_ask_at_once_comes_out_the_same() {
-    for parts in [PAST.to_owned(), format!("{PAST}{FLOWS}")] {
+    for parts in [PAST.to_owned(), format!("{PAST}{FLOWS}"), format!("{PAST}{HOLDS}")] {
         let world = World::new(&format!("{LISTS}{parts}"));
         let decided: usize = thread::scope(|scope| {
             let threads: Vec<_> = (0..4_usize)
@@ -189,13 +246,14 @@ fn what_several_threads_ask_at_once_comes_out_the_same() {
                             3 => Event::Connect((step + seed) % 2),
                             _ => Event::Open { path: 0, access: Access::Read, bytes: 0 },
                         });
-                        events.filter_map(|event| happen(warden, &event)).count()
+                        let pid = 7 + u32::try_from(seed).unwrap();
+                        events.filter_map(|event| happen_to(warden, &event, pid)).count()
                     })
                 })
                 .collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()
         });
-        assert_same(&world.end(), decided);
+        world.end_same(decided);
     }
 }
 
@@ -242,4 +300,14 @@ fn a_refusal_may_be_written_down_after_what_happened_since() {
     let rulings = [Event::Unlink(0), Event::Unlink(1), open].map(|event| happen(&world.warden, &event));
     assert_eq!(rulings, [Ruling::Permit, Ruling::Refuse, Ruling::Permit].map(Some));
     assert_same(&world.end_with(|entries| entries.swap(2, 3)), 3);
+}
+
+#[test]
+fn a_permit_without_the_answer_that_it_names_is_not_decided_again() {
+    let world = World::new(&format!("{LISTS}{HOLDS}"));
+    happen(&world.warden, &Event::Unlink(0));
+    let report = world.end_with(|entries| entries.retain(|entry| entry.op != "hold.answer"));
+    let json = report.to_json();
+    let reason = json["undecided"][0]["reason"].as_str().unwrap();
+    assert_eq!((report.decided, reason), (1, "the answer that it rests on is not in the ledger"), "{json:#}");
 }

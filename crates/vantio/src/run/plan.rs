@@ -24,6 +24,7 @@ use super::{
     policy::{Effective, Policy},
 };
 use crate::{
+    approvals::Announcement,
     arguments,
     failure::Failure,
     oracle::{Charge, bindings_value, bytes_value},
@@ -92,6 +93,7 @@ impl Plan {
             udp_ports: program.udp_ports(),
             resolvers: host::resolvers()?,
             tracks_flows: Flow::is_needed(&program),
+            may_wait: program.may_hold(),
         };
         Ok(Self {
             record,
@@ -104,6 +106,7 @@ impl Plan {
                 seal: Arc::new(key),
                 home: bindings.home,
                 start,
+                announcement: Announcement::Silent,
             },
         })
     }

@@ -138,11 +138,22 @@ impl Store {
     /// Adds a run and holds it.
     pub fn create(&self, record: Record) -> Result<Claim, StoreError> {
         let folder = self.folder(record.id);
-        folder::create(&folder)?;
-        let lock = Lock::take(&folder.join("lock"))?.ok_or(StoreError::Busy { id: record.id })?;
-        let claim = Claim { record, store: self.clone(), lock };
-        claim.save()?;
-        Ok(claim)
+        for _ in 0..CLAIM_TRIES {
+            folder::create(&folder)?;
+            match Lock::take(&folder.join("lock")) {
+                Ok(Some(lock)) => {
+                    let claim = Claim { record, store: self.clone(), lock };
+                    claim.save()?;
+                    return Ok(claim);
+                }
+                // Another command took it for one that had died there, and removed it.
+                Err(StoreError::Unknown { .. }) => {}
+                // Or is about to, or only asks whether it lives.
+                Ok(None) => thread::sleep(Duration::from_millis(5)),
+                Err(other) => return Err(other),
+            }
+        }
+        Err(StoreError::Busy { id: record.id })
     }
 
     /// Holds a run. [`StoreError::Busy`] when it lives or another command holds it.

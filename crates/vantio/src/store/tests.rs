@@ -126,3 +126,22 @@ fn runs_are_listed_by_age_and_strangers_ignored() {
     assert_eq!(store.ids().unwrap(), [1, 5, 9].map(|ms| record(ms).id));
     assert_eq!(store.resolve("last").unwrap(), record(9).id);
 }
+
+#[test]
+fn a_run_is_made_while_others_look_for_what_a_crash_left() {
+    let (_folder, store) = store();
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                    // What is being made may look abandoned for a moment; whether that can be removed is not asked here.
+                    let _ = store.abandoned();
+                }
+            });
+        }
+        let failed: Vec<_> = (1..300).filter_map(|ms| store.create(record(ms)).err()).collect();
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(failed.is_empty(), "{failed:?}");
+    });
+}

@@ -139,13 +139,13 @@ fn overwriting_too_much_is_refused() {
 }
 
 #[test]
-fn what_waits_for_an_approver_is_refused_while_there_is_none() {
+fn what_waits_for_an_approver_is_refused_when_none_answers() {
     let stage = Stage::new();
     let policy = guarded(
-        "hold: [{effect: net.connect, target: \"127.0.0.1:PORT\", approvers: [owner], timeout: 5m}]\n",
+        "hold: [{effect: net.connect, target: \"127.0.0.1:PORT\", approvers: [owner], timeout: 1s}]\n",
     );
     let outcome = stage.shell(&policy, "send script.sh");
-    stage.check(&outcome, "kept script.sh", &["net.connect hold approver"]);
+    stage.check(&outcome, "kept script.sh", &["net.connect hold owner nobody answered"]);
 }
 
 #[test]

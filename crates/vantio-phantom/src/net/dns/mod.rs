@@ -24,6 +24,7 @@ use self::{
     message::{Chain, Packet, Question, follow},
 };
 use super::Judge;
+use crate::Ruling;
 
 /// How a question arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +60,7 @@ impl Resolver {
             Packet::Reply(reply) => return Some(reply),
             Packet::Question(question) => question,
         };
-        let reply = self.resolve(&question, askers);
+        let reply = self.resolve(&question, askers)?;
         let limit = match carrier {
             Carrier::Datagram => question.payload(),
             Carrier::Stream => usize::from(u16::MAX),
@@ -90,24 +91,30 @@ impl Resolver {
         self.renewal.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn resolve(&self, question: &Question, askers: &[u32]) -> Vec<u8> {
+    /// `None` while somebody is asked about the name: whoever wants to know it asks again.
+    fn resolve(&self, question: &Question, askers: &[u32]) -> Option<Vec<u8>> {
         if let Some(address) = question.reverse() {
-            return self.name_of(address, question);
+            return Some(self.name_of(address, question));
         }
         let name = match question.name() {
             Ok(name) => name,
             Err(name) => {
                 // Asked for the record's sake: such a name is never permitted.
-                self.permits(&name, askers);
-                return question.refuse();
+                self.decide(&name, askers);
+                return Some(question.refuse());
             }
         };
         if let Some(addresses) = self.hosts.own(&name) {
-            return question.addresses(&addresses, LOCAL_TTL);
+            return Some(question.addresses(&addresses, LOCAL_TTL));
         }
-        if !self.permits(&name, askers) {
-            return question.refuse();
+        match self.decide(&name, askers) {
+            Ruling::Permit => Some(self.answer_permitted(question, name)),
+            Ruling::Refuse | Ruling::Kill => Some(question.refuse()),
+            Ruling::Wait => None,
         }
+    }
+
+    fn answer_permitted(&self, question: &Question, name: String) -> Vec<u8> {
         if let Some(addresses) = self.hosts.listed(&name) {
             let names = vec![name];
             self.learn(&Chain { names, addresses: addresses.to_vec(), ttl: LOCAL_TTL });
@@ -133,9 +140,8 @@ impl Resolver {
         chains.into_iter().flatten().reduce(Chain::join)
     }
 
-    fn permits(&self, name: &str, askers: &[u32]) -> bool {
-        let target = Target::Name(name);
-        self.judge.permits_all(askers, &Intent::new(Effect::NetDns, target))
+    fn decide(&self, name: &str, askers: &[u32]) -> Ruling {
+        self.judge.decide_all(askers, &Intent::new(Effect::NetDns, Target::Name(name)))
     }
 
     /// Tells the oracle. Names on the way are told as well: a deny of one of them reaches the

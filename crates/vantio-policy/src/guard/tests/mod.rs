@@ -1,5 +1,6 @@
 //! Guards, one corner at a time.
 
+mod approvals;
 mod build;
 mod codec;
 mod limits;

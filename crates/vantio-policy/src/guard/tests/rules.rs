@@ -272,3 +272,16 @@ fn guards_make_themselves_known_to_whoever_binds_names() {
     let bindings = crate::Bindings { home: b"/home/u".to_vec(), ..crate::Bindings::default() };
     assert!(case.program.literal_prefixes(&bindings).contains(&b"/home/u/bin/clean".to_vec()));
 }
+
+#[test]
+fn learning_holds_only_what_cannot_be_taken_back() {
+    let hold =
+        HoldRule { scope: scope(&[Effect::FsUnlink], None, &[]), approvers: Vec::new(), timeout_ms: 1 };
+    let connects = HoldRule { scope: scope(&[Effect::NetConnect], None, &[]), ..hold.clone() };
+    let document = "mode: learn\nfs: {write: [/]}\nnet: {allow: ['0.0.0.0/0:*']}";
+    let case = Case::with(document, Guards { hold: [connects, hold].into(), ..guards() });
+    let unlink =
+        Intent::new(Effect::FsUnlink, Target::Path { path: b"/x", access: Access::Write, subtree: false });
+    assert_eq!(case.ask(&unlink).cause, Cause::Observed(Section::Hold));
+    assert_eq!(case.ask(&connect("192.0.2.1:443")).decision, Decision::Hold);
+}

@@ -154,11 +154,13 @@ impl<'a> Evaluator<'a> {
             _ => return reply,
         };
         let observed = Reply::permitted(Reason::Observed(section));
+        let is_held = reply.decision == Decision::Hold;
         match self.policy.mode {
             "monitor" => self.over_budget(intent).unwrap_or(observed),
             // What no list speaks of has not come to the guards yet.
-            "learn" if is_unmatched && self.can_be_taken_back(intent) => {
-                self.held_back(intent).unwrap_or(observed)
+            "learn" if (is_unmatched || is_held) && self.can_be_taken_back(intent) => {
+                let held = self.held_back(intent).filter(|held| held.decision != Decision::Hold);
+                held.unwrap_or(observed)
             }
             _ => reply,
         }

@@ -1,0 +1,93 @@
+//! Everybody else's end of the socket.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::{fd::AsRawFd as _, unix::net::UnixStream},
+    path::Path,
+    time::Duration,
+};
+
+use vantio_core::RunId;
+
+use super::{
+    Question, Reply, SOCKET,
+    wire::{self, Request, Response},
+};
+use crate::{failure::Failure, store::Store};
+
+/// The questions that wait for an answer, of one run or of all, the oldest first.
+pub fn waiting(store: &Store, run: Option<RunId>) -> Result<Vec<Question>, Failure> {
+    let runs = match run {
+        Some(run) => vec![run],
+        None => store.ids()?,
+    };
+    let mut questions = Vec::new();
+    for run in runs {
+        match ask(&store.folder(run), &Request::List) {
+            Ok(Response::Questions(more)) => questions.extend(more),
+            Ok(_) => return Err(unheard(&store.short(run), io::ErrorKind::InvalidData.into())),
+            Err(error) if is_absent(&error) => {}
+            Err(error) => return Err(unheard(&store.short(run), error)),
+        }
+    }
+    questions.sort_by(|left, right| (left.since_ms, &left.id).cmp(&(right.since_ms, &right.id)));
+    Ok(questions)
+}
+
+/// How many questions of a run wait; none where nobody can say.
+pub fn count(store: &Store, run: RunId) -> usize {
+    match ask(&store.folder(run), &Request::List) {
+        Ok(Response::Questions(questions)) => questions.len(),
+        _ => 0,
+    }
+}
+
+/// Answers a question as it was listed; returns how many calls waited for it. What changed since is refused.
+pub fn answer(store: &Store, question: &Question, reply: Reply) -> Result<u64, Failure> {
+    let unknown = || {
+        Failure::new("E_APPROVAL_UNKNOWN", format!("no question `{}` waits for an answer", question.id))
+            .help("`vantio approvals` lists what waits")
+    };
+    let run: RunId = question.run.parse().map_err(|_| unknown())?;
+    match ask(&store.folder(run), &Request::Answer(reply)) {
+        Ok(Response::Settled(waited)) => Ok(waited),
+        Ok(Response::Refused(refused)) => {
+            Err(Failure::new(&refused.code, refused.message).help(refused.help))
+        }
+        Ok(Response::Questions(_)) => Err(unheard(&store.short(run), io::ErrorKind::InvalidData.into())),
+        Err(error) if is_absent(&error) => Err(unknown()),
+        Err(error) => Err(unheard(&store.short(run), error)),
+    }
+}
+
+/// Removes the socket of a run that is over.
+pub fn remove(folder: &Path) {
+    // Of a run that asked nothing there is none.
+    drop(fs::remove_file(folder.join(SOCKET)));
+}
+
+fn ask(folder: &Path, request: &Request) -> io::Result<Response> {
+    let directory = File::open(folder)?;
+    // A path may be longer than the address of a socket.
+    let stream = UnixStream::connect(format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd()))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    wire::write(&stream, request)?;
+    wire::read(&stream, RESPONSE_MAX)
+}
+
+/// Whether there is nobody to ask: the run asks nothing, or is over, or ends just now.
+fn is_absent(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof};
+    let kinds = [BrokenPipe, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof];
+    kinds.contains(&error.kind())
+}
+
+fn unheard(run: &str, cause: io::Error) -> Failure {
+    Failure::new("E_APPROVALS", format!("run {run} does not say what waits")).because(cause).help("try again")
+}
+
+/// An answer is written to disk before it is told.
+const PATIENCE: Duration = Duration::from_secs(30);
+const RESPONSE_MAX: u64 = 16 * 1024 * 1024;

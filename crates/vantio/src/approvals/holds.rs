@@ -1,0 +1,374 @@
+//! The questions of one run and their answers, written down as they come.
+
+use std::{
+    fs,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use vantio_core::{Hash, Intent, RunId, json::Value};
+use vantio_ledger::{Draft, Ledger, LedgerError, to_serde};
+use vantio_policy::{Bindings, Held};
+
+use super::{
+    Answer, Asked, HOLD_ANSWER, Reach, Said,
+    question::key,
+    table::{Due, Open, Table},
+    wire::{Question, Refused, Reply},
+};
+use crate::{
+    account,
+    oracle::event,
+    present::{note, now_ms, shown, span},
+};
+
+pub use super::table::Place;
+
+/// The questions of one run, and the answers that go on holding.
+pub struct Holds {
+    run_id: RunId,
+    policy_hash: Hash,
+    keeps_detail: bool,
+    ledger: Ledger,
+    bindings: Bindings,
+    announcement: Announcement,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    table: Table,
+    standing: Vec<Standing>,
+}
+
+/// An answer that holds for more than those who waited for it.
+struct Standing {
+    answer: Arc<Answer>,
+    until: Option<Instant>,
+}
+
+impl Inner {
+    /// The answers that hold for more than those who waited for them.
+    fn standing(&mut self, now: Instant) -> impl Iterator<Item = &Arc<Answer>> {
+        self.standing.retain(|standing| standing.until.is_none_or(|until| until > now));
+        self.standing.iter().map(|standing| &standing.answer)
+    }
+}
+
+/// Whether the terminal of whoever started the run is told of a question.
+#[derive(Clone, Debug)]
+pub enum Announcement {
+    /// It is, of a run that is shown so.
+    Of(String),
+    Silent,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking {
+    /// The thread, as the host numbers it.
+    pub tid: u32,
+    /// Whether its call can wait.
+    pub has_call: bool,
+}
+
+/// Why an answer is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    #[error("no question `{0}` waits for an answer")]
+    Unknown(String),
+    #[error("question `{0}` is about another intent, or another policy, than was answered")]
+    Changed(String),
+    #[error("{0} may approve it, and nobody else")]
+    Approver(String),
+    #[error("`{text}` is no pattern for this question: {cause}")]
+    Pattern { text: String, cause: String },
+    #[error("a name or reason has control characters in it, or is too long")]
+    Text,
+    #[error("the answer could not be written down, and is a denial now: {0}")]
+    Ledger(#[from] LedgerError),
+}
+
+impl AnswerError {
+    const fn code(&self) -> &'static str {
+        match self {
+            Self::Unknown(_) => "E_APPROVAL_UNKNOWN",
+            Self::Changed(_) => "E_APPROVAL_CHANGED",
+            Self::Approver(_) => "E_APPROVER",
+            Self::Pattern { .. } => "E_APPROVAL_PATTERN",
+            Self::Text => "E_APPROVAL_TEXT",
+            Self::Ledger(_) => "E_APPROVAL_LEDGER",
+        }
+    }
+
+    const fn help(&self) -> &'static str {
+        match self {
+            Self::Unknown(_) | Self::Changed(_) => "`vantio approvals` lists what waits",
+            Self::Approver(_) => "say who you are with --as",
+            Self::Pattern { .. } => {
+                "write it as a rule of the policy that would permit this target: `/srv/data/**`, `db.example:5432`"
+            }
+            Self::Text => "write one line of at most 1,000 characters",
+            Self::Ledger(_) => "the state folder must be writable and have room",
+        }
+    }
+}
+
+impl From<AnswerError> for Refused {
+    fn from(error: AnswerError) -> Self {
+        Self { code: error.code().into(), help: error.help().into(), message: error.to_string() }
+    }
+}
+
+impl Holds {
+    pub fn new(
+        run_id: RunId,
+        policy_hash: Hash,
+        keeps_detail: bool,
+        ledger: Ledger,
+        bindings: Bindings,
+        announcement: Announcement,
+    ) -> Self {
+        Self { run_id, policy_hash, keeps_detail, ledger, bindings, announcement, inner: Mutex::default() }
+    }
+
+    /// What was answered about a rule that holds an intent: to whoever asks, or for longer. A denial reaches further than an
+    /// approval.
+    pub fn answer_for(
+        &self,
+        tid: u32,
+        held: &Held<'_>,
+        intent: &Intent<'_>,
+        hash: Hash,
+        names: &[String],
+    ) -> Option<Arc<Answer>> {
+        let mut inner = self.lock();
+        if let Some(own) = inner.table.answer_of(tid, key(hash, held.section, held.rule)) {
+            return Some(own);
+        }
+        let settles = |answer: &&Arc<Answer>| answer.settles(held, intent, hash, names);
+        let settling: Vec<_> = inner.standing(Instant::now()).filter(settles).collect();
+        settling
+            .iter()
+            .find(|answer| !answer.approves())
+            .or(settling.first())
+            .map(|answer| Arc::clone(answer))
+    }
+
+    /// Has the call wait for an answer; the first question of its kind is on disk when this returns. `draft` makes its
+    /// entry, which is given its name.
+    pub fn ask(
+        &self,
+        asking: Asking,
+        asked: Asked,
+        draft: impl FnOnce(&str) -> Draft,
+    ) -> Result<Place, LedgerError> {
+        self.tick();
+        let tid = asking.has_call.then_some(asking.tid);
+        let run = self.run_id.to_string();
+        let text = self.announced(&asked);
+        let (mut inner, now) = (self.lock(), Instant::now());
+        if inner.standing(now).any(|answer| answer.settles_all_of(&asked)) {
+            // It was answered just now: there is nothing to wait for but to be judged again.
+            return Ok(Place::Alike);
+        }
+        let place = inner.table.ask(tid, asked, run.as_bytes(), now, now_ms());
+        drop(inner);
+        if let Place::First(id) = &place {
+            self.ledger.append(draft(id))?;
+            self.lock().table.open(id);
+            announce(text, id);
+        }
+        Ok(place)
+    }
+
+    pub fn is_settled(&self, tid: u32) -> bool {
+        self.tick();
+        self.lock().table.is_settled(tid)
+    }
+
+    pub fn step_aside(&self, tid: u32) {
+        self.lock().table.step_aside(tid, Instant::now());
+    }
+
+    /// A call of the thread is answered for good.
+    pub fn use_up(&self, tid: u32) {
+        let mut inner = self.lock();
+        if inner.table.is_idle() {
+            return;
+        }
+        inner.table.use_up(tid);
+    }
+
+    /// The thread is gone.
+    pub fn leave(&self, tid: u32) {
+        self.lock().table.leave(tid);
+        self.tick();
+    }
+
+    /// The questions that are open, the oldest first.
+    pub fn list(&self) -> Vec<Question> {
+        self.tick();
+        let now = Instant::now();
+        let inner = self.lock();
+        let found: Vec<_> =
+            inner.table.list().map(|(open, waiting, tids)| self.question(open, waiting, tids, now)).collect();
+        drop(inner);
+        found.into_iter().map(|question| Question { command: command(&question.pids), ..question }).collect()
+    }
+
+    fn question(&self, open: &Open, waiting: u64, pids: Vec<u32>, now: Instant) -> Question {
+        let asked = &open.asked;
+        let left = open.deadline.saturating_duration_since(now);
+        Question {
+            id: open.id.clone(),
+            run: self.run_id.to_string(),
+            effect: asked.effect.name().to_owned(),
+            target: to_serde(&asked.target),
+            subject: account::target(&asked.target),
+            names: asked.names.clone(),
+            bytes: asked.bytes,
+            section: asked.section.name().to_owned(),
+            rule: asked.rule.clone(),
+            approvers: asked.approvers.clone(),
+            intent_hash: asked.intent.to_string(),
+            policy_hash: self.policy_hash.to_string(),
+            pids,
+            command: None,
+            waiting,
+            asked: open.count,
+            since_ms: open.since_ms,
+            left_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Takes an answer by the user `uid`; it is on disk before anybody goes on. Returns how many waited for it.
+    pub fn answer(&self, reply: Reply, uid: u32) -> Result<u64, AnswerError> {
+        self.tick();
+        let Reply { question: id, intent_hash, policy_hash, approves, reach, who, reason } = reply;
+        if ![&who, &reason].into_iter().flatten().all(|text| is_plain(text)) {
+            return Err(AnswerError::Text);
+        }
+        let asked = self.lock().table.asked(&id).ok_or_else(|| AnswerError::Unknown(shown(&id)))?;
+        if asked.intent.to_string() != intent_hash || self.policy_hash.to_string() != policy_hash {
+            return Err(AnswerError::Changed(id));
+        }
+        if approves
+            && !asked.approvers.is_empty()
+            && !who.as_ref().is_some_and(|who| asked.approvers.contains(who))
+        {
+            return Err(AnswerError::Approver(asked.approvers.join(" or ")));
+        }
+        let said = if approves { Said::Approve } else { Said::Deny };
+        let answer = self.reaching(Answer::new(&id, &asked, said), reach, &asked)?;
+        // Somebody else may be quicker.
+        let open = self.lock().table.claim(&id).ok_or_else(|| AnswerError::Unknown(shown(&id)))?;
+        Ok(self.conclude(&open, Answer { who, reason, uid: Some(uid), ..answer })?)
+    }
+
+    fn reaching(&self, answer: Answer, reach: Reach, asked: &Asked) -> Result<Answer, AnswerError> {
+        let text = if let Reach::Pattern(text) = &reach { text.clone() } else { String::new() };
+        let wrong = |cause: String| AnswerError::Pattern { text: shown(&text), cause };
+        let answer = answer.reaching(reach, &self.bindings).map_err(|error| wrong(error.to_string()))?;
+        match &answer.pattern {
+            Some(pattern) if !asked.is_covered_by(pattern) => {
+                Err(wrong("it does not cover what is asked".to_owned()))
+            }
+            _ => Ok(answer),
+        }
+    }
+
+    /// Writes an answer down and gives it to everybody who waits. Where it cannot be written down, it is a denial.
+    fn conclude(&self, open: &Open, answer: Answer) -> Result<u64, LedgerError> {
+        let waiting = self.lock().table.waiting(open);
+        let answer = Answer { waiting, ..answer };
+        let written = self.ledger.append(self.event(answer.to_value()));
+        let answer = if written.is_ok() { answer } else { answer.denied() };
+        let (answer, now) = (Arc::new(answer), Instant::now());
+        let mut inner = self.lock();
+        let until = open.asked.is_of_datagrams().then(|| now + DATAGRAMS_FOR);
+        if answer.reach != Reach::Once || until.is_some() {
+            let until = until.filter(|_| answer.reach == Reach::Once);
+            inner.standing.push(Standing { answer: Arc::clone(&answer), until });
+        }
+        inner.table.settle(&open.id, &answer, now);
+        written.map(|_| waiting)
+    }
+
+    /// Ends what is over.
+    fn tick(&self) {
+        let due = self.lock().table.due(Instant::now());
+        for due in due {
+            match due {
+                Due::TimedOut(open) => {
+                    let said = Said::Nothing(open.asked.timeout_ms);
+                    let answer = Answer::new(&open.id, &open.asked, said);
+                    // Where the ledger fails, the next decision ends the run.
+                    drop(self.conclude(&open, answer));
+                }
+                Due::Withdrawn(open) => self.withdraw(&open),
+            }
+        }
+    }
+
+    fn withdraw(&self, open: &Open) {
+        let request = Value::object([
+            ("answer", Value::from("withdrawn")),
+            ("intent_hash", open.asked.intent.to_string().into()),
+            ("question", open.id.as_str().into()),
+        ]);
+        drop(self.ledger.record(self.event(request)));
+    }
+
+    /// The run is over: nobody waits any more.
+    pub fn end(&self) {
+        let left = self.lock().table.close();
+        for open in left {
+            self.withdraw(&open);
+        }
+    }
+
+    fn event(&self, request: Value) -> Draft {
+        Draft {
+            keeps_detail: self.keeps_detail,
+            ..event(self.run_id, self.policy_hash, HOLD_ANSWER, request)
+        }
+    }
+
+    fn announced(&self, asked: &Asked) -> Option<String> {
+        let Announcement::Of(run) = &self.announcement else { return None };
+        let (effect, target) = (asked.effect.name(), account::target(&asked.target));
+        let (rule, limit) = (shown(&asked.rule), span(asked.timeout_ms));
+        Some(format!("run {run} waits for an answer, at most {limit}: {effect} {target}  ({rule})"))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells whoever started the run.
+fn announce(text: Option<String>, id: &str) {
+    let Some(text) = text else { return };
+    let line = format!("{text}\r\n  vantio approve {id}    or: vantio deny {id}\r\n");
+    // A terminal that is stopped takes nothing, and stops whoever writes to it.
+    drop(thread::Builder::new().name("vantio-announce".into()).spawn(move || note(line)));
+}
+
+/// What the first of the threads executes, where that can be seen.
+fn command(tids: &[u32]) -> Option<String> {
+    let bytes = fs::read(format!("/proc/{}/cmdline", tids.first()?)).ok()?;
+    let words: Vec<_> = bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty()).collect();
+    let text = String::from_utf8_lossy(&words.join(&b' ')).chars().take(COMMAND_SHOWN).collect::<String>();
+    (!text.is_empty()).then_some(text)
+}
+
+fn is_plain(text: &str) -> bool {
+    text.chars().count() <= TEXT_MAX && !text.chars().any(char::is_control)
+}
+
+/// How long an answer about datagrams, or a name, holds: they come without a call that could wait.
+const DATAGRAMS_FOR: Duration = Duration::from_mins(1);
+const COMMAND_SHOWN: usize = 300;
+const TEXT_MAX: usize = 1000;

@@ -1,0 +1,214 @@
+//! What an answer does, and how far it reaches.
+
+use crate::{
+    POLICY, Run, answer, assert_replayed,
+    common::{World, parse},
+    entries, fails, id, question, questions, world,
+};
+
+/// Tries to open each of its arguments, one after another.
+const OPEN: &str = r"
+for name in sys.argv[1:]:
+    try:
+        os.close(os.open(name, os.O_RDONLY))
+        print(name, 'opened', flush=True)
+    except OSError as error:
+        print(name, os.strerror(error.errno), flush=True)
+";
+
+fn opens<'w>(world: &'w World, policy: &str, names: &[&str]) -> Run<'w> {
+    world.write("script.py", format!("import os, sys\n{OPEN}"));
+    Run::new(world, policy, &[&["/usr/bin/python3", "-B", "script.py"], names].concat())
+}
+
+#[test]
+fn what_is_approved_goes_on() {
+    let world = world();
+    let run = opens(&world, POLICY, &["held/a"]);
+    let question = answer(&world, "approve", &[]);
+    assert_eq!(question["effect"], "fs.open");
+    assert!(question["subject"].as_str().unwrap().ends_with("/held/a"), "{question:#}");
+    assert!(question["command"].as_str().unwrap().contains("script.py"), "{question:#}");
+    assert!(question["place"].as_str().unwrap().ends_with("policy.yaml:5:5"), "{question:#}");
+    run.prints("held/a opened");
+    let told = entries(&world, &["hold.answer"]).len();
+    let holds = parse(&world.ask(&["ledger", "list", "--verdict", "hold", "--json"]));
+    assert_eq!(
+        (told, holds["detail"]["response"]["question"].as_str()),
+        (1, question["id"].as_str()),
+        "{holds:#}"
+    );
+}
+
+#[test]
+fn what_is_denied_is_refused_with_the_reason() {
+    let world = world();
+    let run = opens(&world, POLICY, &["held/a"]);
+    answer(&world, "deny", &["--reason", "use the staging data", "--as", "mia"]);
+    run.prints("held/a Permission denied");
+    world.assert_refused("fs.open", "held/a");
+    let why = world.ask(&["why", "last"]);
+    assert!(why.contains("denied by mia: use the staging data"), "{why}");
+}
+
+#[test]
+fn what_nobody_answers_is_refused_when_its_time_is_over() {
+    let world = world();
+    let policy = POLICY.replace("held/**\"}", "held/**\", timeout: 1s}");
+    opens(&world, &policy, &["held/a"]).prints("held/a Permission denied");
+    let why = world.ask(&["why", "last"]);
+    assert!(why.contains("nobody answered within 1s"), "{why}");
+    assert_eq!(entries(&world, &["hold.answer"]).len(), 1);
+}
+
+#[test]
+fn an_approval_is_for_the_calls_that_wait() {
+    let world = world();
+    let run = opens(&world, POLICY, &["held/a", "held/a"]);
+    let first = answer(&world, "approve", &[]);
+    let second = loop {
+        let question = question(&world);
+        if question["id"] != first["id"] {
+            break question;
+        }
+    };
+    assert_eq!(first["intent_hash"], second["intent_hash"]);
+    world.ask(&["deny", id(&second)]);
+    run.prints("held/a opened\nheld/a Permission denied");
+}
+
+#[test]
+fn an_approval_for_the_session_is_for_the_same_again() {
+    let world = world();
+    let run = opens(&world, POLICY, &["held/a", "held/a", "held/b", "held/a"]);
+    answer(&world, "approve", &["--session"]);
+    let other = questions(&world, 1).remove(0);
+    assert!(other["subject"].as_str().unwrap().ends_with("/held/b"), "{other:#}");
+    world.ask(&["deny", id(&other)]);
+    run.prints("held/a opened\nheld/a opened\nheld/b Permission denied\nheld/a opened");
+}
+
+#[test]
+fn a_denial_for_the_session_is_for_the_same_again() {
+    let world = world();
+    let run = opens(&world, POLICY, &["held/a", "held/a"]);
+    answer(&world, "deny", &["--session"]);
+    run.prints("held/a Permission denied\nheld/a Permission denied");
+}
+
+#[test]
+fn an_approved_pattern_covers_more_and_no_more_than_it_says() {
+    let world = world();
+    let policy = POLICY.replace("/dev]}", "/dev], deny: [\"${workspace}/held/c\"]}");
+    let run = opens(&world, &policy, &["held/a", "held/b", "held/c"]);
+    let question = question(&world);
+    for (pattern, says) in [
+        ("${workspace}/held/b", "does not cover"),
+        ("${workspace}/other/**", "does not cover"),
+        ("held/**", "begins with"),
+        ("${workspace}/{a,b}", "braces"),
+    ] {
+        let outcome =
+            fails(&world, &["approve", id(&question), "--pattern", pattern], 1, "E_APPROVAL_PATTERN");
+        assert!(outcome.stderr.replace('\n', " ").contains(says), "{}", outcome.describe());
+    }
+    world.ask(&["approve", id(&question), "--pattern", "${workspace}/held/**"]);
+    // The pattern covers it, and a deny is no hold.
+    run.prints("held/a opened\nheld/b opened\nheld/c Permission denied");
+}
+
+#[test]
+fn an_approved_pattern_of_reading_opens_no_writing() {
+    let world = world();
+    let run = Run::shell(&world, POLICY, "cat held/a; cat held/b; echo x > held/b || echo kept");
+    answer(&world, "approve", &["--pattern", "${workspace}/held/**"]);
+    let question = question(&world);
+    assert_eq!(question["target"]["access"], "write", "{question:#}");
+    world.ask(&["deny", id(&question)]);
+    run.prints("a\nb\nkept");
+}
+
+#[test]
+fn who_may_approve_is_asked_for_and_written_down() {
+    let world = world();
+    let policy = POLICY.replace("held/**\"}", "held/**\", approvers: [owner, security]}");
+    let run = opens(&world, &policy, &["held/a"]);
+    let question = question(&world);
+    fails(&world, &["approve", id(&question)], 1, "E_APPROVER");
+    fails(&world, &["approve", id(&question), "--as", "somebody"], 1, "owner or security");
+    world.ask(&["approve", id(&question), "--as", "security"]);
+    run.prints("held/a opened");
+    let list = world.ask(&["ledger", "list", "--op", "hold.answer"]);
+    let uid = rustix::process::geteuid().as_raw();
+    assert!(list.contains(&format!("approved by security (user {uid})")), "{list}");
+}
+
+#[test]
+fn a_question_is_answered_once() {
+    let world = world();
+    let run = opens(&world, POLICY, &["held/a"]);
+    let question = answer(&world, "approve", &[]);
+    fails(&world, &["deny", id(&question)], 1, "E_APPROVAL_UNKNOWN");
+    fails(&world, &["approve", "no-such"], 1, "E_APPROVAL_UNKNOWN");
+    run.prints("held/a opened");
+}
+
+#[test]
+fn everything_that_waits_is_answered_at_once() {
+    let world = world();
+    let script = "
+def unlink(name):
+    os.unlink('held/' + name)
+threads = [threading.Thread(target=unlink, args=name) for name in 'abc']
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(os.listdir('held'))
+";
+    let run = Run::python(&world, POLICY, script);
+    questions(&world, 3);
+    world.ask(&["approve", "--all"]);
+    run.prints("[]");
+}
+
+#[test]
+fn what_only_observes_waits_for_nobody() {
+    for mode in ["monitor", "learn"] {
+        let world = world();
+        opens(&world, &format!("{POLICY}mode: {mode}\n"), &["held/a"]).prints("held/a opened");
+        let why = world.ask(&["why", "last", "--json"]);
+        assert!(why.contains("whoever started the run approves"), "{mode}: {why}");
+    }
+}
+
+#[test]
+fn a_threshold_asks_as_a_rule_does() {
+    let world = world();
+    let policy = POLICY.split("hold:").next().unwrap().to_owned()
+        + "thresholds: [{effect: fs.unlink, count: 2, within: 1h, then: hold}]\n";
+    let script = "for n in a b c; do rm held/$n && echo $n; done";
+    let run = Run::shell(&world, &policy, script);
+    let question = answer(&world, "approve", &[]);
+    assert_eq!(question["section"], "thresholds", "{question:#}");
+    run.prints("a\nb\nc");
+}
+
+#[test]
+fn a_rule_that_holds_too_is_asked_about_by_itself() {
+    let world = world();
+    let policy =
+        format!("{POLICY}  - {{effect: fs.open, target: \"${{workspace}}/held/a\", approvers: [owner]}}\n");
+    let run = opens(&world, &policy, &["held/a"]);
+    let first = question(&world);
+    let who: &[&str] = if first["approvers"][0] == "owner" { &["--as", "owner"] } else { &[] };
+    world.ask(&[&["approve", id(&first)], who].concat());
+    let second = loop {
+        let question = question(&world);
+        if question["id"] != first["id"] {
+            break question;
+        }
+    };
+    assert_ne!(first["rule"], second["rule"]);
+    world.ask(&["approve", id(&second), "--as", "owner"]);
+    run.prints("held/a opened");
+    assert_replayed(&world);
+}

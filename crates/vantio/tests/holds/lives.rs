@@ -1,0 +1,159 @@
+//! Whoever waits may be interrupted, killed, or lose whoever answers.
+
+use std::process::Command;
+
+use crate::{
+    PATIENCE, POLICY, Run, answer, assert_replayed,
+    common::{compile, eventually, finish, start},
+    entries, fails, id, question, questions, signal, world,
+};
+
+#[test]
+fn a_run_is_killed_while_it_waits() {
+    let world = world();
+    let run = Run::shell(&world, POLICY, "rm held/a");
+    let question = question(&world);
+    world.ask(&["kill", "last"]);
+    questions(&world, 0);
+    fails(&world, &["approve", id(&question)], 1, "E_APPROVAL_UNKNOWN");
+    run.end().assert_code(137);
+    assert!(world.changes().is_empty());
+    assert_replayed(&world);
+}
+
+#[test]
+fn whoever_started_a_run_dies_while_it_waits() {
+    let world = world();
+    let mut run = Run::shell(&world, POLICY, "rm held/a");
+    let question = question(&world);
+    run.child.kill().unwrap();
+    run.child.wait().unwrap();
+    questions(&world, 0);
+    fails(&world, &["approve", id(&question)], 1, "E_APPROVAL_UNKNOWN");
+    assert!(world.changes().is_empty());
+}
+
+#[test]
+fn a_program_that_dies_while_it_waits_withdraws_its_question() {
+    let world = world();
+    let run = Run::shell(&world, POLICY, "(rm held/a) & read line; kill -9 $!; wait; read line; echo over");
+    let mut run = run;
+    question(&world);
+    run.tell();
+    questions(&world, 0);
+    run.tell();
+    run.prints("over");
+    let list = world.ask(&["ledger", "list", "--op", "hold.answer"]);
+    assert!(list.contains("withdrawn"), "{list}");
+}
+
+#[test]
+fn an_interrupt_reaches_a_program_that_waits() {
+    let world = world();
+    let script = "
+try:
+    os.unlink('held/a')
+    print('removed')
+except KeyboardInterrupt:
+    print('interrupted')
+";
+    let run = Run::python(&world, POLICY, script);
+    question(&world);
+    signal(run.child.id(), "INT");
+    run.prints("interrupted");
+    assert!(world.changes().iter().all(|(_, path)| !path.ends_with("held/a")));
+}
+
+#[test]
+fn an_interrupt_ends_a_program_that_takes_none() {
+    let world = world();
+    let run = Run::new(&world, POLICY, &["/bin/rm", "held/a"]);
+    question(&world);
+    signal(run.child.id(), "INT");
+    run.end().assert_code(130);
+    assert_replayed(&world);
+}
+
+/// A signal every 50 ms, and a handler after which calls start again.
+const RESTARTS: &str = r#"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/time.h>
+#include <unistd.h>
+static volatile int ticks;
+static void tick(int number) { ticks++; }
+int main(int count, char **words) {
+    struct sigaction action = {.sa_handler = tick, .sa_flags = count > 1 ? 0 : SA_RESTART};
+    struct itimerval often = {{0, 50000}, {0, 50000}};
+    sigaction(SIGALRM, &action, 0);
+    setitimer(ITIMER_REAL, &often, 0);
+    int result = unlink("held/a");
+    int error = errno;
+    printf("%s, interrupted: %s\n", result ? strerror(error) : "removed", ticks ? "yes" : "no");
+    return 0;
+}
+"#;
+
+#[test]
+fn a_call_that_starts_again_keeps_its_question() {
+    let world = world();
+    let program = compile(&world, "restarts", RESTARTS);
+    let run = Run::new(&world, POLICY, &[&program]);
+    let first = question(&world);
+    // Long enough for some signals, and for whoever left for good to be forgotten.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let second = answer(&world, "approve", &[]);
+    assert_eq!(first["id"], second["id"]);
+    run.prints("removed, interrupted: yes");
+    assert_eq!(entries(&world, &["hold.answer"]).len(), 1);
+}
+
+#[test]
+fn a_call_that_does_not_start_again_is_interrupted() {
+    let world = world();
+    let program = compile(&world, "restarts", RESTARTS);
+    Run::new(&world, POLICY, &[&program, "once"]).prints("Interrupted system call, interrupted: yes");
+}
+
+#[test]
+fn a_program_that_is_stopped_goes_on_waiting() {
+    let world = world();
+    let script = "rm held/a & read line; kill -STOP $!; read line; kill -CONT $!; wait; ls held";
+    let mut run = Run::shell(&world, POLICY, script);
+    let first = question(&world);
+    run.tell();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    run.tell();
+    let second = questions(&world, 1).remove(0);
+    assert_eq!(first["id"], second["id"]);
+    world.ask(&["approve", "--all"]);
+    let is_over = eventually(PATIENCE, || {
+        let list = crate::common::parse(&world.ask(&["approvals", "--json"]));
+        list["approvals"].as_array().unwrap().is_empty()
+    });
+    assert!(is_over);
+    run.prints("b\nc");
+}
+
+#[test]
+fn what_waits_is_followed() {
+    let world = world();
+    let mut follower =
+        start(world.vantio(["approvals", "--follow", "--json"]).stdin(std::process::Stdio::null()));
+    let run = Run::shell(&world, POLICY, "cat held/a");
+    answer(&world, "approve", &[]);
+    run.prints("a");
+    // It is asked about every 200 ms, and may have been answered in between: the next waits longer.
+    let run = Run::shell(&world, POLICY, "cat held/b");
+    let question = question(&world);
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    finish(Command::new("/bin/kill").arg(follower.id().to_string())).assert_success();
+    let mut printed = String::new();
+    std::io::Read::read_to_string(&mut follower.stdout.take().unwrap(), &mut printed).unwrap();
+    follower.wait().unwrap();
+    assert!(printed.lines().any(|line| line.contains(id(&question))), "{printed}");
+    world.ask(&["approve", "--all"]);
+    run.prints("b");
+}
