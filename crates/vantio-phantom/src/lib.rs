@@ -6,6 +6,7 @@
 
 mod census;
 pub mod cgroup;
+pub mod checkpoint;
 pub mod changes;
 pub mod commit;
 mod control;

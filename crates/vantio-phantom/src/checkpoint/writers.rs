@@ -1,0 +1,73 @@
+//! Files that may be open for writing: what is in them can change without a further call.
+//!
+//! Whether one still is, the kernel tells: it grants a read lease (`fcntl(2)`, `F_SETLEASE`) only on a file that
+//! nobody has open for writing, be it by a descriptor of any process, a mapping, or a descriptor that is on
+//! its way through a socket.
+
+use std::collections::BTreeSet;
+
+use rustix::{
+    fd::{AsFd as _, OwnedFd},
+    io::Errno,
+};
+
+use super::record::Place;
+use crate::{
+    changes::{Node, beneath},
+    sys::lease,
+};
+
+/// Names by which files were opened for writing since they were last seen closed.
+#[derive(Debug, Default)]
+pub(super) struct Writers(BTreeSet<Place>);
+
+impl Writers {
+    pub(super) fn opened(&mut self, place: Place) {
+        self.0.insert(place);
+    }
+
+    /// What was at `from`, with all below it, is at `to` now.
+    pub(super) fn renamed(&mut self, from: &Place, to: &Place) {
+        let is_below = |place: &&Place| {
+            place.layer == from.layer && beneath::is_within(place.path.as_bytes(), from.path.as_bytes())
+        };
+        let moved: Vec<Place> = self.0.range(from..).take_while(|place| place.layer == from.layer
+            && place.path.as_bytes().starts_with(from.path.as_bytes())).filter(is_below).cloned().collect();
+        for place in moved {
+            let rest = &place.path.as_bytes()[from.path.as_bytes().len()..];
+            self.0.insert(Place::new(to.layer, &[to.path.as_bytes(), rest].concat()));
+            self.0.remove(&place);
+        }
+    }
+
+    /// The same file has a second name.
+    pub(super) fn linked(&mut self, from: &Place, to: &Place) {
+        if self.0.contains(from) {
+            self.0.insert(to.clone());
+        }
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Place> {
+        self.0.iter()
+    }
+
+    /// Forgets those that are closed.
+    pub(super) fn keep(&mut self, open: BTreeSet<Place>) {
+        self.0 = open;
+    }
+}
+
+/// Whether anybody may have `file`, opened for reading, open for writing.
+pub(super) fn is_open(file: &OwnedFd) -> bool {
+    let owner = beneath::stat_fd(file.as_fd()).map(|stat| Node::of_stat(&stat).uid);
+    match owner {
+        // Only the owner of a file gets a lease on it.
+        Ok(owner) => !matches!(lease::is_written(file.as_fd(), owner), Ok(false)),
+        Err(_) => true,
+    }
+}
+
+/// Whether an open failed because nothing that could be open is there.
+pub(super) fn is_gone(error: &std::io::Error) -> bool {
+    beneath::is_absent(error) || matches!(Errno::from_io_error(error), Some(Errno::NXIO))
+}
