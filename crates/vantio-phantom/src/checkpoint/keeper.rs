@@ -152,19 +152,24 @@ impl Keeper {
         }
     }
 
-    /// After a rename.
+    /// After a rename of anything.
     pub(crate) fn renamed(&self, from: &[u8], to: &[u8], exchanged: bool) {
         let (Some((layer, from)), Some((other, to))) = (self.place(from), self.place(to)) else { return };
         let (from, to) = (Place::new(layer, from), Place::new(other, to));
-        let mut state = self.lock();
+        let writers = &mut self.lock().writers;
         if exchanged {
             let aside = Place::new(usize::MAX, b"aside");
-            state.writers.renamed(&to, &aside);
-            state.writers.renamed(&from, &to);
-            state.writers.renamed(&aside, &from);
+            writers.renamed(&to, &aside);
+            writers.renamed(&from, &to);
+            writers.renamed(&aside, &from);
         } else {
-            state.writers.renamed(&from, &to);
+            writers.renamed(&from, &to);
         }
+    }
+
+    /// After what [`Keeper::before_move`] announced, whether it was done or failed.
+    pub(crate) fn after_move(&self, was_carried: bool) -> io::Result<()> {
+        self.lock().epoch.as_mut().map_or(Ok(()), |epoch| epoch.carried(was_carried))
     }
 
     /// How many changes were announced since the last checkpoint.

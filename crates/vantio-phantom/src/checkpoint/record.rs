@@ -61,6 +61,8 @@ pub(super) enum Line {
     /// A directory is about to get another name, with all below it. Lines after this one are about the
     /// names that there are then.
     Moved(Box<Move>),
+    /// Whether the last move was carried out. Missing where a crash came between.
+    Carried(bool),
 }
 
 /// What was at a name.
@@ -129,6 +131,8 @@ pub(super) struct Move {
 #[derive(Debug, Default)]
 pub(super) struct Segment {
     pub(super) by: Option<Box<Move>>,
+    /// Whether the move was carried out, where that is known.
+    pub(super) was_carried: Option<bool>,
     pub(super) lines: Vec<Line>,
 }
 
@@ -141,7 +145,12 @@ pub(super) fn read(folder: &Path) -> io::Result<Vec<Segment>> {
     let mut segments = vec![Segment::default()];
     for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         match serde_json::from_slice(line) {
-            Ok(Line::Moved(by)) => segments.push(Segment { by: Some(by), lines: Vec::new() }),
+            Ok(Line::Moved(by)) => segments.push(Segment { by: Some(by), ..Segment::default() }),
+            Ok(Line::Carried(was_carried)) => {
+                if let Some(segment) = segments.last_mut() {
+                    segment.was_carried = Some(was_carried);
+                }
+            }
             Ok(line) => {
                 if let Some(segment) = segments.last_mut() {
                     segment.lines.push(line);

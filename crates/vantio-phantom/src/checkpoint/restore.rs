@@ -5,7 +5,7 @@
 //! command. The run must have ended: an overlay that is mounted does not follow what changes below it.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     fs::{self, OpenOptions},
     io::{self, ErrorKind, Write as _},
     os::unix::fs::OpenOptionsExt as _,
@@ -15,7 +15,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Checkpoint, CheckpointError, VERSION, record,
+    Checkpoint, CheckpointError, VERSION,
+    record::{self, Id},
     shelf::{self, folder, ids, remove},
     undo::{Twins, Undo},
     upper::Ground,
@@ -102,12 +103,24 @@ pub(super) fn finish(
         let failed = |what, error| CheckpointError::failed(what, &place, error);
         let segments = record::read(&place).map_err(|error| failed("read", error))?;
         for (index, segment) in segments.iter().enumerate().rev() {
-            if done.contains(&(id, index)) {
-                continue;
+            let steps = done.get(&(id, index)).copied().unwrap_or_default();
+            let log = |step| {
+                note(&intent(run), id, index, step).map_err(|error| failed("write what was restored of", error))
+            };
+            let mut undo = Undo::new(&grounds, &place, twins, &clock)?;
+            if !steps.lines {
+                undo.lines(segment)?;
+                log(Step::Lines)?;
+                clock.tick()?;
             }
-            Undo::new(&grounds, &place, twins, &clock)?.segment(segment)?;
-            clock.tick()?;
-            note(&intent(run), id, index).map_err(|error| failed("write what was restored of", error))?;
+            let Some(by) = segment.by.as_ref().filter(|_| !steps.moved) else { continue };
+            let node = if let Some(node) = steps.moving { Some(node) } else { undo.moved(segment)? };
+            if let Some(node) = node {
+                log(Step::Moving(node))?;
+                undo.take_back(by, node)?;
+                clock.tick()?;
+            }
+            log(Step::Moved)?;
             clock.tick()?;
         }
         if id > to {
@@ -129,11 +142,31 @@ pub(super) fn finish(
 #[serde(rename_all = "snake_case")]
 enum Line {
     Begin { version: u32, to: u64 },
-    Done(u64, usize),
+    /// Of a segment of a checkpoint.
+    Done(u64, usize, Step),
 }
 
-/// What is to be restored, and which segments are done.
-type Intent = (u64, HashSet<(u64, usize)>);
+/// What is done of a segment.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Step {
+    /// What its lines say is put back.
+    Lines,
+    /// This directory is about to get its name of before.
+    Moving(Id),
+    /// It has it.
+    Moved,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Steps {
+    lines: bool,
+    moving: Option<Id>,
+    moved: bool,
+}
+
+/// What is to be restored, and what is done of each segment.
+type Intent = (u64, HashMap<(u64, usize), Steps>);
 
 fn read(path: &Path) -> Result<Option<Intent>, CheckpointError> {
     let text = match fs::read(path) {
@@ -144,12 +177,21 @@ fn read(path: &Path) -> Result<Option<Intent>, CheckpointError> {
     let Some(Line::Begin { version: VERSION, to }) = lines.next() else {
         return Err(CheckpointError::Lost { what: "what was to be restored cannot be read".into() });
     };
-    let done = |line| if let Line::Done(id, index) = line { Some((id, index)) } else { None };
-    Ok(Some((to, lines.filter_map(done).collect())))
+    let mut done: HashMap<_, Steps> = HashMap::new();
+    for line in lines {
+        let Line::Done(id, index, step) = line else { continue };
+        let steps = done.entry((id, index)).or_default();
+        match step {
+            Step::Lines => steps.lines = true,
+            Step::Moving(node) => steps.moving = Some(node),
+            Step::Moved => steps.moved = true,
+        }
+    }
+    Ok(Some((to, done)))
 }
 
-fn note(path: &Path, id: u64, index: usize) -> io::Result<()> {
-    let mut text = serde_json::to_vec(&Line::Done(id, index))?;
+fn note(path: &Path, id: u64, index: usize, step: Step) -> io::Result<()> {
+    let mut text = serde_json::to_vec(&Line::Done(id, index, step))?;
     text.push(b'\n');
     OpenOptions::new().append(true).mode(0o600).open(path)?.write_all(&text)
 }

@@ -147,6 +147,8 @@ pub(super) struct Epoch {
     journal: File,
     /// A line was torn.
     is_torn: bool,
+    /// A move was announced.
+    is_moving: bool,
     count: u64,
     /// Files that changed while they were copied.
     pub(super) moving: u64,
@@ -168,6 +170,7 @@ impl Epoch {
             slots: openat(CWD, &place, flags, Mode::empty())?,
             journal: options.append(true).create_new(true).mode(0o600).open(record::path(&place))?,
             is_torn: false,
+            is_moving: false,
             count: 0,
             moving: 0,
             names: Names::default(),
@@ -214,7 +217,13 @@ impl Epoch {
     pub(super) fn moved(&mut self, by: Move) -> io::Result<()> {
         self.write(&Line::Moved(Box::new(by)))?;
         self.names = Names::default();
+        self.is_moving = true;
         Ok(())
+    }
+
+    /// Whether the last move was carried out.
+    pub(super) fn carried(&mut self, was_carried: bool) -> io::Result<()> {
+        if std::mem::take(&mut self.is_moving) { self.write(&Line::Carried(was_carried)) } else { Ok(()) }
     }
 }
 

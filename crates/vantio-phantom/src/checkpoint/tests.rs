@@ -204,7 +204,9 @@ impl World {
         if is_directory(from) || exchanges && is_directory(to) {
             let _gate = self.keeper.enter_alone();
             self.keeper.before_move(old.as_bytes(), new.as_bytes(), exchanges)?;
-            renameat_with(CWD, self.merged(from), CWD, self.merged(to), flags)?;
+            let renamed = renameat_with(CWD, self.merged(from), CWD, self.merged(to), flags);
+            self.keeper.after_move(renamed.is_ok())?;
+            renamed?;
         } else {
             let _gate = self.keeper.enter();
             self.keeper.before(old.as_bytes(), Change::Name)?;

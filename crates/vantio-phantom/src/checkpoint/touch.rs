@@ -70,7 +70,10 @@ impl Saver<'_> {
         if self.epoch.names.covers(layer, path) {
             return Ok(());
         }
-        let Some(node) = self.ground(layer)?.node(path)? else { return Ok(()) };
+        let Some(node) = self.ground(layer)?.node(path)? else {
+            // The host's is copied into the layer first.
+            return self.touch(layer, path, Change::Name);
+        };
         let level = self.epoch.names.level(layer, path);
         self.epoch.names.inodes.entry(node.id).or_insert_with(|| Known {
             source: Source::Name(Place::new(layer, path)),

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     changes::{
-        FileType, Node,
+        Escaped, FileType, Node,
         beneath::{self, magic, reopen, stat_at},
     },
     commit::{
@@ -90,8 +90,8 @@ impl<'a> Undo<'a> {
         Ok(Self { grounds, slots, place, twins, clock, loosened: Vec::new() })
     }
 
-    /// Puts back what `segment` says, and then the directory that moved before it.
-    pub(super) fn segment(&mut self, segment: &Segment) -> Result<()> {
+    /// Puts back what the lines of `segment` say.
+    pub(super) fn lines(&mut self, segment: &Segment) -> Result<()> {
         let names = fold(&segment.lines);
         self.inodes(segment, |source| matches!(source, Source::Slot(_)))?;
         for (at, was) in &names {
@@ -114,11 +114,7 @@ impl<'a> Undo<'a> {
                 file.and_then(|file| meta.set(file.as_fd())).map_err(|error| self.failed(at, error))?;
             }
         }
-        self.clock.tick()?;
-        match &segment.by {
-            Some(by) => self.take_back(by),
-            None => Ok(()),
-        }
+        self.clock.tick()
     }
 
     /// What a name stands for.
@@ -222,16 +218,32 @@ impl<'a> Undo<'a> {
         overwrite(&File::from(from), &File::from(to), &meta)
     }
 
-    /// Gives a directory that moved its name of before.
-    fn take_back(&mut self, by: &Move) -> Result<()> {
+    /// Which directory has to get its name of before: what is at the new name, if the move was carried out.
+    pub(super) fn moved(&mut self, segment: &Segment) -> Result<Option<Id>> {
+        let Some(by) = &segment.by else { return Ok(None) };
+        let to = Place::new(by.layer, by.to.as_bytes());
+        let node = match self.ground(&to).and_then(|ground| ground.node(by.to.as_bytes())) {
+            Err(error) => return Err(self.failed(&to, error)),
+            Ok(node) => node.map(|node| node.id),
+        };
+        let known = self.twins.directories.get(&by.node).copied().unwrap_or(by.node);
+        Ok(match segment.was_carried {
+            Some(true) => Some(node.ok_or_else(|| lost(by))?),
+            Some(false) => None,
+            // Nothing came after it, so it is the same directory still.
+            None => node.filter(|node| *node == known),
+        })
+    }
+
+    /// Gives the directory `node`, which moved, its name of before.
+    pub(super) fn take_back(&mut self, by: &Move, node: Id) -> Result<()> {
         let place = |path: &[u8]| Place::new(by.layer, path);
         let (from, to) = (place(by.from.as_bytes()), place(by.to.as_bytes()));
-        let moved = self.rename_back(by, &from, &to);
+        let moved = self.rename_back(by, node, (&from, &to));
         let moved = moved.map_err(|error| self.failed(&from, error));
         self.tighten();
         if !moved? {
-            let what = format!("the directory `{}` is gone", crate::changes::Escaped(by.to.as_bytes()));
-            return Err(CheckpointError::Lost { what });
+            return Err(lost(by));
         }
         let ground = self.ground(&from).map_err(|error| self.failed(&from, error))?;
         set_notes(ground, by.from.as_bytes(), &by.notes).map_err(|error| self.failed(&from, error))?;
@@ -242,16 +254,14 @@ impl<'a> Undo<'a> {
     }
 
     /// Whether it has its name of before.
-    fn rename_back(&mut self, by: &Move, from: &Place, to: &Place) -> io::Result<bool> {
-        let wanted = self.twins.directories.get(&by.node).copied().unwrap_or(by.node);
-        let ((old, old_name), (new, new_name)) = (self.parent(from)?, self.parent(to)?);
-        let node = |directory: &OwnedFd, name: &[u8]| Node::at(directory.as_fd(), name);
-        let (at_from, at_to) = (node(&old, old_name)?, node(&new, new_name)?);
-        let is_it = |node: &Option<Node>| node.as_ref().is_some_and(|node| node.id == wanted);
-        if is_it(&at_from) {
+    fn rename_back(&mut self, by: &Move, wanted: Id, (from, to): (&Place, &Place)) -> io::Result<bool> {
+        let (old, old_name) = self.parent(from)?;
+        let at_from = Node::at(old.as_fd(), old_name)?;
+        if at_from.as_ref().is_some_and(|node| node.id == wanted) {
             return Ok(true);
         }
-        if !is_it(&at_to) {
+        let (new, new_name) = self.parent(to)?;
+        if !Node::at(new.as_fd(), new_name)?.is_some_and(|node| node.id == wanted) {
             return Ok(false);
         }
         let flags = match at_from {
@@ -354,6 +364,11 @@ fn fold(lines: &[Line]) -> BTreeMap<&Place, Was<'_>> {
         }
     }
     names
+}
+
+fn lost(by: &Move) -> CheckpointError {
+    let what = format!("the directory `{}` of the run is gone", Escaped(by.to.as_bytes()));
+    CheckpointError::Lost { what }
 }
 
 fn gone(lines: &[Line]) -> impl Iterator<Item = (&Place, &Notes)> {
