@@ -8,6 +8,7 @@
 
 mod account;
 mod arguments;
+mod checkpoints;
 mod commands;
 mod failure;
 mod oracle;

@@ -116,6 +116,7 @@ impl Keeper {
 
     /// As [`Keeper::before`], for the removal or replacement of a directory.
     pub(crate) fn before_removal(&self, path: &[u8]) -> io::Result<()> {
+        self.lock().changes += 1;
         self.saving(path, |saver, layer, path| saver.remove(layer, path))
     }
 
@@ -177,17 +178,25 @@ impl Keeper {
         self.lock().changes
     }
 
-    /// Takes a checkpoint, unless nothing changed since the last one.
-    pub(crate) fn take_if_changed(&self, cause: Cause) -> Result<Option<Checkpoint>, CheckpointError> {
-        if self.lock().epoch.as_ref().is_some_and(|epoch| epoch.names.is_empty()) {
-            return Ok(None);
-        }
-        self.take(None, cause).map(Some)
+    /// Whether there is a checkpoint to go back to.
+    pub(crate) fn is_active(&self) -> bool {
+        self.lock().epoch.is_some()
     }
 
-    /// Takes a checkpoint.
+    /// Whether nothing changed since the last checkpoint.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        self.lock().epoch.as_ref().is_some_and(|epoch| epoch.names.is_empty())
+    }
+
+    /// A file was made, or opened for writing otherwise than by [`Keeper::is_saved`].
+    pub(crate) fn opened(&self, path: &[u8]) {
+        if let Some((layer, path)) = self.place(path) {
+            self.lock().writers.opened(Place::new(layer, path));
+        }
+    }
+
+    /// Takes a checkpoint; whoever calls has the gate for itself.
     pub(crate) fn take(&self, label: Option<&str>, cause: Cause) -> Result<Checkpoint, CheckpointError> {
-        let _gate = self.enter_alone();
         let mut state = self.lock();
         shelf::check_label(&self.folder, label)?;
         let id = state.last + 1;

@@ -30,7 +30,7 @@ pub(crate) use keeper::{Change, Keeper, Setup};
 pub use restore::{Options, Restored, recover, restore};
 pub use shadow::Shadow;
 pub use shelf::{drop_all, find, list, take_ended};
-pub(crate) use upper::NotesSource;
+pub(crate) use upper::{Ground, NotesSource, notes};
 
 /// A checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

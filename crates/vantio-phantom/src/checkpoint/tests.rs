@@ -330,6 +330,7 @@ fn play(world: &World, operations: &[Operation]) -> Vec<(u64, Tree)> {
     let mut held = Vec::new();
     for operation in operations {
         if matches!(operation, Operation::Checkpoint) {
+            let _gate = world.keeper.enter_alone();
             let taken = world.keeper.take(None, Cause::Asked).unwrap();
             trees.push((taken.id, world.upper()));
         } else {

@@ -34,7 +34,7 @@ pub(crate) struct Ground {
 
 impl Ground {
     /// Opens the layers of the run whose folder is `run`, in order.
-    pub(super) fn open_all(run: &Path, layers: &[Layer]) -> io::Result<Vec<Self>> {
+    pub(crate) fn open_all(run: &Path, layers: &[Layer]) -> io::Result<Vec<Self>> {
         let open = |layer: &Layer| {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let root = openat(CWD, run.join(&layer.upper), flags, Mode::empty())?;

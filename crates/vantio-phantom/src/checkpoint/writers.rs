@@ -6,10 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use rustix::{
-    fd::{AsFd as _, OwnedFd},
-    io::Errno,
-};
+use rustix::fd::{AsFd as _, OwnedFd};
 
 use super::record::Place;
 use crate::{
@@ -65,9 +62,4 @@ pub(super) fn is_open(file: &OwnedFd) -> bool {
         Ok(owner) => !matches!(lease::is_written(file.as_fd(), owner), Ok(false)),
         Err(_) => true,
     }
-}
-
-/// Whether an open failed because nothing that could be open is there.
-pub(super) fn is_gone(error: &std::io::Error) -> bool {
-    beneath::is_absent(error) || matches!(Errno::from_io_error(error), Some(Errno::NXIO))
 }

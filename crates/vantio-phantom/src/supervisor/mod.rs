@@ -8,6 +8,7 @@ mod execute;
 mod flow;
 mod hidden;
 mod identity;
+mod keeping;
 mod metadata;
 mod open;
 mod process;
@@ -15,6 +16,7 @@ pub(crate) mod request;
 pub(crate) mod resolve;
 
 pub(crate) use identity::ROOT_CAPABILITIES;
+pub(crate) use keeping::Keeping;
 
 use std::{
     fs, io,
@@ -45,6 +47,7 @@ use crate::{
     Oracle, Processes, Ruling, Spec, Ways,
     census::Census,
     changes::BaseJournal,
+    checkpoint::NotesSource,
     filter,
     net::{self, Pool, Watch},
     sys::{
@@ -63,6 +66,8 @@ pub(crate) struct Supervisor<'a> {
     /// Whether the agent may act as any user of the run.
     pub(crate) privileged: bool,
     pub(crate) network_namespace: OwnedFd,
+    /// Who reads what an overlay notes on directories.
+    pub(crate) notes: NotesSource,
     /// Whether the run has a terminal, which the caller's is behind.
     pub(crate) has_terminal: bool,
 }
@@ -72,6 +77,7 @@ pub(crate) struct Plane {
     oracle: Arc<dyn Oracle>,
     net: net::Plane,
     base: BaseJournal,
+    keeping: Keeping,
     init: Pid,
     privileged: bool,
     /// The host's root directory.
@@ -129,7 +135,9 @@ impl Supervisor<'_> {
             kill: Box::new(move || end_run(init)),
         };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let keeping = Keeping::start(self.spec, self.privileged, self.notes, &self.oracle)?;
         Ok(Arc::new(Plane {
+            keeping,
             net: net::Plane::start(Arc::clone(&self.oracle), config).map_err(io::Error::other)?,
             oracle: self.oracle,
             view,

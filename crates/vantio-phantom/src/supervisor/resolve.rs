@@ -211,7 +211,8 @@ impl View {
         }
     }
 
-    fn path_of(&self, fd: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+    /// The path of what `fd` refers to, as the kernel tells it.
+    pub(crate) fn path_of(&self, fd: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
         let path = readlinkat(&self.own_descriptors, itoa(fd.as_raw_fd()).text(), Vec::with_capacity(256))?;
         Ok(path.into_bytes())
     }

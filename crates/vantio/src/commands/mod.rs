@@ -1,6 +1,7 @@
 //! One function for each command.
 
 mod changes;
+mod checkpoint;
 mod commit;
 mod completions;
 mod diff;
@@ -20,11 +21,14 @@ mod places;
 mod policy;
 mod ps;
 mod replay;
+mod restore;
 mod run;
 mod suggest;
 mod summary;
 mod sweep;
 mod why;
+
+pub use changes::coded;
 
 use crate::{
     arguments::{Arguments, Command},
@@ -40,6 +44,8 @@ pub fn perform(arguments: Arguments) -> Result<u8, Failure> {
         Command::Run(run) => run::run(place, &run, json),
         Command::Diff(diff) => diff::diff(&open(place)?, &diff, json),
         Command::Commit(commit) => commit::commit(&open(place)?, &commit, json),
+        Command::Checkpoint(arguments) => checkpoint::checkpoint(&open(place)?, &arguments, json),
+        Command::Restore(arguments) => restore::restore(&open(place)?, &arguments, json),
         Command::Discard(reference) => discard::discard(&open(place)?, &reference.run, json),
         Command::Ps(ps) => ps::ps(&open(place)?, ps.all, json),
         Command::Why(reference) => why::why(&open(place)?, &reference.run, json),

@@ -13,6 +13,7 @@ mod tracked;
 use std::{
     cell::Cell,
     net::IpAddr,
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -22,11 +23,14 @@ use std::{
 
 use vantio_core::{Cause, Channel, Decision, Hash, Intent, RunId, Verdict, json::Value};
 use vantio_ledger::{AgentSvid, Anomaly, Draft, Ledger, LedgerError, Seal};
-use vantio_phantom::{Ending, Oracle, Processes, Ruling, Ways};
+use vantio_phantom::{
+    Ending, Oracle, Processes, Ruling, Ways,
+    checkpoint::{Checkpoint, Checkpoints},
+};
 use vantio_policy::{Details, PolicyProgram, State, decide, decide_by_lists, flow::Flow};
 
 use self::{flow::Tracker, moment::Notes, repeats::Repeats};
-use crate::present::now_ms;
+use crate::{checkpoints, present::now_ms};
 
 pub use answer::answer;
 pub use describe::{bindings as bindings_value, bytes as bytes_value, ending_value};
@@ -58,6 +62,7 @@ pub struct Warden {
     /// What is written down with each verdict.
     notes: Notes,
     home: Vec<u8>,
+    folder: PathBuf,
     started: Instant,
 }
 
@@ -84,6 +89,8 @@ pub struct Charge {
     pub home: Vec<u8>,
     /// What the run's first entry says.
     pub start: Value,
+    /// The run's folder.
+    pub folder: PathBuf,
 }
 
 /// How often what happened; repetitions count.
@@ -105,12 +112,13 @@ struct Template {
 impl Warden {
     /// Takes charge of a run: its first entry is on disk when this returns.
     pub fn start(ledger: Ledger, charge: Charge) -> Result<Self, LedgerError> {
-        let Charge { run_id, program, state, svid, seal, home, start } = charge;
+        let Charge { run_id, program, state, svid, seal, home, start, folder } = charge;
         let warden = Self {
             tracker: Flow::is_needed(&program).then(|| Tracker::new(&program)),
             remembers: program.remembers(),
             notes: Notes::new(&program),
             home,
+            folder,
             started: Instant::now(),
             program,
             state: RwLock::new(state),
@@ -403,6 +411,16 @@ impl Oracle for Warden {
         if let Ok(mut state) = self.state.write() {
             state.forget(name);
         }
+    }
+
+    fn attach_checkpoints(&self, checkpoints: Arc<dyn Checkpoints>) {
+        // Without it the run cannot be asked, and says so.
+        drop(checkpoints::serve(&self.folder, checkpoints));
+    }
+
+    fn checkpointed(&self, checkpoint: &Checkpoint) {
+        // Where the ledger fails, the next decision ends the run.
+        drop(self.ledger.append(self.event("run.checkpoint", checkpoints::to_value(checkpoint))));
     }
 
     fn end(&self, ending: Ending) {

@@ -120,6 +120,7 @@ impl World {
             seal: Arc::new(key),
             home: b"/h".to_vec(),
             start,
+            folder: "/none".into(),
         };
         let ledger = Ledger::open_with(&folder.path().join("ledger.db"), Options::default()).unwrap();
         Self { warden: Warden::start(ledger, charge).unwrap(), charge: (run_id, program), folder }

@@ -11,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 use vantio_core::{RunId, json::Value};
 use vantio_identity::TrustDomain;
 use vantio_ledger::AgentSvid;
-use vantio_phantom::{Spec, changes::PathBytes};
+use vantio_phantom::{Spec, changes::PathBytes, checkpoint::Automatic};
 use vantio_policy::{
     Backend, Bindings, Details, Mode, PolicyProgram, State as PolicyState,
     flow::Flow,
@@ -92,6 +92,7 @@ impl Plan {
             udp_ports: program.udp_ports(),
             resolvers: host::resolvers()?,
             tracks_flows: Flow::is_needed(&program),
+            checkpoints: Automatic::default(),
         };
         Ok(Self {
             record,
@@ -104,6 +105,7 @@ impl Plan {
                 seal: Arc::new(key),
                 home: bindings.home,
                 start,
+                folder: store.folder(id),
             },
         })
     }
