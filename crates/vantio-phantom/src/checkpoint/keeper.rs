@@ -211,6 +211,7 @@ impl Keeper {
             time: shelf::now(),
             copied: open.len() as u64,
             moving: epoch.moving,
+            commits: 0,
         };
         epoch.publish(&self.folder, &checkpoint).map_err(failed)?;
         state.writers.keep(open);

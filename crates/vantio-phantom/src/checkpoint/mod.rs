@@ -49,6 +49,9 @@ pub struct Checkpoint {
     pub copied: u64,
     /// Those of them that changed while they were copied: what was kept of one may be of no single moment.
     pub moving: u64,
+    /// The last commit before it; 0 when there was none.
+    #[serde(default)]
+    commits: u64,
 }
 
 /// Why a checkpoint was taken.
@@ -126,6 +129,12 @@ pub enum CheckpointError {
         id: u64,
         /// Its version.
         found: u32,
+    },
+    /// A commit came after it.
+    #[error("E_CHECKPOINT_COMMITTED: some of what the run changed was committed after checkpoint {id}")]
+    Committed {
+        /// Its number.
+        id: u64,
     },
     /// Something that was kept is not there any more.
     #[error("E_CHECKPOINT_LOST: {what}")]

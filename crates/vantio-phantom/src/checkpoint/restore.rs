@@ -74,7 +74,9 @@ pub(super) fn begin(run: &RunFolder, id: u64) -> Result<(), CheckpointError> {
     if !ids(&shelf)?.contains(&id) {
         return Err(CheckpointError::Unknown { reference: id.to_string() });
     }
-    shelf::read(&shelf, id)?;
+    if shelf::read(&shelf, id)?.commits != shelf::commits(run)? {
+        return Err(CheckpointError::Committed { id });
+    }
     let temporary = shelf.join(".intent");
     let write = || -> io::Result<()> {
         let mut text = serde_json::to_vec(&Line::Begin { version: VERSION, to: id })?;

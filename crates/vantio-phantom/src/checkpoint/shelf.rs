@@ -54,11 +54,18 @@ pub fn take_ended(run: &RunFolder, label: Option<&str>) -> Result<Checkpoint, Ch
     check_label(&folder, label)?;
     let id = ids(&folder)?.last().map_or(1, |last| last + 1);
     let label = label.map(str::to_owned);
+    let cause = Cause::Asked;
+    let commits = commits(run)?;
     let checkpoint =
-        Checkpoint { version: VERSION, id, label, cause: Cause::Asked, time: now(), copied: 0, moving: 0 };
+        Checkpoint { version: VERSION, id, label, cause, time: now(), copied: 0, moving: 0, commits };
     let failed = |error| CheckpointError::failed("take a checkpoint in", &folder, error);
     Epoch::begin(&folder).and_then(|epoch| epoch.publish(&folder, &checkpoint)).map_err(failed)?;
     Ok(checkpoint)
+}
+
+/// The number of the run's last commit.
+pub(super) fn commits(run: &RunFolder) -> Result<u64, CheckpointError> {
+    Ok(run.committed()?.iter().map(|settled| settled.by).max().unwrap_or(0))
 }
 
 /// Drops every checkpoint of `run`, and returns how many there were.

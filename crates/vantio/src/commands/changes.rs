@@ -135,6 +135,9 @@ pub fn checkpoint_failure(store: &Store, run: &RunFolder, error: &CheckpointErro
         CheckpointError::Failed { .. } => {
             failure.help("see to the cause and try again: a restore goes on where it stopped")
         }
+        CheckpointError::Committed { .. } => {
+            failure.help("what the host has now, a restore of the run does not take back")
+        }
         CheckpointError::Version { .. } => failure.help("use the version of Vantio that took it"),
         _ => failure,
     }

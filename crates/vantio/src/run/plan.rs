@@ -92,7 +92,10 @@ impl Plan {
             udp_ports: program.udp_ports(),
             resolvers: host::resolvers()?,
             tracks_flows: Flow::is_needed(&program),
-            checkpoints: Automatic::default(),
+            checkpoints: Automatic {
+                exec: program.checkpointing().exec,
+                writes: program.checkpointing().writes,
+            },
         };
         Ok(Self {
             record,
