@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    Paused, diff, list, take,
+    Paused, diff, folder, list, take,
     common::{WORKSPACE, World, eventually, finish},
 };
 
@@ -67,7 +67,7 @@ fn three_hundred_checkpoints_cost_the_same_each() {
     // Each keeps the one file that changed after it, however many came before.
     let bytes: Vec<u64> = list(&world).iter().map(|entry| entry["bytes"].as_u64().unwrap()).collect();
     assert!(bytes.iter().all(|bytes| *bytes < 64 * 1024), "{bytes:?}");
-    let shelf = fs::read_dir(world.state().join("runs")).unwrap().flatten().next().unwrap().path().join("checkpoints");
+    let shelf = folder(&world).join("checkpoints");
     let lines = |id: u64| fs::read(shelf.join(id.to_string()).join("journal.jsonl")).unwrap().iter().filter(|byte| **byte == b'\n').count();
     assert!(lines(290) <= 2 * lines(10), "{} {}", lines(290), lines(10));
     run.end();

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::{
-    Paused, committed, diff, entries, list, patch, take, tree,
+    Paused, committed, diff, entries, folder, list, patch, take, tree,
     common::{World, finish, is_root},
 };
 
@@ -140,8 +140,7 @@ fn a_checkpoint_has_a_number_and_one_name() {
     world.ask(&["discard", "last"]);
     assert!(!world.vantio(["checkpoint", "last"]).status().unwrap().success());
     // Nothing that was kept outlives a discard.
-    let runs = fs::read_dir(world.state().join("runs")).unwrap().flatten();
-    let left: Vec<_> = runs.flat_map(|run| fs::read_dir(run.path()).unwrap().flatten()).collect();
+    let left: Vec<_> = fs::read_dir(folder(&world)).unwrap().flatten().collect();
     assert!(left.iter().all(|entry| entry.file_name() == "run.json"), "{left:?}");
 }
 

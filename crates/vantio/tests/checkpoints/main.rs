@@ -11,8 +11,9 @@ mod live;
 mod programs;
 
 use std::{
+    fs,
     io::{BufRead as _, BufReader, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
@@ -88,7 +89,12 @@ pub fn diff(world: &World, arguments: &[&str]) -> Vec<String> {
     let changes = parse(&text)["changes"].as_array().cloned().unwrap_or_default();
     let field = |change: &Value, key: &str| change[key].to_string();
     let of = |change: &Value| {
-        format!("{} {} {} {}", field(change, "kind"), field(change, "path"), field(change, "from"), field(change, "after"))
+        let mut change = change.clone();
+        if change["after"]["type"] == "directory" {
+            // It depends on what was in it once.
+            change["after"]["size"] = 0.into();
+        }
+        format!("{} {} {} {}", field(&change, "kind"), field(&change, "path"), field(&change, "from"), field(&change, "after"))
     };
     changes.iter().map(of).collect()
 }
@@ -117,6 +123,12 @@ pub fn entries(world: &World, op: &str) -> usize {
         count += usize::from(entry.get("op").and_then(Value::as_str) == Some(op));
     });
     count
+}
+
+/// The folder of the one run.
+pub fn folder(world: &World) -> PathBuf {
+    let runs = fs::read_dir(world.state().join("runs")).unwrap().flatten().map(|run| run.path());
+    runs.filter(|run| run.is_dir()).max().unwrap()
 }
 
 /// Commits everything, and returns what the workspace then has: the names, types and contents.

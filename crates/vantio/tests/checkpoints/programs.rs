@@ -1,7 +1,7 @@
 //! Programs that keep files open, map them, and put others in their place.
 
 use crate::{
-    Paused, diff, patch, take,
+    Paused, diff, folder, patch, take,
     common::{WORKSPACE, World, finish},
 };
 
@@ -26,12 +26,11 @@ base.execute("vacuum")
 fn rows(world: &World, checkpoint: &str) -> String {
     world.ask(&["restore", "last", checkpoint]);
     let outside = world.outside().join("copy");
-    let runs = std::fs::read_dir(world.state().join("runs")).unwrap().flatten().next().unwrap().path();
     let script = r#"rm -rf "$2"; mkdir "$2"; for name in base.db base.db-wal base.db-shm; do
         find "$1/layers" -name "$name" -type f -exec cp {} "$2" \; ; done; cd "$2"
         /usr/bin/python3 -c 'import sqlite3; b = sqlite3.connect("base.db"); print(b.execute("pragma integrity_check").fetchone()[0], b.execute("select count(*), count(distinct n) from t").fetchone())'"#;
     let mut shell = world.command("/bin/bash");
-    shell.args(["-euc", script, "sh"]).arg(runs).arg(outside);
+    shell.args(["-euc", script, "sh"]).arg(folder(world)).arg(outside);
     finish(&mut shell).assert_success().stdout.clone()
 }
 
