@@ -100,6 +100,8 @@ fn a_restore_that_is_killed_is_finished_by_the_next_command() {
     take(&world, &[]);
     let before = diff(&world, &[]);
     run.end();
+    // What the kernel leaves of an ordinary user's overlay is closed even to its owner.
+    finish(Command::new("chmod").arg("-R").arg("u+rwX").arg(world.state())).assert_success();
     let whole = finish(Command::new("cp").arg("-a").arg(world.state()).arg(world.path().join("state-copy")));
     whole.assert_success();
     let mut killed = 0;

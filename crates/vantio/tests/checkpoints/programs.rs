@@ -27,7 +27,7 @@ fn rows(world: &World, checkpoint: &str) -> String {
     world.ask(&["restore", "last", checkpoint]);
     let outside = world.outside().join("copy");
     let script = r#"rm -rf "$2"; mkdir "$2"; for name in base.db base.db-wal base.db-shm; do
-        find "$1/layers" -name "$name" -type f -exec cp {} "$2" \; ; done; cd "$2"
+        find "$1"/layers/*/upper -name "$name" -type f -exec cp {} "$2" \; ; done; cd "$2"
         /usr/bin/python3 -c 'import sqlite3; b = sqlite3.connect("base.db"); print(b.execute("pragma integrity_check").fetchone()[0], b.execute("select count(*), count(distinct n) from t").fetchone())'"#;
     let mut shell = world.command("/bin/bash");
     shell.args(["-euc", script, "sh"]).arg(folder(world)).arg(outside);
