@@ -6,8 +6,8 @@
 
 mod census;
 pub mod cgroup;
-pub mod checkpoint;
 pub mod changes;
+pub mod checkpoint;
 pub mod commit;
 mod control;
 mod error;

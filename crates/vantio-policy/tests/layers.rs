@@ -188,7 +188,8 @@ fn the_strictest_word_wins() {
     // A checkpoint takes nothing from anybody: a lower layer may ask for more, and none for fewer.
     let checkpointing = |layers: &[_]| merged(layers).program.checkpointing();
     let both = Checkpointing { exec: true, writes: Some(5) };
-    let [more, fewer] = ["phantom: {checkpoint: {exec: true, writes: 5}}", "phantom: {checkpoint: {exec: false, writes: 9}}"];
+    let [more, fewer] =
+        ["phantom: {checkpoint: {exec: true, writes: 5}}", "phantom: {checkpoint: {exec: false, writes: 9}}"];
     assert_eq!(checkpointing(&[(Managed, more), (User, fewer)]), both);
     assert_eq!(checkpointing(&[(Managed, fewer), (User, more)]), both);
 }

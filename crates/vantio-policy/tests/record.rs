@@ -3,8 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use vantio_policy::{
-    Checkpointing,
-    Bindings, Details, Export, PolicyProgram, compile, differences,
+    Bindings, Checkpointing, Details, Export, PolicyProgram, compile, differences,
     layers::{Layer, LayerKind, merge},
     render_program,
 };

@@ -200,8 +200,8 @@ impl Side {
         let mut states = BTreeMap::new();
         for change in set.changes() {
             let state = change.after.clone().zip(change.origin.upper.clone());
-            let state = state
-                .map(|(node, upper)| State { node, source: Source::Upper(change.origin.layer, upper) });
+            let state =
+                state.map(|(node, upper)| State { node, source: Source::Upper(change.origin.layer, upper) });
             states.insert(change.path.clone(), state);
         }
         let renames: BTreeMap<&[u8], &[u8]> = set

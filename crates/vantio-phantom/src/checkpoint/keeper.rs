@@ -21,9 +21,7 @@ use super::{
     upper::{Ground, NotesSource, open_to_read},
     writers::{Writers, is_open},
 };
-use crate::{
-    changes::{FileType, Layer, Node, beneath, names_in},
-};
+use crate::changes::{Layer, Node, beneath, names_in};
 
 /// What is about to change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,9 +101,7 @@ impl Keeper {
             (Some(Level::Directory | Level::Content), Change::Content | Change::Metadata)
             | (Some(Level::Metadata), Change::Metadata)
             | (Some(Level::Directory), Change::Name) => true,
-            _ => {
-                (change == Change::Name || epoch.names.inodes.is_empty()) && epoch.names.covers(layer, path)
-            }
+            _ => (change == Change::Name || epoch.names.inodes.is_empty()) && epoch.names.covers(layer, path),
         }
     }
 
@@ -224,12 +220,7 @@ impl Keeper {
         let mut open = BTreeSet::new();
         for place in writers.all() {
             let Some(ground) = self.grounds.get(place.layer) else { continue };
-            let file = match ground.root.at(place.path.as_bytes(), OFlags::PATH | OFlags::NOFOLLOW) {
-                Err(error) if beneath::is_absent(&error) => continue,
-                other => other?,
-            };
-            let node = Node::of_stat(&beneath::stat_fd(file.as_fd())?);
-            if node.file_type != FileType::File || !is_open(&open_to_read(file.as_fd(), &node)?) {
+            if !is_open(&ground.root, place.path.as_bytes())? {
                 continue;
             }
             let mut saver = Saver { keeper: self, epoch };

@@ -123,7 +123,9 @@ pub enum CheckpointError {
         id: u64,
     },
     /// Another version of Vantio took it.
-    #[error("E_CHECKPOINT_VERSION: checkpoint {id} has version {found}; this version of Vantio reads {VERSION}")]
+    #[error(
+        "E_CHECKPOINT_VERSION: checkpoint {id} has version {found}; this version of Vantio reads {VERSION}"
+    )]
     Version {
         /// Its number.
         id: u64,

@@ -107,7 +107,8 @@ pub(super) fn finish(
         for (index, segment) in segments.iter().enumerate().rev() {
             let steps = done.get(&(id, index)).copied().unwrap_or_default();
             let log = |step| {
-                note(&intent(run), id, index, step).map_err(|error| failed("write what was restored of", error))
+                note(&intent(run), id, index, step)
+                    .map_err(|error| failed("write what was restored of", error))
             };
             let mut undo = Undo::new(&grounds, &place, twins, &clock)?;
             if !steps.lines {
@@ -143,7 +144,10 @@ pub(super) fn finish(
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
-    Begin { version: u32, to: u64 },
+    Begin {
+        version: u32,
+        to: u64,
+    },
     /// Of a segment of a checkpoint.
     Done(u64, usize, Step),
 }

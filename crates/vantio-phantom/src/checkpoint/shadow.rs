@@ -5,8 +5,7 @@
 
 use std::{
     collections::HashMap,
-    fs,
-    io,
+    fs, io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
@@ -17,11 +16,12 @@ use rustix::{
 };
 
 use super::{
-    CHECKPOINTS_FOLDER, CheckpointError, restore,
+    CHECKPOINTS_FOLDER, CheckpointError,
+    record::Id,
+    restore,
     shelf::{self, remove},
     undo::Twins,
     upper::{Ground, copy, node_of, notes, open_to_read, set_notes},
-    record::Id,
 };
 use crate::{
     changes::{Layer, Node, RunFolder, beneath::join, names_in},
@@ -112,7 +112,11 @@ impl Copying {
         for later in later {
             let upper = format!("{CHECKPOINTS_FOLDER}/{later}");
             builder.recursive(true).create(to.join(&upper))?;
-            let layer = |upper| Layer { mount_point: b"/".to_vec().into(), upper, kind: crate::changes::LayerKind::User };
+            let layer = |upper| Layer {
+                mount_point: b"/".to_vec().into(),
+                upper,
+                kind: crate::changes::LayerKind::User,
+            };
             let layers = [layer(upper)];
             let (from, copies) = (Ground::open_all(run.path(), &layers)?, Ground::open_all(to, &layers)?);
             if let (Some(from), Some(copy)) = (from.first(), copies.first()) {

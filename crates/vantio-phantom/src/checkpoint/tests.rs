@@ -67,15 +67,22 @@ impl World {
         for part in ["a/b", "c/d/e", "b"] {
             fs::create_dir_all(host.join(part)).unwrap();
         }
-        for (name, text) in [("a/x", "1"), ("a/b/y", "2"), ("c/x", "3"), ("c/d/y", "4"), ("c/d/e/x", "5"), ("x", "6")] {
+        for (name, text) in
+            [("a/x", "1"), ("a/b/y", "2"), ("c/x", "3"), ("c/d/y", "4"), ("c/d/e/x", "5"), ("x", "6")]
+        {
             fs::write(host.join(name), text).unwrap();
         }
         symlink("nowhere", host.join("y")).unwrap();
         fs::hard_link(host.join("x"), host.join("h")).unwrap();
         let run = path.join("runs/r");
-        let layer = Layer { mount_point: b"/".to_vec().into(), upper: "layers/0/upper".into(), kind: LayerKind::Trusted };
+        let layer = Layer {
+            mount_point: b"/".to_vec().into(),
+            upper: "layers/0/upper".into(),
+            kind: LayerKind::Trusted,
+        };
         write_layers(&run, std::slice::from_ref(&layer)).unwrap();
-        let keeper = Keeper::open(Setup { run, layers: vec![layer], outside: Vec::new(), notes: NotesSource::Here });
+        let keeper =
+            Keeper::open(Setup { run, layers: vec![layer], outside: Vec::new(), notes: NotesSource::Here });
         let world = Self { keeper: keeper.unwrap(), directory };
         world.mount();
         world
@@ -87,7 +94,9 @@ impl World {
         let at = |part: &str| self.directory.path().join(part).display().to_string();
         let options = format!(
             "lowerdir={},upperdir={},workdir={},redirect_dir=on,index=off,metacopy=off\0",
-            at("host"), at("runs/r/layers/0/upper"), at("runs/r/layers/0/work")
+            at("host"),
+            at("runs/r/layers/0/upper"),
+            at("runs/r/layers/0/work")
         );
         let options = std::ffi::CStr::from_bytes_with_nul(options.as_bytes()).unwrap();
         mount("none", self.merged(""), "overlay", MountFlags::empty(), options).unwrap();
@@ -110,7 +119,12 @@ impl World {
     }
 
     /// As the supervisor does it: says what is about to change, and changes it, within the gate.
-    fn change<T>(&self, path: &str, change: Change, work: impl FnOnce(&Path) -> std::io::Result<T>) -> std::io::Result<T> {
+    fn change<T>(
+        &self,
+        path: &str,
+        change: Change,
+        work: impl FnOnce(&Path) -> std::io::Result<T>,
+    ) -> std::io::Result<T> {
         let _gate = self.keeper.enter();
         let absolute = format!("/{path}");
         if !self.keeper.is_saved(absolute.as_bytes(), change) {
@@ -135,7 +149,9 @@ impl World {
 
     fn perform(&self, operation: &Operation, held: &mut Vec<File>) -> std::io::Result<()> {
         match operation {
-            Operation::Write(path, byte) => self.open(path, true)?.write_all(&vec![*byte; usize::from(*byte) * 40]),
+            Operation::Write(path, byte) => {
+                self.open(path, true)?.write_all(&vec![*byte; usize::from(*byte) * 40])
+            }
             Operation::Append(path, byte) => {
                 let file = self.open(path, false)?;
                 file.write_at(&[*byte; 3], file.metadata()?.len()).map(drop)
@@ -152,16 +168,23 @@ impl World {
             }
             Operation::Truncate(path) => self.open(path, false)?.set_len(1),
             Operation::Mode(path, mode) => self.change(path, Change::Metadata, |at| {
-                if at.is_symlink() { return Ok(()); }
+                if at.is_symlink() {
+                    return Ok(());
+                }
                 fs::set_permissions(at, fs::Permissions::from_mode(*mode))
             }),
             Operation::Touch(path) => self.change(path, Change::Metadata, |at| {
-                let times = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(12345));
-                if at.is_symlink() { return Ok(()); }
+                let times = fs::FileTimes::new()
+                    .set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(12345));
+                if at.is_symlink() {
+                    return Ok(());
+                }
                 File::open(at)?.set_times(times)
             }),
             Operation::Attribute(path, byte) => self.change(path, Change::Metadata, |at| {
-                if at.is_symlink() { return Ok(()); }
+                if at.is_symlink() {
+                    return Ok(());
+                }
                 Ok(rustix::fs::setxattr(at, "user.mark", &[*byte], rustix::fs::XattrFlags::empty())?)
             }),
             Operation::Unlink(path) => self.change(path, Change::Name, |at| fs::remove_file(at)),
@@ -253,7 +276,14 @@ impl Tree {
         let notes = attributes(at, data.is_dir());
         self.0.insert(
             name,
-            format!("{:o} {}:{} {}.{} <{first}> {content} {notes}", data.mode(), data.uid(), data.gid(), data.mtime(), data.mtime_nsec()),
+            format!(
+                "{:o} {}:{} {}.{} <{first}> {content} {notes}",
+                data.mode(),
+                data.uid(),
+                data.gid(),
+                data.mtime(),
+                data.mtime_nsec()
+            ),
         );
         if data.is_dir() {
             let mut entries: Vec<_> = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -287,7 +317,8 @@ fn attributes(at: &Path, is_directory: bool) -> String {
     names.sort_unstable();
     for name in names {
         let shown = String::from_utf8_lossy(name).into_owned();
-        if shown.ends_with("impure") || shown.ends_with("origin") && !is_directory || shown.ends_with("uuid") {
+        if shown.ends_with("impure") || shown.ends_with("origin") && !is_directory || shown.ends_with("uuid")
+        {
             continue;
         }
         let mut value = vec![0; 4096];
@@ -410,4 +441,55 @@ proptest! {
 
 fn cases() -> u32 {
     std::env::var("VANTIO_CHECKPOINT_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(48)
+}
+
+#[test]
+#[ignore = "prints how long things take"]
+fn figures() {
+    alone(|| {
+        let world = World::new();
+        for n in 0..1000 {
+            let path = format!("f{n}");
+            world.perform(&Operation::Write(path, 200), &mut Vec::new()).unwrap();
+        }
+        let time = |what: &str, work: &mut dyn FnMut()| {
+            let start = std::time::Instant::now();
+            work();
+            println!("{what}: {:.2} ms", start.elapsed().as_secs_f64() * 1000.0);
+        };
+        let take = || drop(world.keeper.take(None, Cause::Asked).unwrap());
+        time("first, 1000 files written before", &mut || take());
+        time("second, nothing since", &mut || take());
+        let change = |byte: u8| {
+            for n in 0..1000 {
+                world.perform(&Operation::Append(format!("f{n}"), byte), &mut Vec::new()).unwrap();
+            }
+        };
+        time("change 1000 files, saving each", &mut || change(1));
+        time("again, all saved", &mut || change(2));
+        time("third, 1000 files changed", &mut || take());
+        time("change 1000 files", &mut || change(3));
+        let held: Vec<_> = (0..20).map(|n| world.open(&format!("f{n}"), false).unwrap()).collect();
+        time("fourth, 1000 changed, 20 open", &mut || take());
+        drop(held);
+        for n in 0..300 {
+            world.perform(&Operation::Append("f1".into(), n as u8), &mut Vec::new()).unwrap();
+            if n % 100 == 0 {
+                time("of 300", &mut || take());
+            } else {
+                take();
+            }
+        }
+        change(9);
+        world.unmount();
+        let run = world.run();
+        time("back over the last, 1000 files", &mut || {
+            drop(going_back(&run, 304, Options::default()).unwrap())
+        });
+        time("a shadow of 3", &mut || drop(Shadow::new(&run, Some(3)).unwrap()));
+        time("back over 301 to 3, 1000 files", &mut || {
+            drop(going_back(&run, 3, Options::default()).unwrap())
+        });
+        time("back to 1", &mut || drop(going_back(&run, 1, Options::default()).unwrap()));
+    });
 }

@@ -14,8 +14,8 @@ use std::{
 use rustix::{
     fd::{AsFd as _, BorrowedFd, OwnedFd},
     fs::{
-        CWD, Dev, Mode, OFlags, RenameFlags, chmod, mkdirat, mknodat, openat, readlinkat, renameat,
-        renameat_with, symlinkat,
+        CWD, Dev, Mode, OFlags, RenameFlags, chmod, ftruncate, mkdirat, mknodat, openat, readlinkat,
+        renameat, renameat_with, symlinkat,
     },
     io::Errno,
 };
@@ -33,7 +33,7 @@ use crate::{
     },
     commit::{
         discard::remove_tree,
-        meta::{Meta, copy_content, overwrite},
+        meta::{Meta, copy_content},
     },
 };
 
@@ -165,9 +165,8 @@ impl<'a> Undo<'a> {
         {
             meta.set(file.as_fd())?;
         }
-        if stat_at(directory, name)?.is_some_and(|stat| Node::of_stat(&stat).is_dir()) {
-            remove_tree(directory, name)?;
-        }
+        // Not replaced by the rename: file systems write the new one to disk before that.
+        remove_tree(directory, name)?;
         Ok(renameat(self.slots.as_fd(), slot, directory, name)?)
     }
 
@@ -215,7 +214,10 @@ impl<'a> Undo<'a> {
             other => other?,
         };
         let meta = meta.cloned().unwrap_or_else(|| Meta::of(&node));
-        overwrite(&File::from(from), &File::from(to), &meta)
+        let (from, to) = (File::from(from), File::from(to));
+        ftruncate(&to, 0)?;
+        copy_content(&from, &to)?;
+        meta.set(to.as_fd())
     }
 
     /// Which directory has to get its name of before: what is at the new name, if the move was carried out.

@@ -1,9 +1,6 @@
 //! The upper layers of a run, and what is read of them to be put back.
 
-use std::{
-    fmt, io,
-    path::Path,
-};
+use std::{fmt, io, path::Path};
 
 use rustix::{
     fd::{AsFd as _, BorrowedFd, OwnedFd},

@@ -4,13 +4,16 @@
 //! nobody has open for writing, be it by a descriptor of any process, a mapping, or a descriptor that is on
 //! its way through a socket.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, io};
 
-use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::{fd::AsFd as _, fs::OFlags, io::Errno};
 
 use super::record::Place;
 use crate::{
-    changes::{Node, beneath},
+    changes::{
+        FileType, Node,
+        beneath::{self, Pinned},
+    },
     sys::lease,
 };
 
@@ -28,8 +31,15 @@ impl Writers {
         let is_below = |place: &&Place| {
             place.layer == from.layer && beneath::is_within(place.path.as_bytes(), from.path.as_bytes())
         };
-        let moved: Vec<Place> = self.0.range(from..).take_while(|place| place.layer == from.layer
-            && place.path.as_bytes().starts_with(from.path.as_bytes())).filter(is_below).cloned().collect();
+        let moved: Vec<Place> = self
+            .0
+            .range(from..)
+            .take_while(|place| {
+                place.layer == from.layer && place.path.as_bytes().starts_with(from.path.as_bytes())
+            })
+            .filter(is_below)
+            .cloned()
+            .collect();
         for place in moved {
             let rest = &place.path.as_bytes()[from.path.as_bytes().len()..];
             self.0.insert(Place::new(to.layer, &[to.path.as_bytes(), rest].concat()));
@@ -54,12 +64,18 @@ impl Writers {
     }
 }
 
-/// Whether anybody may have `file`, opened for reading, open for writing.
-pub(super) fn is_open(file: &OwnedFd) -> bool {
-    let owner = beneath::stat_fd(file.as_fd()).map(|stat| Node::of_stat(&stat).uid);
-    match owner {
-        // Only the owner of a file gets a lease on it.
-        Ok(owner) => !matches!(lease::is_written(file.as_fd(), owner), Ok(false)),
-        Err(_) => true,
-    }
+/// Whether anybody may have the file at `path` open for writing.
+pub(super) fn is_open(root: &Pinned, path: &[u8]) -> io::Result<bool> {
+    // Whatever is not a regular file: a fifo must not hold this thread up.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOATIME;
+    let file = match root.at(path, flags) {
+        Err(error) if beneath::is_absent(&error) => return Ok(false),
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::NXIO) => return Ok(false),
+        // Its owner may not read it; whoever saves it can.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(true),
+        other => other?,
+    };
+    let node = Node::of_stat(&beneath::stat_fd(file.as_fd())?);
+    // Only the owner of a file gets a lease on it.
+    Ok(node.file_type == FileType::File && !matches!(lease::is_written(file, node.uid), Ok(false)))
 }

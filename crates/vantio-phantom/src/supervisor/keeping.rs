@@ -97,10 +97,7 @@ impl Keeping {
     }
 
     /// What could not be saved must not change.
-    fn save(
-        &self,
-        work: impl FnOnce(&Keeper) -> std::io::Result<()> + Send + 'static,
-    ) -> io::Result<()> {
+    fn save(&self, work: impl FnOnce(&Keeper) -> std::io::Result<()> + Send + 'static) -> io::Result<()> {
         // As long as there is no checkpoint, nothing is read or written for it.
         let saved = if self.keeper.is_active() { self.ask(work)? } else { work(&self.keeper) };
         saved.map_err(|error| match Errno::from_io_error(&error) {

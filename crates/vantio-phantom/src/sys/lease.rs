@@ -1,6 +1,6 @@
 //! Asking the kernel whether a file is open for writing.
 
-use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use rustix::io::{self, Errno};
 
@@ -8,22 +8,22 @@ use super::memory::last_error;
 
 /// Whether anybody has the regular file that `fd` has open for reading open for writing. The thread acts as the
 /// file's `owner` meanwhile: nobody else is told.
-pub(crate) fn is_written(fd: BorrowedFd<'_>, owner: u32) -> io::Result<bool> {
+pub(crate) fn is_written(fd: OwnedFd, owner: u32) -> io::Result<bool> {
     let me = rustix::process::geteuid().as_raw();
     let changes = owner != me;
     if changes {
         set_file_user(owner);
     }
-    let result = try_lease(fd);
+    let result = try_lease(&fd);
     if changes {
         set_file_user(me);
     }
     result
 }
 
-/// A lease that is granted is given back at once. Where somebody opens the file for writing in between,
+/// A lease that is granted ends with the descriptor. Where somebody opens the file for writing in between,
 /// `SIGIO` comes, which [`ignore_breaks`] has made harmless.
-fn try_lease(fd: BorrowedFd<'_>) -> io::Result<bool> {
+fn try_lease(fd: &OwnedFd) -> io::Result<bool> {
     // SAFETY: plain integers.
     if unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) } < 0 {
         return match last_error() {
@@ -31,8 +31,6 @@ fn try_lease(fd: BorrowedFd<'_>) -> io::Result<bool> {
             other => Err(other),
         };
     }
-    // SAFETY: as above. Should it fail, the lease ends with the descriptor.
-    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) };
     Ok(false)
 }
 

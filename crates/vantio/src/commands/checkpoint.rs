@@ -35,7 +35,8 @@ pub fn checkpoint(store: &Store, arguments: &arguments::Checkpoint, json: bool) 
     };
     note(format!("checkpoint {}; to go back: vantio restore {short} {}\n", named(&taken), taken.id));
     if taken.moving > 0 {
-        let files = if taken.moving == 1 { "1 file was".into() } else { format!("{} files were", taken.moving) };
+        let files =
+            if taken.moving == 1 { "1 file was".into() } else { format!("{} files were", taken.moving) };
         note(format!("  {files} being written meanwhile: what is kept of it may be of no single moment\n"));
     }
     if json {

@@ -11,9 +11,7 @@ use vantio_phantom::{
 };
 
 use super::{
-    changes::{
-        checkpoint_failure, claim_kept, commit_failure, entry, host_root, ledger, pending,
-    },
+    changes::{checkpoint_failure, claim_kept, commit_failure, entry, host_root, ledger, pending},
     pick::{Asked, Pick, absolute, pick},
 };
 use crate::{

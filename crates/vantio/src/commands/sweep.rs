@@ -68,8 +68,8 @@ fn recover(store: &Store, mut claim: Claim) -> Result<(), Failure> {
         claim.record.ended = Some(now_ms());
     }
     Shadow::sweep(&claim.world());
-    if let Some(restored) =
-        checkpoint::recover(&claim.world()).map_err(|error| checkpoint_failure(store, &claim.world(), &error))?
+    if let Some(restored) = checkpoint::recover(&claim.world())
+        .map_err(|error| checkpoint_failure(store, &claim.world(), &error))?
     {
         let (run, id) = (store.short(dead), restored.checkpoint.id);
         note(format!("vantio: an interrupted restore was finished: run {run} is back at checkpoint {id}\n"));

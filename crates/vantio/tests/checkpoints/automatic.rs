@@ -12,7 +12,8 @@ fn a_tool_that_destroys_is_taken_back() {
     let policy = with("{exec: true}");
     let script = "echo work > done; /bin/true; /bin/rm precious; echo more >> done; /bin/true; :";
     world.run(&policy, &["/bin/bash", "-euc", script]).assert_success();
-    let causes: Vec<_> = list(&world).iter().map(|entry| entry["cause"].as_str().unwrap().to_owned()).collect();
+    let causes: Vec<_> =
+        list(&world).iter().map(|entry| entry["cause"].as_str().unwrap().to_owned()).collect();
     // Before `rm` nothing had changed since the checkpoint before `true`, unless the supervisor had not yet let go
     // of the file that it opened.
     assert!(causes.iter().all(|cause| cause == "exec") && matches!(causes.len(), 2 | 3), "{causes:?}");

@@ -8,8 +8,9 @@ use std::{
 };
 
 use crate::{
-    Paused, diff, folder, list, take,
+    Paused,
     common::{WORKSPACE, World, eventually, finish},
+    diff, folder, list, take,
 };
 
 #[test]
@@ -68,7 +69,13 @@ fn three_hundred_checkpoints_cost_the_same_each() {
     let bytes: Vec<u64> = list(&world).iter().map(|entry| entry["bytes"].as_u64().unwrap()).collect();
     assert!(bytes.iter().all(|bytes| *bytes < 64 * 1024), "{bytes:?}");
     let shelf = folder(&world).join("checkpoints");
-    let lines = |id: u64| fs::read(shelf.join(id.to_string()).join("journal.jsonl")).unwrap().iter().filter(|byte| **byte == b'\n').count();
+    let lines = |id: u64| {
+        fs::read(shelf.join(id.to_string()).join("journal.jsonl"))
+            .unwrap()
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+    };
     assert!(lines(290) <= 2 * lines(10), "{} {}", lines(290), lines(10));
     run.end();
     world.ask(&["restore", "last", "1"]);
@@ -80,7 +87,10 @@ fn three_hundred_checkpoints_cost_the_same_each() {
 fn a_supervisor_that_is_killed_leaves_its_checkpoints() {
     let world = World::new();
     world.write("base", "base\n");
-    let mut run = Paused::start(&world, "echo one > file; pause; while :; do echo more >> file; rm -f base; echo x > base; mv base other; done");
+    let mut run = Paused::start(
+        &world,
+        "echo one > file; pause; while :; do echo more >> file; rm -f base; echo x > base; mv base other; done",
+    );
     take(&world, &[]);
     let before = diff(&world, &[]);
     run.input_line();
@@ -116,7 +126,8 @@ fn a_restore_that_is_killed_is_finished_by_the_next_command() {
         world.ask(&["restore", "last", "1"]);
         assert_eq!(diff(&world, &[]), before, "round {round}");
         finish(Command::new("rm").arg("-rf").arg(world.state())).assert_success();
-        finish(Command::new("cp").arg("-a").arg(world.path().join("state-copy")).arg(world.state())).assert_success();
+        finish(Command::new("cp").arg("-a").arg(world.path().join("state-copy")).arg(world.state()))
+            .assert_success();
     }
     assert!(killed > 3, "{killed}");
 }

@@ -3,8 +3,9 @@
 use std::fs;
 
 use crate::{
-    Paused, committed, diff, entries, folder, list, patch, take, tree,
+    Paused, committed,
     common::{World, finish, is_root},
+    diff, entries, folder, list, patch, take, tree,
 };
 
 fn a_workspace() -> World {
@@ -17,7 +18,8 @@ fn a_workspace() -> World {
 
 /// Steps of a script, each of which changes what the one before left.
 fn steps() -> Vec<&'static str> {
-    let renames = if is_root() { "mv e moved; echo n > moved/n; rm moved/f" } else { "cp -r e moved; rm -r e" };
+    let renames =
+        if is_root() { "mv e moved; echo n > moved/n; rm moved/f" } else { "cp -r e moved; rm -r e" };
     vec![
         "echo one > f; echo x >> host; mkdir new; echo n > new/n; exec 5>> log; echo l1 >&5",
         "rm -r d; echo two >> f; echo l2 >&5; mv new newer; ln f g; chmod 600 host",
@@ -75,7 +77,8 @@ fn what_is_committed_after_a_restore_is_what_there_was() {
 #[test]
 fn a_diff_between_checkpoints_is_of_what_changed_there() {
     let world = a_workspace();
-    let script = "echo 1 > a; echo 1 > b; pause; echo 2 > b; rm d/a; mkdir x; pause; echo 3 > b; rmdir x; rm a; pause";
+    let script =
+        "echo 1 > a; echo 1 > b; pause; echo 2 > b; rm d/a; mkdir x; pause; echo 3 > b; rmdir x; rm a; pause";
     let mut run = Paused::start(&world, script);
     take(&world, &["--label", "one"]);
     run.next();
@@ -135,7 +138,8 @@ fn a_checkpoint_has_a_number_and_one_name() {
     run.end();
     // Of a run that ended, it is what there is.
     assert_eq!(take(&world, &["--label", "after"]), 2);
-    let labels: Vec<_> = list(&world).iter().map(|entry| entry["label"].as_str().unwrap().to_owned()).collect();
+    let labels: Vec<_> =
+        list(&world).iter().map(|entry| entry["label"].as_str().unwrap().to_owned()).collect();
     assert_eq!(labels, ["here", "after"]);
     world.ask(&["discard", "last"]);
     assert!(!world.vantio(["checkpoint", "last"]).status().unwrap().success());

@@ -94,7 +94,13 @@ pub fn diff(world: &World, arguments: &[&str]) -> Vec<String> {
             // It depends on what was in it once.
             change["after"]["size"] = 0.into();
         }
-        format!("{} {} {} {}", field(&change, "kind"), field(&change, "path"), field(&change, "from"), field(&change, "after"))
+        format!(
+            "{} {} {} {}",
+            field(&change, "kind"),
+            field(&change, "path"),
+            field(&change, "from"),
+            field(&change, "after")
+        )
     };
     changes.iter().map(of).collect()
 }

@@ -1,8 +1,9 @@
 //! Programs that keep files open, map them, and put others in their place.
 
 use crate::{
-    Paused, diff, folder, patch, take,
+    Paused,
     common::{WORKSPACE, World, finish},
+    diff, folder, patch, take,
 };
 
 const SQLITE: &str = r#"
