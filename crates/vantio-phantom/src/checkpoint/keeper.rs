@@ -21,6 +21,7 @@ use super::{
     upper::{Ground, NotesSource, open_to_read},
     writers::{Writers, is_open},
 };
+use crate::cgroup::Cgroup;
 use crate::changes::{Layer, Node, beneath, names_in};
 
 /// What is about to change.
@@ -42,6 +43,8 @@ pub(crate) struct Setup {
     /// Paths, as the run sees them, at and below which no layer is.
     pub(crate) outside: Vec<Vec<u8>>,
     pub(crate) notes: NotesSource,
+    /// The control group of the run's processes, where there is one.
+    pub(crate) cgroup: Option<Cgroup>,
 }
 
 /// Keeps the checkpoints of one run that lives.
@@ -51,6 +54,7 @@ pub(crate) struct Keeper {
     pub(super) grounds: Vec<Ground>,
     outside: Vec<Vec<u8>>,
     pub(super) notes: NotesSource,
+    cgroup: Option<Cgroup>,
     gate: RwLock<()>,
     state: Mutex<State>,
 }
@@ -67,12 +71,13 @@ struct State {
 impl Keeper {
     /// Opens the layers of a run that has no checkpoint yet. Called where the host's mounts are seen.
     pub(crate) fn open(setup: Setup) -> io::Result<Self> {
-        let Setup { run, layers, outside, notes } = setup;
+        let Setup { run, layers, outside, notes, cgroup } = setup;
         Ok(Self {
             grounds: Ground::open_all(&run, &layers)?,
             folder: shelf::folder(&run),
             outside,
             notes,
+            cgroup,
             gate: RwLock::default(),
             state: Mutex::default(),
         })
@@ -215,17 +220,19 @@ impl Keeper {
         Ok(checkpoint)
     }
 
-    /// Saves the files that are open for writing, and returns which.
+    /// Saves the files that are open for writing, and returns which. Nobody writes meanwhile, where that can be had.
     fn copy_open(&self, writers: &Writers, epoch: &mut Epoch) -> io::Result<BTreeSet<Place>> {
         let mut open = BTreeSet::new();
         for place in writers.all() {
             let Some(ground) = self.grounds.get(place.layer) else { continue };
-            if !is_open(&ground.root, place.path.as_bytes())? {
-                continue;
+            if is_open(&ground.root, place.path.as_bytes())? {
+                open.insert(place.clone());
             }
+        }
+        let _still = self.cgroup.as_ref().filter(|_| !open.is_empty()).map(Cgroup::still);
+        for place in &open {
             let mut saver = Saver { keeper: self, epoch };
             saver.touch(place.layer, place.path.as_bytes(), Change::Content)?;
-            open.insert(place.clone());
         }
         Ok(open)
     }

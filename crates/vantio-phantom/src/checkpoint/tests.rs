@@ -81,8 +81,13 @@ impl World {
             kind: LayerKind::Trusted,
         };
         write_layers(&run, std::slice::from_ref(&layer)).unwrap();
-        let keeper =
-            Keeper::open(Setup { run, layers: vec![layer], outside: Vec::new(), notes: NotesSource::Here });
+        let keeper = Keeper::open(Setup {
+            run,
+            layers: vec![layer],
+            outside: Vec::new(),
+            notes: NotesSource::Here,
+            cgroup: None,
+        });
         let world = Self { keeper: keeper.unwrap(), directory };
         world.mount();
         world

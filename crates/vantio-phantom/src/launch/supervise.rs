@@ -83,6 +83,11 @@ fn attended(
         init: started.init,
         privileged: folders.privileged,
         notes,
+        cgroup: cgroup.map(Cgroup::again).transpose().context(
+            "E_CGROUP",
+            step("keep the run's control group"),
+            "",
+        )?,
         has_terminal: plan.needs_terminal(),
         network_namespace: world.network.try_clone().context("E_SUPERVISOR", step("keep the network"), "")?,
     };

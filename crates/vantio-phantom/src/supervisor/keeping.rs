@@ -25,6 +25,7 @@ use super::{
 use crate::{
     Oracle, Spec,
     census::DELETED,
+    cgroup::Cgroup,
     changes::RunFolder,
     checkpoint::{
         Automatic, Cause, Change, Checkpoint, CheckpointError, Checkpoints, Keeper, NotesSource, Setup,
@@ -32,11 +33,24 @@ use crate::{
     sys::lease,
 };
 
+/// What it takes besides.
+pub(crate) struct Beginning {
+    pub(crate) privileged: bool,
+    pub(crate) notes: NotesSource,
+    pub(crate) cgroup: Option<Cgroup>,
+}
+
 /// The keeper of the run's checkpoints, and the thread that works for it.
 pub(crate) struct Keeping {
     keeper: Arc<Keeper>,
     clerk: Sender<Job>,
     automatic: Automatic,
+}
+
+impl std::fmt::Debug for Keeping {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.keeper.fmt(formatter)
+    }
 }
 
 type Job = Box<dyn FnOnce(&Keeper) + Send>;
@@ -67,15 +81,16 @@ impl Keeping {
     /// Starts the thread. The calling one sees the host's mounts.
     pub(super) fn start(
         spec: &Spec,
-        privileged: bool,
-        notes: NotesSource,
+        beginning: Beginning,
         oracle: &Arc<dyn Oracle>,
-    ) -> std::io::Result<Self> {
+    ) -> std::io::Result<Arc<Self>> {
+        let Beginning { privileged, notes, cgroup } = beginning;
         lease::ignore_breaks();
         let layers = RunFolder::new(&spec.folder, 0).layers().map_err(std::io::Error::other)?;
         let own: &[&[u8]] = if privileged { OWN } else { OWN_OF_USER };
         let outside = own.iter().map(|path| path.to_vec()).collect();
-        let keeper = Arc::new(Keeper::open(Setup { run: spec.folder.clone(), layers, outside, notes })?);
+        let keeper =
+            Arc::new(Keeper::open(Setup { run: spec.folder.clone(), layers, outside, notes, cgroup })?);
         let (clerk, jobs) = channel::<Job>();
         let served = Arc::clone(&keeper);
         thread::Builder::new().name("vantio-keeper".into()).spawn(move || {
@@ -85,7 +100,16 @@ impl Keeping {
         })?;
         let taker = Taker { keeper: Arc::clone(&keeper), oracle: Arc::clone(oracle) };
         oracle.attach_checkpoints(Arc::new(taker));
-        Ok(Self { keeper, clerk, automatic: spec.checkpoints })
+        Ok(Arc::new(Self { keeper, clerk, automatic: spec.checkpoints }))
+    }
+
+    /// Before a name is given to a local socket: what `path` is at this moment.
+    pub(super) fn announce(&self, path: Vec<u8>) -> io::Result<()> {
+        let _gate = self.keeper.enter();
+        if self.keeper.is_saved(&path, Change::Name) {
+            return Ok(());
+        }
+        self.save(move |keeper| keeper.before(&path, Change::Name))
     }
 
     /// Has the thread do `work`.

@@ -16,7 +16,7 @@ pub(crate) mod request;
 pub(crate) mod resolve;
 
 pub(crate) use identity::ROOT_CAPABILITIES;
-pub(crate) use keeping::Keeping;
+pub(crate) use keeping::{Beginning, Keeping};
 
 use std::{
     fs, io,
@@ -46,6 +46,7 @@ use self::{
 use crate::{
     Oracle, Processes, Ruling, Spec, Ways,
     census::Census,
+    cgroup::Cgroup,
     changes::BaseJournal,
     checkpoint::NotesSource,
     filter,
@@ -68,6 +69,8 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) network_namespace: OwnedFd,
     /// Who reads what an overlay notes on directories.
     pub(crate) notes: NotesSource,
+    /// The control group of the run's processes, where there is one.
+    pub(crate) cgroup: Option<Cgroup>,
     /// Whether the run has a terminal, which the caller's is behind.
     pub(crate) has_terminal: bool,
 }
@@ -77,7 +80,7 @@ pub(crate) struct Plane {
     oracle: Arc<dyn Oracle>,
     net: net::Plane,
     base: BaseJournal,
-    keeping: Keeping,
+    keeping: Arc<Keeping>,
     init: Pid,
     privileged: bool,
     /// The host's root directory.
@@ -135,7 +138,9 @@ impl Supervisor<'_> {
             kill: Box::new(move || end_run(init)),
         };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let keeping = Keeping::start(self.spec, self.privileged, self.notes, &self.oracle)?;
+        let beginning = Beginning { privileged: self.privileged, notes: self.notes, cgroup: self.cgroup };
+        let keeping = Keeping::start(self.spec, beginning, &self.oracle)?;
+        view.announce(Arc::clone(&keeping));
         Ok(Arc::new(Plane {
             keeping,
             net: net::Plane::start(Arc::clone(&self.oracle), config).map_err(io::Error::other)?,
