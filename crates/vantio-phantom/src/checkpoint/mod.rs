@@ -12,6 +12,7 @@ mod segment;
 mod shadow;
 mod shelf;
 mod touch;
+mod trash;
 mod undo;
 mod upper;
 mod writers;
@@ -27,7 +28,7 @@ use thiserror::Error;
 use crate::changes::RunFolderError;
 
 pub(crate) use keeper::{Change, Keeper, Setup};
-pub use restore::{Options, Restored, recover, restore};
+pub use restore::{Options, Restored, erase, recover, restore};
 pub use shadow::Shadow;
 pub use shelf::{drop_all, find, list, take_ended};
 pub(crate) use upper::{Ground, NotesSource, notes};

@@ -12,12 +12,17 @@ use std::{
     path::Path,
 };
 
+use rustix::{
+    fd::{AsFd as _, OwnedFd},
+    fs::{CWD, Mode, OFlags, openat},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Checkpoint, CheckpointError, VERSION,
+    Checkpoint, CheckpointError, INFO_FILE, VERSION,
     record::{self, Id},
-    shelf::{self, folder, ids, remove},
+    shelf::{self, folder, ids},
+    trash::{self, Trash},
     undo::{Twins, Undo},
     upper::Ground,
 };
@@ -63,6 +68,12 @@ pub fn recover(run: &RunFolder) -> Result<Option<Restored>, CheckpointError> {
     finish(run, Options::default(), &mut Twins::default())
 }
 
+/// Erases what restores of `run` have taken out of its layers: the longest part of the work, which can be done last.
+pub fn erase(run: &RunFolder) -> Result<(), CheckpointError> {
+    let shelf = folder(run.path());
+    trash::erase(&shelf).map_err(|error| CheckpointError::failed("erase", &shelf, error))
+}
+
 fn lock_run(run: &RunFolder) -> Result<fs::File, CheckpointError> {
     let runs = run.path().parent().unwrap_or(run.path());
     lock(runs).map_err(|error| CheckpointError::failed("lock", runs, io::Error::other(error)))
@@ -99,6 +110,7 @@ pub(super) fn finish(
     let grounds = Ground::open_all(run.path(), &layers)
         .map_err(|error| CheckpointError::failed("open the layers of", run.path(), error))?;
     let clock = Clock { options, moment: std::cell::Cell::new(0) };
+    let trash = Trash::open(&shelf).map_err(|error| CheckpointError::failed("use", &shelf, error))?;
     let mut dropped = Vec::new();
     for id in ids(&shelf)?.into_iter().rev().filter(|id| *id >= to) {
         let place = shelf.join(id.to_string());
@@ -110,7 +122,7 @@ pub(super) fn finish(
                 note(&intent(run), id, index, step)
                     .map_err(|error| failed("write what was restored of", error))
             };
-            let mut undo = Undo::new(&grounds, &place, twins, &clock)?;
+            let mut undo = Undo::new(&grounds, &place, &trash, twins, &clock)?;
             if !steps.lines {
                 undo.lines(segment)?;
                 log(Step::Lines)?;
@@ -127,10 +139,10 @@ pub(super) fn finish(
             clock.tick()?;
         }
         if id > to {
-            drop_folder(&shelf, id).map_err(|error| failed("drop", error))?;
+            drop_folder(&trash, &shelf, id).map_err(|error| failed("drop", error))?;
             dropped.push(id);
         } else {
-            empty(&place).map_err(|error| failed("empty", error))?;
+            empty(&trash, &place).map_err(|error| failed("empty", error))?;
         }
         clock.tick()?;
     }
@@ -206,24 +218,24 @@ fn intent(run: &RunFolder) -> std::path::PathBuf {
     folder(run.path()).join("restoring.jsonl")
 }
 
-fn drop_folder(shelf: &Path, id: u64) -> io::Result<()> {
-    remove(shelf, DROPPED)?;
-    fs::rename(shelf.join(id.to_string()), shelf.join(DROPPED))?;
-    remove(shelf, DROPPED)
+fn drop_folder(trash: &Trash, shelf: &Path, id: u64) -> io::Result<()> {
+    trash.take(open(shelf)?.as_fd(), id.to_string().as_bytes())
 }
 
 /// Leaves of a checkpoint what is known about it.
-fn empty(place: &Path) -> io::Result<()> {
+fn empty(trash: &Trash, place: &Path) -> io::Result<()> {
+    let folder = open(place)?;
     for entry in fs::read_dir(place)? {
         let name = entry?.file_name();
-        if name.as_encoded_bytes().starts_with(b"slot-") {
-            fs::remove_file(place.join(name))?;
+        if name.as_encoded_bytes() != INFO_FILE.as_bytes() {
+            trash.take(folder.as_fd(), name.as_encoded_bytes())?;
         }
     }
-    match fs::remove_file(record::path(place)) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    Ok(())
+}
+
+fn open(path: &Path) -> io::Result<OwnedFd> {
+    Ok(openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// Counts the moments of a restore, for tests that crash it.
@@ -240,5 +252,3 @@ impl Clock<'_> {
         if at_moment(moment) == Moment::Crash { Err(CheckpointError::Interrupted) } else { Ok(()) }
     }
 }
-
-const DROPPED: &str = ".dropped";

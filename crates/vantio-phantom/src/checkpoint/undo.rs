@@ -24,6 +24,7 @@ use super::{
     CheckpointError,
     record::{Id, Line, Move, Notes, Place, Segment, Source, State},
     restore::Clock,
+    trash::Trash,
     upper::{Ground, node_of, open_to_read, set_notes},
 };
 use crate::{
@@ -50,6 +51,7 @@ pub(super) struct Twins {
 pub(super) struct Undo<'a> {
     grounds: &'a [Ground],
     slots: OwnedFd,
+    trash: &'a Trash,
     place: &'a Path,
     twins: &'a mut Twins,
     clock: &'a Clock<'a>,
@@ -81,13 +83,14 @@ impl<'a> Undo<'a> {
     pub(super) fn new(
         grounds: &'a [Ground],
         place: &'a Path,
+        trash: &'a Trash,
         twins: &'a mut Twins,
         clock: &'a Clock<'a>,
     ) -> Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let slots = openat(CWD, place, flags, Mode::empty());
         let slots = slots.map_err(|error| CheckpointError::failed("open", place, error))?;
-        Ok(Self { grounds, slots, place, twins, clock, loosened: Vec::new() })
+        Ok(Self { grounds, slots, trash, place, twins, clock, loosened: Vec::new() })
     }
 
     /// Puts back what the lines of `segment` say.
@@ -122,12 +125,12 @@ impl<'a> Undo<'a> {
         let (directory, name) = self.parent(at)?;
         let directory = directory.as_fd();
         match was.first {
-            State::Absent => remove_tree(directory, name),
+            State::Absent => self.trash.take(directory, name),
             State::Whiteout => {
                 if Node::at(directory, name)?.is_some_and(|node| node.is_whiteout()) {
                     return Ok(());
                 }
-                remove_tree(directory, name)?;
+                self.trash.take(directory, name)?;
                 let kind = rustix::fs::FileType::CharacterDevice;
                 Ok(mknodat(directory, name, kind, Mode::empty(), NO_DEVICE)?)
             }
@@ -138,7 +141,7 @@ impl<'a> Undo<'a> {
                 if name.is_empty() {
                     return Err(Errno::NOENT.into());
                 }
-                remove_tree(directory, name)?;
+                self.trash.take(directory, name)?;
                 Ok(mkdirat(directory, name, Mode::RWXU)?)
             }
             State::Kept { .. } | State::Copied { .. } | State::Same(_) => match (was.copied, was.kept) {
@@ -159,14 +162,13 @@ impl<'a> Undo<'a> {
         let slots = self.slots.as_fd();
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let Some(file) = absent(openat(slots, slot, flags, Mode::empty()))? else { return Ok(()) };
-        if let Some(meta) = meta
-            && Meta::of(&node_of(file.as_fd())?) != *meta
-            && let Some(file) = own(self.twins, slots, (slots, slot.as_bytes()), file)?
-        {
+        let file =
+            if meta.is_some() { own(self.twins, slots, (slots, slot.as_bytes()), file)? } else { None };
+        if let Some((meta, file)) = meta.zip(file) {
             meta.set(file.as_fd())?;
         }
         // Not replaced by the rename: file systems write the new one to disk before that.
-        remove_tree(directory, name)?;
+        self.trash.take(directory, name)?;
         Ok(renameat(self.slots.as_fd(), slot, directory, name)?)
     }
 
@@ -269,7 +271,7 @@ impl<'a> Undo<'a> {
         let flags = match at_from {
             Some(_) if by.exchanged => RenameFlags::EXCHANGE,
             Some(node) if node.is_whiteout() => {
-                remove_tree(old.as_fd(), old_name)?;
+                self.trash.take(old.as_fd(), old_name)?;
                 RenameFlags::NOREPLACE
             }
             _ => RenameFlags::NOREPLACE,
@@ -332,6 +334,9 @@ fn own(
     at: (BorrowedFd<'_>, &[u8]),
     file: OwnedFd,
 ) -> io::Result<Option<OwnedFd>> {
+    if twins.borrowed.is_empty() {
+        return Ok(Some(file));
+    }
     let node = node_of(file.as_fd())?;
     if !twins.borrowed.contains(&node.id) {
         return Ok(Some(file));

@@ -39,12 +39,13 @@ pub fn restore(store: &Store, arguments: &arguments::Restore, json: bool) -> Res
     // To count what waits now would take longer than all this.
     claim.record.pending = None;
     claim.save()?;
-    claim.release()?;
     note(format!("run {short} is back at checkpoint {}; what waits now: vantio diff {short}\n", wanted.id));
     let dropped: Vec<String> = restored.dropped.iter().rev().map(u64::to_string).collect();
     if !dropped.is_empty() {
         note(format!("  dropped: {}\n", dropped.join(", ")));
     }
+    checkpoint::erase(&claim.world()).map_err(failed)?;
+    claim.release()?;
     if json {
         print_json(&serde_json::json!({
             "run": id.to_string(), "checkpoint": wanted.id, "dropped": restored.dropped,

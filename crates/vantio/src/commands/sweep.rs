@@ -74,6 +74,8 @@ fn recover(store: &Store, mut claim: Claim) -> Result<(), Failure> {
         let (run, id) = (store.short(dead), restored.checkpoint.id);
         note(format!("vantio: an interrupted restore was finished: run {run} is back at checkpoint {id}\n"));
     }
+    // A restore that was killed at its end has that left to do.
+    checkpoint::erase(&claim.world()).map_err(|error| checkpoint_failure(store, &claim.world(), &error))?;
     claim.record.pending = pending(store, &claim.record).ok().map(|changes| changes.changes().len() as u64);
     claim.save()?;
     claim.release()?;

@@ -419,8 +419,13 @@ impl Oracle for Warden {
     }
 
     fn checkpointed(&self, checkpoint: &Checkpoint) {
+        let entry = self.event("run.checkpoint", checkpoints::to_value(checkpoint));
         // Where the ledger fails, the next decision ends the run.
-        drop(self.ledger.append(self.event("run.checkpoint", checkpoints::to_value(checkpoint))));
+        drop(match checkpoint.cause {
+            vantio_phantom::checkpoint::Cause::Asked => self.ledger.append(entry).map(drop),
+            // The agent waits for it.
+            _ => self.ledger.record(entry).map(drop),
+        });
     }
 
     fn end(&self, ending: Ending) {
