@@ -89,7 +89,6 @@ impl Between {
     fn compare(&self, path: &[u8], workspace: &[u8]) -> io::Result<Option<Change>> {
         let [before, after] = [self.state(0, path)?, self.state(1, path)?];
         let kind = match (&before, &after) {
-            (None, None) => return Ok(None),
             (None, Some(_)) => ChangeKind::Added,
             (Some(_), None) => ChangeKind::Deleted,
             (Some(before), Some(after)) if before.node.file_type != after.node.file_type => {

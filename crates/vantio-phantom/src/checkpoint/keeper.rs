@@ -112,13 +112,13 @@ impl Keeper {
 
     /// Saves what is at the absolute `path`, as the run sees it, before it changes. Within the gate.
     pub(crate) fn before(&self, path: &[u8], change: Change) -> io::Result<()> {
-        self.saving(path, |saver, layer, path| saver.touch(layer, path, change))
+        self.save(path, Work::Touch(change))
     }
 
     /// As [`Keeper::before`], for the removal or replacement of a directory.
     pub(crate) fn before_removal(&self, path: &[u8]) -> io::Result<()> {
         self.lock().changes += 1;
-        self.saving(path, |saver, layer, path| saver.remove(layer, path))
+        self.save(path, Work::Remove)
     }
 
     /// Before what is at `from` gets another name. Within the gate.
@@ -127,7 +127,7 @@ impl Keeper {
         if let Some(((layer, from), (other, to))) = places {
             self.lock().writers.linked(&Place::new(layer, from), &Place::new(other, to));
         }
-        self.saving(from, |saver, layer, path| saver.link(layer, path))?;
+        self.save(from, Work::Link)?;
         self.before(to, Change::Name)
     }
 
@@ -214,7 +214,7 @@ impl Keeper {
             moving: epoch.moving,
             commits: 0,
         };
-        epoch.publish(&self.folder, &checkpoint).map_err(failed)?;
+        Epoch::publish(&self.folder, &checkpoint).map_err(failed)?;
         state.writers.keep(open);
         (state.last, state.epoch, state.changes) = (id, Some(epoch), 0);
         Ok(checkpoint)
@@ -237,15 +237,15 @@ impl Keeper {
         Ok(open)
     }
 
-    fn saving(
-        &self,
-        path: &[u8],
-        save: impl FnOnce(&mut Saver<'_>, usize, &[u8]) -> io::Result<()>,
-    ) -> io::Result<()> {
+    fn save(&self, path: &[u8], work: Work) -> io::Result<()> {
         let Some((layer, path)) = self.place(path) else { return Ok(()) };
-        match &mut self.lock().epoch {
-            Some(epoch) => save(&mut Saver { keeper: self, epoch }, layer, path),
-            None => Ok(()),
+        let mut state = self.lock();
+        let Some(epoch) = &mut state.epoch else { return Ok(()) };
+        let mut saver = Saver { keeper: self, epoch };
+        match work {
+            Work::Touch(change) => saver.touch(layer, path, change),
+            Work::Remove => saver.remove(layer, path),
+            Work::Link => saver.link(layer, path),
         }
     }
 
@@ -266,6 +266,14 @@ impl Keeper {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is to be saved of a name.
+#[derive(Clone, Copy)]
+enum Work {
+    Touch(Change),
+    Remove,
+    Link,
 }
 
 /// Writes down what is at names, in the journal of the last checkpoint.
@@ -318,8 +326,15 @@ impl Saver<'_> {
         let read = |path| self.keeper.notes.read(&self.keeper.grounds, layer, path);
         let notes = read(from)?;
         let other = other.map(|node| read(to).map(|notes| (node.id, notes))).transpose()?;
-        let exchanged = exchanges;
-        let by = Move { layer, from: from.into(), to: to.into(), node: node.id, notes, other, exchanged };
+        let by = Move {
+            layer,
+            from: from.into(),
+            to: to.into(),
+            node: node.id,
+            notes,
+            other,
+            exchanged: exchanges,
+        };
         self.epoch.moved(by)
     }
 

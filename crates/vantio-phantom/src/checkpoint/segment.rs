@@ -28,26 +28,26 @@ pub(super) struct Known {
 /// What is written down between two moves of directories.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    names: Vec<HashMap<Vec<u8>, Level>>,
+    levels: Vec<HashMap<Vec<u8>, Level>>,
     pub(super) inodes: HashMap<Id, Known>,
     pub(super) gone: HashSet<(usize, Vec<u8>)>,
 }
 
 impl Names {
     pub(super) fn level(&self, layer: usize, path: &[u8]) -> Option<Level> {
-        self.names.get(layer)?.get(path).copied()
+        self.levels.get(layer)?.get(path).copied()
     }
 
     pub(super) fn set(&mut self, layer: usize, path: &[u8], level: Level) {
-        if self.names.len() <= layer {
-            self.names.resize_with(layer + 1, HashMap::new);
+        if self.levels.len() <= layer {
+            self.levels.resize_with(layer + 1, HashMap::new);
         }
-        self.names[layer].insert(path.to_vec(), level);
+        self.levels[layer].insert(path.to_vec(), level);
     }
 
     /// Whether what is at `path` needs no further word: it, or what holds it, is put back as a whole.
     pub(super) fn covers(&self, layer: usize, path: &[u8]) -> bool {
-        let Some(names) = self.names.get(layer) else { return false };
+        let Some(names) = self.levels.get(layer) else { return false };
         let is_whole = |path: &[u8]| names.get(path) == Some(&Level::Whole);
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
         is_whole(path) || ends.into_iter().any(|end| is_whole(&path[..end]))
@@ -55,6 +55,6 @@ impl Names {
 
     /// Whether nothing is written down.
     pub(super) fn is_empty(&self) -> bool {
-        self.names.iter().all(HashMap::is_empty) && self.inodes.is_empty()
+        self.levels.iter().all(HashMap::is_empty) && self.inodes.is_empty()
     }
 }

@@ -107,17 +107,18 @@ impl Copying {
             self.tree(ground, copy)?;
         }
         let Some(id) = id else { return Ok(()) };
-        let shelf = shelf::folder(run.path());
-        let later = shelf::ids(&shelf).map_err(io::Error::other)?.into_iter().filter(|later| *later >= id);
+        let checkpoints = shelf::folder(run.path());
+        let later =
+            shelf::ids(&checkpoints).map_err(io::Error::other)?.into_iter().filter(|later| *later >= id);
         for later in later {
             let upper = format!("{CHECKPOINTS_FOLDER}/{later}");
             builder.recursive(true).create(to.join(&upper))?;
-            let layer = |upper| Layer {
+            let as_layer = |upper| Layer {
                 mount_point: b"/".to_vec().into(),
                 upper,
                 kind: crate::changes::LayerKind::User,
             };
-            let layers = [layer(upper)];
+            let layers = [as_layer(upper)];
             let (from, copies) = (Ground::open_all(run.path(), &layers)?, Ground::open_all(to, &layers)?);
             if let (Some(from), Some(copy)) = (from.first(), copies.first()) {
                 self.tree(from, copy)?;

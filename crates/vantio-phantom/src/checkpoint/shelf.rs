@@ -59,7 +59,7 @@ pub fn take_ended(run: &RunFolder, label: Option<&str>) -> Result<Checkpoint, Ch
     let checkpoint =
         Checkpoint { version: VERSION, id, label, cause, time: now(), copied: 0, moving: 0, commits };
     let failed = |error| CheckpointError::failed("take a checkpoint in", &folder, error);
-    Epoch::begin(&folder).and_then(|epoch| epoch.publish(&folder, &checkpoint)).map_err(failed)?;
+    Epoch::begin(&folder).and_then(|_| Epoch::publish(&folder, &checkpoint)).map_err(failed)?;
     Ok(checkpoint)
 }
 
@@ -184,8 +184,8 @@ impl Epoch {
         })
     }
 
-    /// Makes it the checkpoint that `checkpoint` tells of.
-    pub(super) fn publish(&self, folder: &Path, checkpoint: &Checkpoint) -> io::Result<()> {
+    /// Makes what was begun in `folder` the checkpoint that `checkpoint` tells of.
+    pub(super) fn publish(folder: &Path, checkpoint: &Checkpoint) -> io::Result<()> {
         let place = folder.join(BEGUN);
         let mut options = OpenOptions::new();
         let mut file = options.write(true).create_new(true).mode(0o600).open(place.join(INFO_FILE))?;

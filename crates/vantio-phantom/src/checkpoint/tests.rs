@@ -1,6 +1,6 @@
 //! Random work in a real overlay, with checkpoints in between: every one can be gone back to, exactly.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::pedantic, clippy::unwrap_used)]
 
 use std::{
     collections::BTreeMap,
@@ -293,7 +293,9 @@ impl Tree {
         if data.is_dir() {
             let mut entries: Vec<_> = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().path()).collect();
             entries.sort();
-            entries.iter().for_each(|entry| self.visit(root, entry, inodes));
+            for entry in &entries {
+                self.visit(root, entry, inodes);
+            }
         }
     }
 
@@ -426,7 +428,7 @@ proptest! {
             let mut is_begun = false;
             for crash in &crashes {
                 let at = at(*crash);
-                let options = Options { at_moment: Some(&at), ..Options::default() };
+                let options = Options { at_moment: Some(&at) };
                 let result = if is_begun {
                     super::restore::finish(&run, options, &mut super::undo::Twins::default()).map(drop)
                 } else {

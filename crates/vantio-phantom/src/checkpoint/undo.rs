@@ -265,7 +265,7 @@ impl<'a> Undo<'a> {
             return Ok(true);
         }
         let (new, new_name) = self.parent(to)?;
-        if !Node::at(new.as_fd(), new_name)?.is_some_and(|node| node.id == wanted) {
+        if Node::at(new.as_fd(), new_name)?.is_none_or(|node| node.id != wanted) {
             return Ok(false);
         }
         let flags = match at_from {

@@ -111,8 +111,11 @@ pub(crate) enum NotesSource {
     /// This process: they are the user's own attributes, or it is root on the host.
     Here,
     /// Another process, which is root on the host.
-    There(Box<dyn Fn(usize, &[u8]) -> io::Result<Notes> + Send + Sync>),
+    There(Box<Ask>),
 }
+
+/// Reads the notes on a directory of the layer with this index.
+pub(crate) type Ask = dyn Fn(usize, &[u8]) -> io::Result<Notes> + Send + Sync;
 
 impl fmt::Debug for NotesSource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

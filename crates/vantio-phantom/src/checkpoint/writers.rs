@@ -77,5 +77,5 @@ pub(super) fn is_open(root: &Pinned, path: &[u8]) -> io::Result<bool> {
     };
     let node = Node::of_stat(&beneath::stat_fd(file.as_fd())?);
     // Only the owner of a file gets a lease on it.
-    Ok(node.file_type == FileType::File && !matches!(lease::is_written(file, node.uid), Ok(false)))
+    Ok(node.file_type == FileType::File && !matches!(lease::is_written(&file, node.uid), Ok(false)))
 }

@@ -174,7 +174,7 @@ impl Plane {
         self.take_if_due()?;
         let gate = keeping.keeper.enter();
         let path = self.view.path_of(object.fd.as_fd())?;
-        if path.ends_with(DELETED) && self.is_nameless(object, &path)? {
+        if path.ends_with(DELETED) && is_nameless(object, &path)? {
             // Nobody can give its content back, and a checkpoint may have it for what had its name.
             let links = statx(&object.fd, "", AtFlags::EMPTY_PATH, StatxFlags::NLINK)?.stx_nlink;
             let may_be_kept = change == Change::Content && links > 0 && keeping.keeper.is_active();
@@ -201,7 +201,7 @@ impl Plane {
         let gate = self.keeping.keeper.enter();
         let to = self.path_now(entry)?;
         let from = self.view.path_of(source.fd.as_fd())?;
-        if from.ends_with(DELETED) && self.is_nameless(source, &from)? || source.data.stx_nlink == 0 {
+        if from.ends_with(DELETED) && is_nameless(source, &from)? || source.data.stx_nlink == 0 {
             self.keeping.save(move |keeper| keeper.before_naming(&to))?;
         } else {
             self.keeping.save(move |keeper| keeper.before_link(&from, &to))?;
@@ -285,16 +285,6 @@ impl Plane {
     fn path_now(&self, entry: &Entry) -> io::Result<Vec<u8>> {
         Ok(join(&self.view.path_of(entry.parent.fd.as_fd())?, &entry.name))
     }
-
-    /// Whether the kernel's mark in the path of an object is one, and no part of its name.
-    fn is_nameless(&self, object: &Object, path: &[u8]) -> io::Result<bool> {
-        let named = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::INO);
-        let data = statx(&object.fd, "", AtFlags::EMPTY_PATH, StatxFlags::INO)?;
-        Ok(!named.is_ok_and(|named| {
-            (named.stx_ino, named.stx_dev_major, named.stx_dev_minor)
-                == (data.stx_ino, data.stx_dev_major, data.stx_dev_minor)
-        }))
-    }
 }
 
 impl Renaming<'_> {
@@ -306,6 +296,16 @@ impl Renaming<'_> {
         }
         if self.moves { keeping.save(move |keeper| keeper.after_move(was_done)) } else { Ok(()) }
     }
+}
+
+/// Whether the kernel's mark in the path of an object is one, and no part of its name.
+fn is_nameless(object: &Object, path: &[u8]) -> io::Result<bool> {
+    let named = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::INO);
+    let data = statx(&object.fd, "", AtFlags::EMPTY_PATH, StatxFlags::INO)?;
+    Ok(!named.is_ok_and(|named| {
+        (named.stx_ino, named.stx_dev_major, named.stx_dev_minor)
+            == (data.stx_ino, data.stx_dev_major, data.stx_dev_minor)
+    }))
 }
 
 fn is_directory(entry: &Entry) -> io::Result<bool> {

@@ -6,15 +6,16 @@ use rustix::io::{self, Errno};
 
 use super::memory::last_error;
 
-/// Whether anybody has the regular file that `fd` has open for reading open for writing. The thread acts as the
+/// Whether anybody has the regular file that `fd` has open for reading open for writing. A descriptor serves for one
+/// question. The thread acts as the
 /// file's `owner` meanwhile: nobody else is told.
-pub(crate) fn is_written(fd: OwnedFd, owner: u32) -> io::Result<bool> {
+pub(crate) fn is_written(fd: &OwnedFd, owner: u32) -> io::Result<bool> {
     let me = rustix::process::geteuid().as_raw();
     let changes = owner != me;
     if changes {
         set_file_user(owner);
     }
-    let result = try_lease(&fd);
+    let result = try_lease(fd);
     if changes {
         set_file_user(me);
     }
