@@ -124,13 +124,13 @@ pub fn checkpoint_failure(store: &Store, run: &RunFolder, error: &CheckpointErro
         Some(label) => format!("{} ({})", checkpoint.id, shown(label)),
         None => checkpoint.id.to_string(),
     };
-    let names: Vec<String> = known.iter().map(|(checkpoint, _)| named(checkpoint)).collect();
+    let list: Vec<String> = known.iter().map(|(checkpoint, _)| named(checkpoint)).collect();
     match error {
-        CheckpointError::Unknown { .. } | CheckpointError::LabelTaken { .. } if names.is_empty() => {
+        CheckpointError::Unknown { .. } | CheckpointError::LabelTaken { .. } if list.is_empty() => {
             failure.help(format!("it has none; take one: vantio checkpoint {short}"))
         }
         CheckpointError::Unknown { .. } | CheckpointError::LabelTaken { .. } => {
-            failure.help(format!("it has {}", names.join(", ")))
+            failure.help(format!("it has {}", list.join(", ")))
         }
         CheckpointError::Failed { .. } => {
             failure.help("see to the cause and try again: a restore goes on where it stopped")

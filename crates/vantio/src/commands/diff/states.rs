@@ -59,7 +59,7 @@ enum Looking {
     /// It lives, and waits.
     Held(Hold),
     /// It ended, and no other command changes it.
-    Claimed(Claim),
+    Claimed(Box<Claim>),
 }
 
 impl Looking {
@@ -67,7 +67,7 @@ impl Looking {
         if record.state == State::Running && store.is_held(record.id)? {
             return Hold::new(&store.folder(record.id)).map(Self::Held);
         }
-        claim_kept(store, record.id).map(Self::Claimed)
+        claim_kept(store, record.id).map(Box::new).map(Self::Claimed)
     }
 
     /// A run that lives goes on; one that ended stays claimed, so that a command that is killed is swept up after.
@@ -77,7 +77,7 @@ impl Looking {
                 drop(hold);
                 None
             }
-            Self::Claimed(claim) => Some(claim),
+            Self::Claimed(claim) => Some(*claim),
         }
     }
 }
