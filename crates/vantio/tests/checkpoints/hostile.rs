@@ -19,12 +19,12 @@ fn what_is_renamed_linked_and_removed_meanwhile_is_still_taken_back() {
     for n in 0..20 {
         world.write(&format!("d{n}/f"), "x");
     }
-    let script = r#"pause
+    let script = r"pause
 work() { for round in $(seq 12); do n=$((RANDOM % 20)); m=$((RANDOM % 20))
   echo $round >> d$n/f$m 2>/dev/null; mv d$n/f$m d$m/g$round 2>/dev/null; ln d$m/g$round d$n/h$round 2>/dev/null
   rm d$m/g$round 2>/dev/null; mkdir -p d$n/s 2>/dev/null; mv -T d$n/s d$m/s$round 2>/dev/null; rm -rf d$n/s* 2>/dev/null
   mv -T e$n e$m 2>/dev/null; mkdir -p e$n/x/y 2>/dev/null; echo $round >> e$n/x/y/z 2>/dev/null; done; true; }
-for worker in 1 2 3 4; do work & done; wait; echo finished; pause"#;
+for worker in 1 2 3 4; do work & done; wait; echo finished; pause";
     let mut run = Paused::start(&world, script);
     let mut seen = Vec::new();
     run.input_line();
@@ -70,11 +70,7 @@ fn three_hundred_checkpoints_cost_the_same_each() {
     assert!(bytes.iter().all(|bytes| *bytes < 64 * 1024), "{bytes:?}");
     let shelf = folder(&world).join("checkpoints");
     let lines = |id: u64| {
-        fs::read(shelf.join(id.to_string()).join("journal.jsonl"))
-            .unwrap()
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count()
+        fs::read_to_string(shelf.join(id.to_string()).join("journal.jsonl")).unwrap().lines().count()
     };
     assert!(lines(290) <= 2 * lines(10), "{} {}", lines(290), lines(10));
     run.end();

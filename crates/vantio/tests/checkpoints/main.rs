@@ -22,7 +22,7 @@ use serde_json::Value;
 use common::{WORKSPACE, World, finish, parse};
 
 /// A run that stops wherever its script says `pause`, until it is told to go on.
-pub struct Paused {
+pub(crate) struct Paused {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
@@ -30,12 +30,12 @@ pub struct Paused {
 
 impl Paused {
     /// Starts a shell script, up to its first `pause`.
-    pub fn start(world: &World, script: &str) -> Self {
+    pub(crate) fn start(world: &World, script: &str) -> Self {
         Self::start_program(world, WORKSPACE, &["/bin/bash", "-euc", &format!("{PAUSE}\n{script}")])
     }
 
     /// Starts a program that prints a line wherever it waits for one.
-    pub fn start_program(world: &World, policy: &str, program: &[&str]) -> Self {
+    pub(crate) fn start_program(world: &World, policy: &str, program: &[&str]) -> Self {
         let mut command = world.governed(policy, program);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
@@ -46,36 +46,37 @@ impl Paused {
     }
 
     /// Goes on to the next `pause`.
-    pub fn next(&mut self) {
+    pub(crate) fn next(&mut self) {
         self.input_line();
         self.wait();
     }
 
     /// Goes on to the end.
-    pub fn end(mut self) {
+    pub(crate) fn end(mut self) {
         self.input.write_all(b"\n").unwrap();
         drop(self.input);
         assert!(self.child.wait().unwrap().success());
     }
 
     /// Goes on, without waiting for the next `pause`.
-    pub fn input_line(&mut self) {
+    pub(crate) fn input_line(&mut self) {
         self.input.write_all(b"\n").unwrap();
     }
 
     /// Waits for the next `pause`.
-    pub fn wait(&mut self) {
+    pub(crate) fn wait(&mut self) {
         self.wait_for("paused\n");
     }
 
-    pub fn wait_for(&mut self, wanted: &str) {
+    /// Waits for a line that the program prints.
+    pub(crate) fn wait_for(&mut self, wanted: &str) {
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
         assert_eq!(line, wanted);
     }
 
     /// Kills the command, and with it the supervisor and the run.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -84,7 +85,7 @@ impl Paused {
 const PAUSE: &str = "pause() { echo paused; read -r _; }";
 
 /// What `vantio diff` shows, with `arguments`, without times that only tell when.
-pub fn diff(world: &World, arguments: &[&str]) -> Vec<String> {
+pub(crate) fn diff(world: &World, arguments: &[&str]) -> Vec<String> {
     let text = world.ask(&[&["diff", "last", "--json"], arguments].concat());
     let changes = parse(&text)["changes"].as_array().cloned().unwrap_or_default();
     let field = |change: &Value, key: &str| change[key].to_string();
@@ -106,23 +107,23 @@ pub fn diff(world: &World, arguments: &[&str]) -> Vec<String> {
 }
 
 /// What `vantio diff --patch` prints, with `arguments`.
-pub fn patch(world: &World, arguments: &[&str]) -> String {
+pub(crate) fn patch(world: &World, arguments: &[&str]) -> String {
     world.ask(&[&["diff", "last", "--patch"], arguments].concat())
 }
 
 /// Takes a checkpoint, and returns its number.
-pub fn take(world: &World, arguments: &[&str]) -> u64 {
+pub(crate) fn take(world: &World, arguments: &[&str]) -> u64 {
     let text = world.ask(&[&["checkpoint", "last", "--json"], arguments].concat());
     parse(&text)["id"].as_u64().unwrap()
 }
 
 /// The checkpoints that `--list` tells of.
-pub fn list(world: &World) -> Vec<Value> {
+pub(crate) fn list(world: &World) -> Vec<Value> {
     parse(&world.ask(&["checkpoint", "last", "--list", "--json"])).as_array().cloned().unwrap()
 }
 
 /// How often the ledger has an entry of this operation about the last run.
-pub fn entries(world: &World, op: &str) -> usize {
+pub(crate) fn entries(world: &World, op: &str) -> usize {
     let text = world.ask(&["ledger", "list", "--run", "last", "--limit", "100000", "--json"]);
     let mut count = 0;
     common::visit(&parse(&text), &mut |entry| {
@@ -132,18 +133,19 @@ pub fn entries(world: &World, op: &str) -> usize {
 }
 
 /// The folder of the one run.
-pub fn folder(world: &World) -> PathBuf {
+pub(crate) fn folder(world: &World) -> PathBuf {
     let runs = fs::read_dir(world.state().join("runs")).unwrap().flatten().map(|run| run.path());
     runs.filter(|run| run.is_dir()).max().unwrap()
 }
 
 /// Commits everything, and returns what the workspace then has: the names, types and contents.
-pub fn committed(world: &World) -> String {
+pub(crate) fn committed(world: &World) -> String {
     finish(&mut world.vantio(["commit", "last", "--hazards"])).assert_success();
     tree(&world.workspace())
 }
 
-pub fn tree(root: &Path) -> String {
+/// The names, types and contents below a folder.
+pub(crate) fn tree(root: &Path) -> String {
     let script = "find . -mindepth 1 ! -type d -printf '%P %y %m %l\\n' | LC_ALL=C sort; \
         find . -type d -printf '%P %y %m\\n' | LC_ALL=C sort; find . -type f -exec sha256sum {} + | LC_ALL=C sort -k 2";
     let mut shell = Command::new("/bin/sh");

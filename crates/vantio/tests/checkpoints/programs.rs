@@ -107,11 +107,11 @@ os.write(files[0], b"second\n")
 #[test]
 fn a_repository_goes_back_with_its_commits() {
     let world = World::new();
-    let script = r#"
+    let script = r"
 git init -q repo; cd repo; git config user.name t; git config user.email t@example.com; git config gc.auto 0
 for n in $(seq 20); do echo $n > file$n; done; git add .; git commit -qm one; pause
 git mv file1 moved; rm file2; echo more >> file3; git add -A; git commit -qm two; pause
-git checkout -q -b other HEAD~1; echo x > x; git add x; git commit -qm three; git gc -q; git branch -D master main 2>/dev/null || true"#;
+git checkout -q -b other HEAD~1; echo x > x; git add x; git commit -qm three; git gc -q; git branch -D master main 2>/dev/null || true";
     let mut run = Paused::start(&world, script);
     take(&world, &["--label", "one"]);
     let one = diff(&world, &[]);
