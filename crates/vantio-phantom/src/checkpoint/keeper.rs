@@ -5,7 +5,7 @@
 //! is said of a name stays true until the change is made.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     io,
     path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
@@ -62,6 +62,7 @@ pub(crate) struct Keeper {
 #[derive(Debug, Default)]
 struct State {
     last: u64,
+    labels: HashMap<String, u64>,
     epoch: Option<Epoch>,
     writers: Writers,
     /// Changes since the last checkpoint.
@@ -199,8 +200,10 @@ impl Keeper {
     /// Takes a checkpoint; whoever calls has the gate for itself.
     pub(crate) fn take(&self, label: Option<&str>, cause: Cause) -> Result<Checkpoint, CheckpointError> {
         let mut state = self.lock();
-        shelf::check_label(&self.folder, label)?;
         let id = state.last + 1;
+        if let Some((label, id)) = label.and_then(|label| state.labels.get_key_value(label)) {
+            return Err(CheckpointError::LabelTaken { label: label.clone(), id: *id });
+        }
         let failed = |source| CheckpointError::failed("take a checkpoint in", &self.folder, source);
         let mut epoch = Epoch::begin(&self.folder).map_err(failed)?;
         let open = self.copy_open(&state.writers, &mut epoch).map_err(failed)?;
@@ -216,6 +219,7 @@ impl Keeper {
         };
         Epoch::publish(&self.folder, &checkpoint).map_err(failed)?;
         state.writers.keep(open);
+        state.labels.extend(label.map(|label| (label.to_owned(), id)));
         (state.last, state.epoch, state.changes) = (id, Some(epoch), 0);
         Ok(checkpoint)
     }

@@ -12,7 +12,8 @@ use std::{
 
 use rustix::{
     fd::{AsFd as _, OwnedFd},
-    fs::{AtFlags, CWD, Mode, OFlags, linkat, mkdirat, mknodat, openat},
+    fs::{AtFlags, CWD, Mode, OFlags, chmod, linkat, mkdirat, mknodat, openat},
+    process::geteuid,
 };
 
 use super::{
@@ -24,7 +25,11 @@ use super::{
     upper::{Ground, copy, node_of, notes, open_to_read, set_notes},
 };
 use crate::{
-    changes::{Layer, Node, RunFolder, beneath::join, names_in},
+    changes::{
+        Layer, Node, RunFolder,
+        beneath::{join, magic, stat_fd},
+        names_in,
+    },
     commit::meta::Meta,
 };
 
@@ -128,11 +133,32 @@ impl Copying {
     }
 
     fn tree(&mut self, from: &Ground, to: &Ground) -> io::Result<()> {
+        let mut loosened = Vec::new();
+        let copied = self.tree_loosening(from, to, &mut loosened);
+        while let Some((file, mode)) = loosened.pop() {
+            // A failure leaves the run's copy more readable for its owner.
+            let _ = chmod(magic(file.as_fd()), Mode::from_raw_mode(mode));
+        }
+        copied
+    }
+
+    /// Directories that their owner may not use are opened on the way.
+    fn tree_loosening(
+        &mut self,
+        from: &Ground,
+        to: &Ground,
+        loosened: &mut Vec<(OwnedFd, u32)>,
+    ) -> io::Result<()> {
         let mut waiting = vec![Vec::new()];
         let mut done = Vec::new();
         while let Some(path) = waiting.pop() {
             let old = from.root.at(&path, OFlags::PATH | OFlags::DIRECTORY)?;
-            let node = node_of(old.as_fd())?;
+            let mode = Node::of_stat(&stat_fd(old.as_fd())?).mode;
+            if mode & 0o700 != 0o700 && !geteuid().is_root() {
+                chmod(magic(old.as_fd()), Mode::from_raw_mode(mode | 0o700))?;
+                loosened.push((old.try_clone()?, mode));
+            }
+            let node = Node { mode, ..node_of(old.as_fd())? };
             let new = to.root.dir(&path)?;
             self.twins.directories.insert(node.id, node_of(new.as_fd())?.id);
             for name in names_in(&open_to_read(old.as_fd(), &node)?)? {
@@ -172,7 +198,7 @@ impl Copying {
     /// A file with several names is copied, once.
     fn group(&mut self, file: &OwnedFd, node: &Node, new: &OwnedFd, name: &[u8]) -> io::Result<()> {
         if let Some(copied) = self.known.get(&node.id) {
-            let path = crate::changes::beneath::magic(copied.as_fd());
+            let path = magic(copied.as_fd());
             return Ok(linkat(CWD, path, new, name, AtFlags::SYMLINK_FOLLOW)?);
         }
         copy(file.as_fd(), node, new.as_fd(), name)?;

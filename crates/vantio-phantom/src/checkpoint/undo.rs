@@ -55,7 +55,7 @@ pub(super) struct Undo<'a> {
     place: &'a Path,
     twins: &'a mut Twins,
     clock: &'a Clock<'a>,
-    loosened: Vec<(OwnedFd, u32)>,
+    loosened: Vec<(Place, OwnedFd, u32)>,
 }
 
 /// What a segment says of a name, all its lines taken together.
@@ -110,13 +110,14 @@ impl<'a> Undo<'a> {
                 .and_then(|ground| set_notes(ground, at.path.as_bytes(), notes))
                 .map_err(|error| self.failed(at, error))?;
         }
-        self.tighten();
+        // From below: what is closed last lets nobody in.
         for (at, was) in names.iter().rev() {
             if let State::Directory(meta) = was.first {
                 let file = self.ground(at).and_then(|ground| ground.root.dir(at.path.as_bytes()));
                 file.and_then(|file| meta.set(file.as_fd())).map_err(|error| self.failed(at, error))?;
             }
         }
+        self.tighten(|at| names.get(at).is_some_and(|was| matches!(was.first, State::Directory(_))));
         self.clock.tick()
     }
 
@@ -245,7 +246,7 @@ impl<'a> Undo<'a> {
         let (from, to) = (place(by.from.as_bytes()), place(by.to.as_bytes()));
         let moved = self.rename_back(by, node, (&from, &to));
         let moved = moved.map_err(|error| self.failed(&from, error));
-        self.tighten();
+        self.tighten(|_| false);
         if !moved? {
             return Err(lost(by));
         }
@@ -303,15 +304,18 @@ impl<'a> Undo<'a> {
         let node = Node::of_stat(&beneath::stat_fd(file.as_fd())?);
         if node.mode & 0o700 != 0o700 {
             chmod(magic(file.as_fd()), Mode::from_raw_mode(node.mode | 0o700))?;
-            self.loosened.push((file, node.mode));
+            self.loosened.push((at.clone(), file, node.mode));
         }
         Ok(())
     }
 
-    fn tighten(&mut self) {
-        while let Some((file, mode)) = self.loosened.pop() {
-            // A failure leaves the run's copy more readable for its owner.
-            let _ = chmod(magic(file.as_fd()), Mode::from_raw_mode(mode));
+    /// Takes [`Self::loosen`] back, but for those that have got their modes anew.
+    fn tighten(&mut self, is_settled: impl Fn(&Place) -> bool) {
+        while let Some((at, file, mode)) = self.loosened.pop() {
+            if !is_settled(&at) {
+                // A failure leaves the run's copy more readable for its owner.
+                let _ = chmod(magic(file.as_fd()), Mode::from_raw_mode(mode));
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod checkpoint;
 mod ledger;
 
 use std::{
@@ -11,6 +12,7 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::styling};
 use clap_complete::Shell;
 
+pub use checkpoint::{Checkpoint, Restore};
 pub use ledger::{Archive, Export, ExportFormat, Ledger, List, Prove, Verdict, Verify, Witness};
 
 /// The outcome of reading the command line.
@@ -78,10 +80,10 @@ pub enum Command {
     #[command(after_help = COMMIT_HELP)]
     Commit(Commit),
     /// Remember what a run has changed so far, to go back to
-    #[command(after_help = CHECKPOINT_HELP)]
+    #[command(after_help = checkpoint::CHECKPOINT_HELP)]
     Checkpoint(Checkpoint),
     /// Put a run's changes back to what they were at a checkpoint
-    #[command(after_help = RESTORE_HELP)]
+    #[command(after_help = checkpoint::RESTORE_HELP)]
     Restore(Restore),
     /// Drop what a run changed, and every copy of it
     Discard(Reference),
@@ -176,42 +178,6 @@ pub struct Diff {
     /// Show what had changed by a checkpoint: its number, or its label
     #[arg(long, value_name = "CHECKPOINT")]
     pub to: Option<String>,
-}
-
-/// Arguments of `vantio checkpoint`.
-#[derive(Debug, Args)]
-pub struct Checkpoint {
-    #[command(flatten)]
-    pub reference: Reference,
-    /// A name for the checkpoint
-    #[arg(long, value_name = "NAME", value_parser = label)]
-    pub label: Option<String>,
-    /// List the run's checkpoints instead
-    #[arg(long, conflicts_with = "label")]
-    pub list: bool,
-}
-
-/// A label is no number, so that it names one checkpoint only.
-fn label(text: &str) -> Result<String, String> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err("a label that is a number would be taken for a checkpoint's own".to_owned());
-    }
-    run_name(text)
-}
-
-/// Arguments of `vantio restore`.
-#[derive(Debug, Args)]
-pub struct Restore {
-    #[command(flatten)]
-    pub reference: Reference,
-    /// A checkpoint of it: its number, or its label
-    pub checkpoint: String,
-    /// End the run first, if it still lives
-    #[arg(long)]
-    pub kill: bool,
-    /// Bring its processes back too; this version cannot, and says so
-    #[arg(long)]
-    pub processes: bool,
 }
 
 /// Arguments of `vantio commit`.
@@ -460,18 +426,6 @@ For example:
 
 Exit status: 0 when it could be explained, whatever the verdict; with --exit-code 3 when
 it would be refused or held.";
-
-const CHECKPOINT_HELP: &str = "\
-A checkpoint of a run that lives costs next to nothing: what changes from then on is saved
-before it does. It is of the run's files alone, and of what `vantio diff` shows.
-
-  vantio checkpoint last --label before-tests
-  vantio diff last --from before-tests
-  vantio restore last before-tests";
-
-const RESTORE_HELP: &str = "\
-The run must have ended; --kill ends it. Later checkpoints are dropped. What was committed
-to the host stays there: a commit drops the checkpoints before it.";
 
 const COMMIT_HELP: &str = "\
 Exit status: 0 when everything asked for was committed or nothing was pending,

@@ -1,7 +1,7 @@
 //! The side of whoever asks.
 
 use std::{
-    io::{self, BufRead as _, BufReader, Write as _},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
     os::{
         fd::{AsRawFd as _, OwnedFd},
         unix::net::UnixStream,
@@ -27,16 +27,31 @@ pub fn take(folder: &Path, label: Option<&str>) -> Result<Checkpoint, Failure> {
 
 /// While this lives, nothing changes in a run.
 pub struct Hold {
-    _stream: UnixStream,
+    stream: UnixStream,
 }
 
 impl Hold {
     /// Has the run whose folder is `folder` change nothing.
     pub fn new(folder: &Path) -> Result<Self, Failure> {
         match ask(folder, What::Hold).map_err(unheard)? {
-            (Answer::Held, stream) => Ok(Self { _stream: stream }),
+            (Answer::Held, stream) => Ok(Self { stream }),
             (Answer::Failed(text), _) => Err(refused(&text)),
             (Answer::Taken(_), _) => Err(unheard(io::ErrorKind::InvalidData.into())),
+        }
+    }
+}
+
+impl Hold {
+    /// Lets the run go on. It may have done so by itself: then what was looked at is of no one moment.
+    pub fn end(self) -> Result<(), Failure> {
+        self.stream.set_nonblocking(true).map_err(unheard)?;
+        match (&self.stream).read(&mut [0]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            _ => Err(Failure::new(
+                "E_RUN_MOVING",
+                "the run has so many changes that it could not be held for so long",
+            )
+            .help("look again when it has ended")),
         }
     }
 }

@@ -21,8 +21,8 @@ fn steps() -> Vec<&'static str> {
     let renames =
         if is_root() { "mv e moved; echo n > moved/n; rm moved/f" } else { "cp -r e moved; rm -r e" };
     vec![
-        "echo one > f; echo x >> host; mkdir new; echo n > new/n; exec 5>> log; echo l1 >&5",
-        "rm -r d; echo two >> f; echo l2 >&5; mv new newer; ln f g; chmod 600 host",
+        "echo one > f; echo x >> host; mkdir new; echo n > new/n; mkdir -p shut/in; echo 1 > shut/in/f; chmod 000 shut/in; exec 5>> log; echo l1 >&5",
+        "rm -r d; echo two >> f; echo l2 >&5; mv new newer; ln f g; chmod 600 host; chmod 700 shut/in; echo 2 > shut/in/f; echo 3 > shut/in/g; chmod 500 shut/in",
         renames,
         "rm f; echo three >> g; mkdir d; echo again > d/a; truncate -s 100000 sparse; ln -s nowhere s",
         "mv -T newer d/newer; rm g host; echo l3 >&5; setfattr -n user.mark -v 1 d/a",

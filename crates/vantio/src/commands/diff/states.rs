@@ -23,7 +23,7 @@ pub fn diff(store: &Store, record: &Record, arguments: &Diff, json: bool) -> Res
     let looking = Looking::begin(store, record)?;
     let first = arguments.from.as_deref().map(|name| shadow(store, &world, Some(name))).transpose()?;
     let second = shadow(store, &world, arguments.to.as_deref())?;
-    let looking = looking.end();
+    let looking = looking.end()?;
     let root = host_root()?;
     match first {
         None => {
@@ -71,13 +71,10 @@ impl Looking {
     }
 
     /// A run that lives goes on; one that ended stays claimed, so that a command that is killed is swept up after.
-    fn end(self) -> Option<Claim> {
+    fn end(self) -> Result<Option<Claim>, Failure> {
         match self {
-            Self::Held(hold) => {
-                drop(hold);
-                None
-            }
-            Self::Claimed(claim) => Some(*claim),
+            Self::Held(hold) => hold.end().map(|()| None),
+            Self::Claimed(claim) => Ok(Some(*claim)),
         }
     }
 }
