@@ -32,7 +32,7 @@ pub struct Arguments {
     kills: Option<u32>,
 }
 
-const SUITES: [&str; 15] = [
+const SUITES: [&str; 16] = [
     "format",
     "lint",
     "no-std",
@@ -45,6 +45,7 @@ const SUITES: [&str; 15] = [
     "flows",
     "holds",
     "lifecycle",
+    "checkpoints",
     "learning",
     "terminal",
     "user",

@@ -59,6 +59,16 @@ impl CgroupError {
     }
 }
 
+/// A group that was stopped for a moment.
+pub(crate) struct Still<'a>(&'a Cgroup);
+
+impl Drop for Still<'_> {
+    fn drop(&mut self) {
+        // A write to a file that was written a moment ago fails only when the group is gone.
+        let _ = self.0.thaw();
+    }
+}
+
 impl Cgroup {
     /// Creates the group of `run` beneath the caller's own; `None` where the
     /// caller may not, or no version 2 hierarchy is mounted.
@@ -120,6 +130,23 @@ impl Cgroup {
     /// Lets a frozen group go on.
     pub fn thaw(&self) -> Result<(), CgroupError> {
         self.write("cgroup.freeze", "0", "thaw")
+    }
+
+    /// Stops everything in the group that is not waiting for an answer, for as long as the result lives. What takes
+    /// long to stop is not waited for.
+    pub(crate) fn still(&self) -> Still<'_> {
+        // Without it what is read may change meanwhile, which whoever reads looks for.
+        let is_begun = self.write("cgroup.freeze", "1", "freeze").is_ok();
+        let deadline = Instant::now() + STILL_AFTER;
+        while is_begun && Instant::now() < deadline && !self.event("frozen").unwrap_or(true) {
+            thread::sleep(Duration::from_micros(100));
+        }
+        Still(self)
+    }
+
+    /// A second handle on the group.
+    pub(crate) fn again(&self) -> io::Result<Self> {
+        Ok(Self { path: self.path.clone(), directory: self.directory.try_clone()? })
     }
 
     /// Whether any process is in the group.
@@ -257,6 +284,8 @@ fn hierarchy() -> Option<(PathBuf, PathBuf)> {
 const PREFIX: &str = "vantio-";
 
 /// How long the kernel may take to end, freeze or let go of processes.
+/// A process that waits for the supervisor cannot be stopped, and changes nothing.
+const STILL_AFTER: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod census;
 pub mod cgroup;
 pub mod changes;
+pub mod checkpoint;
 pub mod commit;
 mod control;
 mod error;

@@ -4,7 +4,11 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use vantio_core::{Channel, Intent};
 
-use crate::{Ending, census::Processes};
+use crate::{
+    Ending,
+    census::Processes,
+    checkpoint::{Checkpoint, Checkpoints},
+};
 
 /// What a plane does with an intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +127,16 @@ pub trait Oracle: Send + Sync {
     /// The process of the thread `tid` is about to end with this status.
     fn exited(&self, tid: u32, status: u8) {
         let _ = (tid, status);
+    }
+
+    /// Who takes checkpoints of the run, for as long as it lives. Told before the program starts.
+    fn attach_checkpoints(&self, checkpoints: Arc<dyn Checkpoints>) {
+        let _ = checkpoints;
+    }
+
+    /// A checkpoint was taken.
+    fn checkpointed(&self, checkpoint: &Checkpoint) {
+        let _ = checkpoint;
     }
 
     /// The run is over: everything still waiting is written down.

@@ -4,6 +4,8 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use vantio_core::RunId;
 
+use crate::checkpoint::Automatic;
+
 /// Everything the mechanism needs to know about a run.
 #[derive(Clone, Debug)]
 pub struct Spec {
@@ -34,6 +36,8 @@ pub struct Spec {
     pub tracks_flows: bool,
     /// Whether the oracle may have a call wait ([`crate::Ruling::Wait`]).
     pub may_wait: bool,
+    /// When checkpoints are taken without being asked for.
+    pub checkpoints: Automatic,
 }
 
 /// How a run ended.

@@ -10,7 +10,7 @@ pub(crate) mod guards;
 use alloc::{borrow::ToOwned, collections::BTreeMap, string::String, vec::Vec};
 
 use crate::{
-    Budgets, CommitMode, Details, EnvRules, Export, Mode, PolicyProgram, Rule,
+    Budgets, Checkpointing, CommitMode, Details, EnvRules, Export, Mode, PolicyProgram, Rule,
     env::{NamePattern, is_variable_name},
     names,
     program::Parts,
@@ -53,6 +53,9 @@ pub(crate) fn encode_meaning(program: &PolicyProgram) -> Vec<u8> {
     bytes.extend_from_slice(&VERSION.to_be_bytes());
     bytes.push(program.parts.mode as u8);
     bytes.push(keeping(program));
+    if let Some(writes) = program.parts.checkpointing.writes {
+        bytes.extend_from_slice(&writes.to_be_bytes());
+    }
     for value in program.parts.budgets.values() {
         write_limit(value, &mut bytes);
     }
@@ -92,18 +95,22 @@ pub(crate) fn encode(program: &PolicyProgram) -> Vec<u8> {
     bytes
 }
 
-/// When changes are committed, and what becomes of the record, in one byte: a policy that says
-/// nothing about its record has the bytes, and so the hash, that it had before there was a word
+/// When changes are committed, when checkpoints are taken, and what becomes of the record, in one byte: a policy that says
+/// nothing about checkpoints or its record has the bytes, and so the hash, that it had before there was a word
 /// for it.
 fn keeping(program: &PolicyProgram) -> u8 {
-    let Parts { commit_mode, details, export, .. } = &program.parts;
+    let Parts { commit_mode, details, export, checkpointing, .. } = &program.parts;
     *commit_mode as u8
         | if *details == Details::Drop { DROP } else { 0 }
         | if *export == Export::Full { FULL } else { 0 }
+        | if checkpointing.exec { BEFORE_EXEC } else { 0 }
+        | if checkpointing.writes.is_some() { AFTER_WRITES } else { 0 }
 }
 
 const DROP: u8 = 0x10;
 const FULL: u8 = 0x20;
+const BEFORE_EXEC: u8 = 0x40;
+const AFTER_WRITES: u8 = 0x80;
 
 fn write_limit(limit: Option<u64>, bytes: &mut Vec<u8>) {
     bytes.push(u8::from(limit.is_some()));
@@ -140,12 +147,17 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<PolicyProgram, DecodeError> {
     let keeping = reader.byte()?;
     let details = if keeping & DROP == 0 { Details::Keep } else { Details::Drop };
     let export = if keeping & FULL == 0 { Export::Shape } else { Export::Full };
-    let commit_mode = match keeping & !(DROP | FULL) {
+    let commit_mode = match keeping & !(DROP | FULL | BEFORE_EXEC | AFTER_WRITES) {
         0 => CommitMode::Review,
         1 => CommitMode::Auto,
         2 => CommitMode::Never,
         _ => return Err(DecodeError::Invalid("commit mode")),
     };
+    let writes = if keeping & AFTER_WRITES == 0 { None } else { Some(u64::from_be_bytes(reader.array()?)) };
+    if writes == Some(0) {
+        return Err(DecodeError::Invalid("number of writes"));
+    }
+    let checkpointing = Checkpointing { exec: keeping & BEFORE_EXEC != 0, writes };
     let budgets = decode_budgets(&mut reader)?;
     let mut lists: [Vec<&str>; LISTS] = [const { Vec::new() }; LISTS];
     for list in &mut lists {
@@ -170,6 +182,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<PolicyProgram, DecodeError> {
         commit_mode,
         details,
         export,
+        checkpointing,
         budgets,
         env,
         rules,

@@ -64,6 +64,6 @@ pub use env::EnvRules;
 pub use evidence::{EvidenceError, Proven, ProvenCause, evidence, verify_evidence};
 pub use explain::explain;
 pub use guard::{ApprovalError, ApprovedPattern, Backend, Guards, Held, decide_approved, holds};
-pub use program::{CommitMode, Details, Export, Mode, PolicyProgram};
+pub use program::{Checkpointing, CommitMode, Details, Export, Mode, PolicyProgram};
 pub use rule::Rule;
 pub use state::{Bindings, State};

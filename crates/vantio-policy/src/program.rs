@@ -101,6 +101,24 @@ impl Export {
     }
 }
 
+/// When checkpoints of a run are taken without being asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checkpointing {
+    /// Before each start of a program by the agent itself.
+    pub exec: bool,
+    /// After so many changes; at least 1.
+    pub writes: Option<u64>,
+}
+
+impl Checkpointing {
+    /// Both: whatever either asks for.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let writes = self.writes.into_iter().chain(other.writes).min();
+        Self { exec: self.exec || other.exec, writes }
+    }
+}
+
 /// A policy in compiled, canonical form: rules sorted and without duplicates,
 /// variables still variables.
 #[derive(Clone, Debug)]
@@ -127,6 +145,7 @@ pub(crate) struct Parts {
     pub(crate) commit_mode: CommitMode,
     pub(crate) details: Details,
     pub(crate) export: Export,
+    pub(crate) checkpointing: Checkpointing,
     pub(crate) budgets: Budgets,
     pub(crate) env: EnvRules,
     pub(crate) rules: Rules,
@@ -175,6 +194,11 @@ impl PolicyProgram {
     /// How what was asked and answered may leave the machine.
     pub const fn export(&self) -> Export {
         self.parts.export
+    }
+
+    /// When checkpoints of a run are taken without being asked for.
+    pub const fn checkpointing(&self) -> Checkpointing {
+        self.parts.checkpointing
     }
 
     /// Limits of a run.

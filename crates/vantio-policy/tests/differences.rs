@@ -45,7 +45,7 @@ fn rules_limits_modes_and_guards_are_told() {
              exec: {allow: [git]}\nnet: {allow: ['*.example.com'], deny: ['*.internal']}\n\
              env: {allow: ['NPM_*'], deny: ['*_KEY'], set: {LANG: C}}\n\
              budgets: {calls: 5, tokens: 9, cost_usd: '2.5'}\ninfer: {max_tokens: 100}\n\
-             phantom: {commit: never}\nrequire: notify\n\
+             phantom: {commit: never, checkpoint: {exec: true, writes: 9}}\nrequire: notify\n\
              taint: {sources: [user_input], sinks: [{net: ['*']}]}\n\
              thresholds: [{effect: fs.unlink, count: 9, within: 10s}]\n\
              hold: [{effect: net.connect, target: '*.corp.example', timeout: 5m}]\n\
@@ -74,6 +74,8 @@ fn rules_limits_modes_and_guards_are_told() {
     + infer.max_tokens: 100 → no limit
     + mode: enforce → monitor
     + phantom.commit: never → review
+    + phantom.checkpoint.exec: true → false
+    + phantom.checkpoint.writes: 9 → never
     + taint.sources: untrusted: tools user_input  (first)
     + taint.sinks: every label: net *  (first)
     + taint.sanitizers: untrusted: tools html_escape

@@ -82,6 +82,9 @@ fn values() {
     insta::assert_snapshot!(render(&[
         "version: 1\nmode: enfroce\n",
         "version: 1\nphantom: {commit: later}\n",
+        "version: 1\nphantom: {checkpoint: true}\n",
+        "version: 1\nphantom: {checkpoint: {exec: 1}}\n",
+        "version: 1\nphantom: {checkpoint: {writes: 0}}\n",
         "version: 1\nname: 12\n",
         "version: 1\nname: ''\n",
         "version: 1\nfs: {read: /usr}\n",

@@ -7,7 +7,7 @@ use std::{fmt::Write as _, net::SocketAddr};
 use proptest::{prelude::*, sample::subsequence};
 use vantio_core::{Access, Cause, Effect, Endpoint, Intent, Section, Target, Transport, Verdict};
 use vantio_policy::{
-    Bindings, Change, CommitMode, Mode, State, compile, differences, judge,
+    Bindings, Change, Checkpointing, CommitMode, Mode, State, compile, differences, judge,
     layers::{Layer, LayerKind, Merged, environment, merge},
 };
 
@@ -185,6 +185,13 @@ fn the_strictest_word_wins() {
     let commit = |layers: &[_]| merged(layers).program.commit_mode();
     assert_eq!(commit(&[(Managed, "name: a"), (Project, "phantom: {commit: auto}")]), CommitMode::Auto);
     assert_eq!(commit(&[(Project, "name: a"), (User, "phantom: {commit: auto}")]), CommitMode::Review);
+    // A checkpoint takes nothing from anybody: a lower layer may ask for more, and none for fewer.
+    let checkpointing = |layers: &[_]| merged(layers).program.checkpointing();
+    let both = Checkpointing { exec: true, writes: Some(5) };
+    let [more, fewer] =
+        ["phantom: {checkpoint: {exec: true, writes: 5}}", "phantom: {checkpoint: {exec: false, writes: 9}}"];
+    assert_eq!(checkpointing(&[(Managed, more), (User, fewer)]), both);
+    assert_eq!(checkpointing(&[(Managed, fewer), (User, more)]), both);
 }
 
 #[test]

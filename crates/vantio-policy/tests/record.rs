@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use vantio_policy::{
-    Bindings, Details, Export, PolicyProgram, compile, differences,
+    Bindings, Checkpointing, Details, Export, PolicyProgram, compile, differences,
     layers::{Layer, LayerKind, merge},
     render_program,
 };
@@ -47,12 +47,36 @@ fn every_word_has_bytes_and_a_hash_of_its_own_and_the_default_needs_no_word() {
 #[test]
 fn bytes_that_mean_no_record_are_refused() {
     let program = program("");
-    for flags in [0x40, 0x80, 0x03] {
+    for flags in [0x80, 0x04, 0x03] {
         let mut bytes = program.encode();
         // Magic, version, mode.
         bytes[7] |= flags;
         assert!(PolicyProgram::decode(&bytes).is_err(), "{flags:#x}");
     }
+}
+
+#[test]
+fn checkpoints_have_bytes_and_a_hash_of_their_own_and_none_need_no_word() {
+    let words = [
+        ("", (false, None)),
+        ("{exec: true}", (true, None)),
+        ("{writes: 100}", (false, Some(100))),
+        ("{exec: true, writes: 100}", (true, Some(100))),
+        ("{exec: true, writes: 1}", (true, Some(1))),
+    ];
+    let mut hashes = Vec::new();
+    for (word, (exec, writes)) in words {
+        let text = if word.is_empty() { String::new() } else { format!("phantom: {{checkpoint: {word}}}") };
+        let written = program(&text);
+        assert_eq!(written.checkpointing(), Checkpointing { exec, writes });
+        let decoded = PolicyProgram::decode(&written.encode()).unwrap();
+        assert_eq!((&decoded, decoded.hash()), (&written, written.hash()));
+        hashes.push(written.hash());
+    }
+    assert_eq!(hashes[0], program("phantom: {checkpoint: {exec: false}}").hash());
+    hashes.sort_unstable();
+    hashes.dedup();
+    assert_eq!(hashes.len(), 5);
 }
 
 #[test]

@@ -9,6 +9,7 @@
 mod account;
 mod approvals;
 mod arguments;
+mod checkpoints;
 mod commands;
 mod failure;
 mod oracle;

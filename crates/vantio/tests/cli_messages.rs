@@ -20,6 +20,8 @@ fn help_lists_commands_and_exit_codes() {
       run          Run a program under a policy; its changes wait for your review
       diff         Show what a run changed
       commit       Bring what a run changed to the host
+      checkpoint   Remember what a run has changed so far, to go back to
+      restore      Put a run's changes back to what they were at a checkpoint
       discard      Drop what a run changed, and every copy of it
       ps           List the runs that live or wait for review
       approvals    List what waits for an answer

@@ -38,6 +38,11 @@ impl RunFolder {
         self
     }
 
+    /// The same run, its layers in the folder at `path`.
+    pub(crate) fn at(&self, path: PathBuf) -> Self {
+        Self { path, ..self.clone() }
+    }
+
     /// Where the folder is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -5,6 +5,7 @@
 
 pub(crate) mod base;
 pub(crate) mod beneath;
+mod between;
 mod bytes;
 mod compare;
 mod escape;
@@ -20,6 +21,7 @@ mod tree;
 mod walk;
 
 pub use base::{Base, BaseJournal, Bases};
+pub use between::{Between, between};
 pub use bytes::PathBytes;
 pub use escape::Escaped;
 pub use hazards::Hazard;

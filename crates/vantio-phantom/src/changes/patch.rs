@@ -161,12 +161,12 @@ impl Sides {
     }
 }
 
-enum Content {
+pub(super) enum Content {
     Text(Vec<u8>),
     Binary,
 }
 
-fn read(file: &Readable<'_>) -> Content {
+pub(super) fn read(file: &Readable<'_>) -> Content {
     if let Some(target) = &file.node.target {
         return Content::Text(target.clone());
     }
@@ -181,7 +181,7 @@ fn read(file: &Readable<'_>) -> Content {
     }
 }
 
-fn header(out: &mut dyn Write, old: &[u8], new: &[u8]) -> io::Result<()> {
+pub(super) fn header(out: &mut dyn Write, old: &[u8], new: &[u8]) -> io::Result<()> {
     out.write_all(b"diff --git ")?;
     out.write_all(&quoted(b"a/", old))?;
     out.write_all(b" ")?;
@@ -198,7 +198,7 @@ fn write_rename(out: &mut dyn Write, old: &[u8], new: &[u8], is_whole: bool) -> 
     )
 }
 
-fn body(
+pub(super) fn body(
     out: &mut dyn Write,
     old_name: Option<&[u8]>,
     new_name: Option<&[u8]>,
@@ -228,7 +228,13 @@ fn body(
 }
 
 /// Names what a patch cannot hold; tools skip such a line.
-fn note(out: &mut dyn Write, what: &str, path: &[u8], node: &Node) -> io::Result<()> {
+pub(super) fn note<'n>(
+    out: &mut dyn Write,
+    what: &str,
+    path: &[u8],
+    node: impl Into<Option<&'n Node>>,
+) -> io::Result<()> {
+    let Some(node) = node.into() else { return Ok(()) };
     if node.is_dir() && what != "metadata" {
         return Ok(());
     }
@@ -236,7 +242,7 @@ fn note(out: &mut dyn Write, what: &str, path: &[u8], node: &Node) -> io::Result
 }
 
 /// The mode that git gives a file, or `None` where it knows no such type.
-fn git_mode(node: &Node) -> Option<&'static str> {
+pub(super) fn git_mode(node: &Node) -> Option<&'static str> {
     match node.file_type {
         FileType::File if node.mode & 0o100 != 0 => Some("100755"),
         FileType::File => Some("100644"),

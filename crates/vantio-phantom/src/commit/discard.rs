@@ -54,7 +54,7 @@ fn erase(run: &RunFolder) -> io::Result<()> {
 
 /// Removes `name` from `parent` with all below it. Permissions, flags and any
 /// depth are no obstacle: subdirectories are first moved to the top.
-pub(super) fn remove_tree(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+pub(crate) fn remove_tree(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
     match unlink(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
         Err(Errno::ISDIR) => {}

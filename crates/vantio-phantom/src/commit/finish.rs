@@ -20,7 +20,7 @@ use crate::changes::RunFolder;
 
 /// Waits until no other process commits, recovers, undoes or discards a run
 /// of the same folder of runs. The lock ends with the value, and with the process.
-pub(super) fn lock(runs: &Path) -> Result<File, CommitError> {
+pub(crate) fn lock(runs: &Path) -> Result<File, CommitError> {
     let path = runs.join(LOCK_FILE);
     let failed = |source| CommitError::Step {
         what: "cannot lock",

@@ -22,18 +22,18 @@ use crate::changes::{
 
 /// What a file has besides its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Meta {
-    pub(super) file_type: FileType,
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) xattrs: Vec<(PathBytes, PathBytes)>,
-    pub(super) accessed: Stamp,
-    pub(super) modified: Stamp,
+pub(crate) struct Meta {
+    pub(crate) file_type: FileType,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) xattrs: Vec<(PathBytes, PathBytes)>,
+    pub(crate) accessed: Stamp,
+    pub(crate) modified: Stamp,
 }
 
 impl Meta {
-    pub(super) fn of(node: &Node) -> Self {
+    pub(crate) fn of(node: &Node) -> Self {
         Self {
             file_type: node.file_type,
             mode: node.mode,
@@ -51,7 +51,7 @@ impl Meta {
 
     /// Gives everything to the file that `fd` (which may be an `O_PATH`
     /// descriptor) has open.
-    pub(super) fn set(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+    pub(crate) fn set(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         let path = magic(fd);
         let now = Node::of_stat(&stat_fd(fd)?);
         if (now.uid, now.gid) != (self.uid, self.gid) {
@@ -66,7 +66,7 @@ impl Meta {
     }
 
     /// Sets access and modification time.
-    pub(super) fn set_times(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+    pub(crate) fn set_times(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         set_times(fd, self.accessed, self.modified)
     }
 
@@ -86,14 +86,14 @@ impl Meta {
 }
 
 /// Sets access and modification time of an opened file of any type.
-pub(super) fn set_times(fd: BorrowedFd<'_>, accessed: Stamp, modified: Stamp) -> io::Result<()> {
+pub(crate) fn set_times(fd: BorrowedFd<'_>, accessed: Stamp, modified: Stamp) -> io::Result<()> {
     let time = |stamp: Stamp| Timespec { tv_sec: stamp.sec, tv_nsec: i64::from(stamp.nsec) };
     let times = Timestamps { last_access: time(accessed), last_modification: time(modified) };
     Ok(utimensat(CWD, magic(fd), &times, AtFlags::empty())?)
 }
 
 /// Makes the opened, empty file `to` hold what `from` does, holes included.
-pub(super) fn copy_content(from: &File, to: &File) -> io::Result<()> {
+pub(crate) fn copy_content(from: &File, to: &File) -> io::Result<()> {
     if ioctl_ficlone(to, from).is_ok() {
         return Ok(());
     }
@@ -145,7 +145,7 @@ fn pump(from: &File, to: &File, start: u64, end: u64) -> io::Result<()> {
 }
 
 /// Replaces content and metadata of the opened file `to` by those of `from`.
-pub(super) fn overwrite(from: &File, to: &File, meta: &Meta) -> io::Result<()> {
+pub(crate) fn overwrite(from: &File, to: &File, meta: &Meta) -> io::Result<()> {
     ftruncate(to, 0)?;
     copy_content(from, to)?;
     meta.set(to.as_fd())?;

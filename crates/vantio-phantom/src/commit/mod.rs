@@ -10,12 +10,12 @@
 mod apply;
 mod conflict;
 mod depot;
-mod discard;
+pub(crate) mod discard;
 mod error;
-mod finish;
+pub(crate) mod finish;
 mod journal;
 mod links;
-mod meta;
+pub(crate) mod meta;
 mod moving;
 mod plan;
 mod recover;

@@ -6,6 +6,7 @@
 mod agent;
 mod init;
 mod link;
+mod notes;
 mod streams;
 mod supervise;
 
@@ -37,12 +38,15 @@ pub fn run(spec: &Spec, make_oracle: MakeOracle) -> Result<Ending, LaunchError> 
     let folders = prepare(spec)?;
     let terminal = terminal::Plan::of_caller();
     let (ours, theirs) = Channel::pair().map_err(|error| failed(&error))?;
+    let (our_notes, their_notes) =
+        notes::ends().context("E_SUPERVISOR", || "could not make a link".into(), "")?.unzip();
     // A `^Z` before the supervisor left the caller's session would stop it for good.
     block_stops(true);
     match fork(0).context("E_FORK", || "could not start the supervisor".into(), "")? {
         Fork::Child => {
-            drop(ours);
-            let code = match supervise::supervise(spec, &folders, &terminal, &theirs, make_oracle) {
+            drop((ours, our_notes));
+            let notes = notes::source(their_notes);
+            let code = match supervise::supervise(spec, &folders, &terminal, (&theirs, notes), make_oracle) {
                 Ok(()) => 0,
                 Err(error) => {
                     let failure =
@@ -55,7 +59,11 @@ pub fn run(spec: &Spec, make_oracle: MakeOracle) -> Result<Ending, LaunchError> 
             exit(code)
         }
         Fork::Parent(_) => {
-            drop(theirs);
+            drop((theirs, their_notes));
+            if let Some(end) = our_notes {
+                let served = notes::serve(&spec.folder, end);
+                served.context("E_SUPERVISOR", || "could not serve the supervisor".into(), "")?;
+            }
             block_stops(false);
             attend(&ours, &terminal)
         }

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     Ending, LaunchError, Spec,
     cgroup::Cgroup,
+    checkpoint::NotesSource,
     control::{Channel, Message},
     error::Context as _,
     supervisor::Supervisor,
@@ -40,7 +41,7 @@ pub(super) fn supervise(
     spec: &Spec,
     folders: &Folders,
     plan: &terminal::Plan,
-    channel: &Channel,
+    (channel, notes): (&Channel, NotesSource),
     make_oracle: MakeOracle,
 ) -> Result<(), LaunchError> {
     let step = |what: &'static str| move || format!("could not {what}");
@@ -52,7 +53,7 @@ pub(super) fn supervise(
     setsid().context("E_SUPERVISOR", step("leave the caller's session"), "")?;
     block_stops(false);
     let cgroup = Cgroup::create(spec.run_id).ok().flatten();
-    let result = attended(spec, folders, plan, channel, make_oracle, cgroup.as_ref());
+    let result = attended(spec, folders, plan, (channel, notes), make_oracle, cgroup.as_ref());
     if let Some(cgroup) = cgroup {
         // What cannot be removed now is swept by the next command.
         let _ = cgroup.remove();
@@ -66,7 +67,7 @@ fn attended(
     spec: &Spec,
     folders: &Folders,
     plan: &terminal::Plan,
-    channel: &Channel,
+    (channel, notes): (&Channel, NotesSource),
     make_oracle: MakeOracle,
     cgroup: Option<&Cgroup>,
 ) -> Result<Ending, LaunchError> {
@@ -81,6 +82,12 @@ fn attended(
         oracle: Arc::clone(&oracle),
         init: started.init,
         privileged: folders.privileged,
+        notes,
+        cgroup: cgroup.map(Cgroup::again).transpose().context(
+            "E_CGROUP",
+            step("keep the run's control group"),
+            "",
+        )?,
         has_terminal: plan.needs_terminal(),
         network_namespace: world.network.try_clone().context("E_SUPERVISOR", step("keep the network"), "")?,
     };

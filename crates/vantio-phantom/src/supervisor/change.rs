@@ -76,6 +76,7 @@ impl Plane {
         let full = entry.path();
         self.permit_path(request, effect, &full, Access::Write, removes_directory)?;
         self.note_base(&full)?;
+        let _passage = if removes_directory { self.removing(&entry)? } else { self.naming(&entry)? };
         let _identity = self.assume(request)?;
         unlinkat(&entry.parent.fd, &*entry.name, AtFlags::from_bits_retain(flags as u32))?;
         self.tell_gone(&full);
@@ -89,6 +90,7 @@ impl Plane {
         let full = entry.path();
         self.permit_path(request, Effect::FsMkdir, &full, Access::Write, false)?;
         self.note_base(&full)?;
+        let _passage = self.naming(&entry)?;
         let (_identity, _mask) = (self.assume(request)?, self.with_mask(request)?);
         mkdirat(&entry.parent.fd, &*entry.name, mode)
     }
@@ -111,6 +113,7 @@ impl Plane {
         let full = entry.path();
         self.permit_path(request, Effect::FsMknod, &full, Access::Write, false)?;
         self.note_base(&full)?;
+        let _passage = self.naming(&entry)?;
         let (_identity, _mask) = (self.assume(request)?, self.with_mask(request)?);
         mknodat(&entry.parent.fd, &*entry.name, kind, Mode::from_raw_mode(mode & 0o7777), 0)
     }
@@ -122,6 +125,7 @@ impl Plane {
         let full = entry.path();
         self.permit_path(request, Effect::FsSymlink, &full, Access::Write, false)?;
         self.note_base(&full)?;
+        let _passage = self.naming(&entry)?;
         let _identity = self.assume(request)?;
         symlinkat(&*target, &entry.parent.fd, &*entry.name)
     }
@@ -149,6 +153,7 @@ impl Plane {
             self.permit_paths(request, Effect::FsLink, &source.path, &full, false)?;
         }
         self.note_base(&full)?;
+        let _passage = self.linking(&source, &entry)?;
         if let Some(census) = &self.census {
             census.link(&source.data, &source.path, &full);
         }
@@ -199,15 +204,20 @@ impl Plane {
         }
         self.note_base(&from_full)?;
         self.note_base(&to_full)?;
+        let exchanges = flags.contains(RenameFlags::EXCHANGE);
+        let passage = self.renaming((&from, &to), exchanges)?;
         if let Some(census) = &self.census {
             census.rename(&from_full, &to_full);
-            if flags.contains(RenameFlags::EXCHANGE) {
+            if exchanges {
                 census.rename(&to_full, &from_full);
             }
         }
-        let _identity = self.assume(request)?;
-        renameat_with(&from.parent.fd, &*from.name, &to.parent.fd, &*to.name, flags)?;
-        if !flags.contains(RenameFlags::EXCHANGE) {
+        let renamed = self.assume(request).and_then(|_identity| {
+            renameat_with(&from.parent.fd, &*from.name, &to.parent.fd, &*to.name, flags)
+        });
+        passage.renamed(renamed.is_ok())?;
+        renamed?;
+        if !exchanges {
             self.tell_gone(&from_full);
         }
         Ok(())

@@ -27,6 +27,7 @@ impl Plane {
             let loaded = self.loaded_program(request, arguments)?;
             self.judge_program(request, &loaded, 0)?;
         }
+        self.checkpoint_before(request)?;
         Ok(Reply::Continue)
     }
 

@@ -16,6 +16,8 @@ use super::{
     request::Request,
     resolve::{Located, Object, Place},
 };
+use crate::checkpoint::Change;
+
 /// What a metadata call acts on.
 enum Subject {
     /// The path at an argument, relative to a descriptor; `follow` the last link.
@@ -35,6 +37,8 @@ impl Plane {
         }
         self.permit_path(request, effect(number), &object.path, Access::Write, false)?;
         self.note_base(&object.path)?;
+        let change = if number == libc::SYS_truncate { Change::Content } else { Change::Metadata };
+        let _passage = self.changing(&object, change)?;
         let _identity = self.assume(request)?;
         match number {
             libc::SYS_truncate => self.truncate(request, &object),

@@ -8,6 +8,7 @@ mod execute;
 mod flow;
 mod hidden;
 mod identity;
+mod keeping;
 mod metadata;
 mod open;
 mod process;
@@ -16,6 +17,7 @@ pub(crate) mod resolve;
 mod wait;
 
 pub(crate) use identity::ROOT_CAPABILITIES;
+pub(crate) use keeping::{Beginning, Keeping};
 
 use std::{
     fs, io,
@@ -46,7 +48,9 @@ use self::{
 use crate::{
     Oracle, Processes, Ruling, Spec, Ways,
     census::Census,
+    cgroup::Cgroup,
     changes::BaseJournal,
+    checkpoint::NotesSource,
     filter,
     net::{self, Pool, Watch},
     sys::{
@@ -65,6 +69,10 @@ pub(crate) struct Supervisor<'a> {
     /// Whether the agent may act as any user of the run.
     pub(crate) privileged: bool,
     pub(crate) network_namespace: OwnedFd,
+    /// Who reads what an overlay notes on directories.
+    pub(crate) notes: NotesSource,
+    /// The control group of the run's processes, where there is one.
+    pub(crate) cgroup: Option<Cgroup>,
     /// Whether the run has a terminal, which the caller's is behind.
     pub(crate) has_terminal: bool,
 }
@@ -74,6 +82,7 @@ pub(crate) struct Plane {
     oracle: Arc<dyn Oracle>,
     net: net::Plane,
     base: BaseJournal,
+    keeping: Arc<Keeping>,
     init: Pid,
     privileged: bool,
     /// The host's root directory.
@@ -133,7 +142,11 @@ impl Supervisor<'_> {
             hidden: self.spec.hidden.clone(),
         };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let beginning = Beginning { privileged: self.privileged, notes: self.notes, cgroup: self.cgroup };
+        let keeping = Keeping::start(self.spec, beginning, &self.oracle)?;
+        view.announce(Arc::clone(&keeping));
         Ok(Arc::new(Plane {
+            keeping,
             net: net::Plane::start(Arc::clone(&self.oracle), config).map_err(io::Error::other)?,
             oracle: self.oracle,
             view,

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     Ruling, Ways,
+    checkpoint::Change,
     net::{Fate, Outcome},
 };
 
@@ -94,6 +95,7 @@ impl Plane {
 
     fn open_in_run(self: &Arc<Self>, request: &Request, open: &Open, object: Object) -> io::Result<Reply> {
         self.permit_object(request, open, &object)?;
+        let mut passage = None;
         match object.kind() {
             FileType::CharacterDevice if is_own_terminal(&object) => {
                 return self.open_terminal(request, open);
@@ -103,7 +105,10 @@ impl Plane {
             {
                 return self.open_fifo(request, open, object);
             }
-            FileType::RegularFile if open.access() == Access::Write => self.note_base(&object.path)?,
+            FileType::RegularFile if open.access() == Access::Write => {
+                self.note_base(&object.path)?;
+                passage = Some(self.changing(&object, Change::Content)?);
+            }
             _ => {}
         }
         let fd = {
@@ -111,6 +116,7 @@ impl Plane {
             let _mask = open.is_temporary().then(|| self.with_mask(request)).transpose()?;
             self.view.reopen_as(object.fd.as_fd(), open.reopen_flags(), open.mode)?
         };
+        drop(passage);
         // Writing may have put another file in place of the host's.
         self.join_opened(request, fd.as_fd(), open.ways())?;
         Ok(open.inject(fd))
@@ -127,12 +133,14 @@ impl Plane {
         let reads = open.access_mode() == OFlags::RDWR;
         self.permit_write(request, &path, Ways { reads, writes: true, is_new: true }, 0)?;
         self.note_base(&path)?;
+        let passage = self.making(entry, open.access() == Access::Write)?;
         // What appeared meanwhile was not judged: a link may lead anywhere, and a fifo would hold this thread.
         let flags = open.flags | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
         let fd = {
             let (_identity, _mask) = (self.assume(request)?, self.with_mask(request)?);
             openat(&entry.parent.fd, &*entry.name, flags, open.mode)?
         };
+        drop(passage);
         self.join_opened(request, fd.as_fd(), Ways { reads, writes: true, is_new: true })?;
         Ok(open.inject(fd))
     }

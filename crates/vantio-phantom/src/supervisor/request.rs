@@ -220,14 +220,23 @@ impl Request {
 
     /// The rest of the line of `/proc/TID/status` that starts with `key`, trimmed.
     pub(crate) fn status_field(&self, key: &str) -> Option<String> {
-        let text = self.read_proc("status")?;
+        self.status_field_of(&self.tid.as_raw_pid().to_string(), key)
+    }
+
+    /// The same of another process, by the host's number.
+    pub(crate) fn status_field_of(&self, number: &str, key: &str) -> Option<String> {
+        let text = self.read_proc_of(number, "status")?;
         let line = text.lines().find_map(|line| line.strip_prefix(key))?;
         Some(line.trim().to_owned())
     }
 
     /// A file of the caller's in the host's `/proc`.
     fn read_proc(&self, name: &str) -> Option<String> {
-        let path = format!("{}/{name}", self.tid.as_raw_pid());
+        self.read_proc_of(&self.tid.as_raw_pid().to_string(), name)
+    }
+
+    fn read_proc_of(&self, number: &str, name: &str) -> Option<String> {
+        let path = format!("{number}/{name}");
         let file = openat(&self.link.proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
         let mut text = String::new();
         File::from(file).read_to_string(&mut text).ok()?;

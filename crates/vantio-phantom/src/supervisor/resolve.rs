@@ -6,6 +6,7 @@
 use std::{
     collections::{HashSet, VecDeque},
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
+    sync::{Arc, OnceLock},
 };
 
 use rustix::{
@@ -16,7 +17,7 @@ use rustix::{
     io::{self, Errno},
 };
 
-use super::request::Request;
+use super::{Keeping, request::Request};
 use crate::{census::DELETED, net, world::mounts::Mount};
 
 /// The file system as the run sees it. Its methods are for threads in the run's mount namespace.
@@ -28,6 +29,8 @@ pub(crate) struct View {
     mounts: HashSet<u64>,
     /// Those of them that are process files.
     proc_mounts: HashSet<u64>,
+    /// Who is told before a local socket gets a name.
+    keeping: OnceLock<Arc<Keeping>>,
 }
 
 /// An object, held by an `O_PATH` descriptor, so that it stays what it is.
@@ -88,7 +91,14 @@ impl View {
             own_descriptors: openat(CWD, "/proc/self/fd", flags, Mode::empty())?,
             proc_mounts: of_proc.map(|mount| mount.id).collect(),
             mounts: mounts.iter().map(|mount| mount.id).collect(),
+            keeping: OnceLock::new(),
         })
+    }
+
+    /// Has `keeping` told before a local socket gets a name.
+    pub(crate) fn announce(&self, keeping: Arc<Keeping>) {
+        // Said once.
+        let _ = self.keeping.set(keeping);
     }
 
     /// Opens what an `O_PATH` descriptor refers to.
@@ -211,7 +221,8 @@ impl View {
         }
     }
 
-    fn path_of(&self, fd: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+    /// The path of what `fd` refers to, as the kernel tells it.
+    pub(crate) fn path_of(&self, fd: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
         let path = readlinkat(&self.own_descriptors, itoa(fd.as_raw_fd()).text(), Vec::with_capacity(256))?;
         Ok(path.into_bytes())
     }
@@ -232,6 +243,9 @@ impl net::Paths for View {
         let entry = self.locate_entry(request, libc::AT_FDCWD, path)?;
         if entry.parent.place != Place::Run {
             return Err(Errno::ACCESS);
+        }
+        if let Some(keeping) = self.keeping.get() {
+            keeping.announce(entry.path())?;
         }
         Ok(net::Place { path: entry.path(), directory: entry.parent.fd, name: entry.name })
     }

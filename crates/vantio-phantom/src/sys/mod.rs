@@ -1,6 +1,7 @@
 //! System calls that no library offers safely. The only room with `unsafe`.
 
 pub(crate) mod clock;
+pub(crate) mod lease;
 pub(crate) mod memory;
 pub(crate) mod mount;
 pub(crate) mod probe;

@@ -124,6 +124,28 @@ pub(crate) fn block_stops(blocks: bool) {
     }
 }
 
+/// Signals that this thread held back before.
+pub(crate) struct Blocked(libc::sigset_t);
+
+/// Holds every signal back from this thread, and from those it starts, until the result is dropped.
+pub(crate) fn block_signals() -> Blocked {
+    // SAFETY: both sets are initialised before they are used, and outlive the call.
+    unsafe {
+        let mut all: libc::sigset_t = mem::zeroed();
+        let mut before: libc::sigset_t = mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+        Blocked(before)
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        // SAFETY: the set was filled in by the kernel, and outlives the call.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
+    }
+}
+
 /// Undoes what the Rust runtime changed, so that a program starts as from a shell:
 /// `SIGPIPE` acts by default and no signal is blocked.
 pub(crate) fn restore_signals() {

@@ -149,6 +149,14 @@ impl Comparison<'_> {
         if caution(more.commit_mode()) < caution(less.commit_mode()) {
             self.changed("phantom.commit", less.commit_mode().name(), more.commit_mode().name());
         }
+        let (fewer, taken) = (more.checkpointing(), less.checkpointing());
+        if taken.exec && !fewer.exec {
+            self.changed("phantom.checkpoint.exec", "true", "false");
+        }
+        if let Some(writes) = taken.writes.filter(|writes| fewer.writes.is_none_or(|fewer| fewer > *writes)) {
+            let fewer = fewer.writes.map_or_else(|| "never".to_owned(), |fewer| fewer.to_string());
+            self.changed("phantom.checkpoint.writes", &writes.to_string(), &fewer);
+        }
         if less.details() == Details::Drop && more.details() == Details::Keep {
             self.changed("ledger.details", less.details().name(), more.details().name());
         }

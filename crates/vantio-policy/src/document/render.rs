@@ -4,7 +4,7 @@ use vantio_core::{Access, Reversibility, Section};
 
 use super::{ApiModels, Compiled, Example, Llm, LocalModels, Value};
 use crate::{
-    Budgets, PolicyProgram, Rule,
+    Budgets, Checkpointing, PolicyProgram, Rule,
     guard::{
         Guards,
         model::{Event, HoldRule, KillSwitch, Labelled, Measure, OrderRule, Scope, Then, Threshold},
@@ -59,7 +59,14 @@ fn program_entries(program: &PolicyProgram) -> Entries {
     entries.push(("env", Value::map(env)));
     entries.push(("budgets", budgets(program.budgets())));
     entries.extend(guards(&program.parts.guards));
-    entries.push(("phantom", Value::map([("commit", Value::text(program.commit_mode().name()))])));
+    let mut phantom = vec![("commit", Value::text(program.commit_mode().name()))];
+    let checkpointing = program.checkpointing();
+    if checkpointing != Checkpointing::default() {
+        let mut checkpoint = vec![("exec", Value::Boolean(checkpointing.exec))];
+        checkpoint.extend(checkpointing.writes.map(|writes| ("writes", Value::Integer(writes))));
+        phantom.push(("checkpoint", Value::map(checkpoint)));
+    }
+    entries.push(("phantom", Value::map(phantom)));
     let (details, export) = (program.details(), program.export());
     if (details, export) != Default::default() {
         let ledger = [("details", Value::text(details.name())), ("export", Value::text(export.name()))];

@@ -132,6 +132,8 @@ fn join(mut own: Compiled, included: &[Compiled]) -> Result<Compiled, LayersErro
             .map_or(parts.commit_mode, |document| document.program.commit_mode()),
         details: first("ledger.details").map_or(parts.details, |document| document.program.details()),
         export: first("ledger.export").map_or(parts.export, |document| document.program.export()),
+        checkpointing: first("phantom.checkpoint")
+            .map_or(parts.checkpointing, |document| document.program.checkpointing()),
         budgets: Budgets::from_values(budgets),
         env,
         rules: Rules::new(lists),

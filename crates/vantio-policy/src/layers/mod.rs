@@ -153,6 +153,7 @@ pub fn merge(layers: &[Layer], bindings: &Bindings) -> Result<Merged, LayersErro
             commit_mode: settings.commit_mode,
             details: settings.details,
             export: settings.export,
+            checkpointing: settings.checkpointing,
             budgets: settings.budgets,
             env,
             rules: narrowed.rules,

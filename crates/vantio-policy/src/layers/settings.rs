@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Layer, base};
 use crate::{
-    Budgets, CommitMode, Details, Export, Mode, PolicyProgram,
+    Budgets, Checkpointing, CommitMode, Details, Export, Mode, PolicyProgram,
     algebra::{caution, reticence, strictness},
 };
 
@@ -15,6 +15,7 @@ pub(super) struct Settings {
     pub(super) commit_mode: CommitMode,
     pub(super) details: Details,
     pub(super) export: Export,
+    pub(super) checkpointing: Checkpointing,
     pub(super) budgets: Budgets,
     pub(super) max_tokens: Option<u64>,
     pub(super) origins: BTreeMap<String, usize>,
@@ -36,6 +37,7 @@ pub(super) fn merge(layers: &[&Layer]) -> Settings {
         let name = if name == "cost_micro_usd" { "cost_usd" } else { name };
         *budget = limit(&format!("budgets.{name}"), &|program| program.budgets().values()[index]);
     }
+    limit("phantom.checkpoint.writes", &|program| program.checkpointing().writes);
     let max_tokens = limit("infer.max_tokens", &|program| program.parts.max_tokens);
     // A layer that says nothing enforces its own rules; one below the base has nothing to say
     // about the rules of others.
@@ -58,6 +60,9 @@ pub(super) fn merge(layers: &[&Layer]) -> Settings {
     });
     origins.extend(mode.map(|index| ("mode".to_owned(), index)));
     origins.extend(commit.map(|index| ("phantom.commit".to_owned(), index)));
+    let asks = |layer: &&Layer| program(layer).checkpointing().exec;
+    let asking = layers.iter().position(asks);
+    origins.extend(asking.map(|index| ("phantom.checkpoint.exec".to_owned(), index)));
     let require =
         strictest(layers, |layer, _| program(layer).required_backend().map(|backend| backend as u8));
     origins.extend(require.map(|index| ("require".to_owned(), index)));
@@ -69,6 +74,10 @@ pub(super) fn merge(layers: &[&Layer]) -> Settings {
         commit_mode: commit.map_or_else(CommitMode::default, |index| program(layers[index]).commit_mode()),
         details: details.map_or_else(Details::default, PolicyProgram::details),
         export: export.map_or_else(Export::default, PolicyProgram::export),
+        // A checkpoint takes nothing from anybody: every layer may ask for more of them.
+        checkpointing: layers
+            .iter()
+            .fold(Checkpointing::default(), |all, layer| all.and(program(layer).checkpointing())),
         budgets: Budgets::from_values(budgets),
         max_tokens,
         origins,

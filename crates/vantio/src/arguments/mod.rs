@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod approvals;
+mod checkpoint;
 mod ledger;
 
 use std::{
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, builder::styling};
 use clap_complete::Shell;
 
 pub use approvals::{Answering, Approvals};
+pub use checkpoint::{Checkpoint, Restore};
 pub use ledger::{Archive, Export, ExportFormat, Ledger, List, Prove, Verdict, Verify, Witness};
 
 /// The outcome of reading the command line.
@@ -79,6 +81,12 @@ pub enum Command {
     /// Bring what a run changed to the host
     #[command(after_help = COMMIT_HELP)]
     Commit(Commit),
+    /// Remember what a run has changed so far, to go back to
+    #[command(after_help = checkpoint::CHECKPOINT_HELP)]
+    Checkpoint(Checkpoint),
+    /// Put a run's changes back to what they were at a checkpoint
+    #[command(after_help = checkpoint::RESTORE_HELP)]
+    Restore(Restore),
     /// Drop what a run changed, and every copy of it
     Discard(Reference),
     /// List the runs that live or wait for review
@@ -175,6 +183,12 @@ pub struct Diff {
     /// Print a unified patch instead of a tree
     #[arg(long, conflicts_with = "json")]
     pub patch: bool,
+    /// Show what changed since a checkpoint: its number, or its label
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub from: Option<String>,
+    /// Show what had changed by a checkpoint: its number, or its label
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub to: Option<String>,
 }
 
 /// Arguments of `vantio commit`.

@@ -6,13 +6,15 @@ use rustix::fs::{Mode, OFlags};
 use vantio_core::{Hash, RunId};
 use vantio_ledger::{Draft, Entry, Filter, Ledger, LedgerError, Reader};
 use vantio_phantom::{
-    changes::{ChangeSet, RunFolderError, ScanError, scan},
+    changes::{ChangeSet, RunFolder, RunFolderError, ScanError, scan},
+    checkpoint::{self, Checkpoint, CheckpointError},
     commit::CommitError,
 };
 
 use crate::{
     failure::Failure,
     oracle::event,
+    present::shown,
     store::{Claim, Record, State, Store, StoreError, open_ledger},
 };
 
@@ -105,6 +107,42 @@ pub fn commit_failure(error: &CommitError) -> Failure {
     coded(&error.to_string()).help(help)
 }
 
+/// A failed checkpoint or restore of the run, for a person.
+pub fn checkpoint_failure(store: &Store, run: &RunFolder, error: &CheckpointError) -> Failure {
+    let id = run.path().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let short = id.parse().map_or(id, |id| store.short(id));
+    let failure = match error {
+        CheckpointError::Folder(error) => return folder_failure(error),
+        CheckpointError::Unknown { reference } => Failure::misuse(
+            "E_CHECKPOINT_UNKNOWN",
+            format!("run {short} has no checkpoint `{}`", shown(reference)),
+        ),
+        other => coded(&other.to_string()),
+    };
+    let known = checkpoint::list(run).unwrap_or_default();
+    let named = |checkpoint: &Checkpoint| match &checkpoint.label {
+        Some(label) => format!("{} ({})", checkpoint.id, shown(label)),
+        None => checkpoint.id.to_string(),
+    };
+    let list: Vec<String> = known.iter().map(|(checkpoint, _)| named(checkpoint)).collect();
+    match error {
+        CheckpointError::Unknown { .. } | CheckpointError::LabelTaken { .. } if list.is_empty() => {
+            failure.help(format!("it has none; take one: vantio checkpoint {short}"))
+        }
+        CheckpointError::Unknown { .. } | CheckpointError::LabelTaken { .. } => {
+            failure.help(format!("it has {}", list.join(", ")))
+        }
+        CheckpointError::Failed { .. } => {
+            failure.help("see to the cause and try again: a restore goes on where it stopped")
+        }
+        CheckpointError::Committed { .. } => {
+            failure.help("what the host has now, a restore of the run does not take back")
+        }
+        CheckpointError::Version { .. } => failure.help("use the version of Vantio that took it"),
+        _ => failure,
+    }
+}
+
 fn folder_failure(error: &RunFolderError) -> Failure {
     match error {
         RunFolderError::Discarded => Failure::new("E_RUN_EMPTY", "nothing is left of this run's changes")
@@ -115,7 +153,7 @@ fn folder_failure(error: &RunFolderError) -> Failure {
 }
 
 /// The libraries below write `E_CODE: message`.
-fn coded(text: &str) -> Failure {
+pub fn coded(text: &str) -> Failure {
     match text.split_once(": ") {
         Some((code, message)) if code.starts_with("E_") => Failure::new(code, message),
         _ => Failure::new("E_FAILED", text),

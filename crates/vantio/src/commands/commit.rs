@@ -6,11 +6,12 @@ use serde_json::json;
 use vantio_core::{Hash, json::Value};
 use vantio_phantom::{
     changes::{Escaped, PathBytes},
+    checkpoint,
     commit::{self, CommitReport, Options, Selector},
 };
 
 use super::{
-    changes::{claim_kept, commit_failure, entry, host_root, ledger, pending},
+    changes::{checkpoint_failure, claim_kept, commit_failure, entry, host_root, ledger, pending},
     pick::{Asked, Pick, absolute, pick},
 };
 use crate::{
@@ -60,6 +61,8 @@ pub struct Outcome {
     report: CommitReport,
     hazards: Vec<(Vec<u8>, Vec<&'static str>)>,
     pending: u64,
+    /// Checkpoints that the commit has made useless.
+    forgotten: usize,
 }
 
 /// How conflicts are settled.
@@ -102,6 +105,12 @@ fn apply(store: &Store, claim: &mut Claim, pick: Pick, settled: &Settled) -> Res
         let options = Options { theirs: &settled.theirs, ours: &settled.ours, ..Options::default() };
         let report = commit::commit(&claim.world(), &selection, options, host_root()?.as_fd());
         outcome.report = report.map_err(|error| commit_failure(&error))?;
+        if outcome.report.number.is_some() {
+            // What the host has now, no restore could take back.
+            let world = claim.world();
+            let dropped = checkpoint::drop_all(&world);
+            outcome.forgotten = dropped.map_err(|error| checkpoint_failure(store, &world, &error))?;
+        }
         let end = entry(&claim.record, "phantom.commit.end", request);
         ledger.append(vantio_ledger::Draft { response: outcome.to_value(), ..end })?;
     }
@@ -142,6 +151,11 @@ impl Outcome {
         }
         if !report.dropped.is_empty() {
             line(format!("dropped {}: the host's stay", paths(report.dropped.len())));
+        }
+        match self.forgotten {
+            0 => {}
+            1 => line("dropped its checkpoint: it was from before this commit".into()),
+            count => line(format!("dropped its {count} checkpoints: they were from before this commit")),
         }
         for path in &report.along {
             line(format!("  came along: {}", Escaped(path)));

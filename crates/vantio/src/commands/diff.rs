@@ -1,5 +1,7 @@
 //! `vantio diff`
 
+mod states;
+
 use std::{
     io::{self, BufWriter, IsTerminal as _},
     os::fd::AsFd as _,
@@ -23,6 +25,9 @@ pub fn diff(store: &Store, arguments: &Diff, json: bool) -> Result<u8, Failure> 
         note(format!("run {short} was discarded: nothing of it is left\n"));
         return if json { present::print_json(&ChangeSet::default().to_json()).map(|()| 0) } else { Ok(0) };
     }
+    if arguments.from.is_some() || arguments.to.is_some() {
+        return states::diff(store, &record, arguments, json);
+    }
     let changes = pending(store, &record)?;
     let lives = record.state == State::Running && store.is_held(record.id)?;
     if lives {
@@ -35,26 +40,34 @@ pub fn diff(store: &Store, arguments: &Diff, json: bool) -> Result<u8, Failure> 
     } else if arguments.patch {
         print_patch(store, &record, &changes)?;
     } else if lives || !changes.is_empty() {
-        let mut text = Vec::new();
-        let written = changes.write_tree(&mut text, has_colour(&io::stdout()));
-        written.map_err(|cause| Failure::new("E_OUTPUT", "the changes cannot be written").because(cause))?;
-        present::print(text)?;
+        print_tree(&changes)?;
     }
     Ok(0)
 }
 
-/// A file or pipe gets the patch as it is; a terminal gets nothing that it would obey.
+fn print_tree(changes: &ChangeSet) -> Result<(), Failure> {
+    let mut text = Vec::new();
+    let written = changes.write_tree(&mut text, has_colour(&io::stdout()));
+    written.map_err(|cause| Failure::new("E_OUTPUT", "the changes cannot be written").because(cause))?;
+    present::print(text)
+}
+
 fn print_patch(store: &Store, record: &Record, changes: &ChangeSet) -> Result<(), Failure> {
     let (world, root) = (store.world(record), host_root()?);
+    print_written(|out| changes.write_patch(&world, root.as_fd(), out))
+}
+
+/// A file or pipe gets the patch as it is; a terminal gets nothing that it would obey.
+fn print_written(write: impl Fn(&mut dyn io::Write) -> Result<(), ScanError>) -> Result<(), Failure> {
     if io::stdout().is_terminal() {
         let mut patch = Vec::new();
-        changes.write_patch(&world, root.as_fd(), &mut patch).map_err(|error| scan_failure(&error))?;
+        write(&mut patch).map_err(|error| scan_failure(&error))?;
         let paint = Paint::for_stream(&io::stdout());
         let lines: Vec<String> =
             patch.split(|byte| *byte == b'\n').map(|line| paint_line(paint, line)).collect();
         return present::print(lines.join("\n"));
     }
-    match changes.write_patch(&world, root.as_fd(), &mut BufWriter::new(io::stdout().lock())) {
+    match write(&mut BufWriter::new(io::stdout().lock())) {
         Err(ScanError::Read { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other.map_err(|error| scan_failure(&error)),
     }

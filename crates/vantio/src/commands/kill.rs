@@ -12,7 +12,7 @@ use super::changes::{entry, ledger};
 use crate::{
     failure::Failure,
     present::{note, print_json},
-    store::{State, Store},
+    store::{Record, State, Store},
 };
 
 /// Ends a run that lives: everything in it is killed, its changes stay for review.
@@ -24,14 +24,20 @@ pub fn kill(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
         return Err(Failure::new("E_RUN_ENDED", format!("run {short} does not live any more"))
             .help("`vantio ps` lists the runs that do"));
     }
-    ledger(store)?.append(entry(&record, "run.kill", Value::Null))?;
-    end(store, id, &short)?;
-    wait(store, id, &short)?;
+    end_live(store, &record)?;
     note(format!("run {short} killed; `vantio diff {short}` shows what it had changed\n"));
     if json {
         print_json(&serde_json::json!({ "run": id.to_string(), "killed": true }))?;
     }
     Ok(0)
+}
+
+/// Ends a run that lives, and waits for its end.
+pub fn end_live(store: &Store, record: &Record) -> Result<(), Failure> {
+    let short = store.short(record.id);
+    ledger(store)?.append(entry(record, "run.kill", Value::Null))?;
+    end(store, record.id, &short)?;
+    wait(store, record.id, &short)
 }
 
 /// Kills the run's control group, and without one its supervisor: whose death is the

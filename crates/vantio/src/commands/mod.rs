@@ -2,6 +2,7 @@
 
 mod approvals;
 mod changes;
+mod checkpoint;
 mod commit;
 mod completions;
 mod diff;
@@ -21,11 +22,14 @@ mod places;
 mod policy;
 mod ps;
 mod replay;
+mod restore;
 mod run;
 mod suggest;
 mod summary;
 mod sweep;
 mod why;
+
+pub use changes::coded;
 
 use crate::{
     arguments::{Arguments, Command},
@@ -41,6 +45,8 @@ pub fn perform(arguments: Arguments) -> Result<u8, Failure> {
         Command::Run(run) => run::run(place, &run, json),
         Command::Diff(diff) => diff::diff(&open(place)?, &diff, json),
         Command::Commit(commit) => commit::commit(&open(place)?, &commit, json),
+        Command::Checkpoint(arguments) => checkpoint::checkpoint(&open(place)?, &arguments, json),
+        Command::Restore(arguments) => restore::restore(&open(place)?, &arguments, json),
         Command::Discard(reference) => discard::discard(&open(place)?, &reference.run, json),
         Command::Ps(ps) => ps::ps(&open(place)?, ps.all, json),
         Command::Approvals(arguments) => approvals::list(&Store::open(place)?, &arguments, json),

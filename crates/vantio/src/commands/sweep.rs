@@ -3,9 +3,14 @@
 use std::os::fd::AsFd as _;
 
 use vantio_core::json::Value;
-use vantio_phantom::{cgroup::Cgroup, changes::Escaped, commit};
+use vantio_phantom::{
+    cgroup::Cgroup,
+    changes::Escaped,
+    checkpoint::{self, Shadow},
+    commit,
+};
 
-use super::changes::{commit_failure, entry, has_entry, host_root, ledger, pending};
+use super::changes::{checkpoint_failure, commit_failure, entry, has_entry, host_root, ledger, pending};
 use crate::{
     failure::Failure,
     present::{note, now_ms, shown_path},
@@ -62,6 +67,15 @@ fn recover(store: &Store, mut claim: Claim) -> Result<(), Failure> {
         claim.record.state = State::Died;
         claim.record.ended = Some(now_ms());
     }
+    Shadow::sweep(&claim.world());
+    if let Some(restored) = checkpoint::recover(&claim.world())
+        .map_err(|error| checkpoint_failure(store, &claim.world(), &error))?
+    {
+        let (run, id) = (store.short(dead), restored.checkpoint.id);
+        note(format!("vantio: an interrupted restore was finished: run {run} is back at checkpoint {id}\n"));
+    }
+    // A restore that was killed at its end has that left to do.
+    checkpoint::erase(&claim.world()).map_err(|error| checkpoint_failure(store, &claim.world(), &error))?;
     claim.record.pending = pending(store, &claim.record).ok().map(|changes| changes.changes().len() as u64);
     claim.save()?;
     claim.release()?;

@@ -14,6 +14,7 @@ mod tracked;
 use std::{
     cell::Cell,
     net::IpAddr,
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -23,12 +24,16 @@ use std::{
 
 use vantio_core::{Cause, Channel, Decision, Hash, Intent, RunId, json::Value};
 use vantio_ledger::{AgentSvid, Anomaly, Draft, Ledger, LedgerError, Seal};
-use vantio_phantom::{Ending, Oracle, Processes, Ruling, Ways};
+use vantio_phantom::{
+    Ending, Oracle, Processes, Ruling, Ways,
+    checkpoint::{Checkpoint, Checkpoints},
+};
 use vantio_policy::{Details, PolicyProgram, State, decide_by_lists, flow::Flow};
 
 use self::{flow::Tracker, hold::Waiting, moment::Notes, repeats::Repeats};
 use crate::{
     approvals::{Announcement, Holds},
+    checkpoints,
     present::now_ms,
 };
 
@@ -66,6 +71,7 @@ pub struct Warden {
     /// What is written down with each verdict.
     notes: Notes,
     home: Vec<u8>,
+    folder: PathBuf,
     started: Instant,
 }
 
@@ -95,6 +101,8 @@ pub struct Charge {
     pub start: Value,
     /// Whether whoever started it is told of questions.
     pub announcement: Announcement,
+    /// The run's folder.
+    pub folder: PathBuf,
 }
 
 /// How often what happened; repetitions count.
@@ -116,7 +124,7 @@ struct Template {
 impl Warden {
     /// Takes charge of a run: its first entry is on disk when this returns.
     pub fn start(ledger: Ledger, charge: Charge) -> Result<Self, LedgerError> {
-        let Charge { run_id, program, state, svid, seal, home, start, announcement } = charge;
+        let Charge { run_id, program, state, svid, seal, home, start, announcement, folder } = charge;
         let keeps_detail = program.details() == Details::Keep;
         let bindings = state.bindings().clone();
         let holds = Holds::new(run_id, program.hash(), keeps_detail, ledger.clone(), bindings, announcement);
@@ -126,6 +134,7 @@ impl Warden {
             remembers: program.remembers(),
             notes: Notes::new(&program),
             home,
+            folder,
             started: Instant::now(),
             program,
             state: RwLock::new(state),
@@ -441,6 +450,21 @@ impl Oracle for Warden {
         if let Ok(mut state) = self.state.write() {
             state.forget(name);
         }
+    }
+
+    fn attach_checkpoints(&self, checkpoints: Arc<dyn Checkpoints>) {
+        // Without it the run cannot be asked, and says so.
+        drop(checkpoints::serve(&self.folder, checkpoints));
+    }
+
+    fn checkpointed(&self, checkpoint: &Checkpoint) {
+        let entry = self.event("run.checkpoint", checkpoints::to_value(checkpoint));
+        // Where the ledger fails, the next decision ends the run.
+        drop(match checkpoint.cause {
+            vantio_phantom::checkpoint::Cause::Asked => self.ledger.append(entry).map(drop),
+            // The agent waits for it.
+            _ => self.ledger.record(entry).map(drop),
+        });
     }
 
     fn end(&self, ending: Ending) {

@@ -56,8 +56,17 @@ fn charge(policy: &str) -> Charge {
     let run_id = RunId::new(1, [7; 10]);
     let key = RunKey::issue(&domain, "test", run_id).unwrap();
     let (svid, seal) = (key.svid(), Arc::new(key));
-    let announcement = Announcement::Silent;
-    Charge { run_id, program, state, svid, seal, home: b"/h".to_vec(), start: Value::Null, announcement }
+    Charge {
+        run_id,
+        program,
+        state,
+        svid,
+        seal,
+        home: b"/h".to_vec(),
+        start: Value::Null,
+        announcement: Announcement::Silent,
+        folder: "/none".into(),
+    }
 }
 
 const POLICY: &str =

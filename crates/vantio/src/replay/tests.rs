@@ -165,6 +165,7 @@ impl World {
             home: b"/h".to_vec(),
             start,
             announcement: Announcement::Silent,
+            folder: "/none".into(),
         };
         let ledger = Ledger::open_with(&folder.path().join("ledger.db"), Options::default()).unwrap();
         Self { warden: Warden::start(ledger, charge).unwrap(), charge: (run_id, program), folder }

@@ -11,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 use vantio_core::{RunId, json::Value};
 use vantio_identity::TrustDomain;
 use vantio_ledger::AgentSvid;
-use vantio_phantom::{Spec, changes::PathBytes};
+use vantio_phantom::{Spec, changes::PathBytes, checkpoint::Automatic};
 use vantio_policy::{
     Backend, Bindings, Details, Mode, PolicyProgram, State as PolicyState,
     flow::Flow,
@@ -94,6 +94,10 @@ impl Plan {
             resolvers: host::resolvers()?,
             tracks_flows: Flow::is_needed(&program),
             may_wait: program.may_hold(),
+            checkpoints: Automatic {
+                exec: program.checkpointing().exec,
+                writes: program.checkpointing().writes,
+            },
         };
         Ok(Self {
             record,
@@ -107,6 +111,7 @@ impl Plan {
                 home: bindings.home,
                 start,
                 announcement: Announcement::Silent,
+                folder: store.folder(id),
             },
         })
     }

@@ -416,12 +416,30 @@ pub(in crate::document) const REVERSIBILITY: &[&str] =
 pub(in crate::document) static PHANTOM: Mapping = mapping(
     "`phantom`",
     "The copy-on-write world that a run works in.",
-    &[key(
-        "commit",
-        "When a run's changes reach the host: when a person commits them (review), when it ends (auto), or never.",
-        Shape::Choice(&[CommitMode::Review.name(), CommitMode::Auto.name(), CommitMode::Never.name()]),
-    )],
+    &[
+        key(
+            "commit",
+            "When a run's changes reach the host: when a person commits them (review), when it ends (auto), or never.",
+            Shape::Choice(&[CommitMode::Review.name(), CommitMode::Auto.name(), CommitMode::Never.name()]),
+        ),
+        key(
+            "checkpoint",
+            "When a run's changes are remembered without being asked for, to go back to.",
+            Shape::Mapping(&CHECKPOINT),
+        ),
+    ],
 );
+
+pub(in crate::document) static CHECKPOINT: Mapping = mapping(
+    "`phantom.checkpoint`",
+    "When checkpoints of a run are taken.",
+    &[
+        key("exec", "Before each program that the agent itself starts.", Shape::Boolean),
+        key("writes", "After so many changes.", Shape::Integer(1, WRITES_MAX)),
+    ],
+);
+
+pub(in crate::document) const WRITES_MAX: u64 = 1_000_000_000;
 
 pub(in crate::document) static LEDGER: Mapping = mapping(
     "`ledger`",

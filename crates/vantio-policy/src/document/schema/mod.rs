@@ -22,7 +22,7 @@ use super::{
     tree::{Content, Node},
 };
 use crate::{
-    CommitMode, Details, Export, Mode, PolicyProgram, Rule,
+    Checkpointing, CommitMode, Details, Export, Mode, PolicyProgram, Rule,
     program::Parts,
     rule::{LISTS, Rules},
 };
@@ -156,7 +156,7 @@ impl<'s> Compiler<'s> {
             "kill_switch" => self.parts.guards.kill_switch = self.kill_switch(node),
             "require" => self.parts.guards.require = self.backend(node),
             "reversibility" => self.reversibility(node),
-            "phantom" => self.parts.commit_mode = self.phantom(node),
+            "phantom" => self.phantom(node),
             "ledger" => self.ledger(node),
             "tests" => self.tests(node),
             // INVARIANT: the keys are those of `keys::POLICY`.
@@ -187,14 +187,30 @@ impl<'s> Compiler<'s> {
         Some(text.to_owned())
     }
 
-    fn phantom(&mut self, node: &Node) -> CommitMode {
-        let mut commit_mode = CommitMode::default();
-        for (_, _, node) in self.known_entries(node, &keys::PHANTOM).unwrap_or_default() {
+    fn phantom(&mut self, node: &Node) {
+        for (key, _, node) in self.known_entries(node, &keys::PHANTOM).unwrap_or_default() {
+            if key == "checkpoint" {
+                self.parts.checkpointing = self.checkpointing(node);
+                continue;
+            }
             let modes =
                 [CommitMode::Review, CommitMode::Auto, CommitMode::Never].map(|mode| (mode.name(), mode));
-            commit_mode = self.choice(node, "phantom.commit", &modes).unwrap_or_default();
+            self.parts.commit_mode = self.choice(node, "phantom.commit", &modes).unwrap_or_default();
         }
-        commit_mode
+    }
+
+    fn checkpointing(&mut self, node: &Node) -> Checkpointing {
+        let mut checkpointing = Checkpointing::default();
+        for (key, _, node) in self.known_entries(node, &keys::CHECKPOINT).unwrap_or_default() {
+            if key == "exec" {
+                checkpointing.exec = self.boolean(node, "phantom.checkpoint.exec").unwrap_or_default();
+            } else {
+                let absent = "leave `writes` out to count none";
+                let range = 1..=keys::WRITES_MAX;
+                checkpointing.writes = self.integer(node, "writes", range, (codes::NUMBER, absent));
+            }
+        }
+        checkpointing
     }
 
     fn ledger(&mut self, node: &Node) {

@@ -1,0 +1,259 @@
+//! What changed between two states of one run.
+//!
+//! Each state is a set of changes to the host, and layers to read what they are. A path that only one of the two
+//! changed is in the other what the host has.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{self, Write},
+    sync::Arc,
+};
+
+use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use super::{
+    Change, ChangeKind, ChangeSet, Node, Readable, RunFolder, ScanError,
+    beneath::{self, Pinned, join},
+    hazards,
+    model::Origin,
+    names_in, open_layers,
+    patch::{Content, body, git_mode, header, note, read},
+    roots::LayerRoot,
+    same_content, same_metadata, scan_layers,
+};
+
+/// What changed between two states.
+pub struct Between {
+    set: ChangeSet,
+    sides: [Side; 2],
+    host: Pinned,
+}
+
+/// One state.
+struct Side {
+    layers: Vec<LayerRoot>,
+    /// What is at each path that is not as the host has it, or is as the host has it elsewhere.
+    states: BTreeMap<Vec<u8>, Option<State>>,
+}
+
+#[derive(Clone)]
+struct State {
+    node: Node,
+    source: Source,
+}
+
+#[derive(Clone)]
+enum Source {
+    /// The host has it at this path.
+    Host(Vec<u8>),
+    /// It is in this layer, at this path.
+    Upper(usize, Vec<u8>),
+}
+
+/// Compares two states of the run: `first` and `second` have its layers as they were.
+pub fn between(
+    first: &RunFolder,
+    second: &RunFolder,
+    host_root: BorrowedFd<'_>,
+) -> Result<Between, ScanError> {
+    let failed = |source| ScanError::Read { path: b"/".to_vec(), source };
+    let host = Pinned::open(host_root, b"").map_err(failed)?;
+    let side = |run| Side::new(run, &host, host_root);
+    let mut between = Between { sides: [side(first)?, side(second)?], set: ChangeSet::default(), host };
+    let [one, other] = &between.sides;
+    let paths: BTreeSet<&Vec<u8>> = one.states.keys().chain(other.states.keys()).collect();
+    let mut changes = Vec::new();
+    for path in paths {
+        let change = between.compare(path, second.workspace());
+        changes.extend(change.map_err(|source| ScanError::Read { path: path.clone(), source })?);
+    }
+    between.set.changes = changes;
+    Ok(between)
+}
+
+impl Between {
+    /// The changes, the first state in the place of the host.
+    pub fn changes(&self) -> &ChangeSet {
+        &self.set
+    }
+
+    /// As [`ChangeSet::write_patch`].
+    pub fn write_patch(&self, out: &mut dyn Write) -> Result<(), ScanError> {
+        for change in self.set.changes() {
+            let written = self.write(change, out);
+            written.map_err(|source| ScanError::Read { path: change.path.clone(), source })?;
+        }
+        Ok(())
+    }
+
+    fn compare(&self, path: &[u8], workspace: &[u8]) -> io::Result<Option<Change>> {
+        let [before, after] = [self.state(0, path)?, self.state(1, path)?];
+        let kind = match (&before, &after) {
+            (None, Some(_)) => ChangeKind::Added,
+            (Some(_), None) => ChangeKind::Deleted,
+            (Some(before), Some(after)) if before.node.file_type != after.node.file_type => {
+                ChangeKind::Retyped
+            }
+            (Some(before), Some(after)) if !self.is_same(before, after)? => ChangeKind::Modified,
+            (Some(before), Some(after)) if !same_metadata(&before.node, &after.node) => ChangeKind::Metadata,
+            _ => return Ok(None),
+        };
+        let hazards =
+            after.as_ref().map_or_else(Vec::new, |after| hazards::of(path, &after.node, kind, workspace));
+        Ok(Some(Change {
+            path: path.to_vec(),
+            kind,
+            from: None,
+            before: before.map(|state| state.node),
+            after: after.map(|state| state.node),
+            links: Arc::default(),
+            hazards,
+            blocked: None,
+            origin: Origin::default(),
+        }))
+    }
+
+    fn state(&self, side: usize, path: &[u8]) -> io::Result<Option<State>> {
+        if let Some(state) = self.sides[side].states.get(path) {
+            return Ok(state.clone());
+        }
+        let source = Source::Host(path.to_vec());
+        Ok(host_node(&self.host, path)?.map(|node| State { node, source }))
+    }
+
+    fn is_same(&self, before: &State, after: &State) -> io::Result<bool> {
+        if before.node.id == after.node.id {
+            return Ok(true);
+        }
+        let (one, other) = (self.locate(0, before)?, self.locate(1, after)?);
+        let one = Readable { node: &before.node, dir: one.0.as_fd(), name: &one.1 };
+        let other = Readable { node: &after.node, dir: other.0.as_fd(), name: &other.1 };
+        // What cannot be read may be anything.
+        Ok(same_content(&one, &other).unwrap_or(false))
+    }
+
+    fn locate(&self, side: usize, state: &State) -> io::Result<(OwnedFd, Vec<u8>)> {
+        let (directory, name) = match &state.source {
+            Source::Host(path) => {
+                let (parent, name) = beneath::split(path.strip_prefix(b"/").unwrap_or(path));
+                let directory = Pinned::open(self.host.as_fd(), parent)?;
+                (directory.dir(b"")?, name)
+            }
+            Source::Upper(layer, path) => {
+                let layer = self.sides[side].layers.get(*layer);
+                let upper = layer.and_then(|layer| layer.upper.as_ref()).ok_or(io::ErrorKind::NotFound)?;
+                upper.parent(path)?
+            }
+        };
+        Ok((directory, name.to_vec()))
+    }
+
+    fn write(&self, change: &Change, out: &mut dyn Write) -> io::Result<()> {
+        let name = change.path.strip_prefix(b"/").unwrap_or(&change.path);
+        let modes = [&change.before, &change.after].map(|node| node.as_ref().and_then(git_mode));
+        let content = |side: usize| -> io::Result<Content> {
+            let Some(state) = self.state(side, &change.path)? else { return Ok(Content::Text(Vec::new())) };
+            let (directory, name) = self.locate(side, &state)?;
+            Ok(read(&Readable { node: &state.node, dir: directory.as_fd(), name: &name }))
+        };
+        let removed = |out: &mut dyn Write, mode: &str| -> io::Result<()> {
+            header(out, name, name)?;
+            writeln!(out, "deleted file mode {mode}")?;
+            body(out, Some(name), None, content(0)?, Content::Text(Vec::new()))
+        };
+        let added = |out: &mut dyn Write, mode: &str| -> io::Result<()> {
+            header(out, name, name)?;
+            writeln!(out, "new file mode {mode}")?;
+            body(out, None, Some(name), Content::Text(Vec::new()), content(1)?)
+        };
+        match (change.kind, modes) {
+            (ChangeKind::Modified | ChangeKind::Metadata, [Some(old), Some(new)]) => {
+                if change.kind == ChangeKind::Metadata && old == new {
+                    return note(out, "metadata", &change.path, change.after.as_ref());
+                }
+                header(out, name, name)?;
+                if old != new {
+                    writeln!(out, "old mode {old}\nnew mode {new}")?;
+                }
+                if change.kind == ChangeKind::Metadata {
+                    return Ok(());
+                }
+                body(out, Some(name), Some(name), content(0)?, content(1)?)
+            }
+            (kind, [None, None]) => {
+                let node = change.after.as_ref().or(change.before.as_ref());
+                note(out, kind.name(), &change.path, node)
+            }
+            (_, [old, new]) => {
+                old.map_or(Ok(()), |mode| removed(out, mode))?;
+                new.map_or(Ok(()), |mode| added(out, mode))
+            }
+        }
+    }
+}
+
+impl Side {
+    fn new(run: &RunFolder, host: &Pinned, host_root: BorrowedFd<'_>) -> Result<Self, ScanError> {
+        let layers = open_layers(run, host_root)?;
+        let set = scan_layers(run, &layers)?;
+        let mut states = BTreeMap::new();
+        for change in set.changes() {
+            let state = change.after.clone().zip(change.origin.upper.clone());
+            let state =
+                state.map(|(node, upper)| State { node, source: Source::Upper(change.origin.layer, upper) });
+            states.insert(change.path.clone(), state);
+        }
+        let renames: BTreeMap<&[u8], &[u8]> = set
+            .changes()
+            .iter()
+            .filter(|change| change.kind == ChangeKind::Renamed)
+            .map(|change| (change.host_path(), &*change.path))
+            .collect();
+        for (from, to) in &renames {
+            let moved = expand(&mut states, host, &set, (from, to), &|path| renames.contains_key(path));
+            moved.map_err(|source| ScanError::Read { path: from.to_vec(), source })?;
+        }
+        Ok(Self { layers, states })
+    }
+}
+
+/// Adds what a renamed directory brought along, and that it is gone where it was.
+fn expand(
+    states: &mut BTreeMap<Vec<u8>, Option<State>>,
+    host: &Pinned,
+    set: &ChangeSet,
+    (from, to): (&[u8], &[u8]),
+    is_renamed: &dyn Fn(&[u8]) -> bool,
+) -> io::Result<()> {
+    let settled: BTreeSet<&[u8]> = set.changes().iter().map(Change::host_path).collect();
+    states.entry(from.to_vec()).or_insert(None);
+    let mut waiting = vec![(from.to_vec(), to.to_vec())];
+    while let Some((from, to)) = waiting.pop() {
+        let directory = Pinned::open(host.as_fd(), from.strip_prefix(b"/").unwrap_or(&from))?;
+        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY;
+        for name in names_in(&directory.at(b"", flags)?)? {
+            let (old, new) = (join(&from, &name), join(&to, &name));
+            if is_renamed(&old) {
+                continue;
+            }
+            let Some(node) = Node::at(directory.as_fd(), &name)? else { continue };
+            let is_dir = node.is_dir();
+            if !settled.contains(&*old) {
+                states.entry(new.clone()).or_insert(Some(State { node, source: Source::Host(old.clone()) }));
+            }
+            states.entry(old.clone()).or_insert(None);
+            if is_dir {
+                waiting.push((old, new));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn host_node(host: &Pinned, path: &[u8]) -> io::Result<Option<Node>> {
+    let (parent, name) = beneath::split(path.strip_prefix(b"/").unwrap_or(path));
+    match Pinned::open(host.as_fd(), parent) {
+        Err(error) if beneath::is_absent(&error) => Ok(None),
+        other => Node::at(other?.as_fd(), name),
+    }
+}

@@ -1,0 +1,170 @@
+//! The journal of a checkpoint: `journal.jsonl` in its folder.
+//!
+//! A line is written before the change that it is about. It says what the run's upper layers had at that
+//! moment, the first time after the checkpoint that a name or a file changes. A line that was torn says nothing, and
+//! neither was anything changed after it: whoever could not write it refused the change.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{changes::PathBytes, commit::meta::Meta};
+
+/// Device and inode.
+pub(super) type Id = (u64, u64);
+
+/// A name in an upper layer, relative to its root. The empty path is the root.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(super) struct Place {
+    /// Index of the layer.
+    pub(super) layer: usize,
+    /// The path.
+    pub(super) path: PathBytes,
+}
+
+impl Place {
+    pub(super) fn new(layer: usize, path: &[u8]) -> Self {
+        Self { layer, path: path.into() }
+    }
+}
+
+/// One line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Line {
+    /// What was at a name.
+    Was {
+        /// The name.
+        at: Place,
+        /// What it was.
+        state: State,
+    },
+    /// What a file with several names was, of which the one that changes is not the one that is known.
+    Inode {
+        /// Where the file can be found.
+        of: Source,
+        /// What it was besides its content, where that is not written down yet.
+        meta: Option<Meta>,
+        /// The slot of a copy of its content, where that is about to change.
+        copy: Option<String>,
+    },
+    /// The overlay's own notes on a directory that is about to be removed.
+    Gone {
+        /// Where it was.
+        at: Place,
+        /// Its notes.
+        notes: Notes,
+    },
+    /// A directory is about to get another name, with all below it. Lines after this one are about the
+    /// names that there are then.
+    Moved(Box<Move>),
+    /// Whether the last move was carried out. Missing where a crash came between.
+    Carried(bool),
+}
+
+/// What was at a name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum State {
+    /// Nothing; the name below may show the host's.
+    Absent,
+    /// The mark that hides the host's.
+    Whiteout,
+    /// A directory.
+    Directory(Meta),
+    /// Anything else, which has another name now: a slot.
+    Kept {
+        /// The slot.
+        slot: String,
+        /// What it was besides its content, where that is not written down yet.
+        meta: Option<Meta>,
+    },
+    /// A regular file, whose content is in a slot.
+    Copied {
+        /// The slot.
+        slot: String,
+        /// What it was besides its content.
+        meta: Meta,
+        /// Whether it had other names, which must go on naming the same file.
+        shared: bool,
+    },
+    /// Anything but a directory, of which only this changes.
+    Same(Meta),
+}
+
+/// Where a file can be found.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Source {
+    /// It has this name, or had it when the lines begin.
+    Name(Place),
+    /// It is in this slot.
+    Slot(String),
+}
+
+/// Attributes that an overlay keeps for itself.
+pub(super) type Notes = Vec<(PathBytes, PathBytes)>;
+
+/// A directory that got another name, or exchanged its own with something.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Move {
+    /// Index of the layer.
+    pub(super) layer: usize,
+    /// Its name before.
+    pub(super) from: PathBytes,
+    /// Its name after.
+    pub(super) to: PathBytes,
+    /// Which it is.
+    pub(super) node: Id,
+    /// Its notes before.
+    pub(super) notes: Notes,
+    /// Of an exchange: what was at `to`, if it is a directory of the layer.
+    pub(super) other: Option<(Id, Notes)>,
+    /// Whether the two exchanged their names.
+    pub(super) exchanged: bool,
+}
+
+/// Lines between two moves: after `by`, if there was one.
+#[derive(Debug, Default)]
+pub(super) struct Segment {
+    pub(super) by: Option<Box<Move>>,
+    /// Whether the move was carried out, where that is known.
+    pub(super) was_carried: Option<bool>,
+    pub(super) lines: Vec<Line>,
+}
+
+/// Reads the journal in the checkpoint's `folder`, as segments in the order of time; at least one.
+pub(super) fn read(folder: &Path) -> io::Result<Vec<Segment>> {
+    let text = match fs::read(path(folder)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        other => other?,
+    };
+    let mut segments = vec![Segment::default()];
+    for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        match serde_json::from_slice(line) {
+            Ok(Line::Moved(by)) => segments.push(Segment { by: Some(by), ..Segment::default() }),
+            Ok(Line::Carried(was_carried)) => {
+                if let Some(segment) = segments.last_mut() {
+                    segment.was_carried = Some(was_carried);
+                }
+            }
+            Ok(line) => {
+                if let Some(segment) = segments.last_mut() {
+                    segment.lines.push(line);
+                }
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(segments)
+}
+
+/// Where the journal is in the checkpoint's `folder`.
+pub(super) fn path(folder: &Path) -> PathBuf {
+    folder.join(JOURNAL_FILE)
+}
+
+pub(super) const JOURNAL_FILE: &str = "journal.jsonl";

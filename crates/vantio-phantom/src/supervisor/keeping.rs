@@ -1,0 +1,321 @@
+//! Checkpoints of the run that this supervisor serves.
+//!
+//! What is about to change is told before it does, and saved by a thread of its own: it sees the host's mounts, and
+//! may read what the run's user may not. Paths are those of the moment, read again within the gate.
+
+use std::{
+    os::fd::AsFd as _,
+    sync::{
+        Arc, RwLockReadGuard, RwLockWriteGuard,
+        mpsc::{Sender, channel, sync_channel},
+    },
+    thread,
+};
+
+use rustix::{
+    fs::{AtFlags, CWD, FileType, StatxFlags, statat, statx},
+    io::{self, Errno},
+};
+
+use super::{
+    Plane,
+    request::Request,
+    resolve::{Entry, Object, join},
+};
+use crate::{
+    Oracle, Spec,
+    census::DELETED,
+    cgroup::Cgroup,
+    changes::RunFolder,
+    checkpoint::{
+        Automatic, Cause, Change, Checkpoint, CheckpointError, Checkpoints, Keeper, NotesSource, Setup,
+    },
+    sys::lease,
+};
+
+/// What it takes besides.
+pub(crate) struct Beginning {
+    pub(crate) privileged: bool,
+    pub(crate) notes: NotesSource,
+    pub(crate) cgroup: Option<Cgroup>,
+}
+
+/// The keeper of the run's checkpoints, and the thread that works for it.
+pub(crate) struct Keeping {
+    keeper: Arc<Keeper>,
+    clerk: Sender<Job>,
+    automatic: Automatic,
+}
+
+impl std::fmt::Debug for Keeping {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.keeper.fmt(formatter)
+    }
+}
+
+type Job = Box<dyn FnOnce(&Keeper) + Send>;
+
+/// While this lives no checkpoint is taken: what was told is about to be done.
+pub(super) struct Passage<'a> {
+    _gate: RwLockReadGuard<'a, ()>,
+}
+
+/// As [`Passage`], for a rename.
+pub(super) struct Renaming<'a> {
+    plane: &'a Plane,
+    from: Vec<u8>,
+    to: Vec<u8>,
+    exchanges: bool,
+    moves: bool,
+    _gate: Gate<'a>,
+}
+
+enum Gate<'a> {
+    /// With others.
+    Shared { _guard: RwLockReadGuard<'a, ()> },
+    /// A directory moves, and with it the names of all below.
+    Alone { _guard: RwLockWriteGuard<'a, ()> },
+}
+
+impl Keeping {
+    /// Starts the thread. The calling one sees the host's mounts.
+    pub(super) fn start(
+        spec: &Spec,
+        beginning: Beginning,
+        oracle: &Arc<dyn Oracle>,
+    ) -> std::io::Result<Arc<Self>> {
+        let Beginning { privileged, notes, cgroup } = beginning;
+        lease::ignore_breaks();
+        let layers = RunFolder::new(&spec.folder, 0).layers().map_err(std::io::Error::other)?;
+        let own: &[&[u8]] = if privileged { OWN } else { OWN_OF_USER };
+        let outside = own.iter().map(|path| path.to_vec()).collect();
+        let keeper =
+            Arc::new(Keeper::open(Setup { run: spec.folder.clone(), layers, outside, notes, cgroup })?);
+        let (clerk, jobs) = channel::<Job>();
+        let served = Arc::clone(&keeper);
+        thread::Builder::new().name("vantio-keeper".into()).spawn(move || {
+            for job in jobs {
+                job(&served);
+            }
+        })?;
+        let taker = Taker { keeper: Arc::clone(&keeper), oracle: Arc::clone(oracle) };
+        oracle.attach_checkpoints(Arc::new(taker));
+        Ok(Arc::new(Self { keeper, clerk, automatic: spec.checkpoints }))
+    }
+
+    /// Before a name is given to a local socket: what `path` is at this moment.
+    pub(super) fn announce(&self, path: Vec<u8>) -> io::Result<()> {
+        let _gate = self.keeper.enter();
+        if self.keeper.is_saved(&path, Change::Name) {
+            return Ok(());
+        }
+        self.save(move |keeper| keeper.before(&path, Change::Name))
+    }
+
+    /// Has the thread do `work`.
+    fn ask<T: Send + 'static>(&self, work: impl FnOnce(&Keeper) -> T + Send + 'static) -> io::Result<T> {
+        let (answer, answered) = sync_channel(1);
+        let job: Job = Box::new(move |keeper| drop(answer.send(work(keeper))));
+        self.clerk.send(job).map_err(|_| Errno::IO)?;
+        answered.recv().map_err(|_| Errno::IO)
+    }
+
+    /// What could not be saved must not change.
+    fn save(&self, work: impl FnOnce(&Keeper) -> std::io::Result<()> + Send + 'static) -> io::Result<()> {
+        // As long as there is no checkpoint, nothing is read or written for it.
+        let saved = if self.keeper.is_active() { self.ask(work)? } else { work(&self.keeper) };
+        saved.map_err(|error| match Errno::from_io_error(&error) {
+            Some(errno @ (Errno::NOSPC | Errno::DQUOT)) => errno,
+            _ => Errno::IO,
+        })
+    }
+}
+
+/// Takes checkpoints for others than the workers.
+struct Taker {
+    keeper: Arc<Keeper>,
+    oracle: Arc<dyn Oracle>,
+}
+
+impl Checkpoints for Taker {
+    fn take(&self, label: Option<&str>, cause: Cause) -> Result<Checkpoint, CheckpointError> {
+        let checkpoint = {
+            let _gate = self.keeper.enter_alone();
+            self.keeper.take(label, cause)?
+        };
+        self.oracle.checkpointed(&checkpoint);
+        Ok(checkpoint)
+    }
+
+    fn hold(&self, work: &mut dyn FnMut()) {
+        let _gate = self.keeper.enter_alone();
+        work();
+    }
+}
+
+impl Plane {
+    /// Before a name is given, taken or replaced that is no directory's.
+    pub(super) fn naming(&self, entry: &Entry) -> io::Result<Passage<'_>> {
+        self.pass(|| self.path_now(entry), Change::Name)
+    }
+
+    /// Before a file is made.
+    pub(super) fn making(&self, entry: &Entry, writes: bool) -> io::Result<Passage<'_>> {
+        let passage = self.naming(entry)?;
+        if writes {
+            self.keeping.keeper.opened(&self.path_now(entry)?);
+        }
+        Ok(passage)
+    }
+
+    /// Before an object changes.
+    pub(super) fn changing(&self, object: &Object, change: Change) -> io::Result<Passage<'_>> {
+        let keeping = &self.keeping;
+        self.take_if_due()?;
+        let gate = keeping.keeper.enter();
+        let path = self.view.path_of(object.fd.as_fd())?;
+        if path.ends_with(DELETED) && is_nameless(object, &path)? {
+            // Nobody can give its content back, and a checkpoint may have it for what had its name.
+            let links = statx(&object.fd, "", AtFlags::EMPTY_PATH, StatxFlags::NLINK)?.stx_nlink;
+            let may_be_kept = change == Change::Content && links > 0 && keeping.keeper.is_active();
+            return if may_be_kept { Err(Errno::STALE) } else { Ok(Passage { _gate: gate }) };
+        }
+        if !keeping.keeper.is_saved(&path, change) {
+            keeping.save(move |keeper| keeper.before(&path, change))?;
+        }
+        Ok(Passage { _gate: gate })
+    }
+
+    /// Before a directory is removed.
+    pub(super) fn removing(&self, entry: &Entry) -> io::Result<Passage<'_>> {
+        self.take_if_due()?;
+        let gate = self.keeping.keeper.enter();
+        let path = self.path_now(entry)?;
+        self.keeping.save(move |keeper| keeper.before_removal(&path))?;
+        Ok(Passage { _gate: gate })
+    }
+
+    /// Before an object gets another name.
+    pub(super) fn linking(&self, source: &Object, entry: &Entry) -> io::Result<Passage<'_>> {
+        self.take_if_due()?;
+        let gate = self.keeping.keeper.enter();
+        let to = self.path_now(entry)?;
+        let from = self.view.path_of(source.fd.as_fd())?;
+        if from.ends_with(DELETED) && is_nameless(source, &from)? || source.data.stx_nlink == 0 {
+            self.keeping.save(move |keeper| keeper.before_naming(&to))?;
+        } else {
+            self.keeping.save(move |keeper| keeper.before_link(&from, &to))?;
+        }
+        Ok(Passage { _gate: gate })
+    }
+
+    /// Before a rename.
+    pub(super) fn renaming(&self, names: (&Entry, &Entry), exchanges: bool) -> io::Result<Renaming<'_>> {
+        self.take_if_due()?;
+        let (from, to) = names;
+        let moves = is_directory(from)? || exchanges && is_directory(to)?;
+        let keeper = &self.keeping.keeper;
+        let gate = if moves {
+            Gate::Alone { _guard: keeper.enter_alone() }
+        } else {
+            Gate::Shared { _guard: keeper.enter() }
+        };
+        if moves != (is_directory(from)? || exchanges && is_directory(to)?) {
+            return Err(Errno::BUSY);
+        }
+        let (old, new) = (self.path_now(from)?, self.path_now(to)?);
+        let renaming =
+            Renaming { plane: self, from: old.clone(), to: new.clone(), exchanges, moves, _gate: gate };
+        if moves {
+            self.keeping.save(move |keeper| keeper.before_move(&old, &new, exchanges))?;
+        } else {
+            for path in [old, new] {
+                if !keeper.is_saved(&path, Change::Name) {
+                    self.keeping.save(move |keeper| keeper.before(&path, Change::Name))?;
+                }
+            }
+        }
+        Ok(renaming)
+    }
+
+    /// Takes the checkpoint that the policy asks for before a tool of the agent's starts.
+    pub(super) fn checkpoint_before(&self, request: &Request) -> io::Result<()> {
+        if self.keeping.automatic.exec && self.is_tool(request)? { self.take(Cause::Exec) } else { Ok(()) }
+    }
+
+    /// Whether the caller's parent is the run's first program, whose own is init.
+    fn is_tool(&self, request: &Request) -> io::Result<bool> {
+        let parent = request.status_field("PPid:").ok_or(Errno::SRCH)?;
+        let above = request.status_field_of(&parent, "PPid:");
+        Ok(above.and_then(|above| above.parse().ok()) == Some(self.init.as_raw_pid()))
+    }
+
+    fn take_if_due(&self) -> io::Result<()> {
+        match self.keeping.automatic.writes {
+            Some(writes) if self.keeping.keeper.changes() >= writes => self.take(Cause::Writes),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes a checkpoint, unless the last one still says what there is.
+    fn take(&self, cause: Cause) -> io::Result<()> {
+        let taken = {
+            let _gate = self.keeping.keeper.enter_alone();
+            if self.keeping.keeper.is_unchanged() {
+                return Ok(());
+            }
+            self.keeping.ask(move |keeper| keeper.take(None, cause))?
+        };
+        // Where the policy asks for a checkpoint, nothing goes on without it.
+        self.oracle.checkpointed(&taken.map_err(|_| Errno::NOSPC)?);
+        Ok(())
+    }
+
+    fn pass(&self, path: impl Fn() -> io::Result<Vec<u8>>, change: Change) -> io::Result<Passage<'_>> {
+        self.take_if_due()?;
+        let gate = self.keeping.keeper.enter();
+        let path = path()?;
+        if !self.keeping.keeper.is_saved(&path, change) {
+            self.keeping.save(move |keeper| keeper.before(&path, change))?;
+        }
+        Ok(Passage { _gate: gate })
+    }
+
+    /// Where a name is at this moment: what holds it may have moved since it was resolved.
+    fn path_now(&self, entry: &Entry) -> io::Result<Vec<u8>> {
+        Ok(join(&self.view.path_of(entry.parent.fd.as_fd())?, &entry.name))
+    }
+}
+
+impl Renaming<'_> {
+    /// Tells whether it was done.
+    pub(super) fn renamed(self, was_done: bool) -> io::Result<()> {
+        let keeping = &self.plane.keeping;
+        if was_done {
+            keeping.keeper.renamed(&self.from, &self.to, self.exchanges);
+        }
+        if self.moves { keeping.save(move |keeper| keeper.after_move(was_done)) } else { Ok(()) }
+    }
+}
+
+/// Whether the kernel's mark in the path of an object is one, and no part of its name.
+fn is_nameless(object: &Object, path: &[u8]) -> io::Result<bool> {
+    let named = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::INO);
+    let data = statx(&object.fd, "", AtFlags::EMPTY_PATH, StatxFlags::INO)?;
+    Ok(!named.is_ok_and(|named| {
+        (named.stx_ino, named.stx_dev_major, named.stx_dev_minor)
+            == (data.stx_ino, data.stx_dev_major, data.stx_dev_minor)
+    }))
+}
+
+fn is_directory(entry: &Entry) -> io::Result<bool> {
+    match statat(&entry.parent.fd, &*entry.name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(data) => Ok(FileType::from_raw_mode(data.st_mode) == FileType::Directory),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// What a run has of its own, and no layer holds.
+const OWN: &[&[u8]] = &[b"/dev", b"/proc", b"/sys", b"/tmp"];
+const OWN_OF_USER: &[&[u8]] = &[b"/dev", b"/proc", b"/sys", b"/tmp", b"/var/tmp"];

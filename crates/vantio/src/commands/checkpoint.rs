@@ -1,0 +1,92 @@
+//! `vantio checkpoint`
+
+use serde_json::json;
+use vantio_phantom::checkpoint::{self, Checkpoint};
+
+use super::changes::{checkpoint_failure, claim_kept, entry, ledger};
+use crate::{
+    arguments,
+    checkpoints::{take, to_value},
+    failure::Failure,
+    present::{self, Table, age, note, now_ms},
+    store::{State, Store},
+};
+
+/// Takes a checkpoint of a run, or lists those that it has.
+pub fn checkpoint(store: &Store, arguments: &arguments::Checkpoint, json: bool) -> Result<u8, Failure> {
+    let id = store.resolve(&arguments.reference.run)?;
+    let (record, short) = (store.read(id)?, store.short(id));
+    let world = store.world(&record);
+    let failed = |error| checkpoint_failure(store, &world, &error);
+    if arguments.list {
+        let list = checkpoint::list(&world).map_err(failed)?;
+        return print_list(&short, &list, json);
+    }
+    let label = arguments.label.as_deref();
+    let taken = if record.state == State::Running && store.is_held(id)? {
+        // The supervisor takes it, and writes it down.
+        take(&store.folder(id), label)?
+    } else {
+        let claim = claim_kept(store, id)?;
+        let taken = checkpoint::take_ended(&claim.world(), label).map_err(failed)?;
+        ledger(store)?.append(entry(&claim.record, "run.checkpoint", to_value(&taken)))?;
+        claim.release()?;
+        taken
+    };
+    note(format!("checkpoint {}; to go back: vantio restore {short} {}\n", named(&taken), taken.id));
+    if taken.moving > 0 {
+        let files =
+            if taken.moving == 1 { "1 file was".into() } else { format!("{} files were", taken.moving) };
+        note(format!("  {files} being written meanwhile: what is kept of it may be of no single moment\n"));
+    }
+    if json {
+        present::print_json(&to_json(&taken, None))?;
+    }
+    Ok(0)
+}
+
+fn print_list(short: &str, list: &[(Checkpoint, u64)], json: bool) -> Result<u8, Failure> {
+    if json {
+        let list: serde_json::Value =
+            list.iter().map(|(checkpoint, bytes)| to_json(checkpoint, Some(*bytes))).collect();
+        present::print_json(&list)?;
+    } else if list.is_empty() {
+        note(format!("run {short} has no checkpoint; take one: vantio checkpoint {short}\n"));
+    } else {
+        let now = now_ms();
+        let mut table = Table::new(&["CHECKPOINT", "LABEL", "AGE", "WHY", "KEEPS"]);
+        for (checkpoint, bytes) in list {
+            table.row([
+                checkpoint.id.to_string(),
+                checkpoint.label.clone().unwrap_or_else(|| "-".into()),
+                age(now.saturating_sub(checkpoint.time)),
+                checkpoint.cause.name().to_owned(),
+                format!("{} kB", bytes.div_ceil(1000)),
+            ]);
+        }
+        present::print(table.render())?;
+    }
+    Ok(0)
+}
+
+fn named(checkpoint: &Checkpoint) -> String {
+    match &checkpoint.label {
+        Some(label) => format!("{} ({label})", checkpoint.id),
+        None => checkpoint.id.to_string(),
+    }
+}
+
+fn to_json(checkpoint: &Checkpoint, bytes: Option<u64>) -> serde_json::Value {
+    let mut value = json!({
+        "id": checkpoint.id,
+        "label": checkpoint.label,
+        "cause": checkpoint.cause.name(),
+        "time": checkpoint.time,
+        "copied": checkpoint.copied,
+        "moving": checkpoint.moving,
+    });
+    if let Some(bytes) = bytes {
+        value["bytes"] = bytes.into();
+    }
+    value
+}
