@@ -11,6 +11,7 @@ pub mod commit;
 mod control;
 mod error;
 mod filter;
+pub mod keeper;
 mod launch;
 mod net;
 mod oracle;
