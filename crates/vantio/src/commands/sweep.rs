@@ -3,7 +3,7 @@
 use std::os::fd::AsFd as _;
 
 use vantio_core::json::Value;
-use vantio_phantom::{cgroup::Cgroup, changes::Escaped, commit};
+use vantio_phantom::{cgroup::Cgroup, changes::Escaped, commit, keeper};
 
 use super::changes::{commit_failure, entry, has_entry, host_root, ledger, pending};
 use crate::{
@@ -54,6 +54,7 @@ fn recover_commits(store: &Store) -> Result<(), Failure> {
 fn recover(store: &Store, mut claim: Claim) -> Result<(), Failure> {
     let dead = claim.record.id;
     Cgroup::sweep(&|run| run == dead);
+    keeper::remove(&store.folder(dead));
     if claim.record.state == State::Running {
         if has_entry(store, &claim.record, "run.start") && !has_entry(store, &claim.record, "run.end") {
             let request = Value::object([("ending", Value::from("died"))]);

@@ -42,6 +42,11 @@ impl Process {
         fs::write(path, format!("{} {}\n", self.pid.as_raw_nonzero(), self.began))
     }
 
+    /// Whether it is what has this number now.
+    pub fn is(&self, pid: Pid) -> bool {
+        self.pid == pid && began(pid) == Some(self.began)
+    }
+
     /// Kills it, unless it is gone.
     pub fn kill(&self) -> io::Result<()> {
         let handle = match pidfd_open(self.pid, PidfdFlags::empty()) {
