@@ -31,7 +31,7 @@ pub struct Arguments {
     kills: Option<u32>,
 }
 
-const SUITES: [&str; 13] = [
+const SUITES: [&str; 14] = [
     "format",
     "lint",
     "no-std",
@@ -44,6 +44,7 @@ const SUITES: [&str; 13] = [
     "lifecycle",
     "learning",
     "terminal",
+    "detached",
     "user",
 ];
 

@@ -264,7 +264,7 @@ impl Stay {
                 Err(_) => self.outbox.clear(),
             }
         }
-        let mut bytes = [0; 64 * 1024];
+        let mut bytes = vec![0; 64 * 1024];
         match io::Read::read(&mut self.stream, &mut bytes) {
             Ok(0) => Ok(false),
             Ok(count) => {
