@@ -24,6 +24,8 @@ fn help_lists_commands_and_exit_codes() {
       ps           List the runs that live or wait for review
       why          Explain what was refused to a run, and what would permit it
       replay       Decide again what was decided in a run, and say what comes out otherwise
+      attach       Join the terminal of a detached run
+      logs         Print what a detached run wrote
       kill         End a run that still lives
       ledger       Read, verify, prove and publish the ledger
       policy       Check, show, compare, explain and test policies, or write one from runs

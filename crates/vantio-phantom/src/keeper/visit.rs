@@ -65,11 +65,11 @@ pub enum Leave {
 
 /// Shows what the run writes, and sends it what is typed, until either is over. The caller's terminal is as it was
 /// afterwards. The calling process must have one thread. `welcome` is called before anything is shown.
-pub fn visit(visit: &Visit<'_>, welcome: &mut dyn FnMut(&Welcome)) -> Result<Leave, KeeperError> {
+pub fn visit(visit: &Visit<'_>, welcome: &mut dyn FnMut(Welcome)) -> Result<Leave, KeeperError> {
     let (mut stream, rest, has_terminal) = connect(visit)?;
     let types = visit.types && has_terminal;
     let is_keyboard = types && io::stdin().is_terminal();
-    welcome(&Welcome { types, has_keys: is_keyboard });
+    welcome(Welcome { types, has_keys: is_keyboard });
     let signals = HeldSignals::hold(HELD).map_err(failed("hold signals back"))?;
     let input = io::stdin();
     let screen = is_keyboard.then(|| Screen::open(input.as_fd())).transpose();

@@ -71,7 +71,7 @@ fn ended(short: &str) -> Failure {
     ))
 }
 
-fn greeting(short: &str, welcome: &Welcome) -> String {
+fn greeting(short: &str, welcome: Welcome) -> String {
     match (welcome.has_keys, welcome.types) {
         (true, _) => format!("vantio: attached to run {short}; ^P ^Q detaches, ^P ^P sends ^P\n"),
         (false, true) => format!("vantio: attached to run {short}\n"),

@@ -24,7 +24,7 @@ impl<'w> Detached<'w> {
     /// Starts `program` under `policy`, without a terminal.
     #[track_caller]
     pub fn start(world: &'w World, policy: &str, program: &[&str]) -> Self {
-        let outcome = finish(&mut detached(world.governed(policy, program)));
+        let outcome = finish(&mut detached(&world.governed(policy, program)));
         outcome.assert_success();
         Self::named(world, outcome.stdout.trim())
     }
@@ -111,7 +111,7 @@ impl Drop for Detached<'_> {
 }
 
 /// The same run in the background: `command` is a `vantio run`.
-pub fn detached(command: Command) -> Command {
+pub fn detached(command: &Command) -> Command {
     let mut words = command.get_args();
     let mut detached = Command::new(command.get_program());
     detached.arg(words.next().unwrap()).arg("--detach").args(words);

@@ -11,12 +11,12 @@ use crate::common::{
 #[test]
 fn the_id_is_all_that_standard_output_has_and_the_program_runs() {
     let world = World::new();
-    let outcome = finish(&mut detached(world.governed(WORKSPACE, &["/bin/sleep", "600"])));
+    let outcome = finish(&mut detached(&world.governed(WORKSPACE, &["/bin/sleep", "600"])));
     outcome.assert_success();
     let run = Detached::named(&world, outcome.stdout.strip_suffix('\n').unwrap());
     assert_eq!(run.state(), "live, detached");
     let started =
-        finish(&mut detached(world.vantio(["run", "--preset", "workspace", "--json", "--", "/bin/true"])));
+        finish(&mut detached(&world.vantio(["run", "--preset", "workspace", "--json", "--", "/bin/true"])));
     let told = parse(&started.stdout);
     assert_eq!((told["detached"].as_bool(), started.stdout.lines().count()), (Some(true), 1));
     let listed = world.ask(&["ps", "--all", "--json"]);
@@ -35,7 +35,7 @@ fn what_cannot_start_fails_as_it_does_in_the_foreground() {
         (&["--preset", "workspace", "--", "/etc/passwd"], 126),
         (&["--preset", "workspace", "--json", "--", "/etc/passwd"], 126),
     ] {
-        let (fore, back) = (finish(&mut run(words)), finish(&mut detached(run(words))));
+        let (fore, back) = (finish(&mut run(words)), finish(&mut detached(&run(words))));
         fore.assert_code(code);
         back.assert_code(code);
         let without_run = |text: &str| {
@@ -57,7 +57,7 @@ fn a_ledger_that_fails_fails_the_start() {
     world.run(WORKSPACE, &["/bin/true"]).assert_success();
     std::fs::write(world.state().join("ledger.db"), "no ledger").unwrap();
     let run = || world.governed(WORKSPACE, &["/bin/true"]);
-    let (fore, back) = (finish(&mut run()), finish(&mut detached(run())));
+    let (fore, back) = (finish(&mut run()), finish(&mut detached(&run())));
     fore.assert_code(125);
     back.assert_code(125);
     assert_eq!(back.stderr, fore.stderr);
@@ -68,7 +68,7 @@ fn a_ledger_that_fails_fails_the_start() {
 fn a_run_without_a_terminal_reads_nothing_and_has_none() {
     let world = World::new();
     let script = "wc -c; test -t 0 || test -t 1 || test -t 2 || echo none; echo error >&2; exit 3";
-    let mut start = detached(world.governed(WORKSPACE, &["/bin/sh", "-c", script]));
+    let mut start = detached(&world.governed(WORKSPACE, &["/bin/sh", "-c", script]));
     let mut child = start.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     // The caller's input stays the caller's, and open.
     let input = child.stdin.take();
