@@ -150,7 +150,7 @@ pub struct Run {
     /// A name for the run, shown in lists
     #[arg(long, value_name = "NAME", value_parser = run_name)]
     pub name: Option<String>,
-    /// Return once the program runs, and print the run's id; `vantio attach` joins it
+    /// Return once the program runs, and print the run's id
     #[arg(long, short)]
     pub detach: bool,
     /// What enforces the policy
