@@ -32,7 +32,7 @@ pub struct Arguments {
     kills: Option<u32>,
 }
 
-const SUITES: [&str; 16] = [
+const SUITES: [&str; 17] = [
     "format",
     "lint",
     "no-std",
@@ -48,6 +48,7 @@ const SUITES: [&str; 16] = [
     "checkpoints",
     "learning",
     "terminal",
+    "detached",
     "user",
 ];
 

@@ -12,6 +12,7 @@ pub mod commit;
 mod control;
 mod error;
 mod filter;
+pub mod keeper;
 mod launch;
 mod net;
 mod oracle;

@@ -29,7 +29,7 @@ pub enum Advice {
     },
     /// Raise a limit.
     Raise {
-        /// `thresholds` or `budgets`.
+        /// `thresholds`, `budgets` or `limits`.
         list: &'static str,
         /// The threshold's text, or the budget's name.
         rule: String,
@@ -76,6 +76,7 @@ impl Advice {
             ("add", Some(section)) => Some(Self::Add { section, rule }),
             ("remove", Some(section)) => Some(Self::Remove { section, rule }),
             ("raise", Some(Section::Thresholds)) => Some(Self::Raise { list: "thresholds", rule }),
+            ("raise", None) if list == "limits" => Some(Self::Raise { list: "limits", rule }),
             ("raise", None) if list == "budgets" => Some(Self::Raise { list: "budgets", rule }),
             _ => None,
         }

@@ -10,7 +10,7 @@ pub(crate) mod guards;
 use alloc::{borrow::ToOwned, collections::BTreeMap, string::String, vec::Vec};
 
 use crate::{
-    Budgets, Checkpointing, CommitMode, Details, EnvRules, Export, Mode, PolicyProgram, Rule,
+    Budgets, Checkpointing, CommitMode, Details, EnvRules, Export, Limits, Mode, PolicyProgram, Rule,
     env::{NamePattern, is_variable_name},
     names,
     program::Parts,
@@ -79,6 +79,11 @@ pub(crate) fn encode_meaning(program: &PolicyProgram) -> Vec<u8> {
     }
     write_limit(program.parts.max_tokens, &mut bytes);
     guards::encode(&program.parts.guards, &mut bytes);
+    let limits = &program.parts.limits;
+    if !limits.is_empty() {
+        limits.values().into_iter().for_each(|value| write_limit(value, &mut bytes));
+        bytes.push(u8::from(limits.best_effort));
+    }
     bytes
 }
 
@@ -99,14 +104,17 @@ pub(crate) fn encode(program: &PolicyProgram) -> Vec<u8> {
 /// nothing about checkpoints or its record has the bytes, and so the hash, that it had before there was a word
 /// for it.
 fn keeping(program: &PolicyProgram) -> u8 {
-    let Parts { commit_mode, details, export, checkpointing, .. } = &program.parts;
+    let Parts { commit_mode, details, export, checkpointing, limits, .. } = &program.parts;
     *commit_mode as u8
         | if *details == Details::Drop { DROP } else { 0 }
         | if *export == Export::Full { FULL } else { 0 }
         | if checkpointing.exec { BEFORE_EXEC } else { 0 }
         | if checkpointing.writes.is_some() { AFTER_WRITES } else { 0 }
+        | if limits.is_empty() { 0 } else { LIMITED }
 }
 
+/// Limits of resources follow at the end.
+const LIMITED: u8 = 0x08;
 const DROP: u8 = 0x10;
 const FULL: u8 = 0x20;
 const BEFORE_EXEC: u8 = 0x40;
@@ -147,7 +155,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<PolicyProgram, DecodeError> {
     let keeping = reader.byte()?;
     let details = if keeping & DROP == 0 { Details::Keep } else { Details::Drop };
     let export = if keeping & FULL == 0 { Export::Shape } else { Export::Full };
-    let commit_mode = match keeping & !(DROP | FULL | BEFORE_EXEC | AFTER_WRITES) {
+    let commit_mode = match keeping & !(DROP | FULL | BEFORE_EXEC | AFTER_WRITES | LIMITED) {
         0 => CommitMode::Review,
         1 => CommitMode::Auto,
         2 => CommitMode::Never,
@@ -166,6 +174,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<PolicyProgram, DecodeError> {
     let env = decode_env(&mut reader)?;
     let max_tokens = reader.limit("token limit")?;
     let guards = guards::decode(&mut reader)?;
+    let limits = if keeping & LIMITED == 0 { Limits::default() } else { decode_limits(&mut reader)? };
     let has_name = reader.flag("name")?;
     let name = reader.text()?;
     if !has_name && !name.is_empty() {
@@ -188,6 +197,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<PolicyProgram, DecodeError> {
         rules,
         max_tokens,
         guards,
+        limits,
     }))
 }
 
@@ -197,6 +207,18 @@ fn decode_budgets(reader: &mut Reader) -> Result<Budgets, DecodeError> {
         *value = reader.limit("budget")?;
     }
     Ok(Budgets::from_values(values))
+}
+
+fn decode_limits(reader: &mut Reader) -> Result<Limits, DecodeError> {
+    let mut values = [None; Limits::NAMES.len()];
+    for value in &mut values {
+        *value = reader.limit("limit")?;
+        if *value == Some(0) {
+            return Err(DecodeError::Invalid("limit"));
+        }
+    }
+    let limits = Limits::from_values(values, reader.flag("best effort")?);
+    if limits.is_empty() { Err(DecodeError::Invalid("limit")) } else { Ok(limits) }
 }
 
 fn decode_env(reader: &mut Reader) -> Result<EnvRules, DecodeError> {

@@ -35,6 +35,7 @@ mod known;
 #[cfg(feature = "document")]
 pub mod layers;
 mod learn;
+mod limits;
 mod lists;
 mod named;
 mod names;
@@ -64,6 +65,7 @@ pub use env::EnvRules;
 pub use evidence::{EvidenceError, Proven, ProvenCause, evidence, verify_evidence};
 pub use explain::explain;
 pub use guard::{ApprovalError, ApprovedPattern, Backend, Guards, Held, decide_approved, holds};
+pub use limits::Limits;
 pub use program::{Checkpointing, CommitMode, Details, Export, Mode, PolicyProgram};
 pub use rule::Rule;
 pub use state::{Bindings, State};

@@ -5,7 +5,7 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 use vantio_core::{Hash, Section};
 
 use crate::{
-    Backend, Budgets, DecodeError, EnvRules, Rule, codec,
+    Backend, Budgets, DecodeError, EnvRules, Limits, Rule, codec,
     guard::Guards,
     root::Header,
     rule::{self, Rules, SECTIONS},
@@ -152,6 +152,7 @@ pub(crate) struct Parts {
     /// `infer.max_tokens`: tokens that one inference may ask for.
     pub(crate) max_tokens: Option<u64>,
     pub(crate) guards: Guards,
+    pub(crate) limits: Limits,
 }
 
 impl PolicyProgram {
@@ -206,6 +207,11 @@ impl PolicyProgram {
         &self.parts.budgets
     }
 
+    /// Limits of a run's resources.
+    pub const fn limits(&self) -> &Limits {
+        &self.parts.limits
+    }
+
     /// Which environment variables a run gets.
     pub const fn env(&self) -> &EnvRules {
         &self.parts.env
@@ -224,11 +230,11 @@ impl PolicyProgram {
     /// The lists of patterns that a policy has.
     pub const SECTIONS: [Section; rule::LISTS] = SECTIONS;
 
-    /// Whether two policies have the same guards, budgets and environment.
+    /// Whether two policies have the same guards, budgets, limits and environment.
     pub fn guards_alike(&self, other: &Self) -> bool {
         let parts = |program: &Self| {
-            let Parts { guards, budgets, env, max_tokens, .. } = &program.parts;
-            (guards.clone(), *budgets, env.clone(), *max_tokens)
+            let Parts { guards, budgets, limits, env, max_tokens, .. } = &program.parts;
+            (guards.clone(), *budgets, *limits, env.clone(), *max_tokens)
         };
         parts(self) == parts(other)
     }

@@ -396,6 +396,7 @@ fn advice_survives_being_kept_in_its_parts() {
             "raise bytes of the threshold net.connect *: 5 bytes within 1m",
         ),
         ("raise", "budgets", "calls", "raise budgets.calls"),
+        ("raise", "limits", "memory", "raise limits.memory"),
     ] {
         let advice = Advice::from_parts(action, list, rule).unwrap();
         assert_eq!(advice.parts(), (action, list, rule));

@@ -101,6 +101,19 @@ fn values() {
 }
 
 #[test]
+fn limits() {
+    insta::assert_snapshot!(render(&[
+        "version: 1\nlimits: {memory: 2GB}\n",
+        "version: 1\nlimits: {memory: 0, disk: 1.5GiB}\n",
+        "version: 1\nlimits: {memory: 99999999999TiB}\n",
+        "version: 1\nlimits: {processes: 0, open_files: 1k}\n",
+        "version: 1\nlimits: {cpu: 1.5}\n",
+        "version: 1\nlimits: {cpu: '0%', best_effort: maybe}\n",
+        "version: 1\nlimits: {files: 3}\n",
+    ]));
+}
+
+#[test]
 fn paths() {
     insta::assert_snapshot!(render_rules(
         "fs.read",

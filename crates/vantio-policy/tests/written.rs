@@ -187,6 +187,16 @@ fn lists() -> Vec<(&'static str, BoxedStrategy<Value>)> {
     let mut budgets: Vec<(&str, BoxedStrategy<Value>)> =
         budgets.into_iter().map(|key| (key, number())).collect();
     budgets.push(("cost_usd", prop_oneof![Just(json!("2.50")), Just(json!(0.25)), Just(json!(3))].boxed()));
+    let size = || prop_oneof![Just(json!("2GiB")), Just(json!(1)), Just(json!("7KiB"))].boxed();
+    let count = || (1..100_u64).prop_map(Value::from).boxed();
+    let limits = vec![
+        ("memory", size()),
+        ("processes", count()),
+        ("cpu", prop_oneof![Just(json!("150%")), Just(json!(2))].boxed()),
+        ("disk", size()),
+        ("open_files", count()),
+        ("best_effort", any::<bool>().prop_map(Value::from).boxed()),
+    ];
     let variables = json!({"LANG": "C.UTF-8", "A-B": "x\ty\u{7f}", "no": "yes"});
     vec![
         ("name", one_of(&["a: b", "web-team", "12"])),
@@ -213,6 +223,7 @@ fn lists() -> Vec<(&'static str, BoxedStrategy<Value>)> {
             ]),
         ),
         ("budgets", some(budgets)),
+        ("limits", some(limits)),
         ("phantom", some(vec![("commit", one_of(&["review", "auto", "never"]))])),
     ]
 }

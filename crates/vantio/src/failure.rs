@@ -7,6 +7,7 @@ use std::{
 };
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use vantio_identity::IdentityError;
 use vantio_ledger::{LedgerError, ProveError, PublishError, bundle::PackError};
@@ -97,6 +98,22 @@ impl Failure {
         drop(io::stderr().lock().write_all(text.as_bytes()));
     }
 
+    /// What another process can tell of it.
+    pub fn told(&self) -> Told {
+        let mut causes = Vec::new();
+        let mut cause = Error::source(self);
+        while let Some(error) = cause {
+            causes.push(error.to_string());
+            cause = error.source();
+        }
+        Told {
+            code: self.0.code.clone(),
+            message: self.0.message.clone(),
+            causes,
+            help: self.0.help.clone().unwrap_or_default(),
+        }
+    }
+
     fn shown(&self) -> &dyn Diagnostic {
         match &self.0.document {
             Some(document) => document,
@@ -138,6 +155,35 @@ impl Failure {
             object["problems"] = document.problems().iter().map(problem_json).collect();
         }
         object
+    }
+}
+
+/// A failure of another process of the same command.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Told {
+    code: String,
+    message: String,
+    causes: Vec<String>,
+    help: String,
+}
+
+/// Why it failed there.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+struct Cause {
+    text: String,
+    source: Option<Box<Self>>,
+}
+
+impl From<Told> for Failure {
+    fn from(told: Told) -> Self {
+        let chain =
+            told.causes.into_iter().rev().fold(None, |source, text| Some(Box::new(Cause { text, source })));
+        let failure = Self::new(&told.code, told.message).help(told.help);
+        match chain {
+            Some(cause) => failure.because(cause),
+            None => failure,
+        }
     }
 }
 

@@ -29,6 +29,8 @@ fn help_lists_commands_and_exit_codes() {
       deny         Refuse something that waits for an answer
       why          Explain what was refused to a run, and what would permit it
       replay       Decide again what was decided in a run, and say what comes out otherwise
+      attach       Join the terminal of a detached run
+      logs         Print what a detached run wrote
       kill         End a run that still lives
       ledger       Read, verify, prove and publish the ledger
       policy       Check, show, compare, explain and test policies, or write one from runs
@@ -86,11 +88,16 @@ fn help_lists_commands_and_exit_codes() {
           --preset <NAME>      A policy that comes with Vantio: read-only, workspace, open or learn
           --store <URL>        Where the ledger is: postgres://USER@HOST/DATABASE, or a file
           --name <NAME>        A name for the run, shown in lists
+      -d, --detach             Return once the program runs, and print the run's id
           --backend <BACKEND>  What enforces the policy [default: notify]
       -h, --help               Print help
 
     Standard output is the program's alone; what Vantio says goes to standard error.
     With --json that is one JSON object, the last line of standard error.
+
+    With --detach standard output is the run's id alone. The run has a terminal if standard
+    input is one; otherwise its input is /dev/null. Exit status: 0 once the program runs, else
+    as without --detach.
 
     Exit status:
       the program's own, or

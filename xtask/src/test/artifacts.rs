@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{failure::Failure, layout, shell};
 
 /// The suites that drive the `vantio` command.
-pub const END_TO_END: [&str; 10] = [
+pub const END_TO_END: [&str; 11] = [
     "programs",
     "posix",
     "escapes",
@@ -18,6 +18,7 @@ pub const END_TO_END: [&str; 10] = [
     "checkpoints",
     "learning",
     "terminal",
+    "detached",
 ];
 
 /// A test executable.

@@ -30,14 +30,12 @@ pub(super) struct Init<'a> {
     pub(super) terminal: &'a terminal::Plan,
     /// To the supervisor.
     pub(super) link: Link,
-    /// The agent's way to the supervisor.
-    pub(super) agent_link: Link,
 }
 
 impl Init<'_> {
-    /// Never returns: the run ends with this process.
-    pub(super) fn main(self) -> ! {
-        if let Err(error) = self.serve() {
+    /// Never returns: the run ends with this process. `agent_link` is the agent's way to the supervisor.
+    pub(super) fn main(self, agent_link: Link) -> ! {
+        if let Err(error) = self.serve(agent_link) {
             let number = error.cause.raw_os_error().unwrap_or(0);
             let text = format!("{}\0{}\0{}", error.code, error.what, error.help);
             let _ = self.link.send(Topic::Failed, number, &text, None);
@@ -46,7 +44,7 @@ impl Init<'_> {
         exit(0)
     }
 
-    fn serve(&self) -> Result<(), LaunchError> {
+    fn serve(&self, agent_link: Link) -> Result<(), LaunchError> {
         let step = |what: &'static str| move || format!("could not {what}");
         set_parent_process_death_signal(Some(Signal::KILL)).context(
             "E_NAMESPACE",
@@ -75,9 +73,11 @@ impl Init<'_> {
             "",
         )?;
         let agent = match fork(0).context("E_FORK", step("start the agent"), "")? {
-            Fork::Child => agent::main(self.spec, self.terminal, slave, &self.agent_link),
+            Fork::Child => agent::main(self.spec, self.terminal, slave, &agent_link),
             Fork::Parent(agent) => agent,
         };
+        // The agent's own end closes when its program starts, and that is how the supervisor knows.
+        drop(agent_link);
         self.reap(agent, slave).context("E_FORK", step("wait for the agent"), "")
     }
 

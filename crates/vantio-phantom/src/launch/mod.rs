@@ -27,13 +27,14 @@ use crate::{
 /// Makes the oracle inside the supervisor, once no fork of its own is left to happen.
 pub type MakeOracle = Box<dyn FnOnce() -> Result<Arc<dyn Oracle>, LaunchError>>;
 
-/// Runs `spec` to its end. The calling process must be single-threaded.
+/// Runs `spec` to its end; `started` is called once its program executes. The calling process must be
+/// single-threaded.
 ///
 /// # Errors
 ///
 /// When any part of the world could not be built, the program was never started; when the
 /// supervisor is lost, the run is over.
-pub fn run(spec: &Spec, make_oracle: MakeOracle) -> Result<Ending, LaunchError> {
+pub fn run(spec: &Spec, make_oracle: MakeOracle, started: &mut dyn FnMut()) -> Result<Ending, LaunchError> {
     streams::check()?;
     let folders = prepare(spec)?;
     let terminal = terminal::Plan::of_caller();
@@ -65,13 +66,17 @@ pub fn run(spec: &Spec, make_oracle: MakeOracle) -> Result<Ending, LaunchError> 
                 served.context("E_SUPERVISOR", || "could not serve the supervisor".into(), "")?;
             }
             block_stops(false);
-            attend(&ours, &terminal)
+            attend(&ours, &terminal, started)
         }
     }
 }
 
-fn attend(channel: &Channel, plan: &terminal::Plan) -> Result<Ending, LaunchError> {
-    match terminal::attend(channel, plan, &mut |_| {}) {
+fn attend(
+    channel: &Channel,
+    plan: &terminal::Plan,
+    started: &mut dyn FnMut(),
+) -> Result<Ending, LaunchError> {
+    match terminal::attend(channel, plan, &mut |_| started()) {
         Ok(Outcome::Ended(ending)) => Ok(ending),
         Ok(Outcome::Failed(failure)) => Err(LaunchError {
             code: failure.code,

@@ -100,8 +100,6 @@ fn attended(
         "",
     )?;
     started.agent_link.tell(Topic::Go, 0).context("E_SUPERVISOR", step("release the agent"), "")?;
-    // The caller may have gone; the death signal then ends all this.
-    let _ = channel.send(&Message::Started { pid: agent.as_raw_pid() }, None);
     let ending = attend(&started, agent, channel)?;
     plane.finish();
     oracle.end(ending);
@@ -158,7 +156,7 @@ fn start_init(
     let forked = forked.context("E_NAMESPACE", step("make the run's namespaces"), NAMESPACE_HELP)?;
     let Fork::Parent(init) = forked else {
         drop((link, agent_link));
-        Init { spec, folders, terminal: plan, link: init_link, agent_link: agent_end }.main()
+        Init { spec, folders, terminal: plan, link: init_link }.main(agent_end)
     };
     if joins_later && let Some(cgroup) = cgroup {
         let joined = cgroup.join(init).map_err(io::Error::other);
@@ -330,7 +328,11 @@ fn attend(started: &Started, agent: Pid, channel: &Channel) -> Result<Ending, La
         if from_agent {
             not_started = Some(match started.agent_link.receive() {
                 Ok((packet, _)) if packet.topic == Topic::NotStarted => packet.number,
-                _ => 0,
+                _ => {
+                    // The caller may have gone; the death signal then ends all this.
+                    let _ = channel.send(&Message::Started { pid: agent.as_raw_pid() }, None);
+                    0
+                }
             });
         }
         if from_init && let Some(ending) = hear_init(started, channel, not_started)? {

@@ -110,6 +110,15 @@ pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
     check(result as i32)
 }
 
+/// Closes descriptors that the process was started with and that nothing here owns.
+pub(crate) fn close_inherited(numbers: &[u32]) {
+    for number in numbers {
+        // SAFETY: plain integers. The numbers were open before anything of this program opened one, and no object
+        // was made from them. A number that is closed already is no harm: an empty range is no error.
+        unsafe { libc::syscall(libc::SYS_close_range, *number, *number, 0) };
+    }
+}
+
 /// Holds back, or lets through again, what a terminal stops a job with.
 pub(crate) fn block_stops(blocks: bool) {
     let how = if blocks { libc::SIG_BLOCK } else { libc::SIG_UNBLOCK };

@@ -31,7 +31,8 @@ use rustix::{
 
 pub(crate) use attend::attend;
 
-use self::screen::{Ground, ground_of};
+use self::screen::ground_of;
+pub(crate) use self::screen::{Ground, Screen};
 use crate::{
     Ending,
     control::{ControlError, Failure},

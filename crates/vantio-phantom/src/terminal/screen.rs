@@ -16,7 +16,7 @@ use crate::sys::tty::FatalGuard;
 /// run. It gets its modes back when it is detached or dropped, and when a signal
 /// ends the process.
 #[derive(Debug)]
-pub(super) struct Screen {
+pub(crate) struct Screen {
     /// Declared before the descriptor that it uses, hence dropped before.
     attached: Option<Attached>,
     terminal: OwnedFd,
@@ -31,7 +31,7 @@ struct Attached {
 
 /// What this process is to its terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ground {
+pub(crate) enum Ground {
     /// It may read, and change the modes.
     Fore,
     /// Another process group has the terminal.
@@ -43,7 +43,7 @@ pub(super) enum Ground {
 impl Screen {
     /// Opens `terminal` anew, so that not to wait for it is this process's own
     /// choice and nothing that the shell would find changed.
-    pub(super) fn open(terminal: BorrowedFd<'_>) -> io::Result<Self> {
+    pub(crate) fn open(terminal: BorrowedFd<'_>) -> io::Result<Self> {
         let path = format!("/proc/self/fd/{}", terminal.as_raw_fd());
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let terminal = match rustix::fs::open(path, flags, Mode::empty()) {
@@ -54,20 +54,20 @@ impl Screen {
         Ok(Self { attached: None, terminal })
     }
 
-    pub(super) fn is_attached(&self) -> bool {
+    pub(crate) fn is_attached(&self) -> bool {
         self.attached.is_some()
     }
 
-    pub(super) fn ground(&self) -> Ground {
+    pub(crate) fn ground(&self) -> Ground {
         ground_of(self.terminal.as_fd())
     }
 
-    pub(super) fn size(&self) -> io::Result<Winsize> {
+    pub(crate) fn size(&self) -> io::Result<Winsize> {
         tcgetwinsize(&self.terminal)
     }
 
     /// Takes the terminal, if this process may: raw mode from here on.
-    pub(super) fn attach(&mut self) -> io::Result<()> {
+    pub(crate) fn attach(&mut self) -> io::Result<()> {
         if self.attached.is_none() && self.ground() == Ground::Fore {
             let modes = tcgetattr(&self.terminal)?;
             self.attached = Some(Attached { _guard: FatalGuard::arm(self.terminal.as_fd())?, modes });
@@ -77,7 +77,7 @@ impl Screen {
     }
 
     /// Gives the terminal back, unless somebody else has taken it already.
-    pub(super) fn detach(&mut self) {
+    pub(crate) fn detach(&mut self) {
         let Some(attached) = self.attached.take() else { return };
         if self.ground() == Ground::Fore {
             // A terminal that refuses its own former modes is gone, and needs none.
@@ -87,7 +87,7 @@ impl Screen {
 
     /// Sees to an attached terminal after a stop that this process did not choose:
     /// whoever used it meanwhile may have changed its modes, or still has it.
-    pub(super) fn reattach(&mut self) -> io::Result<()> {
+    pub(crate) fn reattach(&mut self) -> io::Result<()> {
         match self.ground() {
             Ground::Fore if self.is_attached() => self.set_raw(),
             Ground::Fore => Ok(()),
@@ -119,7 +119,7 @@ impl Drop for Screen {
 
 /// What this process is to `terminal`. Job control does not apply to a terminal
 /// that is not the controlling one.
-pub(super) fn ground_of(terminal: BorrowedFd<'_>) -> Ground {
+pub(crate) fn ground_of(terminal: BorrowedFd<'_>) -> Ground {
     match tcgetpgrp(terminal) {
         Ok(group) if group == rustix::process::getpgrp() => Ground::Fore,
         // The controlling terminal of a session in another PID namespace is numbered 0, which is no error.

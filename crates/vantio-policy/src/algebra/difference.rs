@@ -11,7 +11,7 @@ use vantio_core::{Effect, Section};
 
 use super::{Cover, Element, Sense, covers, variable_covers};
 use crate::{
-    Bindings, Budgets, CommitMode, Details, Export, Mode, PolicyProgram, Rule,
+    Bindings, Budgets, CommitMode, Details, Export, Limits, Mode, PolicyProgram, Rule,
     env::NamePattern,
     guard::{
         Guards, Labelled,
@@ -128,7 +128,10 @@ impl Comparison<'_> {
         });
         let tokens = (self.less.parts.max_tokens, self.more.parts.max_tokens);
         let tokens = core::iter::once(("infer.max_tokens".to_owned(), tokens.0, tokens.1));
-        for (key, less, more) in limits.chain(tokens).collect::<Vec<_>>() {
+        let resources = Limits::NAMES.into_iter().zip(self.less.limits().values());
+        let resources = resources.zip(self.more.limits().values());
+        let resources = resources.map(|((name, less), more)| (format!("limits.{name}"), less, more));
+        for (key, less, more) in limits.chain(resources).chain(tokens).collect::<Vec<_>>() {
             let is_raised = less.is_some_and(|less| more.is_none_or(|more| more > less));
             if is_raised {
                 let shown = |limit: Option<u64>| {
@@ -138,6 +141,9 @@ impl Comparison<'_> {
                 };
                 self.changed(&key, &shown(less), &shown(more));
             }
+        }
+        if self.more.limits().best_effort && !self.less.limits().best_effort {
+            self.changed("limits.best_effort", "false", "true");
         }
     }
 

@@ -60,6 +60,8 @@ codes! {
     PATH = "E_POLICY_PATH";
     /// A text is no name of a role.
     ROLE = "E_POLICY_ROLE";
+    /// A text is no size, or no share.
+    SIZE = "E_POLICY_SIZE";
     /// A document cannot be read in its format.
     SYNTAX = "E_POLICY_SYNTAX";
     /// A tab indents a line of YAML.

@@ -115,7 +115,7 @@ fn shape(shape: &Shape) -> Entries {
 const ANCHOR: &str = r"(/|~/|\*\*/|\$\{(workspace|home|tmp)\}(/|$))";
 
 impl Text {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 18] = [
         Self::Name,
         Self::Path,
         Self::DeniedPath,
@@ -129,6 +129,8 @@ impl Text {
         Self::Role,
         Self::Effect,
         Self::Duration,
+        Self::Size,
+        Self::Share,
         Self::Target,
         Self::Include,
         Self::Plain,
@@ -149,6 +151,8 @@ impl Text {
             Self::Role => "role",
             Self::Effect => "effect",
             Self::Duration => "duration",
+            Self::Size => "size",
+            Self::Share => "share",
             Self::Target => "target",
             Self::Include => "include",
             Self::Plain => "text",
@@ -174,6 +178,8 @@ impl Text {
             Self::Role => "The name of a role.",
             Self::Effect => "A kind of action.",
             Self::Duration => "A whole number and its unit.",
+            Self::Size => "A whole number and its unit, a power of 1024.",
+            Self::Share => "Percent of one processor.",
             Self::Target => "A pattern of the effect's kind.",
             Self::Include => "`preset:NAME`, or a file relative to this one.",
             Self::Plain => "A text.",
@@ -201,6 +207,8 @@ impl Text {
             Self::Role => &["security-engineer"],
             Self::Effect => &["fs.unlink", "net.connect"],
             Self::Duration => &["500ms", "10s", "5m", "2h", "7d"],
+            Self::Size => &["512MiB", "2GiB"],
+            Self::Share => &["150%"],
             Self::Target => &["${workspace}/src/**", "*.corp.example"],
             Self::Include => &["preset:workspace", "./more.yaml"],
             Self::Plain => &[],
@@ -230,7 +238,7 @@ impl Text {
         match self {
             Self::Name | Self::Named | Self::VariablePattern => 256,
             Self::Label | Self::Role => 64,
-            Self::Duration => 32,
+            Self::Duration | Self::Size | Self::Share => 32,
             _ => 4096,
         }
     }
@@ -243,6 +251,8 @@ impl Text {
             Self::VariablePattern => r"^[^=\[\]{}\\]+$".to_owned(),
             Self::Label | Self::Role => "^[A-Za-z0-9._-]+$".to_owned(),
             Self::Duration => "^[0-9]+(ms|s|m|h|d)$".to_owned(),
+            Self::Size => "^[0-9]+(K|M|G|T)iB$".to_owned(),
+            Self::Share => "^[0-9]+%$".to_owned(),
             Self::Domain => r"^\S+$".to_owned(),
             _ => return None,
         })

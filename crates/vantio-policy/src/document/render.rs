@@ -4,7 +4,7 @@ use vantio_core::{Access, Reversibility, Section};
 
 use super::{ApiModels, Compiled, Example, Llm, LocalModels, Value};
 use crate::{
-    Budgets, Checkpointing, PolicyProgram, Rule,
+    Budgets, Checkpointing, Limits, PolicyProgram, Rule,
     guard::{
         Guards,
         model::{Event, HoldRule, KillSwitch, Labelled, Measure, OrderRule, Scope, Then, Threshold},
@@ -58,6 +58,9 @@ fn program_entries(program: &PolicyProgram) -> Entries {
         [("allow", Value::texts(env.allow())), ("deny", Value::texts(env.deny())), ("set", Value::map(set))];
     entries.push(("env", Value::map(env)));
     entries.push(("budgets", budgets(program.budgets())));
+    if !program.limits().is_empty() {
+        entries.push(("limits", limits(program.limits())));
+    }
     entries.extend(guards(&program.parts.guards));
     let mut phantom = vec![("commit", Value::text(program.commit_mode().name()))];
     let checkpointing = program.checkpointing();
@@ -85,6 +88,20 @@ fn budgets(budgets: &Budgets) -> Value {
         }
         Some((name, Value::Integer(limit)))
     }))
+}
+
+fn limits(limits: &Limits) -> Value {
+    let values = Limits::NAMES.into_iter().zip(limits.values());
+    let value = |name, value: u64| match (name, value) {
+        ("cpu", percent) => Value::Text(format!("{percent}%")),
+        (_, other) => Value::Integer(other),
+    };
+    let mut entries: Entries =
+        values.filter_map(|(name, limit)| limit.map(|limit| (name, value(name, limit)))).collect();
+    if limits.best_effort {
+        entries.push(("best_effort", Value::Boolean(true)));
+    }
+    Value::map(entries)
 }
 
 /// The guards that there are.

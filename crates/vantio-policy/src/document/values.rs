@@ -101,6 +101,25 @@ pub(super) fn to_milliseconds(text: &str) -> Option<u64> {
     text[..digits].parse::<u64>().ok()?.checked_mul(unit)
 }
 
+/// A size such as `2GiB` in bytes; `None` for another text or one too large.
+pub(super) fn to_bytes(text: &str) -> Option<u64> {
+    let digits = text.len() - text.trim_start_matches(|character: char| character.is_ascii_digit()).len();
+    let shift = match &text[digits..] {
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        _ => return None,
+    };
+    text[..digits].parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+/// A share such as `150%`, in percent.
+pub(super) fn to_percent(text: &str) -> Option<u64> {
+    let digits = text.strip_suffix('%')?;
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
 /// The candidate nearest to `text`, if it is near enough to be meant: the only one that
 /// begins so, or one that is written almost so.
 pub(crate) fn nearest<'a>(text: &str, candidates: &[&'a str]) -> Option<&'a str> {

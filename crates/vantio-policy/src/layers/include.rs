@@ -5,7 +5,7 @@
 
 use super::{LayersError, guards};
 use crate::{
-    Budgets, Compiled, Include, PolicyError, PolicyProgram, Rule,
+    Budgets, Compiled, Include, Limits, PolicyError, PolicyProgram, Rule,
     codec::MAX_RULES,
     compile,
     document::preset,
@@ -125,6 +125,12 @@ fn join(mut own: Compiled, included: &[Compiled]) -> Result<Compiled, LayersErro
     for (index, budget) in budgets.iter_mut().enumerate() {
         *budget = all_parts().find_map(|parts| parts.budgets.values()[index]);
     }
+    let mut limits = [None; Limits::NAMES.len()];
+    for (index, limit) in limits.iter_mut().enumerate() {
+        *limit = all_parts().find_map(|parts| parts.limits.values()[index]);
+    }
+    let limiting = all_parts().map(|parts| &parts.limits).find(|limits| !limits.is_empty());
+    let best_effort = limiting.is_some_and(|limits| limits.best_effort);
     let program = PolicyProgram::new(Parts {
         name: all_parts().find_map(|parts| parts.name.clone()),
         mode: first("mode").map_or(parts.mode, |document| document.program.mode()),
@@ -139,6 +145,7 @@ fn join(mut own: Compiled, included: &[Compiled]) -> Result<Compiled, LayersErro
         rules: Rules::new(lists),
         max_tokens: all_parts().find_map(|parts| parts.max_tokens),
         guards: join_guards(&ranked)?,
+        limits: Limits::from_values(limits, best_effort),
     });
     for document in &ranked {
         for (section, text, _) in document.source_map.iter() {

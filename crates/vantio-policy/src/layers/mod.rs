@@ -159,6 +159,7 @@ pub fn merge(layers: &[Layer], bindings: &Bindings) -> Result<Merged, LayersErro
             rules: narrowed.rules,
             max_tokens: settings.max_tokens,
             guards,
+            limits: settings.limits,
         })
     };
     origins.extend(env_origins);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Layer, base};
 use crate::{
-    Budgets, Checkpointing, CommitMode, Details, Export, Mode, PolicyProgram,
+    Budgets, Checkpointing, CommitMode, Details, Export, Limits, Mode, PolicyProgram,
     algebra::{caution, reticence, strictness},
 };
 
@@ -17,6 +17,7 @@ pub(super) struct Settings {
     pub(super) export: Export,
     pub(super) checkpointing: Checkpointing,
     pub(super) budgets: Budgets,
+    pub(super) limits: Limits,
     pub(super) max_tokens: Option<u64>,
     pub(super) origins: BTreeMap<String, usize>,
 }
@@ -38,6 +39,13 @@ pub(super) fn merge(layers: &[&Layer]) -> Settings {
         *budget = limit(&format!("budgets.{name}"), &|program| program.budgets().values()[index]);
     }
     limit("phantom.checkpoint.writes", &|program| program.checkpointing().writes);
+    let mut limits = [None; Limits::NAMES.len()];
+    for (index, (value, name)) in limits.iter_mut().zip(Limits::NAMES).enumerate() {
+        *value = limit(&format!("limits.{name}"), &|program| program.limits().values()[index]);
+    }
+    // Who limits something without a word says that it must hold.
+    let mut limiting = layers.iter().map(|layer| program(layer).limits()).filter(|limits| !limits.is_empty());
+    let best_effort = limiting.all(|limits| limits.best_effort);
     let max_tokens = limit("infer.max_tokens", &|program| program.parts.max_tokens);
     // A layer that says nothing enforces its own rules; one below the base has nothing to say
     // about the rules of others.
@@ -79,6 +87,7 @@ pub(super) fn merge(layers: &[&Layer]) -> Settings {
             .iter()
             .fold(Checkpointing::default(), |all, layer| all.and(program(layer).checkpointing())),
         budgets: Budgets::from_values(budgets),
+        limits: Limits::from_values(limits, best_effort),
         max_tokens,
         origins,
     }

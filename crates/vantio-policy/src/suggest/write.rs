@@ -181,6 +181,7 @@ fn quoted(text: &str) -> String {
 const KEPT_KEYS: &[&str] = &[
     "env",
     "budgets",
+    "limits",
     "taint",
     "order",
     "thresholds",

@@ -3,6 +3,7 @@
 mod approvals;
 mod checkpoint;
 mod ledger;
+mod runs;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -16,6 +17,7 @@ use clap_complete::Shell;
 pub use approvals::{Answering, Approvals};
 pub use checkpoint::{Checkpoint, Restore};
 pub use ledger::{Archive, Export, ExportFormat, Ledger, List, Prove, Verdict, Verify, Witness};
+pub use runs::{Attach, Keep, Logs};
 
 /// The outcome of reading the command line.
 pub enum Parsed {
@@ -105,6 +107,12 @@ pub enum Command {
     /// Decide again what was decided in a run, and say what comes out otherwise
     #[command(after_help = REPLAY_HELP)]
     Replay(Replay),
+    /// Join the terminal of a detached run
+    #[command(after_help = runs::ATTACH_HELP)]
+    Attach(Attach),
+    /// Print what a detached run wrote
+    #[command(after_help = runs::LOGS_HELP)]
+    Logs(Logs),
     /// End a run that still lives
     Kill(Reference),
     /// Read, verify, prove and publish the ledger
@@ -126,6 +134,9 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Keep a run that has no terminal: what `run --detach` starts
+    #[command(hide = true)]
+    Keep(Keep),
 }
 
 /// A run.
@@ -158,6 +169,9 @@ pub struct Run {
     /// A name for the run, shown in lists
     #[arg(long, value_name = "NAME", value_parser = run_name)]
     pub name: Option<String>,
+    /// Return once the program runs, and print the run's id
+    #[arg(long, short)]
+    pub detach: bool,
     /// What enforces the policy
     #[arg(long, value_name = "BACKEND", default_value = "notify")]
     pub backend: String,
@@ -403,6 +417,10 @@ const REPLAY_HELP: &str = "Exit status: 0 when all comes out as recorded, 3 when
 const RUN_HELP: &str = "\
 Standard output is the program's alone; what Vantio says goes to standard error.
 With --json that is one JSON object, the last line of standard error.
+
+With --detach standard output is the run's id alone. The run has a terminal if standard
+input is one; otherwise its input is /dev/null. Exit status: 0 once the program runs, else
+as without --detach.
 
 Exit status:
   the program's own, or

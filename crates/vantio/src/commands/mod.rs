@@ -1,10 +1,12 @@
 //! One function for each command.
 
 mod approvals;
+mod attach;
 mod changes;
 mod checkpoint;
 mod commit;
 mod completions;
+mod detach;
 mod diff;
 mod difference;
 mod discard;
@@ -13,8 +15,10 @@ mod effective;
 mod examples;
 mod explain;
 mod init;
+mod keep;
 mod kill;
 mod ledger;
+mod logs;
 mod narrowing;
 mod near;
 mod pick;
@@ -54,11 +58,14 @@ pub fn perform(arguments: Arguments) -> Result<u8, Failure> {
         Command::Deny(arguments) => approvals::answer(&Store::open(place)?, &arguments, false, json),
         Command::Why(reference) => why::why(&open(place)?, &reference.run, json),
         Command::Replay(arguments) => replay::replay(place, &arguments, json),
+        Command::Attach(attach) => attach::attach(&open(place)?, &attach, json),
+        Command::Logs(logs) => logs::logs(&open(place)?, &logs, json),
         Command::Kill(reference) => kill::kill(&open(place)?, &reference.run, json),
         Command::Ledger(command) => ledger::ledger(&Store::open(place)?, &command, json),
         Command::Policy(command) => policy::policy(place, &command, json),
         Command::Init(init) => init::init(&init, json),
         Command::Doctor => doctor::doctor(json),
+        Command::Keep(keep) => keep::keep(keep),
         Command::Completions { shell } => completions::completions(shell),
     }
 }

@@ -65,6 +65,7 @@ fn table(rows: &[Row]) -> String {
 
 fn state(record: &Record, is_live: bool) -> String {
     match (record.state, record.outcome) {
+        (State::Running, _) if is_live && record.detached => "live, detached".into(),
         (State::Running, _) if is_live => "live".into(),
         // Its supervisor is gone, and the sweep could not be done.
         (State::Running, _) => "died".into(),

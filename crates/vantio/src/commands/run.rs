@@ -7,11 +7,16 @@ use std::{
 
 use vantio_core::json::Value;
 use vantio_ledger::LedgerError;
-use vantio_phantom::{Ending, LaunchError, MakeOracle, cgroup::Cgroup};
+use vantio_phantom::{
+    Ending, LaunchError, MakeOracle, Spec,
+    cgroup::Cgroup,
+    keeper::{self, Inherited},
+};
 
 use super::{
     changes::{entry, first_entry, has_entry, ledger, pending},
     commit::auto_commit,
+    detach,
     summary::Summary,
     sweep::sweep,
     why::refusals,
@@ -27,8 +32,9 @@ use crate::{
     store::{Claim, Process, State, Store, open_ledger},
 };
 
-/// Runs a program under a policy, to its end.
+/// Runs a program under a policy, to its end, or until it is seen to run.
 pub fn run(place: Option<&str>, arguments: &arguments::Run, json: bool) -> Result<u8, Failure> {
+    let inherited = Inherited::note();
     check_backend(&arguments.backend)?;
     let policy = policy::find(arguments.policy.as_deref(), arguments.preset.as_deref())?;
     let store = Store::open(place)?;
@@ -39,17 +45,43 @@ pub fn run(place: Option<&str>, arguments: &arguments::Run, json: bool) -> Resul
     }
     let claim = store.create(plan.record)?;
     claim.keep(&plan.charge.program)?;
+    let prepared = Prepared { claim, spec: plan.spec, charge: plan.charge };
+    if arguments.detach {
+        return detach::start(&store, prepared, &inherited, json);
+    }
+    let (code, summary) = conduct(&store, prepared, &mut || {})?;
+    summary.print(json);
+    Ok(code)
+}
+
+/// A run that only has to be started.
+pub struct Prepared {
+    /// What holds its folder.
+    pub claim: Claim,
+    spec: Spec,
+    charge: Charge,
+}
+
+/// Runs what is prepared to its end; `started` is called once its program executes. Returns the exit status and what there is
+/// to say.
+pub fn conduct(
+    store: &Store,
+    prepared: Prepared,
+    started: &mut dyn FnMut(),
+) -> Result<(u8, Summary), Failure> {
+    let Prepared { claim, spec, charge } = prepared;
     // This process has one thread here: what starts threads is in the supervisor.
-    let ending = vantio_phantom::run(&plan.spec, oracle(&store, plan.charge));
+    let ending = vantio_phantom::run(&spec, oracle(store, charge), started);
     if ending.is_err() {
         // A supervisor that was lost has left its control group.
         Cgroup::sweep(&|run| run == claim.record.id);
     }
     approvals::remove(&store.folder(claim.record.id));
+    keeper::remove(&store.folder(claim.record.id));
     match ending {
-        Ok(ending) => finish(&store, claim, ending, json),
-        Err(_) if was_killed(&store, &claim) => finish(&store, claim, Ending::Signaled(SIGKILL), json),
-        Err(error) => Err(fail(&store, claim, error)),
+        Ok(ending) => finish(store, claim, ending),
+        Err(_) if was_killed(store, &claim) => finish(store, claim, Ending::Signaled(SIGKILL)),
+        Err(error) => Err(fail(store, claim, error)),
     }
 }
 
@@ -103,8 +135,8 @@ fn ledger_failed(error: LedgerError) -> LaunchError {
     }
 }
 
-/// Writes down how the run ended, and tells what became of it.
-fn finish(store: &Store, mut claim: Claim, ending: Ending, json: bool) -> Result<u8, Failure> {
+/// Writes down how the run ended, and what became of it.
+fn finish(store: &Store, mut claim: Claim, ending: Ending) -> Result<(u8, Summary), Failure> {
     claim.record.ended = Some(now_ms());
     claim.record.state = State::Ended;
     claim.record.outcome = Some(ending.into());
@@ -120,12 +152,11 @@ fn finish(store: &Store, mut claim: Claim, ending: Ending, json: bool) -> Result
     let summary = Summary::new(store, &mut claim, commit, refusals)?;
     claim.save()?;
     claim.release()?;
-    summary.print(json);
-    Ok(u8::try_from(ending.exit_code() & 0xff).unwrap_or(u8::MAX))
+    Ok((u8::try_from(ending.exit_code() & 0xff).unwrap_or(u8::MAX), summary))
 }
 
 /// Writes down that the run could not start, or that its supervisor was lost.
-fn fail(store: &Store, mut claim: Claim, error: LaunchError) -> Failure {
+pub fn fail(store: &Store, mut claim: Claim, error: LaunchError) -> Failure {
     let request = Value::object([("code", Value::from(error.code.as_str())), ("ending", "failed".into())]);
     claim.record.ended = Some(now_ms());
     claim.record.state = State::Failed;

@@ -46,7 +46,8 @@ impl Summary {
         }
     }
 
-    fn to_text(&self, paint: Paint) -> String {
+    /// The summary as text.
+    pub fn to_text(&self, paint: Paint) -> String {
         let mut text = String::new();
         self.write_ending(&mut text, paint);
         self.write_commit(&mut text, paint);
@@ -167,7 +168,8 @@ impl Summary {
         steps
     }
 
-    fn to_json(&self) -> serde_json::Value {
+    /// The summary for programs.
+    pub fn to_json(&self) -> serde_json::Value {
         let count =
             |kind: ChangeKind| self.changes.changes().iter().filter(|change| change.kind == kind).count();
         let kinds = [

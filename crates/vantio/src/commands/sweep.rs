@@ -7,7 +7,7 @@ use vantio_phantom::{
     cgroup::Cgroup,
     changes::Escaped,
     checkpoint::{self, Shadow},
-    commit,
+    commit, keeper,
 };
 
 use super::changes::{checkpoint_failure, commit_failure, entry, has_entry, host_root, ledger, pending};
@@ -59,6 +59,7 @@ fn recover_commits(store: &Store) -> Result<(), Failure> {
 fn recover(store: &Store, mut claim: Claim) -> Result<(), Failure> {
     let dead = claim.record.id;
     Cgroup::sweep(&|run| run == dead);
+    keeper::remove(&store.folder(dead));
     if claim.record.state == State::Running {
         if has_entry(store, &claim.record, "run.start") && !has_entry(store, &claim.record, "run.end") {
             let request = Value::object([("ending", Value::from("died"))]);

@@ -83,9 +83,13 @@ impl Paint {
     }
 
     /// Never colours.
-    #[cfg(test)]
     pub const fn plain() -> Self {
         Self { is_on: false }
+    }
+
+    /// Always colours.
+    pub const fn coloured() -> Self {
+        Self { is_on: true }
     }
 
     /// A heading.

@@ -70,6 +70,7 @@ impl Plan {
             mode: program.mode().name().to_owned(),
             commit: program.commit_mode().name().to_owned(),
             drops_details: program.details() == Details::Drop,
+            detached: arguments.detach,
             backend: arguments.backend.clone(),
             started_ns,
             ended: None,

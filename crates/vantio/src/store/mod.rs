@@ -3,6 +3,8 @@
 //!     runs/RUN_ID/run.json   what is known about a run
 //!     runs/RUN_ID/lock       exists while a command works on the run; locked while it lives
 //!     runs/RUN_ID/supervisor the process whose death is the run's
+//!     runs/RUN_ID/output/    what a detached run wrote
+//!     runs/RUN_ID/…sock      where a live run can be reached
 //!     runs/RUN_ID/…          upper layers and journals, the mechanism's own
 //!     policies/HASH          the policies that runs had, compiled
 //!     ledger.db              the ledger, unless a server keeps it
@@ -176,7 +178,12 @@ impl Store {
 
     /// Where [`Store::supervisor`] is written down.
     pub fn supervisor_file(&self, id: RunId) -> PathBuf {
-        self.folder(id).join("supervisor")
+        Self::supervisor_in(&self.folder(id))
+    }
+
+    /// The same, in the folder of a run.
+    pub fn supervisor_in(folder: &Path) -> PathBuf {
+        folder.join("supervisor")
     }
 
     /// What is known about a run.

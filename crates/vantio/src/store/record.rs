@@ -47,6 +47,9 @@ pub struct Record {
     /// Whether its policy says that the ledger keeps digests only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drops_details: bool,
+    /// Whether it has a keeper instead of its caller's terminal.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub detached: bool,
     /// What enforced the policy.
     pub backend: String,
     /// When it was started, in nanoseconds since the Unix epoch.

@@ -2,8 +2,10 @@
 
 #![allow(dead_code, reason = "each suite uses its own part")]
 
+pub mod detached;
 pub mod manifest;
 pub mod server;
+pub mod terminal;
 
 use std::{
     env, fs,

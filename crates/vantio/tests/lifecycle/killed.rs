@@ -10,12 +10,12 @@ use std::{
 use crate::common::{WORKSPACE, World, binary, eventually, finish};
 
 /// How often, in the whole suite; `cargo xtask test --kills N` sets it.
-fn kills() -> u32 {
+pub fn kills() -> u32 {
     env::var("VANTIO_TEST_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(20)
 }
 
 /// What a run left on the host: processes that carry the marker, mounts and control groups that name the world.
-fn leftovers(world: &World, marker: &str) -> Vec<String> {
+pub fn leftovers(world: &World, marker: &str) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let command_line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
@@ -31,7 +31,7 @@ fn leftovers(world: &World, marker: &str) -> Vec<String> {
 }
 
 /// Control groups of the world's runs that exist now.
-fn control_groups(world: &World) -> Vec<String> {
+pub fn control_groups(world: &World) -> Vec<String> {
     let mut find = Command::new("find");
     let listing = finish(find.args(["/sys/fs/cgroup", "-maxdepth", "6", "-type", "d", "-name", "vantio-*"]));
     let runs = fs::read_dir(world.state().join("runs")).unwrap().flatten();
@@ -41,7 +41,7 @@ fn control_groups(world: &World) -> Vec<String> {
 }
 
 /// A pseudo-random delay that another run of the suite does not repeat.
-fn delay(round: u32) -> Duration {
+pub fn delay(round: u32) -> Duration {
     let nanoseconds = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().subsec_nanos();
     Duration::from_micros(u64::from(
         nanoseconds.wrapping_mul(2_654_435_761).wrapping_add(round * 7919) % 400_000,
@@ -50,7 +50,7 @@ fn delay(round: u32) -> Duration {
 
 /// Host pids of Vantio's own processes below a `vantio run`, with itself first: the caller's process, the supervisor,
 /// init. What the run started is not among them.
-fn vantio_processes(pid: u32) -> Vec<u32> {
+pub fn vantio_processes(pid: u32) -> Vec<u32> {
     let mut processes = vec![pid];
     let mut next = 0;
     while let Some(parent) = processes.get(next) {

@@ -6,6 +6,7 @@
 mod common;
 
 mod changes;
+mod detached;
 mod failures;
 mod killed;
 mod streams;

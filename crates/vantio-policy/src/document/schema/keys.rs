@@ -1,6 +1,7 @@
 //! The keys that a document has: what the parser accepts, what it suggests, and what the
 //! JSON Schema says. There is no other list of them.
 
+use super::limits::LIMITS;
 use crate::{Backend, CommitMode, Details, Export, Mode};
 
 /// A mapping with known keys.
@@ -69,6 +70,10 @@ pub(in crate::document) enum Text {
     Role,
     Effect,
     Duration,
+    /// Bytes with a unit.
+    Size,
+    /// Percent of one processor.
+    Share,
     /// A pattern whose family follows the effect.
     Target,
     Include,
@@ -76,7 +81,7 @@ pub(in crate::document) enum Text {
     Plain,
 }
 
-const fn key(name: &'static str, about: &'static str, shape: Shape) -> Key {
+pub(super) const fn key(name: &'static str, about: &'static str, shape: Shape) -> Key {
     Key { name, about, shape, is_required: false }
 }
 
@@ -84,7 +89,7 @@ const fn required(name: &'static str, about: &'static str, shape: Shape) -> Key 
     Key { name, about, shape, is_required: true }
 }
 
-const fn mapping(name: &'static str, about: &'static str, keys: &'static [Key]) -> Mapping {
+pub(super) const fn mapping(name: &'static str, about: &'static str, keys: &'static [Key]) -> Mapping {
     Mapping { name, about, keys, needs: Needs::Nothing }
 }
 
@@ -133,6 +138,7 @@ pub(in crate::document) static POLICY: Mapping = mapping(
         key("tools", TOOLS.about, Shape::Mapping(&TOOLS)),
         key("infer", INFER.about, Shape::Mapping(&INFER)),
         key("budgets", BUDGETS.about, Shape::Mapping(&BUDGETS)),
+        key("limits", LIMITS.about, Shape::Mapping(&LIMITS)),
         key("taint", TAINT.about, Shape::Mapping(&TAINT)),
         key(
             "order",

@@ -5,6 +5,7 @@ mod budgets;
 mod env;
 mod guards;
 pub(super) mod keys;
+mod limits;
 mod lists;
 mod manifest;
 mod read;
@@ -149,6 +150,7 @@ impl<'s> Compiler<'s> {
             "infer" => self.infer(node),
             "env" => self.parts.env = self.env(node),
             "budgets" => self.parts.budgets = self.budgets(node),
+            "limits" => self.parts.limits = self.limits(node),
             "taint" => self.taint(node),
             "order" => self.order(node),
             "thresholds" => self.thresholds(node),

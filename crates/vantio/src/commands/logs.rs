@@ -1,0 +1,96 @@
+//! `vantio logs`
+
+use std::{io, path::Path};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::json;
+use vantio_phantom::keeper::{KeeperError, Leave, Log, Visit, visit};
+
+use super::attach::{lives, lost, refuse_undetached, unreachable};
+use crate::{
+    arguments,
+    failure::Failure,
+    present::{note, print, print_json},
+    store::Store,
+};
+
+/// Prints what a run wrote; goes on until its end if that is asked for.
+pub fn logs(store: &Store, arguments: &arguments::Logs, json: bool) -> Result<u8, Failure> {
+    let id = store.resolve(&arguments.reference.run)?;
+    let short = store.short(id);
+    refuse_undetached(&store.read(id)?, &short, "nothing of what it wrote was kept")?;
+    if json && arguments.follow {
+        return Err(
+            Failure::misuse("E_USAGE", "what has no end is no JSON document").help("leave --follow out")
+        );
+    }
+    let folder = store.folder(id);
+    let log = Log::open(&folder).ok_or_else(|| {
+        Failure::new("E_NO_LOGS", format!("nothing is kept of what run {short} wrote"))
+            .help("it never began, or was discarded")
+    })?;
+    let begin = begin(&log, arguments.tail).map_err(unreadable)?;
+    if json {
+        return in_full(&log, begin, &id.to_string());
+    }
+    let (kept, _) = log.bounds().map_err(unreadable)?;
+    if kept > 0 && arguments.tail.is_none() {
+        note(format!("vantio: the first {kept} bytes are gone: the last {} are kept\n", Log::KEPT));
+    }
+    if arguments.follow && lives(store, id)? {
+        match follow(&folder, begin) {
+            // It ended in this moment.
+            Err(KeeperError::Absent) => {}
+            Err(error) => return Err(unreachable(&error, &short)),
+            Ok(Leave::Ended(_) | Leave::Detached) => return Ok(0),
+            Ok(Leave::Lost) => return Err(lost(&short)),
+            Ok(Leave::Signaled(signal)) => return Ok(u8::try_from(128 + signal).unwrap_or(u8::MAX)),
+        }
+    }
+    each(&log, begin, &mut |bytes| print(bytes))?;
+    Ok(0)
+}
+
+/// Where to begin.
+fn begin(log: &Log, tail: Option<u64>) -> io::Result<u64> {
+    tail.map_or_else(|| Ok(log.bounds()?.0), |lines| log.tail(lines))
+}
+
+fn follow(folder: &Path, from: u64) -> Result<Leave, KeeperError> {
+    visit(&Visit { folder, types: false, from: Some(from) }, &mut |_| {})
+}
+
+fn in_full(log: &Log, begin: u64, run: &str) -> Result<u8, Failure> {
+    let mut text = Vec::new();
+    each(log, begin, &mut |bytes| {
+        text.extend_from_slice(bytes);
+        Ok(())
+    })?;
+    let output = match String::from_utf8(text) {
+        Ok(text) => json!(text),
+        Err(error) => json!({ "base64": STANDARD.encode(error.as_bytes()) }),
+    };
+    print_json(&json!({ "version": 1, "run": run, "left_out": begin, "output": output }))?;
+    Ok(0)
+}
+
+/// Hands over what was written after the first `place` bytes, until there is no more now.
+fn each(
+    log: &Log,
+    mut place: u64,
+    take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut bytes = vec![0; 64 * 1024];
+    loop {
+        let (found, count) = log.read(place, &mut bytes).map_err(unreadable)?;
+        if count == 0 {
+            return Ok(());
+        }
+        take(&bytes[..count])?;
+        place = found + count as u64;
+    }
+}
+
+fn unreadable(cause: io::Error) -> Failure {
+    Failure::new("E_LOGS", "what the run wrote cannot be read").because(cause)
+}
