@@ -14,7 +14,6 @@ use rustix::{
 use super::{
     Blocked, Change, ChangeKind, FileType, LayerKind, Node, Origin, Readable, ScanError,
     beneath::{self, Pinned, join},
-    hazards,
     layers::{Committed, path_now},
     node::xattr,
     roots::LayerRoot,
@@ -25,7 +24,6 @@ use super::{
 pub(crate) struct Walk<'a> {
     index: usize,
     root: &'a LayerRoot,
-    workspace: &'a [u8],
     committed: &'a [Committed],
     /// Renames that wait: the directory's path in the upper layer, and where
     /// the host has it.
@@ -67,16 +65,10 @@ struct Lower<'f> {
 }
 
 impl<'a> Walk<'a> {
-    pub(crate) fn new(
-        index: usize,
-        root: &'a LayerRoot,
-        workspace: &'a [u8],
-        committed: &'a [Committed],
-    ) -> Self {
+    pub(crate) fn new(index: usize, root: &'a LayerRoot, committed: &'a [Committed]) -> Self {
         Self {
             index,
             root,
-            workspace,
             committed,
             renames: BTreeMap::new(),
             moved: HashSet::new(),
@@ -187,7 +179,7 @@ impl<'a> Walk<'a> {
         };
         let path = self.root.layer.absolute(&entry.path);
         self.changes.push(Change {
-            hazards: hazards::of(&path, &entry.node, ChangeKind::Renamed, self.workspace),
+            hazards: Vec::new(),
             path,
             kind: ChangeKind::Renamed,
             from: Some(self.root.layer.absolute(&source)),
@@ -246,7 +238,7 @@ impl<'a> Walk<'a> {
         let path = self.root.layer.absolute(&entry.path);
         let lower = entry.lower.as_ref();
         self.changes.push(Change {
-            hazards: hazards::of(&path, &entry.node, kind, self.workspace),
+            hazards: Vec::new(),
             path,
             kind,
             from: lower

@@ -7,5 +7,6 @@ mod common;
 
 mod changes;
 mod failures;
+mod hazards;
 mod killed;
 mod streams;

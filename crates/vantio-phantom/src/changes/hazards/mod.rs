@@ -1,121 +1,242 @@
-//! What deserves a look before it reaches the host.
+//! What deserves a look before it reaches the host: what a commit brings can
+//! make the host run something later, or widen a privilege.
 //!
-//! To add a hazard: a variant, a line in [`Hazard::reason`], a line in
-//! [`RULES`].
+//! The list is in `table.rs`. This room looks every change up in it; what
+//! cannot be read or understood counts as a hazard.
 
-use serde::Serialize;
+mod names;
+mod places;
+mod predicates;
+mod says;
+mod table;
+mod text;
 
-use super::{ChangeKind, FileType, Node};
+use std::{
+    fmt,
+    io::{self, Read as _},
+};
+
+use rustix::fd::{AsFd as _, BorrowedFd};
+use serde::{Serialize, Serializer};
+
+use super::{Change, ChangeKind, ChangeSet, FileType, Node, Surroundings, beneath::join, sides::Sides};
+use names::{folded, leads_to, matches};
+use places::Places;
+use table::{ROWS, Row, Test};
 
 /// A property of a change by which a commit can harm more than its file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Hazard {
-    /// Runs as its owner or group.
-    Setuid,
-    /// Runs with capabilities.
-    Capabilities,
-    /// Gives access to a device.
-    Device,
-    /// A socket that nobody listens on.
-    Socket,
-    /// Git runs it.
-    GitHook,
-    /// Git obeys it, and it can name programs to run.
-    GitConfig,
-    /// Leads out of the directory tree it stands in.
-    LeavingSymlink,
-}
+#[derive(Clone, Copy)]
+pub struct Hazard(&'static Row);
 
 impl Hazard {
+    /// Every hazard there is; where several rows have one name, it comes once.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let is_first =
+            |(index, row): &(usize, &'static Row)| ROWS[..*index].iter().all(|other| other.name != row.name);
+        ROWS.iter().enumerate().filter(is_first).map(|(_, row)| Self(row)).chain([Self(&UNREAD)])
+    }
+
+    /// The stable name.
+    pub const fn name(self) -> &'static str {
+        self.0.name
+    }
+
     /// What it is, in a few words.
     pub const fn reason(self) -> &'static str {
-        match self {
-            Self::Setuid => "runs as its owner or group (setuid or setgid)",
-            Self::Capabilities => "runs with file capabilities",
-            Self::Device => "device node",
-            Self::Socket => "socket",
-            Self::GitHook => "git runs it (hook)",
-            Self::GitConfig => "git configuration, which can name programs to run",
-            Self::LeavingSymlink => "symlink that leads out of the workspace",
+        self.0.reason
+    }
+}
+
+impl PartialEq for Hazard {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for Hazard {}
+
+impl fmt::Debug for Hazard {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl Serialize for Hazard {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// A folder with more in it than is looked through.
+static UNREAD: Row = Row {
+    name: "unread",
+    reason: "holds more than could be looked through",
+    paths: &[],
+    except: &[],
+    test: Test::Place,
+};
+
+/// Marks every change of `set` that is a hazard.
+pub(super) fn mark(
+    set: &mut ChangeSet,
+    sides: &Sides<'_>,
+    surroundings: &Surroundings,
+    host_root: BorrowedFd<'_>,
+) {
+    let look = Look { sides, places: Places::new(surroundings, host_root), set };
+    let found: Vec<Vec<Hazard>> = set.changes.iter().map(|change| look.hazards(change)).collect();
+    for (change, hazards) in set.changes.iter_mut().zip(found) {
+        change.hazards = hazards;
+    }
+}
+
+struct Look<'a> {
+    sides: &'a Sides<'a>,
+    places: Places,
+    set: &'a ChangeSet,
+}
+
+/// What a row is asked about.
+pub(in crate::changes) struct Subject<'a> {
+    look: &'a Look<'a>,
+    change: &'a Change,
+    node: &'a Node,
+    /// Where it will be: the change's own path, or another name of it.
+    path: &'a [u8],
+    names: Vec<String>,
+}
+
+impl Look<'_> {
+    fn hazards(&self, change: &Change) -> Vec<Hazard> {
+        let Some(node) = &change.after else { return self.of_deletion(change) };
+        let mut found = Vec::new();
+        let aliases = self.places.aliases(&change.path);
+        for path in std::iter::once(change.path.as_slice()).chain(aliases.iter().map(Vec::as_slice)) {
+            let subject = Subject { look: self, change, node, path, names: folded(path) };
+            ROWS.iter().filter(|row| subject.is(row)).for_each(|row| add(&mut found, row));
+        }
+        if change.kind == ChangeKind::Renamed {
+            self.below(change, &mut found);
+        }
+        found
+    }
+
+    /// Nothing runs that is gone, but a policy that is gone permits more.
+    fn of_deletion(&self, change: &Change) -> Vec<Hazard> {
+        let row = ROWS.iter().find(|row| row.name == "policy");
+        let is_one = predicates::removes_policy(&self.places, change);
+        row.filter(|_| is_one).map(Hazard).into_iter().collect()
+    }
+
+    /// What a renamed directory brings to a place where it means something.
+    fn below(&self, change: &Change, found: &mut Vec<Hazard>) {
+        let mut waiting = vec![(change.host_path().to_vec(), change.path.clone())];
+        let mut left = MOST_LOOKED_THROUGH;
+        while let Some((from, to)) = waiting.pop() {
+            let Ok((dir, names)) = self.sides.host_dir(&from) else { return add(found, &UNREAD) };
+            for name in names {
+                let Some(rest) = left.checked_sub(1) else { return add(found, &UNREAD) };
+                left = rest;
+                let (old, new) = (join(&from, &name), join(&to, &name));
+                match Node::at(dir.as_fd(), &name) {
+                    Ok(Some(node)) if node.is_dir() => waiting.push((old, new)),
+                    Ok(Some(node)) => self.moved(change, &node, &old, &new, found),
+                    Ok(None) => {}
+                    Err(_) => return add(found, &UNREAD),
+                }
+            }
+        }
+    }
+
+    /// A file that changes only its place: a hazard by that alone.
+    fn moved(&self, change: &Change, node: &Node, old: &[u8], new: &[u8], found: &mut Vec<Hazard>) {
+        let (old_names, new_names) = (folded(old), folded(new));
+        let by_place = ROWS.iter().filter(|row| !row.paths.is_empty());
+        for row in by_place.filter(|row| row.covers(&new_names, node) && !row.covers(&old_names, node)) {
+            let is_one = match row.test {
+                Test::Place | Test::Is(_) => true,
+                Test::Says(says) => {
+                    let content = self.sides.host_file(old, node).and_then(read);
+                    content.ok().and_then(|after| says(&after, b"")) != Some(false)
+                }
+            };
+            if is_one {
+                add(found, row);
+            }
+        }
+        let subject = Subject { look: self, change, node, path: new, names: new_names };
+        if predicates::shadows_program(&subject) {
+            ROWS.iter().filter(|row| row.name == "shadows-program").for_each(|row| add(found, row));
+        }
+        if self.places.is_policy(new) && !self.places.is_policy(old) {
+            ROWS.iter().filter(|row| row.name == "policy").for_each(|row| add(found, row));
         }
     }
 }
 
-/// The hazards of `node` at the absolute `path`. A symlink leads out when its
-/// target is not below `workspace`.
-pub(crate) fn of(path: &[u8], node: &Node, kind: ChangeKind, workspace: &[u8]) -> Vec<Hazard> {
-    let subject = Subject { path, node, kind, workspace };
-    RULES.iter().filter(|(_, holds)| holds(&subject)).map(|(hazard, _)| *hazard).collect()
+fn add(found: &mut Vec<Hazard>, row: &'static Row) {
+    if !found.contains(&Hazard(row)) {
+        found.push(Hazard(row));
+    }
 }
 
-struct Subject<'a> {
-    path: &'a [u8],
-    node: &'a Node,
-    kind: ChangeKind,
-    workspace: &'a [u8],
-}
-
-type Rule = fn(&Subject<'_>) -> bool;
-
-const RULES: &[(Hazard, Rule)] = &[
-    (Hazard::Setuid, |subject| {
-        subject.node.file_type == FileType::File
-            && (subject.node.mode & 0o4000 != 0 || subject.node.mode & 0o2010 == 0o2010)
-    }),
-    (Hazard::Capabilities, |subject| subject.node.xattrs.contains_key(&b"security.capability"[..])),
-    (Hazard::Device, |subject| matches!(subject.node.file_type, FileType::Character | FileType::Block)),
-    (Hazard::Socket, |subject| subject.node.file_type == FileType::Socket),
-    (Hazard::GitHook, |subject| {
-        // Git runs no sample, and every clone brings a dozen.
-        if subject.path.ends_with(b".sample") {
+impl Row {
+    /// True when something of this type at these names is what the row is about.
+    fn covers(&self, names: &[String], node: &Node) -> bool {
+        if self.paths.is_empty() {
+            return true;
+        }
+        if node.is_dir() || self.except.iter().any(|pattern| matches(pattern, names)) {
             return false;
         }
-        !subject.node.is_dir() && has_parents(subject.path, &[b".git", b"hooks"])
-            || subject.kind == ChangeKind::Renamed
-                && (subject.path.ends_with(b"/.git/hooks") || subject.path.ends_with(b"/.git"))
-            || has_any(subject.path, b"hooks")
-                && has_any(subject.path, b"modules")
-                && has_any(subject.path, b".git")
-    }),
-    (Hazard::GitConfig, |subject| {
-        subject.path.ends_with(b"/.git/config")
-            || subject.path.ends_with(b"/.git/config.worktree")
-            || subject.path.ends_with(b"/.gitconfig")
-            || subject.path.ends_with(b"/config")
-                && has_any(subject.path, b"modules")
-                && has_any(subject.path, b".git")
-    }),
-    (Hazard::LeavingSymlink, |subject| leaves(subject)),
-];
-
-/// True when the path's directory ends in `names`.
-fn has_parents(path: &[u8], names: &[&[u8]]) -> bool {
-    let mut components = path.rsplit(|byte| *byte == b'/').skip(1);
-    names.iter().rev().all(|name| components.next() == Some(*name))
-}
-
-/// True when `name` is a component of the path, the last one excepted.
-fn has_any(path: &[u8], name: &[u8]) -> bool {
-    path.rsplit(|byte| *byte == b'/').skip(1).any(|component| component == name)
-}
-
-fn leaves(subject: &Subject<'_>) -> bool {
-    let Some(target) = &subject.node.target else { return false };
-    let mut place: Vec<&[u8]> = Vec::new();
-    if !target.starts_with(b"/") {
-        place.extend(components(subject.path));
-        place.pop();
+        // Through a symlink, what is elsewhere stands here.
+        let is_on_the_way = |pattern: &&str| node.file_type == FileType::Symlink && leads_to(pattern, names);
+        self.paths.iter().any(|pattern| matches(pattern, names) || is_on_the_way(pattern))
     }
-    for component in components(target) {
-        match component {
-            b".." => drop(place.pop()),
-            name => place.push(name),
+}
+
+impl Subject<'_> {
+    fn is(&self, row: &'static Row) -> bool {
+        if !row.covers(&self.names, self.node) {
+            return false;
+        }
+        match row.test {
+            Test::Place => true,
+            Test::Is(is) => is(self),
+            Test::Says(says) => self.says(row, says).unwrap_or(true),
         }
     }
-    !place.starts_with(&components(subject.workspace).collect::<Vec<_>>())
+
+    /// Compares what the file says with what the host's says; `None` where
+    /// that cannot be told.
+    fn says(&self, row: &Row, says: fn(&[u8], &[u8]) -> Option<bool>) -> Option<bool> {
+        if self.node.file_type != FileType::File {
+            return None;
+        }
+        let is_installed =
+            row.name == "package-script" && self.names.iter().any(|name| name == "node_modules");
+        let says = if is_installed { says::changes_installed_scripts } else { says };
+        // What only changed its mode says what it said.
+        let after = self.look.sides.run_file(self.change, self.node).and_then(read).ok()?;
+        let before = match self.change.before.as_ref().filter(|before| before.file_type == FileType::File) {
+            // What stood elsewhere was not obeyed there.
+            Some(before) if row.covers(&folded(self.change.host_path()), before) => {
+                self.look.sides.host_file(self.change.host_path(), before).and_then(read).ok()?
+            }
+            _ => Vec::new(),
+        };
+        says(&after, &before)
+    }
 }
 
-fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"."))
+/// Reads a file of the sort that people write; a larger one is an error.
+fn read(file: std::fs::File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if file.take(LARGEST_READ + 1).read_to_end(&mut bytes)? as u64 > LARGEST_READ {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(bytes)
 }
+
+const LARGEST_READ: u64 = 1 << 20;
+const MOST_LOOKED_THROUGH: usize = 100_000;
