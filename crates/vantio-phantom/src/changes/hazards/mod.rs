@@ -4,6 +4,7 @@
 //! The list is in `table.rs`. This room looks every change up in it; what
 //! cannot be read or understood counts as a hazard.
 
+mod index;
 mod names;
 mod places;
 mod predicates;
@@ -20,7 +21,8 @@ use rustix::fd::{AsFd as _, BorrowedFd};
 use serde::{Serialize, Serializer};
 
 use super::{Change, ChangeKind, ChangeSet, FileType, Node, Surroundings, beneath::join, sides::Sides};
-use names::{folded, leads_to, matches};
+use index::Index;
+use names::folded;
 use places::Places;
 use table::{ROWS, Row, Test};
 
@@ -83,7 +85,8 @@ pub(super) fn mark(
     surroundings: &Surroundings,
     host_root: BorrowedFd<'_>,
 ) {
-    let look = Look { sides, places: Places::new(surroundings, host_root), set };
+    let places = Places::new(surroundings, host_root);
+    let look = Look { sides, places, index: Index::new(), set };
     let found: Vec<Vec<Hazard>> = set.changes.iter().map(|change| look.hazards(change)).collect();
     for (change, hazards) in set.changes.iter_mut().zip(found) {
         change.hazards = hazards;
@@ -93,6 +96,7 @@ pub(super) fn mark(
 struct Look<'a> {
     sides: &'a Sides<'a>,
     places: Places,
+    index: Index,
     set: &'a ChangeSet,
 }
 
@@ -113,7 +117,8 @@ impl Look<'_> {
         let aliases = self.places.aliases(&change.path);
         for path in std::iter::once(change.path.as_slice()).chain(aliases.iter().map(Vec::as_slice)) {
             let subject = Subject { look: self, change, node, path, names: folded(path) };
-            ROWS.iter().filter(|row| subject.is(row)).for_each(|row| add(&mut found, row));
+            let rows = self.index.rows(&subject.names, node);
+            rows.filter(|row| subject.is(row)).for_each(|row| add(&mut found, row));
         }
         if change.kind == ChangeKind::Renamed {
             self.below(change, &mut found);
@@ -151,8 +156,9 @@ impl Look<'_> {
     /// A file that changes only its place: a hazard by that alone.
     fn moved(&self, change: &Change, node: &Node, old: &[u8], new: &[u8], found: &mut Vec<Hazard>) {
         let (old_names, new_names) = (folded(old), folded(new));
-        let by_place = ROWS.iter().filter(|row| !row.paths.is_empty());
-        for row in by_place.filter(|row| row.covers(&new_names, node) && !row.covers(&old_names, node)) {
+        let is_old = |row: &Row| self.index.rows(&old_names, node).any(|old| std::ptr::eq(old, row));
+        let by_place = self.index.rows(&new_names, node).filter(|row| !row.paths.is_empty());
+        for row in by_place.filter(|row| !is_old(row)) {
             let is_one = match row.test {
                 Test::Place | Test::Is(_) => true,
                 Test::Says(says) => {
@@ -180,26 +186,8 @@ fn add(found: &mut Vec<Hazard>, row: &'static Row) {
     }
 }
 
-impl Row {
-    /// True when something of this type at these names is what the row is about.
-    fn covers(&self, names: &[String], node: &Node) -> bool {
-        if self.paths.is_empty() {
-            return true;
-        }
-        if node.is_dir() || self.except.iter().any(|pattern| matches(pattern, names)) {
-            return false;
-        }
-        // Through a symlink, what is elsewhere stands here.
-        let is_on_the_way = |pattern: &&str| node.file_type == FileType::Symlink && leads_to(pattern, names);
-        self.paths.iter().any(|pattern| matches(pattern, names) || is_on_the_way(pattern))
-    }
-}
-
 impl Subject<'_> {
     fn is(&self, row: &'static Row) -> bool {
-        if !row.covers(&self.names, self.node) {
-            return false;
-        }
         match row.test {
             Test::Place => true,
             Test::Is(is) => is(self),
@@ -220,7 +208,7 @@ impl Subject<'_> {
         let after = self.look.sides.run_file(self.change, self.node).and_then(read).ok()?;
         let before = match self.change.before.as_ref().filter(|before| before.file_type == FileType::File) {
             // What stood elsewhere was not obeyed there.
-            Some(before) if row.covers(&folded(self.change.host_path()), before) => {
+            Some(before) if self.look.index.covers(row, &folded(self.change.host_path()), before) => {
                 self.look.sides.host_file(self.change.host_path(), before).and_then(read).ok()?
             }
             _ => Vec::new(),

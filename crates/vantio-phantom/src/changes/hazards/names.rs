@@ -33,29 +33,43 @@ fn is_ignored(character: char) -> bool {
     is_hidden(character) || matches!(character, '\u{fe00}'..='\u{fe0f}' | '\u{34f}')
 }
 
-/// True when the names end as the pattern says, or, for one that begins with
-/// a slash, are what it says.
-pub(super) fn matches(pattern: &str, names: &[String]) -> bool {
-    let parts: Vec<&str> = pattern.split('/').filter(|part| !part.is_empty()).collect();
-    if pattern.starts_with('/') {
-        return all(&parts, names);
-    }
-    (0..names.len()).any(|start| all(&parts, &names[start..]))
+/// A pattern of the table, taken apart.
+pub(super) struct Pattern {
+    parts: Vec<String>,
+    is_rooted: bool,
 }
 
-/// True when something at these names would be a folder on the way to what
-/// the pattern says.
-pub(super) fn leads_to(pattern: &str, names: &[String]) -> bool {
-    let parts: Vec<&str> = pattern.split('/').filter(|part| !part.is_empty()).collect();
-    (1..parts.len()).any(|length| {
-        let parts = &parts[..length];
-        if pattern.starts_with('/') {
-            return all(parts, names);
-        }
-        // A lone wildcard would be every name.
-        parts.last().is_some_and(|last| *last != "**")
-            && (0..names.len()).any(|start| all(parts, &names[start..]))
-    })
+impl Pattern {
+    pub(super) fn new(text: &str) -> Self {
+        // The table is written as people write these names.
+        let parts = text.split('/').filter(|part| !part.is_empty()).map(str::to_lowercase);
+        Self { parts: parts.collect(), is_rooted: text.starts_with('/') }
+    }
+
+    /// True when the names end as the pattern says, or, for one that begins
+    /// with a slash, are what it says.
+    pub(super) fn matches(&self, names: &[String]) -> bool {
+        self.is(&self.parts, names)
+    }
+
+    /// True when something at these names would be a folder on the way to
+    /// what the pattern says.
+    pub(super) fn leads_to(&self, names: &[String]) -> bool {
+        (1..self.parts.len()).map(|length| &self.parts[..length]).any(|parts| {
+            // A lone wildcard would be every name.
+            parts.last().is_some_and(|last| last != "**") && self.is(parts, names)
+        })
+    }
+
+    /// A name that every path has which matches.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.parts.iter().map(String::as_str).find(|part| !part.contains('*'))
+    }
+
+    fn is(&self, parts: &[String], names: &[String]) -> bool {
+        let starts = if self.is_rooted { 1 } else { names.len() };
+        (0..starts).any(|start| all(parts, &names[start..]))
+    }
 }
 
 /// The names before the first wildcard of a pattern, joined.
@@ -64,9 +78,9 @@ pub(super) fn literal(pattern: &str) -> String {
     parts.collect::<Vec<_>>().join("/")
 }
 
-fn all(parts: &[&str], names: &[String]) -> bool {
+fn all(parts: &[String], names: &[String]) -> bool {
     let Some((first, parts)) = parts.split_first() else { return names.is_empty() };
-    if *first == "**" {
+    if first == "**" {
         if parts.is_empty() {
             return !names.is_empty();
         }
@@ -76,10 +90,8 @@ fn all(parts: &[&str], names: &[String]) -> bool {
     is_name(first, name) && all(parts, names)
 }
 
-/// Compares one name; a `*` of the pattern is any part of it.
+/// Compares one name; a `*` of the pattern is any part of it. Both are folded.
 pub(super) fn is_name(pattern: &str, name: &str) -> bool {
-    // The table is written as people write these names.
-    let pattern = pattern.to_lowercase();
     let mut pieces = pattern.split('*');
     let Some(mut rest) = name.strip_prefix(pieces.next().unwrap_or_default()) else { return false };
     let mut pieces = pieces.peekable();
@@ -128,14 +140,14 @@ mod tests {
 
     #[test]
     fn patterns_are_read_from_the_end() {
-        let is = |pattern, path: &str| matches(pattern, &folded(path.as_bytes()));
+        let is = |pattern, path: &str| Pattern::new(pattern).matches(&folded(path.as_bytes()));
         assert!(is(".git/hooks/**", "/w/.git/hooks/a/b") && !is(".git/hooks/**", "/w/.git/hooks"));
         assert!(is(".git/**/hooks/**", "/w/.git/modules/m/hooks/x"));
         assert!(is("*.git/hooks/**", "/w/bare.git/hooks/x") && !is("*.git/hooks/**", "/w/bare/hooks/x"));
         assert!(is("/etc/cron*/**", "/etc/cron.d/x") && !is("/etc/cron*/**", "/w/etc/cron.d/x"));
         assert!(is("package.json", "/w/Package.JSON") && !is("package.json", "/w/package.json/x"));
         assert!(is("a*b*c", "/axbyc") && !is("a*b*c", "/axcyb"));
-        let leads = |pattern, path: &str| leads_to(pattern, &folded(path.as_bytes()));
+        let leads = |pattern, path: &str| Pattern::new(pattern).leads_to(&folded(path.as_bytes()));
         assert!(leads(".git/hooks/**", "/w/.git/hooks") && leads(".git/hooks/**", "/w/.git"));
         assert!(!leads(".git/hooks/**", "/w/hooks") && !leads(".envrc", "/w/.envrc"));
         assert_eq!(literal(".git/**/hooks/**"), ".git");

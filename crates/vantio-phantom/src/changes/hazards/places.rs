@@ -13,7 +13,7 @@ use super::{
         Surroundings,
         beneath::{Pinned, is_within, magic, split, stat_at},
     },
-    names::{folded, literal, matches},
+    names::{Pattern, folded, literal},
     table::{POLICY_FILES, POLICY_FOLDERS, ROWS},
 };
 
@@ -21,6 +21,8 @@ use super::{
 pub(super) struct Places {
     pub(super) workspace: Vec<u8>,
     policies: HashSet<Vec<u8>>,
+    policy_files: Vec<Pattern>,
+    policy_folders: Vec<Pattern>,
     /// Folders in which the host looks for programs, canonical.
     program_folders: Vec<Vec<u8>>,
     /// Where a name of the table leads, and that name.
@@ -36,6 +38,8 @@ impl Places {
         Self {
             workspace: surroundings.workspace.clone(),
             policies: surroundings.policies.iter().cloned().collect(),
+            policy_files: POLICY_FILES.iter().map(|text| Pattern::new(text)).collect(),
+            policy_folders: POLICY_FOLDERS.iter().map(|text| Pattern::new(text)).collect(),
             program_folders: folders.collect(),
             aliases: aliases(surroundings, &root),
             host: Pinned::open(host_root, b"").ok(),
@@ -52,7 +56,7 @@ impl Places {
     pub(super) fn is_policy(&self, path: &[u8]) -> bool {
         self.policies.contains(path) || {
             let names = folded(path);
-            POLICY_FILES.iter().any(|pattern| matches(pattern, &names))
+            self.policy_files.iter().any(|pattern| pattern.matches(&names))
         }
     }
 
@@ -61,7 +65,7 @@ impl Places {
     pub(super) fn holds_policy(&self, path: &[u8]) -> bool {
         self.policies.iter().any(|policy| is_within(policy, path)) || {
             let names = folded(path);
-            POLICY_FOLDERS.iter().any(|pattern| matches(pattern, &names))
+            self.policy_folders.iter().any(|pattern| pattern.matches(&names))
         }
     }
 

@@ -6,7 +6,6 @@ use rustix::fd::AsFd as _;
 use super::{
     super::{ChangeKind, FileType, beneath, node::foreign_overlay_attributes},
     Subject,
-    names::is_name,
     places::Places,
     read, says,
     table::{PROGRAM_FOLDERS, SOURCE_ENDINGS},
@@ -118,8 +117,8 @@ pub(super) fn shadows_program(subject: &Subject<'_>) -> bool {
     let places = &subject.look.places;
     let (folder, name) = beneath::split(subject.path);
     let above = subject.names.len().checked_sub(2).and_then(|index| subject.names.get(index));
-    let is_likely = folder == places.workspace
-        || above.is_some_and(|above| PROGRAM_FOLDERS.iter().any(|folder| is_name(folder, above)));
+    let is_likely =
+        folder == places.workspace || above.is_some_and(|above| PROGRAM_FOLDERS.contains(&above.as_str()));
     places.is_program_folder(folder) || is_likely && places.has_program(name)
 }
 

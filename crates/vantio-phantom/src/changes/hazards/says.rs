@@ -7,10 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{
-    names::is_name,
-    table::{HARMLESS_EDITOR_SETTINGS, HARMLESS_GIT_KEYS, INSTALL_SCRIPTS},
-};
+use super::table::{HARMLESS_EDITOR_SETTINGS, HARMLESS_GIT_KEYS, INSTALL_SCRIPTS};
 
 /// True when a key that is not known to be harmless changed, or an address
 /// of a remote repository that the host knows.
@@ -164,7 +161,7 @@ pub(super) fn changes_editor_settings(after: &[u8], before: &[u8]) -> Option<boo
 }
 
 fn is_harmless_setting(key: &str) -> bool {
-    HARMLESS_EDITOR_SETTINGS.iter().any(|harmless| is_name(&format!("{harmless}*"), &key.to_lowercase()))
+    HARMLESS_EDITOR_SETTINGS.iter().any(|harmless| key.starts_with(harmless))
 }
 
 /// JSON without comments and without commas before a closing bracket.
