@@ -20,6 +20,7 @@ fn help_lists_commands_and_exit_codes() {
       run          Run a program under a policy; its changes wait for your review
       diff         Show what a run changed
       commit       Bring what a run changed to the host
+      undo         Take back the last commit of a run; what the host changed since stays
       discard      Drop what a run changed, and every copy of it
       ps           List the runs that live or wait for review
       why          Explain what was refused to a run, and what would permit it

@@ -42,7 +42,7 @@ pub use error::CommitError;
 pub use recover::{Recovered, recover};
 pub use report::{CommitReport, Conflict, Held, Reason};
 pub use select::Selector;
-pub use undo::{UndoReport, undo};
+pub use undo::{UndoReport, undo, undoable};
 
 /// How conflicts are settled.
 #[derive(Clone, Copy, Default)]

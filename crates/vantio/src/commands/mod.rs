@@ -24,6 +24,7 @@ mod run;
 mod suggest;
 mod summary;
 mod sweep;
+mod undo;
 mod why;
 
 use crate::{
@@ -41,6 +42,7 @@ pub fn perform(arguments: Arguments) -> Result<u8, Failure> {
         Command::Diff(diff) => diff::diff(&open(place)?, &diff, json),
         Command::Commit(commit) => commit::commit(&open(place)?, &commit, json),
         Command::Discard(reference) => discard::discard(&open(place)?, &reference.run, json),
+        Command::Undo(reference) => undo::undo(&open(place)?, &reference.run, json),
         Command::Ps(ps) => ps::ps(&open(place)?, ps.all, json),
         Command::Why(reference) => why::why(&open(place)?, &reference.run, json),
         Command::Replay(arguments) => replay::replay(place, &arguments, json),
