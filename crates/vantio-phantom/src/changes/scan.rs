@@ -1,6 +1,10 @@
 //! From layers to a set of changes.
 
-use std::{collections::HashMap, io, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    sync::Arc,
+};
 
 use rustix::fd::BorrowedFd;
 use thiserror::Error;
@@ -55,13 +59,15 @@ pub(crate) fn scan_layers(run: &RunFolder, roots: &[LayerRoot]) -> Result<Change
     let committed = run.committed()?;
     let mut changes = Vec::new();
     let mut links: Links = HashMap::new();
+    let mut kept_apart = HashSet::new();
     for (index, root) in roots.iter().enumerate() {
         let mut walk = Walk::new(index, root, &committed);
         walk.run()?;
         changes.append(&mut walk.changes);
+        kept_apart.extend(walk.kept_apart);
         links.extend(walk.links.into_iter().map(|(ino, names)| ((index, ino), names)));
     }
-    Ok(assemble(changes, &links, &committed))
+    Ok(ChangeSet { kept_apart, ..assemble(changes, &links, &committed) })
 }
 
 /// Every name of the run's files that have several, by layer and inode.
@@ -78,7 +84,7 @@ fn assemble(mut changes: Vec<Change>, links: &Links, committed: &[Committed]) ->
     changes.retain(|change| {
         committed.binary_search_by(|entry| entry.path.as_bytes().cmp(&change.path)).is_err()
     });
-    let mut set = ChangeSet { changes, kept_links: HashMap::new() };
+    let mut set = ChangeSet { changes, ..ChangeSet::default() };
     for (key, names) in links {
         link_group(&mut set, *key, names);
     }

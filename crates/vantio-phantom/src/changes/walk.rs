@@ -32,6 +32,7 @@ pub(crate) struct Walk<'a> {
     moved: HashSet<Vec<u8>>,
     pub(crate) changes: Vec<Change>,
     pub(crate) links: HashMap<u64, Vec<Vec<u8>>>,
+    pub(crate) kept_apart: Vec<(u64, u64)>,
 }
 
 /// A directory to visit, relative to the layer's two roots.
@@ -74,6 +75,7 @@ impl<'a> Walk<'a> {
             moved: HashSet::new(),
             changes: Vec::new(),
             links: HashMap::new(),
+            kept_apart: Vec::new(),
         }
     }
 
@@ -225,7 +227,9 @@ impl<'a> Walk<'a> {
         let (_, lower_name) = beneath::split(&lower.path);
         let host = Readable { node: &lower.node, dir: lower.dir, name: lower_name };
         match same_content(&upper, &host) {
-            Ok(true) if same_metadata(&entry.node, &lower.node) => {}
+            Ok(true) if same_metadata(&entry.node, &lower.node) => {
+                self.kept_apart.extend((lower.node.links > 1).then_some(lower.node.id));
+            }
             Ok(true) => self.push(entry, ChangeKind::Metadata, blocked),
             Ok(false) => self.push(entry, ChangeKind::Modified, blocked),
             Err(_) if upper.open().is_ok() => self.push(entry, ChangeKind::Modified, blocked),
