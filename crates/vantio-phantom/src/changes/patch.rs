@@ -34,6 +34,19 @@ impl ChangeSet {
         }
         Ok(())
     }
+
+    /// Writes the same of one of the changes.
+    pub fn write_patch_of(
+        &self,
+        change: &Change,
+        run: &RunFolder,
+        host_root: BorrowedFd<'_>,
+        out: &mut dyn Write,
+    ) -> Result<(), ScanError> {
+        let failed = |source| ScanError::Read { path: change.path.clone(), source };
+        let layers = open_layers(run, host_root)?;
+        Sides::new(&layers, host_root).and_then(|sides| sides.write(self, change, out)).map_err(failed)
+    }
 }
 
 impl Sides<'_> {

@@ -104,7 +104,7 @@ fn unwind(
     let stayed = roll_back(&RunFolder::new(run, 0), host_root, &grounds, steps, Reason::Undo(stays))?;
     for (layer, ground) in record.begin.layers.iter().zip(&grounds) {
         if let Some(place) = layer.depot.as_ref().filter(|_| stayed.is_empty()) {
-            depot::remove(place, &folder, &ground.lower)?;
+            depot::remove(place, &folder, &ground.lower, None)?;
         }
     }
     Ok(stayed)
