@@ -31,7 +31,7 @@ pub struct Arguments {
     kills: Option<u32>,
 }
 
-const SUITES: [&str; 13] = [
+const SUITES: [&str; 14] = [
     "format",
     "lint",
     "no-std",
@@ -42,6 +42,7 @@ const SUITES: [&str; 13] = [
     "network",
     "flows",
     "lifecycle",
+    "crash",
     "learning",
     "terminal",
     "user",
