@@ -32,7 +32,7 @@ pub struct Arguments {
     kills: Option<u32>,
 }
 
-const SUITES: [&str; 17] = [
+const SUITES: [&str; 18] = [
     "format",
     "lint",
     "no-std",
@@ -45,6 +45,7 @@ const SUITES: [&str; 17] = [
     "flows",
     "holds",
     "lifecycle",
+    "crash",
     "checkpoints",
     "learning",
     "terminal",

@@ -339,3 +339,14 @@ fn settled_conflicts_go_the_way_that_was_chosen() {
     assert_eq!(sh(&world.host(), "cat a b c"), "run\nhost\nhost\n");
     assert_eq!(world.kinds(), ["modified /c"]);
 }
+
+#[test]
+fn a_name_that_the_run_left_as_it_was_stays_so_when_another_of_the_file_changes() {
+    for apart in ["ln h2 h3", "touch h2"] {
+        let world = World::new("echo old > h1; ln h1 h2");
+        let wanted = world.inside_shape(&format!("echo new > h1; {apart}"));
+        world.commit(&[]);
+        assert_same(&world.shape(), &wanted, apart);
+        assert_eq!(world.kinds(), [""; 0], "{apart}");
+    }
+}

@@ -6,7 +6,6 @@ mod changes_support;
 
 use changes_support::{World, is_root, sh};
 use std::{os::unix::ffi::OsStrExt as _, time::Instant};
-use vantio_phantom::changes::{Blocked, Hazard};
 
 #[test]
 fn what_ends_as_it_was_is_no_change() {
@@ -94,25 +93,6 @@ fn a_renamed_directory_is_one_change() {
             "renamed /z < /a",
         ]
     );
-}
-
-#[test]
-fn hazards_are_named() {
-    let world = World::new("mkdir -p w/.git/hooks w/sub; echo h > w/.git/config");
-    world.inside(
-        "cd w; echo x > .git/hooks/pre-commit; echo y >> .git/config; echo s > suid; chmod 4755 suid
-         ln -s ../../etc/passwd out; ln -s sub/../sub in; python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"sock\")'",
-    );
-    let run = world.run.clone().with_workspace(b"/w");
-    let set = vantio_phantom::changes::scan(&run, std::os::fd::AsFd::as_fd(&world.root)).unwrap();
-    let hazards = |path: &str| set.get(path.as_bytes()).unwrap().hazards.clone();
-    assert_eq!(hazards("/w/.git/hooks/pre-commit"), [Hazard::GitHook]);
-    assert_eq!(hazards("/w/.git/config"), [Hazard::GitConfig]);
-    assert_eq!(hazards("/w/suid"), [Hazard::Setuid]);
-    assert_eq!(hazards("/w/out"), [Hazard::LeavingSymlink]);
-    assert_eq!(hazards("/w/in"), []);
-    assert_eq!(hazards("/w/sock"), [Hazard::Socket]);
-    assert_eq!(set.get(b"/w/sock").unwrap().blocked, Some(Blocked::Socket));
 }
 
 #[test]

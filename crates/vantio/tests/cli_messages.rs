@@ -22,6 +22,7 @@ fn help_lists_commands_and_exit_codes() {
       commit       Bring what a run changed to the host
       checkpoint   Remember what a run has changed so far, to go back to
       restore      Put a run's changes back to what they were at a checkpoint
+      undo         Take back the last commit of a run; what the host changed since stays
       discard      Drop what a run changed, and every copy of it
       ps           List the runs that live or wait for review
       approvals    List what waits for an answer

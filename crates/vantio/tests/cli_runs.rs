@@ -160,6 +160,34 @@ fn a_discarded_run_leaves_nothing_to_commit() {
 }
 
 #[test]
+fn a_commit_is_taken_back_and_what_changed_since_stays() {
+    let world = world(POLICY);
+    world.run(&["run", "--", "sh", "-c", "echo two > kept.txt; rm gone.txt; echo x > new"]);
+    world.run(&["commit", "last"]);
+    world.run(&["commit", "last"]);
+    insta::assert_snapshot!(world.run(&["undo", "last"]), @"
+    exit 0
+    commit 1 of run [RUN] taken back: its changes wait again
+    ");
+    assert_eq!(fs::read_to_string(world.work().join("kept.txt")).unwrap(), "one\n");
+    assert!(world.work().join("gone.txt").exists() && !world.work().join("new").exists());
+    insta::assert_snapshot!(world.run(&["undo", "last"]), @"
+    exit 0
+    run [RUN]: no commit is left to take back
+    ");
+    world.run(&["commit", "last"]);
+    std::thread::sleep(std::time::Duration::from_millis(25));
+    world.write("kept.txt", "three\n");
+    insta::assert_snapshot!(world.run(&["undo", "last"]), @"
+    exit 4
+    commit 1 of run [RUN] taken back: its changes wait again
+    stays, because it changed since: [WORK]/kept.txt
+    ");
+    assert_eq!(fs::read_to_string(world.work().join("kept.txt")).unwrap(), "three\n");
+    assert!(world.run(&["ledger", "verify"]).starts_with("exit 0\nverified: "));
+}
+
+#[test]
 fn a_conflict_is_left_and_settled() {
     let world = world(POLICY);
     world.run(&["run", "--", "sh", "-c", "echo run > kept.txt; echo x > other"]);

@@ -7,7 +7,7 @@ mod common;
 use std::fs;
 
 use common::{
-    World,
+    WORKSPACE, World,
     terminal::{Terminal, governed},
 };
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{failure::Failure, layout, shell};
 
 /// The suites that drive the `vantio` command.
-pub const END_TO_END: [&str; 11] = [
+pub const END_TO_END: [&str; 12] = [
     "programs",
     "posix",
     "escapes",
@@ -15,6 +15,7 @@ pub const END_TO_END: [&str; 11] = [
     "flows",
     "holds",
     "lifecycle",
+    "crash",
     "checkpoints",
     "learning",
     "terminal",

@@ -20,6 +20,7 @@ use super::{
     patch::{Content, body, git_mode, header, note, read},
     roots::LayerRoot,
     same_content, same_metadata, scan_layers,
+    sides::Sides,
 };
 
 /// What changed between two states.
@@ -64,10 +65,16 @@ pub fn between(
     let paths: BTreeSet<&Vec<u8>> = one.states.keys().chain(other.states.keys()).collect();
     let mut changes = Vec::new();
     for path in paths {
-        let change = between.compare(path, second.workspace());
+        let change = between.compare(path);
         changes.extend(change.map_err(|source| ScanError::Read { path: path.clone(), source })?);
     }
-    between.set.changes = changes;
+    let mut set = ChangeSet { changes, ..ChangeSet::default() };
+    let sides = Sides::new(&between.sides[1].layers, host_root).map_err(failed)?;
+    hazards::mark(&mut set, &sides, second.surroundings(), host_root);
+    // What is as the host has it brings nothing home.
+    let is_of_host = |change: &&mut Change| change.after.is_some() && change.origin.upper.is_none();
+    set.changes.iter_mut().filter(is_of_host).for_each(|change| change.hazards.clear());
+    between.set = set;
     Ok(between)
 }
 
@@ -86,7 +93,7 @@ impl Between {
         Ok(())
     }
 
-    fn compare(&self, path: &[u8], workspace: &[u8]) -> io::Result<Option<Change>> {
+    fn compare(&self, path: &[u8]) -> io::Result<Option<Change>> {
         let [before, after] = [self.state(0, path)?, self.state(1, path)?];
         let kind = match (&before, &after) {
             (None, Some(_)) => ChangeKind::Added,
@@ -98,8 +105,15 @@ impl Between {
             (Some(before), Some(after)) if !same_metadata(&before.node, &after.node) => ChangeKind::Metadata,
             _ => return Ok(None),
         };
-        let hazards =
-            after.as_ref().map_or_else(Vec::new, |after| hazards::of(path, &after.node, kind, workspace));
+        let upper = match after.as_ref().map(|state| &state.source) {
+            Some(Source::Upper(layer, upper)) => Some((*layer, upper.clone())),
+            Some(Source::Host(_)) | None => None,
+        };
+        let origin = upper.map_or_else(Origin::default, |(layer, upper)| Origin {
+            layer,
+            upper: Some(upper),
+            ..Origin::default()
+        });
         Ok(Some(Change {
             path: path.to_vec(),
             kind,
@@ -107,9 +121,9 @@ impl Between {
             before: before.map(|state| state.node),
             after: after.map(|state| state.node),
             links: Arc::default(),
-            hazards,
+            hazards: Vec::new(),
             blocked: None,
-            origin: Origin::default(),
+            origin,
         }))
     }
 
@@ -154,7 +168,10 @@ impl Between {
         let content = |side: usize| -> io::Result<Content> {
             let Some(state) = self.state(side, &change.path)? else { return Ok(Content::Text(Vec::new())) };
             let (directory, name) = self.locate(side, &state)?;
-            Ok(read(&Readable { node: &state.node, dir: directory.as_fd(), name: &name }))
+            {
+                let file = Readable { node: &state.node, dir: directory.as_fd(), name: &name };
+                Ok(read(&state.node, || file.open().map(Into::into)))
+            }
         };
         let removed = |out: &mut dyn Write, mode: &str| -> io::Result<()> {
             header(out, name, name)?;

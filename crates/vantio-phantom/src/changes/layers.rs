@@ -20,7 +20,7 @@ use super::{PathBytes, Stamp, beneath::is_within};
 pub struct RunFolder {
     path: PathBuf,
     started: Stamp,
-    workspace: Vec<u8>,
+    surroundings: Surroundings,
 }
 
 impl RunFolder {
@@ -28,13 +28,13 @@ impl RunFolder {
     /// nanoseconds since the Unix epoch on the host's coarse real-time clock
     /// (the one file systems take change times from).
     pub fn new(path: impl Into<PathBuf>, started_ns: i64) -> Self {
-        Self { path: path.into(), started: Stamp::from_ns(started_ns), workspace: Vec::new() }
+        Self { path: path.into(), started: Stamp::from_ns(started_ns), surroundings: Surroundings::default() }
     }
 
-    /// Names the directory that symlinks should not lead out of.
+    /// Says what of the host decides whether a change is a hazard.
     #[must_use]
-    pub fn with_workspace(mut self, workspace: &[u8]) -> Self {
-        self.workspace = workspace.to_vec();
+    pub fn among(mut self, surroundings: Surroundings) -> Self {
+        self.surroundings = surroundings;
         self
     }
 
@@ -53,8 +53,8 @@ impl RunFolder {
         self.started
     }
 
-    pub(crate) fn workspace(&self) -> &[u8] {
-        &self.workspace
+    pub(crate) fn surroundings(&self) -> &Surroundings {
+        &self.surroundings
     }
 
     /// The layers that the launcher recorded.
@@ -96,6 +96,19 @@ impl RunFolder {
     fn unreadable(&self, file: &str, source: io::Error) -> RunFolderError {
         RunFolderError::Unreadable { path: self.path.join(file), source }
     }
+}
+
+/// What of the host decides whether a change is a hazard; all paths absolute.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// The directory that symlinks should not lead out of.
+    pub workspace: Vec<u8>,
+    /// The user's home.
+    pub home: Vec<u8>,
+    /// Where the host looks for programs (PATH).
+    pub search_path: Vec<Vec<u8>>,
+    /// Documents that the run's policies are made of.
+    pub policies: Vec<Vec<u8>>,
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(file: &'static str, text: &[u8]) -> Result<T, RunFolderError> {

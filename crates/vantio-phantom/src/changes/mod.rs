@@ -17,6 +17,7 @@ pub(crate) mod node;
 mod patch;
 mod roots;
 mod scan;
+mod sides;
 mod tree;
 mod walk;
 
@@ -25,7 +26,7 @@ pub use between::{Between, between};
 pub use bytes::PathBytes;
 pub use escape::Escaped;
 pub use hazards::Hazard;
-pub use layers::{Layer, LayerKind, RunFolder, RunFolderError, write_layers};
+pub use layers::{Layer, LayerKind, RunFolder, RunFolderError, Surroundings, write_layers};
 pub use model::{Blocked, Change, ChangeKind, ChangeSet};
 pub use node::{FileType, Node, Stamp};
 pub use scan::{ScanError, scan};

@@ -1,6 +1,9 @@
 //! A set of changes.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use serde::Serialize;
 
@@ -34,6 +37,18 @@ impl ChangeKind {
             Self::Renamed => "renamed",
             Self::Retyped => "retyped",
             Self::Metadata => "metadata",
+        }
+    }
+
+    /// The sign that stands for it in a list.
+    pub const fn mark(self) -> char {
+        match self {
+            Self::Added => '+',
+            Self::Modified => '~',
+            Self::Deleted => '-',
+            Self::Renamed => '>',
+            Self::Retyped => '!',
+            Self::Metadata => '*',
         }
     }
 }
@@ -120,6 +135,9 @@ pub struct ChangeSet {
     /// Unchanged names of files that have several names in the run: by layer
     /// and inode of the upper layer.
     pub(crate) kept_links: HashMap<(usize, u64), Vec<Vec<u8>>>,
+    /// Files of the host with several names, of which the run has a copy of
+    /// its own under one and left it as it was.
+    pub(crate) kept_apart: HashSet<(u64, u64)>,
 }
 
 impl ChangeSet {

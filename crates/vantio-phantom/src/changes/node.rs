@@ -9,7 +9,7 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{OVERLAY_PREFIXES, beneath};
+use super::{LayerKind, OVERLAY_PREFIXES, beneath};
 
 /// A point in time as file systems keep it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -189,6 +189,25 @@ pub(crate) fn xattrs_of(fd: BorrowedFd<'_>) -> io::Result<BTreeMap<Vec<u8>, Vec<
 pub(crate) fn xattr(dir: BorrowedFd<'_>, name: &[u8], attribute: &str) -> io::Result<Option<Vec<u8>>> {
     let path = entry_path(dir, name);
     grow(|buffer| lgetxattr(&path[..], attribute, buffer))
+}
+
+/// True when an entry has attributes of an overlay that are not the marks of
+/// the overlay it was written through: a program of the run set them.
+pub(crate) fn foreign_overlay_attributes(
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    kind: LayerKind,
+) -> io::Result<bool> {
+    let path = entry_path(dir, name);
+    let names = grow(|buffer| llistxattr(&path[..], buffer))?.unwrap_or_default();
+    let is_foreign = |name: &[u8]| {
+        OVERLAY_PREFIXES.iter().any(|prefix| {
+            // An overlay keeps a program's `overlay.x` as `overlay.overlay.x`.
+            name.strip_prefix(prefix.as_bytes())
+                .is_some_and(|rest| *prefix != kind.prefix() || rest.starts_with(b"overlay."))
+        })
+    };
+    Ok(names.split(|byte| *byte == 0).any(is_foreign))
 }
 
 fn collect(

@@ -11,18 +11,9 @@ use rustix::fd::{AsFd as _, BorrowedFd};
 use similar::TextDiff;
 
 use super::{
-    Change, ChangeKind, ChangeSet, Escaped, FileType, Node, Readable, RunFolder, ScanError,
-    beneath::{self, Pinned},
-    roots::LayerRoot,
-    scan::open_layers,
-    walk::names_in,
+    Change, ChangeKind, ChangeSet, Escaped, FileType, Node, RunFolder, ScanError, beneath, scan::open_layers,
+    sides::Sides,
 };
-
-/// Where the two sides of a patch are read.
-struct Sides {
-    layers: Vec<LayerRoot>,
-    host: Pinned,
-}
 
 impl ChangeSet {
     /// Writes the changes as a patch with git's headers, which `git apply` and
@@ -33,9 +24,9 @@ impl ChangeSet {
         host_root: BorrowedFd<'_>,
         out: &mut dyn Write,
     ) -> Result<(), ScanError> {
-        let host =
-            Pinned::open(host_root, b"").map_err(|source| ScanError::Read { path: b"/".to_vec(), source })?;
-        let sides = Sides { layers: open_layers(run, host_root)?, host };
+        let layers = open_layers(run, host_root)?;
+        let sides = Sides::new(&layers, host_root);
+        let sides = sides.map_err(|source| ScanError::Read { path: b"/".to_vec(), source })?;
         for change in self.changes() {
             sides
                 .write(self, change, out)
@@ -43,9 +34,22 @@ impl ChangeSet {
         }
         Ok(())
     }
+
+    /// Writes the same of one of the changes.
+    pub fn write_patch_of(
+        &self,
+        change: &Change,
+        run: &RunFolder,
+        host_root: BorrowedFd<'_>,
+        out: &mut dyn Write,
+    ) -> Result<(), ScanError> {
+        let failed = |source| ScanError::Read { path: change.path.clone(), source };
+        let layers = open_layers(run, host_root)?;
+        Sides::new(&layers, host_root).and_then(|sides| sides.write(self, change, out)).map_err(failed)
+    }
 }
 
-impl Sides {
+impl Sides<'_> {
     fn write(&self, set: &ChangeSet, change: &Change, out: &mut dyn Write) -> io::Result<()> {
         match (change.kind, &change.before, &change.after) {
             (ChangeKind::Renamed, ..) => self.write_renamed_tree(set, change, out),
@@ -116,11 +120,7 @@ impl Sides {
         let sources: HashSet<_> = set.changes().iter().filter_map(|other| other.from.as_deref()).collect();
         let mut waiting = vec![(change.host_path().to_vec(), change.path.clone())];
         while let Some((from, to)) = waiting.pop() {
-            let relative = from.strip_prefix(b"/").unwrap_or(&from);
-            let Ok(dir) = self.host.at(relative, READ_DIR) else {
-                continue;
-            };
-            let mut names = names_in(&dir)?;
+            let Ok((dir, mut names)) = self.host_dir(&from) else { continue };
             names.sort_unstable_by(|one, other| other.cmp(one));
             for name in names {
                 let old = beneath::join(&from, &name);
@@ -143,21 +143,11 @@ impl Sides {
     }
 
     fn host_content(&self, path: &[u8], node: &Node) -> Content {
-        let relative = path.strip_prefix(b"/").unwrap_or(path);
-        let (parent, name) = beneath::split(relative);
-        match Pinned::open(self.host.as_fd(), parent) {
-            Ok(dir) => read(&Readable { node, dir: dir.as_fd(), name }),
-            Err(_) => Content::Binary,
-        }
+        read(node, || self.host_file(path, node))
     }
 
     fn run_content(&self, change: &Change, node: &Node) -> Content {
-        let upper = self.layers.get(change.origin.layer).and_then(|layer| layer.upper.as_ref());
-        let (Some(upper), Some(path)) = (upper, &change.origin.upper) else { return Content::Binary };
-        match upper.parent(path) {
-            Ok((dir, name)) => read(&Readable { node, dir: dir.as_fd(), name }),
-            Err(_) => Content::Binary,
-        }
+        read(node, || self.run_file(change, node))
     }
 }
 
@@ -166,15 +156,15 @@ pub(super) enum Content {
     Binary,
 }
 
-pub(super) fn read(file: &Readable<'_>) -> Content {
-    if let Some(target) = &file.node.target {
+pub(super) fn read(node: &Node, open: impl FnOnce() -> io::Result<File>) -> Content {
+    if let Some(target) = &node.target {
         return Content::Text(target.clone());
     }
-    if file.node.size > LARGEST_TEXT {
+    if node.size > LARGEST_TEXT {
         return Content::Binary;
     }
     let mut bytes = Vec::new();
-    let length = file.open().and_then(|fd| File::from(fd).take(LARGEST_TEXT + 1).read_to_end(&mut bytes));
+    let length = open().and_then(|file| file.take(LARGEST_TEXT + 1).read_to_end(&mut bytes));
     match length {
         Ok(length) if length as u64 <= LARGEST_TEXT && !bytes.contains(&0) => Content::Text(bytes),
         _ => Content::Binary,
@@ -270,7 +260,6 @@ fn quoted(prefix: &[u8], name: &[u8]) -> Vec<u8> {
     text
 }
 
-const READ_DIR: rustix::fs::OFlags = rustix::fs::OFlags::RDONLY.union(rustix::fs::OFlags::DIRECTORY);
 /// Larger files are named, not shown.
 const LARGEST_TEXT: u64 = 4 << 20;
 /// After this long the rest of a file counts as replaced.

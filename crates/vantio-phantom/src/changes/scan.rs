@@ -1,13 +1,17 @@
 //! From layers to a set of changes.
 
-use std::{collections::HashMap, io, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    sync::Arc,
+};
 
 use rustix::fd::BorrowedFd;
 use thiserror::Error;
 
 use super::{
-    Change, ChangeKind, ChangeSet, Escaped, RunFolder, RunFolderError, layers::Committed, roots::LayerRoot,
-    walk::Walk,
+    Change, ChangeKind, ChangeSet, Escaped, RunFolder, RunFolderError, hazards, layers::Committed,
+    roots::LayerRoot, sides::Sides, walk::Walk,
 };
 
 /// Why the changes of a run cannot be told.
@@ -28,9 +32,15 @@ pub enum ScanError {
 
 /// Compares what `run` wrote with the host below `host_root`.
 ///
-/// Changes that were committed or dropped already are left out.
+/// Changes that were committed or dropped already are left out. Hazards are
+/// marked.
 pub fn scan(run: &RunFolder, host_root: BorrowedFd<'_>) -> Result<ChangeSet, ScanError> {
-    scan_layers(run, &open_layers(run, host_root)?)
+    let layers = open_layers(run, host_root)?;
+    let mut set = scan_layers(run, &layers)?;
+    let sides = Sides::new(&layers, host_root);
+    let sides = sides.map_err(|source| ScanError::Read { path: b"/".to_vec(), source })?;
+    hazards::mark(&mut set, &sides, run.surroundings(), host_root);
+    Ok(set)
 }
 
 /// Opens every layer's two directories.
@@ -44,18 +54,20 @@ pub(crate) fn open_layers(run: &RunFolder, host_root: BorrowedFd<'_>) -> Result<
     Ok(roots)
 }
 
-/// Compares layers that are open already.
+/// Compares layers that are open already; hazards are not marked.
 pub(crate) fn scan_layers(run: &RunFolder, roots: &[LayerRoot]) -> Result<ChangeSet, ScanError> {
     let committed = run.committed()?;
     let mut changes = Vec::new();
     let mut links: Links = HashMap::new();
+    let mut kept_apart = HashSet::new();
     for (index, root) in roots.iter().enumerate() {
-        let mut walk = Walk::new(index, root, run.workspace(), &committed);
+        let mut walk = Walk::new(index, root, &committed);
         walk.run()?;
         changes.append(&mut walk.changes);
+        kept_apart.extend(walk.kept_apart);
         links.extend(walk.links.into_iter().map(|(ino, names)| ((index, ino), names)));
     }
-    Ok(assemble(changes, &links, &committed))
+    Ok(ChangeSet { kept_apart, ..assemble(changes, &links, &committed) })
 }
 
 /// Every name of the run's files that have several, by layer and inode.
@@ -72,7 +84,7 @@ fn assemble(mut changes: Vec<Change>, links: &Links, committed: &[Committed]) ->
     changes.retain(|change| {
         committed.binary_search_by(|entry| entry.path.as_bytes().cmp(&change.path)).is_err()
     });
-    let mut set = ChangeSet { changes, kept_links: HashMap::new() };
+    let mut set = ChangeSet { changes, ..ChangeSet::default() };
     for (key, names) in links {
         link_group(&mut set, *key, names);
     }

@@ -108,7 +108,7 @@ impl<'a> Branch<'a> {
         let Some(change) = self.change else {
             return writeln!(out, "{indent}  {root}{}/", Escaped(label));
         };
-        let mut line = format!("{} {root}{}{}", mark(change.kind), Escaped(label), detail(change));
+        let mut line = format!("{} {root}{}{}", change.kind.mark(), Escaped(label), detail(change));
         if self.is_folded() {
             let (files, size) = self.weight();
             line = format!("{line}  ({files} files, {})", bytes(size));
@@ -144,17 +144,6 @@ impl<'a> Branch<'a> {
             .fold(own.map_or((0, 0), |node| (1, node.size)), |(files, size), (more_files, more_size)| {
                 (files + more_files, size.saturating_add(more_size))
             })
-    }
-}
-
-const fn mark(kind: ChangeKind) -> char {
-    match kind {
-        ChangeKind::Added => '+',
-        ChangeKind::Modified => '~',
-        ChangeKind::Deleted => '-',
-        ChangeKind::Renamed => '>',
-        ChangeKind::Retyped => '!',
-        ChangeKind::Metadata => '*',
     }
 }
 

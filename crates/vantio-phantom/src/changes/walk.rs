@@ -14,7 +14,6 @@ use rustix::{
 use super::{
     Blocked, Change, ChangeKind, FileType, LayerKind, Node, Origin, Readable, ScanError,
     beneath::{self, Pinned, join},
-    hazards,
     layers::{Committed, path_now},
     node::xattr,
     roots::LayerRoot,
@@ -25,7 +24,6 @@ use super::{
 pub(crate) struct Walk<'a> {
     index: usize,
     root: &'a LayerRoot,
-    workspace: &'a [u8],
     committed: &'a [Committed],
     /// Renames that wait: the directory's path in the upper layer, and where
     /// the host has it.
@@ -34,6 +32,7 @@ pub(crate) struct Walk<'a> {
     moved: HashSet<Vec<u8>>,
     pub(crate) changes: Vec<Change>,
     pub(crate) links: HashMap<u64, Vec<Vec<u8>>>,
+    pub(crate) kept_apart: Vec<(u64, u64)>,
 }
 
 /// A directory to visit, relative to the layer's two roots.
@@ -67,21 +66,16 @@ struct Lower<'f> {
 }
 
 impl<'a> Walk<'a> {
-    pub(crate) fn new(
-        index: usize,
-        root: &'a LayerRoot,
-        workspace: &'a [u8],
-        committed: &'a [Committed],
-    ) -> Self {
+    pub(crate) fn new(index: usize, root: &'a LayerRoot, committed: &'a [Committed]) -> Self {
         Self {
             index,
             root,
-            workspace,
             committed,
             renames: BTreeMap::new(),
             moved: HashSet::new(),
             changes: Vec::new(),
             links: HashMap::new(),
+            kept_apart: Vec::new(),
         }
     }
 
@@ -187,7 +181,7 @@ impl<'a> Walk<'a> {
         };
         let path = self.root.layer.absolute(&entry.path);
         self.changes.push(Change {
-            hazards: hazards::of(&path, &entry.node, ChangeKind::Renamed, self.workspace),
+            hazards: Vec::new(),
             path,
             kind: ChangeKind::Renamed,
             from: Some(self.root.layer.absolute(&source)),
@@ -233,7 +227,9 @@ impl<'a> Walk<'a> {
         let (_, lower_name) = beneath::split(&lower.path);
         let host = Readable { node: &lower.node, dir: lower.dir, name: lower_name };
         match same_content(&upper, &host) {
-            Ok(true) if same_metadata(&entry.node, &lower.node) => {}
+            Ok(true) if same_metadata(&entry.node, &lower.node) => {
+                self.kept_apart.extend((lower.node.links > 1).then_some(lower.node.id));
+            }
             Ok(true) => self.push(entry, ChangeKind::Metadata, blocked),
             Ok(false) => self.push(entry, ChangeKind::Modified, blocked),
             Err(_) if upper.open().is_ok() => self.push(entry, ChangeKind::Modified, blocked),
@@ -246,7 +242,7 @@ impl<'a> Walk<'a> {
         let path = self.root.layer.absolute(&entry.path);
         let lower = entry.lower.as_ref();
         self.changes.push(Change {
-            hazards: hazards::of(&path, &entry.node, kind, self.workspace),
+            hazards: Vec::new(),
             path,
             kind,
             from: lower

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{apply::Stopped, discard::remove_tree, journal::Ground, meta::set_times, plan::Plan};
 use crate::changes::{
-    LayerRoot, Node, PathBytes, RunFolder,
+    LayerRoot, Node, PathBytes, RunFolder, Stamp,
     beneath::{Pinned, is_within, split, stat_fd},
 };
 
@@ -29,8 +29,18 @@ pub(super) enum DepotPlace {
     Kept,
     /// In a hidden folder of this directory (relative to the layer), until
     /// the end of the commit.
-    Hidden { parent: PathBytes, name: PathBytes },
+    Hidden {
+        parent: PathBytes,
+        name: PathBytes,
+        /// When the directory was last read and changed before the commit: the
+        /// hidden folder comes and goes without a trace.
+        #[serde(default)]
+        times: Option<Times>,
+    },
 }
+
+/// Access and modification time.
+pub(super) type Times = (Stamp, Stamp);
 
 /// The folder that keeps what commit `number` displaced.
 pub(super) fn undo_folder(run: &Path, number: u64) -> PathBuf {
@@ -49,7 +59,10 @@ pub(super) fn choose(run: &RunFolder, layers: &[LayerRoot], plan: &Plan<'_>) -> 
                 return DepotPlace::Kept;
             }
             let name = [b".vantio-", run.name()].concat();
-            DepotPlace::Hidden { parent: common_parent(plan, index).into(), name: name.into() }
+            let parent = common_parent(plan, index);
+            let times = root.lower.stat(&parent).ok().flatten().map(|stat| Node::of_stat(&stat));
+            let times = times.map(|node| (node.accessed, node.modified));
+            DepotPlace::Hidden { parent: parent.into(), name: name.into(), times }
         }),
     };
     Ok(layers.iter().enumerate().map(ground).collect())
@@ -72,7 +85,7 @@ fn common_parent(plan: &Plan<'_>, layer: usize) -> Vec<u8> {
 pub(super) fn open(place: &DepotPlace, folder: &Path, lower: &Pinned) -> io::Result<Pinned> {
     match place {
         DepotPlace::Kept => Pinned::adopt(open_dir(&folder.join(KEPT))?),
-        DepotPlace::Hidden { parent, name } => {
+        DepotPlace::Hidden { parent, name, .. } => {
             let parent = lower.dir(parent.as_bytes())?;
             let dir = openat(&parent, name.as_bytes(), DIRECTORY, Mode::empty())?;
             Pinned::adopt(dir)
@@ -87,7 +100,7 @@ pub(super) fn create(place: &DepotPlace, folder: &Path, lower: &Pinned) -> io::R
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         },
-        DepotPlace::Hidden { parent, name } => {
+        DepotPlace::Hidden { parent, name, .. } => {
             let parent = lower.dir(parent.as_bytes())?;
             keeping_times(parent.as_fd(), || {
                 Ok(mkdirat(&parent, name.as_bytes(), Mode::from_raw_mode(0o700))?)
@@ -98,19 +111,30 @@ pub(super) fn create(place: &DepotPlace, folder: &Path, lower: &Pinned) -> io::R
 }
 
 /// Removes a depot with all that is in it; that it is gone already is fine.
-pub(super) fn remove(place: &DepotPlace, folder: &Path, lower: &Pinned) -> io::Result<()> {
+/// Its directory then has `times`, or those that it had.
+pub(super) fn remove(
+    place: &DepotPlace,
+    folder: &Path,
+    lower: &Pinned,
+    times: Option<Times>,
+) -> io::Result<()> {
     match place {
         DepotPlace::Kept => match open_dir(folder) {
             Ok(parent) => remove_tree(parent.as_fd(), KEPT.as_bytes()),
             Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),
         },
-        DepotPlace::Hidden { parent, name } => {
+        DepotPlace::Hidden { parent, name, .. } => {
             let Ok(parent) = lower.dir(parent.as_bytes()) else { return Ok(()) };
-            if !is_ours(&parent, name.as_bytes())? {
-                return Ok(());
+            if is_ours(&parent, name.as_bytes())? {
+                keeping_times(parent.as_fd(), || remove_tree(parent.as_fd(), name.as_bytes()))?;
             }
-            keeping_times(parent.as_fd(), || remove_tree(parent.as_fd(), name.as_bytes()))
+            let Some((accessed, modified)) = times else { return Ok(()) };
+            match set_times(parent.as_fd(), accessed, modified) {
+                // Another's directory keeps the times that the change gave it.
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+                other => other,
+            }
         }
     }
 }
@@ -134,6 +158,16 @@ pub(super) fn remove_folder(folder: &Path) -> io::Result<()> {
     match unlinkat(CWD, folder, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+impl DepotPlace {
+    /// The times of the directory that a hidden folder stands in, before the commit.
+    pub(super) fn times(&self) -> Option<Times> {
+        match self {
+            Self::Kept => None,
+            Self::Hidden { times, .. } => *times,
+        }
     }
 }
 

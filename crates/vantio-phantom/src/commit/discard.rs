@@ -149,4 +149,5 @@ fn clear_flags(file: BorrowedFd<'_>) {
     }
 }
 
-const KEPT: [&str; 2] = ["run.json", UNDO_FOLDER];
+/// The lock goes last, by whoever holds it: it tells the next command that this one died.
+const KEPT: [&str; 3] = ["run.json", "lock", UNDO_FOLDER];

@@ -52,9 +52,12 @@ fn complete(run: &Path, record: &Record, host_root: BorrowedFd<'_>) -> io::Resul
     settled.extend(record.steps.iter().flat_map(|steps| steps.settled.iter().cloned()));
     run_folder.write_committed(&settled)?;
     let grounds = Ground::open_all(record, &folder, host_root)?;
-    for (layer, ground) in record.begin.layers.iter().zip(&grounds) {
-        if let Some(place @ DepotPlace::Hidden { .. }) = &layer.depot {
-            depot::remove(place, &folder, &ground.lower)?;
+    for (index, (layer, ground)) in record.begin.layers.iter().zip(&grounds).enumerate() {
+        if let Some(place @ DepotPlace::Hidden { parent, .. }) = &layer.depot {
+            let dirs = record.steps.iter().flat_map(|steps| &steps.dirs).filter(|dir| dir.layer == index);
+            let mut changed = dirs.filter_map(|dir| dir.after.as_ref()).filter(|(path, _)| path == parent);
+            let times = changed.next().map(|(_, meta)| (meta.accessed, meta.modified));
+            depot::remove(place, &folder, &ground.lower, times.or(place.times()))?;
         }
     }
     if let Some(steps) = &record.steps {

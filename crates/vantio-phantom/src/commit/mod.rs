@@ -42,7 +42,7 @@ pub use error::CommitError;
 pub use recover::{Recovered, recover};
 pub use report::{CommitReport, Conflict, Held, Reason};
 pub use select::Selector;
-pub use undo::{UndoReport, undo};
+pub use undo::{UndoReport, undo, undoable};
 
 /// How conflicts are settled.
 #[derive(Clone, Copy, Default)]
@@ -51,6 +51,9 @@ pub struct Options<'a> {
     pub theirs: &'a [Selector],
     /// Below these paths the run's changes are dropped for what the host has.
     pub ours: &'a [Selector],
+    /// Changes, by path, that stay pending unless they are dropped, and with
+    /// them what cannot be committed without them.
+    pub withheld: &'a [Vec<u8>],
     /// Called at every moment a crash could fall into. For tests.
     #[doc(hidden)]
     pub at_moment: Option<&'a dyn Fn(usize) -> Moment>,

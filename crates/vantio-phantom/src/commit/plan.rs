@@ -278,6 +278,8 @@ impl<'a> Planner<'a, '_> {
         before.file_type == FileType::File
             && before.links > 1
             && change.kind == ChangeKind::Modified
+            // The run has it apart under another name, and goes on seeing that.
+            && !self.set.kept_apart.contains(&before.id)
             && !self.set.changes().iter().any(|other| {
                 other.kind == ChangeKind::Modified
                     && other.before.as_ref().is_some_and(|node| node.id == before.id)

@@ -74,7 +74,7 @@ fn take_back(run: &Path, record: &Record, host_root: BorrowedFd<'_>) -> io::Resu
     if stayed.is_empty() {
         for (layer, ground) in record.begin.layers.iter().zip(&grounds) {
             if let Some(place) = &layer.depot {
-                depot::remove(place, &folder, &ground.lower)?;
+                depot::remove(place, &folder, &ground.lower, place.times())?;
             }
         }
         depot::remove_folder(&folder)?;

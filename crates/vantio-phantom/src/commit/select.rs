@@ -38,12 +38,15 @@ pub(super) fn choose(
     let wanted = closure(&asked, &needs);
     report.along = wanted.difference(&asked).map(|index| set.changes()[*index].path.clone()).collect();
     let known = Known::of_run(run)?;
+    let withheld: HashSet<&[u8]> = options.withheld.iter().map(Vec::as_slice).collect();
     let mut stopped = HashSet::new();
     for index in sorted(&wanted) {
         let change = &set.changes()[index];
         let covered = |selectors: &[Selector]| selectors.iter().any(|selector| selector.covers(change));
         if covered(options.ours) {
             report.dropped.push(change.path.clone());
+            stopped.insert(index);
+        } else if withheld.contains(change.path.as_slice()) {
             stopped.insert(index);
         } else if let Some(blocked) = change.blocked {
             report.never.push((change.path.clone(), blocked));

@@ -36,10 +36,7 @@ pub fn undo(run: &RunFolder, host_root: BorrowedFd<'_>) -> Result<UndoReport, Co
     let _lock = finish::lock(run.path().parent().unwrap_or(run.path()))?;
     recover_run(run.path(), host_root)?;
     let failed = |source| failed(run.path(), source);
-    let committed = numbers(run.path()).map_err(failed)?.into_iter().rev();
-    let mut undoable =
-        committed.filter(|number| undo_folder(run.path(), *number).join(JOURNAL_FILE).exists());
-    let number = undoable.next().ok_or(CommitError::NothingToUndo)?;
+    let number = undoable(run)?.ok_or(CommitError::NothingToUndo)?;
     let stays = match Record::read(&undo_folder(run.path(), number).join(JOURNAL_FILE))? {
         Some(record) => stays(run.path(), &record, host_root).map_err(failed)?,
         None => Vec::new(),
@@ -47,6 +44,12 @@ pub fn undo(run: &RunFolder, host_root: BorrowedFd<'_>) -> Result<UndoReport, Co
     let undoing = Undoing { number, stays };
     write_json(run.path(), UNDOING_FILE, &undoing).map_err(failed)?;
     take_back(run.path(), &undoing, host_root)
+}
+
+/// The commit of `run` that [`undo`] would take back.
+pub fn undoable(run: &RunFolder) -> Result<Option<u64>, CommitError> {
+    let numbers = numbers(run.path()).map_err(|source| failed(run.path(), source))?;
+    Ok(numbers.into_iter().rev().find(|number| undo_folder(run.path(), *number).join(JOURNAL_FILE).exists()))
 }
 
 /// An undo that has begun.
@@ -101,7 +104,7 @@ fn unwind(
     let stayed = roll_back(&RunFolder::new(run, 0), host_root, &grounds, steps, Reason::Undo(stays))?;
     for (layer, ground) in record.begin.layers.iter().zip(&grounds) {
         if let Some(place) = layer.depot.as_ref().filter(|_| stayed.is_empty()) {
-            depot::remove(place, &folder, &ground.lower)?;
+            depot::remove(place, &folder, &ground.lower, None)?;
         }
     }
     Ok(stayed)

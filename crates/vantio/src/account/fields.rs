@@ -63,6 +63,8 @@ pub fn detail(entry: &Entry) -> String {
             let parts = ["committed", "conflicts", "dropped", "hazards_left"];
             parts.map(|part| format!("{part} {}", counted(response, part))).join(", ")
         }
+        "phantom.undo" => format!("commit {}", counted(request, "commit")),
+        "phantom.undo.end" => format!("{} stayed", counted(response, "stayed")),
         "phantom.discard" => format!("{} pending", counted(request, "pending")),
         "ledger.dropped" => format!("{} entries had no room", request.number("count").unwrap_or(0)),
         _ => {

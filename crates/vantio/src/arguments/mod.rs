@@ -89,6 +89,11 @@ pub enum Command {
     /// Put a run's changes back to what they were at a checkpoint
     #[command(after_help = checkpoint::RESTORE_HELP)]
     Restore(Restore),
+    /// Take back the last commit of a run; what the host changed since stays
+    #[command(
+        after_help = "Exit status: 0 when all of it is taken back or there was none, 4 when something stayed."
+    )]
+    Undo(Reference),
     /// Drop what a run changed, and every copy of it
     Discard(Reference),
     /// List the runs that live or wait for review

@@ -50,7 +50,7 @@ pub fn auto_commit(store: &Store, claim: &mut Claim) -> Result<Option<Outcome>, 
     if claim.record.commit != "auto" || !has_ended {
         return Ok(None);
     }
-    let asked = Asked { all: true, policies: claim.record.policy_files(), ..Asked::default() };
+    let asked = Asked { all: true, ..Asked::default() };
     let pick = pick(&pending(store, &claim.record)?, &asked);
     apply(store, claim, pick, &Settled::default()).map(Some)
 }
@@ -83,7 +83,6 @@ fn perform(store: &Store, claim: &mut Claim, arguments: &Commit) -> Result<Outco
     };
     let (theirs, ours) = (resolve(&arguments.theirs)?, resolve(&arguments.ours)?);
     let mut asked = Asked::from_arguments(arguments)?;
-    asked.policies = claim.record.policy_files();
     theirs.iter().chain(&ours).for_each(|path| asked.add(path));
     let changes = pending(store, &claim.record)?;
     let pick = pick(&changes, &asked);
@@ -102,7 +101,8 @@ fn apply(store: &Store, claim: &mut Claim, pick: Pick, settled: &Settled) -> Res
         let ledger = ledger(store)?;
         let request = Value::object([("selected", selected_value(&selection))]);
         ledger.append(entry(&claim.record, "phantom.commit", request.clone()))?;
-        let options = Options { theirs: &settled.theirs, ours: &settled.ours, ..Options::default() };
+        let (theirs, ours) = (&settled.theirs, &settled.ours);
+        let options = Options { theirs, ours, withheld: &pick.withheld, ..Options::default() };
         let report = commit::commit(&claim.world(), &selection, options, host_root()?.as_fd());
         outcome.report = report.map_err(|error| commit_failure(&error))?;
         if outcome.report.number.is_some() {

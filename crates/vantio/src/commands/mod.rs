@@ -31,6 +31,7 @@ mod run;
 mod suggest;
 mod summary;
 mod sweep;
+mod undo;
 mod why;
 
 pub use changes::coded;
@@ -52,6 +53,7 @@ pub fn perform(arguments: Arguments) -> Result<u8, Failure> {
         Command::Checkpoint(arguments) => checkpoint::checkpoint(&open(place)?, &arguments, json),
         Command::Restore(arguments) => restore::restore(&open(place)?, &arguments, json),
         Command::Discard(reference) => discard::discard(&open(place)?, &reference.run, json),
+        Command::Undo(reference) => undo::undo(&open(place)?, &reference.run, json),
         Command::Ps(ps) => ps::ps(&open(place)?, ps.all, json),
         Command::Approvals(arguments) => approvals::list(&Store::open(place)?, &arguments, json),
         Command::Approve(arguments) => approvals::answer(&Store::open(place)?, &arguments, true, json),

@@ -8,16 +8,11 @@ use std::{
 };
 
 use vantio_phantom::{
-    changes::{Change, ChangeKind, ChangeSet},
+    changes::{Change, ChangeSet},
     commit::Selector,
 };
 
-use crate::{
-    arguments::Commit,
-    failure::Failure,
-    present::shown_path,
-    run::policy::{FILE_NAMES, USER_FILE_NAMES, current_directory},
-};
+use crate::{arguments::Commit, failure::Failure, present::shown_path, run::policy::current_directory};
 
 /// What a person asked for.
 #[derive(Clone, Debug, Default)]
@@ -30,8 +25,6 @@ pub struct Asked {
     pub paths: Vec<Vec<u8>>,
     /// Patterns on canonical paths, likewise.
     pub patterns: Vec<Vec<u8>>,
-    /// Canonical paths of the documents that the run's policies are made of.
-    pub policies: Vec<Vec<u8>>,
 }
 
 /// What a commit takes.
@@ -41,6 +34,8 @@ pub struct Pick {
     pub selection: Option<Vec<Selector>>,
     /// What was asked for and is left, because it was not named itself.
     pub hazards: Vec<(Vec<u8>, Vec<&'static str>)>,
+    /// Hazards that nobody named, which must not come along with what somebody did.
+    pub withheld: Vec<Vec<u8>>,
 }
 
 impl Asked {
@@ -85,17 +80,17 @@ impl Asked {
 /// named, not with a folder above it.
 pub fn pick(changes: &ChangeSet, asked: &Asked) -> Pick {
     let covered: Vec<&Change> = changes.changes().iter().filter(|change| asked.covers(change)).collect();
-    let is_left = |change: &&Change| {
-        is_hazard(change, &asked.policies) && change.blocked.is_none() && !asked.names(change)
-    };
+    let is_left =
+        |change: &&Change| !change.hazards.is_empty() && change.blocked.is_none() && !asked.names(change);
     let left: Vec<&Change> = covered.iter().copied().filter(is_left).collect();
-    let hazards: Vec<_> =
-        left.iter().map(|change| (change.path.clone(), reasons(change, &asked.policies))).collect();
+    let hazards: Vec<_> = left.iter().map(|change| (change.path.clone(), reasons(change))).collect();
+    let withheld = changes.changes().iter().filter(is_left).map(|change| change.path.clone()).collect();
     if asked.all && left.is_empty() {
-        return Pick { selection: (!covered.is_empty()).then(Vec::new), hazards };
+        return Pick { selection: (!covered.is_empty()).then(Vec::new), hazards, withheld };
     }
     if left.is_empty() && asked.patterns.is_empty() {
-        return Pick { selection: Some(asked.paths.iter().cloned().map(Selector::new).collect()), hazards };
+        let selection = asked.paths.iter().cloned().map(Selector::new).collect();
+        return Pick { selection: Some(selection), hazards, withheld };
     }
     // A selection reaches below its path, so what lies above a hazard is not selected
     // itself; it comes along with what else is in it.
@@ -109,36 +104,12 @@ pub fn pick(changes: &ChangeSet, asked: &Asked) -> Pick {
         .iter()
         .filter(|change| !above.contains(change.path.as_slice()) && !above.contains(change.host_path()));
     let selection: Vec<_> = safe.map(|change| Selector::new(change.path.clone())).collect();
-    Pick { selection: (!selection.is_empty()).then_some(selection), hazards }
-}
-
-/// Whether a change can harm more than its file; `policies` are canonical paths of documents
-/// that a policy is made of.
-pub fn is_hazard(change: &Change, policies: &[Vec<u8>]) -> bool {
-    !reasons(change, policies).is_empty()
+    Pick { selection: (!selection.is_empty()).then_some(selection), hazards, withheld }
 }
 
 /// Why a change deserves a look of its own.
-fn reasons(change: &Change, policies: &[Vec<u8>]) -> Vec<&'static str> {
-    let mut reasons: Vec<_> = change.hazards.iter().map(|hazard| hazard.reason()).collect();
-    let holds_policy = |path: &Vec<u8>| {
-        let is_kept = change.kind == ChangeKind::Added || change.kind == ChangeKind::Metadata;
-        *path == change.path || !is_kept && is_within(path, change.host_path())
-    };
-    if is_policy(&change.path, change.kind) || policies.iter().any(holds_policy) {
-        reasons.push("decides what the next run may do (policy)");
-    }
-    reasons
-}
-
-/// Whether a later `vantio run` would find its policy there, or no longer find it.
-fn is_policy(path: &[u8], kind: ChangeKind) -> bool {
-    let path = Path::new(OsStr::from_bytes(path));
-    let is_folder = path.ends_with(".vantio") || path.ends_with(".config/vantio");
-    let mut of_user = USER_FILE_NAMES.iter().map(|name| Path::new("vantio").join(name));
-    is_folder && kind != ChangeKind::Added
-        || FILE_NAMES.iter().any(|name| path.ends_with(name))
-        || of_user.any(|name| path.ends_with(name))
+fn reasons(change: &Change) -> Vec<&'static str> {
+    change.hazards.iter().map(|hazard| hazard.reason()).collect()
 }
 
 /// A path as the changes have it: its folders resolved as far as they exist on the host,
@@ -233,23 +204,6 @@ mod tests {
         assert_eq!(resolve("real/..").unwrap(), root.display().to_string());
         assert_eq!(resolve("/none/x/").unwrap(), "/none/x");
         assert!(resolve("none/../x").is_err());
-    }
-
-    #[test]
-    fn what_a_later_run_would_obey_is_a_hazard() {
-        for path in [
-            "/w/vantio.yaml",
-            "/w/vantio.toml",
-            "/w/sub/vantio.yaml",
-            "/w/.vantio/policy.yaml",
-            "/h/.config/vantio/policy.json",
-        ] {
-            assert!(is_policy(path.as_bytes(), ChangeKind::Added), "{path}");
-        }
-        assert!(is_policy(b"/w/.vantio", ChangeKind::Retyped));
-        for path in ["/w/.vantio", "/w/not-vantio.yaml", "/w/vantio.yaml/x", "/w/policy.yaml"] {
-            assert!(!is_policy(path.as_bytes(), ChangeKind::Added), "{path}");
-        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, io};
 use serde_json::json;
 use vantio_phantom::changes::{ChangeKind, ChangeSet};
 
-use super::{changes::pending, commit::Outcome as Committed, pick::is_hazard, why::what};
+use super::{changes::pending, commit::Outcome as Committed, why::what};
 use crate::{
     account::Refusal,
     failure::Failure,
@@ -147,9 +147,8 @@ impl Summary {
         if !self.changes.is_empty() {
             steps.push((format!("vantio diff {short} --patch"), "read the changes"));
             if self.record.commit != "never" {
-                let policies = self.record.policy_files();
                 let mut changes = self.changes.changes().iter();
-                let are_hazards = changes.all(|change| is_hazard(change, &policies));
+                let are_hazards = changes.all(|change| !change.hazards.is_empty());
                 let flag = if are_hazards { " --hazards" } else { "" };
                 steps.push((format!("vantio commit {short}{flag}"), "keep them"));
             }

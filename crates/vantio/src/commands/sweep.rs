@@ -56,10 +56,20 @@ fn recover_commits(store: &Store) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Whether a discard began to erase what the run left.
+fn is_half_discarded(store: &Store, claim: &Claim) -> bool {
+    claim.world().is_discarded() && has_entry(store, &claim.record, "phantom.discard")
+}
+
 fn recover(store: &Store, mut claim: Claim) -> Result<(), Failure> {
     let dead = claim.record.id;
     Cgroup::sweep(&|run| run == dead);
     keeper::remove(&store.folder(dead));
+    if claim.record.state != State::Discarded && is_half_discarded(store, &claim) {
+        commit::discard(&claim.world()).map_err(|error| commit_failure(&error))?;
+        claim.record.state = State::Discarded;
+        note(format!("vantio: an interrupted discard of run {} was finished\n", store.short(dead)));
+    }
     if claim.record.state == State::Running {
         if has_entry(store, &claim.record, "run.start") && !has_entry(store, &claim.record, "run.end") {
             let request = Value::object([("ending", Value::from("died"))]);

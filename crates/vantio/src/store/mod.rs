@@ -21,7 +21,7 @@ mod record;
 mod reference;
 
 use std::{
-    fs, io,
+    env, fs, io,
     path::{self, Path, PathBuf},
     thread,
     time::Duration,
@@ -33,7 +33,7 @@ use rustix::{
 };
 use vantio_core::{Hash, RunId};
 use vantio_ledger::Location;
-use vantio_phantom::changes::RunFolder;
+use vantio_phantom::changes::{RunFolder, Surroundings};
 use vantio_policy::PolicyProgram;
 
 pub use error::StoreError;
@@ -134,7 +134,7 @@ impl Store {
 
     /// The folder of a run, as the mechanism names it.
     pub fn world(&self, record: &Record) -> RunFolder {
-        RunFolder::new(self.folder(record.id), record.started_ns).with_workspace(record.workspace.as_bytes())
+        RunFolder::new(self.folder(record.id), record.started_ns).among(surroundings(record))
     }
 
     /// Adds a run and holds it.
@@ -283,6 +283,19 @@ impl Claim {
     /// Lets go of the run: what follows needs no recovery.
     pub fn release(self) -> Result<(), StoreError> {
         self.lock.remove()
+    }
+}
+
+/// What of this host, as the caller sees it, decides whether a change is a hazard.
+fn surroundings(record: &Record) -> Surroundings {
+    let home = env::var_os("HOME").and_then(|home| PathBuf::from(home).canonicalize().ok());
+    let search_path = env::var_os("PATH").unwrap_or_default();
+    let search_path = env::split_paths(&search_path).filter(|folder| folder.is_absolute());
+    Surroundings {
+        workspace: record.workspace.as_bytes().to_vec(),
+        home: home.map(|home| home.into_os_string().into_encoded_bytes()).unwrap_or_default(),
+        search_path: search_path.map(|folder| folder.into_os_string().into_encoded_bytes()).collect(),
+        policies: record.policy_files(),
     }
 }
 

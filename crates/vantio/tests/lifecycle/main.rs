@@ -8,5 +8,6 @@ mod common;
 mod changes;
 mod detached;
 mod failures;
+mod hazards;
 mod killed;
 mod streams;

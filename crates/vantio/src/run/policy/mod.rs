@@ -18,7 +18,7 @@ use vantio_policy::{
 };
 
 pub use effective::Effective;
-pub use places::{FILE_NAMES, USER_FILE_NAMES};
+pub use places::FILE_NAMES;
 pub use read::shown_name;
 
 use crate::{

@@ -1,0 +1,365 @@
+//! The list of hazards: what a person should see before it reaches the host.
+//!
+//! To add one, add a row here and a case to `tests/changes_hazards.rs`, which
+//! fails for a row without one.
+//!
+//! A pattern is read from the end of a path: `.git/hooks/**` is whatever lies
+//! below a folder `hooks` of any folder `.git`. One that begins with `/` is read
+//! from the root. `*` is any part of a name, `**` any number of names (at least
+//! one at the end). Names are compared as the most forgiving file system
+//! would (see `names.rs`).
+
+use super::{
+    predicates::{
+        has_capabilities, has_deceptive_name, has_hidden_text, has_overlay_attributes, is_device,
+        is_loose_git_config, is_policy, is_set_id, is_socket, leaves_workspace, shadows_program,
+    },
+    says::{
+        changes_attributes, changes_composer_scripts, changes_editor_settings, changes_git_config,
+        changes_package_scripts,
+    },
+};
+
+/// A hazard.
+pub(super) struct Row {
+    /// Its stable name.
+    pub(super) name: &'static str,
+    /// What it is, in a few words that a person understands.
+    pub(super) reason: &'static str,
+    /// Where it is looked for; everywhere when there is no pattern.
+    pub(super) paths: &'static [&'static str],
+    /// Where it is not.
+    pub(super) except: &'static [&'static str],
+    /// What makes it one.
+    pub(super) test: Test,
+}
+
+/// What makes a change at a place a hazard.
+pub(super) enum Test {
+    /// That it is there.
+    Place,
+    /// What the file says, against what the host's says: `None` when that cannot
+    /// be told, which counts as a hazard.
+    Says(fn(after: &[u8], before: &[u8]) -> Option<bool>),
+    /// Something else about it.
+    Is(fn(&super::Subject<'_>) -> bool),
+}
+
+const fn place(name: &'static str, reason: &'static str, paths: &'static [&'static str]) -> Row {
+    Row { name, reason, paths, except: &[], test: Test::Place }
+}
+
+const fn says(
+    name: &'static str,
+    reason: &'static str,
+    paths: &'static [&'static str],
+    test: fn(&[u8], &[u8]) -> Option<bool>,
+) -> Row {
+    Row { name, reason, paths, except: &[], test: Test::Says(test) }
+}
+
+const fn is(name: &'static str, reason: &'static str, test: fn(&super::Subject<'_>) -> bool) -> Row {
+    Row { name, reason, paths: &[], except: &[], test: Test::Is(test) }
+}
+
+/// Every hazard.
+pub(super) const ROWS: &[Row] = &[
+    is("policy", "decides what the next run may do (policy)", is_policy),
+    is("setuid", "runs as its owner or group (setuid or setgid)", is_set_id),
+    is("capabilities", "runs with file capabilities", has_capabilities),
+    is("device", "device node", is_device),
+    is("socket", "socket", is_socket),
+    is("overlay-attributes", "carries attributes that mean something to an overlay", has_overlay_attributes),
+    is("leaving-symlink", "symlink that leads out of the workspace", leaves_workspace),
+    is("shadows-program", "would be started in place of a program, by its name (PATH)", shadows_program),
+    is("deceptive-name", "its name has invisible or direction-changing characters", has_deceptive_name),
+    is("hidden-text", "has invisible or direction-changing characters in its text", has_hidden_text),
+    Row {
+        name: "git-hook",
+        reason: "git runs it (hook)",
+        paths: GIT_HOOKS,
+        // Git runs no sample, and every clone brings a dozen.
+        except: &["*.sample"],
+        test: Test::Place,
+    },
+    place("git-directory", "takes the place of git's own folder, or points git at another", GIT_POINTERS),
+    says(
+        "git-config",
+        "git configuration that can run a program, or that is not known to be harmless",
+        GIT_CONFIGS,
+        changes_git_config,
+    ),
+    Row {
+        name: "git-config",
+        reason: "git configuration that can run a program, or that is not known to be harmless",
+        paths: &["config", "config.worktree"],
+        except: &[".git/**", "*.git/config"],
+        test: Test::Is(is_loose_git_config),
+    },
+    Row {
+        name: "git-bare",
+        reason: "makes a git repository of its folder, whose configuration git obeys",
+        paths: &["HEAD"],
+        except: &[".git/**"],
+        test: Test::Place,
+    },
+    says(
+        "git-attributes",
+        "git attributes that name a filter, diff or merge program",
+        &[
+            ".gitattributes",
+            ".git/**/attributes",
+            "*.git/info/attributes",
+            ".config/git/attributes",
+            "gitattributes",
+        ],
+        changes_attributes,
+    ),
+    place("git-submodule", "names other repositories that git fetches (submodules)", &[".gitmodules"]),
+    place("git-unfinished", "git goes on with it, and it can name commands to run (rebase)", GIT_UNFINISHED),
+    place("hook-manager", "names commands that run on git's hooks", HOOK_MANAGERS),
+    place("shell-start", "a shell runs it when it starts or ends", SHELL_START),
+    place("envrc", "a shell runs it, or takes variables from it, when somebody enters the folder", ENTERED),
+    place("session-start", "runs when somebody logs in, or at set times", SESSION_START),
+    place("system", "the system runs it, or grants privileges by it", SYSTEM),
+    place("credentials", "lets others in, or names programs that give out credentials", CREDENTIALS),
+    place("editor-task", "an editor or debugger runs it, or obeys it", EDITORS),
+    says(
+        "editor-settings",
+        "editor settings that can name programs to run",
+        &[".vscode/settings.json"],
+        changes_editor_settings,
+    ),
+    place("tool-start", "a program runs it, or obeys it, when it starts", TOOL_START),
+    place("agent-config", "an agent obeys it: it can start programs and lift limits", AGENTS),
+    place("ci", "a CI service runs it, with the repository's secrets", CI),
+    says("package-script", "scripts that a package manager runs", &["package.json"], changes_package_scripts),
+    says(
+        "package-script",
+        "scripts that a package manager runs",
+        &["composer.json"],
+        changes_composer_scripts,
+    ),
+    place(
+        "package-manager",
+        "a package manager or build tool obeys it, and it can name programs",
+        PACKAGE_MANAGERS,
+    ),
+    place("container", "runs commands when the folder is opened in a container", CONTAINERS),
+    place(
+        "python-start",
+        "Python runs it whenever it starts",
+        &["*.pth", "sitecustomize.py", "usercustomize.py"],
+    ),
+];
+
+#[rustfmt::skip]
+const GIT_HOOKS: &[&str] = &[
+    ".git/hooks", ".git/hooks/**", ".git/**/hooks/**", "*.git/hooks/**", ".git-templates/**",
+    ".git-template/**", "git-core/templates/**", "applypatch-msg", "commit-msg", "fsmonitor-watchman",
+    "p4-*", "post-applypatch", "post-checkout", "post-commit", "post-index-change", "post-merge",
+    "post-receive", "post-rewrite", "post-update", "pre-applypatch", "pre-auto-gc", "pre-commit",
+    "pre-merge-commit", "pre-push", "pre-rebase", "pre-receive", "prepare-commit-msg", "proc-receive",
+    "push-to-checkout", "reference-transaction", "sendemail-validate", "*hooks/update",
+];
+
+#[rustfmt::skip]
+const GIT_POINTERS: &[&str] = &[
+    ".git", ".git/commondir", ".git/**/commondir", ".git/**/gitdir", ".git/**/.git",
+    ".git/objects/info/alternates", ".git/**/objects/info/alternates",
+];
+
+#[rustfmt::skip]
+const GIT_CONFIGS: &[&str] = &[
+    ".git/config", ".git/config.worktree", ".git/**/config", ".git/**/config.worktree", "*.git/config",
+    ".gitconfig", "*.gitconfig", ".gitconfig.*", ".gitconfig-*", ".config/git/config", "/etc/gitconfig",
+];
+
+#[rustfmt::skip]
+const GIT_UNFINISHED: &[&str] = &[
+    ".git/**/rebase-merge/**", ".git/rebase-merge/**", ".git/rebase-apply/**", ".git/**/rebase-apply/**",
+    ".git/sequencer/**", ".git/**/sequencer/**", ".git/BISECT_RUN",
+];
+
+#[rustfmt::skip]
+const HOOK_MANAGERS: &[&str] = &[
+    ".husky/**", ".githooks/**", ".pre-commit-config.yaml", ".pre-commit-config.yml",
+    ".pre-commit-hooks.yaml", "lefthook.yml", "lefthook.yaml", "lefthook.toml", "lefthook.json",
+    ".lefthook.*", ".lefthook/**", "lefthook-local.*", ".lintstagedrc", ".lintstagedrc.*",
+    "lint-staged.config.*", ".simple-git-hooks.*", ".overcommit.yml", ".overcommit/**", ".huskyrc",
+    ".huskyrc.*",
+];
+
+#[rustfmt::skip]
+const SHELL_START: &[&str] = &[
+    ".bashrc", ".bash_profile", ".bash_login", ".bash_logout", ".bash_aliases", ".bashrc.d/**", ".profile",
+    ".zshrc", ".zshenv", ".zprofile", ".zlogin", ".zlogout", ".zshrc.d/**", ".oh-my-zsh/**", ".kshrc",
+    ".mkshrc", ".shrc", ".shinit", ".cshrc", ".tcshrc", ".login", ".logout", ".config/fish/**",
+    ".config/nushell/**", ".config/xonsh/**", ".xonshrc", ".config/powershell/**", ".config/starship.toml",
+    ".inputrc", ".env.sh",
+];
+
+#[rustfmt::skip]
+const ENTERED: &[&str] = &[
+    ".envrc", ".autoenv", ".autoenv.zsh", "mise.toml", ".mise.toml", "mise.*.toml", ".mise.*.toml",
+    "mise/**", ".mise/**", ".config/mise/**", ".config/mise.toml", ".config/direnv/**", ".direnvrc",
+    ".rtx.toml", ".tool-versions", ".asdfrc", "devbox.json", "shell.nix",
+];
+
+#[rustfmt::skip]
+const SESSION_START: &[&str] = &[
+    ".config/autostart/**", ".config/systemd/**", ".local/share/systemd/**", ".local/share/dbus-1/**",
+    ".local/share/applications/**", ".config/environment.d/**", ".config/plasma-workspace/**",
+    ".config/autostart-scripts/**", ".config/i3/**", ".config/sway/**", ".config/hypr/**", ".xinitrc",
+    ".xserverrc", ".xprofile", ".xsession", ".xsessionrc", ".pam_environment", ".dmrc", ".forward",
+    ".procmailrc", "/var/spool/cron/**", "/var/spool/at/**", "Library/LaunchAgents/**",
+];
+
+#[rustfmt::skip]
+const SYSTEM: &[&str] = &[
+    "/etc/profile", "/etc/profile.d/**", "/etc/bash*", "/etc/bash*/**", "/etc/zsh*", "/etc/zsh/**",
+    "/etc/fish/**", "/etc/environment", "/etc/cron*", "/etc/cron*/**", "/etc/anacrontab", "/etc/systemd/**",
+    "/etc/init.d/**", "/etc/rc*", "/etc/rc*/**", "/etc/inittab", "/etc/ld.so*", "/etc/ld.so*/**",
+    "/etc/sudoers*", "/etc/sudoers*/**", "/etc/doas.conf", "/etc/pam*", "/etc/pam*/**", "/etc/passwd*",
+    "/etc/shadow*", "/etc/group*", "/etc/gshadow*", "/etc/subuid*", "/etc/subgid*", "/etc/security/**",
+    "/etc/polkit*/**", "/etc/dbus*/**", "/etc/udev/**", "/etc/modprobe.d/**", "/etc/modules*",
+    "/etc/modules*/**", "/etc/apt/**", "/etc/ssh/**", "/etc/xdg/autostart/**", "/etc/X11/**",
+    "/etc/NetworkManager/**", "/etc/network/**", "/etc/hosts", "/etc/nsswitch.conf", "/usr/lib/systemd/**",
+    "/lib/systemd/**", "/usr/lib/udev/**", "/boot/**",
+];
+
+#[rustfmt::skip]
+const CREDENTIALS: &[&str] = &[
+    ".ssh/**", ".gnupg/**", ".aws/config", ".aws/credentials", ".kube/config", ".docker/config.json",
+    ".config/gh/**", ".config/gcloud/**", ".git-credentials", ".rhosts", ".shosts", ".k5login",
+];
+
+#[rustfmt::skip]
+const EDITORS: &[&str] = &[
+    ".vscode/tasks.json", ".vscode/launch.json", ".vscode/mcp.json", "*.code-workspace", ".idea/**",
+    ".run/**", ".fleet/**", ".zed/**", ".nova/**", "*.sublime-project", "*.sublime-build", ".helix/**",
+    ".config/helix/**", ".nvim.lua", ".nvimrc", ".exrc", ".vimrc", "_vimrc", ".gvimrc", ".vim/**",
+    ".config/nvim/**", ".config/vim/**", ".vimrc.local", ".local.vimrc", ".lvimrc", ".emacs", ".emacs.el",
+    ".emacs.d/**", ".config/emacs/**", ".dir-locals.el", ".dir-locals-2.el", ".spacemacs", ".doom.d/**",
+    ".kakrc", ".nanorc", ".config/Code/**/settings.json", ".config/Code/**/tasks.json",
+    ".config/Code/**/keybindings.json", ".vs/**", ".netbeans/**", ".gdbinit", ".lldbinit", ".lldbinit-*",
+    ".radare2rc",
+];
+
+/// Keys of editor settings that change how things look, and no more. Any
+/// other that changes is a hazard.
+#[rustfmt::skip]
+pub(super) const HARMLESS_EDITOR_SETTINGS: &[&str] = &[
+    "breadcrumbs.", "cSpell.", "diffEditor.", "editor.bracketPairColorization.", "editor.cursor",
+    "editor.detectIndentation", "editor.find.", "editor.folding", "editor.font", "editor.guides.",
+    "editor.insertSpaces", "editor.lineNumbers", "editor.minimap.", "editor.render", "editor.rulers",
+    "editor.tabSize", "editor.wordWrap", "explorer.", "files.encoding", "files.eol", "files.exclude",
+    "files.insertFinalNewline", "files.trim", "files.watcherExclude", "outline.", "search.",
+    "workbench.color", "workbench.editor.", "workbench.iconTheme", "workbench.tree.", "zenMode.",
+];
+
+#[rustfmt::skip]
+const TOOL_START: &[&str] = &[
+    ".tmux.conf", ".config/tmux/**", ".screenrc", ".psqlrc", ".sqliterc", ".my.cnf", ".mongorc.js",
+    ".mongoshrc.js", ".irbrc", ".pryrc", ".pdbrc", ".pdbrc.py", ".pythonrc", ".pythonrc.py",
+    ".pythonstartup", ".ipython/**", ".jupyter/**", ".Rprofile", "Rprofile.site", ".Renviron", ".octaverc",
+    ".ghci", ".sbclrc", ".guile", ".curlrc", "_curlrc", ".wgetrc", ".mailcap", ".lesskey", ".lessfilter",
+    ".muttrc", ".config/mpv/**", ".hgrc", ".hg/hgrc", ".hg/**/hgrc", ".subversion/**", ".jjconfig.toml",
+    ".jj/**", ".config/jj/**", ".terraformrc", ".config/alacritty/**", ".config/kitty/**", ".wezterm.lua",
+    ".config/wezterm/**", ".perldb", ".perltidyrc",
+];
+
+#[rustfmt::skip]
+const AGENTS: &[&str] = &[
+    ".mcp.json", "mcp.json", "mcp_config.json", ".claude/settings*.json", ".claude/hooks/**",
+    ".claude/commands/**", ".claude/agents/**", ".claude/skills/**", ".claude/plugins/**", ".claude.json",
+    ".codex/config.toml", ".codex/hooks*", ".codex/rules/**", ".cursor/**", ".gemini/settings.json",
+    ".gemini/extensions/**", ".gemini/.env", ".qwen/settings.json", ".aider.conf.yml", ".continue/**",
+    ".windsurf/**", ".roo/**", ".kilocode/**", ".amazonq/**", ".kiro/**", ".opencode/**", "opencode.json",
+    "opencode.jsonc", ".config/opencode/**", ".goose/**", ".config/goose/**", ".pi/**", "crush.json",
+    ".crush.json",
+];
+
+#[rustfmt::skip]
+const CI: &[&str] = &[
+    ".github/workflows/**", ".github/actions/**", ".github/dependabot.yml", ".github/CODEOWNERS",
+    "CODEOWNERS", "action.yml", "action.yaml", ".gitea/workflows/**", ".forgejo/workflows/**",
+    ".gitlab-ci.yml", ".gitlab-ci.yaml", "*.gitlab-ci.yml", ".gitlab-ci/**", ".gitlab/**", "Jenkinsfile",
+    "Jenkinsfile.*", "*.Jenkinsfile", ".jenkins/**", ".circleci/**", ".travis.yml", "azure-pipelines*.yml",
+    "azure-pipelines*.yaml", ".azure-pipelines/**", ".azuredevops/**", "bitbucket-pipelines.yml",
+    ".drone.*", ".woodpecker.*", ".woodpecker/**", ".buildkite/**", "appveyor.yml", ".appveyor.yml",
+    ".cirrus.yml", ".cirrus.star", ".semaphore/**", ".teamcity/**", ".tekton/**", ".builds/**",
+    ".build.yml", ".ci/**", "cloudbuild.yaml", "cloudbuild.yml", "cloudbuild.json", "buildspec.yml",
+    "buildspec.yaml", "codefresh.yml", "wercker.yml", "netlify.toml", "vercel.json",
+];
+
+#[rustfmt::skip]
+const PACKAGE_MANAGERS: &[&str] = &[
+    ".npmrc", "npmrc", ".yarnrc", ".yarnrc.yml", ".yarn/releases/**", ".yarn/plugins/**", ".pnpmfile.*",
+    "pnpmfile.js", ".pnp.cjs", ".pnp.js", ".pnp.loader.mjs", "pnpm-workspace.yaml", "bunfig.toml",
+    ".bunfig.toml", ".volta/**", "binding.gyp", "pip.conf", "pip.ini", ".pip/**", ".config/pip/**",
+    "uv.toml", ".config/uv/**", ".pypirc", ".pydistutils.cfg", ".condarc", "condarc", ".config/pypoetry/**",
+    "poetry.toml", ".gemrc", ".bundle/**", ".cargo/config", ".cargo/config.toml", ".cargo/credentials*",
+    ".cargo/env", "rust-toolchain", "rust-toolchain.toml", "go.env", ".config/go/env", ".mvn/**", ".m2/**",
+    ".gradle/init.d/**", ".gradle/init.gradle*", ".gradle/gradle.properties", "gradle/wrapper/**",
+    "gradle.properties", ".sbtopts", ".jvmopts", ".bazelrc", "*.bazelrc", ".bazeliskrc", ".bazelversion",
+    ".buckconfig", ".buckconfig.local", ".config/nix/**", ".nuget/**", "nuget.config", "Directory.Build.*",
+    ".cpanm/**", ".config/containers/**", ".bash_completion", ".local/share/bash-completion/**",
+];
+
+const CONTAINERS: &[&str] =
+    &[".devcontainer.json", ".devcontainer/**", ".gitpod.yml", ".gitpod.Dockerfile", ".idx/**", ".replit"];
+
+/// Git's configuration that names no program, no file to read and no place to
+/// send anything. Any other key that changes is a hazard: git learns new ones.
+/// A `*` stands for the part between the first and the last dot.
+#[rustfmt::skip]
+pub(super) const HARMLESS_GIT_KEYS: &[&str] = &[
+    "branch.*.description", "branch.*.merge", "branch.*.rebase", "branch.*.remote", "color.ui",
+    "commit.verbose", "core.abbrev", "core.autocrlf", "core.bare", "core.eol", "core.filemode",
+    "core.ignorecase", "core.logallrefupdates", "core.precomposeunicode", "core.quotepath",
+    "core.repositoryformatversion", "core.safecrlf", "core.symlinks", "core.whitespace", "diff.algorithm",
+    "diff.colormoved", "diff.renames", "extensions.compatobjectformat", "extensions.objectformat",
+    "extensions.refstorage", "fetch.prune", "help.autocorrect", "init.defaultbranch", "merge.conflictstyle",
+    "merge.ff", "pull.ff", "pull.rebase", "push.autosetupremote", "push.default", "rebase.autosquash",
+    "rebase.autostash", "remote.*.fetch", "remote.*.prune", "remote.*.tagopt", "rerere.enabled",
+    "status.short", "user.email", "user.name",
+];
+
+/// Scripts of an installed package that a package manager runs by itself.
+#[rustfmt::skip]
+pub(super) const INSTALL_SCRIPTS: &[&str] = &[
+    "preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare", "postprepare",
+    "dependencies",
+];
+
+/// Names of folders that people put first in their PATH.
+pub(super) const PROGRAM_FOLDERS: &[&str] = &["bin", ".bin", "sbin", "shims"];
+
+/// Endings, and whole names, of what compilers, interpreters and readers take
+/// for text.
+#[rustfmt::skip]
+pub(super) const SOURCE_ENDINGS: &[&str] = &[
+    "ada", "adb", "ads", "asm", "astro", "awk", "bash", "bat", "bazel", "bzl", "c", "cc", "cfg", "cjs",
+    "clj", "cljs", "cmake", "cmd", "conf", "cpp", "cr", "cs", "csh", "css", "cts", "cu", "cue", "cxx", "d",
+    "dart", "containerfile", "dockerfile", "gemfile", "gnumakefile", "jenkinsfile", "justfile", "makefile",
+    "rakefile", "vagrantfile", "edn", "el", "elm", "env", "erl", "ex", "exs", "f", "f90", "fish", "fs",
+    "fsx", "gd", "go", "gradle", "graphql", "groovy", "h", "hcl", "hh", "hpp", "hrl", "hs", "htm", "html",
+    "hx", "hxx", "in", "ini", "ipynb", "java", "jl", "js", "json", "json5", "jsonc", "jsonnet", "jsx", "kt",
+    "kts", "ksh", "less", "lisp", "lock", "lua", "m", "m4", "mak", "md", "mdx", "mjs", "mk", "ml", "mli",
+    "mm", "mod", "mts", "nim", "nix", "nu", "pas", "php", "pl", "pm", "pp", "procfile", "properties",
+    "proto", "ps1", "psm1", "pug", "py", "pyi", "pyx", "qml", "r", "rake", "rb", "rego", "rkt", "rs", "rst",
+    "s", "sass", "sbt", "scala", "scm", "scss", "service", "sh", "sol", "sql", "star", "styl", "sum", "sv",
+    "svelte", "svg", "swift", "t", "tcl", "tex", "tf", "tfvars", "thrift", "toml", "ts", "tsx", "txt", "v",
+    "vb", "vhd", "vim", "vue", "xhtml", "xml", "xsl", "yaml", "yml", "zig", "zsh",
+];
+
+/// The names of a policy, and of the user's and the administrator's.
+#[rustfmt::skip]
+pub(super) const POLICY_FILES: &[&str] = &[
+    "vantio.yaml", "vantio.json", "vantio.toml", ".vantio/policy.yaml", "vantio/policy.yaml",
+    "vantio/policy.json", "vantio/policy.toml",
+];
+
+/// Folders that hold a policy.
+pub(super) const POLICY_FOLDERS: &[&str] = &[".vantio", ".config/vantio", "/etc/vantio"];

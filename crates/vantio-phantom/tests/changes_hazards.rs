@@ -1,0 +1,289 @@
+//! What a commit must not bring unasked: a case for every row of the table of
+//! hazards, with the ways around it that a hostile program would try.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod changes_support;
+
+use std::{collections::BTreeSet, os::fd::AsFd as _};
+
+use changes_support::{World, is_root};
+use vantio_phantom::{
+    changes::{ChangeSet, Hazard, Surroundings, scan},
+    commit::{Options, Selector, commit},
+};
+
+/// What stands in a folder of its own before, what a run does there, and the
+/// path that is then marked.
+struct Case {
+    hazard: &'static str,
+    before: &'static str,
+    script: &'static str,
+    path: &'static str,
+}
+
+const fn case(hazard: &'static str, before: &'static str, script: &'static str, path: &'static str) -> Case {
+    Case { hazard, before, script, path }
+}
+
+const REPOSITORY: &str = "mkdir -p .git/hooks .git/info; printf '[core]\\n\\tbare = false\\n[remote \"o\"]\\n\\turl = https://a.example/\\n' > .git/config";
+
+#[rustfmt::skip]
+const MARKED: &[Case] = &[
+    case("policy", "", "echo > vantio.yaml", "vantio.yaml"),
+    case("policy", "", "mkdir -p .config/vantio; echo > .config/vantio/policy.toml", ".config/vantio/policy.toml"),
+    case("policy", "", "mkdir x; ln -s x .vantio", ".vantio"),
+    case("policy", "echo > vantio.yaml", "rm vantio.yaml", "vantio.yaml"),
+    case("policy", "", "echo > VANTIO.yaml", "VANTIO.yaml"),
+    case("policy", "mkdir rules; echo 1 > rules/included", "echo 2 > rules/included", "rules/included"),
+    case("setuid", "", "echo > s; chmod 4755 s", "s"),
+    case("setuid", "echo > s; chmod 755 s", "chmod 2755 s", "s"),
+    case("setuid", "", "mkdir d; echo > d/s; chmod 4755 d/s; ln d/s l", "l"),
+    case("socket", "", "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"sock\")'", "sock"),
+    case("leaving-symlink", "", "ln -s /etc/passwd l", "l"),
+    case("leaving-symlink", "", "ln -s ../../../etc l", "l"),
+    case("leaving-symlink", "", "mkdir -p a/b; ln -s ../.. a/b/up; ln -s a/b/up/../../etc l", "l"),
+    case("leaving-symlink", "ln -s /etc ext", "ln -s ext/passwd l", "l"),
+    case("leaving-symlink", "ln -s /etc ext; ln -s ext second", "ln -s second/passwd l", "l"),
+    case("leaving-symlink", "ln -s a b; ln -s b a", "ln -s a/x l", "l"),
+    case("shadows-program", "", "mkdir bin; echo > bin/git; chmod 755 bin/git", "bin/git"),
+    case("shadows-program", "mkdir bin; echo > bin/git", "chmod 755 bin/git", "bin/git"),
+    case("shadows-program", "", "mkdir -p node_modules/.bin; ln -s ../x node_modules/.bin/git", "node_modules/.bin/git"),
+    case("deceptive-name", "", "touch \"$(printf 'a\\342\\200\\256txt.exe')\"", "a\u{202e}txt.exe"),
+    case("deceptive-name", "", "touch \"$(printf 'a\\033[8m')\"", "a\x1b[8m"),
+    case("hidden-text", "", "printf 'if a\\342\\200\\256 { }\\n' > x.rs", "x.rs"),
+    case("hidden-text", "echo plain > x.py", "printf 'a\\342\\200\\213 = 1\\n' >> x.py", "x.py"),
+    case("hidden-text", "printf 'a\\342\\200\\213\\n' > x.py", "printf 'b\\342\\200\\213\\n' > x.py", "x.py"),
+    case("hidden-text", "", "head -c 3000000 /dev/zero > x.c; printf '\\342\\201\\246' >> x.c; head -c 3000000 /dev/zero >> x.c", "x.c"),
+    case("hidden-text", "", "printf '\\177ELF\\000\\377\\342\\200\\256' > x.js", "x.js"),
+    case("hidden-text", "", "printf '#!/bin/sh\\n\\342\\200\\256' > tool", "tool"),
+    case("hidden-text", "", "printf '\\377\\376a\\000\\056\\040' > x.cs", "x.cs"),
+    case("hidden-text", "", "printf 'x\\342\\200\\256' > README", "README"),
+    case("git-hook", REPOSITORY, "echo > .git/hooks/pre-commit", ".git/hooks/pre-commit"),
+    case("git-hook", REPOSITORY, "echo > .git/hooks/not-known-to-us", ".git/hooks/not-known-to-us"),
+    case("git-hook", "mkdir -p .git/hooks; echo > .git/hooks/pre-push", "chmod 755 .git/hooks/pre-push", ".git/hooks/pre-push"),
+    case("git-hook", "", "mkdir -p .GIT/Hooks; echo > .GIT/Hooks/PRE-PUSH", ".GIT/Hooks/PRE-PUSH"),
+    case("git-hook", "", "mkdir -p git~1/hooks; echo > git~1/hooks/x", "git~1/hooks/x"),
+    case("git-hook", "", "mkdir -p .git/modules/m/hooks; echo > .git/modules/m/hooks/x", ".git/modules/m/hooks/x"),
+    case("git-hook", "", "mkdir -p bare.git/hooks; echo > bare.git/hooks/x", "bare.git/hooks/x"),
+    case("git-hook", "", "mkdir -p plain/hooks; echo > plain/hooks/post-checkout", "plain/hooks/post-checkout"),
+    case("git-hook", "", "mkdir tools; echo > tools/commit-msg", "tools/commit-msg"),
+    case("git-hook", "mkdir -p .git tools", "ln -s ../tools .git/hooks", ".git/hooks"),
+    case("git-directory", "mkdir x", "ln -s x .git", ".git"),
+    case("git-directory", "mkdir .git", "rm -r .git; echo 'gitdir: ../x' > .git", ".git"),
+    case("git-directory", "mkdir .git", "echo ../x > .git/commondir", ".git/commondir"),
+    case("git-directory", "mkdir -p .git/worktrees/w", "echo /x > .git/worktrees/w/gitdir", ".git/worktrees/w/gitdir"),
+    case("git-config", REPOSITORY, "printf '[core]\\n\\thooksPath = x\\n' >> .git/config", ".git/config"),
+    case("git-config", REPOSITORY, "printf '[alias]\\n\\tst = !x\\n' > .git/config", ".git/config"),
+    case("git-config", REPOSITORY, "sed -i s,a.example,b.example, .git/config", ".git/config"),
+    case("git-config", REPOSITORY, "head -c 2000000 /dev/zero | tr '\\0' '#' >> .git/config", ".git/config"),
+    case("git-config", REPOSITORY, "printf '\\000' >> .git/config", ".git/config"),
+    case("git-config", REPOSITORY, "mv .git/config c; ln -s ../c .git/config", ".git/config"),
+    case("git-config", "", "printf '[core]\\n\\tpager = x\\n' > .gitconfig", ".gitconfig"),
+    case("git-config", "", "mkdir -p .git/worktrees/w; printf '[core]\\n\\tpager = x\\n' > .git/worktrees/w/config.worktree", ".git/worktrees/w/config.worktree"),
+    case("git-config", "", "mkdir d; touch d/HEAD; printf '[core]\\n\\tfsmonitor = x\\n' > d/config", "d/config"),
+    case("git-config", "mkdir d; touch d/HEAD", "printf '[core]\\n\\tfsmonitor = x\\n' > d/config", "d/config"),
+    case("git-bare", "mkdir d; printf '[core]\\n\\tfsmonitor = x\\n' > d/config", "touch d/HEAD", "d/HEAD"),
+    case("git-attributes", "", "echo '* filter=x' > .gitattributes", ".gitattributes"),
+    case("git-attributes", REPOSITORY, "echo '* diff=x' > .git/info/attributes", ".git/info/attributes"),
+    case("git-submodule", "", "echo > .gitmodules", ".gitmodules"),
+    case("git-unfinished", "mkdir .git", "mkdir .git/rebase-merge; echo 'exec x' > .git/rebase-merge/git-rebase-todo", ".git/rebase-merge/git-rebase-todo"),
+    case("hook-manager", "", "mkdir .husky; echo > .husky/pre-commit", ".husky/pre-commit"),
+    case("hook-manager", "", "echo > .pre-commit-config.yaml", ".pre-commit-config.yaml"),
+    case("shell-start", "", "echo > .bashrc", ".bashrc"),
+    case("shell-start", "echo > .zshenv", "echo x > .zshenv", ".zshenv"),
+    case("shell-start", "", "mkdir -p .config/fish/conf.d; echo > .config/fish/conf.d/x.fish", ".config/fish/conf.d/x.fish"),
+    case("shell-start", "mkdir other", "ln -s other .config", ".config"),
+    case("envrc", "", "mkdir -p a/b; echo > a/b/.envrc", "a/b/.envrc"),
+    case("session-start", "", "mkdir -p .config/autostart; echo > .config/autostart/x.desktop", ".config/autostart/x.desktop"),
+    case("credentials", "", "mkdir .ssh; echo > .ssh/authorized_keys", ".ssh/authorized_keys"),
+    case("editor-task", "", "mkdir .vscode; echo > .vscode/tasks.json", ".vscode/tasks.json"),
+    case("editor-task", "", "mkdir -p .idea/runConfigurations; echo > .idea/runConfigurations/x.xml", ".idea/runConfigurations/x.xml"),
+    case("editor-task", "", "echo > .nvim.lua", ".nvim.lua"),
+    case("editor-task", "", "echo > .exrc", ".exrc"),
+    case("editor-task", "mkdir v", "ln -s v .vscode", ".vscode"),
+    case("editor-settings", "mkdir .vscode; echo '{}' > .vscode/settings.json", "echo '{\"python.defaultInterpreterPath\": \"x\"}' > .vscode/settings.json", ".vscode/settings.json"),
+    case("editor-settings", "", "mkdir .vscode; echo '{' > .vscode/settings.json", ".vscode/settings.json"),
+    case("tool-start", "", "echo > .tmux.conf", ".tmux.conf"),
+    case("agent-config", "", "echo > .mcp.json", ".mcp.json"),
+    case("ci", "", "mkdir -p .github/workflows; echo > .github/workflows/x.yml", ".github/workflows/x.yml"),
+    case("ci", "", "mkdir -p sub/.github/WORKFLOWS; echo > sub/.github/WORKFLOWS/x.yml", "sub/.github/WORKFLOWS/x.yml"),
+    case("ci", "", "echo > .gitlab-ci.yml; echo > Jenkinsfile", "Jenkinsfile"),
+    case("ci", "mkdir -p .github ci", "ln -s ../ci .github/workflows", ".github/workflows"),
+    case("package-script", "echo '{\"scripts\": {}}' > package.json", "echo '{\"scripts\": {\"postinstall\": \"x\"}}' > package.json", "package.json"),
+    case("package-script", "", "mkdir -p node_modules/x; echo '{\"scripts\": {\"install\": \"x\"}}' > node_modules/x/package.json", "node_modules/x/package.json"),
+    case("package-script", "", "echo '{\"scripts\": {\"x\": \"y\"}}' > composer.json", "composer.json"),
+    case("package-manager", "", "mkdir .cargo; echo > .cargo/config.toml", ".cargo/config.toml"),
+    case("package-manager", "", "echo > .npmrc", ".npmrc"),
+    case("package-manager", "", "mkdir -p .config/pip; echo > .config/pip/pip.conf", ".config/pip/pip.conf"),
+    case("container", "", "mkdir .devcontainer; echo > .devcontainer/devcontainer.json", ".devcontainer/devcontainer.json"),
+    case("python-start", "", "echo > sitecustomize.py", "sitecustomize.py"),
+];
+
+#[rustfmt::skip]
+const HARMLESS: &[Case] = &[
+    case("", "", "echo > file; echo > build.rs; echo > Makefile; echo > config", "config"),
+    case("", "", "echo > Makefile", "Makefile"),
+    case("", "", "mkdir sub; ln -s sub/x l", "l"),
+    case("", "mkdir sub", "ln -s sub l; ln -s l second", "second"),
+    case("", "", "mkdir bin; echo > bin/git", "bin/git"),
+    case("", "", "mkdir bin; echo > bin/of-my-own; chmod 755 bin/of-my-own", "bin/of-my-own"),
+    case("", "", "mkdir d; chmod 2755 d", "d"),
+    case("", "printf 'a\\342\\200\\213\\n' > x.py", "printf 'plain\\na\\342\\200\\213\\n' > x.py", "x.py"),
+    case("", "", "printf 'Gr\\303\\266\\303\\237e \\342\\202\\254\\n' > x.md", "x.md"),
+    case("", "", "printf '\\177ELF\\000\\377\\342\\200\\256\\377' > program", "program"),
+    case("", "", "mkdir -p .git/hooks; echo > .git/hooks/pre-commit.sample", ".git/hooks/pre-commit.sample"),
+    case("", "", "mkdir .git; printf '[core]\\n\\tbare = false\\n\\tfilemode = true\\n' > .git/config", ".git/config"),
+    case("", "", "mkdir .git; echo 'ref: x' > .git/HEAD", ".git/HEAD"),
+    case("", REPOSITORY, "printf '[branch \"b\"]\\n\\tremote = o\\n\\tmerge = refs/heads/b\\n' >> .git/config", ".git/config"),
+    case("", "printf '[core]\\n\\tpager = less\\n' > .gitconfig", "printf '[user]\\n\\tname = x\\n' >> .gitconfig", ".gitconfig"),
+    case("", "", "echo '* text=auto' > .gitattributes", ".gitattributes"),
+    case("", "echo '{\"scripts\": {\"a\": \"b\"}}' > package.json", "echo '{\"version\": \"2\", \"scripts\": {\"a\": \"b\"}}' > package.json", "package.json"),
+    case("", "", "mkdir -p node_modules/x; echo '{\"scripts\": {\"test\": \"x\"}}' > node_modules/x/package.json", "node_modules/x/package.json"),
+    case("", "", "mkdir .vscode; echo '{\"editor.tabSize\": 4}' > .vscode/settings.json", ".vscode/settings.json"),
+    case("", "", "mkdir .github; echo > .github/ISSUE_TEMPLATE.md", ".github/ISSUE_TEMPLATE.md"),
+    case("", "", "mkdir -p .git/hooks .github/workflows", ".github/workflows"),
+    case("", "echo > .envrc", "rm .envrc", ".envrc"),
+];
+
+/// A host with a folder for each case, and what a run made of it.
+fn judged(cases: &[Case]) -> (World, ChangeSet) {
+    let each = |part: fn(&Case) -> &'static str| -> String {
+        let lines = cases.iter().enumerate();
+        let lines: Vec<_> = lines
+            .map(|(index, case)| format!("(mkdir -p w/{index}; cd w/{index}; {}\n)", part(case)))
+            .collect();
+        lines.join("\n")
+    };
+    let programs = "mkdir -p programs home; echo > programs/git; chmod 755 programs/git";
+    let world = World::new(&format!(
+        "{programs}\n{}",
+        each(|case| if case.before.is_empty() { "true" } else { case.before })
+    ));
+    world.inside(&each(|case| case.script));
+    let included = cases.iter().position(|case| case.path == "rules/included");
+    let policies = included.map(|index| format!("/w/{index}/rules/included").into_bytes());
+    let set = scanned(&world, policies.into_iter().collect());
+    (world, set)
+}
+
+fn scanned(world: &World, policies: Vec<Vec<u8>>) -> ChangeSet {
+    let surroundings = Surroundings {
+        workspace: b"/w".to_vec(),
+        home: b"/home".to_vec(),
+        search_path: vec![b"/home/.local/bin".to_vec(), b"/programs".to_vec()],
+        policies,
+    };
+    scan(&world.run.clone().among(surroundings), world.root.as_fd()).unwrap()
+}
+
+fn names(set: &ChangeSet, path: &str) -> Vec<&'static str> {
+    let change = set.get(path.as_bytes()).unwrap_or_else(|| panic!("{path:?} is no change"));
+    change.hazards.iter().map(|hazard| hazard.name()).collect()
+}
+
+#[test]
+fn what_the_table_names_is_marked() {
+    let (_world, set) = judged(MARKED);
+    for (index, case) in MARKED.iter().enumerate() {
+        let found = names(&set, &format!("/w/{index}/{}", case.path));
+        assert!(found.contains(&case.hazard), "{}: `{}` gives {found:?}", case.hazard, case.script);
+    }
+}
+
+#[test]
+fn ordinary_work_is_not() {
+    let (_world, set) = judged(HARMLESS);
+    for (index, case) in HARMLESS.iter().enumerate() {
+        let found = names(&set, &format!("/w/{index}/{}", case.path));
+        assert_eq!(found, [""; 0], "{}", case.script);
+    }
+}
+
+#[test]
+fn every_row_of_the_table_has_a_case() {
+    let tested: BTreeSet<_> = MARKED.iter().map(|case| case.hazard).collect();
+    // These need root, or another place than a workspace: see the tests below.
+    let elsewhere = ["device", "capabilities", "overlay-attributes", "system", "unread"];
+    for hazard in Hazard::all() {
+        let name = hazard.name();
+        assert!(tested.contains(name) || elsewhere.contains(&name), "{name} has no case");
+        assert!(!hazard.reason().is_empty());
+    }
+}
+
+#[test]
+fn what_only_root_can_leave_is_marked() {
+    if !is_root() {
+        return;
+    }
+    let world = World::new("mkdir -p w etc; echo > w/base");
+    world.inside(
+        "mknod w/zero c 1 5; echo > w/cap; setcap cap_net_raw+ep w/cap; echo > w/marked; setfattr -n user.overlay.opaque -v y w/marked
+         mkdir -p etc/cron.d etc/sudoers.d; echo > etc/cron.d/x; echo > etc/sudoers.d/x; echo > etc/ld.so.preload",
+    );
+    let set = scanned(&world, Vec::new());
+    assert_eq!(names(&set, "/w/zero"), ["device"]);
+    assert_eq!(names(&set, "/w/cap"), ["capabilities"]);
+    assert_eq!(names(&set, "/w/marked"), ["overlay-attributes"]);
+    for path in ["/etc/cron.d/x", "/etc/sudoers.d/x", "/etc/ld.so.preload"] {
+        assert_eq!(names(&set, path), ["system"], "{path}");
+    }
+}
+
+#[test]
+fn anything_executable_in_a_folder_of_path_is_marked() {
+    let world = World::new("mkdir -p w home/.local real programs; ln -s ../../real home/.local/bin");
+    world.inside("echo > real/new; chmod 755 real/new; echo > real/data");
+    let set = scanned(&world, Vec::new());
+    assert_eq!(names(&set, "/real/new"), ["shadows-program"]);
+    assert_eq!(names(&set, "/real/data"), [""; 0]);
+}
+
+#[test]
+fn a_file_that_is_obeyed_under_another_name_is_marked() {
+    let world = World::new(
+        "mkdir -p w/dotfiles w/ci w/.github w/vs home; echo > w/dotfiles/rc; ln -s ../w/dotfiles/rc home/.bashrc
+         ln -s ../ci w/.github/workflows; ln -s vs w/.vscode",
+    );
+    world.inside("echo x > w/dotfiles/rc; echo > w/ci/new.yml; echo '{\"a.b\": 1}' > w/vs/settings.json; echo > w/ordinary");
+    let set = scanned(&world, Vec::new());
+    assert_eq!(names(&set, "/w/dotfiles/rc"), ["shell-start"]);
+    assert_eq!(names(&set, "/w/ci/new.yml"), ["ci"]);
+    assert_eq!(names(&set, "/w/vs/settings.json"), ["editor-settings"]);
+    assert_eq!(names(&set, "/w/ordinary"), [""; 0]);
+}
+
+#[test]
+fn a_renamed_folder_is_marked_for_what_is_in_it() {
+    if !is_root() {
+        return;
+    }
+    let world = World::new(
+        "mkdir -p w/a/hooks w/b/workflows w/.github w/c/bin w/d w/e/sub; echo > w/a/hooks/anything; echo > w/b/workflows/x.yml
+         printf '[core]\\n\\tpager = x\\n' > w/d/config; echo > w/c/bin/git; chmod 755 w/c/bin/git; echo > w/e/sub/file; mkdir w/f; echo > w/f/.envrc",
+    );
+    world.inside(
+        "cd w; mv a .git; mv b/workflows .github/workflows; mv d x; mkdir y; mv x y/.git; mv c moved; mv e plain; mv f g",
+    );
+    let set = scanned(&world, Vec::new());
+    assert_eq!(names(&set, "/w/.git"), ["git-hook"]);
+    assert_eq!(names(&set, "/w/.github/workflows"), ["ci"]);
+    assert_eq!(names(&set, "/w/y/.git"), ["git-config"]);
+    assert_eq!(names(&set, "/w/plain"), [""; 0]);
+    // It was one before, and is the same one now.
+    assert_eq!(names(&set, "/w/g"), [""; 0]);
+}
+
+#[test]
+fn what_is_withheld_does_not_come_along() {
+    let world = World::new("mkdir -p .git/hooks; echo > ordinary");
+    world.inside("echo > plain; ln plain .git/hooks/pre-commit; echo x > ordinary");
+    let withheld = [b"/.git/hooks/pre-commit".to_vec()];
+    let options = Options { withheld: &withheld, ..Options::default() };
+    let selection = [Selector::new("/plain"), Selector::new("/ordinary")];
+    let report = commit(&world.run, &selection, options, world.root.as_fd()).unwrap();
+    assert_eq!(changes_support::paths(&report.committed), ["/ordinary"]);
+    assert_eq!(report.held.len(), 1, "{report:?}");
+    assert!(!world.host().join(".git/hooks/pre-commit").exists() && !world.host().join("plain").exists());
+}
