@@ -19,6 +19,7 @@ fn help_lists_commands_and_exit_codes() {
     Commands:
       run          Run a program under a policy; its changes wait for your review
       diff         Show what a run changed
+      review       Look at what a run changed, one by one, and commit what you accept
       commit       Bring what a run changed to the host
       undo         Take back the last commit of a run; what the host changed since stays
       discard      Drop what a run changed, and every copy of it

@@ -74,6 +74,9 @@ pub enum Command {
     Run(Run),
     /// Show what a run changed
     Diff(Diff),
+    /// Look at what a run changed, one by one, and commit what you accept
+    #[command(after_help = REVIEW_HELP)]
+    Review(Reference),
     /// Bring what a run changed to the host
     #[command(after_help = COMMIT_HELP)]
     Commit(Commit),
@@ -417,6 +420,19 @@ For example:
 
 Exit status: 0 when it could be explained, whatever the verdict; with --exit-code 3 when
 it would be refused or held.";
+
+const REVIEW_HELP: &str = "\
+Deletions come first, then hazards. Beside each change stand its patch, why it is a hazard,
+and who made it after reading what, from the ledger. A hazard is committed only when it is
+accepted itself. What is neither accepted nor needed by what is stays pending.
+
+Keys: j k move, J K scroll, a accept, r reject, u undecided, A accept all but hazards,
+c commit, q quit.
+
+With --json: the changes, as `vantio diff --json` has them, with reasons and intents.
+
+Exit status: 0 when what was accepted is committed or nothing was, 2 without a terminal,
+4 when something that was accepted was left.";
 
 const COMMIT_HELP: &str = "\
 Exit status: 0 when everything asked for was committed or nothing was pending,

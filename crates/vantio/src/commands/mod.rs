@@ -30,8 +30,13 @@ mod why;
 use crate::{
     arguments::{Arguments, Command},
     failure::Failure,
+    review,
     store::Store,
 };
+
+pub use changes::{host_root, pending, scan_failure};
+pub use commit::commit_pick;
+pub use pick::Pick;
 
 /// Performs a command; returns the exit status.
 pub fn perform(arguments: Arguments) -> Result<u8, Failure> {
@@ -42,6 +47,7 @@ pub fn perform(arguments: Arguments) -> Result<u8, Failure> {
         Command::Diff(diff) => diff::diff(&open(place)?, &diff, json),
         Command::Commit(commit) => commit::commit(&open(place)?, &commit, json),
         Command::Discard(reference) => discard::discard(&open(place)?, &reference.run, json),
+        Command::Review(reference) => review::review(&open(place)?, &reference.run, json),
         Command::Undo(reference) => undo::undo(&open(place)?, &reference.run, json),
         Command::Ps(ps) => ps::ps(&open(place)?, ps.all, json),
         Command::Why(reference) => why::why(&open(place)?, &reference.run, json),
