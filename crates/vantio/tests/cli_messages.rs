@@ -116,6 +116,8 @@ fn help_of_a_command_says_what_its_arguments_mean() {
           --json           Print machine-readable JSON instead of text
           --hazards        Commit hazards too: without this, each must be named by its own path
           --store <URL>    Where the ledger is: postgres://USER@HOST/DATABASE, or a file
+          --interactive    Choose in the terminal what to commit, as `vantio review`
+          --patch          Print what would be committed as a unified patch, and commit nothing
           --theirs <PATH>  Settle a conflict: take the run's change, overwrite what the host has
           --ours <PATH>    Settle a conflict: keep what the host has, drop the run's change
       -h, --help           Print help

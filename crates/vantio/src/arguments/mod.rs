@@ -187,6 +187,12 @@ pub struct Commit {
     /// Commit hazards too: without this, each must be named by its own path
     #[arg(long)]
     pub hazards: bool,
+    /// Choose in the terminal what to commit, as `vantio review`
+    #[arg(long, conflicts_with_all = ["paths", "glob", "hazards", "theirs", "ours", "patch"])]
+    pub interactive: bool,
+    /// Print what would be committed as a unified patch, and commit nothing
+    #[arg(long, conflicts_with_all = ["theirs", "ours"])]
+    pub patch: bool,
     /// Settle a conflict: take the run's change, overwrite what the host has
     #[arg(long, value_name = "PATH")]
     pub theirs: Vec<PathBuf>,

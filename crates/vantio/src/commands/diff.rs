@@ -7,9 +7,12 @@ use std::{
 
 use vantio_phantom::changes::{ChangeSet, Escaped, ScanError};
 
-use super::changes::{host_root, pending, scan_failure};
+use super::{
+    changes::{host_root, pending, scan_failure},
+    pick::Asked,
+};
 use crate::{
-    arguments::Diff,
+    arguments::{Commit, Diff},
     failure::Failure,
     present::{self, Paint, has_colour, note},
     store::{Record, State, Store},
@@ -41,6 +44,21 @@ pub fn diff(store: &Store, arguments: &Diff, json: bool) -> Result<u8, Failure> 
         present::print(text)?;
     }
     Ok(0)
+}
+
+/// Prints what `vantio commit` would bring to the host, hazards only where it would.
+pub fn patch(store: &Store, arguments: &Commit) -> Result<u8, Failure> {
+    let record = store.read(store.resolve(&arguments.reference.run)?)?;
+    let changes = pending(store, &record)?;
+    let asked = Asked::from_arguments(arguments)?;
+    let taken = changes.filtered(|change| asked.takes(change));
+    if taken.is_empty() {
+        note(format!("run {}: nothing of it would be committed\n", store.short(record.id)));
+    }
+    print_patch(store, &record, &taken)?;
+    let is_whole =
+        taken.changes().len() == changes.changes().iter().filter(|change| asked.covers(change)).count();
+    Ok(if is_whole { 0 } else { 4 })
 }
 
 /// A file or pipe gets the patch as it is; a terminal gets nothing that it would obey.

@@ -45,6 +45,10 @@ pub fn perform(arguments: Arguments) -> Result<u8, Failure> {
     match command {
         Command::Run(run) => run::run(place, &run, json),
         Command::Diff(diff) => diff::diff(&open(place)?, &diff, json),
+        Command::Commit(commit) if commit.interactive => {
+            review::review(&open(place)?, &commit.reference.run, json)
+        }
+        Command::Commit(commit) if commit.patch => diff::patch(&open(place)?, &commit),
         Command::Commit(commit) => commit::commit(&open(place)?, &commit, json),
         Command::Discard(reference) => discard::discard(&open(place)?, &reference.run, json),
         Command::Review(reference) => review::review(&open(place)?, &reference.run, json),
