@@ -118,6 +118,8 @@ fn help_of_a_command_says_what_its_arguments_mean() {
           --store <URL>    Where the ledger is: postgres://USER@HOST/DATABASE, or a file
           --interactive    Choose in the terminal what to commit, as `vantio review`
           --patch          Print what would be committed as a unified patch, and commit nothing
+          --to <DIR>       Write what would be committed to DIR/before and DIR/after, to compare them
+                           elsewhere, and commit nothing
           --theirs <PATH>  Settle a conflict: take the run's change, overwrite what the host has
           --ours <PATH>    Settle a conflict: keep what the host has, drop the run's change
       -h, --help           Print help

@@ -188,11 +188,14 @@ pub struct Commit {
     #[arg(long)]
     pub hazards: bool,
     /// Choose in the terminal what to commit, as `vantio review`
-    #[arg(long, conflicts_with_all = ["paths", "glob", "hazards", "theirs", "ours", "patch"])]
+    #[arg(long, conflicts_with_all = ["paths", "glob", "hazards", "theirs", "ours", "patch", "to"])]
     pub interactive: bool,
     /// Print what would be committed as a unified patch, and commit nothing
     #[arg(long, conflicts_with_all = ["theirs", "ours"])]
     pub patch: bool,
+    /// Write what would be committed to DIR/before and DIR/after, to compare them elsewhere, and commit nothing
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["theirs", "ours", "patch"])]
+    pub to: Option<PathBuf>,
     /// Settle a conflict: take the run's change, overwrite what the host has
     #[arg(long, value_name = "PATH")]
     pub theirs: Vec<PathBuf>,

@@ -49,6 +49,7 @@ pub fn perform(arguments: Arguments) -> Result<u8, Failure> {
             review::review(&open(place)?, &commit.reference.run, json)
         }
         Command::Commit(commit) if commit.patch => diff::patch(&open(place)?, &commit),
+        Command::Commit(commit) if commit.to.is_some() => diff::trees(&open(place)?, &commit),
         Command::Commit(commit) => commit::commit(&open(place)?, &commit, json),
         Command::Discard(reference) => discard::discard(&open(place)?, &reference.run, json),
         Command::Review(reference) => review::review(&open(place)?, &reference.run, json),
