@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use vantio_phantom::commit::Options;
 
 const BEFORE: &str = "mkdir -p a/b c/d/e; echo 1 > a/x; echo 2 > a/b/y; echo 3 > c/x; echo 4 > c/d/y; echo 5 > c/d/e/x; echo 6 > x
-     ln -s a/x y; mkdir b; chmod 700 b";
+     ln -s a/x y; mkdir b; chmod 700 b; setfattr -n user.k -v old c/x; truncate -s 100000 c/sparse; printf 1 >> c/sparse";
 
 fn path() -> impl Strategy<Value = String> {
     let name = || prop::sample::select(vec!["a", "b", "c", "d", "e", "x", "y"]);
@@ -31,7 +31,18 @@ fn operation() -> impl Strategy<Value = String> {
         1 => (path(), path()).prop_map(|(from, to)| format!("ln -sfnT {from} {to}")),
         1 => (path(), prop::sample::select(vec!["700", "755", "600", "644"])).prop_map(|(path, mode)| format!("test -h {path} || chmod u+rwx,{mode} {path}")),
         1 => path().prop_map(|path| format!("mkfifo {path}")),
+        2 => (path(), 0..3u8).prop_map(|(path, value)| format!("test -f {path} && test ! -h {path} && setfattr -n user.k -v {value} {path}")),
+        1 => path().prop_map(|path| format!("test -h {path} || setfattr -x user.k {path}")),
+        2 => (path(), 0..200_000u32).prop_map(|(path, size)| format!("test -p {path} || test -d {path} || truncate -s {size} {path}")),
+        1 => (path(), 0..90_000u32).prop_map(|(path, at)| format!("test -p {path} || printf z | dd of={path} bs=1 seek={at} conv=notrunc status=none")),
     ]
+}
+
+/// Extended attributes, an overlay's own apart.
+const ATTRIBUTES: &str = "find . -mindepth 1 -print0 | LC_ALL=C sort -z | xargs -0r getfattr -hd -m '^user[.][^o]' 2>/dev/null | cat";
+
+fn attributes(world: &World) -> String {
+    sh(&world.host(), ATTRIBUTES)
 }
 
 proptest! {
@@ -46,7 +57,8 @@ proptest! {
         let identity = "find . -printf '%P|%y|%m|%n|%i|%s|%l|%T@\n' | LC_ALL=C sort";
         let before = sh(&world.host(), identity);
         let quiet: Vec<_> = operations.iter().map(|line| format!("({line}) 2>/dev/null || true")).collect();
-        let wanted = world.inside_shape(&quiet.join("\n"));
+        let wanted = world.inside_shape(&format!("{}\n{ATTRIBUTES} > ../attributes", quiet.join("\n")));
+        let wanted_attributes = sh(&world.runs(), "cat ../attributes");
         let context = format!("{operations:#?}\n{:#?}", world.kinds());
         let absolute = format!("/{first}");
         let part = world.try_commit(&[&absolute], Options::default());
@@ -55,6 +67,7 @@ proptest! {
         prop_assert!(!report.is_incomplete(), "{context}\n{report:?}");
         assert_same(&world.shape(), &wanted, &context);
         prop_assert_eq!(world.kinds(), Vec::<String>::new(), "{}", context);
+        assert_same(&attributes(&world), &wanted_attributes, &context);
         let done = [part.ok().and_then(|report| report.number), report.number];
         for number in done.into_iter().flatten().rev() {
             let undone = world.undo();

@@ -16,6 +16,7 @@ mod oracle;
 mod output;
 mod present;
 mod replay;
+mod review;
 mod run;
 mod store;
 

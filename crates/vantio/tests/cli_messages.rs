@@ -19,6 +19,7 @@ fn help_lists_commands_and_exit_codes() {
     Commands:
       run          Run a program under a policy; its changes wait for your review
       diff         Show what a run changed
+      review       Look at what a run changed, one by one, and commit what you accept
       commit       Bring what a run changed to the host
       checkpoint   Remember what a run has changed so far, to go back to
       restore      Put a run's changes back to what they were at a checkpoint
@@ -127,6 +128,10 @@ fn help_of_a_command_says_what_its_arguments_mean() {
           --json           Print machine-readable JSON instead of text
           --hazards        Commit hazards too: without this, each must be named by its own path
           --store <URL>    Where the ledger is: postgres://USER@HOST/DATABASE, or a file
+          --interactive    Choose in the terminal what to commit, as `vantio review`
+          --patch          Print what would be committed as a unified patch, and commit nothing
+          --to <DIR>       Write what would be committed to DIR/before and DIR/after, to compare them
+                           elsewhere, and commit nothing
           --theirs <PATH>  Settle a conflict: take the run's change, overwrite what the host has
           --ours <PATH>    Settle a conflict: keep what the host has, drop the run's change
       -h, --help           Print help

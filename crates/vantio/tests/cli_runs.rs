@@ -227,6 +227,27 @@ fn a_hazard_is_left_until_it_is_named() {
 }
 
 #[test]
+fn what_would_be_committed_is_printed_as_a_patch() {
+    let world = world(POLICY);
+    world.run(&["run", "--", "sh", "-c", "echo two > kept.txt; rm gone.txt; echo x > .envrc"]);
+    let patch = world.run(&["commit", "last", "--patch"]);
+    assert!(patch.starts_with("exit 4\n") && patch.contains("+two") && patch.contains("gone.txt"), "{patch}");
+    assert!(!patch.contains(".envrc"), "{patch}");
+    let named = world.run(&["commit", "last", "--patch", ".envrc"]);
+    assert!(named.starts_with("exit 0\n") && named.contains("+x") && !named.contains("+two"), "{named}");
+    assert_eq!(fs::read_to_string(world.work().join("kept.txt")).unwrap(), "one\n");
+    assert!(world.run(&["commit", "last", "--to", "elsewhere"]).starts_with("exit 4\n"));
+    let tree =
+        |side: &str| world.work().join("elsewhere").join(side).join(world.work().strip_prefix("/").unwrap());
+    assert_eq!(fs::read_to_string(tree("before").join("kept.txt")).unwrap(), "one\n");
+    assert_eq!(fs::read_to_string(tree("after").join("kept.txt")).unwrap(), "two\n");
+    assert!(tree("before").join("gone.txt").exists() && !tree("after").join("gone.txt").exists());
+    assert!(!tree("after").join(".envrc").exists());
+    assert!(world.run(&["commit", "last", "--to", "elsewhere"]).contains("E_NOT_EMPTY"));
+    assert!(world.run(&["commit", "last", "--interactive"]).contains("E_NO_TERMINAL"));
+}
+
+#[test]
 fn an_agent_does_not_loosen_its_own_leash() {
     let world = world(&format!("{POLICY}phantom: {{commit: auto}}\n"));
     let script = "echo 'net: {allow: [\"*\"]}' >> vantio.yaml; echo x > plain";

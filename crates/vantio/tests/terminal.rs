@@ -7,7 +7,7 @@ mod common;
 use std::fs;
 
 use common::{
-    WORKSPACE, World,
+    WORKSPACE, World, finish,
     terminal::{Terminal, governed},
 };
 
@@ -149,4 +149,103 @@ fn a_question_is_told_to_whoever_started_the_run() {
     world.ask(&["approve", id]);
     terminal.wait_for("over");
     terminal.wait_for("[exit 0]");
+}
+/// A run with a deletion, a hazard, a change and something new, and its review in a terminal.
+fn review<'w>(world: &'w World, before: &str) -> Terminal<'w> {
+    world.write("gone", "gone\n");
+    world.write("kept", "one\n");
+    let script =
+        "cat kept >/dev/null; echo two >> kept; rm gone; echo x > .envrc; mkdir new; echo y > new/file";
+    world.run(WORKSPACE, &["/bin/sh", "-euc", script]).assert_success();
+    let terminal = Terminal::open(world, &format!("{before} {} review last", common::binary().display()));
+    terminal.wait_for("0/5 accepted");
+    terminal
+}
+
+#[test]
+fn a_review_commits_what_was_accepted_and_no_more() {
+    let world = World::new();
+    let terminal = review(&world, "");
+    // Deletions are first, then hazards; a patch and its author stand beside.
+    terminal.wait_for("-gone");
+    terminal.wait_for("fs.unlink by process");
+    terminal.send(&["r"]);
+    terminal.wait_for("enters the folder");
+    terminal.send(&["A"]);
+    terminal.wait_for("3/5 accepted");
+    terminal.send(&["c"]);
+    terminal.wait_for("Commit 3 accepted changes?");
+    terminal.send(&["y"]);
+    terminal.wait_for("committed 3 paths");
+    terminal.wait_for("[exit 0]");
+    let workspace = world.workspace();
+    assert!(workspace.join("gone").exists() && !workspace.join(".envrc").exists());
+    assert!(workspace.join("new/file").exists());
+    assert_eq!(fs::read_to_string(workspace.join("kept")).unwrap(), "one\ntwo\n");
+}
+
+#[test]
+fn a_hazard_is_committed_when_it_is_accepted_itself() {
+    let world = World::new();
+    let terminal = review(&world, "");
+    terminal.send(&["j", "a", "c"]);
+    terminal.wait_for("Commit 1 accepted");
+    terminal.send(&["y"]);
+    terminal.wait_for("committed 1 path");
+    assert!(world.workspace().join(".envrc").exists() && world.workspace().join("gone").exists());
+}
+
+#[test]
+fn a_review_gives_the_terminal_back_however_it_ends() {
+    let world = World::new();
+    world.write("file", "x\n");
+    world.run(WORKSPACE, &["/bin/sh", "-c", "rm file"]).assert_success();
+    let review = format!("{} review last", common::binary().display());
+    let terminal = Terminal::open(&world, "PS1=OUTER: /bin/bash --norc -i");
+    terminal.wait_for("OUTER:");
+    terminal.send(&["before=$(stty -g)", "Enter"]);
+    for ending in [&["q"][..], &["C-c"], &["C-z"]] {
+        terminal.send(&[&review, "Enter"]);
+        terminal.wait_for("0/1 accepted");
+        terminal.send(ending);
+        let sign = if ending == ["C-z"] { "Stopped" } else { "nothing was committed" };
+        terminal.wait_for(sign);
+        terminal.send(&["clear; test \"$before\" = \"$(stty -g)\" && echo same=$((1+1))", "Enter"]);
+        terminal.wait_for("same=2");
+        terminal.send(&["clear", "Enter"]);
+    }
+    terminal.send(&["fg", "Enter"]);
+    terminal.wait_for("0/1 accepted");
+    terminal.send(&["q"]);
+    terminal.wait_for("nothing was committed");
+    // A signal from elsewhere.
+    terminal.send(&[&format!("clear; {review} & sleep 1; kill -TERM $!; fg; stty -g | grep -qx \"$before\" && echo same=$((2+2))"), "Enter"]);
+    terminal.wait_for("same=4");
+}
+
+#[test]
+fn a_review_fits_any_window() {
+    let world = World::new();
+    let terminal = review(&world, "NO_COLOR=1");
+    for (width, height) in [("20", "5"), ("4", "2"), ("200", "60"), ("90", "30")] {
+        terminal.tmux(&["resize-window", "-x", width, "-y", height]).assert_success();
+        terminal.send(&["j", "J", "k"]);
+    }
+    terminal.wait_for("0/5 accepted");
+    let coloured = terminal.tmux(&["capture-pane", "-p", "-e"]).stdout;
+    let is_coloured = |number: u8| coloured.contains(&format!("\u{1b}[3{number}m"));
+    assert!(!(0..8).any(is_coloured), "{coloured:?}");
+    terminal.send(&["q"]);
+    terminal.wait_for("[exit 0]");
+}
+
+#[test]
+fn a_review_needs_a_terminal() {
+    let world = World::new();
+    world.run(WORKSPACE, &["/bin/sh", "-c", "echo x > file"]).assert_success();
+    let outcome = finish(&mut world.vantio(["review", "last"]));
+    outcome.assert_code(2);
+    assert!(outcome.stderr.contains("vantio diff"), "{}", outcome.describe());
+    let json = world.ask(&["review", "last", "--json"]);
+    assert!(json.contains("\"intents\":[{") && json.contains("fs.open"), "{json}");
 }

@@ -19,6 +19,7 @@ mod roots;
 mod scan;
 mod sides;
 mod tree;
+mod trees;
 mod walk;
 
 pub use base::{Base, BaseJournal, Bases};

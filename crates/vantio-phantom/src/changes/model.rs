@@ -156,6 +156,13 @@ impl ChangeSet {
         self.position(path).map(|index| &self.changes[index])
     }
 
+    /// Some of the changes.
+    #[must_use]
+    pub fn filtered(&self, is_wanted: impl Fn(&Change) -> bool) -> Self {
+        let changes = self.changes.iter().filter(|change| is_wanted(change)).cloned().collect();
+        Self { changes, ..self.clone() }
+    }
+
     pub(crate) fn position(&self, path: &[u8]) -> Option<usize> {
         self.changes.binary_search_by(|change| change.path.as_slice().cmp(path)).ok()
     }

@@ -17,7 +17,8 @@ use super::{
 
 impl ChangeSet {
     /// Writes the changes as a patch with git's headers, which `git apply` and
-    /// `patch -p1` take from the root directory. What is not text is named.
+    /// `patch -p1` take from the root directory: deletions first, what is not
+    /// text by its name only.
     pub fn write_patch(
         &self,
         run: &RunFolder,
@@ -27,7 +28,9 @@ impl ChangeSet {
         let layers = open_layers(run, host_root)?;
         let sides = Sides::new(&layers, host_root);
         let sides = sides.map_err(|source| ScanError::Read { path: b"/".to_vec(), source })?;
-        for change in self.changes() {
+        let is_deletion = |change: &&Change| change.kind == ChangeKind::Deleted;
+        let (deleted, kept): (Vec<_>, Vec<_>) = self.changes().iter().partition(is_deletion);
+        for change in deleted.into_iter().chain(kept) {
             sides
                 .write(self, change, out)
                 .map_err(|source| ScanError::Read { path: change.path.clone(), source })?;

@@ -80,6 +80,9 @@ pub enum Command {
     Run(Run),
     /// Show what a run changed
     Diff(Diff),
+    /// Look at what a run changed, one by one, and commit what you accept
+    #[command(after_help = REVIEW_HELP)]
+    Review(Reference),
     /// Bring what a run changed to the host
     #[command(after_help = COMMIT_HELP)]
     Commit(Commit),
@@ -223,6 +226,15 @@ pub struct Commit {
     /// Commit hazards too: without this, each must be named by its own path
     #[arg(long)]
     pub hazards: bool,
+    /// Choose in the terminal what to commit, as `vantio review`
+    #[arg(long, conflicts_with_all = ["paths", "glob", "hazards", "theirs", "ours", "patch", "to"])]
+    pub interactive: bool,
+    /// Print what would be committed as a unified patch, and commit nothing
+    #[arg(long, conflicts_with_all = ["theirs", "ours"])]
+    pub patch: bool,
+    /// Write what would be committed to DIR/before and DIR/after, to compare them elsewhere, and commit nothing
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["theirs", "ours", "patch"])]
+    pub to: Option<PathBuf>,
     /// Settle a conflict: take the run's change, overwrite what the host has
     #[arg(long, value_name = "PATH")]
     pub theirs: Vec<PathBuf>,
@@ -460,6 +472,19 @@ For example:
 
 Exit status: 0 when it could be explained, whatever the verdict; with --exit-code 3 when
 it would be refused or held.";
+
+const REVIEW_HELP: &str = "\
+Deletions come first, then hazards. Beside each change stand its patch, why it is a hazard,
+and who made it after reading what, from the ledger. A hazard is committed only when it is
+accepted itself. What is neither accepted nor needed by what is stays pending.
+
+Keys: j k move, J K scroll, a accept, r reject, u undecided, A accept all but hazards,
+c commit, q quit.
+
+With --json: the changes, as `vantio diff --json` has them, with reasons and intents.
+
+Exit status: 0 when what was accepted is committed or nothing was, 2 without a terminal,
+4 when something that was accepted was left.";
 
 const COMMIT_HELP: &str = "\
 Exit status: 0 when everything asked for was committed or nothing was pending,

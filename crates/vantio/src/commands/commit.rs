@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, os::fd::AsFd as _, path::PathBuf};
 
 use serde_json::json;
-use vantio_core::{Hash, json::Value};
+use vantio_core::{Hash, RunId, json::Value};
 use vantio_phantom::{
     changes::{Escaped, PathBytes},
     checkpoint,
@@ -42,6 +42,30 @@ pub fn commit(store: &Store, arguments: &Commit, json: bool) -> Result<u8, Failu
     Ok(if outcome.is_complete() { 0 } else { 4 })
 }
 
+/// Commits what was picked in a review.
+pub fn commit_pick(store: &Store, id: RunId, pick: Pick) -> Result<u8, Failure> {
+    let short = store.short(id);
+    let mut claim = claim_kept(store, id)?;
+    let outcome = may_be_committed(&claim).and_then(|()| apply(store, &mut claim, pick, &Settled::default()));
+    claim.save()?;
+    claim.release()?;
+    let outcome = outcome?;
+    if outcome.is_nothing() {
+        note(format!("run {short}: nothing was committed\n"));
+    } else {
+        print(outcome.to_text(&short))?;
+    }
+    Ok(if outcome.is_complete() { 0 } else { 4 })
+}
+
+fn may_be_committed(claim: &Claim) -> Result<(), Failure> {
+    if claim.record.commit != "never" {
+        return Ok(());
+    }
+    Err(Failure::new("E_COMMIT_NEVER", "the policy of this run says that nothing of it is committed")
+        .help("`vantio diff RUN --patch` prints its changes; a policy with `phantom: {commit: review}` lets them be committed"))
+}
+
 /// Commits what a policy with `commit: auto` commits when the program has exited: everything
 /// but hazards.
 pub fn auto_commit(store: &Store, claim: &mut Claim) -> Result<Option<Outcome>, Failure> {
@@ -73,10 +97,7 @@ struct Settled {
 }
 
 fn perform(store: &Store, claim: &mut Claim, arguments: &Commit) -> Result<Outcome, Failure> {
-    if claim.record.commit == "never" {
-        return Err(Failure::new("E_COMMIT_NEVER", "the policy of this run says that nothing of it is committed")
-            .help("`vantio diff RUN --patch` prints its changes; a policy with `phantom: {commit: review}` lets them be committed"));
-    }
+    may_be_committed(claim)?;
     let directory = current_directory()?;
     let resolve = |paths: &[PathBuf]| -> Result<Vec<Vec<u8>>, Failure> {
         paths.iter().map(|path| absolute(&directory, path)).collect()

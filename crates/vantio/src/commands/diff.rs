@@ -3,17 +3,21 @@
 mod states;
 
 use std::{
+    fs,
     io::{self, BufWriter, IsTerminal as _},
     os::fd::AsFd as _,
 };
 
 use vantio_phantom::changes::{ChangeSet, Escaped, ScanError};
 
-use super::changes::{host_root, pending, scan_failure};
+use super::{
+    changes::{host_root, pending, scan_failure},
+    pick::Asked,
+};
 use crate::{
-    arguments::Diff,
+    arguments::{Commit, Diff},
     failure::Failure,
-    present::{self, Paint, has_colour, note},
+    present::{self, Paint, has_colour, note, shown_path},
     store::{Record, State, Store},
 };
 
@@ -50,6 +54,48 @@ fn print_tree(changes: &ChangeSet) -> Result<(), Failure> {
     let written = changes.write_tree(&mut text, has_colour(&io::stdout()));
     written.map_err(|cause| Failure::new("E_OUTPUT", "the changes cannot be written").because(cause))?;
     present::print(text)
+}
+
+/// Prints what `vantio commit` would bring to the host, hazards only where it would.
+pub fn patch(store: &Store, arguments: &Commit) -> Result<u8, Failure> {
+    let (record, taken, is_whole) = taken(store, arguments)?;
+    print_patch(store, &record, &taken)?;
+    Ok(if is_whole { 0 } else { 4 })
+}
+
+/// Writes the same to a folder, as two trees.
+pub fn trees(store: &Store, arguments: &Commit) -> Result<u8, Failure> {
+    let folder = arguments.to.clone().unwrap_or_default();
+    let is_empty = fs::read_dir(&folder).map(|mut entries| entries.next().is_none());
+    if matches!(is_empty, Ok(false)) {
+        return Err(Failure::misuse("E_NOT_EMPTY", format!("`{}` is not empty", shown_path(&folder)))
+            .help("name a folder that is empty or does not exist yet"));
+    }
+    let (record, taken, is_whole) = taken(store, arguments)?;
+    let left = taken.write_trees(&store.world(&record), host_root()?.as_fd(), &folder);
+    let left = left.map_err(|error| scan_failure(&error))?;
+    for path in &left {
+        note(format!("not in it as it is: {}\n", Escaped(path)));
+    }
+    if !taken.is_empty() {
+        let name = shown_path(&folder);
+        present::print(format!("written to {name}: compare {name}/before with {name}/after\n"))?;
+    }
+    Ok(if is_whole && left.is_empty() { 0 } else { 4 })
+}
+
+/// What a commit with these arguments takes, and whether that is all that was asked for.
+fn taken(store: &Store, arguments: &Commit) -> Result<(Record, ChangeSet, bool), Failure> {
+    let record = store.read(store.resolve(&arguments.reference.run)?)?;
+    let changes = pending(store, &record)?;
+    let asked = Asked::from_arguments(arguments)?;
+    let taken = changes.filtered(|change| asked.takes(change));
+    if taken.is_empty() {
+        note(format!("run {}: nothing of it would be committed\n", store.short(record.id)));
+    }
+    let wanted = changes.changes().iter().filter(|change| asked.covers(change)).count();
+    let is_whole = taken.changes().len() == wanted;
+    Ok((record, taken, is_whole))
 }
 
 fn print_patch(store: &Store, record: &Record, changes: &ChangeSet) -> Result<(), Failure> {

@@ -39,8 +39,13 @@ pub use changes::coded;
 use crate::{
     arguments::{Arguments, Command},
     failure::Failure,
+    review,
     store::Store,
 };
+
+pub use changes::{host_root, pending, scan_failure};
+pub use commit::commit_pick;
+pub use pick::Pick;
 
 /// Performs a command; returns the exit status.
 pub fn perform(arguments: Arguments) -> Result<u8, Failure> {
@@ -49,10 +54,16 @@ pub fn perform(arguments: Arguments) -> Result<u8, Failure> {
     match command {
         Command::Run(run) => run::run(place, &run, json),
         Command::Diff(diff) => diff::diff(&open(place)?, &diff, json),
+        Command::Commit(commit) if commit.interactive => {
+            review::review(&open(place)?, &commit.reference.run, json)
+        }
+        Command::Commit(commit) if commit.patch => diff::patch(&open(place)?, &commit),
+        Command::Commit(commit) if commit.to.is_some() => diff::trees(&open(place)?, &commit),
         Command::Commit(commit) => commit::commit(&open(place)?, &commit, json),
         Command::Checkpoint(arguments) => checkpoint::checkpoint(&open(place)?, &arguments, json),
         Command::Restore(arguments) => restore::restore(&open(place)?, &arguments, json),
         Command::Discard(reference) => discard::discard(&open(place)?, &reference.run, json),
+        Command::Review(reference) => review::review(&open(place)?, &reference.run, json),
         Command::Undo(reference) => undo::undo(&open(place)?, &reference.run, json),
         Command::Ps(ps) => ps::ps(&open(place)?, ps.all, json),
         Command::Approvals(arguments) => approvals::list(&Store::open(place)?, &arguments, json),

@@ -59,7 +59,13 @@ impl Asked {
         self.paths.push(path.to_vec());
     }
 
-    fn covers(&self, change: &Change) -> bool {
+    /// Whether a commit takes it, conflicts and dependencies apart.
+    pub fn takes(&self, change: &Change) -> bool {
+        self.covers(change) && change.blocked.is_none() && (change.hazards.is_empty() || self.names(change))
+    }
+
+    /// Whether it was asked for, by its own path or one above.
+    pub fn covers(&self, change: &Change) -> bool {
         let covers = |path: &[u8]| {
             self.all
                 || self.paths.iter().any(|asked| is_within(path, asked))

@@ -1,6 +1,6 @@
 //! `vantio undo`
 
-use std::os::fd::AsFd as _;
+use std::{fmt::Write as _, os::fd::AsFd as _};
 
 use serde_json::json;
 use vantio_core::json::Value;
@@ -54,7 +54,8 @@ pub fn undo(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
     } else {
         let mut text = format!("commit {number} of run {short} taken back: its changes wait again\n");
         for path in &stayed {
-            text.push_str(&format!("stays, because it changed since: {}\n", Escaped(path)));
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "stays, because it changed since: {}", Escaped(path));
         }
         print(text)?;
     }

@@ -53,7 +53,7 @@ pub struct Scene {
     before: Manifest,
     after: Vec<String>,
     state: PathBuf,
-    _other: Option<tempfile::TempDir>,
+    elsewhere: Option<tempfile::TempDir>,
     /// Each run writes its files anew, at its own time.
     is_repeated: bool,
 }
@@ -94,13 +94,13 @@ impl Scene {
             before,
             after: Vec::new(),
             state,
-            _other: other,
+            elsewhere: other,
             is_repeated: false,
         };
         // File systems take change times from a clock that lags.
         std::thread::sleep(std::time::Duration::from_millis(25));
         finish(&mut scene.run()).assert_success();
-        if scene._other.is_none() {
+        if scene.elsewhere.is_none() {
             scene.ask(&["commit", "last", "--hazards"]);
             scene.after = scene.now();
             scene.undo();
@@ -150,7 +150,7 @@ impl Scene {
         if pending == 0 {
             let now = self.now();
             assert!(now == self.after, "{what}: nothing is pending\n{:#?}", differences(&self.after, &now));
-            if self._other.is_none() {
+            if self.elsewhere.is_none() {
                 self.undo();
             }
             self.shorten();
@@ -227,7 +227,8 @@ impl Scene {
             let json: serde_json::Value = serde_json::from_str(line).unwrap();
             last.insert(json["path"].to_string(), line);
         }
-        fs::write(file, last.into_values().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+        let lines: Vec<_> = last.into_values().collect();
+        fs::write(file, lines.join("\n") + "\n").unwrap();
     }
 }
 

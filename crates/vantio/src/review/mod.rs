@@ -1,0 +1,193 @@
+//! `vantio review`: a run's changes, one by one, with who made each.
+
+mod list;
+mod story;
+mod terminal;
+mod view;
+
+use std::{
+    io::{self, IsTerminal as _},
+    os::fd::AsFd as _,
+};
+
+use ratatui::crossterm::event::KeyCode;
+use serde_json::json;
+use vantio_ledger::Reader;
+use vantio_phantom::changes::{Change, ChangeSet};
+
+use crate::{
+    commands::{Pick, commit_pick, host_root, pending, scan_failure},
+    failure::Failure,
+    present::{has_colour, note, print_json},
+    store::{Record, Store},
+};
+use list::{Decision, List};
+use story::Story;
+use terminal::{Input, Screen};
+use view::{Page, View};
+
+/// Lets a person accept and reject changes, and commits what was accepted.
+pub fn review(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
+    let record = store.read(store.resolve(reference)?)?;
+    let short = store.short(record.id);
+    let has_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    if !json && !has_terminal {
+        return Err(Failure::misuse("E_NO_TERMINAL", "a review needs a terminal")
+            .help(format!("without one: `vantio diff {short}`, `vantio diff {short} --patch`, `vantio review {short} --json`")));
+    }
+    let set = pending(store, &record)?;
+    if set.is_empty() && !json {
+        note(format!("run {short}: nothing pending\n"));
+        return Ok(0);
+    }
+    let past = Story::of(Reader::open_at(&store.ledger()), record.id)?;
+    if json {
+        return print_json(&to_json(&record, &set, &past)).map(|()| 0);
+    }
+    let picked = Review { store, record: &record, set: &set, past: &past }.run(&short);
+    let failed = |cause| Failure::new("E_TERMINAL", "the terminal cannot be used").because(cause);
+    if let Some(pick) = picked.map_err(failed)? {
+        return commit_pick(store, record.id, pick);
+    }
+    note(format!("run {short}: nothing was committed\n"));
+    Ok(0)
+}
+
+/// The changes as `vantio diff --json` has them, each with `reasons` and `intents`.
+fn to_json(record: &Record, set: &ChangeSet, past: &Story) -> serde_json::Value {
+    let mut document = set.to_json();
+    if let Some(list) = document.get_mut("changes").and_then(serde_json::Value::as_array_mut) {
+        for (json, change) in list.iter_mut().zip(set.changes()) {
+            let reasons: Vec<_> = change.hazards.iter().map(|hazard| hazard.reason()).collect();
+            let intents: Vec<_> = past.deeds(change).iter().map(story::Deed::to_json).collect();
+            json["reasons"] = json!(reasons);
+            json["intents"] = json!(intents);
+        }
+    }
+    document["run"] = json!(record.id.to_string());
+    document["intents_cut"] = json!(past.is_cut());
+    document
+}
+
+struct Review<'a> {
+    store: &'a Store,
+    record: &'a Record,
+    set: &'a ChangeSet,
+    past: &'a Story,
+}
+
+impl Review<'_> {
+    /// Shows the changes until the person is done; `None` when nothing is to be committed.
+    fn run(&self, short: &str) -> io::Result<Option<Pick>> {
+        let mut list = List::new(self.set);
+        let mut page = self.page(list.current());
+        let mut question: Option<String> = None;
+        let mut screen = Screen::open()?;
+        loop {
+            let has_colour = has_colour(&io::stdout());
+            let view =
+                View { list: &list, page: &page, run: short, question: question.as_deref(), has_colour };
+            screen.draw(|frame| view.draw(frame))?;
+            let key = match screen.wait()? {
+                Input::End => return Ok(None),
+                Input::Redraw => continue,
+                Input::Key(key) => key.code,
+            };
+            let before = list.selected;
+            match (question.take(), key) {
+                (Some(_), KeyCode::Char('y')) if list.accepted() > 0 => return Ok(Some(list.pick())),
+                (Some(_), _) => {}
+                (None, KeyCode::Char('q') | KeyCode::Esc) => return Ok(None),
+                (None, KeyCode::Char('c') | KeyCode::Enter) => {
+                    question = Some(match list.accepted() {
+                        0 => "Nothing is accepted yet. Any key goes on.".into(),
+                        count => format!("Commit {count} accepted changes? y: yes, any other key: no"),
+                    });
+                }
+                (None, key) => act(&mut list, &mut page, key),
+            }
+            if list.selected != before {
+                page = self.page(list.current());
+            }
+        }
+    }
+
+    /// What there is to say about a change.
+    fn page(&self, change: Option<&Change>) -> Page {
+        let Some(change) = change else { return Page { head: Vec::new(), patch: Vec::new(), top: 0 } };
+        let mut head: Vec<String> =
+            change.hazards.iter().map(|hazard| format!("! {}", hazard.reason())).collect();
+        head.extend(change.blocked.map(|blocked| format!("! {}", blocked.reason())));
+        let deeds = self.past.deeds(change);
+        if deeds.is_empty() {
+            head.push("the ledger has no entry about how this came about".into());
+        }
+        head.extend(deeds.iter().flat_map(story::Deed::lines));
+        if self.past.is_cut() {
+            head.push("the run did more than is told here".into());
+        }
+        let patch = match self.patch(change) {
+            Ok(patch) => patch.split(|byte| *byte == b'\n').flat_map(pieces).collect(),
+            Err(failure) => vec![failure.to_string().into_bytes()],
+        };
+        Page { head, patch, top: 0 }
+    }
+
+    fn patch(&self, change: &Change) -> Result<Vec<u8>, Failure> {
+        let mut patch = Vec::new();
+        let (world, root) = (self.store.world(self.record), host_root()?);
+        let written = self.set.write_patch_of(change, &world, root.as_fd(), &mut patch);
+        written.map_err(|error| scan_failure(&error))?;
+        Ok(patch)
+    }
+}
+
+/// A line in parts that a screen can show, so that nothing hides at the end of a long one. Each begins
+/// with the line's sign.
+fn pieces(line: &[u8]) -> Vec<Vec<u8>> {
+    let mut pieces = Vec::new();
+    let mut rest = line;
+    while rest.len() > LONGEST_PIECE {
+        let is_inside = |at: &usize| rest.get(*at).is_some_and(|byte| matches!(byte, 0x80..=0xbf));
+        let cut =
+            (LONGEST_PIECE - 3..=LONGEST_PIECE).rev().find(|at| !is_inside(at)).unwrap_or(LONGEST_PIECE);
+        let (piece, after) = rest.split_at(cut);
+        pieces.push(piece.to_vec());
+        rest = after;
+    }
+    pieces.push(rest.to_vec());
+    let sign = line.first().copied().unwrap_or(b' ');
+    for piece in pieces.iter_mut().skip(1) {
+        piece.splice(0..0, [&[sign][..], " … ".as_bytes()].concat());
+    }
+    pieces
+}
+
+fn act(list: &mut List<'_>, page: &mut Page, key: KeyCode) {
+    let bottom = (page.head.len() + page.patch.len()).saturating_sub(1);
+    match key {
+        KeyCode::Char('j') | KeyCode::Down => list.step(1),
+        KeyCode::Char('k') | KeyCode::Up => list.step(-1),
+        KeyCode::Char('g') | KeyCode::Home => list.step(isize::MIN),
+        KeyCode::Char('G') | KeyCode::End => list.step(isize::MAX),
+        KeyCode::Char('J') => page.top = page.top.saturating_add(1).min(bottom),
+        KeyCode::Char('K') => page.top = page.top.saturating_sub(1),
+        KeyCode::PageDown | KeyCode::Char(' ') => page.top = page.top.saturating_add(PAGE).min(bottom),
+        KeyCode::PageUp => page.top = page.top.saturating_sub(PAGE),
+        KeyCode::Char('a') => {
+            list.decide(Decision::Accepted);
+            list.step(1);
+        }
+        KeyCode::Char('r') => {
+            list.decide(Decision::Rejected);
+            list.step(1);
+        }
+        KeyCode::Char('u') => list.decide(Decision::Open),
+        KeyCode::Char('A') => list.accept_rest(),
+        _ => {}
+    }
+}
+
+/// How far a page key scrolls.
+const PAGE: usize = 10;
+const LONGEST_PIECE: usize = 400;

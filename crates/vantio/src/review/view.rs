@@ -1,0 +1,173 @@
+//! What is on the screen.
+
+use ratatui::{
+    Frame,
+    layout::{Constraint, Layout, Rect},
+    style::{Color, Modifier, Style},
+    text::{Line, Span},
+    widgets::{Block, Borders, Clear, Paragraph, Wrap},
+};
+use vantio_phantom::changes::{Change, ChangeKind, Escaped};
+
+use super::list::{Decision, List, title};
+
+/// The right-hand side.
+pub struct Page {
+    /// Why the change is a hazard, and who made it.
+    pub head: Vec<String>,
+    /// Its patch, line by line, as it is.
+    pub patch: Vec<Vec<u8>>,
+    /// The first line that is shown.
+    pub top: usize,
+}
+
+/// How it all looks.
+pub struct View<'a> {
+    /// The changes.
+    pub list: &'a List<'a>,
+    /// About the one that is looked at.
+    pub page: &'a Page,
+    /// The run, for the title.
+    pub run: &'a str,
+    /// A question that waits for an answer.
+    pub question: Option<&'a str>,
+    /// Whether there is colour.
+    pub has_colour: bool,
+}
+
+impl View<'_> {
+    /// Draws the screen, whatever its size.
+    pub fn draw(&self, frame: &mut Frame<'_>) {
+        let area = frame.area();
+        let [main, foot] = Layout::vertical([Constraint::Min(1), Constraint::Length(1)]).areas(area);
+        let [left, right] = if area.width >= WIDE {
+            Layout::horizontal([Constraint::Percentage(40), Constraint::Percentage(60)]).areas(main)
+        } else {
+            Layout::vertical([Constraint::Percentage(45), Constraint::Percentage(55)]).areas(main)
+        };
+        self.draw_list(frame, left);
+        self.draw_page(frame, right);
+        frame.render_widget(Paragraph::new(HELP).style(Style::new().add_modifier(Modifier::DIM)), foot);
+        if let Some(question) = self.question {
+            let width = area.width.min(60);
+            let height = area.height.min(4);
+            let place = Rect::new((area.width - width) / 2, (area.height - height) / 2, width, height)
+                .intersection(area);
+            frame.render_widget(Clear, place);
+            let text = Paragraph::new(question.to_owned()).wrap(Wrap { trim: true });
+            frame.render_widget(text.block(Block::new().borders(Borders::ALL)), place);
+        }
+    }
+
+    fn draw_list(&self, frame: &mut Frame<'_>, area: Rect) {
+        let (accepted, all) = (self.list.accepted(), self.list.rows().len());
+        let block = self.block(&format!(" {accepted}/{all} accepted, run {} ", self.run));
+        let height = usize::from(block.inner(area).height);
+        let first =
+            self.list.selected.saturating_sub(height / 2).min(self.list.rows().len().saturating_sub(height));
+        let rows = self.list.rows().iter().enumerate().skip(first).take(height);
+        let width = usize::from(block.inner(area).width);
+        let lines: Vec<Line<'_>> =
+            rows.map(|(index, (change, decision))| self.row(index, change, *decision, width)).collect();
+        frame.render_widget(Paragraph::new(lines).block(block), area);
+    }
+
+    fn row(&self, index: usize, change: &Change, decision: Decision, width: usize) -> Line<'static> {
+        let mut style = match (change.kind, change.hazards.is_empty()) {
+            (ChangeKind::Deleted, _) | (_, false) => self.colour(Color::Red),
+            (ChangeKind::Added, _) => self.colour(Color::Green),
+            _ => self.colour(Color::Yellow),
+        };
+        if index == self.list.selected {
+            style = style.add_modifier(Modifier::REVERSED);
+        }
+        Line::from(Span::styled(shortened(&title(change, decision, self.list.folder()), width), style))
+    }
+
+    fn draw_page(&self, frame: &mut Frame<'_>, area: Rect) {
+        let name = self.list.current().map(|change| Escaped(&change.path).to_string()).unwrap_or_default();
+        let block = self.block(&format!(" {name} "));
+        let height = usize::from(block.inner(area).height);
+        let head = self
+            .page
+            .head
+            .iter()
+            .map(|line| Line::from(Span::styled(line.clone(), self.colour(Color::Cyan))));
+        let patch = self.page.patch.iter().map(|line| self.patch_line(line));
+        // Only what is on the screen is made ready for it.
+        let lines: Vec<Line<'_>> = head.chain(patch).skip(self.page.top).take(height).collect();
+        frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }).block(block), area);
+    }
+
+    fn patch_line(&self, line: &[u8]) -> Line<'static> {
+        let parts: Vec<String> =
+            line.split(|byte| *byte == b'\t').map(|part| Escaped(part).to_string()).collect();
+        let text = parts.join("    ");
+        let style = match line.first() {
+            Some(b'+') => self.colour(Color::Green),
+            Some(b'-') => self.colour(Color::Red),
+            Some(b'@') => self.colour(Color::Cyan),
+            _ => Style::new(),
+        };
+        Line::from(Span::styled(text, style))
+    }
+
+    fn block(&self, title: &str) -> Block<'static> {
+        Block::new().borders(Borders::ALL).title(title.to_owned()).border_style(self.colour(Color::DarkGray))
+    }
+
+    fn colour(&self, colour: Color) -> Style {
+        if self.has_colour { Style::new().fg(colour) } else { Style::new() }
+    }
+}
+
+/// The end of a path tells more than its beginning.
+fn shortened(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    if length <= width || width < 8 {
+        return text.to_owned();
+    }
+    let (head, tail) = (4, width - 5);
+    text.chars().take(head).chain(['…']).chain(text.chars().skip(length - tail)).collect()
+}
+
+const HELP: &str =
+    " j/k move  J/K scroll  a accept  r reject  u undecide  A all but hazards  c commit  q quit";
+const WIDE: u16 = 80;
+
+#[cfg(test)]
+mod tests {
+    use ratatui::{Terminal, backend::TestBackend};
+    use vantio_phantom::changes::ChangeSet;
+
+    use super::*;
+
+    #[test]
+    fn any_size_of_screen_is_drawn_and_nothing_obeys_the_content() {
+        let set = ChangeSet::default();
+        let list = List::new(&set);
+        let page = Page {
+            head: vec!["head".into()],
+            patch: vec![
+                b"+\tx\x1b]0;owned\x07".to_vec(),
+                "-\u{202e}".as_bytes().to_vec(),
+                vec![b'x'; 100_000],
+            ],
+            top: 0,
+        };
+        let view =
+            View { list: &list, page: &page, run: "r", question: Some("commit? y/n"), has_colour: true };
+        for (width, height) in [(1, 1), (2, 2), (5, 1), (20, 5), (80, 24), (300, 100)] {
+            let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+            terminal.draw(|frame| view.draw(frame)).unwrap();
+            let drawn = terminal.backend().to_string();
+            assert!(!drawn.contains(['\x1b', '\x07', '\u{202e}']), "{width}x{height}\n{drawn}");
+        }
+    }
+
+    #[test]
+    fn a_long_path_keeps_its_end() {
+        assert_eq!(shortened("+ /a/very/long/path/name.rs", 16), "+ /a…ath/name.rs");
+        assert_eq!(shortened("short", 16), "short");
+    }
+}
