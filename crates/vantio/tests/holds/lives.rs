@@ -151,3 +151,23 @@ fn what_waits_is_followed() {
     }
     drop(follower);
 }
+
+#[test]
+fn a_run_that_says_nothing_hides_no_other() {
+    let world = world();
+    let stopped = Run::shell(&world, POLICY, "cat held/a");
+    let first = question(&world);
+    let run = first["run"].as_str().unwrap();
+    let supervisor = fs::read_to_string(world.state().join("runs").join(run).join("supervisor")).unwrap();
+    let pid = supervisor.split(' ').next().unwrap().parse().unwrap();
+    signal(pid, "STOP");
+    let other = Run::shell(&world, POLICY, "cat held/b");
+    let second = question(&world);
+    assert_ne!(first["id"], second["id"]);
+    fails(&world, &["approvals", run], 1, "does not say what waits");
+    world.ask(&["approve", id(&second)]);
+    assert_eq!(other.end().stdout, "b\n");
+    signal(pid, "CONT");
+    answer(&world, "approve", &[]);
+    assert_eq!(stopped.end().stdout, "a\n");
+}
