@@ -19,6 +19,11 @@ impl RunId {
         Self(bytes)
     }
 
+    /// The identifier with these bytes, where they are a UUIDv7.
+    pub fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
+        (bytes[6] >> 4 == 7 && bytes[8] >> 6 == 2).then_some(Self(bytes))
+    }
+
     /// The sixteen bytes, in network order.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
@@ -78,8 +83,7 @@ impl FromStr for RunId {
             *byte = *byte << 4 | value;
             digits += 1;
         }
-        let is_version_7 = bytes[6] >> 4 == 7 && bytes[8] >> 6 == 2;
-        if digits == 32 && is_version_7 { Ok(Self(bytes)) } else { Err(ParseRunIdError) }
+        Self::from_bytes(bytes).filter(|_| digits == 32).ok_or(ParseRunIdError)
     }
 }
 

@@ -5,7 +5,10 @@ use std::{collections::HashMap, mem};
 use uuid::Uuid;
 use vantio_core::Hash;
 
-use crate::entry::{FORMAT, Text};
+use crate::{
+    entry::{FORMAT, Text},
+    tree::LEAF,
+};
 
 /// A field of an entry is missing, of another type, or one that the format does
 /// not have.
@@ -130,22 +133,31 @@ impl Default for Chains {
 }
 
 impl Chains {
-    /// Steps over the entry whose text is `text`, along its chain.
-    pub fn step<'t>(&mut self, text: &'t str, this_hash: Hash) -> Result<Text<'t>, Fault> {
-        let entry = read(text, this_hash)?;
+    /// Steps over the entry whose text is `text`, along its chain. Returns the hash of its leaf too.
+    pub fn step<'t>(&mut self, text: &'t str, this_hash: Hash) -> Result<(Text<'t>, Hash), Fault> {
+        let entry = Text::scan(text)?;
+        let [found, leaf] = hashes(&entry.prev_hash, text);
+        if found != this_hash {
+            return Err(Malformed::Hash.into());
+        }
         if entry.writer != self.writer {
             let next = self.others.remove(&entry.writer).unwrap_or(Chain::GENESIS);
             self.others.insert(self.writer, mem::replace(&mut self.chain, next));
             self.writer = entry.writer;
         }
         self.chain.follow(&entry, this_hash)?;
-        Ok(entry)
+        Ok((entry, leaf))
     }
 
     /// `this_hash` of the entry that was stepped over last.
     pub fn head(&self) -> Hash {
         self.chain.head
     }
+}
+
+/// `this_hash` of the entry with this text, and the hash of its leaf in the tree.
+pub(crate) fn hashes(prev_hash: &Hash, text: &str) -> [Hash; 2] {
+    Hash::of_two(&[&prev_hash.0, text.as_bytes()], &[LEAF, text.as_bytes()])
 }
 
 /// Takes an entry's text apart, and checks its hash.

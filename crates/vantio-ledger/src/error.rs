@@ -2,7 +2,7 @@
 
 use std::{error, io, path::PathBuf, sync::Arc};
 
-use crate::{Malformed, entry::FORMAT};
+use crate::Malformed;
 
 /// Why a ledger could not be opened, written or read.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -30,12 +30,14 @@ pub enum LedgerError {
         path: PathBuf,
     },
     /// The file was written by another version.
-    #[error("`{}` is a ledger of format {found}; this program knows format {FORMAT}", path.display())]
+    #[error("`{}` is a ledger of format {found}; this program knows format {known}", path.display())]
     Version {
         /// The file.
         path: PathBuf,
         /// The format it declares.
         found: i64,
+        /// The format of this program.
+        known: i64,
     },
     /// The file is cut short or its pages contradict each other.
     #[error("`{}` is damaged: {detail}", path.display())]

@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use vantio_core::Hash;
+
 use crate::{
     Entry, Fault, Filter, LedgerError, Malformed, Reader, Terms, Verified, VerifyError,
     chain::{self, Chains},
@@ -98,14 +100,14 @@ pub(crate) fn next_line(reader: &mut dyn BufRead, line: &mut Vec<u8>, seq: u64) 
     Ok(!line.is_empty())
 }
 
-pub(crate) fn step(chains: &mut Chains, seals: &mut Seals, line: &[u8]) -> Result<String, Fault> {
+pub(crate) fn step(chains: &mut Chains, seals: &mut Seals, line: &[u8]) -> Result<Hash, Fault> {
     let Line { text, this_hash, detail } = Line::read(line)?;
-    let entry = chains.step(&text, this_hash)?;
+    let (entry, leaf) = chains.step(&text, this_hash)?;
     seals.check(&entry)?;
     if let Some(detail) = detail {
         entry.check_detail(&detail)?;
     }
-    Ok(text)
+    Ok(leaf)
 }
 
 /// No entry's line is longer (bytes); what is does not fill the memory.

@@ -10,11 +10,10 @@ use vantio_core::{ClockError, Decision, Hash};
 
 use crate::{
     Interval, LedgerError, Receipt,
-    chain::Chain,
+    chain::{Chain, hashes},
     clock::{Clock, Reading},
     entry::{self, Prepared, RecordStamp, Stamp, time_text},
     store::Row,
-    tree::leaf_hash,
 };
 
 /// What every link of a writer's chain needs.
@@ -63,10 +62,9 @@ impl Linker {
     fn link(&mut self, prepared: &Prepared, time: Timestamp) -> Result<Linked, LedgerError> {
         let stamp = self.stamp(prepared, time)?;
         let text = entry::text(prepared, &stamp);
-        let this_hash = Hash::of_parts(&[&stamp.prev_hash.0, text.as_bytes()]);
+        let [this_hash, leaf] = hashes(&stamp.prev_hash, &text);
         let record_id = stamp.record.as_ref().map(|record| record.id);
         self.chain.advance(this_hash, stamp.time, record_id);
-        let leaf = leaf_hash(text.as_bytes());
         Ok(Linked { text, leaf, receipt: Receipt { seq: stamp.seq, this_hash, record_id } })
     }
 

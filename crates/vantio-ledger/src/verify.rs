@@ -7,11 +7,11 @@ use vantio_core::Hash;
 use crate::{
     Fault, LedgerError, Malformed, Reader,
     chain::Chains,
-    entry::Text,
+    entry::{Text, nonce},
     note::{SignedNote, TreeHead, VerifierKey},
     seal::Seals,
-    store::{Column, Stored},
-    tree::{Builder, FullTile, TILE_WIDTH, encode_tile, leaf_hash},
+    store::{Column, Contents, Stored},
+    tree::{Builder, FullTile, TILE_WIDTH, encode_tile},
 };
 
 /// What a ledger is held against. By default it is only held against itself.
@@ -154,20 +154,23 @@ impl Reader {
     /// Recomputes every hash from the stored text, compares every column with it, and holds the
     /// entries against the stored tree, its checkpoints and the terms.
     pub fn verify(&self, terms: &Terms) -> Result<Verified, VerifyError> {
+        let _held = self.source.hold().map_err(|source| VerifyError::Store { source })?;
         let (stored, signed) = self.heads(terms)?;
         let covered = stored.last().map_or(0, |(size, _)| *size);
         let mut audit = Audit::new(stored, terms);
+        let mut contents = Contents::new(nonce().map_err(|source| VerifyError::Store { source })?);
         let mut fault = None;
         let walked = self.source.walk(&mut |row| {
             let stepped =
                 audit.step(|chains, seals| row.step(chains, seals), |full| self.tile_fault(full, covered));
+            contents.add(row);
             fault = stepped.err();
             fault.is_none()
         });
         walked.map_err(|source| VerifyError::Unreadable { seq: audit.seq(), source })?;
         fault.map_or(Ok(()), Err)?;
         let verified = audit.finish()?;
-        self.source.check().map_err(|source| VerifyError::Store { source })?;
+        self.source.check(&contents).map_err(|source| VerifyError::Store { source })?;
         Ok(Verified { signed, ..verified })
     }
 
@@ -236,19 +239,19 @@ impl Audit {
         self.tree.size()
     }
 
-    /// Takes one step with `step`, which must move a chain by one entry and return its text;
-    /// `tile_fault` says what is wrong with a tile that this fills.
-    pub fn step<Text: AsRef<[u8]>>(
+    /// Takes one step with `step`, which must move a chain by one entry and return the hash of its
+    /// leaf; `tile_fault` says what is wrong with a tile that this fills.
+    pub fn step(
         &mut self,
-        step: impl FnOnce(&mut Chains, &mut Seals) -> Result<Text, Fault>,
+        step: impl FnOnce(&mut Chains, &mut Seals) -> Result<Hash, Fault>,
         tile_fault: impl Fn(&FullTile<'_>) -> Option<VerifyError>,
     ) -> Result<(), VerifyError> {
         self.pass()?;
         let seq = self.seq();
-        let text =
+        let leaf =
             step(&mut self.chains, &mut self.seals).map_err(|fault| VerifyError::Entry { seq, fault })?;
         let mut fault = None;
-        self.tree.push(leaf_hash(text.as_ref()), |full| fault = fault.take().or_else(|| tile_fault(&full)));
+        self.tree.push(leaf, |full| fault = fault.take().or_else(|| tile_fault(&full)));
         fault.map_or(Ok(()), Err)
     }
 
@@ -285,9 +288,9 @@ impl Audit {
     }
 }
 
-impl<'r> Stored<'r> {
-    /// Steps over the row along its chain, and returns its text.
-    fn step(&self, chains: &mut Chains, seals: &mut Seals) -> Result<&'r str, Fault> {
+impl Stored<'_> {
+    /// Steps over the row along its chain, and returns the hash of its leaf.
+    fn step(&self, chains: &mut Chains, seals: &mut Seals) -> Result<Hash, Fault> {
         if self.place != Some(self.next) {
             return Err(Fault::Misplaced { found: self.place.unwrap_or(u64::MAX) });
         }
@@ -297,14 +300,14 @@ impl<'r> Stored<'r> {
         let this_hash = self.this_hash.bytes().and_then(|bytes| bytes.try_into().ok());
         let this_hash = Hash(this_hash.ok_or(Fault::Column("this_hash"))?);
         let body = self.body.text().ok_or(Malformed::NotCanonical)?;
-        let entry = chains.step(body, this_hash)?;
+        let (entry, leaf) = chains.step(body, this_hash)?;
         self.check_columns(&entry)?;
         seals.check(&entry)?;
         match self.detail {
             Column::Null => {}
             detail => entry.check_detail(detail.text().ok_or(Malformed::NotCanonical)?)?,
         }
-        Ok(body)
+        Ok(leaf)
     }
 
     fn check_columns(&self, entry: &Text<'_>) -> Result<(), Fault> {

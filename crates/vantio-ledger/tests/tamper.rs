@@ -407,6 +407,39 @@ fn a_running_ledger_notices_that_its_tail_was_cut() {
 }
 
 #[test]
+fn an_index_that_hides_entries_or_makes_some_up_is_found() {
+    for change in [
+        "DELETE FROM blocks WHERE key = 'net.connect' AND block = 1",
+        "DELETE FROM blocks WHERE block = 2 AND typeof(key) = 'blob'",
+        "INSERT INTO blocks VALUES ('net.connect', 3)",
+        "UPDATE blocks SET key = 'KillSwitch' WHERE key = 'Collapse' AND block = 0",
+        "UPDATE blocks SET key = CAST(key AS TEXT) WHERE typeof(key) = 'blob'",
+    ] {
+        let (_folder, path) = place();
+        filled(&path, 180);
+        verify(&path).unwrap();
+        assert!(vandal(&path).execute(change, ()).unwrap() > 0);
+        restore_triggers(&path);
+        let error = verify(&path).unwrap_err();
+        assert_eq!((error.code(), error.seq()), ("E_LEDGER_DAMAGED", None), "{change}: {error}");
+    }
+}
+
+#[test]
+fn a_list_does_not_pass_over_what_is_gone() {
+    let (_folder, path) = place();
+    filled(&path, 180);
+    vandal(&path).execute("DELETE FROM entries WHERE seq = 100", ()).unwrap();
+    let reader = Reader::open(&path).unwrap();
+    for newest in [false, true] {
+        // The entry itself was no refusal.
+        let filter = Filter { decision: Some(Decision::Collapse), newest, ..Filter::default() };
+        let error = reader.entries(&filter).find_map(Result::err).expect("an error");
+        assert_eq!(error.code(), "E_LEDGER_DAMAGED", "{error}");
+    }
+}
+
+#[test]
 fn a_changed_last_entry_is_not_continued() {
     let (_folder, path) = place();
     filled(&path, 4);

@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::{failure::Failure, layout, shell};
 
 /// The suites that drive the `vantio` command.
-pub const END_TO_END: [&str; 8] =
-    ["programs", "escapes", "network", "flows", "holds", "lifecycle", "learning", "terminal"];
+pub const END_TO_END: [&str; 9] =
+    ["programs", "posix", "escapes", "network", "flows", "holds", "lifecycle", "learning", "terminal"];
 
 /// A test executable.
 pub struct Artifact {

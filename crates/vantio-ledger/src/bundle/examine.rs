@@ -163,9 +163,9 @@ impl Walk<'_> {
             audit.step(
                 |chain, _| {
                     let Line { text, this_hash, detail } = Line::read(&line)?;
-                    let entry = chain.step(&text, this_hash)?;
+                    let (entry, leaf) = chain.step(&text, this_hash)?;
                     self.meet(&entry, detail.as_deref())?;
-                    Ok(text)
+                    Ok(leaf)
                 },
                 |_| None,
             )?;

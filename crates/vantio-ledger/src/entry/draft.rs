@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -123,8 +124,9 @@ impl Prepared {
         check(&draft)?;
         let salt = salts.next();
         let mut detail = String::with_capacity(512);
-        let request_digest = push_member("{\"request\":", &draft.request, &salt, &mut detail);
-        let response_digest = push_member(",\"response\":", &draft.response, &salt, &mut detail);
+        let request = push_member("{\"request\":", &draft.request, &mut detail);
+        let response = push_member(",\"response\":", &draft.response, &mut detail);
+        let [request_digest, response_digest] = salted(&salt, [&detail[request], &detail[response]]);
         detail.push_str(",\"salt\":\"");
         encode::push_hex(&salt, &mut detail);
         detail.push_str("\"}");
@@ -182,19 +184,21 @@ impl Salts {
     }
 }
 
-fn push_member(name: &str, value: &Value, salt: &[u8; 16], text: &mut String) -> Hash {
+/// Writes a member. Returns where its value is.
+fn push_member(name: &str, value: &Value, text: &mut String) -> Range<usize> {
     text.push_str(name);
     let start = text.len();
     value.write_canonical(text);
-    salted(salt, &text[start..])
+    start..text.len()
 }
 
-/// The digest of a request or a response.
-pub(crate) fn salted(salt: &[u8; 16], canonical: &str) -> Hash {
-    Hash::of_parts(&[salt, canonical.as_bytes()])
+/// The digests of a request and its response.
+pub(crate) fn salted(salt: &[u8; 16], [request, response]: [&str; 2]) -> [Hash; 2] {
+    Hash::of_two(&[salt, request.as_bytes()], &[salt, response.as_bytes()])
 }
 
-fn nonce() -> Result<[u8; 32], LedgerError> {
+/// Bytes that nobody can guess.
+pub(crate) fn nonce() -> Result<[u8; 32], LedgerError> {
     let mut nonce = [0; 32];
     getrandom::fill(&mut nonce).map_err(LedgerError::Randomness)?;
     Ok(nonce)

@@ -19,7 +19,7 @@ use crate::Interval;
 
 pub(crate) use decode::{Line, Text, detail, entry};
 pub use draft::{AgentSvid, Anomaly, Draft, Seal};
-pub(crate) use draft::{Prepared, Salts};
+pub(crate) use draft::{Prepared, Salts, nonce};
 pub(crate) use encode::{RecordStamp, Stamp, text, time_text};
 
 /// Version of an entry's format.

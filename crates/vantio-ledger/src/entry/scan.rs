@@ -112,16 +112,8 @@ impl<'t> Scanner<'t> {
 
     /// Bytes in lower-case hexadecimal, called `name`.
     pub fn hex<const N: usize>(&mut self, name: &'static str) -> Result<[u8; N], Malformed> {
-        let text = self.sized_string(2 * N, name)?.as_bytes();
-        let mut bytes = [0; N];
-        // Without a way out inside, so that many digits are read at once.
-        let mut all = 0;
-        for (byte, [high, low]) in bytes.iter_mut().zip(text.as_chunks().0) {
-            let [high, low] = [HEX[usize::from(*high)], HEX[usize::from(*low)]];
-            all |= high | low;
-            *byte = high << 4 | low & 15;
-        }
-        if all & NO_DIGIT == 0 { Ok(bytes) } else { Err(Malformed::Field(name)) }
+        let text = self.sized_string(2 * N, name)?;
+        from_hex(text.as_bytes()).ok_or(Malformed::Field(name))
     }
 
     /// A string of `length` bytes, called `name`, each of which the caller looks at: so nothing here looks
@@ -143,9 +135,16 @@ impl<'t> Scanner<'t> {
 
     /// A run's identifier.
     pub fn run_id(&mut self) -> Result<RunId, Malformed> {
-        let text = self.string()?;
-        let is_lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
-        text.parse().ok().filter(|_| is_lower).ok_or(Malformed::Field("run_id"))
+        let text = self.sized_string(36, "run_id")?.as_bytes();
+        let mut digits = [0; 32];
+        let mut to = 0;
+        for (from, length) in [(0, 8), (9, 4), (14, 4), (19, 4), (24, 12)] {
+            digits[to..to + length].copy_from_slice(&text[from..from + length]);
+            to += length;
+        }
+        let has_dashes = [8, 13, 18, 23].iter().all(|place| text[*place] == b'-');
+        let id = from_hex(&digits).filter(|_| has_dashes).and_then(RunId::from_bytes);
+        id.ok_or(Malformed::Field("run_id"))
     }
 
     /// A verdict, called `name`.
@@ -205,10 +204,10 @@ impl<'t> Scanner<'t> {
             Some(b't') => self.expect("true"),
             Some(b'f') => self.expect("false"),
             Some(b'"') => self.string().map(drop),
-            Some(b'[') => self.skip_sequence(["[", "]"], |scanner| scanner.skip_value(depth)),
+            Some(b'[') => self.skip_sequence(b']', |scanner| scanner.skip_value(depth)),
             Some(b'{') => {
                 let mut before = None;
-                self.skip_sequence(["{", "}"], |scanner| {
+                self.skip_sequence(b'}', |scanner| {
                     let key = scanner.string()?;
                     if before.replace(key).is_some_and(|before| compare_keys(before, key) != Ordering::Less) {
                         return Err(Malformed::NotCanonical);
@@ -221,23 +220,42 @@ impl<'t> Scanner<'t> {
         }
     }
 
+    /// Steps over what has been seen to open, its items, and what closes it.
     fn skip_sequence(
         &mut self,
-        [open, close]: [&str; 2],
+        close: u8,
         mut skip_item: impl FnMut(&mut Self) -> Result<(), Malformed>,
     ) -> Result<(), Malformed> {
-        self.expect(open)?;
-        if self.skip(close) {
+        self.at += 1;
+        if self.rest().first() == Some(&close) {
+            self.at += 1;
             return Ok(());
         }
         loop {
             skip_item(self)?;
-            if self.skip(close) {
+            let next = self.rest().first();
+            if next != Some(&close) && next != Some(&b',') {
+                return Err(Malformed::NotCanonical);
+            }
+            self.at += 1;
+            if next == Some(&close) {
                 return Ok(());
             }
-            self.expect(",")?;
         }
     }
+}
+
+/// The bytes of lower-case hexadecimal digits, two each.
+fn from_hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    // Without a way out inside, so that many digits are read at once.
+    let mut all = 0;
+    for (byte, [high, low]) in bytes.iter_mut().zip(digits.as_chunks().0) {
+        let [high, low] = [HEX[usize::from(*high)], HEX[usize::from(*low)]];
+        all |= high | low;
+        *byte = high << 4 | low & 15;
+    }
+    (all & NO_DIGIT == 0).then_some(bytes)
 }
 
 /// 0 for a month that there is not.

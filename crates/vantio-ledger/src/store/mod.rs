@@ -3,6 +3,7 @@
 //! A [`Store`] appends and makes checkpoints, a [`Source`] reads. Everything above them (chains, the
 //! tree, proofs, verification) knows no store by name.
 
+mod contents;
 pub(crate) mod postgres;
 #[cfg(feature = "spanner")]
 pub(crate) mod spanner;
@@ -24,6 +25,8 @@ use crate::{
     note::{SigningKey, TreeHead},
     tree::{Builder, Tile},
 };
+
+pub(crate) use contents::{BLOCK, Contents, Keys, Rows};
 
 /// A store opened for appending, by one writer at a time.
 pub(crate) trait Store: Send {
@@ -62,6 +65,11 @@ pub(crate) trait Source: Send {
     /// place.
     fn page(&self, filter: &Filter, bounds: &Range<u64>, limit: u64) -> Result<Page, LedgerError>;
 
+    /// What is read as long as this is held is of one moment, where the store can do that.
+    fn hold(&self) -> Result<Box<dyn Held + '_>, LedgerError> {
+        Ok(Box::new(()))
+    }
+
     /// Gives every row to `each`, in order of their places, until it says false.
     fn walk(&self, each: &mut dyn FnMut(&Stored<'_>) -> bool) -> Result<(), LedgerError>;
 
@@ -84,10 +92,15 @@ pub(crate) trait Source: Send {
     /// The size of the largest tree with a checkpoint.
     fn newest_checkpoint(&self) -> Result<Option<u64>, LedgerError>;
 
-    /// Refuses a store whose definitions were changed, or whose indexes contradict its tables: they
-    /// would hide entries from a filtered list.
-    fn check(&self) -> Result<(), LedgerError>;
+    /// Refuses a store whose definitions were changed, or an index of its own that is not of its
+    /// `contents`: it would hide entries from a filtered list.
+    fn check(&self, contents: &Contents) -> Result<(), LedgerError>;
 }
+
+/// A moment, as long as it is held.
+pub(crate) trait Held {}
+
+impl Held for () {}
 
 /// Entries by their places.
 pub(crate) type Page = Vec<(u64, Result<Entry, Malformed>)>;
@@ -135,6 +148,14 @@ pub(crate) enum Column<'r> {
 impl<'r> Column<'r> {
     pub fn bytes(self) -> Option<&'r [u8]> {
         if let Self::Bytes(bytes) = self { Some(bytes) } else { None }
+    }
+
+    /// What stands there, of whichever kind.
+    pub fn raw(self) -> &'r [u8] {
+        match self {
+            Self::Text(bytes) | Self::Bytes(bytes) => bytes,
+            Self::Null | Self::Other => &[],
+        }
     }
 
     pub fn text(self) -> Option<&'r str> {

@@ -8,9 +8,12 @@ pub const EMPTY_ROOT: Hash = Hash([
     0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
 ]);
 
+/// What comes before an entry in the message that its hash is the digest of.
+pub(crate) const LEAF: &[u8] = &[0];
+
 /// The hash of an entry: `SHA-256(0x00 || entry)` (RFC 9162, section 2.1.1).
 pub fn leaf_hash(entry: &[u8]) -> Hash {
-    Hash::of_parts(&[&[0], entry])
+    Hash::of_parts(&[LEAF, entry])
 }
 
 /// The hash of a node: `SHA-256(0x01 || left || right)` (RFC 9162, section 2.1.1).

@@ -21,6 +21,7 @@ mod verify;
 
 pub use builder::{Builder, FullTile, RestoreError, WithTail};
 pub use bundle::{BundleError, MAX_ENTRY_BYTES, decode_bundle, encode_bundle};
+pub(crate) use hash::LEAF;
 pub use hash::{EMPTY_ROOT, leaf_hash, node_hash};
 pub use path::ParseTileError;
 pub use proof::{consistency, inclusion, root};

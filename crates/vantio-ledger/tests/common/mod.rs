@@ -94,9 +94,9 @@ pub fn filled(path: &Path, count: u32) {
 /// A connection that may do anything: the triggers are gone.
 pub fn vandal(path: &Path) -> rusqlite::Connection {
     let connection = rusqlite::Connection::open(path).unwrap();
-    for table in ["entries", "tiles", "checkpoints", "cosignatures"] {
+    for table in ["entries", "blocks", "tiles", "checkpoints", "cosignatures"] {
         for event in ["insert", "update", "delete"] {
-            connection.execute(&format!("DROP TRIGGER {table}_{event}"), ()).unwrap();
+            connection.execute(&format!("DROP TRIGGER IF EXISTS {table}_{event}"), ()).unwrap();
         }
     }
     connection

@@ -46,6 +46,7 @@ of_every_store! {
     acknowledged_entries_are_there_after_reopening
     several_writers_share_one_tree
     filters_select_and_limits_cut
+    filters_agree_with_a_look_at_every_entry
     every_entry_has_a_proof
     growth_is_proved_and_published
     an_export_verifies_without_the_store

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, thread, time::Duration};
 
 use vantio_core::{Decision, Hash};
 use vantio_ledger::{
-    Entry, Filter, Ledger, LedgerError, Location, Options, Reader, Recorded, Terms, Timestamp,
+    Draft, Entry, Filter, Ledger, LedgerError, Location, Options, Reader, Recorded, Terms, Timestamp,
     note::TreeHead, verify_export, verify_proof,
 };
 
@@ -143,6 +143,46 @@ pub fn filters_select_and_limits_cut(place: &Place) {
     assert_eq!(places(Filter { limit: Some(590), newest: true, ..base() }).last(), Some(&10));
     assert_eq!(place.reader().entry(599).unwrap().map(|entry| entry.index), Some(599));
     assert_eq!(place.reader().entry(600).unwrap(), None);
+}
+
+/// Entries of few runs, operations and verdicts, so that most blocks of an index have some of each.
+pub fn filters_agree_with_a_look_at_every_entry(place: &Place) {
+    let ledger = place.open();
+    let mut random = 1_u32;
+    let mut below = |limit: u32| {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 8) % limit
+    };
+    for number in 0..700 {
+        let base = if below(16) == 0 { refusal(number) } else { open(number) };
+        let op = if below(32) == 0 { "fs.unlink".to_owned() } else { base.op.clone() };
+        ledger.record(Draft { run_id: run(below(4) as u8), op, ..base }).unwrap();
+    }
+    ledger.flush().unwrap();
+    let everything = all(place);
+    let filter = |round: u32| Filter {
+        run_id: (round & 1 != 0).then(|| run((round >> 8 & 3) as u8)),
+        op: (round & 2 != 0).then(|| ["fs.unlink", "net.connect"][round as usize >> 10 & 1].to_owned()),
+        decision: (round & 4 != 0).then_some(Decision::Collapse),
+        since_seq: if round & 8 == 0 { 0 } else { u64::from(round) % 700 },
+        newest: round & 16 != 0,
+        limit: (round & 32 != 0).then_some(u64::from(round) % 70 + 1),
+        ..Filter::default()
+    };
+    for filter in (0..4096).step_by(7).map(filter) {
+        let is_wanted = |entry: &&Entry| {
+            entry.index >= filter.since_seq
+                && filter.run_id.is_none_or(|run| entry.run_id == run)
+                && filter.op.as_ref().is_none_or(|op| entry.op == *op)
+                && filter.decision.is_none_or(|decision| entry.decision == Some(decision))
+        };
+        let mut wanted: Vec<_> = everything.iter().filter(is_wanted).cloned().collect();
+        if filter.newest {
+            wanted.reverse();
+        }
+        wanted.truncate(filter.limit.map_or(usize::MAX, |limit| limit as usize));
+        assert_eq!(selected(place, &filter), wanted, "{filter:?}");
+    }
 }
 
 pub fn every_entry_has_a_proof(place: &Place) {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Filter, LedgerError,
-    store::{Column, Fetched, Page, Source, Stored, decode_stored, escaped, walk_pages},
+    store::{Column, Contents, Fetched, Page, Source, Stored, decode_stored, escaped, walk_pages},
     tree::Tile,
 };
 
@@ -215,7 +215,8 @@ impl Source for Server {
         Ok(newest.map(i64::cast_unsigned))
     }
 
-    fn check(&self) -> Result<(), LedgerError> {
+    // Its indexes are the server's own.
+    fn check(&self, _: &Contents) -> Result<(), LedgerError> {
         schema::check(&mut self.client.borrow_mut(), &self.name)
     }
 }

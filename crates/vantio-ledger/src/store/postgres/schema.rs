@@ -87,7 +87,7 @@ pub(super) fn open(client: &mut Client, name: &Path) -> Result<Uuid, LedgerError
     let [row] = &rows[..] else { return Err(LedgerError::NotALedger { path: name.into() }) };
     match row.try_get(1).map_err(&error)? {
         FORMAT => row.try_get(0).map_err(&error),
-        found => Err(LedgerError::Version { path: name.into(), found }),
+        found => Err(LedgerError::Version { path: name.into(), found, known: FORMAT }),
     }
 }
 

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Filter, LedgerError,
-    store::{Column, Fetched, Page, Source, Stored, decode_stored, escaped, walk_pages},
+    store::{Column, Contents, Fetched, Page, Source, Stored, decode_stored, escaped, walk_pages},
     tree::Tile,
 };
 
@@ -220,7 +220,8 @@ impl Source for Database {
         Ok(self.ask_for(query.build(), number)?.pop())
     }
 
-    fn check(&self) -> Result<(), LedgerError> {
+    // Its indexes are the server's own.
+    fn check(&self, _: &Contents) -> Result<(), LedgerError> {
         schema::check(&self.connection, &self.address)
     }
 }

@@ -165,7 +165,7 @@ pub(super) fn open(connection: &Connection) -> Result<Uuid, LedgerError> {
             let id = row.get::<String>(0).map_err(&error)?;
             id.parse().map_err(|_| LedgerError::NotALedger { path: connection.name.clone() })
         }
-        found => Err(LedgerError::Version { path: connection.name.clone(), found }),
+        found => Err(LedgerError::Version { path: connection.name.clone(), found, known: FORMAT }),
     }
 }
 

@@ -11,10 +11,10 @@ use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{Access, OFlags, access};
 
 use super::{
-    schema::{APPLICATION_ID, SCHEMA},
+    schema::{APPLICATION_ID, LAYOUT, SCHEMA},
     store_error,
 };
-use crate::{LedgerError, entry::FORMAT, store::io_error};
+use crate::{LedgerError, store::io_error};
 
 /// Creates the folder, and resolves it so that only the file's own name can be
 /// a symbolic link, which is then refused.
@@ -69,7 +69,7 @@ fn write_schema(path: &Path) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "OFF")?;
     connection.pragma_update(None, "page_size", PAGE_SIZE)?;
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
-    connection.pragma_update(None, "user_version", FORMAT)?;
+    connection.pragma_update(None, "user_version", LAYOUT)?;
     for (_, definition) in SCHEMA {
         connection.execute(definition, ())?;
     }

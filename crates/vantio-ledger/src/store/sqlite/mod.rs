@@ -2,6 +2,7 @@
 
 mod copier;
 mod file;
+mod lookup;
 mod read;
 mod schema;
 mod tree;
@@ -24,7 +25,7 @@ use crate::{
     chain::{self, Chain},
     link::Links,
     note::{SignedNote, SigningKey, TreeHead},
-    store::{Store, io_error},
+    store::{Column, Keys, Row, Store, io_error},
     tree::{Builder, Tile},
 };
 
@@ -40,8 +41,8 @@ const BUSY_STEP: Duration = Duration::from_millis(10);
 /// nobody else has open reads all of it.
 const COPY_AT: u64 = 1 << 20;
 
-/// While entries come without a pause, the WAL is never empty and so never begins anew. At so many bytes
-/// the writer waits until all of it is copied.
+/// While entries come without a pause, the WAL is never copied whole and so never begins anew. After so many
+/// bytes the writer waits until it is. It is not cut: what is there already need not be made again.
 const LOG_LIMIT: u64 = 16 << 20;
 
 /// Bytes of rows below which a batch is one of few entries, after which the writer itself copies the log,
@@ -62,16 +63,19 @@ pub(crate) struct Appender {
     tree: Option<Builder>,
     /// How many entries the newest checkpoint that this process knows covers.
     covered: u64,
+    /// What the last block has, as far as this process has written it.
+    keys: Keys,
     log: Log,
 }
 
 /// The write-ahead log, as far as this process has written it.
 struct Log {
-    path: PathBuf,
     copier: Option<Copier>,
-    /// Bytes that were written since the copier was asked last, roughly.
+    /// Bytes that were written since the copier was asked last, roughly,
     fresh: u64,
-    /// The size at which the writer has it copied.
+    /// and since the log began.
+    length: u64,
+    /// The length at which the writer has it copied.
     limit: u64,
 }
 
@@ -124,8 +128,9 @@ impl Appender {
         configure(&connection).map_err(store_error(&path))?;
         let seen = read_end(&connection, &path)?;
         let covered = tree::newest_checkpoint(&connection).map_err(store_error(&path))?.unwrap_or(0);
-        let log = Log::of(&path);
-        Ok(Self { connection, path, identity, busy, seen, tree: None, covered, log })
+        let log = Log::default();
+        let (tree, keys) = (None, Keys::default());
+        Ok(Self { connection, path, identity, busy, seen, tree, covered, keys, log })
     }
 
     /// How many entries there are.
@@ -179,12 +184,13 @@ impl Store for Appender {
             }
             // Another process wrote meanwhile.
             chain = read_end(&transaction, &self.path)?;
+            self.keys.forget();
         }
         let end = links.follow(&chain)?;
         let mut tree = self.tree.take();
         // The tree of a file that others write to as well is brought up to date by a checkpoint.
         let growing = tree.as_mut().filter(|tree| tree.size() == chain.next);
-        if let Some(tile) = insert(&transaction, links, growing).map_err(&error)? {
+        if let Some(tile) = insert(&transaction, links, &mut self.keys, growing).map_err(&error)? {
             return Err(self.damaged(&tree::not_made(tile)));
         }
         // What a trigger asks of others once a row.
@@ -215,16 +221,20 @@ impl Store for Appender {
     }
 }
 
-impl Log {
-    fn of(path: &Path) -> Self {
-        Self { path: file::log_of(path), copier: None, fresh: 0, limit: LOG_LIMIT }
+impl Default for Log {
+    fn default() -> Self {
+        Self { copier: None, fresh: 0, length: 0, limit: LOG_LIMIT }
     }
+}
 
+impl Log {
     /// Has the log copied when `bytes` of rows more make it long. What is not copied is no less durable,
     /// so a failure here is none.
     fn written(&mut self, connection: &Connection, path: &Path, bytes: u64) {
-        // The rows, and the ends of the table and of its indexes.
-        self.fresh += bytes + 4 * u64::from(file::PAGE_SIZE);
+        // The rows, and the ends of the table and of what it is looked up by.
+        let added = bytes + 2 * u64::from(file::PAGE_SIZE);
+        self.fresh += added;
+        self.length += added;
         let is_small = bytes < SMALL;
         if self.fresh < if is_small { COPY_SMALL_AT } else { COPY_AT } {
             return;
@@ -236,11 +246,11 @@ impl Log {
             let _ = copy(connection, "PASSIVE");
             return;
         }
-        let size = std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
-        if size >= self.limit {
+        if self.length >= self.limit {
             // A reader that stands in the way is not waited for again before long.
-            let is_copied = copy(connection, "TRUNCATE").unwrap_or(false);
-            self.limit = if is_copied { LOG_LIMIT } else { 2 * size };
+            let is_copied = copy(connection, "RESTART").unwrap_or(false);
+            (self.length, self.limit) =
+                if is_copied { (0, LOG_LIMIT) } else { (self.length, 2 * self.length) };
             return;
         }
         if self.copier.is_none() {
@@ -292,12 +302,15 @@ fn begin(connection: &Connection, busy: Duration) -> rusqlite::Result<Transactio
 fn insert(
     connection: &Connection,
     links: &Links,
+    keys: &mut Keys,
     mut tree: Option<&mut Builder>,
 ) -> rusqlite::Result<Option<Tile>> {
     let mut statement = connection.prepare_cached(
         "INSERT INTO entries (seq, run_id, op, decision, record_id, this_hash, body, detail) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
+    let mut index = connection
+        .prepare_cached("INSERT INTO blocks (key, block) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
     for row in links.rows() {
         statement.execute((
             row.seq.cast_signed(),
@@ -309,6 +322,7 @@ fn insert(
             row.text,
             row.detail,
         ))?;
+        keys.add(row.seq, keys_of(&row), |key, block| index.execute((key, block.cast_signed())).map(drop))?;
         if let Some(tree) = &mut tree
             && let Some(tile) = tree::push(connection, tree, row.leaf)?
         {
@@ -316,6 +330,12 @@ fn insert(
         }
     }
     Ok(None)
+}
+
+/// What a row is looked up by.
+fn keys_of<'r>(row: &'r Row<'_>) -> [Column<'r>; 3] {
+    let decision = row.decision.map_or(Column::Null, |name| Column::Text(name.as_bytes()));
+    [Column::Bytes(row.run_id.as_bytes()), Column::Text(row.op.as_bytes()), decision]
 }
 
 fn newest_op(connection: &Connection) -> rusqlite::Result<Option<String>> {

@@ -11,14 +11,22 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, ToSql, types::ValueRef};
+use rusqlite::{
+    Connection, OpenFlags, ToSql, Transaction,
+    types::{ToSqlOutput, ValueRef},
+};
 use tempfile::TempDir;
-use vantio_core::{Decision, Hash};
+use vantio_core::Hash;
 
-use super::{check_format, check_schema, file::log_of, read_head, store_error, tree};
+use super::{
+    check_format, check_schema,
+    file::log_of,
+    lookup::{self, Lookup},
+    read_head, store_error, tree,
+};
 use crate::{
     Filter, LedgerError,
-    store::{Column, Page, Source, Stored, decode, escaped, io_error},
+    store::{Column, Contents, Held, Page, Rows, Source, Stored, io_error},
     tree::Tile,
 };
 
@@ -42,6 +50,16 @@ impl File {
         Ok(Self { connection, path: path.into(), _copy: copy })
     }
 
+    fn lookup_error(&self, fault: lookup::Fault) -> LedgerError {
+        match fault {
+            lookup::Fault::Store(source) => store_error(&self.path)(source),
+            lookup::Fault::Gone(place) => {
+                let detail = format!("entry {place} is not found at its place");
+                LedgerError::Damaged { path: self.path.clone(), detail }
+            }
+        }
+    }
+
     fn read<Value>(&self, result: rusqlite::Result<Value>) -> Result<Value, LedgerError> {
         result.map_err(store_error(&self.path))
     }
@@ -54,24 +72,10 @@ impl File {
             self.connection.prepare_cached("SELECT body ->> '$.time' FROM entries WHERE seq = ?1")?;
         while low < high {
             let middle = low + (high - low) / 2;
-            let found: Option<String> =
-                statement.query_row([middle.cast_signed()], |row| row.get(0)).optional()?.flatten();
-            if found.is_some_and(|found| found < time) { low = middle + 1 } else { high = middle }
+            let found: String = statement.query_row([middle.cast_signed()], |row| row.get(0))?;
+            if found < time { low = middle + 1 } else { high = middle }
         }
         Ok(low)
-    }
-
-    fn rows(&self, filter: &Filter, bounds: &Range<u64>, limit: u64) -> rusqlite::Result<Page> {
-        let (query, parameters) = query(filter, bounds, limit);
-        let mut statement = self.connection.prepare_cached(&query)?;
-        let parameters: Vec<&dyn ToSql> = parameters.iter().map(AsRef::as_ref).collect();
-        let rows = statement.query_map(&*parameters, |row| {
-            let seq = row.get::<_, i64>(0)?.cast_unsigned();
-            let [this_hash, body, detail] =
-                [row.get_ref(1)?, row.get_ref(2)?, row.get_ref(3)?].map(Column::from);
-            Ok((seq, decode(seq, this_hash, body, detail)))
-        })?;
-        rows.collect()
     }
 
     fn walk_rows(&self, each: &mut dyn FnMut(&Stored<'_>) -> bool) -> rusqlite::Result<()> {
@@ -117,7 +121,12 @@ impl Source for File {
     }
 
     fn page(&self, filter: &Filter, bounds: &Range<u64>, limit: u64) -> Result<Page, LedgerError> {
-        self.read(self.rows(filter, bounds, limit))
+        let places = bounds.start..bounds.end.min(self.size()?);
+        Lookup::new(&self.connection, filter).page(places, limit).map_err(|fault| self.lookup_error(fault))
+    }
+
+    fn hold(&self) -> Result<Box<dyn Held + '_>, LedgerError> {
+        Ok(Box::new(self.read(self.connection.unchecked_transaction())?))
     }
 
     fn walk(&self, each: &mut dyn FnMut(&Stored<'_>) -> bool) -> Result<(), LedgerError> {
@@ -125,13 +134,8 @@ impl Source for File {
     }
 
     fn texts(&self, places: Range<u64>) -> Result<Vec<String>, LedgerError> {
-        let read = || -> rusqlite::Result<Vec<String>> {
-            let query = "SELECT body FROM entries WHERE seq >= ?1 AND seq < ?2 ORDER BY seq";
-            let mut statement = self.connection.prepare_cached(query)?;
-            let bounds = [places.start.cast_signed(), places.end.cast_signed()];
-            statement.query_map(bounds, |row| row.get(0))?.collect()
-        };
-        self.read(read())
+        let places = places.start..places.end.min(self.size()?);
+        lookup::texts(&self.connection, places).map_err(|fault| self.lookup_error(fault))
     }
 
     fn tile(&self, tile: Tile) -> Result<Option<(Vec<u8>, Hash)>, LedgerError> {
@@ -159,14 +163,55 @@ impl Source for File {
         self.read(tree::newest_checkpoint(&self.connection))
     }
 
-    fn check(&self) -> Result<(), LedgerError> {
+    /// The index is walked in the order in which it is searched, and must have just what the entries say.
+    /// What is found by a place is held against the places beside it whenever it is read.
+    fn check(&self, contents: &Contents) -> Result<(), LedgerError> {
         check_schema(&self.connection, &self.path)?;
-        let answer: String =
-            self.read(self.connection.query_row("PRAGMA integrity_check(1)", (), |row| row.get(0)))?;
-        if answer == "ok" {
-            return Ok(());
+        let queries = [
+            ("SELECT key, block FROM blocks ORDER BY key, block", &contents.blocks),
+            (
+                "SELECT record_id, seq FROM entries INDEXED BY entries_by_record \
+                 WHERE record_id IS NOT NULL ORDER BY record_id",
+                &contents.records,
+            ),
+        ];
+        for (query, wanted) in queries {
+            if !self.read(has_exactly(&self.connection, query, wanted))? {
+                let detail = "its index contradicts the entries: a list of those of a run, an operation or a verdict would be wrong";
+                return Err(LedgerError::Damaged { path: self.path.clone(), detail: detail.into() });
+            }
         }
-        Err(LedgerError::Damaged { path: self.path.clone(), detail: answer })
+        Ok(())
+    }
+}
+
+impl Held for Transaction<'_> {}
+
+/// Whether `query` gives just the rows that are wanted, and in their order.
+fn has_exactly(connection: &Connection, query: &str, wanted: &Rows) -> rusqlite::Result<bool> {
+    let mut statement = connection.prepare(query)?;
+    let mut rows = statement.query(())?;
+    let (mut found, mut last) = (wanted.again(), None);
+    while let Some(row) = rows.next()? {
+        let (key, number) = (Column::from(row.get_ref(0)?), row.get::<_, i64>(1)?);
+        let place = (key.bytes().is_some(), key.raw().to_vec(), number);
+        if last.is_some_and(|last| last >= place) {
+            return Ok(false);
+        }
+        found.add(key, number.cast_unsigned());
+        last = Some(place);
+    }
+    Ok(found == *wanted)
+}
+
+impl ToSql for Column<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let value = match self {
+            Self::Text(text) => ValueRef::Text(text),
+            Self::Bytes(bytes) => ValueRef::Blob(bytes),
+            Self::Null | Self::Other => ValueRef::Null,
+        };
+        Ok(ToSqlOutput::Borrowed(value))
     }
 }
 
@@ -179,33 +224,6 @@ impl<'r> From<ValueRef<'r>> for Column<'r> {
             ValueRef::Integer(_) | ValueRef::Real(_) => Self::Other,
         }
     }
-}
-
-fn query(filter: &Filter, bounds: &Range<u64>, limit: u64) -> (String, Vec<Box<dyn ToSql>>) {
-    let mut query = "SELECT seq, this_hash, body, detail FROM entries WHERE seq >= ? AND seq < ?".to_owned();
-    let bound = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
-    let mut parameters: Vec<Box<dyn ToSql>> =
-        vec![Box::new(bound(bounds.start)), Box::new(bound(bounds.end))];
-    let mut restrict = |condition: &str, value: Option<Box<dyn ToSql>>| {
-        if let Some(value) = value {
-            let _ = write!(query, " AND {condition}");
-            parameters.push(value);
-        }
-    };
-    restrict("run_id = ?", filter.run_id.map(|id| Box::new(*id.as_bytes()) as Box<dyn ToSql>));
-    restrict("op = ?", filter.op.clone().map(|op| Box::new(op) as Box<dyn ToSql>));
-    // The index has no permits, and is used only where that is said.
-    let refused = "decision = ? AND decision <> 'Permit'";
-    let condition = if filter.decision == Some(Decision::Permit) { "decision = ?" } else { refused };
-    restrict(condition, filter.decision.map(|decision| Box::new(decision.name()) as Box<dyn ToSql>));
-    restrict(
-        "instr(body || coalesce(detail, ''), ?) > 0",
-        filter.text.as_deref().map(|text| Box::new(escaped(text)) as Box<dyn ToSql>),
-    );
-    let order = if filter.newest { "DESC" } else { "ASC" };
-    let _ = write!(query, " ORDER BY seq {order} LIMIT ?");
-    parameters.push(Box::new(limit.cast_signed()));
-    (query, parameters)
 }
 
 fn connect(path: &Path, parameters: &str) -> rusqlite::Result<Connection> {

@@ -5,10 +5,13 @@ use std::{fs, path::Path};
 use rusqlite::Connection;
 
 use super::store_error;
-use crate::{LedgerError, entry::FORMAT, store::io_error};
+use crate::{LedgerError, store::io_error};
 
 /// "Vant": marks a SQLite file as a ledger.
 pub(super) const APPLICATION_ID: i64 = 0x5661_6e74;
+
+/// The version of what is defined here, which is not that of the entries.
+pub(crate) const LAYOUT: i64 = 3;
 
 /// The trigger that refuses a row whose key is there.
 macro_rules! once {
@@ -58,19 +61,15 @@ macro_rules! never {
 /// Every object of the schema by name, in order of creation.
 ///
 /// Times rise with sequence numbers, and record identifiers too, so neither
-/// needs an index of its own but that of the few entries with a record.
+/// needs an index of its own but that of the few entries with a record. `blocks`
+/// says which 64 entries have one of a run, of an operation, or with a verdict that
+/// is no permit: a row for them all, so that appending seldom adds to it.
 pub(super) const SCHEMA: [(&str, &str); 21] = [
     (
         "entries",
         "CREATE TABLE entries (\
          seq INTEGER PRIMARY KEY, run_id BLOB NOT NULL, op TEXT NOT NULL, decision TEXT, record_id BLOB, \
          this_hash BLOB NOT NULL, body TEXT NOT NULL, detail TEXT) STRICT",
-    ),
-    ("entries_by_run", "CREATE INDEX entries_by_run ON entries (run_id)"),
-    ("entries_by_op", "CREATE INDEX entries_by_op ON entries (op)"),
-    (
-        "entries_by_decision",
-        "CREATE INDEX entries_by_decision ON entries (decision) WHERE decision <> 'Permit'",
     ),
     (
         "entries_by_record",
@@ -90,6 +89,11 @@ pub(super) const SCHEMA: [(&str, &str); 21] = [
          body ->> '$.payload.anomaly.entropy_nonce' AS entropy_nonce \
          FROM entries WHERE record_id IS NOT NULL",
     ),
+    (
+        "blocks",
+        "CREATE TABLE blocks (key ANY NOT NULL, block INTEGER NOT NULL, PRIMARY KEY (key, block)) \
+         STRICT, WITHOUT ROWID",
+    ),
     // The hashes of a full tile, and their root; `id` is its level times 2^56, plus its index.
     ("tiles", "CREATE TABLE tiles (id INTEGER PRIMARY KEY, hashes BLOB NOT NULL, root BLOB NOT NULL) STRICT"),
     ("checkpoints", "CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT"),
@@ -108,6 +112,8 @@ pub(super) const SCHEMA: [(&str, &str); 21] = [
     once!("cosignatures", "id"),
     never!("entries", "update", "UPDATE"),
     never!("entries", "delete", "DELETE"),
+    never!("blocks", "update", "UPDATE"),
+    never!("blocks", "delete", "DELETE"),
     never!("tiles", "update", "UPDATE"),
     never!("tiles", "delete", "DELETE"),
     never!("checkpoints", "update", "UPDATE"),
@@ -127,8 +133,8 @@ pub(super) fn check_format(connection: &Connection, path: &Path) -> Result<(), L
         return Err(LedgerError::NotALedger { path: path.into() });
     }
     match pragma("user_version").map_err(store_error(path))? {
-        FORMAT => Ok(()),
-        found => Err(LedgerError::Version { path: path.into(), found }),
+        LAYOUT => Ok(()),
+        found => Err(LedgerError::Version { path: path.into(), found, known: LAYOUT }),
     }
 }
 
