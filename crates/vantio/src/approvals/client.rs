@@ -14,33 +14,39 @@ use super::{
     Question, Reply, SOCKET,
     wire::{self, Request, Response},
 };
-use crate::{failure::Failure, store::Store};
+use crate::{failure::Failure, present::note, store::Store};
 
-/// The questions that wait for an answer, of one run or of all, the oldest first.
+/// The questions that wait for an answer, of one run or of all, the oldest first. Of all runs, one that does not say is
+/// told about on standard error.
 pub fn waiting(store: &Store, run: Option<RunId>) -> Result<Vec<Question>, Failure> {
-    let runs = match run {
-        Some(run) => vec![run],
-        None => store.ids()?,
+    let mut questions = match run {
+        Some(run) => of_run(store, run)?,
+        None => Vec::new(),
     };
-    let mut questions = Vec::new();
-    for run in runs {
-        match ask(&store.folder(run), &Request::List) {
-            Ok(Response::Questions(more)) => questions.extend(more),
-            Ok(_) => return Err(unheard(&store.short(run), io::ErrorKind::InvalidData.into())),
-            Err(error) if is_absent(&error) => {}
-            Err(error) => return Err(unheard(&store.short(run), error)),
+    if run.is_none() {
+        for run in store.ids()? {
+            match of_run(store, run) {
+                Ok(more) => questions.extend(more),
+                Err(failure) => note(format!("vantio: {failure}\n")),
+            }
         }
     }
     questions.sort_by(|left, right| (left.since_ms, &left.id).cmp(&(right.since_ms, &right.id)));
     Ok(questions)
 }
 
+fn of_run(store: &Store, run: RunId) -> Result<Vec<Question>, Failure> {
+    match ask(&store.folder(run), &Request::List, PATIENCE_TO_LIST) {
+        Ok(Response::Questions(questions)) => Ok(questions),
+        Ok(_) => Err(unheard(&store.short(run), io::ErrorKind::InvalidData.into())),
+        Err(error) if is_absent(&error) => Ok(Vec::new()),
+        Err(error) => Err(unheard(&store.short(run), error)),
+    }
+}
+
 /// How many questions of a run wait; none where nobody can say.
 pub fn count(store: &Store, run: RunId) -> usize {
-    match ask(&store.folder(run), &Request::List) {
-        Ok(Response::Questions(questions)) => questions.len(),
-        _ => 0,
-    }
+    of_run(store, run).map_or(0, |questions| questions.len())
 }
 
 /// Answers a question as it was listed; returns how many calls waited for it. What changed since is refused.
@@ -50,7 +56,7 @@ pub fn answer(store: &Store, question: &Question, reply: Reply) -> Result<u64, F
             .help("`vantio approvals` lists what waits")
     };
     let run: RunId = question.run.parse().map_err(|_| unknown())?;
-    match ask(&store.folder(run), &Request::Answer(reply)) {
+    match ask(&store.folder(run), &Request::Answer(reply), PATIENCE) {
         Ok(Response::Settled(waited)) => Ok(waited),
         Ok(Response::Refused(refused)) => {
             Err(Failure::new(&refused.code, refused.message).help(refused.help))
@@ -67,12 +73,12 @@ pub fn remove(folder: &Path) {
     drop(fs::remove_file(folder.join(SOCKET)));
 }
 
-fn ask(folder: &Path, request: &Request) -> io::Result<Response> {
+fn ask(folder: &Path, request: &Request, patience: Duration) -> io::Result<Response> {
     let directory = File::open(folder)?;
     // A path may be longer than the address of a socket.
     let stream = UnixStream::connect(format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd()))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     wire::write(&stream, request)?;
     wire::read(&stream, RESPONSE_MAX)
 }
@@ -90,4 +96,6 @@ fn unheard(run: &str, cause: io::Error) -> Failure {
 
 /// An answer is written to disk before it is told.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// A run that is stopped says nothing.
+const PATIENCE_TO_LIST: Duration = Duration::from_secs(5);
 const RESPONSE_MAX: u64 = 16 * 1024 * 1024;

@@ -131,6 +131,9 @@ pub fn what(refusal: &Refusal) -> String {
 /// The smallest change that would permit what a list of the policy, `section`, refused.
 pub fn remedy(advice: Option<&str>, section: Option<&str>) -> String {
     match (advice, section) {
+        (Some(advice), Some("hold")) => {
+            format!("approve it while it waits (`vantio approvals`), or {}", shown(advice))
+        }
         (Some(advice), _) => shown(advice),
         (None, Some("fs.deny")) => {
             "a credential store: no rule should; give the agent a token of its own through env.allow".into()

@@ -254,6 +254,7 @@ fn without_its_ledger_nobody_is_asked() {
     let ledger = Ledger::open_with(&folder.path().join("ledger.db"), options).unwrap();
     let warden = Warden::start(ledger, charge(&holding())).unwrap();
     break_ledger(folder.path());
+    assert_eq!(warden.decide(&open("/w/secret")), Ruling::Kill);
     assert_eq!(warden.decide(&open("/w/held/a")), Ruling::Kill);
     assert!(warden.holds().list().is_empty());
 }

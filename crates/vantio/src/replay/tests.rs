@@ -281,7 +281,8 @@ fn the_kill_switch_is_set_again() {
 
 #[test]
 fn what_comes_after_a_hole_is_not_decided_again() {
-    let world = World::new(&format!("{LISTS}{PAST}"));
+    let counts = "thresholds: [{effect: fs.open, access: write, count: 9, within: 1h}]\n";
+    let world = World::new(&format!("{LISTS}{counts}"));
     for path in [0, 1, 0] {
         happen(&world.warden, &Event::Open { path, access: Access::Write, bytes: 9 });
     }

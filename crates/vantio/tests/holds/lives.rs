@@ -1,10 +1,10 @@
 //! Whoever waits may be interrupted, killed, or lose whoever answers.
 
-use std::process::Command;
+use std::{fs, process::Stdio};
 
 use crate::{
     PATIENCE, POLICY, Run, answer, assert_replayed,
-    common::{compile, eventually, finish, start},
+    common::{Helper, compile, eventually, parse},
     entries, fails, id, question, questions, signal, world,
 };
 
@@ -118,42 +118,56 @@ fn a_call_that_does_not_start_again_is_interrupted() {
 }
 
 #[test]
-fn a_program_that_is_stopped_goes_on_waiting() {
+fn a_program_that_is_stopped_waits_again_when_it_goes_on() {
     let world = world();
     let script = "rm held/a & read line; kill -STOP $!; read line; kill -CONT $!; wait; ls held";
     let mut run = Run::shell(&world, POLICY, script);
-    let first = question(&world);
+    question(&world);
     run.tell();
-    std::thread::sleep(std::time::Duration::from_millis(200));
+    // Whoever is stopped for long has to ask again.
+    questions(&world, 0);
     run.tell();
-    let second = questions(&world, 1).remove(0);
-    assert_eq!(first["id"], second["id"]);
-    world.ask(&["approve", "--all"]);
-    let is_over = eventually(PATIENCE, || {
-        let list = crate::common::parse(&world.ask(&["approvals", "--json"]));
-        list["approvals"].as_array().unwrap().is_empty()
-    });
-    assert!(is_over);
+    answer(&world, "approve", &[]);
     run.prints("b\nc");
 }
 
 #[test]
 fn what_waits_is_followed() {
     let world = world();
-    let mut follower =
-        start(world.vantio(["approvals", "--follow", "--json"]).stdin(std::process::Stdio::null()));
-    let run = Run::shell(&world, POLICY, "cat held/a");
+    let path = world.path().join("followed");
+    let mut command = world.vantio(["approvals", "--follow", "--json"]);
+    let follower =
+        Helper(command.stdout(fs::File::create(&path).unwrap()).stderr(Stdio::null()).spawn().unwrap());
+    for name in ["a", "b"] {
+        let run = Run::shell(&world, POLICY, &format!("cat held/{name}"));
+        let question = question(&world);
+        let is_told = || {
+            let text = fs::read_to_string(&path).unwrap();
+            text.lines().any(|line| parse(line)["id"] == question["id"])
+        };
+        assert!(eventually(PATIENCE, is_told), "{question:#}");
+        world.ask(&["approve", id(&question)]);
+        run.prints(name);
+    }
+    drop(follower);
+}
+
+#[test]
+fn a_run_that_says_nothing_hides_no_other() {
+    let world = world();
+    let stopped = Run::shell(&world, POLICY, "cat held/a");
+    let first = question(&world);
+    let run = first["run"].as_str().unwrap();
+    let supervisor = fs::read_to_string(world.state().join("runs").join(run).join("supervisor")).unwrap();
+    let pid = supervisor.split(' ').next().unwrap().parse().unwrap();
+    signal(pid, "STOP");
+    let other = Run::shell(&world, POLICY, "cat held/b");
+    let second = question(&world);
+    assert_ne!(first["id"], second["id"]);
+    fails(&world, &["approvals", run], 1, "does not say what waits");
+    world.ask(&["approve", id(&second)]);
+    assert_eq!(other.end().stdout, "b\n");
+    signal(pid, "CONT");
     answer(&world, "approve", &[]);
-    run.prints("a");
-    // It is asked about every 200 ms, and may have been answered in between: the next waits longer.
-    let run = Run::shell(&world, POLICY, "cat held/b");
-    let question = question(&world);
-    std::thread::sleep(std::time::Duration::from_secs(1));
-    finish(Command::new("/bin/kill").arg(follower.id().to_string())).assert_success();
-    let mut printed = String::new();
-    std::io::Read::read_to_string(&mut follower.stdout.take().unwrap(), &mut printed).unwrap();
-    follower.wait().unwrap();
-    assert!(printed.lines().any(|line| line.contains(id(&question))), "{printed}");
-    world.ask(&["approve", "--all"]);
-    run.prints("b");
+    assert_eq!(stopped.end().stdout, "a\n");
 }

@@ -1,8 +1,8 @@
 //! Many at once: what is alike is one question, and what does not wait goes on.
 
 use crate::{
-    POLICY, Run, answer,
-    common::{World, parse},
+    PATIENCE, POLICY, Run, answer,
+    common::{World, eventually, parse},
     entries, id, question, questions, questions_when, world,
 };
 
@@ -41,8 +41,13 @@ fn twenty_five_that_are_alike_are_one_question() {
 fn what_is_too_many_to_wait_is_refused() {
     let world = world();
     let run = Run::python(&world, POLICY, &opens_in_threads(260));
-    // The refused ones came after those that wait, or have waited.
     let found = questions_when(&world, |found| found.len() == 1 && found[0]["waiting"] == 256);
+    // Whoever comes after the answer would ask again.
+    let refused = || {
+        let verdicts = entries(&world, &["fs.open"]);
+        verdicts.iter().filter(|(_, verdict)| verdict == "Collapse").count()
+    };
+    assert!(eventually(PATIENCE, || refused() == 4), "{} were refused", refused());
     world.ask(&["approve", id(&found[0])]);
     run.prints("256 4");
     let why = world.ask(&["why", "last"]);
@@ -95,7 +100,7 @@ print(len(os.listdir('held')))
     run.tell();
     // Nothing is answered before it has made its files: it would hang here.
     let is_free = || world.ask(&["ledger", "list", "--limit", "0", "--op", "fs.open"]).contains("/free99");
-    assert!(crate::common::eventually(crate::PATIENCE, is_free), "what needs no answer waits");
+    assert!(eventually(PATIENCE, is_free), "what needs no answer waits");
     world.ask(&["approve", "--all"]);
     run.prints("free\n43");
 }
