@@ -130,7 +130,7 @@ fn an_undo_killed_at_any_call_is_taken_up_again() {
 fn a_discard_killed_at_any_call_leaves_the_host_and_is_taken_up_again() {
     let mut tried = 0;
     let mut scene = Scene::new(&SMALL);
-    for call in (0..).step_by(2) {
+    for call in (0..).step_by(4) {
         let report = scene.killed_at(&["discard", "last"], Point::Before(call));
         if report.ending != Ending::Killed {
             break;
