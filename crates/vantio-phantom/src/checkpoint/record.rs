@@ -79,6 +79,8 @@ pub(super) enum State {
     Kept {
         /// The slot.
         slot: String,
+        /// Which file is in it.
+        node: Id,
         /// What it was besides its content, where that is not written down yet.
         meta: Option<Meta>,
     },
@@ -86,6 +88,8 @@ pub(super) enum State {
     Copied {
         /// The slot.
         slot: String,
+        /// Which file is in it.
+        node: Id,
         /// What it was besides its content.
         meta: Meta,
         /// Whether it had other names, which must go on naming the same file.
@@ -101,8 +105,8 @@ pub(super) enum State {
 pub(super) enum Source {
     /// It has this name, or had it when the lines begin.
     Name(Place),
-    /// It is in this slot.
-    Slot(String),
+    /// It is in this slot, and this file.
+    Slot(String, Id),
 }
 
 /// Attributes that an overlay keeps for itself.

@@ -1,6 +1,7 @@
 //! Putting back what one segment of a journal says.
 //!
-//! Every step may be taken again: a slot that is not there any more has been put in its place.
+//! Every step may be taken again: a slot that is not there any more, or has another file in it, has been put in its
+//! place.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -31,7 +32,7 @@ use super::{
 use crate::{
     changes::{
         Escaped, FileType, Node,
-        beneath::{self, magic, reopen, stat_at},
+        beneath::{self, magic, reopen, stat_at, stat_fd},
     },
     commit::{
         discard::remove_tree,
@@ -46,6 +47,8 @@ pub(super) struct Twins {
     pub(super) borrowed: HashSet<Id>,
     /// The directories of the copy, by those of the run.
     pub(super) directories: HashMap<Id, Id>,
+    /// Whether it is a copy at all.
+    pub(super) is_copy: bool,
 }
 
 /// Puts things back in the layers, from the slots of one checkpoint.
@@ -65,8 +68,8 @@ pub(super) struct Undo<'a> {
 struct Was<'s> {
     /// What was said first.
     first: &'s State,
-    kept: Option<&'s str>,
-    copied: Option<(&'s str, bool)>,
+    kept: Option<(&'s str, Id)>,
+    copied: Option<(&'s str, Id, bool)>,
 }
 
 impl Was<'_> {
@@ -99,7 +102,7 @@ impl<'a> Undo<'a> {
     /// Puts back what the lines of `segment` say.
     pub(super) fn lines(&mut self, segment: &Segment) -> Result<()> {
         let names = fold(&segment.lines);
-        self.inodes(segment, |source| matches!(source, Source::Slot(_)))?;
+        self.inodes(segment, |source| matches!(source, Source::Slot(..)))?;
         for (at, was) in &names {
             self.name(at, was).map_err(|error| self.failed(at, error))?;
             self.clock.tick()?;
@@ -149,7 +152,9 @@ impl<'a> Undo<'a> {
                 Ok(mkdirat(directory, name, Mode::RWXU)?)
             }
             State::Kept { .. } | State::Copied { .. } | State::Same(_) => match (was.copied, was.kept) {
-                (Some((slot, false)), _) | (_, Some(slot)) => self.put(slot, was.meta(), directory, name),
+                (Some((slot, node, false)), _) | (_, Some((slot, node))) => {
+                    self.put((slot, node), was.meta(), directory, name)
+                }
                 _ => Ok(()),
             },
         }
@@ -158,7 +163,7 @@ impl<'a> Undo<'a> {
     /// Puts a slot in its place.
     fn put(
         &mut self,
-        slot: &str,
+        (slot, node): (&str, Id),
         meta: Option<&Meta>,
         directory: BorrowedFd<'_>,
         name: &[u8],
@@ -166,20 +171,35 @@ impl<'a> Undo<'a> {
         let slots = self.slots.as_fd();
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let Some(file) = absent(openat(slots, slot, flags, Mode::empty()))? else { return Ok(()) };
+        if self.is_put(file.as_fd(), node)? {
+            return Ok(());
+        }
         let file =
             if meta.is_some() { own(self.twins, slots, (slots, slot.as_bytes()), file)? } else { None };
         if let Some((meta, file)) = meta.zip(file) {
             meta.set(file.as_fd())?;
         }
         // Not replaced by the rename: file systems write the new one to disk before that.
-        self.trash.take(directory, name)?;
-        Ok(renameat(self.slots.as_fd(), slot, directory, name)?)
+        match renameat_with(slots, slot, directory, name, RenameFlags::EXCHANGE) {
+            Err(Errno::NOENT) => Ok(renameat(slots, slot, directory, name)?),
+            // A directory that its owner may not write in cannot move.
+            Err(Errno::ACCESS | Errno::PERM) => {
+                self.trash.take(directory, name)?;
+                Ok(renameat(slots, slot, directory, name)?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Whether what was in a slot is in its place already: what is there now was in that place.
+    fn is_put(&self, file: BorrowedFd<'_>, node: Id) -> io::Result<bool> {
+        Ok(!self.twins.is_copy && Node::of_stat(&stat_fd(file)?).id != node)
     }
 
     /// Content and metadata of what has its name.
     fn in_place(&mut self, at: &Place, was: &Was<'_>) -> io::Result<()> {
         match (was.copied, was.first) {
-            (Some((copy, true)), _) => self.rewrite(&Source::Name(at.clone()), Some(copy), was.meta()),
+            (Some((copy, _, true)), _) => self.rewrite(&Source::Name(at.clone()), Some(copy), was.meta()),
             (None, State::Same(meta)) => self.rewrite(&Source::Name(at.clone()), None, Some(meta)),
             _ => Ok(()),
         }
@@ -201,12 +221,17 @@ impl<'a> Undo<'a> {
     fn rewrite(&mut self, of: &Source, copy: Option<&str>, meta: Option<&Meta>) -> io::Result<()> {
         let (directory, name) = match of {
             Source::Name(at) => self.parent(at)?,
-            Source::Slot(slot) => (Rc::new(self.slots.try_clone()?), slot.as_bytes()),
+            Source::Slot(slot, _) => (Rc::new(self.slots.try_clone()?), slot.as_bytes()),
         };
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let Some(file) = absent(openat(directory.as_fd(), name, flags, Mode::empty()))? else {
             return Ok(());
         };
+        if let Source::Slot(_, node) = of
+            && self.is_put(file.as_fd(), *node)?
+        {
+            return Ok(());
+        }
         let node = node_of(file.as_fd())?;
         let owned = own(self.twins, self.slots.as_fd(), (directory.as_fd(), name), file)?;
         let Some(file) = owned else { return Ok(()) };
@@ -382,9 +407,9 @@ fn fold(lines: &[Line]) -> BTreeMap<&Place, Was<'_>> {
         let Line::Was { at, state } = line else { continue };
         let was = names.entry(at).or_insert(Was { first: state, kept: None, copied: None });
         match state {
-            State::Kept { slot, .. } if was.kept.is_none() => was.kept = Some(slot),
-            State::Copied { slot, shared, .. } if was.copied.is_none() => {
-                was.copied = Some((slot, *shared));
+            State::Kept { slot, node, .. } if was.kept.is_none() => was.kept = Some((slot, *node)),
+            State::Copied { slot, node, shared, .. } if was.copied.is_none() => {
+                was.copied = Some((slot, *node, *shared));
             }
             _ => {}
         }
