@@ -59,7 +59,7 @@ impl Meta {
             chownat(CWD, &path, Some(owner.0), Some(owner.1), AtFlags::empty())?;
         }
         // An owner that changes, or an access list, changes the mode too.
-        let is_else = self.set_xattrs(fd)? | ((now.uid, now.gid) != (self.uid, self.gid));
+        let is_else = self.set_xattrs(fd)? || (now.uid, now.gid) != (self.uid, self.gid);
         if self.file_type != FileType::Symlink && (is_else || now.mode != self.mode) {
             chmod(&path, Mode::from_raw_mode(self.mode))?;
         }
