@@ -79,8 +79,6 @@ pub(super) enum State {
     Kept {
         /// The slot.
         slot: String,
-        /// Which file is in it.
-        node: Id,
         /// What it was besides its content, where that is not written down yet.
         meta: Option<Meta>,
     },
@@ -88,8 +86,6 @@ pub(super) enum State {
     Copied {
         /// The slot.
         slot: String,
-        /// Which file is in it.
-        node: Id,
         /// What it was besides its content.
         meta: Meta,
         /// Whether it had other names, which must go on naming the same file.
@@ -105,8 +101,8 @@ pub(super) enum State {
 pub(super) enum Source {
     /// It has this name, or had it when the lines begin.
     Name(Place),
-    /// It is in this slot, and this file.
-    Slot(String, Id),
+    /// It is in this slot.
+    Slot(String),
 }
 
 /// Attributes that an overlay keeps for itself.

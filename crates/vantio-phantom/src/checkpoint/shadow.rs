@@ -49,8 +49,7 @@ impl Shadow {
         remove(run.path(), &name).map_err(failed)?;
         let folder = run.path().join(&name);
         let shadow = Self { run: run.at(folder.clone()), folder };
-        let mut copying =
-            Copying { twins: Twins { is_copy: true, ..Twins::default() }, known: HashMap::new() };
+        let mut copying = Copying { twins: Twins::default(), known: HashMap::new() };
         copying.run(run, &shadow.folder, id).map_err(failed)?;
         if let Some(id) = id {
             restore::begin(&shadow.run, id)?;

@@ -9,7 +9,7 @@ use rustix::{
 
 use super::{
     keeper::{Change, Saver},
-    record::{Id, Line, Place, Source, State},
+    record::{Line, Place, Source, State},
     segment::{Known, Level},
     upper::{copy, keep, node_of},
 };
@@ -122,8 +122,8 @@ impl Saver<'_> {
         }
         let meta = Meta::of(node);
         let (state, level) = if change == Change::Content && node.file_type == FileType::File {
-            let (slot, node) = self.copy(&found.file, node)?;
-            (State::Copied { slot, node, meta, shared: is_shared }, Level::Content)
+            let slot = self.copy(&found.file, node)?;
+            (State::Copied { slot, meta, shared: is_shared }, Level::Content)
         } else {
             (State::Same(meta), Level::Metadata)
         };
@@ -152,13 +152,13 @@ impl Saver<'_> {
         let meta = (level.is_none() && !is_known).then(|| Meta::of(node));
         if node.file_type == FileType::File {
             let known = Known {
-                source: Source::Slot(slot.clone(), node.id),
+                source: Source::Slot(slot.clone()),
                 has_meta: level.is_some(),
                 has_content: level == Some(Level::Content),
             };
             self.epoch.names.inodes.entry(node.id).or_insert(known);
         }
-        self.write(*layer, path, State::Kept { slot, node: node.id, meta }, Level::Whole)
+        self.write(*layer, path, State::Kept { slot, meta }, Level::Whole)
     }
 
     /// Saves a file that is known by another name, once; false where it is not.
@@ -171,7 +171,7 @@ impl Saver<'_> {
         if is_saved {
             return Ok(true);
         }
-        let copy = if change == Change::Content { Some(self.copy(file, node)?.0) } else { None };
+        let copy = if change == Change::Content { Some(self.copy(file, node)?) } else { None };
         let has_content = known.has_content || copy.is_some();
         let meta = (!known.has_meta).then(|| Meta::of(node));
         self.epoch.write(&Line::Inode { of: known.source.clone(), meta, copy })?;
@@ -180,12 +180,12 @@ impl Saver<'_> {
         Ok(true)
     }
 
-    /// The slot of a copy, and which file that is.
-    fn copy(&mut self, file: &OwnedFd, node: &Node) -> io::Result<(String, Id)> {
+    fn copy(&mut self, file: &OwnedFd, node: &Node) -> io::Result<String> {
         let slot = self.epoch.slot();
-        let copied = copy(file.as_fd(), node, self.epoch.slots(), slot.as_bytes())?;
-        self.epoch.moving += u64::from(copied.is_moving);
-        Ok((slot, copied.node))
+        if copy(file.as_fd(), node, self.epoch.slots(), slot.as_bytes())? {
+            self.epoch.moving += 1;
+        }
+        Ok(slot)
     }
 
     fn write(&mut self, layer: usize, path: &[u8], state: State, level: Level) -> io::Result<()> {

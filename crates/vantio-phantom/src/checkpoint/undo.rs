@@ -1,7 +1,6 @@
 //! Putting back what one segment of a journal says.
 //!
-//! Every step may be taken again: a slot that is not there any more, or has another file in it, has been put in its
-//! place.
+//! Every step may be taken again: a slot that is not there any more has been put in its place.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -32,7 +31,7 @@ use super::{
 use crate::{
     changes::{
         Escaped, FileType, Node,
-        beneath::{self, magic, reopen, stat_at, stat_fd},
+        beneath::{self, magic, reopen, stat_at},
     },
     commit::{
         discard::remove_tree,
@@ -47,8 +46,6 @@ pub(super) struct Twins {
     pub(super) borrowed: HashSet<Id>,
     /// The directories of the copy, by those of the run.
     pub(super) directories: HashMap<Id, Id>,
-    /// Whether it is a copy at all.
-    pub(super) is_copy: bool,
 }
 
 /// Puts things back in the layers, from the slots of one checkpoint.
@@ -68,8 +65,8 @@ pub(super) struct Undo<'a> {
 struct Was<'s> {
     /// What was said first.
     first: &'s State,
-    kept: Option<(&'s str, Id)>,
-    copied: Option<(&'s str, Id, bool)>,
+    kept: Option<&'s str>,
+    copied: Option<(&'s str, bool)>,
 }
 
 impl Was<'_> {
@@ -102,7 +99,7 @@ impl<'a> Undo<'a> {
     /// Puts back what the lines of `segment` say.
     pub(super) fn lines(&mut self, segment: &Segment) -> Result<()> {
         let names = fold(&segment.lines);
-        self.inodes(segment, |source| matches!(source, Source::Slot(..)))?;
+        self.inodes(segment, |source| matches!(source, Source::Slot(_)))?;
         for (at, was) in &names {
             self.name(at, was).map_err(|error| self.failed(at, error))?;
             self.clock.tick()?;
@@ -152,9 +149,7 @@ impl<'a> Undo<'a> {
                 Ok(mkdirat(directory, name, Mode::RWXU)?)
             }
             State::Kept { .. } | State::Copied { .. } | State::Same(_) => match (was.copied, was.kept) {
-                (Some((slot, node, false)), _) | (_, Some((slot, node))) => {
-                    self.put((slot, node), was.meta(), directory, name)
-                }
+                (Some((slot, false)), _) | (_, Some(slot)) => self.put(slot, was.meta(), directory, name),
                 _ => Ok(()),
             },
         }
@@ -163,7 +158,7 @@ impl<'a> Undo<'a> {
     /// Puts a slot in its place.
     fn put(
         &mut self,
-        (slot, node): (&str, Id),
+        slot: &str,
         meta: Option<&Meta>,
         directory: BorrowedFd<'_>,
         name: &[u8],
@@ -171,35 +166,20 @@ impl<'a> Undo<'a> {
         let slots = self.slots.as_fd();
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let Some(file) = absent(openat(slots, slot, flags, Mode::empty()))? else { return Ok(()) };
-        if self.is_put(file.as_fd(), node)? {
-            return Ok(());
-        }
         let file =
             if meta.is_some() { own(self.twins, slots, (slots, slot.as_bytes()), file)? } else { None };
         if let Some((meta, file)) = meta.zip(file) {
             meta.set(file.as_fd())?;
         }
         // Not replaced by the rename: file systems write the new one to disk before that.
-        match renameat_with(slots, slot, directory, name, RenameFlags::EXCHANGE) {
-            Err(Errno::NOENT) => Ok(renameat(slots, slot, directory, name)?),
-            // A directory that its owner may not write in cannot move.
-            Err(Errno::ACCESS | Errno::PERM) => {
-                self.trash.take(directory, name)?;
-                Ok(renameat(slots, slot, directory, name)?)
-            }
-            other => Ok(other?),
-        }
-    }
-
-    /// Whether what was in a slot is in its place already: what is there now was in that place.
-    fn is_put(&self, file: BorrowedFd<'_>, node: Id) -> io::Result<bool> {
-        Ok(!self.twins.is_copy && Node::of_stat(&stat_fd(file)?).id != node)
+        self.trash.take(directory, name)?;
+        Ok(renameat(self.slots.as_fd(), slot, directory, name)?)
     }
 
     /// Content and metadata of what has its name.
     fn in_place(&mut self, at: &Place, was: &Was<'_>) -> io::Result<()> {
         match (was.copied, was.first) {
-            (Some((copy, _, true)), _) => self.rewrite(&Source::Name(at.clone()), Some(copy), was.meta()),
+            (Some((copy, true)), _) => self.rewrite(&Source::Name(at.clone()), Some(copy), was.meta()),
             (None, State::Same(meta)) => self.rewrite(&Source::Name(at.clone()), None, Some(meta)),
             _ => Ok(()),
         }
@@ -221,17 +201,12 @@ impl<'a> Undo<'a> {
     fn rewrite(&mut self, of: &Source, copy: Option<&str>, meta: Option<&Meta>) -> io::Result<()> {
         let (directory, name) = match of {
             Source::Name(at) => self.parent(at)?,
-            Source::Slot(slot, _) => (Rc::new(self.slots.try_clone()?), slot.as_bytes()),
+            Source::Slot(slot) => (Rc::new(self.slots.try_clone()?), slot.as_bytes()),
         };
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let Some(file) = absent(openat(directory.as_fd(), name, flags, Mode::empty()))? else {
             return Ok(());
         };
-        if let Source::Slot(_, node) = of
-            && self.is_put(file.as_fd(), *node)?
-        {
-            return Ok(());
-        }
         let node = node_of(file.as_fd())?;
         let owned = own(self.twins, self.slots.as_fd(), (directory.as_fd(), name), file)?;
         let Some(file) = owned else { return Ok(()) };
@@ -266,7 +241,13 @@ impl<'a> Undo<'a> {
             Some(true) => Some(node.ok_or_else(|| lost(by))?),
             Some(false) => None,
             // Nothing came after it, so it is the same directory still.
-            None => node.filter(|node| *node == known),
+            None if node == Some(known) => node,
+            None => {
+                let from = Place::new(by.layer, by.from.as_bytes());
+                let stayed = self.ground(&from).and_then(|ground| ground.node(by.from.as_bytes()));
+                let stayed = stayed.map_err(|error| self.failed(&from, error))?;
+                return if stayed.is_some_and(|node| node.id == known) { Ok(None) } else { Err(lost(by)) };
+            }
         })
     }
 
@@ -407,9 +388,9 @@ fn fold(lines: &[Line]) -> BTreeMap<&Place, Was<'_>> {
         let Line::Was { at, state } = line else { continue };
         let was = names.entry(at).or_insert(Was { first: state, kept: None, copied: None });
         match state {
-            State::Kept { slot, node, .. } if was.kept.is_none() => was.kept = Some((slot, *node)),
-            State::Copied { slot, node, shared, .. } if was.copied.is_none() => {
-                was.copied = Some((slot, *node, *shared));
+            State::Kept { slot, .. } if was.kept.is_none() => was.kept = Some(slot),
+            State::Copied { slot, shared, .. } if was.copied.is_none() => {
+                was.copied = Some((slot, *shared));
             }
             _ => {}
         }

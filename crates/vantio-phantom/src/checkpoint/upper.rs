@@ -11,7 +11,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::record::{Id, Notes};
+use super::record::Notes;
 use crate::{
     changes::{
         FileType, Layer, LayerKind, Node,
@@ -73,28 +73,20 @@ pub(super) fn keep(
     Ok(linkat(directory, name, slots, slot, AtFlags::empty())?)
 }
 
-/// A copy of a file.
-pub(super) struct Copied {
-    /// Which file it is.
-    pub(super) node: Id,
-    /// The original changed meanwhile.
-    pub(super) is_moving: bool,
-}
-
-/// Copies the content of the regular file `node` that `file` (an `O_PATH` descriptor) has pinned to a slot.
+/// Copies the content of the regular file `node` that `file` (an `O_PATH` descriptor) has pinned to a slot. Says
+/// whether it changed meanwhile.
 pub(super) fn copy(
     file: BorrowedFd<'_>,
     node: &Node,
     slots: BorrowedFd<'_>,
     slot: &[u8],
-) -> io::Result<Copied> {
+) -> io::Result<bool> {
     let from = std::fs::File::from(open_to_read(file, node)?);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let to = std::fs::File::from(openat(slots, slot, flags, Mode::from_raw_mode(node.mode & 0o777))?);
+    let to = std::fs::File::from(openat(slots, slot, flags, Mode::from_raw_mode(node.mode & 0o777 | 0o600))?);
     copy_content(&from, &to)?;
     let after = Node::of_stat(&stat_fd(file)?);
-    let is_moving = (after.size, after.modified, after.changed) != (node.size, node.modified, node.changed);
-    Ok(Copied { node: Node::of_stat(&stat_fd(to.as_fd())?).id, is_moving })
+    Ok((after.size, after.modified, after.changed) != (node.size, node.modified, node.changed))
 }
 
 /// Opens for reading what an `O_PATH` descriptor has pinned, even where its owner may not.
