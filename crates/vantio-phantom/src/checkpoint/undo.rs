@@ -9,6 +9,7 @@ use std::{
     io,
     os::unix::ffi::OsStrExt as _,
     path::Path,
+    rc::Rc,
 };
 
 use rustix::{
@@ -56,6 +57,8 @@ pub(super) struct Undo<'a> {
     twins: &'a mut Twins,
     clock: &'a Clock<'a>,
     loosened: Vec<(Place, OwnedFd, u32)>,
+    /// The directory that was opened last.
+    last: Option<(Place, Rc<OwnedFd>)>,
 }
 
 /// What a segment says of a name, all its lines taken together.
@@ -90,7 +93,7 @@ impl<'a> Undo<'a> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let slots = openat(CWD, place, flags, Mode::empty());
         let slots = slots.map_err(|error| CheckpointError::failed("open", place, error))?;
-        Ok(Self { grounds, slots, trash, place, twins, clock, loosened: Vec::new() })
+        Ok(Self { grounds, slots, trash, place, twins, clock, loosened: Vec::new(), last: None })
     }
 
     /// Puts back what the lines of `segment` say.
@@ -198,10 +201,12 @@ impl<'a> Undo<'a> {
     fn rewrite(&mut self, of: &Source, copy: Option<&str>, meta: Option<&Meta>) -> io::Result<()> {
         let (directory, name) = match of {
             Source::Name(at) => self.parent(at)?,
-            Source::Slot(slot) => (self.slots.try_clone()?, slot.as_bytes()),
+            Source::Slot(slot) => (Rc::new(self.slots.try_clone()?), slot.as_bytes()),
         };
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let Some(file) = absent(openat(&directory, name, flags, Mode::empty()))? else { return Ok(()) };
+        let Some(file) = absent(openat(directory.as_fd(), name, flags, Mode::empty()))? else {
+            return Ok(());
+        };
         let node = node_of(file.as_fd())?;
         let owned = own(self.twins, self.slots.as_fd(), (directory.as_fd(), name), file)?;
         let Some(file) = owned else { return Ok(()) };
@@ -236,7 +241,13 @@ impl<'a> Undo<'a> {
             Some(true) => Some(node.ok_or_else(|| lost(by))?),
             Some(false) => None,
             // Nothing came after it, so it is the same directory still.
-            None => node.filter(|node| *node == known),
+            None if node == Some(known) => node,
+            None => {
+                let from = Place::new(by.layer, by.from.as_bytes());
+                let stayed = self.ground(&from).and_then(|ground| ground.node(by.from.as_bytes()));
+                let stayed = stayed.map_err(|error| self.failed(&from, error))?;
+                return if stayed.is_some_and(|node| node.id == known) { Ok(None) } else { Err(lost(by)) };
+            }
         })
     }
 
@@ -278,21 +289,30 @@ impl<'a> Undo<'a> {
             _ => RenameFlags::NOREPLACE,
         };
         self.loosen(to)?;
-        renameat_with(&new, new_name, &old, old_name, flags)?;
+        renameat_with(new.as_fd(), new_name, old.as_fd(), old_name, flags)?;
         Ok(true)
     }
 
     /// The directory of a name, made usable where its owner made it otherwise.
-    fn parent<'p>(&mut self, at: &'p Place) -> io::Result<(OwnedFd, &'p [u8])> {
+    fn parent<'p>(&mut self, at: &'p Place) -> io::Result<(Rc<OwnedFd>, &'p [u8])> {
         let (parent, name) = beneath::split(at.path.as_bytes());
         let name = if at.path.as_bytes().is_empty() { b"." } else { name };
+        // Names come in order, those of one directory one after the other.
+        if let Some((last, directory)) = &self.last
+            && last.layer == at.layer
+            && last.path.as_bytes() == parent
+        {
+            return Ok((Rc::clone(directory), name));
+        }
         let ends = parent.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
         if !rustix::process::geteuid().is_root() {
             for end in ends.chain([parent.len()]) {
                 self.loosen(&Place::new(at.layer, &parent[..end]))?;
             }
         }
-        Ok((self.ground(at)?.root.dir(parent)?, name))
+        let directory = Rc::new(self.ground(at)?.root.dir(parent)?);
+        self.last = Some((Place::new(at.layer, parent), Rc::clone(&directory)));
+        Ok((directory, name))
     }
 
     /// Lets its owner do everything in a directory, until [`Self::tighten`].
@@ -311,6 +331,7 @@ impl<'a> Undo<'a> {
 
     /// Takes [`Self::loosen`] back, but for those that have got their modes anew.
     fn tighten(&mut self, is_settled: impl Fn(&Place) -> bool) {
+        self.last = None;
         while let Some((at, file, mode)) = self.loosened.pop() {
             if !is_settled(&at) {
                 // A failure leaves the run's copy more readable for its owner.

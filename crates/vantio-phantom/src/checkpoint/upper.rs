@@ -83,7 +83,7 @@ pub(super) fn copy(
 ) -> io::Result<bool> {
     let from = std::fs::File::from(open_to_read(file, node)?);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let to = std::fs::File::from(openat(slots, slot, flags, Mode::from_raw_mode(0o600))?);
+    let to = std::fs::File::from(openat(slots, slot, flags, Mode::from_raw_mode(node.mode & 0o777 | 0o600))?);
     copy_content(&from, &to)?;
     let after = Node::of_stat(&stat_fd(file)?);
     Ok((after.size, after.modified, after.changed) != (node.size, node.modified, node.changed))

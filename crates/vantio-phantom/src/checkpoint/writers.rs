@@ -28,6 +28,9 @@ impl Writers {
 
     /// What was at `from`, with all below it, is at `to` now.
     pub(super) fn renamed(&mut self, from: &Place, to: &Place) {
+        if from == to {
+            return;
+        }
         let is_below = |place: &&Place| {
             place.layer == from.layer && beneath::is_within(place.path.as_bytes(), from.path.as_bytes())
         };

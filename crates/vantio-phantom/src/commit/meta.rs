@@ -58,8 +58,9 @@ impl Meta {
             let owner = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
             chownat(CWD, &path, Some(owner.0), Some(owner.1), AtFlags::empty())?;
         }
-        self.set_xattrs(fd)?;
-        if self.file_type != FileType::Symlink {
+        // An owner that changes, or an access list, changes the mode too.
+        let is_else = self.set_xattrs(fd)? || (now.uid, now.gid) != (self.uid, self.gid);
+        if self.file_type != FileType::Symlink && (is_else || now.mode != self.mode) {
             chmod(&path, Mode::from_raw_mode(self.mode))?;
         }
         self.set_times(fd)
@@ -70,18 +71,22 @@ impl Meta {
         set_times(fd, self.accessed, self.modified)
     }
 
-    fn set_xattrs(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+    /// Whether there was anything to set.
+    fn set_xattrs(&self, fd: BorrowedFd<'_>) -> io::Result<bool> {
+        let mut is_changed = false;
         let path = magic(fd);
         let present = crate::changes::node::xattrs_of(fd)?;
         for name in present.keys().filter(|name| !self.xattrs.iter().any(|(wanted, _)| wanted.0 == **name)) {
             removexattr(&path, &name[..])?;
+            is_changed = true;
         }
         for (name, value) in &self.xattrs {
             if present.get(name.as_bytes()) != Some(&value.0) {
                 setxattr(&path, name.as_bytes(), value.as_bytes(), XattrFlags::empty())?;
+                is_changed = true;
             }
         }
-        Ok(())
+        Ok(is_changed)
     }
 }
 
