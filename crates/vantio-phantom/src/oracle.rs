@@ -4,7 +4,11 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use vantio_core::{Channel, Intent};
 
-use crate::{Ending, census::Processes};
+use crate::{
+    Ending,
+    census::Processes,
+    resources::{Holder, Resource},
+};
 
 /// What a plane does with an intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +100,17 @@ pub trait Oracle: Send + Sync {
     /// The process of the thread `tid` is about to end with this status.
     fn exited(&self, tid: u32, status: u8) {
         let _ = (tid, status);
+    }
+
+    /// Who holds the run to its limits. Told before the program starts, where there are limits.
+    fn limited(&self, holders: &[(Resource, Holder)]) {
+        let _ = holders;
+    }
+
+    /// The run has used up a resource: the kernel, or the plane, refuses it more.
+    fn ran_out(&self, resource: Resource) -> Ruling {
+        let _ = resource;
+        Ruling::Refuse
     }
 
     /// The run is over: everything still waiting is written down.

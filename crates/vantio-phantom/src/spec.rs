@@ -4,6 +4,8 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use vantio_core::RunId;
 
+use crate::resources::Limits;
+
 /// Everything the mechanism needs to know about a run.
 #[derive(Clone, Debug)]
 pub struct Spec {
@@ -32,6 +34,8 @@ pub struct Spec {
     /// Whether the oracle is told where data flows: what processes are born, end, and share. Where it is
     /// not, nothing is asked for it.
     pub tracks_flows: bool,
+    /// What the run may have at one time.
+    pub limits: Limits,
 }
 
 /// How a run ended.

@@ -23,9 +23,9 @@ use super::{
 };
 use crate::{
     Ending, LaunchError, Spec,
-    cgroup::Cgroup,
     control::{Channel, Message},
     error::Context as _,
+    resources::{self, Hold},
     supervisor::Supervisor,
     sys::{
         process::{Fork, block_stops, enter, fork, fork_into, unshare},
@@ -51,12 +51,9 @@ pub(super) fn supervise(
     )?;
     setsid().context("E_SUPERVISOR", step("leave the caller's session"), "")?;
     block_stops(false);
-    let cgroup = Cgroup::create(spec.run_id).ok().flatten();
-    let result = attended(spec, folders, plan, channel, make_oracle, cgroup.as_ref());
-    if let Some(cgroup) = cgroup {
-        // What cannot be removed now is swept by the next command.
-        let _ = cgroup.remove();
-    }
+    let hold = Hold::prepare(spec.run_id, &spec.limits)?;
+    let result = attended(spec, folders, plan, channel, make_oracle, &hold);
+    hold.remove();
     let _ = channel.send(&Message::Ended(result?), None);
     Ok(())
 }
@@ -68,13 +65,22 @@ fn attended(
     plan: &terminal::Plan,
     channel: &Channel,
     make_oracle: MakeOracle,
-    cgroup: Option<&Cgroup>,
+    hold: &Hold,
 ) -> Result<Ending, LaunchError> {
     let step = |what: &'static str| move || format!("could not {what}");
-    let started = start_init(spec, folders, plan, cgroup)?;
+    let started = start_init(spec, folders, plan, hold)?;
     let world = join_world(&started)?;
     // Init builds meanwhile. Nothing of the agent runs yet, and this process forks no more.
     let oracle = make_oracle()?;
+    if !hold.holders.is_empty() {
+        oracle.limited(&hold.holders);
+    }
+    let watched = resources::watch(hold, &spec.limits, folders.written()).context(
+        "E_SUPERVISOR",
+        step("watch what the run uses"),
+        "",
+    )?;
+    let (meters, watch) = watched.unzip();
     see_built(&started, channel)?;
     let supervisor = Supervisor {
         spec,
@@ -82,6 +88,7 @@ fn attended(
         init: started.init,
         privileged: folders.privileged,
         has_terminal: plan.needs_terminal(),
+        meters,
         network_namespace: world.network.try_clone().context("E_SUPERVISOR", step("keep the network"), "")?,
     };
     // The agent confines itself meanwhile, and then waits.
@@ -92,9 +99,18 @@ fn attended(
         step("start its workers"),
         "",
     )?;
+    let end_run = {
+        let plane = Arc::clone(&plane);
+        move || plane.end_run()
+    };
+    let watching = watch.map(|watch| watch.start(Arc::clone(&oracle), end_run)).transpose();
+    let watching = watching.context("E_SUPERVISOR", step("watch what the run uses"), "")?;
     started.agent_link.tell(Topic::Go, 0).context("E_SUPERVISOR", step("release the agent"), "")?;
     let ending = attend(&started, agent, channel)?;
     plane.finish();
+    if let Some(watching) = watching {
+        watching.end();
+    }
     oracle.end(ending);
     leave_to_the_end(world, started);
     Ok(ending)
@@ -126,8 +142,9 @@ fn start_init(
     spec: &Spec,
     folders: &Folders,
     plan: &terminal::Plan,
-    cgroup: Option<&Cgroup>,
+    hold: &Hold,
 ) -> Result<Started, LaunchError> {
+    let cgroup = hold.cgroup.as_ref();
     let step = |what: &'static str| move || format!("could not {what}");
     let (link, init_link) = Link::pair().context("E_SUPERVISOR", step("make a link"), "")?;
     let (agent_link, agent_end) = Link::pair().context("E_SUPERVISOR", step("make a link"), "")?;
@@ -155,6 +172,7 @@ fn start_init(
         let joined = cgroup.join(init).map_err(io::Error::other);
         joined.context("E_CGROUP", step("put the run into its cgroup"), "")?;
     }
+    hold.join(init).context("E_CGROUP", step("put the run into its control groups"), "")?;
     map_identities(init, folders.privileged).context(
         "E_NAMESPACE",
         step("map the run's identities"),

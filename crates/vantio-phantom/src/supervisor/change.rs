@@ -82,7 +82,7 @@ impl Plane {
         let entry = self.vacant(request, directory, &path)?;
         let full = entry.path();
         self.permit_path(request, Effect::FsMkdir, &full, Access::Write, false)?;
-        self.note_base(&full)?;
+        self.note_growth(&full)?;
         let (_identity, _mask) = (self.assume(request)?, self.with_mask(request)?);
         mkdirat(&entry.parent.fd, &*entry.name, mode)
     }
@@ -100,7 +100,7 @@ impl Plane {
         let entry = self.vacant(request, directory, &path)?;
         let full = entry.path();
         self.permit_path(request, Effect::FsMknod, &full, Access::Write, false)?;
-        self.note_base(&full)?;
+        self.note_growth(&full)?;
         let (_identity, _mask) = (self.assume(request)?, self.with_mask(request)?);
         mknodat(&entry.parent.fd, &*entry.name, kind, Mode::from_raw_mode(mode & 0o7777), 0)
     }
@@ -111,7 +111,7 @@ impl Plane {
         let entry = self.vacant(request, directory, &path)?;
         let full = entry.path();
         self.permit_path(request, Effect::FsSymlink, &full, Access::Write, false)?;
-        self.note_base(&full)?;
+        self.note_growth(&full)?;
         let _identity = self.assume(request)?;
         symlinkat(&*target, &entry.parent.fd, &*entry.name)
     }

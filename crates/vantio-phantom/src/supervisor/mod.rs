@@ -47,6 +47,7 @@ use crate::{
     changes::BaseJournal,
     filter,
     net::{self, Pool, Watch},
+    resources::Meters,
     sys::{
         process::{enter, kill, unshare},
         seccomp::Listener,
@@ -63,6 +64,8 @@ pub(crate) struct Supervisor<'a> {
     /// Whether the agent may act as any user of the run.
     pub(crate) privileged: bool,
     pub(crate) network_namespace: OwnedFd,
+    /// What the run uses, where that is limited.
+    pub(crate) meters: Option<Arc<Meters>>,
     /// Whether the run has a terminal, which the caller's is behind.
     pub(crate) has_terminal: bool,
 }
@@ -74,6 +77,8 @@ pub(crate) struct Plane {
     base: BaseJournal,
     init: Pid,
     privileged: bool,
+    /// What the run uses, where that is limited.
+    meters: Option<Arc<Meters>>,
     /// The host's root directory.
     host_root: OwnedFd,
     view: Arc<View>,
@@ -133,6 +138,7 @@ impl Supervisor<'_> {
             net: net::Plane::start(Arc::clone(&self.oracle), config).map_err(io::Error::other)?,
             oracle: self.oracle,
             view,
+            meters: self.meters,
             base: BaseJournal::open(&self.spec.folder)?,
             init,
             privileged: self.privileged,
@@ -153,7 +159,7 @@ impl Plane {
     /// Starts the workers, which answer what arrives at `listener` in the run's mount namespace. The
     /// calling thread sees the host's mounts.
     pub(crate) fn serve(self: &Arc<Self>, listener: Listener, namespace: BorrowedFd<'_>) -> io::Result<()> {
-        let link = Arc::new(Link::new(listener, self.census.clone())?);
+        let link = Arc::new(Link::new(listener, self.census.clone(), self.meters.clone())?);
         // Where flows are tracked a worker may wait for what others have to answer first.
         let more = if self.census.is_some() { WORKERS_BESIDE } else { 0 };
         let started = (0..workers() + more).map(|_| self.start_worker(&link, namespace));
@@ -331,6 +337,12 @@ impl Plane {
     pub(crate) fn note_base(&self, path: &[u8]) -> rustix::io::Result<()> {
         // Without the base a commit could not tell whose change it overwrites.
         self.base.note(self.host_root.as_fd(), path).map_err(|_| rustix::io::Errno::IO)
+    }
+
+    /// As [`Plane::note_base`], of what takes more room: `ENOSPC` where there is none.
+    pub(crate) fn note_growth(&self, path: &[u8]) -> rustix::io::Result<()> {
+        self.meters.as_ref().map_or(Ok(()), |meters| meters.disk.check())?;
+        self.note_base(path)
     }
 
     /// Ends every process of the run.

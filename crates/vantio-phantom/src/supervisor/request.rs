@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::Read as _,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use rustix::{
@@ -17,6 +17,7 @@ use vantio_core::Syscall;
 
 use crate::{
     census::Census,
+    resources::Meters,
     sys::{
         memory,
         seccomp::{Listener, Notification},
@@ -32,13 +33,18 @@ pub(crate) struct Link {
     listener: Listener,
     proc: OwnedFd,
     census: Option<Arc<Census>>,
+    meters: Option<Arc<Meters>>,
 }
 
 impl Link {
     /// Joins the two. Called by a thread that still sees the host's `/proc`.
-    pub(crate) fn new(listener: Listener, census: Option<Arc<Census>>) -> io::Result<Self> {
+    pub(crate) fn new(
+        listener: Listener,
+        census: Option<Arc<Census>>,
+        meters: Option<Arc<Meters>>,
+    ) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self { listener, census, proc: openat(CWD, "/proc", flags, Mode::empty())? })
+        Ok(Self { listener, census, meters, proc: openat(CWD, "/proc", flags, Mode::empty())? })
     }
 
     /// The host's `/proc`.
@@ -262,7 +268,12 @@ impl Request {
         match sent {
             Ok(()) | Err(Errno::NOENT) => {}
             // The descriptor table is full, or the kernel refused the answer: say so to the caller.
-            Err(error) => drop(listener.refuse(id, error)),
+            Err(error) => {
+                if let (Errno::MFILE, Some(meters)) = (error, &self.link.meters) {
+                    meters.descriptors.fetch_add(1, Ordering::Relaxed);
+                }
+                let _ = listener.refuse(id, error);
+            }
         }
         if let Some(census) = &self.link.census {
             census.answered(id);

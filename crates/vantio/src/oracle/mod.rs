@@ -3,6 +3,7 @@
 mod answer;
 mod describe;
 mod flow;
+mod limits;
 mod moment;
 mod repeats;
 mod restate;
@@ -22,7 +23,10 @@ use std::{
 
 use vantio_core::{Cause, Channel, Decision, Hash, Intent, RunId, Verdict, json::Value};
 use vantio_ledger::{AgentSvid, Anomaly, Draft, Ledger, LedgerError, Seal};
-use vantio_phantom::{Ending, Oracle, Processes, Ruling, Ways};
+use vantio_phantom::{
+    Ending, Oracle, Processes, Ruling, Ways,
+    resources::{Holder, Resource},
+};
 use vantio_policy::{Details, PolicyProgram, State, decide, decide_by_lists, flow::Flow};
 
 use self::{flow::Tracker, moment::Notes, repeats::Repeats};
@@ -30,6 +34,7 @@ use crate::present::now_ms;
 
 pub use answer::answer;
 pub use describe::{bindings as bindings_value, bytes as bytes_value, ending_value};
+pub use limits::RESOURCE_EXHAUST;
 pub use moment::{Moment, integer};
 pub use restate::{Restated, bytes as read_bytes};
 
@@ -403,6 +408,14 @@ impl Oracle for Warden {
         if let Ok(mut state) = self.state.write() {
             state.forget(name);
         }
+    }
+
+    fn limited(&self, holders: &[(Resource, Holder)]) {
+        self.record_holders(holders);
+    }
+
+    fn ran_out(&self, resource: Resource) -> Ruling {
+        self.record_exhausted(resource)
     }
 
     fn end(&self, ending: Ending) {

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     account::{bindings, names, target},
     failure::Failure,
-    oracle::{Moment, ORDER_PROGRESS, PERMIT_REPEATED, REFUSAL_REPEATED, Restated, answer},
+    oracle::{Moment, ORDER_PROGRESS, PERMIT_REPEATED, REFUSAL_REPEATED, RESOURCE_EXHAUST, Restated, answer},
 };
 
 /// Decides again what was decided in a run.
@@ -85,6 +85,8 @@ impl Judge {
                 self.report.repeated += entry.response().count("repeated").unwrap_or(0);
             }
             ("ledger.dropped", _) => self.report.dropped += entry.request().count("count").unwrap_or(0),
+            // The kernel's own answer: there is nothing to decide.
+            (RESOURCE_EXHAUST, _) => {}
             ("run.end", _) => self.report.has_ended = true,
             (ORDER_PROGRESS, _) => self.progress(entry),
             (_, Some(recorded)) => {

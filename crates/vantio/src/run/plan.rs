@@ -11,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 use vantio_core::{RunId, json::Value};
 use vantio_identity::TrustDomain;
 use vantio_ledger::AgentSvid;
-use vantio_phantom::{Spec, changes::PathBytes};
+use vantio_phantom::{Spec, changes::PathBytes, resources::Limits};
 use vantio_policy::{
     Backend, Bindings, Details, Mode, PolicyProgram, State as PolicyState,
     flow::Flow,
@@ -93,6 +93,7 @@ impl Plan {
             udp_ports: program.udp_ports(),
             resolvers: host::resolvers()?,
             tracks_flows: Flow::is_needed(&program),
+            limits: limits(&program),
         };
         Ok(Self {
             record,
@@ -206,6 +207,12 @@ fn existing(paths: &[Vec<u8>]) -> Vec<PathBuf> {
     found.sort_unstable();
     found.dedup();
     found
+}
+
+/// What a run may have at one time, for the mechanism.
+fn limits(program: &PolicyProgram) -> Limits {
+    let vantio_policy::Limits { memory, processes, cpu, disk, open_files, best_effort } = *program.limits();
+    Limits { memory, processes, cpu, disk, open_files, best_effort }
 }
 
 /// Where the kernel lets programs be executed from: what is judged one by one may be less. A
