@@ -99,9 +99,9 @@ fn attended(
         step("start its workers"),
         "",
     )?;
-    let end_run = {
-        let plane = Arc::clone(&plane);
-        move || plane.end_run()
+    // With its leader everything in the run ends, and is known to have ended so.
+    let end_run = move || {
+        let _ = crate::sys::process::kill(agent.as_raw_pid(), libc::SIGKILL);
     };
     let watching = watch.map(|watch| watch.start(Arc::clone(&oracle), end_run)).transpose();
     let watching = watching.context("E_SUPERVISOR", step("watch what the run uses"), "")?;

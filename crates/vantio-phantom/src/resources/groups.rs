@@ -43,7 +43,8 @@ const fn controller(resource: Resource) -> Option<&'static str> {
 
 /// Who would hold runs of this process to each limit.
 pub fn holders() -> Vec<(Resource, Holder)> {
-    let run = RunId::new(0, [0xff; 10]);
+    // Nobody else's, while this process lives.
+    let run = RunId::new(u64::from(std::process::id()), *b"limits-try");
     let all = [Resource::Memory, Resource::Processes, Resource::Cpu].map(|resource| (resource, 1 << 30));
     let own = create_with(run, &all);
     let mut found = Vec::new();
@@ -203,7 +204,7 @@ fn remove(path: &Path) {
     for _ in 0..TRIES {
         match fs::remove_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                thread::sleep(Duration::from_millis(1))
+                thread::sleep(Duration::from_millis(1));
             }
             _ => return,
         }
@@ -212,7 +213,7 @@ fn remove(path: &Path) {
 
 /// Init is in the group, and no process of the agent's.
 fn with_init(limit: u64) -> String {
-    limit.saturating_add(1).to_string()
+    limit.saturating_add(1).min(PIDS_MAX).to_string()
 }
 
 /// Microseconds of each period.
@@ -239,6 +240,8 @@ fn legacy_parent(controller: &str) -> Option<PathBuf> {
     })
 }
 
+/// More than this there cannot be (`PID_MAX_LIMIT`), and none may be written.
+const PIDS_MAX: u64 = 4 << 20;
 /// Microseconds.
 const PERIOD: u64 = 100_000;
 /// How often it is tried to remove a group, a millisecond apart.

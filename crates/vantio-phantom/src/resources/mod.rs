@@ -137,9 +137,10 @@ impl Hold {
     pub(crate) fn prepare(run: RunId, limits: &Limits) -> Result<Self, LaunchError> {
         let given = limits.given();
         let grouped: Vec<_> = given.iter().copied().filter(|(resource, _)| groups::has(*resource)).collect();
-        let cgroup = match grouped.is_empty() {
-            true => Cgroup::create(run).ok().flatten(),
-            false => groups::create_with(run, &grouped),
+        let cgroup = if grouped.is_empty() {
+            Cgroup::create(run).ok().flatten()
+        } else {
+            groups::create_with(run, &grouped)
         };
         let mut hold = Self { cgroup, holders: Vec::new(), groups: Vec::new() };
         for (resource, limit) in given {

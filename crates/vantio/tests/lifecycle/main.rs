@@ -9,4 +9,5 @@ mod changes;
 mod detached;
 mod failures;
 mod killed;
+mod limits;
 mod streams;
