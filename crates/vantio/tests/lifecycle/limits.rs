@@ -173,6 +173,8 @@ fn one_file_grows_to_the_limit_and_many_end_the_run() {
     let world = World::new();
     let script = r#"
 import signal, errno
+# From the beginning: later there is no room for another.
+many = [open(f"/tmp/many{number}", "wb", buffering=0) for number in range(9)]
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 try:
     with open("one", "wb", buffering=0) as one:
@@ -180,7 +182,6 @@ try:
             one.write(b"x" * (1 << 20))
 except OSError as error:
     print(errno.errorcode[error.errno], flush=True)
-many = [open(f"/tmp/many{number}", "wb", buffering=0) for number in range(9)]
 import itertools
 for one in itertools.cycle(many):
     try:
