@@ -25,7 +25,7 @@ use crate::{
     Ending, LaunchError, Spec,
     control::{Channel, Message},
     error::Context as _,
-    resources::{self, Hold},
+    resources::{self, Hold, Watching},
     supervisor::Supervisor,
     sys::{
         process::{Fork, block_stops, enter, fork, fork_into, unshare},
@@ -106,11 +106,17 @@ fn attended(
     let watching = watch.map(|watch| watch.start(Arc::clone(&oracle), end_run)).transpose();
     let watching = watching.context("E_SUPERVISOR", step("watch what the run uses"), "")?;
     started.agent_link.tell(Topic::Go, 0).context("E_SUPERVISOR", step("release the agent"), "")?;
-    let ending = attend(&started, agent, channel)?;
+    let ending = attend(&started, agent, channel);
     plane.finish();
-    if let Some(watching) = watching {
-        watching.end();
-    }
+    let ended_some = watching.is_some_and(Watching::end);
+    let ending = match ending {
+        // Where memory ran out the kernel ends a run whole, its init with it.
+        Err(lost) if ended_some && lost.code == RUN_LOST => {
+            reap(started.init);
+            Ending::Signaled(libc::SIGKILL)
+        }
+        other => other?,
+    };
     oracle.end(ending);
     leave_to_the_end(world, started);
     Ok(ending)
@@ -376,7 +382,7 @@ fn hear_init(
     not_started: Option<i32>,
 ) -> Result<Option<Ending>, LaunchError> {
     let lost = |_| LaunchError {
-        code: "E_RUN_LOST".into(),
+        code: RUN_LOST.into(),
         what: "the run ended without a word".into(),
         cause: io::ErrorKind::UnexpectedEof.into(),
         help: "it was killed from outside, or the machine is out of memory".into(),
@@ -425,6 +431,7 @@ fn obey(channel: &Channel, agent: Pid) -> Result<(), LaunchError> {
     Ok(())
 }
 
+const RUN_LOST: &str = "E_RUN_LOST";
 const OF_TERMINALS: &[i32] =
     &[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
 const NAMESPACE_HELP: &str =

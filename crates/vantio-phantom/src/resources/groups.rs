@@ -69,8 +69,8 @@ pub fn holders() -> Vec<(Resource, Holder)> {
     found
 }
 
-/// Creates the run's group where it has the controllers for `limits`, if there is such a place: beneath the caller's own
-/// group, or beside it, because a group with processes has no children with controllers.
+/// Creates the run's group where it has the controllers for `limits`, if there is such a place: beside the caller's own
+/// group, because a group with processes has no children with controllers; only the root of all has both.
 pub(super) fn create_with(run: RunId, limits: &[(Resource, u64)]) -> Option<Cgroup> {
     let own = cgroup::own_group()?;
     let wanted: Vec<_> = limits.iter().filter_map(|(resource, _)| controller(*resource)).collect();
@@ -78,15 +78,17 @@ pub(super) fn create_with(run: RunId, limits: &[(Resource, u64)]) -> Option<Cgro
         let enabled = fs::read_to_string(parent.join("cgroup.subtree_control")).unwrap_or_default();
         wanted.iter().all(|name| enabled.split_whitespace().any(|enabled| enabled == *name))
     };
-    // A group without processes of its own may be told to pass its controllers on.
-    for name in &wanted {
-        let _ = fs::write(own.join("cgroup.subtree_control"), format!("+{name}"));
-    }
-    let places = [Some(own.as_path()), own.parent()];
-    for parent in places.into_iter().flatten().filter(has_all) {
-        if let Ok(Some(group)) = Cgroup::create_beneath(parent, run) {
-            return Some(group);
+    let is_root = !own.join("cgroup.type").exists();
+    if is_root {
+        for name in &wanted {
+            let _ = fs::write(own.join("cgroup.subtree_control"), format!("+{name}"));
         }
+    }
+    let place = if is_root { Some(own.as_path()) } else { own.parent() };
+    if let Some(parent) = place.filter(has_all)
+        && let Ok(Some(group)) = Cgroup::create_beneath(parent, run)
+    {
+        return Some(group);
     }
     Cgroup::create(run).ok().flatten()
 }

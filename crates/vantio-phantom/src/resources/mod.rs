@@ -23,7 +23,10 @@ use vantio_core::RunId;
 
 pub use self::groups::holders;
 use self::{disk::Disk, groups::Group};
-pub(crate) use self::{groups::sweep, watch::Watch};
+pub(crate) use self::{
+    groups::sweep,
+    watch::{Watch, Watching},
+};
 use crate::{LaunchError, cgroup::Cgroup};
 
 /// What a run may have. `None` is unlimited.

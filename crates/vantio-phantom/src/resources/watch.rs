@@ -19,6 +19,8 @@ use crate::{Oracle, Ruling};
 pub(crate) struct Watch {
     groups: Vec<(Group, u64)>,
     meters: Arc<Meters>,
+    /// Whether the kernel ended a process for want of memory.
+    ended_some: bool,
     /// How often descriptors ran out, as far as it was told; `None` where they are not limited.
     descriptors: Option<u64>,
 }
@@ -26,13 +28,13 @@ pub(crate) struct Watch {
 /// A watch that goes on, until it is ended or dropped.
 pub(crate) struct Watching {
     ends: Sender<()>,
-    thread: thread::JoinHandle<()>,
+    thread: thread::JoinHandle<bool>,
 }
 
 impl Watch {
     pub(super) fn new(groups: Vec<Group>, meters: Arc<Meters>, limits_descriptors: bool) -> Self {
         let groups = groups.into_iter().map(|group| (group, 0)).collect();
-        Self { groups, meters, descriptors: limits_descriptors.then_some(0) }
+        Self { groups, meters, ended_some: false, descriptors: limits_descriptors.then_some(0) }
     }
 
     /// Watches from a thread of its own; `kill` ends the run.
@@ -51,7 +53,7 @@ impl Watch {
                     kill();
                 }
                 if is_over {
-                    return;
+                    return self.ended_some;
                 }
                 // A tree that takes long to look at is looked at less often.
                 pause = (begun.elapsed() * 10).max(SHORTEST);
@@ -66,6 +68,7 @@ impl Watch {
             let now = group.exhausted();
             if now > *known {
                 *known = now;
+                self.ended_some |= group.resource == Resource::Memory;
                 ruling = worst(ruling, oracle.ran_out(group.resource));
             }
         }
@@ -88,11 +91,11 @@ impl Watch {
 }
 
 impl Watching {
-    /// Looks once more, and ends.
-    pub(crate) fn end(self) {
+    /// Looks once more, and ends. Whether the kernel ended a process for want of memory.
+    pub(crate) fn end(self) -> bool {
         drop(self.ends);
         // A thread that panicked has nothing more to say.
-        let _ = self.thread.join();
+        self.thread.join().unwrap_or_default()
     }
 }
 
