@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod conformance;
+mod posix;
 mod report;
 mod user;
 
@@ -38,6 +39,7 @@ const SUITES: [&str; 14] = [
     "unit",
     "conformance",
     "programs",
+    "posix",
     "escapes",
     "network",
     "flows",
@@ -183,10 +185,14 @@ fn end_to_end(arguments: &Arguments, report: &mut Report, here: &'static str) ->
     headline("end to end");
     let vantio = setup::release_binary()?;
     let built = step("build the suites", || artifacts::build(&suites))?;
+    if suites.contains(&"posix") {
+        posix::install()?;
+    }
     if arguments.suites.is_empty() || suites.iter().any(|suite| arguments.wants(suite)) {
         for artifact in &built {
             let mut command = artifact.command();
             command.current_dir(layout::root().join("crates/vantio")).env("VANTIO_BIN", &vantio);
+            command.env("VANTIO_TEST_TOOLS", posix::folder());
             run_suite(arguments, report, artifact, here, command)?;
         }
     }

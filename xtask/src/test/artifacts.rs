@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::{failure::Failure, layout, shell};
 
 /// The suites that drive the `vantio` command.
-pub const END_TO_END: [&str; 8] =
-    ["programs", "escapes", "network", "flows", "lifecycle", "learning", "terminal", "detached"];
+pub const END_TO_END: [&str; 9] =
+    ["programs", "posix", "escapes", "network", "flows", "lifecycle", "learning", "terminal", "detached"];
 
 /// A test executable.
 pub struct Artifact {

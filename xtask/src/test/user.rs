@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::artifacts::Artifact;
+use super::posix;
 use crate::{
     failure::{AtPath, Failure},
     layout, shell,
@@ -41,6 +42,9 @@ impl User {
         for artifact in built {
             replace(&artifact.executable, &stage.join(artifact.suite))?;
         }
+        for tool in posix::found() {
+            replace(&posix::folder().join(tool), &stage.join(tool))?;
+        }
         let toolchain = stage_toolchain(&stage)?;
         Ok(Self { stage, toolchain })
     }
@@ -59,6 +63,7 @@ impl User {
         let mut command = self.as_user();
         command.arg("env").arg(assignment("VANTIO_BIN", &self.stage.join("vantio")));
         command.arg(assignment("VANTIO_TEST_DIR", &Path::new(HOME).join("scratch")));
+        command.arg(assignment("VANTIO_TEST_TOOLS", &self.stage));
         if let Some(toolchain) = &self.toolchain {
             command.arg(assignment("VANTIO_TEST_TOOLCHAIN", toolchain));
         }

@@ -66,6 +66,12 @@ impl Plane {
         if path.ends_with(b"/") && !is_directory {
             return Err(Errno::NOTDIR);
         }
+        match (&*entry.name, removes_directory) {
+            (b"." | b"..", false) => return Err(Errno::ISDIR),
+            (b".", true) => return Err(Errno::INVAL),
+            (b"..", true) => return Err(Errno::NOTEMPTY),
+            _ => {}
+        }
         let effect = if removes_directory { Effect::FsRmdir } else { Effect::FsUnlink };
         let full = entry.path();
         self.permit_path(request, effect, &full, Access::Write, removes_directory)?;
@@ -90,14 +96,18 @@ impl Plane {
     fn mknod(&self, request: &Request, directory: i32, path: usize) -> io::Result<()> {
         let mode = request.argument(path + 1) as u32;
         let path = request.read_path(request.argument(path))?;
+        let entry = self.vacant(request, directory, &path)?;
         let kind = match mode & libc::S_IFMT {
             0 | libc::S_IFREG => FileType::RegularFile,
             libc::S_IFIFO => FileType::Fifo,
             libc::S_IFSOCK => FileType::Socket,
-            // Nobody in a run makes devices.
-            _ => return Err(Errno::PERM),
+            libc::S_IFCHR | libc::S_IFBLK => {
+                self.refuse_call(request, "making a device");
+                return Err(Errno::PERM);
+            }
+            libc::S_IFDIR => return Err(Errno::PERM),
+            _ => return Err(Errno::INVAL),
         };
-        let entry = self.vacant(request, directory, &path)?;
         let full = entry.path();
         self.permit_path(request, Effect::FsMknod, &full, Access::Write, false)?;
         self.note_growth(&full)?;
@@ -171,6 +181,9 @@ impl Plane {
         let ((from_directory, from_path), (to_directory, to_path)) = (path(old)?, path(new)?);
         let from = self.entry(request, from_directory, &from_path)?;
         let to = self.entry(request, to_directory, &to_path)?;
+        if [&from, &to].iter().any(|entry| matches!(&*entry.name, b"." | b"..")) {
+            return Err(Errno::BUSY);
+        }
         let data = self.present(request, &from)?;
         let is_directory = FileType::from_raw_mode(data.st_mode) == FileType::Directory;
         if (from_path.ends_with(b"/") || to_path.ends_with(b"/")) && !is_directory {

@@ -4,7 +4,7 @@ use vantio_core::json::Value;
 use vantio_ledger::Entry;
 use vantio_phantom::changes::Escaped;
 
-use crate::oracle::{ORDER_PROGRESS, PERMIT_REPEATED, REFUSAL_REPEATED, read_bytes};
+use crate::oracle::{ORDER_PROGRESS, PERMIT_REPEATED, REFUSAL_REPEATED, RUN_LIMITS, read_bytes};
 
 /// The member `key`, when it is text or bytes, as a terminal may show it.
 fn shown(value: &Value, key: &str) -> Option<String> {
@@ -41,6 +41,7 @@ pub fn detail(entry: &Entry) -> String {
     match entry.op.as_str() {
         "run.start" => words(request, "command"),
         "run.end" => ending(request),
+        RUN_LIMITS => holders(request),
         PERMIT_REPEATED | REFUSAL_REPEATED => {
             let intent = request.member("intent").map(target).unwrap_or_default();
             let times = response.number("repeated").unwrap_or(0);
@@ -75,6 +76,13 @@ pub fn detail(entry: &Entry) -> String {
 
 fn counted(value: &Value, key: &str) -> String {
     value.number(key).map_or_else(|| "?".into(), |number| number.to_string())
+}
+
+/// Who holds a run to which limit.
+fn holders(request: &Value) -> String {
+    let Value::Object(members) = request else { return String::new() };
+    let holder = |(name, holder): (&String, &Value)| Some(format!("{name}: {}", shown_value(holder)?));
+    members.iter().filter_map(holder).collect::<Vec<_>>().join(", ")
 }
 
 fn words(value: &Value, key: &str) -> String {

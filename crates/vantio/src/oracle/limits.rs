@@ -15,7 +15,7 @@ use vantio_policy::Limits;
 use super::{Template, Warden};
 
 /// The operation of an entry that says who holds a run to its limits.
-const RUN_LIMITS: &str = "run.limits";
+pub const RUN_LIMITS: &str = "run.limits";
 
 /// The effect of using something up.
 pub const RESOURCE_EXHAUST: &str = "resource.exhaust";

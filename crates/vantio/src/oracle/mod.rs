@@ -34,7 +34,7 @@ use crate::present::now_ms;
 
 pub use answer::answer;
 pub use describe::{bindings as bindings_value, bytes as bytes_value, ending_value};
-pub use limits::RESOURCE_EXHAUST;
+pub use limits::{RESOURCE_EXHAUST, RUN_LIMITS};
 pub use moment::{Moment, integer};
 pub use restate::{Restated, bytes as read_bytes};
 

@@ -10,7 +10,10 @@ pub mod terminal;
 use std::{
     env, fs,
     io::{Read, Write},
-    os::unix::process::{CommandExt, ExitStatusExt},
+    os::unix::{
+        fs::PermissionsExt,
+        process::{CommandExt, ExitStatusExt},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{LazyLock, Mutex},
@@ -61,7 +64,20 @@ pub struct Refusal {
 
 impl World {
     pub fn new() -> Self {
-        let directory = tempfile::Builder::new().prefix("world-").tempdir_in(scratch()).unwrap();
+        Self::below(&scratch())
+    }
+
+    /// A world that others than its owner can come to, for suites that act as them.
+    pub fn open_to_all() -> Self {
+        let world = Self::below(Path::new("/var/tmp"));
+        for folder in [world.path(), &world.workspace()] {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        world
+    }
+
+    fn below(folder: &Path) -> Self {
+        let directory = tempfile::Builder::new().prefix("world-").tempdir_in(folder).unwrap();
         let world = Self { directory };
         for path in [world.home(), world.workspace(), world.outside()] {
             fs::create_dir(path).unwrap();
