@@ -3,6 +3,7 @@
 use vantio_core::json::Value;
 use vantio_ledger::Entry;
 use vantio_phantom::changes::Escaped;
+use vantio_policy::Limits;
 
 use crate::oracle::{ORDER_PROGRESS, PERMIT_REPEATED, REFUSAL_REPEATED, RUN_LIMITS, read_bytes};
 
@@ -80,9 +81,8 @@ fn counted(value: &Value, key: &str) -> String {
 
 /// Who holds a run to which limit.
 fn holders(request: &Value) -> String {
-    let Value::Object(members) = request else { return String::new() };
-    let holder = |(name, holder): (&String, &Value)| Some(format!("{name}: {}", shown_value(holder)?));
-    members.iter().filter_map(holder).collect::<Vec<_>>().join(", ")
+    let holder = |name: &str| Some(format!("{name}: {}", shown(request, name)?));
+    Limits::NAMES.into_iter().filter_map(holder).collect::<Vec<_>>().join(", ")
 }
 
 fn words(value: &Value, key: &str) -> String {
