@@ -24,7 +24,7 @@ use rustix::{
 };
 use vantio_core::RunId;
 
-use crate::world::mounts;
+use crate::{resources, world::mounts};
 
 /// The control group of a run.
 #[derive(Debug)]
@@ -74,6 +74,11 @@ impl Cgroup {
     /// caller may not, or no version 2 hierarchy is mounted.
     pub fn create(run: RunId) -> Result<Option<Self>, CgroupError> {
         let Some(parent) = own_group() else { return Ok(None) };
+        Self::create_beneath(&parent, run)
+    }
+
+    /// As [`Cgroup::create`], beneath another group.
+    pub(crate) fn create_beneath(parent: &Path, run: RunId) -> Result<Option<Self>, CgroupError> {
         let path = parent.join(name_of(run));
         match fs::create_dir(&path) {
             Ok(()) => Self::open(path).map(Some),
@@ -103,6 +108,7 @@ impl Cgroup {
                 dead.push(path.to_owned());
             }
         });
+        resources::sweep(is_dead);
         let remove = |path| Self::open(path).and_then(|group| group.kill().and_then(|()| group.remove()));
         dead.into_iter().filter_map(|path| remove(path).ok()).count()
     }
@@ -232,11 +238,11 @@ impl AsFd for Cgroup {
     }
 }
 
-fn name_of(run: RunId) -> String {
+pub(crate) fn name_of(run: RunId) -> String {
     format!("{PREFIX}{run}")
 }
 
-fn run_of(path: &Path) -> Option<RunId> {
+pub(crate) fn run_of(path: &Path) -> Option<RunId> {
     path.file_name()?.to_str()?.strip_prefix(PREFIX)?.parse().ok()
 }
 
@@ -266,7 +272,7 @@ fn visit_groups(visit: &mut dyn FnMut(&Path, RunId)) {
 }
 
 /// The directory of the group that this process is in.
-fn own_group() -> Option<PathBuf> {
+pub(crate) fn own_group() -> Option<PathBuf> {
     let (mount, root) = hierarchy()?;
     let groups = fs::read("/proc/self/cgroup").ok()?;
     let own = groups.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;

@@ -18,6 +18,7 @@ mod net;
 mod oracle;
 mod packets;
 pub mod probe;
+pub mod resources;
 mod spec;
 mod sys;
 mod terminal;

@@ -8,6 +8,7 @@ use crate::{
     Ending,
     census::Processes,
     checkpoint::{Checkpoint, Checkpoints},
+    resources::{Holder, Resource},
 };
 
 /// What a plane does with an intent.
@@ -137,6 +138,17 @@ pub trait Oracle: Send + Sync {
     /// A checkpoint was taken.
     fn checkpointed(&self, checkpoint: &Checkpoint) {
         let _ = checkpoint;
+    }
+
+    /// Who holds the run to its limits. Told before the program starts, where there are limits.
+    fn limited(&self, holders: &[(Resource, Holder)]) {
+        let _ = holders;
+    }
+
+    /// The run has used up a resource: the kernel, or the plane, refuses it more.
+    fn ran_out(&self, resource: Resource) -> Ruling {
+        let _ = resource;
+        Ruling::Refuse
     }
 
     /// The run is over: everything still waiting is written down.

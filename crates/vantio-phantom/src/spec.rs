@@ -4,7 +4,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use vantio_core::RunId;
 
-use crate::checkpoint::Automatic;
+use crate::{checkpoint::Automatic, resources::Limits};
 
 /// Everything the mechanism needs to know about a run.
 #[derive(Clone, Debug)]
@@ -38,6 +38,8 @@ pub struct Spec {
     pub may_wait: bool,
     /// When checkpoints are taken without being asked for.
     pub checkpoints: Automatic,
+    /// What the run may have at one time.
+    pub limits: Limits,
 }
 
 /// How a run ended.

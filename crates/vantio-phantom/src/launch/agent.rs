@@ -26,7 +26,7 @@ use rustix::{
 
 use super::link::{Link, Topic};
 use crate::{
-    Spec, filter,
+    Spec, filter, resources,
     supervisor::ROOT_CAPABILITIES,
     sys::{
         process::{close_on_exec_from, execute, exit, restore_signals},
@@ -69,6 +69,7 @@ fn confine(
     drop(handle);
     restore_signals();
     close_on_exec_from(3).map_err(at("close what was inherited"))?;
+    resources::set_rlimits(&spec.limits).map_err(at("limit itself"))?;
     drop_capabilities().map_err(at("drop capabilities"))?;
     set_no_new_privs(true).map_err(at("renounce new privileges"))?;
     restrict_files(&spec.executable).map_err(|error| ("enter Landlock", io::Error::other(error)))?;

@@ -27,6 +27,7 @@ use crate::{
     checkpoint::NotesSource,
     control::{Channel, Message},
     error::Context as _,
+    resources::{self, Hold, Watching},
     supervisor::Supervisor,
     sys::{
         process::{Fork, block_stops, enter, fork, fork_into, unshare},
@@ -52,12 +53,9 @@ pub(super) fn supervise(
     )?;
     setsid().context("E_SUPERVISOR", step("leave the caller's session"), "")?;
     block_stops(false);
-    let cgroup = Cgroup::create(spec.run_id).ok().flatten();
-    let result = attended(spec, folders, plan, (channel, notes), make_oracle, cgroup.as_ref());
-    if let Some(cgroup) = cgroup {
-        // What cannot be removed now is swept by the next command.
-        let _ = cgroup.remove();
-    }
+    let hold = Hold::prepare(spec.run_id, &spec.limits)?;
+    let result = attended(spec, folders, plan, (channel, notes), make_oracle, &hold);
+    hold.remove();
     let _ = channel.send(&Message::Ended(result?), None);
     Ok(())
 }
@@ -69,13 +67,22 @@ fn attended(
     plan: &terminal::Plan,
     (channel, notes): (&Channel, NotesSource),
     make_oracle: MakeOracle,
-    cgroup: Option<&Cgroup>,
+    hold: &Hold,
 ) -> Result<Ending, LaunchError> {
     let step = |what: &'static str| move || format!("could not {what}");
-    let started = start_init(spec, folders, plan, cgroup)?;
+    let started = start_init(spec, folders, plan, hold)?;
     let world = join_world(&started)?;
     // Init builds meanwhile. Nothing of the agent runs yet, and this process forks no more.
     let oracle = make_oracle()?;
+    if !hold.holders.is_empty() {
+        oracle.limited(&hold.holders);
+    }
+    let watched = resources::watch(hold, &spec.limits, folders.written()).context(
+        "E_SUPERVISOR",
+        step("watch what the run uses"),
+        "",
+    )?;
+    let (meters, watch) = watched.unzip();
     see_built(&started, channel)?;
     let supervisor = Supervisor {
         spec,
@@ -83,12 +90,13 @@ fn attended(
         init: started.init,
         privileged: folders.privileged,
         notes,
-        cgroup: cgroup.map(Cgroup::again).transpose().context(
+        cgroup: hold.cgroup.as_ref().map(Cgroup::again).transpose().context(
             "E_CGROUP",
             step("keep the run's control group"),
             "",
         )?,
         has_terminal: plan.needs_terminal(),
+        meters,
         network_namespace: world.network.try_clone().context("E_SUPERVISOR", step("keep the network"), "")?,
     };
     // The agent confines itself meanwhile, and then waits.
@@ -99,9 +107,24 @@ fn attended(
         step("start its workers"),
         "",
     )?;
+    // With its leader everything in the run ends, and is known to have ended so.
+    let end_run = move || {
+        let _ = crate::sys::process::kill(agent.as_raw_pid(), libc::SIGKILL);
+    };
+    let watching = watch.map(|watch| watch.start(Arc::clone(&oracle), end_run)).transpose();
+    let watching = watching.context("E_SUPERVISOR", step("watch what the run uses"), "")?;
     started.agent_link.tell(Topic::Go, 0).context("E_SUPERVISOR", step("release the agent"), "")?;
-    let ending = attend(&started, agent, channel)?;
+    let ending = attend(&started, agent, channel);
     plane.finish();
+    let ended_some = watching.is_some_and(Watching::end);
+    let ending = match ending {
+        // Where memory ran out the kernel ends a run whole, its init with it.
+        Err(lost) if ended_some && lost.code == RUN_LOST => {
+            reap(started.init);
+            Ending::Signaled(libc::SIGKILL)
+        }
+        other => other?,
+    };
     oracle.end(ending);
     leave_to_the_end(world, started);
     Ok(ending)
@@ -133,8 +156,9 @@ fn start_init(
     spec: &Spec,
     folders: &Folders,
     plan: &terminal::Plan,
-    cgroup: Option<&Cgroup>,
+    hold: &Hold,
 ) -> Result<Started, LaunchError> {
+    let cgroup = hold.cgroup.as_ref();
     let step = |what: &'static str| move || format!("could not {what}");
     let (link, init_link) = Link::pair().context("E_SUPERVISOR", step("make a link"), "")?;
     let (agent_link, agent_end) = Link::pair().context("E_SUPERVISOR", step("make a link"), "")?;
@@ -162,6 +186,7 @@ fn start_init(
         let joined = cgroup.join(init).map_err(io::Error::other);
         joined.context("E_CGROUP", step("put the run into its cgroup"), "")?;
     }
+    hold.join(init).context("E_CGROUP", step("put the run into its control groups"), "")?;
     map_identities(init, folders.privileged).context(
         "E_NAMESPACE",
         step("map the run's identities"),
@@ -365,7 +390,7 @@ fn hear_init(
     not_started: Option<i32>,
 ) -> Result<Option<Ending>, LaunchError> {
     let lost = |_| LaunchError {
-        code: "E_RUN_LOST".into(),
+        code: RUN_LOST.into(),
         what: "the run ended without a word".into(),
         cause: io::ErrorKind::UnexpectedEof.into(),
         help: "it was killed from outside, or the machine is out of memory".into(),
@@ -414,6 +439,7 @@ fn obey(channel: &Channel, agent: Pid) -> Result<(), LaunchError> {
     Ok(())
 }
 
+const RUN_LOST: &str = "E_RUN_LOST";
 const OF_TERMINALS: &[i32] =
     &[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
 const NAMESPACE_HELP: &str =

@@ -5,6 +5,7 @@
 //! namespaces of its own, and nothing of it lasts.
 
 mod bpf;
+mod limits;
 mod namespaces;
 mod overlay;
 mod seccomp;
@@ -52,6 +53,7 @@ pub fn host(state: &Path) -> Vec<Finding> {
         system::landlock_scopes(),
         system::openat2(),
         system::cgroup(),
+        limits::of_resources(),
         bpf::lsm(),
     ]);
     findings

@@ -89,7 +89,7 @@ impl Plane {
         let entry = self.vacant(request, directory, &path)?;
         let full = entry.path();
         self.permit_path(request, Effect::FsMkdir, &full, Access::Write, false)?;
-        self.note_base(&full)?;
+        self.note_growth(&full)?;
         let _passage = self.naming(&entry)?;
         let (_identity, _mask) = (self.assume(request)?, self.with_mask(request)?);
         mkdirat(&entry.parent.fd, &*entry.name, mode)
@@ -112,7 +112,7 @@ impl Plane {
         };
         let full = entry.path();
         self.permit_path(request, Effect::FsMknod, &full, Access::Write, false)?;
-        self.note_base(&full)?;
+        self.note_growth(&full)?;
         let _passage = self.naming(&entry)?;
         let (_identity, _mask) = (self.assume(request)?, self.with_mask(request)?);
         mknodat(&entry.parent.fd, &*entry.name, kind, Mode::from_raw_mode(mode & 0o7777), 0)
@@ -124,7 +124,7 @@ impl Plane {
         let entry = self.vacant(request, directory, &path)?;
         let full = entry.path();
         self.permit_path(request, Effect::FsSymlink, &full, Access::Write, false)?;
-        self.note_base(&full)?;
+        self.note_growth(&full)?;
         let _passage = self.naming(&entry)?;
         let _identity = self.assume(request)?;
         symlinkat(&*target, &entry.parent.fd, &*entry.name)

@@ -53,6 +53,7 @@ use crate::{
     checkpoint::NotesSource,
     filter,
     net::{self, Pool, Watch},
+    resources::Meters,
     sys::{
         process::{enter, kill, unshare},
         seccomp::Listener,
@@ -73,6 +74,8 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) notes: NotesSource,
     /// The control group of the run's processes, where there is one.
     pub(crate) cgroup: Option<Cgroup>,
+    /// What the run uses, where that is limited.
+    pub(crate) meters: Option<Arc<Meters>>,
     /// Whether the run has a terminal, which the caller's is behind.
     pub(crate) has_terminal: bool,
 }
@@ -85,6 +88,8 @@ pub(crate) struct Plane {
     keeping: Arc<Keeping>,
     init: Pid,
     privileged: bool,
+    /// What the run uses, where that is limited.
+    meters: Option<Arc<Meters>>,
     /// The host's root directory.
     host_root: OwnedFd,
     view: Arc<View>,
@@ -150,6 +155,7 @@ impl Supervisor<'_> {
             net: net::Plane::start(Arc::clone(&self.oracle), config).map_err(io::Error::other)?,
             oracle: self.oracle,
             view,
+            meters: self.meters,
             base: BaseJournal::open(&self.spec.folder)?,
             init,
             privileged: self.privileged,
@@ -172,7 +178,8 @@ impl Plane {
     /// calling thread sees the host's mounts.
     pub(crate) fn serve(self: &Arc<Self>, listener: Listener, namespace: BorrowedFd<'_>) -> io::Result<()> {
         let room = Arc::new(WaitingRoom::new(Arc::clone(&self.oracle), self.may_wait));
-        let link = Arc::new(Link::new(listener, self.census.clone(), Arc::clone(&room))?);
+        let link = Link::new(listener, self.census.clone(), self.meters.clone(), Arc::clone(&room))?;
+        let link = Arc::new(link);
         self.open_waiting_room(&room, namespace.try_clone_to_owned()?)?;
         // Where flows are tracked a worker may wait for what others have to answer first.
         let more = if self.census.is_some() { WORKERS_BESIDE } else { 0 };
@@ -356,6 +363,12 @@ impl Plane {
     pub(crate) fn note_base(&self, path: &[u8]) -> rustix::io::Result<()> {
         // Without the base a commit could not tell whose change it overwrites.
         self.base.note(self.host_root.as_fd(), path).map_err(|_| rustix::io::Errno::IO)
+    }
+
+    /// As [`Plane::note_base`], of what takes more room: `ENOSPC` where there is none.
+    pub(crate) fn note_growth(&self, path: &[u8]) -> rustix::io::Result<()> {
+        self.meters.as_ref().map_or(Ok(()), |meters| meters.disk.check())?;
+        self.note_base(path)
     }
 
     /// Ends every process of the run.

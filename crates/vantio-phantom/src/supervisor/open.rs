@@ -106,7 +106,7 @@ impl Plane {
                 return self.open_fifo(request, open, object);
             }
             FileType::RegularFile if open.access() == Access::Write => {
-                self.note_base(&object.path)?;
+                self.note_growth(&object.path)?;
                 passage = Some(self.changing(&object, Change::Content)?);
             }
             _ => {}
@@ -132,7 +132,7 @@ impl Plane {
         }
         let reads = open.access_mode() == OFlags::RDWR;
         self.permit_write(request, &path, Ways { reads, writes: true, is_new: true }, 0)?;
-        self.note_base(&path)?;
+        self.note_growth(&path)?;
         let passage = self.making(entry, open.access() == Access::Write)?;
         // What appeared meanwhile was not judged: a link may lead anywhere, and a fifo would hold this thread.
         let flags = open.flags | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;

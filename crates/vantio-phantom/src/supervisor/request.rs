@@ -21,6 +21,7 @@ use vantio_core::Syscall;
 use super::wait::WaitingRoom;
 use crate::{
     census::Census,
+    resources::Meters,
     sys::{
         memory,
         seccomp::{Listener, Notification},
@@ -37,6 +38,7 @@ pub(crate) struct Link {
     proc: OwnedFd,
     census: Option<Arc<Census>>,
     room: Arc<WaitingRoom>,
+    meters: Option<Arc<Meters>>,
 }
 
 impl Link {
@@ -44,10 +46,11 @@ impl Link {
     pub(crate) fn new(
         listener: Listener,
         census: Option<Arc<Census>>,
+        meters: Option<Arc<Meters>>,
         room: Arc<WaitingRoom>,
     ) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self { listener, census, room, proc: openat(CWD, "/proc", flags, Mode::empty())? })
+        Ok(Self { listener, census, meters, room, proc: openat(CWD, "/proc", flags, Mode::empty())? })
     }
 
     /// The host's `/proc`.
@@ -320,7 +323,12 @@ impl Request {
         match sent {
             Ok(()) | Err(Errno::NOENT) => {}
             // The descriptor table is full, or the kernel refused the answer: say so to the caller.
-            Err(error) => drop(listener.refuse(id, error)),
+            Err(error) => {
+                if let (Errno::MFILE, Some(meters)) = (error, &self.link.meters) {
+                    meters.descriptors.fetch_add(1, Ordering::Relaxed);
+                }
+                let _ = listener.refuse(id, error);
+            }
         }
         if let Some(census) = &self.link.census {
             census.answered(id);

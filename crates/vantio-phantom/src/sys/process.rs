@@ -40,8 +40,10 @@ pub(crate) fn fork_into(flags: libc::c_int, cgroup: BorrowedFd<'_>) -> io::Resul
 }
 
 fn side(pid: libc::c_long) -> io::Result<Fork> {
+    if pid < 0 {
+        return Err(last_error());
+    }
     match Pid::from_raw(pid as i32) {
-        _ if pid < 0 => Err(last_error()),
         Some(pid) => Ok(Fork::Parent(pid)),
         None => Ok(Fork::Child),
     }

@@ -43,6 +43,11 @@ impl Folders {
         self.run.join("layers").join(number.to_string())
     }
 
+    /// Where what the run writes is kept.
+    pub(crate) fn written(&self) -> Vec<PathBuf> {
+        vec![self.run.join("layers"), self.run.join("fresh")]
+    }
+
     /// Where the root is put together.
     fn stage(&self) -> PathBuf {
         self.run.join("root")

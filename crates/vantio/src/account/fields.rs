@@ -3,10 +3,11 @@
 use vantio_core::{Decision, json::Value};
 use vantio_ledger::Entry;
 use vantio_phantom::changes::Escaped;
+use vantio_policy::Limits;
 
 use crate::{
     approvals::HOLD_ANSWER,
-    oracle::{ORDER_PROGRESS, PERMIT_REPEATED, REFUSAL_REPEATED, read_bytes},
+    oracle::{ORDER_PROGRESS, PERMIT_REPEATED, REFUSAL_REPEATED, RUN_LIMITS, read_bytes},
 };
 
 /// The member `key`, when it is text or bytes, as a terminal may show it.
@@ -44,6 +45,7 @@ pub fn detail(entry: &Entry) -> String {
     match entry.op.as_str() {
         "run.start" => words(request, "command"),
         "run.end" => ending(request),
+        RUN_LIMITS => holders(request),
         PERMIT_REPEATED | REFUSAL_REPEATED => {
             let intent = request.member("intent").map(target).unwrap_or_default();
             let times = response.number("repeated").unwrap_or(0);
@@ -109,6 +111,12 @@ fn answer(request: &Value) -> String {
 
 fn counted(value: &Value, key: &str) -> String {
     value.number(key).map_or_else(|| "?".into(), |number| number.to_string())
+}
+
+/// Who holds a run to which limit.
+fn holders(request: &Value) -> String {
+    let holder = |name: &str| Some(format!("{name}: {}", shown(request, name)?));
+    Limits::NAMES.into_iter().filter_map(holder).collect::<Vec<_>>().join(", ")
 }
 
 fn words(value: &Value, key: &str) -> String {

@@ -4,6 +4,7 @@ mod answer;
 mod describe;
 mod flow;
 mod hold;
+mod limits;
 mod moment;
 mod repeats;
 mod restate;
@@ -27,6 +28,7 @@ use vantio_ledger::{AgentSvid, Anomaly, Draft, Ledger, LedgerError, Seal};
 use vantio_phantom::{
     Ending, Oracle, Processes, Ruling, Ways,
     checkpoint::{Checkpoint, Checkpoints},
+    resources::{Holder, Resource},
 };
 use vantio_policy::{Details, PolicyProgram, State, decide_by_lists, flow::Flow};
 
@@ -41,6 +43,7 @@ pub use answer::Judged;
 #[cfg(test)]
 pub use describe::target as target_value;
 pub use describe::{bindings as bindings_value, bytes as bytes_value, ending_value};
+pub use limits::{RESOURCE_EXHAUST, RUN_LIMITS};
 pub use moment::{Moment, integer};
 pub use restate::{Restated, bytes as read_bytes};
 
@@ -465,6 +468,14 @@ impl Oracle for Warden {
             // The agent waits for it.
             _ => self.ledger.record(entry).map(drop),
         });
+    }
+
+    fn limited(&self, holders: &[(Resource, Holder)]) {
+        self.record_holders(holders);
+    }
+
+    fn ran_out(&self, resource: Resource) -> Ruling {
+        self.record_exhausted(resource)
     }
 
     fn end(&self, ending: Ending) {

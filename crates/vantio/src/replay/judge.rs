@@ -18,7 +18,7 @@ use crate::{
     account::{bindings, names, target},
     approvals::{Answer, HOLD_ANSWER, answers_of, intent_hash, is_too_many},
     failure::Failure,
-    oracle::{Judged, Moment, ORDER_PROGRESS, PERMIT_REPEATED, REFUSAL_REPEATED, Restated},
+    oracle::{Judged, Moment, ORDER_PROGRESS, PERMIT_REPEATED, REFUSAL_REPEATED, RESOURCE_EXHAUST, Restated},
 };
 
 /// Decides again what was decided in a run.
@@ -96,6 +96,8 @@ impl Judge {
                 self.report.repeated += entry.response().count("repeated").unwrap_or(0);
             }
             ("ledger.dropped", _) => self.report.dropped += entry.request().count("count").unwrap_or(0),
+            // The kernel's own answer: there is nothing to decide.
+            (RESOURCE_EXHAUST, _) => {}
             ("run.end", _) => self.report.has_ended = true,
             (ORDER_PROGRESS, _) => self.progress(entry),
             (HOLD_ANSWER, _) => {

@@ -11,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 use vantio_core::{RunId, json::Value};
 use vantio_identity::TrustDomain;
 use vantio_ledger::AgentSvid;
-use vantio_phantom::{Spec, changes::PathBytes, checkpoint::Automatic};
+use vantio_phantom::{Spec, changes::PathBytes, checkpoint::Automatic, resources::Limits};
 use vantio_policy::{
     Backend, Bindings, Details, Mode, PolicyProgram, State as PolicyState,
     flow::Flow,
@@ -99,6 +99,7 @@ impl Plan {
                 exec: program.checkpointing().exec,
                 writes: program.checkpointing().writes,
             },
+            limits: limits(&program),
         };
         Ok(Self {
             record,
@@ -214,6 +215,12 @@ fn existing(paths: &[Vec<u8>]) -> Vec<PathBuf> {
     found.sort_unstable();
     found.dedup();
     found
+}
+
+/// What a run may have at one time, for the mechanism.
+fn limits(program: &PolicyProgram) -> Limits {
+    let vantio_policy::Limits { memory, processes, cpu, disk, open_files, best_effort } = *program.limits();
+    Limits { memory, processes, cpu, disk, open_files, best_effort }
 }
 
 /// Where the kernel lets programs be executed from: what is judged one by one may be less. A

@@ -1,8 +1,21 @@
 //! What the processes of a detached run keep of whoever started it: nothing.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::{fs::PermissionsExt as _, net::UnixStream},
+    },
+    path::Path,
+    process::Stdio,
+};
 
-use crate::common::{WORKSPACE, World, binary, detached::Detached, finish};
+use crate::common::{
+    WORKSPACE, World, binary,
+    detached::{Detached, line_of},
+    finish,
+};
 
 fn descriptors(pid: u32) -> Vec<String> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
@@ -58,4 +71,39 @@ fn the_socket_and_the_log_are_the_users_own() {
     }
     world.ask(&["kill", &run.id]);
     assert!(!folder.join("terminal.sock").exists());
+}
+
+#[test]
+fn who_speaks_another_language_is_refused_and_the_run_goes_on() {
+    let world = World::new();
+    let run = Detached::start(&world, WORKSPACE, &["/bin/sh", "-c", "echo written; sleep 600"]);
+    run.wait_for("written");
+    // A path may be longer than the address of a socket.
+    let folder = fs::File::open(run.folder()).unwrap();
+    let path = format!("/proc/self/fd/{}/terminal.sock", folder.as_raw_fd());
+    let say = |words: &[u8]| {
+        let mut stream = UnixStream::connect(&path).unwrap();
+        stream.write_all(words).unwrap();
+        let mut answer = Vec::new();
+        // One that is only closed may be closed before it is read.
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let other = say(b"{\"version\":2,\"says\":{\"anything\":1}}\n");
+    assert!(other.contains("refused") && other.contains("version 2"), "{other}");
+    assert!(say(b"GET / HTTP/1.1\r\n\r\n").contains("refused"));
+    assert_eq!(say(&[b'x'; 5000]), "");
+    // A frame that nobody may send.
+    let hello = b"{\"version\":1,\"says\":{\"types\":false,\"from\":0}}\n";
+    let forged = [hello.as_slice(), &[6, 0, 0, 0, 0]].concat();
+    assert!(!say(&forged).contains("summary"));
+    // Somebody who says nothing stays, and holds nobody up.
+    let _silent: Vec<_> = (0..70).map(|_| UnixStream::connect(&path)).collect();
+    assert_eq!(run.logs(), "written\n");
+    assert_eq!(run.state(), "live, detached");
+    let mut attach = run.vantio("attach", &["--no-stdin"]);
+    let mut attached = attach.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    assert_eq!(line_of(attached.stdout.take().unwrap()), "written\n");
+    world.ask(&["kill", &run.id]);
+    assert_eq!(attached.wait().unwrap().code(), Some(137));
 }

@@ -10,4 +10,5 @@ mod detached;
 mod failures;
 mod hazards;
 mod killed;
+mod limits;
 mod streams;
