@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     FileType, Node, PathBytes, Readable, Stamp,
     beneath::{self, Pinned},
-    node::xattrs,
+    node::xattrs_of_opened,
 };
 
 /// What the host had at a path.
@@ -168,16 +168,25 @@ impl Bases {
     }
 }
 
-/// The digest that [`Base`] keeps: of content or target, then of the extended
-/// attributes.
+/// The digest that [`Base`] keeps: of content or target, then of the extended attributes of what can
+/// be opened. It is made in a run's mount namespace too, where the `/proc` is the run's.
 pub(crate) fn digest(file: &Readable<'_>) -> io::Result<String> {
     let mut hasher = Sha256::new();
-    match file.node.file_type {
-        FileType::File => hash_file(file.open()?, &mut hasher)?,
-        FileType::Symlink => hasher.update(readlinkat(file.dir, file.name, Vec::new())?.as_bytes()),
-        _ => {}
-    }
-    for (name, value) in xattrs(file.dir, file.name)? {
+    let opened = match file.node.file_type {
+        FileType::File => {
+            let opened = file.open()?;
+            hash_file(opened.try_clone()?, &mut hasher)?;
+            Some(opened)
+        }
+        FileType::Directory => Some(file.open()?),
+        FileType::Symlink => {
+            hasher.update(readlinkat(file.dir, file.name, Vec::new())?.as_bytes());
+            None
+        }
+        _ => None,
+    };
+    let attributes = opened.map(|opened| xattrs_of_opened(opened.as_fd())).transpose()?;
+    for (name, value) in attributes.unwrap_or_default() {
         hasher.update(b"\0");
         hasher.update(Sha256::digest(name));
         hasher.update(Sha256::digest(value));

@@ -38,7 +38,7 @@ pub(crate) struct Readable<'a> {
 }
 
 impl Readable<'_> {
-    /// Opens a regular file for reading.
+    /// Opens a regular file, or a directory, for reading.
     pub(crate) fn open(&self) -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         // Only the owner may ask that the access time stays.

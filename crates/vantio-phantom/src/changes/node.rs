@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, io};
 
 use rustix::{
     fd::BorrowedFd,
-    fs::{Statx, StatxTimestamp, getxattr, lgetxattr, listxattr, llistxattr, readlinkat},
+    fs::{
+        Statx, StatxTimestamp, fgetxattr, flistxattr, getxattr, lgetxattr, listxattr, llistxattr, readlinkat,
+    },
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
@@ -183,6 +185,11 @@ pub(crate) fn xattrs(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<BTreeMap<Ve
 pub(crate) fn xattrs_of(fd: BorrowedFd<'_>) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     let path = beneath::magic(fd);
     collect(|buffer| listxattr(&path, buffer), |name, buffer| getxattr(&path, name, buffer))
+}
+
+/// The same, of a file that was opened to be read: no path in `/proc` is asked for them.
+pub(crate) fn xattrs_of_opened(fd: BorrowedFd<'_>) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+    collect(|buffer| flistxattr(fd, buffer), |name, buffer| fgetxattr(fd, name, buffer))
 }
 
 /// One attribute, by its full name.

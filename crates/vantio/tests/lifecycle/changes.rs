@@ -169,6 +169,25 @@ fn commit_brings_the_named_part_and_discard_the_rest() {
 }
 
 #[test]
+fn a_file_that_the_host_only_touched_meanwhile_is_no_conflict() {
+    let world = World::new();
+    a_tree(&world.workspace());
+    let script = "echo run > tree/one; chmod 700 tree/below; ln -sfn run tree/link";
+    std::os::unix::fs::symlink("host", world.workspace().join("tree/link")).unwrap();
+    world.run(WORKSPACE, &["/bin/sh", "-c", script]).assert_success();
+    let tree = world.workspace().join("tree");
+    let content = fs::read(tree.join("one")).unwrap();
+    fs::write(tree.join("one"), content).unwrap();
+    fs::write(tree.join("below/new"), "host").unwrap();
+    fs::remove_file(tree.join("link")).unwrap();
+    std::os::unix::fs::symlink("host", tree.join("link")).unwrap();
+    world.ask(&["commit", "last"]);
+    assert_eq!(fs::read_to_string(tree.join("one")).unwrap(), "run\n");
+    assert_eq!(fs::read_link(tree.join("link")).unwrap(), std::path::Path::new("run"));
+    assert_eq!(fs::read_to_string(tree.join("below/new")).unwrap(), "host");
+}
+
+#[test]
 fn a_file_that_the_host_changed_meanwhile_is_a_conflict() {
     let world = World::new();
     a_tree(&world.workspace());
