@@ -32,7 +32,7 @@ pub struct Arguments {
     kills: Option<u32>,
 }
 
-const SUITES: [&str; 14] = [
+const SUITES: [&str; 15] = [
     "format",
     "lint",
     "no-std",
