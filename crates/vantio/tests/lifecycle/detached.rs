@@ -1,9 +1,17 @@
 //! The processes of a detached run die at random moments: nothing survives them.
 
-use std::{process::Command, thread, time::Duration};
+use std::{
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
 
 use super::killed::{control_groups, delay, kills, leftovers, vantio_processes};
-use crate::common::{WORKSPACE, World, detached::Detached, eventually, finish};
+use crate::common::{
+    WORKSPACE, World,
+    detached::{Detached, detached},
+    eventually, finish,
+};
 
 fn kill(pid: u32) {
     finish(Command::new("kill").args(["-KILL", &pid.to_string()]));
@@ -66,6 +74,41 @@ fn killing_any_process_of_a_detached_run_leaves_nothing_behind() {
         assert!(clean, "round {round}, of {victims:?}: {:#?}", leftovers(&world, &marker));
         run.wait_for_end();
         assert!(!run.folder().join("terminal.sock").exists(), "round {round}");
+        finish(&mut world.vantio(["ledger", "verify"])).assert_success();
+    }
+    world.run(WORKSPACE, &["/bin/true"]).assert_success();
+    let swept = eventually(Duration::from_secs(10), || control_groups(&world).is_empty());
+    assert!(swept, "{:#?}", control_groups(&world));
+}
+
+#[test]
+fn killing_any_process_while_a_run_is_detached_leaves_nothing_that_is_not_told() {
+    let world = World::new();
+    world.run(WORKSPACE, &["/bin/true"]).assert_success();
+    for round in 0..kills() {
+        let marker = format!("vantio-starting-{}-{round}", std::process::id());
+        let mut start =
+            detached(&world.governed(WORKSPACE, &["/bin/sh", "-c", &format!(": {marker}; sleep 600")]));
+        let mut starting = start.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(delay(round) / 4);
+        let found = leftovers(&world, &marker);
+        let pid = |line: &String| line.strip_prefix("process ")?.split(':').next()?.parse::<u32>().ok();
+        let pids: Vec<u32> = found.iter().filter_map(pid).collect();
+        if let Some(victim) = pids.get(round as usize % pids.len().max(1)) {
+            kill(*victim);
+        }
+        let ended = eventually(Duration::from_secs(20), || starting.try_wait().unwrap().is_some());
+        assert!(
+            ended,
+            "round {round}: the start hangs after {victim:?} of {found:#?}",
+            victim = pids.first()
+        );
+        // What was started all the same is listed, and can be ended.
+        let gone = eventually(Duration::from_secs(20), || {
+            drop(finish(&mut world.vantio(["kill", "last"])));
+            leftovers(&world, &marker).is_empty()
+        });
+        assert!(gone, "round {round}: {:#?}", leftovers(&world, &marker));
         finish(&mut world.vantio(["ledger", "verify"])).assert_success();
     }
     world.run(WORKSPACE, &["/bin/true"]).assert_success();
