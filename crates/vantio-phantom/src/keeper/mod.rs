@@ -7,7 +7,9 @@
 //! What comes out goes to a bounded [`Log`] in the run's folder, and from there to whoever is connected to the
 //! socket beside it; a visitor that is slow reads later, and never holds up the run. What visitors type goes to the run.
 //!
-//!     caller ──fork── keeper (setsid; becomes a fresh process by exec) ──fork── runner (setsid, slave as terminal)
+//! ```text
+//! caller ──fork── keeper (setsid; becomes a fresh process by exec) ──fork── runner (setsid, slave as terminal)
+//! ```
 //!
 //! When the keeper dies, the runner is hung up as by a terminal. When the runner dies, the keeper says so and ends.
 
