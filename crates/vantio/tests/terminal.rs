@@ -4,10 +4,10 @@
 
 mod common;
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use common::{
-    WORKSPACE, World, finish,
+    WORKSPACE, World, eventually, finish,
     terminal::{Terminal, governed},
 };
 
@@ -237,6 +237,17 @@ fn a_review_fits_any_window() {
     assert!(!(0..8).any(is_coloured), "{coloured:?}");
     terminal.send(&["q"]);
     terminal.wait_for("[exit 0]");
+}
+
+#[test]
+fn a_review_ends_with_its_terminal() {
+    let world = World::new();
+    let terminal = review(&world, "echo $$ > pid; exec");
+    let pid = fs::read_to_string(world.workspace().join("pid")).unwrap();
+    let process = format!("/proc/{}", pid.trim());
+    assert!(fs::exists(&process).unwrap());
+    terminal.tmux(&["kill-server"]);
+    assert!(eventually(Duration::from_secs(10), || !fs::exists(&process).unwrap()), "it goes on without one");
 }
 
 #[test]
