@@ -18,6 +18,7 @@ mod id;
 mod intent;
 pub mod json;
 mod labels;
+mod message;
 mod verdict;
 
 pub use channel::{Channel, End, Process};

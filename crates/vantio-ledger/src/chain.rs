@@ -157,7 +157,7 @@ impl Chains {
 
 /// `this_hash` of the entry with this text, and the hash of its leaf in the tree.
 pub(crate) fn hashes(prev_hash: &Hash, text: &str) -> [Hash; 2] {
-    Hash::of_two(&[&prev_hash.0, text.as_bytes()], &[LEAF, text.as_bytes()])
+    Hash::of_two((&prev_hash.0, text.as_bytes()), (LEAF, text.as_bytes()))
 }
 
 /// Takes an entry's text apart, and checks its hash.

@@ -182,6 +182,27 @@ fn a_ledger_in_a_read_only_file_system_can_be_read() {
 }
 
 #[test]
+fn a_long_write_ahead_log_that_a_killed_writer_left_is_cut_by_whoever_opens_the_ledger() {
+    let (folder, path) = place();
+    let ledger = Ledger::open(&path).unwrap();
+    for number in 0..200 {
+        ledger.append(open(number)).unwrap();
+    }
+    let left = folder.path().join("left");
+    fs::create_dir(&left).unwrap();
+    for name in ["ledger.db", "ledger.db-wal", "ledger.key"] {
+        fs::copy(path.with_file_name(name), left.join(name)).unwrap();
+    }
+    let length = || fs::metadata(left.join("ledger.db-wal")).unwrap().len();
+    assert!(length() > 1 << 17, "long enough to be cut");
+    let ledger = Ledger::open(&left.join("ledger.db")).unwrap();
+    assert!(length() < 1 << 14);
+    ledger.append(open(200)).unwrap();
+    drop(ledger);
+    assert_eq!(verify(&left.join("ledger.db")).unwrap(), 201);
+}
+
+#[test]
 fn a_write_ahead_log_that_a_killed_writer_left_is_read_in_a_read_only_folder() {
     let (folder, path) = place();
     let ledger = Ledger::open(&path).unwrap();

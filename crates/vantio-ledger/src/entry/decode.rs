@@ -28,7 +28,8 @@ pub(crate) struct Text<'t> {
     pub prev_hash: Hash,
     pub shape: &'t str,
     pub decision: Option<Decision>,
-    pub record: Option<Record<'t>>,
+    /// In a place of its own: most entries have none.
+    pub record: Option<Box<Record<'t>>>,
     /// The chain it is in, where the store has several.
     pub writer: Option<Uuid>,
 }
@@ -56,54 +57,54 @@ impl<'t> Text<'t> {
     /// Takes `text` apart.
     pub fn scan(text: &'t str) -> Result<Self, Malformed> {
         let mut scanner = Scanner::new(text);
-        scanner.expect("{\"op\":")?;
+        scanner.expect(b"{\"op\":")?;
         let op = scanner.string()?;
         if !is_op(op) {
             return Err(Malformed::Field("op"));
         }
-        scanner.expect(",\"payload\":{")?;
+        scanner.expect(b",\"payload\":{")?;
         let mut record = None;
-        if scanner.skip("\"anomaly\":") {
-            record = Some(Record::scan(text, &mut scanner)?);
-            scanner.expect(",")?;
+        if scanner.skip(b"\"anomaly\":") {
+            record = Some(Box::new(Record::scan(text, &mut scanner)?));
+            scanner.expect(b",")?;
         }
         let mut decision = None;
-        if scanner.skip("\"decision\":") {
+        if scanner.skip(b"\"decision\":") {
             decision = Some(scanner.decision("decision")?);
-            scanner.expect(",")?;
+            scanner.expect(b",")?;
         }
         if record.as_ref().is_some_and(|record| Some(record.decision) != decision) {
             return Err(Malformed::Field("oracle_decision"));
         }
-        scanner.expect("\"shape\":")?;
+        scanner.expect(b"\"shape\":")?;
         let shape = scanner.value()?;
-        scanner.expect("},\"pid\":")?;
+        scanner.expect(b"},\"pid\":")?;
         let pid = scanner.u32("pid")?;
-        scanner.expect(",\"policy_hash\":")?;
+        scanner.expect(b",\"policy_hash\":")?;
         let policy_hash = scanner.hash("policy_hash")?;
-        scanner.expect(",\"prev_hash\":")?;
+        scanner.expect(b",\"prev_hash\":")?;
         let prev_hash = scanner.hash("prev_hash")?;
-        scanner.expect(",\"req_hash\":")?;
+        scanner.expect(b",\"req_hash\":")?;
         let request_digest = scanner.hash("req_hash")?;
-        scanner.expect(",\"res_hash\":")?;
+        scanner.expect(b",\"res_hash\":")?;
         let response_digest = scanner.hash("res_hash")?;
-        scanner.expect(",\"run_id\":")?;
+        scanner.expect(b",\"run_id\":")?;
         let run_id = scanner.run_id()?;
-        scanner.expect(",\"seq\":")?;
+        scanner.expect(b",\"seq\":")?;
         let seq = u64::try_from(scanner.integer()?).map_err(|_| Malformed::Field("seq"))?;
-        scanner.expect(",\"time\":")?;
+        scanner.expect(b",\"time\":")?;
         let time = scanner.time("time")?;
-        scanner.expect(",\"v\":")?;
+        scanner.expect(b",\"v\":")?;
         match scanner.integer()? {
             FORMAT => {}
             other => return Err(Malformed::Version(other)),
         }
-        let writer = if scanner.skip(",\"writer\":") {
+        let writer = if scanner.skip(b",\"writer\":") {
             Some(one_text(scanner.string()?).ok_or(Malformed::Field("writer"))?)
         } else {
             None
         };
-        scanner.expect("}")?;
+        scanner.expect(b"}")?;
         scanner.finish()?;
         Ok(Self {
             seq,
@@ -144,47 +145,47 @@ impl<'t> Text<'t> {
 impl<'t> Record<'t> {
     fn scan(text: &'t str, scanner: &mut Scanner<'t>) -> Result<Self, Malformed> {
         let start = scanner.position();
-        scanner.expect("{\"agent_svid\":{\"certificate\":")?;
+        scanner.expect(b"{\"agent_svid\":{\"certificate\":")?;
         let certificate = scanner.string()?;
-        scanner.expect(",\"id\":")?;
+        scanner.expect(b",\"id\":")?;
         let spiffe_id = scanner.string()?;
-        scanner.expect("},\"entropy_nonce\":")?;
+        scanner.expect(b"},\"entropy_nonce\":")?;
         let nonce = scanner.hash("entropy_nonce")?;
-        scanner.expect(",\"oracle_decision\":")?;
+        scanner.expect(b",\"oracle_decision\":")?;
         let decision = scanner.decision("oracle_decision")?;
-        scanner.expect(",\"proof_state\":")?;
+        scanner.expect(b",\"proof_state\":")?;
         let state = [ProofState::Pending, ProofState::Proved];
         let name = scanner.string()?;
         let state = state.into_iter().find(|state| state.name() == name);
-        scanner.expect(",\"record_id\":")?;
+        scanner.expect(b",\"record_id\":")?;
         let id_text = scanner.string()?;
         let id = one_text(id_text).filter(|id: &Uuid| id.get_version_num() == 7);
         let before = &text[start..scanner.position()];
-        scanner.expect(",\"seal\":")?;
+        scanner.expect(b",\"seal\":")?;
         let seal = base64("seal", scanner.string()?)?;
         let resume = scanner.position();
-        scanner.expect(",\"syscall_args\":[")?;
+        scanner.expect(b",\"syscall_args\":[")?;
         let mut arguments = [0; 6];
         for (index, argument) in arguments.iter_mut().enumerate() {
             if index > 0 {
-                scanner.expect(",")?;
+                scanner.expect(b",")?;
             }
             *argument = one_text(scanner.string()?).ok_or(Malformed::Field("syscall_args"))?;
         }
-        scanner.expect("],\"syscall_nr\":")?;
+        scanner.expect(b"],\"syscall_nr\":")?;
         let syscall = scanner.u32("syscall_nr")?;
-        scanner.expect(",\"truetime_commit\":{\"earliest\":")?;
+        scanner.expect(b",\"truetime_commit\":{\"earliest\":")?;
         let earliest = scanner.time("earliest")?;
-        scanner.expect(",\"latest\":")?;
+        scanner.expect(b",\"latest\":")?;
         let latest = scanner.time("latest")?;
-        scanner.expect(",\"synchronized\":")?;
+        scanner.expect(b",\"synchronized\":")?;
         let is_synchronized = scanner.bool()?;
-        scanner.expect("},\"zk_proof\":")?;
+        scanner.expect(b"},\"zk_proof\":")?;
         let proof = base64("zk_proof", scanner.string()?)?;
         if state != Some(if proof.is_empty() { ProofState::Pending } else { ProofState::Proved }) {
             return Err(Malformed::Field("proof_state"));
         }
-        scanner.expect("}")?;
+        scanner.expect(b"}")?;
         base64("certificate", certificate)?;
         Ok(Self {
             id: id.ok_or(Malformed::Field("record_id"))?,
@@ -250,7 +251,7 @@ pub(crate) fn entry(text: &Text<'_>, this_hash: Hash, detail: Option<Detail>) ->
         this_hash,
         shape: parse(text.shape)?,
         decision: text.decision,
-        anomaly: text.record.as_ref().map(Record::build).transpose()?,
+        anomaly: text.record.as_deref().map(Record::build).transpose()?,
         detail,
     })
 }
@@ -271,13 +272,13 @@ struct DetailText<'t> {
 impl<'t> DetailText<'t> {
     fn scan(text: &'t str) -> Result<Self, Malformed> {
         let mut scanner = Scanner::new(text);
-        scanner.expect("{\"request\":")?;
+        scanner.expect(b"{\"request\":")?;
         let request = scanner.value()?;
-        scanner.expect(",\"response\":")?;
+        scanner.expect(b",\"response\":")?;
         let response = scanner.value()?;
-        scanner.expect(",\"salt\":")?;
+        scanner.expect(b",\"salt\":")?;
         let salt = scanner.hex("salt")?;
-        scanner.expect("}")?;
+        scanner.expect(b"}")?;
         scanner.finish()?;
         Ok(Self { request, response, salt })
     }
@@ -312,13 +313,13 @@ impl Line {
     /// Takes `line` apart; the parts are still to be scanned.
     pub fn scan(line: &str) -> Result<Self, Malformed> {
         let mut scanner = Scanner::new(line);
-        scanner.expect("{")?;
-        let detail = if scanner.skip("\"detail\":") { Some(scanner.value()?.to_owned()) } else { None };
+        scanner.expect(b"{")?;
+        let detail = if scanner.skip(b"\"detail\":") { Some(scanner.value()?.to_owned()) } else { None };
         if detail.is_some() {
-            scanner.expect(",")?;
+            scanner.expect(b",")?;
         }
         let start = scanner.position();
-        let name = ",\"this_hash\":";
+        let name = b",\"this_hash\":";
         // What follows the hash has a fixed length: a quote for a quote, a time, a version, perhaps a writer.
         let mut tail = ",\"time\":\"2026-01-02T03:04:05.000000006Z\",\"v\":2}".len();
         if line.ends_with("\"}") {

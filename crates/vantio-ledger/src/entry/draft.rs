@@ -194,7 +194,7 @@ fn push_member(name: &str, value: &Value, text: &mut String) -> Range<usize> {
 
 /// The digests of a request and its response.
 pub(crate) fn salted(salt: &[u8; 16], [request, response]: [&str; 2]) -> [Hash; 2] {
-    Hash::of_two(&[salt, request.as_bytes()], &[salt, response.as_bytes()])
+    Hash::of_two((salt, request.as_bytes()), (salt, response.as_bytes()))
 }
 
 /// Bytes that nobody can guess.

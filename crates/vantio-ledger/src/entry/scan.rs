@@ -29,19 +29,19 @@ impl<'t> Scanner<'t> {
     }
 
     /// Steps over `literal`, if it comes next.
-    // The length of most literals is known where this is called, which spares a call to compare.
+    // With the length known, no call is needed to compare.
     #[inline]
-    pub fn skip(&mut self, literal: &str) -> bool {
-        let is_next = self.rest().starts_with(literal.as_bytes());
+    pub fn skip<const N: usize>(&mut self, literal: &[u8; N]) -> bool {
+        let is_next = self.rest().first_chunk() == Some(literal);
         if is_next {
-            self.at += literal.len();
+            self.at += N;
         }
         is_next
     }
 
     /// Steps over `literal`, which must come next.
     #[inline]
-    pub fn expect(&mut self, literal: &str) -> Result<(), Malformed> {
+    pub fn expect<const N: usize>(&mut self, literal: &[u8; N]) -> Result<(), Malformed> {
         if self.skip(literal) { Ok(()) } else { Err(Malformed::NotCanonical) }
     }
 
@@ -60,7 +60,7 @@ impl<'t> Scanner<'t> {
 
     /// Steps over a string, and returns its text between the quotes, escapes included.
     pub fn string(&mut self) -> Result<&'t str, Malformed> {
-        self.expect("\"")?;
+        self.expect(b"\"")?;
         let start = self.at;
         loop {
             self.at += plain_length(self.rest());
@@ -77,16 +77,16 @@ impl<'t> Scanner<'t> {
 
     /// `true` or `false`.
     pub fn bool(&mut self) -> Result<bool, Malformed> {
-        let is_true = self.skip("true");
+        let is_true = self.skip(b"true");
         if !is_true {
-            self.expect("false")?;
+            self.expect(b"false")?;
         }
         Ok(is_true)
     }
 
     /// An integer.
     pub fn integer(&mut self) -> Result<i64, Malformed> {
-        let is_negative = self.skip("-");
+        let is_negative = self.skip(b"-");
         let digits = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
         let text = &self.text[self.at..self.at + digits];
         self.at += digits;
@@ -160,9 +160,9 @@ impl<'t> Scanner<'t> {
     pub fn time(&mut self, name: &'static str) -> Result<&'t str, Malformed> {
         const SHAPE: &[u8; 30] = b"0000-00-00T00:00:00.000000000Z";
         let text = self.sized_string(SHAPE.len(), name)?;
-        let fits =
-            |(byte, shape): (u8, &u8)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == *shape };
-        let is_shaped = text.bytes().zip(SHAPE).all(fits);
+        let fits = |byte: u8, shape: u8| if shape == b'0' { byte.is_ascii_digit() } else { byte == shape };
+        // Without a way out inside, so that many bytes are looked at at once.
+        let is_shaped = text.bytes().zip(SHAPE).fold(true, |all, (byte, shape)| all & fits(byte, *shape));
         let number = |from: usize, to: usize| {
             text.as_bytes()[from..to]
                 .iter()
@@ -185,8 +185,8 @@ impl<'t> Scanner<'t> {
         self.at += match self.rest() {
             [_, b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't', ..] => 2,
             [_, b'u', b'0', b'0', high @ (b'0' | b'1'), low, ..] => {
-                let low = HEX[usize::from(*low)];
-                if low == NO_DIGIT || matches!((high - b'0') << 4 | low, 8..=10 | 12 | 13) {
+                let low = digit(*low);
+                if low > 15 || matches!((high - b'0') << 4 | low, 8..=10 | 12 | 13) {
                     return Err(Malformed::NotCanonical);
                 }
                 6
@@ -200,9 +200,9 @@ impl<'t> Scanner<'t> {
     fn skip_value(&mut self, depth: usize) -> Result<(), Malformed> {
         let depth = depth.checked_sub(1).ok_or(Malformed::NotCanonical)?;
         match self.rest().first() {
-            Some(b'n') => self.expect("null"),
-            Some(b't') => self.expect("true"),
-            Some(b'f') => self.expect("false"),
+            Some(b'n') => self.expect(b"null"),
+            Some(b't') => self.expect(b"true"),
+            Some(b'f') => self.expect(b"false"),
             Some(b'"') => self.string().map(drop),
             Some(b'[') => self.skip_sequence(b']', |scanner| scanner.skip_value(depth)),
             Some(b'{') => {
@@ -212,7 +212,7 @@ impl<'t> Scanner<'t> {
                     if before.replace(key).is_some_and(|before| compare_keys(before, key) != Ordering::Less) {
                         return Err(Malformed::NotCanonical);
                     }
-                    scanner.expect(":")?;
+                    scanner.expect(b":")?;
                     scanner.skip_value(depth)
                 })
             }
@@ -248,14 +248,14 @@ impl<'t> Scanner<'t> {
 /// The bytes of lower-case hexadecimal digits, two each.
 fn from_hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     let mut bytes = [0; N];
-    // Without a way out inside, so that many digits are read at once.
-    let mut all = 0;
-    for (byte, [high, low]) in bytes.iter_mut().zip(digits.as_chunks().0) {
-        let [high, low] = [HEX[usize::from(*high)], HEX[usize::from(*low)]];
-        all |= high | low;
+    // Without a table or a way out inside, so that many digits are read at once.
+    let mut is_hex = true;
+    for (byte, digits) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
+        let [high, low] = digits.map(digit);
+        is_hex &= (high | low) < 16;
         *byte = high << 4 | low & 15;
     }
-    (all & NO_DIGIT == 0).then_some(bytes)
+    is_hex.then_some(bytes)
 }
 
 /// 0 for a month that there is not.
@@ -291,24 +291,34 @@ fn plain_length(bytes: &[u8]) -> usize {
     length + bytes[length..].iter().take_while(is_plain).count()
 }
 
-/// The value of a lower-case hexadecimal digit; of any other byte, `NO_DIGIT`.
-const HEX: [u8; 256] = {
-    let mut values = [NO_DIGIT; 256];
-    let mut digit = 0;
-    while digit < 16 {
-        values[b"0123456789abcdef"[digit] as usize] = digit as u8;
-        digit += 1;
+/// The value of a lower-case hexadecimal digit; of any other byte, 255.
+fn digit(byte: u8) -> u8 {
+    let [number, letter] = [byte.wrapping_sub(b'0'), byte.wrapping_sub(b'a')];
+    if number < 10 {
+        number
+    } else if letter < 6 {
+        10 + letter
+    } else {
+        u8::MAX
     }
-    values
-};
-const NO_DIGIT: u8 = 0x80;
+}
 
 /// The order of RFC 8785, section 3.2.3, of keys as they are written.
 fn compare_keys(one: &str, other: &str) -> Ordering {
-    let is_plain = |text: &str| text.is_ascii() && !text.contains('\\');
-    if is_plain(one) && is_plain(other) {
-        return one.cmp(other);
+    let is_plain = |byte: u8| byte.is_ascii() && byte != b'\\';
+    for (one_byte, other_byte) in one.bytes().zip(other.bytes()) {
+        if one_byte == b'\\' || one_byte != other_byte {
+            // What stands for itself before the first escape decides by itself.
+            if is_plain(one_byte) && is_plain(other_byte) {
+                return one_byte.cmp(&other_byte);
+            }
+            return compare_units(one, other);
+        }
     }
+    one.len().cmp(&other.len())
+}
+
+fn compare_units(one: &str, other: &str) -> Ordering {
     let units = |text| unescaped(text).encode_utf16().collect::<Vec<_>>();
     units(one).cmp(&units(other))
 }
@@ -407,6 +417,40 @@ mod tests {
                 }
                 assert_eq!(plain_length(&[before; 20]), 20);
             }
+        }
+    }
+
+    #[test]
+    fn keys_are_in_the_order_of_their_utf_16() {
+        let keys = [
+            "",
+            "1",
+            "a",
+            "aa",
+            "ab",
+            "b",
+            "\\\\",
+            "\\\"",
+            "\\n",
+            "\\u0001",
+            "\\u001f",
+            "a\\n",
+            "a\\\\",
+            "a\\\\b",
+            "~",
+            "\u{7f}",
+            "\u{80}",
+            "\u{e9}",
+            "e\u{301}",
+            "\u{20ac}",
+            "\u{fb33}",
+            "\u{1f600}",
+            "a\u{1f600}",
+            "a\u{ffff}",
+            "\u{20ac}a",
+        ];
+        for (one, other) in keys.iter().flat_map(|one| keys.map(|other| (*one, other))) {
+            assert_eq!(compare_keys(one, other), compare_units(one, other), "{one} and {other}");
         }
     }
 

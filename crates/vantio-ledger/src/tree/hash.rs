@@ -9,7 +9,7 @@ pub const EMPTY_ROOT: Hash = Hash([
 ]);
 
 /// What comes before an entry in the message that its hash is the digest of.
-pub(crate) const LEAF: &[u8] = &[0];
+pub(crate) const LEAF: &[u8; 1] = &[0];
 
 /// The hash of an entry: `SHA-256(0x00 || entry)` (RFC 9162, section 2.1.1).
 pub fn leaf_hash(entry: &[u8]) -> Hash {

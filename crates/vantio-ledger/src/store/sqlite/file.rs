@@ -77,8 +77,9 @@ fn write_schema(path: &Path) -> rusqlite::Result<()> {
     connection.close().map_err(|(_, error)| error)
 }
 
-/// Larger ones cost a single append more than they save a batch.
-pub(super) const PAGE_SIZE: u32 = 4096;
+/// Fewer entries leave less of a page empty than in smaller ones; larger ones cost a single append more than they
+/// save a batch.
+pub(super) const PAGE_SIZE: u32 = 8192;
 
 /// Opening the file to try would be harmful: closing any descriptor of it drops
 /// the locks that SQLite holds in this process.

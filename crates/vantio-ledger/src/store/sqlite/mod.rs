@@ -8,6 +8,7 @@ mod schema;
 mod tree;
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -40,6 +41,10 @@ const BUSY_STEP: Duration = Duration::from_millis(10);
 /// When so many bytes were written to the WAL, it is copied into the file: whoever opens a ledger that
 /// nobody else has open reads all of it.
 const COPY_AT: u64 = 1 << 20;
+
+/// A log of so many bytes is cut by whoever opens the ledger: some runs that do little leave as much, for a
+/// supervisor's end closes nothing.
+const CUT_AT: u64 = 128 << 10;
 
 /// While entries come without a pause, the WAL is never copied whole and so never begins anew. After so many
 /// bytes the writer waits until it is. It is not cut: what is there already need not be made again.
@@ -87,6 +92,7 @@ impl Appender {
     /// [`LedgerError::Closed`] when the ledger was closed, besides all that can fail.
     pub fn open(path: &Path, busy: Duration) -> Result<Self, LedgerError> {
         let store = Self::attach(path, busy, configure)?;
+        store.cut_log();
         if store.newest_op()?.as_deref() == Some(END) {
             return Err(LedgerError::Closed { path: store.path });
         }
@@ -131,6 +137,16 @@ impl Appender {
         let log = Log::default();
         let (tree, keys) = (None, Keys::default());
         Ok(Self { connection, path, identity, busy, seen, tree, covered, keys, log })
+    }
+
+    /// Copies a log that others left into the file and cuts it, once it is long: whoever opens the ledger reads all
+    /// of it and writes it anew. What others still need of it stays.
+    fn cut_log(&self) {
+        let length = fs::metadata(file::log_of(&self.path)).map_or(0, |log| log.len());
+        if length >= CUT_AT && self.connection.busy_timeout(Duration::ZERO).is_ok() {
+            let _ = copy(&self.connection, "TRUNCATE");
+            let _ = self.connection.busy_timeout(BUSY_STEP);
+        }
     }
 
     /// How many entries there are.
