@@ -103,17 +103,19 @@ impl Flow {
     ) {
         let mut spread = Spread::new(program, state, act.at_ms);
         let own = addition(state, act).own_end(act);
-        self.add_ends(&mut spread, &census(), own.as_ref());
-        self.catch_up(&mut spread);
+        self.catch_up(&mut spread, &census(), own.as_ref());
         self.check_capacity();
     }
 
-    /// What flows whether or not anything is done.
-    fn catch_up(&mut self, spread: &mut Spread<'_>) {
+    /// What flows whether or not anything is done, through the ends that a census shows.
+    fn catch_up(&mut self, spread: &mut Spread<'_>, ends: &[End], own: Option<&End>) {
+        self.add_ends(spread, ends, own);
         spread.run();
         spread.commit(self);
         self.is_unsettled = false;
-        self.is_in_doubt = spread.is_at_a_sink();
+        // The process may have had such an end before.
+        let held = own.filter(|own| ends.contains(own));
+        self.is_in_doubt = spread.is_at_a_sink() || held.is_some_and(|end| spread.would_reach(self, end));
     }
 
     fn add<'p>(
@@ -138,8 +140,7 @@ impl Flow {
             let mut spread = Spread::new(program, state, act.at_ms);
             let own = addition.own_end(act);
             if self.is_unsettled || self.needs_census(&moved, act, &addition) {
-                self.add_ends(&mut spread, &census(), own.as_ref());
-                self.catch_up(&mut spread);
+                self.catch_up(&mut spread, &census(), own.as_ref());
             }
             if let Some(end) = &own {
                 spread.open(self, end);

@@ -152,6 +152,13 @@ impl<'p> Spread<'p> {
         })
     }
 
+    /// Whether the same would hold of an end that was left out.
+    pub(super) fn would_reach(&mut self, flow: &Flow, end: &End) -> bool {
+        let (process, channel) = (self.process(flow, end.process), self.channel(flow, &end.channel));
+        let labels = self.processes[process].marks.labels();
+        end.writes && !labels.intersection(self.channels[channel].sinks).is_empty()
+    }
+
     /// Makes what was found known.
     pub(super) fn commit(&mut self, flow: &mut Flow) {
         for slot in &self.processes {
