@@ -1,37 +1,28 @@
 //! `cargo xtask bench`: Vantio beside its peers, in interleaved rounds.
 
-mod cases;
 mod ledger;
+mod phantom;
 mod policy;
-mod probe;
-mod subjects;
-mod table;
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{path::PathBuf, process::Command};
 
-use crate::{
-    failure::Failure,
-    layout, setup, shell,
-    step::{headline, step},
-};
+use crate::{failure::Failure, layout, shell, step::step};
 
-use cases::{Case, Stage};
-pub use probe::{Probe, probe};
-use subjects::Subject;
-use table::{Row, Sheet};
+use phantom::{Case, Subject};
+pub use phantom::{Probe, probe};
 
 /// What to measure and how to print it.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The bench
-    #[arg(value_name = "NAME", value_enum, default_value_t = Bench::Run)]
+    #[arg(value_name = "NAME", value_enum, default_value_t = Bench::Phantom)]
     name: Bench,
-    /// Measure only these cases of `run`
+    /// Measure only these cases of `phantom`
     #[arg(long, value_name = "CASE", value_enum)]
     case: Vec<Case>,
-    /// The subject that ratios of `run` refer to; by default bwrap for start-up, bare for the rest
-    #[arg(long, value_name = "SUBJECT", value_parser = subjects::NAMES)]
-    baseline: Option<String>,
+    /// Measure only these subjects of `phantom`; ratios need the one that they refer to
+    #[arg(long, value_name = "SUBJECT", value_enum)]
+    subject: Vec<Subject>,
     /// Sizes of the rule sets of `policy`; by default 1, 10, 100, 1000 and 10000
     #[arg(long, value_name = "N", num_args = 1..)]
     rules: Vec<usize>,
@@ -52,8 +43,8 @@ pub struct Arguments {
 /// A bench.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Bench {
-    /// Starting a program and what it does, beside other sandboxes
-    Run,
+    /// Starting a program, what it does and what becomes of it, beside other sandboxes
+    Phantom,
     /// One decision, beside other policy engines
     Policy,
     /// Appending to the ledger and verifying it, beside databases
@@ -64,7 +55,7 @@ impl Bench {
     /// The stable name.
     const fn name(self) -> &'static str {
         match self {
-            Self::Run => "run",
+            Self::Phantom => "phantom",
             Self::Policy => "policy",
             Self::Ledger => "ledger",
         }
@@ -74,7 +65,11 @@ impl Bench {
 /// Measures and prints.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let belongs = [
-        ("`--case` and `--baseline`", !arguments.case.is_empty() || arguments.baseline.is_some(), Bench::Run),
+        (
+            "`--case` and `--subject`",
+            !arguments.case.is_empty() || !arguments.subject.is_empty(),
+            Bench::Phantom,
+        ),
         ("`--rules`", !arguments.rules.is_empty(), Bench::Policy),
         (
             "`--entries` and `--folder`",
@@ -88,7 +83,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err(Failure::Check(format!("{flags} belong to `bench {}`", bench.name())));
     }
     match arguments.name {
-        Bench::Run => sandboxes(arguments),
+        Bench::Phantom => phantom::run(arguments),
         Bench::Policy => policy::run(arguments),
         Bench::Ledger => ledger::run(arguments),
     }
@@ -102,46 +97,4 @@ fn build(package: &str) -> Result<Command, Failure> {
     build.arg("--target-dir").arg(layout::target());
     step("build the bench and its peers", || shell::quiet(&mut build).map(drop))?;
     Ok(Command::new(layout::target().join("release").join(package)))
-}
-
-fn sandboxes(arguments: &Arguments) -> Result<(), Failure> {
-    headline("setup");
-    setup::packages("bench")?;
-    let vantio = setup::release_binary()?;
-    let stage = Stage::set(vantio)?;
-    let subjects = subjects::installed();
-    let cases = if arguments.case.is_empty() { Case::ALL.to_vec() } else { arguments.case.clone() };
-    for case in cases {
-        headline(case.name());
-        let sheet = measure(arguments, &stage, case, &subjects)?;
-        if arguments.json { sheet.print_json() } else { sheet.print_table() }
-    }
-    if !arguments.json {
-        subjects.iter().filter_map(Subject::footnote).for_each(|note| println!("{note}"));
-    }
-    Ok(())
-}
-
-/// Runs every subject once a round, so that noise on the machine meets all alike.
-fn measure(arguments: &Arguments, stage: &Stage, case: Case, subjects: &[Subject]) -> Result<Sheet, Failure> {
-    let mut samples: Vec<Vec<Duration>> = vec![Vec::new(); subjects.len()];
-    for round in 0..=arguments.rounds.unwrap_or_else(|| case.rounds()) {
-        for (subject, samples) in subjects.iter().zip(&mut samples) {
-            let measured = case.measure(stage, subject)?;
-            // The first round warms caches.
-            if round > 0 {
-                samples.extend(measured);
-            }
-        }
-    }
-    let rows =
-        subjects.iter().zip(samples).map(|(subject, samples)| Row::new(subject.name(), samples)).collect();
-    let baseline = arguments.baseline.as_deref().unwrap_or_else(|| case.baseline());
-    Ok(Sheet {
-        bench: Bench::Run.name(),
-        case: case.name(),
-        unit: case.unit(),
-        baseline: baseline.to_owned(),
-        rows,
-    })
 }

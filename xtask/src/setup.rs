@@ -14,7 +14,7 @@ use crate::{
 const PACKAGES: &str = include_str!("../setup/packages.txt");
 
 /// Debian's Python: the environments must not depend on a version manager in somebody's home.
-const PYTHON: &str = "/usr/bin/python3";
+pub const PYTHON: &str = "/usr/bin/python3";
 
 /// Installs the packages that `task` needs and this machine lacks, or says what to type.
 pub fn packages(task: &str) -> Result<(), Failure> {

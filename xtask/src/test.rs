@@ -32,7 +32,7 @@ pub struct Arguments {
     kills: Option<u32>,
 }
 
-const SUITES: [&str; 18] = [
+const SUITES: [&str; 21] = [
     "format",
     "lint",
     "no-std",
@@ -44,9 +44,12 @@ const SUITES: [&str; 18] = [
     "network",
     "flows",
     "holds",
+    "speculation",
     "lifecycle",
     "crash",
     "checkpoints",
+    "view",
+    "nested",
     "learning",
     "terminal",
     "detached",

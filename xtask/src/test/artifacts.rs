@@ -7,16 +7,19 @@ use serde_json::Value;
 use crate::{failure::Failure, layout, shell};
 
 /// The suites that drive the `vantio` command.
-pub const END_TO_END: [&str; 12] = [
+pub const END_TO_END: [&str; 15] = [
     "programs",
     "posix",
     "escapes",
     "network",
     "flows",
     "holds",
+    "speculation",
     "lifecycle",
     "crash",
     "checkpoints",
+    "view",
+    "nested",
     "learning",
     "terminal",
     "detached",
