@@ -1,28 +1,61 @@
 //! Which system calls change what outlives a process.
 
+use std::{collections::BTreeMap, io};
+
 use nix::{
     libc::{self, c_long, user_regs_struct},
     sys::ptrace,
     unistd::Pid,
 };
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen::Dword, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
 
-/// The name of the call a stopped thread is about to make, when it can change
-/// a file. Two moments between which there is none leave the same files.
-pub(crate) fn changing(thread: Pid, registers: &user_regs_struct) -> Option<&'static str> {
-    let call = registers.orig_rax as c_long;
-    let is_changing = match call {
-        libc::SYS_open => opens_to_change(registers.rsi),
-        libc::SYS_openat => opens_to_change(registers.rdx),
-        // `struct open_how` begins with the flags.
-        libc::SYS_openat2 => opens_to_change(word(thread, registers.rdx)),
-        libc::SYS_ioctl => CHANGING_REQUESTS.contains(&registers.rsi),
-        _ => true,
-    };
-    CHANGING.iter().find(|(number, _)| *number == call && is_changing).map(|(_, name)| *name)
+/// Has the calling thread, and what it starts, stop at the calls that may change a file.
+pub(crate) fn stop_at_changes() -> io::Result<()> {
+    let filter = filter().map_err(io::Error::other)?;
+    seccompiler::apply_filter(&filter).map_err(io::Error::other)
 }
 
-fn opens_to_change(flags: u64) -> bool {
-    flags & (libc::O_CREAT | libc::O_TRUNC) as u64 != 0
+fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
+    let mut rules = BTreeMap::new();
+    for (call, _) in CHANGING {
+        rules.insert(*call, conditions(*call)?.into_iter().collect());
+    }
+    let [otherwise, found] = [SeccompAction::Allow, SeccompAction::Trace(0)];
+    SeccompFilter::new(rules, otherwise, found, TargetArch::x86_64)?.try_into()
+}
+
+/// What must hold of a call's arguments; without any, every call may change a file.
+fn conditions(call: c_long) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    let has = |argument, flag: i32| {
+        let flag = flag as u64;
+        SeccompCondition::new(argument, Dword, SeccompCmpOp::MaskedEq(flag), flag)
+    };
+    let opens_to_change = |argument| [has(argument, libc::O_CREAT), has(argument, libc::O_TRUNC)];
+    let conditions = match call {
+        libc::SYS_open => opens_to_change(1).into(),
+        libc::SYS_openat => opens_to_change(2).into(),
+        libc::SYS_ioctl => {
+            let is = |request| SeccompCondition::new(1, Dword, SeccompCmpOp::Eq, request);
+            CHANGING_REQUESTS.map(is).into()
+        }
+        _ => Vec::new(),
+    };
+    conditions.into_iter().map(|condition| SeccompRule::new(vec![condition?])).collect()
+}
+
+/// The name of the call a thread has stopped at, when it can change a file. Two
+/// moments between which there is none leave the same files.
+pub(crate) fn changing(thread: Pid, registers: &user_regs_struct) -> Option<&'static str> {
+    let call = registers.orig_rax as c_long;
+    // `struct open_how` begins with the flags; a filter cannot see them.
+    let flags = (libc::O_CREAT | libc::O_TRUNC) as u64;
+    if call == libc::SYS_openat2 && word(thread, registers.rdx) & flags == 0 {
+        return None;
+    }
+    CHANGING.iter().find(|(number, _)| *number == call).map(|(_, name)| *name)
 }
 
 /// A word of the thread's memory; all ones, which is any flag, where there is none.

@@ -3,7 +3,8 @@
 //! The program and its threads run under `ptrace`. Only calls that can change a
 //! file are counted: between two of them, what a crash leaves on a file system
 //! is the same, so that killing at each of them tries every state there is.
-//! What is written through a shared mapping is not seen.
+//! What is written through a shared mapping is not seen. A filter of system
+//! calls stops the program at those calls only.
 //!
 //! Linux on x86-64.
 
@@ -13,9 +14,10 @@ mod calls;
 
 use std::{
     collections::HashMap,
-    io::{self, Write as _},
+    fs, io,
     os::unix::process::CommandExt as _,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
+    thread,
 };
 
 use nix::{
@@ -59,10 +61,40 @@ pub enum Ending {
 }
 
 /// Runs `command` and kills it at `point`; without a point, or when the program
-/// makes fewer calls, it runs to its end. Processes that it starts are neither
-/// counted nor killed. Its standard input is empty.
+/// makes fewer calls, it runs to its end. What processes that it starts do is
+/// not counted, but they are waited for. Its standard input is empty.
 pub fn run(command: &Command, point: Option<Point>) -> io::Result<Report> {
-    // A shell waits to be watched and then becomes the program.
+    // A program has the filter of the thread that starts it, and that cannot be taken off again.
+    let watched = thread::scope(|scope| scope.spawn(|| watch(command, point)).join());
+    watched.map_err(|_| io::Error::other("the watch panicked"))?
+}
+
+fn watch(command: &Command, point: Option<Point>) -> io::Result<Report> {
+    let mut child = start(command)?;
+    let main = Pid::from_raw(child.id() as i32);
+    let options = Options::PTRACE_O_TRACESECCOMP
+        | Options::PTRACE_O_TRACESYSGOOD
+        | Options::PTRACE_O_TRACECLONE
+        | Options::PTRACE_O_TRACEFORK
+        | Options::PTRACE_O_TRACEVFORK
+        | Options::PTRACE_O_TRACEEXEC
+        | Options::PTRACE_O_EXITKILL;
+    ptrace::seize(main, options)?;
+    drop(child.stdin.take());
+    let mut watch = Watch {
+        main,
+        point,
+        is_program: false,
+        is_main: HashMap::new(),
+        ends_at: None,
+        calls: Vec::new(),
+        is_killed: false,
+    };
+    watch.run()
+}
+
+/// Starts a shell that waits for the end of its input, and then becomes the program.
+fn start(command: &Command) -> io::Result<Child> {
     let mut shell = Command::new("/bin/sh");
     shell
         .args(["-c", "read _; exec \"$0\" \"$@\" </dev/null"])
@@ -73,19 +105,9 @@ pub fn run(command: &Command, point: Option<Point>) -> io::Result<Report> {
     }
     shell.env_clear();
     shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let mut child =
-        shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn()?;
-    let main = Pid::from_raw(child.id() as i32);
-    let options = Options::PTRACE_O_TRACESYSGOOD
-        | Options::PTRACE_O_TRACECLONE
-        | Options::PTRACE_O_TRACEEXEC
-        | Options::PTRACE_O_EXITKILL;
-    ptrace::seize(main, options)?;
-    ptrace::interrupt(main)?;
-    let gate = child.stdin.take();
-    let mut watch =
-        Watch { main, point, is_program: false, inside: HashMap::new(), calls: Vec::new(), is_killed: false };
-    watch.run(gate)
+    shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    calls::stop_at_changes()?;
+    shell.spawn()
 }
 
 struct Watch {
@@ -93,14 +115,16 @@ struct Watch {
     point: Option<Point>,
     /// The shell has become the program.
     is_program: bool,
-    /// Threads that are inside a system call, with its number if it counts.
-    inside: HashMap<Pid, Option<usize>>,
+    /// Threads that came to a call, and whether they are the program's.
+    is_main: HashMap<Pid, bool>,
+    /// The thread at whose call's end the program is to be killed.
+    ends_at: Option<Pid>,
     calls: Vec<&'static str>,
     is_killed: bool,
 }
 
 impl Watch {
-    fn run(&mut self, mut gate: Option<std::process::ChildStdin>) -> io::Result<Report> {
+    fn run(&mut self) -> io::Result<Report> {
         // Only what this thread watches: other threads have children of their own.
         let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
         let mut ending = None;
@@ -117,15 +141,15 @@ impl Watch {
                         Some(if self.is_killed { Ending::Killed } else { Ending::Signaled(signal as i32) });
                 }
                 WaitStatus::PtraceSyscall(thread) => {
-                    self.at_call(thread)?;
+                    if self.ends_at == Some(thread) {
+                        self.kill()?;
+                    }
                     go_on(thread, None)?;
                 }
+                WaitStatus::PtraceEvent(thread, _, libc::PTRACE_EVENT_SECCOMP) => self.at_call(thread)?,
                 WaitStatus::PtraceEvent(thread, _, event) => {
-                    self.is_program |= event == libc::PTRACE_EVENT_EXEC;
+                    self.is_program |= thread == self.main && event == libc::PTRACE_EVENT_EXEC;
                     go_on(thread, None)?;
-                    if let Some(mut gate) = gate.take() {
-                        gate.write_all(b"\n")?;
-                    }
                 }
                 WaitStatus::Stopped(thread, signal) => go_on(thread, Some(signal))?,
                 _ => {}
@@ -136,29 +160,33 @@ impl Watch {
     }
 
     fn at_call(&mut self, thread: Pid) -> io::Result<()> {
-        if let Some(call) = self.inside.remove(&thread) {
-            if call.is_some_and(|call| self.point == Some(Point::After(call))) {
-                self.kill()?;
-            }
-            return Ok(());
+        if !self.is_program || !self.is_of_main(thread) {
+            return go_on(thread, None);
         }
         let registers = match ptrace::getregs(thread) {
             // It was killed meanwhile.
             Err(Errno::ESRCH) => return Ok(()),
             other => other?,
         };
-        if registers.rax as i64 != -i64::from(libc::ENOSYS) {
-            // The end of a call that had begun when the watch did.
-            return Ok(());
-        }
-        let name = if self.is_program { calls::changing(thread, &registers) } else { None };
-        let number = name.map(|_| self.calls.len());
-        self.calls.extend(name);
-        self.inside.insert(thread, number);
-        if number.is_some_and(|number| self.point == Some(Point::Before(number))) {
+        let Some(name) = calls::changing(thread, &registers) else { return go_on(thread, None) };
+        let number = self.calls.len();
+        self.calls.push(name);
+        if self.point == Some(Point::Before(number)) {
             self.kill()?;
+        } else if self.point == Some(Point::After(number)) {
+            self.ends_at = Some(thread);
+            return to_end_of_call(thread);
         }
-        Ok(())
+        go_on(thread, None)
+    }
+
+    /// Whether a thread is one of the program's, and not of a process that it started.
+    fn is_of_main(&mut self, thread: Pid) -> bool {
+        *self.is_main.entry(thread).or_insert_with(|| {
+            let status = fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
+            let process = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
+            process.and_then(|id| id.trim().parse().ok()) == Some(self.main.as_raw())
+        })
     }
 
     fn kill(&mut self) -> io::Result<()> {
@@ -167,9 +195,17 @@ impl Watch {
     }
 }
 
-/// Lets a thread run to its next system call, or the end of this one.
+/// Lets a thread run to its next call that counts.
 fn go_on(thread: Pid, signal: Option<Signal>) -> io::Result<()> {
-    match ptrace::syscall(thread, signal) {
+    match ptrace::cont(thread, signal) {
+        Err(Errno::ESRCH) => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// Lets a thread run to the end of the call that it is at.
+fn to_end_of_call(thread: Pid) -> io::Result<()> {
+    match ptrace::syscall(thread, None) {
         Err(Errno::ESRCH) => Ok(()),
         other => Ok(other?),
     }
