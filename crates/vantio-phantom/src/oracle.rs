@@ -1,6 +1,6 @@
 //! Who answers the planes.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, os::unix::net::UnixStream, sync::Arc, time::Duration};
 
 use vantio_core::{Channel, Intent};
 
@@ -8,6 +8,7 @@ use crate::{
     Ending,
     census::Processes,
     checkpoint::{Checkpoint, Checkpoints},
+    nested::Marks,
     resources::{Holder, Resource},
 };
 
@@ -23,6 +24,15 @@ pub enum Ruling {
     /// Somebody is asked. Nothing is carried out, and the call is judged again, from the beginning, once
     /// [`Oracle::is_settled`] says so. Only where [`crate::Spec::may_wait`] announced it.
     Wait,
+}
+
+/// What becomes of a fork that went on while somebody was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speculated<'a> {
+    /// It is the run now.
+    Adopted,
+    /// It is gone with all that it did, for this reason.
+    Dropped(&'a str),
 }
 
 /// Which way data can go through what is opened, for the flow of labels.
@@ -75,6 +85,37 @@ pub trait Oracle: Send + Sync {
     /// The thread `tid`, whose call waited, is gone.
     fn leaves(&self, tid: u32) {
         let _ = tid;
+    }
+
+    /// Decides an intent of a fork of the thread `original`, which waits for an answer, as if it were approved. Recorded as
+    /// an assumption, not as a verdict.
+    fn assume(&self, intent: &Intent<'_>, original: u32) -> Ruling {
+        let _ = (intent, original);
+        Ruling::Refuse
+    }
+
+    /// Whether all that the thread `tid` waited for was approved.
+    fn is_approved(&self, tid: u32) -> bool {
+        let _ = tid;
+        false
+    }
+
+    /// While the thread `original` waits, the run goes on as a fork of it, the process `fork`. Until
+    /// [`Oracle::speculated`] every intent is the fork's. False where that cannot be written down.
+    fn speculates(&self, original: u32, fork: u32) -> bool {
+        let _ = (original, fork);
+        false
+    }
+
+    /// What became of the fork. False where that cannot be written down.
+    fn speculated(&self, original: u32, outcome: Speculated<'_>) -> bool {
+        let _ = (original, outcome);
+        true
+    }
+
+    /// Why nothing goes on while the thread `tid` waits.
+    fn waits_because(&self, tid: u32, why: &str) {
+        let _ = (tid, why);
     }
 
     /// Decides without a record: for a question that a plane asks about an
@@ -133,6 +174,17 @@ pub trait Oracle: Send + Sync {
     /// Who takes checkpoints of the run, for as long as it lives. Told before the program starts.
     fn attach_checkpoints(&self, checkpoints: Arc<dyn Checkpoints>) {
         let _ = checkpoints;
+    }
+
+    /// How processes of nested runs are known. Told before the program starts.
+    fn attach_marks(&self, marks: Arc<dyn Marks>) {
+        let _ = marks;
+    }
+
+    /// A process of the run asks, at the other end, for a nested run; false where nobody answers.
+    fn nests(&self, asking: UnixStream) -> bool {
+        drop(asking);
+        false
     }
 
     /// A checkpoint was taken.

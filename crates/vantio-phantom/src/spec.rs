@@ -1,16 +1,18 @@
 //! What is to be run, and how it ended.
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use vantio_core::RunId;
 
-use crate::{checkpoint::Automatic, resources::Limits};
+use crate::{changes::Stamp, checkpoint::Automatic, resources::Limits};
 
 /// Everything the mechanism needs to know about a run.
 #[derive(Clone, Debug)]
 pub struct Spec {
     /// The run.
     pub run_id: RunId,
+    /// When it began: no file system gave a later change time before.
+    pub started: Stamp,
     /// The run's folder, which exists; upper layers and journals go below it.
     pub folder: PathBuf,
     /// Paths that the run never sees and nothing in it can name: the state folder.
@@ -21,6 +23,8 @@ pub struct Spec {
     pub environment: Vec<(OsString, OsString)>,
     /// Directories that the run sees even below `/tmp`: the workspace, the home; canonical.
     pub visible: Vec<PathBuf>,
+    /// The directory, one of the visible, that the run sees as [`crate::snapshot::take`] copied it; canonical.
+    pub frozen: Option<PathBuf>,
     /// Where the program starts; canonical.
     pub directory: PathBuf,
     /// Paths that are covered by an empty, unreadable mount; canonical.
@@ -36,10 +40,22 @@ pub struct Spec {
     pub tracks_flows: bool,
     /// Whether the oracle may have a call wait ([`crate::Ruling::Wait`]).
     pub may_wait: bool,
+    /// For how long a call waits before the run goes on as a fork of itself; never without it. Folders that such a fork
+    /// may change.
+    pub speculation: Option<Speculation>,
     /// When checkpoints are taken without being asked for.
     pub checkpoints: Automatic,
     /// What the run may have at one time.
     pub limits: Limits,
+}
+
+/// When and where a run that waits goes on as a fork.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Speculation {
+    /// How long a call waits first.
+    pub after: Duration,
+    /// Folders, canonical, that the fork may change; some may be missing.
+    pub roots: Vec<PathBuf>,
 }
 
 /// How a run ended.

@@ -7,7 +7,7 @@ mod changes_support;
 
 use changes_support::{World, assert_same, sh};
 use proptest::prelude::*;
-use vantio_phantom::commit::Options;
+use vantio_phantom::commit::{CommitError, Options};
 
 const BEFORE: &str = "mkdir -p a/b c/d/e; echo 1 > a/x; echo 2 > a/b/y; echo 3 > c/x; echo 4 > c/d/y; echo 5 > c/d/e/x; echo 6 > x
      ln -s a/x y; mkdir b; chmod 700 b; setfattr -n user.k -v old c/x; truncate -s 100000 c/sparse; printf 1 >> c/sparse";
@@ -54,10 +54,8 @@ proptest! {
         first in path(),
     ) {
         let world = World::new(BEFORE);
-        let identity = "find . -printf '%P|%y|%m|%n|%i|%s|%l|%T@\n' | LC_ALL=C sort";
-        let before = sh(&world.host(), identity);
-        let quiet: Vec<_> = operations.iter().map(|line| format!("({line}) 2>/dev/null || true")).collect();
-        let wanted = world.inside_shape(&format!("{}\n{ATTRIBUTES} > ../attributes", quiet.join("\n")));
+        let before = sh(&world.host(), IDENTITY);
+        let wanted = world.inside_shape(&format!("{}\n{ATTRIBUTES} > ../attributes", quiet(&operations)));
         let wanted_attributes = sh(&world.runs(), "cat ../attributes");
         let context = format!("{operations:#?}\n{:#?}", world.kinds());
         let absolute = format!("/{first}");
@@ -73,9 +71,172 @@ proptest! {
             let undone = world.undo();
             prop_assert_eq!((undone.number, undone.stayed), (number, Vec::new()), "{}", context);
         }
-        assert_same(&sh(&world.host(), identity), &before, &context);
+        assert_same(&sh(&world.host(), IDENTITY), &before, &context);
         let again = world.commit(&[]);
         prop_assert!(!again.is_incomplete(), "{context}\n{again:?}");
         assert_same(&world.shape(), &wanted, &context);
     }
+
+    #[test]
+    fn a_part_that_is_taken_back_leaves_a_commit_that_can_be_taken_back(
+        operations in prop::collection::vec(operation(), 1..14),
+        parts in prop::collection::vec(path(), 1..4),
+    ) {
+        let world = World::new(BEFORE);
+        let before = sh(&world.host(), IDENTITY);
+        world.inside(&quiet(&operations));
+        let context = format!("{operations:#?}\n{parts:?}\n{:#?}", world.kinds());
+        let pending = world.kinds();
+        let report = world.commit(&[]);
+        prop_assert!(!report.is_incomplete(), "{context}\n{report:?}");
+        let wanted = world.shape();
+        for part in &parts {
+            match world.undo_paths(&[&format!("/{part}")]) {
+                Ok(report) => prop_assert_eq!(report.stayed, Vec::<Vec<u8>>::new(), "{} {}", part, context),
+                Err(error) => prop_assert!(is_no_part(&error), "{part} {error} {context}"),
+            }
+        }
+        match world.try_undo() {
+            Ok(report) => prop_assert_eq!(report.stayed, Vec::<Vec<u8>>::new(), "{}", context),
+            Err(error) => prop_assert!(is_no_part(&error), "{error} {context}"),
+        }
+        assert_same(&sh(&world.host(), IDENTITY), &before, &context);
+        prop_assert_eq!(world.kinds(), pending, "{}", context);
+        let again = world.commit(&[]);
+        prop_assert!(!again.is_incomplete(), "{context}\n{again:?}");
+        assert_same(&world.shape(), &wanted, &context);
+        // What was taken back in part is committed again: the host is what one commit makes of it.
+        for part in &parts {
+            let _ = world.undo_paths(&[&format!("/{part}")]);
+        }
+        let rest = world.commit(&[]);
+        prop_assert!(!rest.is_incomplete(), "{context}\n{rest:?}");
+        assert_same(&world.shape(), &wanted, &context);
+    }
+
+    #[test]
+    fn names_that_the_host_gave_one_file_share_what_is_committed(
+        operations in prop::collection::vec(operation(), 1..10),
+    ) {
+        let world = World::new(&format!("{BEFORE}; rm y; ln x y; ln a/x a/d; ln c/x c/y; ln c/x c/e"));
+        let before = sh(&world.host(), IDENTITY);
+        world.inside(&format!("{}\nmkdir ../seen; cp -a . ../seen", quiet(&operations)));
+        let set = world.scan();
+        let context = format!("{operations:#?}\n{:#?}", world.kinds());
+        let report = world.commit(&[]);
+        prop_assert!(!report.is_incomplete(), "{context}\n{report:?}");
+        prop_assert_eq!(world.kinds(), Vec::<String>::new(), "{}", context);
+        for change in set.changes().iter().filter(|change| change.after.is_some()) {
+            let path = String::from_utf8(change.path.clone()).unwrap();
+            let look = format!("test -f .{path} && test ! -h .{path} && sha256sum < .{path} || stat -c %F .{path}");
+            let (now, seen) = (sh(&world.host(), &look), sh(&world.runs().join("../seen"), &look));
+            prop_assert_eq!(now, seen, "{} {}", path, context);
+        }
+        let committed = world.shape();
+        if report.number.is_some() {
+            prop_assert_eq!(world.undo().stayed, Vec::<Vec<u8>>::new(), "{}", context);
+        }
+        assert_same(&sh(&world.host(), IDENTITY), &before, &context);
+        world.commit(&[]);
+        assert_same(&world.shape(), &committed, &context);
+    }
+
+    #[test]
+    fn hunks_come_one_by_one_and_go_the_same_way(
+        edits in prop::collection::vec(edit(), 1..8),
+        parts in prop::collection::vec(prop::collection::btree_set(0..8usize, 1..3), 1..4),
+    ) {
+        let world = World::new("seq 30 > f; chmod 640 f");
+        world.note(&["/f"]);
+        let before = sh(&world.host(), IDENTITY);
+        world.inside(&format!("cp f ../text; cd ..; {}; cat text > merged/f", sed(&edits, "run")));
+        let wanted = sh(&world.runs(), "cat ../text");
+        let context = format!("{edits:?} {parts:?}");
+        let mut commits = 0;
+        for part in parts {
+            let Some(count) = world.scan().get(b"/f").map(|_| world.hunks("/f").pieces()) else { break };
+            let chosen: Vec<usize> = part.into_iter().filter(|piece| *piece < count).collect();
+            if chosen.is_empty() || chosen.len() == count {
+                continue;
+            }
+            let expected = world.hunks("/f").with(&chosen.iter().copied().collect());
+            let report = world.commit_hunks("/f", &chosen);
+            prop_assert!(!report.is_incomplete(), "{context} {report:?}");
+            prop_assert_eq!(sh(&world.host(), "cat f").into_bytes(), expected, "{}", context);
+            prop_assert_eq!(world.hunks("/f").pieces(), count - chosen.len(), "{}", context);
+            commits += 1;
+        }
+        let report = world.commit(&[]);
+        prop_assert!(!report.is_incomplete(), "{context} {report:?}");
+        prop_assert_eq!(sh(&world.host(), "cat f"), wanted, "{}", context);
+        for _ in 0..commits + usize::from(report.number.is_some()) {
+            prop_assert_eq!(world.undo().stayed, Vec::<Vec<u8>>::new(), "{}", context);
+        }
+        assert_same(&sh(&world.host(), IDENTITY), &before, &context);
+    }
+
+    #[test]
+    fn a_merge_has_what_both_changed_and_goes_back_to_what_the_host_had(
+        run in prop::collection::vec(edit(), 1..5),
+        host in prop::collection::vec(edit(), 1..5),
+    ) {
+        let world = World::new("seq 30 > f; chmod 640 f");
+        world.note(&["/f"]);
+        world.inside(&format!("cp f ../text; cd ..; {}; cat text > merged/f", sed(&run, "run")));
+        world.on_host(&format!("cp f ../text; cd ..; {}; cat text > host/f", sed(&host, "host")));
+        let before = sh(&world.host(), IDENTITY);
+        let context = format!("{run:?} {host:?}");
+        let report = world.merge("/f", false);
+        let is_near = |one: &Edit| host.iter().any(|other| one.line.abs_diff(other.line) <= 1);
+        if !run.iter().any(is_near) {
+            prop_assert!(!report.is_incomplete(), "{context}\n{report:?}");
+            let both = format!("seq 30 > ../text; cd ..; {}; {}; diff text host/f", sed(&run, "run"), sed(&host, "host"));
+            prop_assert_eq!(sh(&world.host(), &both), "", "{}", context);
+        }
+        if report.is_incomplete() {
+            assert_same(&sh(&world.host(), IDENTITY), &before, &context);
+            let report = world.merge("/f", true);
+            prop_assert!(!report.is_incomplete(), "{context}\n{report:?}");
+        }
+        if !report.merged.is_empty() {
+            prop_assert_eq!(world.undo().stayed, Vec::<Vec<u8>>::new(), "{}", context);
+            assert_same(&sh(&world.host(), IDENTITY), &before, &context);
+        }
+    }
 }
+
+/// What is done to a line.
+#[derive(Clone, Debug)]
+struct Edit {
+    line: usize,
+    what: &'static str,
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let what = prop::sample::select(vec!["s/$/ WHO/", "i WHO", "a WHO", "d"]);
+    (1..31usize, what).prop_map(|(line, what)| Edit { line, what })
+}
+
+/// Does it to the file `text`, from below, so that lines keep their numbers; once to a line.
+fn sed(edits: &[Edit], who: &str) -> String {
+    let mut edits = edits.to_vec();
+    edits.sort_by_key(|edit| std::cmp::Reverse(edit.line));
+    edits.dedup_by_key(|edit| edit.line);
+    // Numbered lines are found by what they hold, whoever has edited before.
+    let one =
+        |edit: &Edit| format!("sed -i '/^{}\\( \\|$\\)/{}' text", edit.line, edit.what.replace("WHO", who));
+    edits.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+fn is_no_part(error: &CommitError) -> bool {
+    matches!(
+        error,
+        CommitError::NothingToUndo | CommitError::NotCommitted { .. } | CommitError::CameWith { .. }
+    )
+}
+
+fn quiet(operations: &[String]) -> String {
+    operations.iter().map(|line| format!("({line}) 2>/dev/null || true")).collect::<Vec<_>>().join("\n")
+}
+
+const IDENTITY: &str = "find . -printf '%P|%y|%m|%n|%i|%s|%l|%T@\n' | LC_ALL=C sort; find . -type f -print0 | LC_ALL=C sort -z | xargs -0r sha256sum";

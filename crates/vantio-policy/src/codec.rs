@@ -11,6 +11,7 @@ use alloc::{borrow::ToOwned, collections::BTreeMap, string::String, vec::Vec};
 
 use crate::{
     Budgets, Checkpointing, CommitMode, Details, EnvRules, Export, Limits, Mode, PolicyProgram, Rule,
+    Speculation, Viewing,
     env::{NamePattern, is_variable_name},
     names,
     program::Parts,
@@ -53,6 +54,9 @@ pub(crate) fn encode_meaning(program: &PolicyProgram) -> Vec<u8> {
     bytes.extend_from_slice(&VERSION.to_be_bytes());
     bytes.push(program.parts.mode as u8);
     bytes.push(keeping(program));
+    if has_more(program) {
+        bytes.push(more(program));
+    }
     if let Some(writes) = program.parts.checkpointing.writes {
         bytes.extend_from_slice(&writes.to_be_bytes());
     }
@@ -100,12 +104,14 @@ pub(crate) fn encode(program: &PolicyProgram) -> Vec<u8> {
     bytes
 }
 
-/// When changes are committed, when checkpoints are taken, and what becomes of the record, in one byte: a policy that says
-/// nothing about checkpoints or its record has the bytes, and so the hash, that it had before there was a word
+/// When changes are committed, what a run sees, when checkpoints are taken, and what becomes of the record, in one byte: a
+/// policy that says nothing about views, checkpoints or its record has the bytes, and so the hash, that it had before there was a word
 /// for it.
 fn keeping(program: &PolicyProgram) -> u8 {
-    let Parts { commit_mode, details, export, checkpointing, limits, .. } = &program.parts;
-    *commit_mode as u8
+    let Parts { commit_mode, viewing, details, export, checkpointing, limits, .. } = &program.parts;
+    let commit_mode = if has_more(program) { MORE } else { *commit_mode as u8 };
+    commit_mode
+        | if *viewing == Viewing::Snapshot { FROZEN } else { 0 }
         | if *details == Details::Drop { DROP } else { 0 }
         | if *export == Export::Full { FULL } else { 0 }
         | if checkpointing.exec { BEFORE_EXEC } else { 0 }
@@ -113,6 +119,24 @@ fn keeping(program: &PolicyProgram) -> u8 {
         | if limits.is_empty() { 0 } else { LIMITED }
 }
 
+/// Whether the policy says what the byte of [`keeping`] has no room for.
+fn has_more(program: &PolicyProgram) -> bool {
+    program.parts.checkpointing.approval || program.parts.speculation == Speculation::Auto
+}
+
+/// When changes are committed, and what else is kept in the byte that follows.
+fn more(program: &PolicyProgram) -> u8 {
+    let Parts { commit_mode, checkpointing, speculation, .. } = &program.parts;
+    *commit_mode as u8
+        | if checkpointing.approval { AT_APPROVAL } else { 0 }
+        | if *speculation == Speculation::Auto { SPECULATES } else { 0 }
+}
+
+/// In the place of a commit mode: a byte follows that has it, and more.
+const MORE: u8 = 0x03;
+const AT_APPROVAL: u8 = 0x04;
+const SPECULATES: u8 = 0x08;
+const FROZEN: u8 = 0x04;
 /// Limits of resources follow at the end.
 const LIMITED: u8 = 0x08;
 const DROP: u8 = 0x10;
@@ -155,7 +179,19 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<PolicyProgram, DecodeError> {
     let keeping = reader.byte()?;
     let details = if keeping & DROP == 0 { Details::Keep } else { Details::Drop };
     let export = if keeping & FULL == 0 { Export::Shape } else { Export::Full };
-    let commit_mode = match keeping & !(DROP | FULL | BEFORE_EXEC | AFTER_WRITES | LIMITED) {
+    let viewing = if keeping & FROZEN == 0 { Viewing::Live } else { Viewing::Snapshot };
+    let mut committing = keeping & !(FROZEN | DROP | FULL | BEFORE_EXEC | AFTER_WRITES | LIMITED);
+    let mut besides = 0;
+    if committing == MORE {
+        let byte = reader.byte()?;
+        besides = byte & (AT_APPROVAL | SPECULATES);
+        if besides == 0 {
+            return Err(DecodeError::Invalid("commit mode"));
+        }
+        committing = byte & !besides;
+    }
+    let speculation = if besides & SPECULATES == 0 { Speculation::Off } else { Speculation::Auto };
+    let commit_mode = match committing {
         0 => CommitMode::Review,
         1 => CommitMode::Auto,
         2 => CommitMode::Never,
@@ -165,7 +201,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<PolicyProgram, DecodeError> {
     if writes == Some(0) {
         return Err(DecodeError::Invalid("number of writes"));
     }
-    let checkpointing = Checkpointing { exec: keeping & BEFORE_EXEC != 0, writes };
+    let approval = besides & AT_APPROVAL != 0;
+    let checkpointing = Checkpointing { exec: keeping & BEFORE_EXEC != 0, writes, approval };
     let budgets = decode_budgets(&mut reader)?;
     let mut lists: [Vec<&str>; LISTS] = [const { Vec::new() }; LISTS];
     for list in &mut lists {
@@ -189,9 +226,11 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<PolicyProgram, DecodeError> {
         name,
         mode,
         commit_mode,
+        viewing,
         details,
         export,
         checkpointing,
+        speculation,
         budgets,
         env,
         rules,

@@ -66,6 +66,6 @@ pub use evidence::{EvidenceError, Proven, ProvenCause, evidence, verify_evidence
 pub use explain::explain;
 pub use guard::{ApprovalError, ApprovedPattern, Backend, Guards, Held, decide_approved, holds};
 pub use limits::Limits;
-pub use program::{Checkpointing, CommitMode, Details, Export, Mode, PolicyProgram};
+pub use program::{Checkpointing, CommitMode, Details, Export, Mode, PolicyProgram, Speculation, Viewing};
 pub use rule::Rule;
 pub use state::{Bindings, State};

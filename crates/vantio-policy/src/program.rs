@@ -60,6 +60,26 @@ impl CommitMode {
     }
 }
 
+/// What of the host's changes a run sees while it lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Viewing {
+    /// Those that are made meanwhile.
+    #[default]
+    Live,
+    /// In its workspace, none: it has what the host had when it started.
+    Snapshot,
+}
+
+impl Viewing {
+    /// The name in a document.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Snapshot => "snapshot",
+        }
+    }
+}
+
 /// What becomes of what was asked and answered when it is recorded: the digests over it are kept
 /// in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,6 +128,8 @@ pub struct Checkpointing {
     pub exec: bool,
     /// After so many changes; at least 1.
     pub writes: Option<u64>,
+    /// When somebody approves of what the policy holds, before it happens.
+    pub approval: bool,
 }
 
 impl Checkpointing {
@@ -115,7 +137,27 @@ impl Checkpointing {
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         let writes = self.writes.into_iter().chain(other.writes).min();
-        Self { exec: self.exec || other.exec, writes }
+        Self { exec: self.exec || other.exec, writes, approval: self.approval || other.approval }
+    }
+}
+
+/// Whether a run that waits for an answer goes on meanwhile, as a fork that is dropped on a denial.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Speculation {
+    /// It waits.
+    #[default]
+    Off,
+    /// It goes on where nothing of it could be seen outside before there is an answer.
+    Auto,
+}
+
+impl Speculation {
+    /// The word in a policy.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Auto => "auto",
+        }
     }
 }
 
@@ -143,9 +185,11 @@ pub(crate) struct Parts {
     pub(crate) name: Option<String>,
     pub(crate) mode: Mode,
     pub(crate) commit_mode: CommitMode,
+    pub(crate) viewing: Viewing,
     pub(crate) details: Details,
     pub(crate) export: Export,
     pub(crate) checkpointing: Checkpointing,
+    pub(crate) speculation: Speculation,
     pub(crate) budgets: Budgets,
     pub(crate) env: EnvRules,
     pub(crate) rules: Rules,
@@ -187,6 +231,11 @@ impl PolicyProgram {
         self.parts.commit_mode
     }
 
+    /// Whether a run sees what the host changes meanwhile.
+    pub const fn viewing(&self) -> Viewing {
+        self.parts.viewing
+    }
+
     /// Whether the ledger keeps what was asked and answered.
     pub const fn details(&self) -> Details {
         self.parts.details
@@ -200,6 +249,11 @@ impl PolicyProgram {
     /// When checkpoints of a run are taken without being asked for.
     pub const fn checkpointing(&self) -> Checkpointing {
         self.parts.checkpointing
+    }
+
+    /// Whether a run that waits for an answer goes on meanwhile.
+    pub const fn speculation(&self) -> Speculation {
+        self.parts.speculation
     }
 
     /// Limits of a run.

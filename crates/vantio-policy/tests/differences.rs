@@ -45,7 +45,7 @@ fn rules_limits_modes_and_guards_are_told() {
              exec: {allow: [git]}\nnet: {allow: ['*.example.com'], deny: ['*.internal']}\n\
              env: {allow: ['NPM_*'], deny: ['*_KEY'], set: {LANG: C}}\n\
              budgets: {calls: 5, tokens: 9, cost_usd: '2.5'}\ninfer: {max_tokens: 100}\n\
-             phantom: {commit: never, checkpoint: {exec: true, writes: 9}}\nrequire: notify\n\
+             phantom: {commit: never, view: snapshot, checkpoint: {exec: true, writes: 9, approval: true}, speculate: off}\nrequire: notify\n\
              taint: {sources: [user_input], sinks: [{net: ['*']}]}\n\
              thresholds: [{effect: fs.unlink, count: 9, within: 10s}]\n\
              hold: [{effect: net.connect, target: '*.corp.example', timeout: 5m}]\n\
@@ -53,7 +53,7 @@ fn rules_limits_modes_and_guards_are_told() {
             "fs: {read: [/usr/lib, /etc], write: ['${workspace}'], deny: [~/.ssh/id_rsa]}\n\
              exec: {allow: [git, /usr/bin/make]}\nnet: {allow: ['a.example.com:1-500']}\n\
              env: {allow: [NPM_TOKEN, FOO], set: {LANG: de}}\n\
-             budgets: {calls: 6, cost_usd: '2'}\nmode: monitor\nrequire: static\n\
+             budgets: {calls: 6, cost_usd: '2'}\nmode: monitor\nrequire: static\nphantom: {speculate: auto}\n\
              taint: {sanitizers: [html_escape]}\n\
              thresholds: [{effect: fs.unlink, count: 10, within: 10s}]\n\
              kill_switch: {approvers: [ciso, intern], quorum: 1}\nreversibility: {net.connect: reversible}\n",
@@ -74,8 +74,11 @@ fn rules_limits_modes_and_guards_are_told() {
     + infer.max_tokens: 100 → no limit
     + mode: enforce → monitor
     + phantom.commit: never → review
+    + phantom.view: snapshot → live
     + phantom.checkpoint.exec: true → false
+    + phantom.checkpoint.approval: true → false
     + phantom.checkpoint.writes: 9 → never
+    + phantom.speculate: off → auto
     + taint.sources: untrusted: tools user_input  (first)
     + taint.sinks: every label: net *  (first)
     + taint.sanitizers: untrusted: tools html_escape

@@ -7,7 +7,8 @@ use std::{fmt::Write as _, net::SocketAddr};
 use proptest::{prelude::*, sample::subsequence};
 use vantio_core::{Access, Cause, Effect, Endpoint, Intent, Section, Target, Transport, Verdict};
 use vantio_policy::{
-    Bindings, Change, Checkpointing, CommitMode, Mode, State, compile, differences, judge,
+    Bindings, Change, Checkpointing, CommitMode, Mode, Speculation, State, Viewing, compile, differences,
+    judge,
     layers::{Layer, LayerKind, Merged, environment, merge},
 };
 
@@ -185,13 +186,27 @@ fn the_strictest_word_wins() {
     let commit = |layers: &[_]| merged(layers).program.commit_mode();
     assert_eq!(commit(&[(Managed, "name: a"), (Project, "phantom: {commit: auto}")]), CommitMode::Auto);
     assert_eq!(commit(&[(Project, "name: a"), (User, "phantom: {commit: auto}")]), CommitMode::Review);
+    // Who sees nothing of what comes later sees less: any layer may ask for that, and none for the opposite.
+    let viewing = |layers: &[_]| merged(layers).program.viewing();
+    let (live, snapshot) = ("phantom: {view: live}", "phantom: {view: snapshot}");
+    assert_eq!(viewing(&[(Managed, live), (User, snapshot)]), Viewing::Snapshot);
+    assert_eq!(viewing(&[(Project, snapshot), (User, live)]), Viewing::Snapshot);
+    assert_eq!(viewing(&[(Project, "name: a"), (User, live)]), Viewing::Live);
     // A checkpoint takes nothing from anybody: a lower layer may ask for more, and none for fewer.
     let checkpointing = |layers: &[_]| merged(layers).program.checkpointing();
-    let both = Checkpointing { exec: true, writes: Some(5) };
-    let [more, fewer] =
-        ["phantom: {checkpoint: {exec: true, writes: 5}}", "phantom: {checkpoint: {exec: false, writes: 9}}"];
+    let both = Checkpointing { exec: true, writes: Some(5), approval: true };
+    let [more, fewer] = [
+        "phantom: {checkpoint: {exec: true, writes: 5}}",
+        "phantom: {checkpoint: {exec: false, writes: 9, approval: true}}",
+    ];
     assert_eq!(checkpointing(&[(Managed, more), (User, fewer)]), both);
     assert_eq!(checkpointing(&[(Managed, fewer), (User, more)]), both);
+    // Who says nothing has nothing against going on while held; whoever says so has the run wait.
+    let speculation = |layers: &[_]| merged(layers).program.speculation();
+    let [off, auto] = ["phantom: {speculate: off}", "phantom: {speculate: auto}"];
+    assert_eq!(speculation(&[(Managed, "name: a"), (User, auto)]), Speculation::Auto);
+    assert_eq!(speculation(&[(Managed, off), (User, auto)]), Speculation::Off);
+    assert_eq!(speculation(&[(Managed, auto), (User, off)]), Speculation::Off);
 }
 
 #[test]

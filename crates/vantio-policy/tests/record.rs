@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use vantio_policy::{
-    Bindings, Checkpointing, Details, Export, PolicyProgram, compile, differences,
+    Bindings, Checkpointing, Details, Export, PolicyProgram, Speculation, Viewing, compile, differences,
     layers::{Layer, LayerKind, merge},
     render_program,
 };
@@ -47,7 +47,7 @@ fn every_word_has_bytes_and_a_hash_of_its_own_and_the_default_needs_no_word() {
 #[test]
 fn bytes_that_mean_no_record_are_refused() {
     let program = program("");
-    for flags in [0x80, 0x04, 0x03] {
+    for flags in [0x80, 0x07, 0x03] {
         let mut bytes = program.encode();
         // Magic, version, mode.
         bytes[7] |= flags;
@@ -63,12 +63,18 @@ fn checkpoints_have_bytes_and_a_hash_of_their_own_and_none_need_no_word() {
         ("{writes: 100}", (false, Some(100))),
         ("{exec: true, writes: 100}", (true, Some(100))),
         ("{exec: true, writes: 1}", (true, Some(1))),
+        ("{approval: true}", (false, None)),
+        ("{exec: true, writes: 1, approval: true}", (true, Some(1))),
+        ("{writes: 1, approval: false}", (false, Some(1))),
     ];
     let mut hashes = Vec::new();
     for (word, (exec, writes)) in words {
         let text = if word.is_empty() { String::new() } else { format!("phantom: {{checkpoint: {word}}}") };
         let written = program(&text);
-        assert_eq!(written.checkpointing(), Checkpointing { exec, writes });
+        assert_eq!(
+            written.checkpointing(),
+            Checkpointing { exec, writes, approval: word.contains("approval: true") }
+        );
         let decoded = PolicyProgram::decode(&written.encode()).unwrap();
         assert_eq!((&decoded, decoded.hash()), (&written, written.hash()));
         hashes.push(written.hash());
@@ -76,7 +82,32 @@ fn checkpoints_have_bytes_and_a_hash_of_their_own_and_none_need_no_word() {
     assert_eq!(hashes[0], program("phantom: {checkpoint: {exec: false}}").hash());
     hashes.sort_unstable();
     hashes.dedup();
-    assert_eq!(hashes.len(), 5);
+    assert_eq!(hashes.len(), 8);
+}
+
+#[test]
+fn a_frozen_view_has_bytes_and_a_hash_of_its_own_and_a_live_one_needs_no_word() {
+    let [none, live, snapshot] = ["", "phantom: {view: live}", "phantom: {view: snapshot}"].map(program);
+    assert_eq!((none.viewing(), snapshot.viewing()), (Viewing::Live, Viewing::Snapshot));
+    assert_eq!((none.encode(), none.hash()), (live.encode(), live.hash()));
+    assert_ne!(none.hash(), snapshot.hash());
+    let decoded = PolicyProgram::decode(&snapshot.encode()).unwrap();
+    assert_eq!((&decoded, decoded.hash()), (&snapshot, snapshot.hash()));
+    let written = render_program(&snapshot).to_yaml();
+    assert_eq!(compile(written.as_bytes(), "p.yaml").unwrap().program, snapshot, "{written}");
+}
+
+#[test]
+fn going_on_while_held_has_a_hash_of_its_own_and_waiting_needs_no_word() {
+    let [none, off, auto] = ["", "phantom: {speculate: off}", "phantom: {speculate: auto}"].map(program);
+    assert_eq!((none.speculation(), none.hash()), (Speculation::Off, off.hash()));
+    assert_eq!(auto.speculation(), Speculation::Auto);
+    assert_ne!(auto.hash(), none.hash());
+    let decoded = PolicyProgram::decode(&auto.encode()).unwrap();
+    assert_eq!((decoded.speculation(), decoded.hash()), (Speculation::Auto, auto.hash()));
+    let written = render_program(&auto).to_yaml();
+    let again = compile(written.as_bytes(), "p.yaml").unwrap().program;
+    assert_eq!(again.hash(), auto.hash(), "{written}");
 }
 
 #[test]

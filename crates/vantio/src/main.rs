@@ -12,6 +12,7 @@ mod arguments;
 mod checkpoints;
 mod commands;
 mod failure;
+mod nested;
 mod oracle;
 mod output;
 mod present;

@@ -124,17 +124,21 @@ fn help_of_a_command_says_what_its_arguments_mean() {
       [PATHS]...  What to commit, with everything below; all of it when none is named
 
     Options:
-          --glob           Read PATHs as patterns: *, ?, [a-z] within a name, ** across folders
-          --json           Print machine-readable JSON instead of text
-          --hazards        Commit hazards too: without this, each must be named by its own path
-          --store <URL>    Where the ledger is: postgres://USER@HOST/DATABASE, or a file
-          --interactive    Choose in the terminal what to commit, as `vantio review`
-          --patch          Print what would be committed as a unified patch, and commit nothing
-          --to <DIR>       Write what would be committed to DIR/before and DIR/after, to compare them
-                           elsewhere, and commit nothing
-          --theirs <PATH>  Settle a conflict: take the run's change, overwrite what the host has
-          --ours <PATH>    Settle a conflict: keep what the host has, drop the run's change
-      -h, --help           Print help
+          --glob            Read PATHs as patterns: *, ?, [a-z] within a name, ** across folders
+          --json            Print machine-readable JSON instead of text
+          --hazards         Commit hazards too: without this, each must be named by its own path
+          --store <URL>     Where the ledger is: postgres://USER@HOST/DATABASE, or a file
+          --interactive     Ask about each change, and each hunk of a text
+          --patch           Print what would be committed as a unified patch, and commit nothing
+          --to <DIR>        Write what would be committed to DIR/before and DIR/after, to compare them
+                            elsewhere, and commit nothing
+          --theirs <PATH>   Settle a conflict: take the run's change, overwrite what the host has
+          --ours <PATH>     Settle a conflict: keep what the host has, drop the run's change
+          --merge <PATH>    Settle a conflict: merge what the host and the run changed
+          --markers         With --merge: commit lines that both changed with conflict markers
+          --hunks <PATH:N>  Commit only these hunks of a text file, and nothing else that is not named:
+                            PATH:1,3
+      -h, --help            Print help
 
     Exit status: 0 when everything asked for was committed or nothing was pending,
     4 when something was left: a conflict with the host, or a hazard that must be named.

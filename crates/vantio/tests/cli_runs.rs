@@ -59,9 +59,7 @@ fn a_run_is_summed_up_reviewed_and_committed() {
         + new/
           + file  (2 B)
     1 deleted, 2 added, 1 modified
-    ");
-    insta::assert_snapshot!(world.run(&["diff", "last", "--patch"]), @"
-    exit 0
+
     diff --git a[WORK]/gone.txt b[WORK]/gone.txt
     deleted file mode 100644
     --- a[WORK]/gone.txt
@@ -94,7 +92,7 @@ fn a_run_is_summed_up_reviewed_and_committed() {
     "#);
     insta::assert_snapshot!(world.run(&["why", "last", "--json"]), @r#"
     exit 0
-    {"refusals":[{"access":"read","advice":{"action":"remove","rule":"${workspace}/secret","section":"fs.deny"},"count":2,"effect":"fs.open","intent":{"access":"read","path":"[WORK]/secret","subtree":false},"names":[],"near":[{"place":"vantio.yaml:3:10","reason":"matches, but a deny beats it","rule":"/","section":"fs.read"}],"observed":false,"place":"vantio.yaml:5:10","reason":"fs.deny: ${workspace}/secret","rule":"${workspace}/secret","section":"fs.deny","seq":0,"target":"[WORK]/secret","time_ms":0},{"access":"write","advice":{"action":"add","rule":"/etc/y","section":"fs.write"},"count":1,"effect":"fs.open","intent":{"access":"write","path":"/etc/y","subtree":false},"names":[],"near":[],"observed":false,"place":null,"reason":"nothing in fs.write permits it","rule":null,"section":"fs.write","seq":0,"target":"/etc/y","time_ms":0}],"run":"[RUN]","version":1}
+    {"refusals":[{"access":"read","advice":{"action":"remove","rule":"${workspace}/secret","section":"fs.deny"},"count":2,"effect":"fs.open","intent":{"access":"read","path":"[WORK]/secret","subtree":false},"names":[],"near":[{"place":"vantio.yaml:3:10","reason":"matches, but a deny beats it","rule":"/","section":"fs.read"}],"observed":false,"place":"vantio.yaml:5:10","reason":"fs.deny: ${workspace}/secret","rule":"${workspace}/secret","section":"fs.deny","seq":0,"target":"[WORK]/secret","time_ms":0},{"access":"write","advice":{"action":"add","rule":"/etc/y","section":"fs.write"},"count":1,"effect":"fs.open","intent":{"access":"write","path":"/etc/y","subtree":false},"names":[],"near":[],"observed":false,"place":null,"reason":"nothing in fs.write permits it","rule":null,"section":"fs.write","seq":0,"target":"/etc/y","time_ms":0}],"run":"[RUN]","version":1,"waits":[]}
     "#);
     assert_eq!(fs::read_to_string(world.work().join("kept.txt")).unwrap(), "one\n");
 
@@ -196,8 +194,10 @@ fn a_conflict_is_left_and_settled() {
     exit 4
     committed 1 path
     conflict: [WORK]/kept.txt: the host changed it since the run did
+      both changed line 1: the host has `host`, the run `run`
       to take the run's:   vantio commit [RUN] --theirs [WORK]/kept.txt
       to keep the host's:  vantio commit [RUN] --ours [WORK]/kept.txt
+      to mark the lines:   vantio commit [RUN] --merge [WORK]/kept.txt --markers
     ");
     insta::assert_snapshot!(world.run(&["commit", "last", "--theirs", "kept.txt", "kept.txt"]), @"
     exit 0
@@ -244,7 +244,7 @@ fn what_would_be_committed_is_printed_as_a_patch() {
     assert!(tree("before").join("gone.txt").exists() && !tree("after").join("gone.txt").exists());
     assert!(!tree("after").join(".envrc").exists());
     assert!(world.run(&["commit", "last", "--to", "elsewhere"]).contains("E_NOT_EMPTY"));
-    assert!(world.run(&["commit", "last", "--interactive"]).contains("E_NO_TERMINAL"));
+    assert!(world.run(&["review", "last"]).contains("E_NO_TERMINAL"));
 }
 
 #[test]
@@ -387,7 +387,7 @@ fn a_run_whose_command_was_killed_is_swept() {
         false
     }));
     assert_eq!(world.run(&["ledger", "list", "--op", "run.end"]).matches("run.end").count(), 1);
-    insta::assert_snapshot!(world.run(&["diff", "last"]), @"
+    insta::assert_snapshot!(world.run(&["diff", "last", "--tree"]), @"
     exit 0
       ~ [WORK]/kept.txt  (4 B -> 4 B)
     1 modified

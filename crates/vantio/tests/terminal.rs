@@ -195,6 +195,49 @@ fn a_hazard_is_committed_when_it_is_accepted_itself() {
     assert!(world.workspace().join(".envrc").exists() && world.workspace().join("gone").exists());
 }
 
+/// A run that changed `text` in two places and `both` in one, where the host then changed `both` too.
+fn review_of_text<'w>(world: &'w World, command: &str) -> Terminal<'w> {
+    let numbers = (1..=30).map(|number| format!("{number}\n")).collect::<Vec<_>>().concat();
+    world.write("text", &numbers);
+    world.write("both", &numbers);
+    let script = "sed -e 's/^2$/two/' -e 's/^29$/last/' text > t; cat t > text; sed 's/^2$/two/' both > t; cat t > both; rm t";
+    world.run(WORKSPACE, &["/bin/sh", "-c", script]).assert_success();
+    world.write("both", numbers.replace("\n20\n", "\nhost\n"));
+    Terminal::open(world, &format!("{} {command}", common::binary().display()))
+}
+
+fn words(world: &World, name: &str) -> String {
+    let text = fs::read_to_string(world.workspace().join(name)).unwrap();
+    text.lines().filter(|line| line.parse::<u8>().is_err()).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn hunks_are_accepted_one_by_one_and_a_conflict_is_merged() {
+    let world = World::new();
+    let terminal = review_of_text(&world, "review last");
+    terminal.wait_for("0/2 accepted");
+    terminal.wait_for("m merges");
+    terminal.send(&["m", "j", "Tab", "r", "a"]);
+    terminal.wait_for("✓ @@ -26,5");
+    terminal.wait_for("2/2 accepted");
+    terminal.send(&["c", "y"]);
+    terminal.wait_for("committed some hunks of");
+    terminal.wait_for("[exit 0]");
+    assert_eq!((words(&world, "both"), words(&world, "text")), ("two host".into(), "last".into()));
+}
+
+#[test]
+fn questions_are_asked_on_a_terminal() {
+    let world = World::new();
+    let terminal = review_of_text(&world, "commit last --interactive");
+    terminal.wait_for("[m,t,o,n,q,?]?");
+    terminal.send(&["m", "Enter"]);
+    terminal.wait_for("Commit this hunk [y,n,a,d,q,?]?");
+    terminal.send(&["y", "Enter", "q", "Enter"]);
+    terminal.wait_for("[exit 0]");
+    assert_eq!((words(&world, "both"), words(&world, "text")), ("two host".into(), "two".into()));
+}
+
 #[test]
 fn a_review_gives_the_terminal_back_however_it_ends() {
     let world = World::new();

@@ -1,17 +1,19 @@
 //! What the host had when a run first changed a path.
 
+mod pack;
+
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fs::{File, OpenOptions},
-    io::{self, BufWriter, Write as _},
+    io::{self, BufWriter, Read as _, Write as _},
     os::fd::BorrowedFd,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
 use rustix::{
     fd::{AsFd as _, OwnedFd},
-    fs::readlinkat,
+    fs::{CWD, Mode, OFlags, openat, readlinkat},
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -21,6 +23,11 @@ use super::{
     beneath::{self, Pinned},
     node::xattrs_of_opened,
 };
+use crate::{Spec, snapshot};
+use pack::Pack;
+
+pub use pack::Kept;
+pub(crate) use pack::is_text;
 
 /// What the host had at a path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +54,12 @@ pub struct Base {
     /// target, and the extended attributes: tells touched from changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// The extended attributes, where they are not large.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<Vec<(PathBytes, PathBytes)>>,
+    /// Where the content is kept, of text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
 }
 
 /// Larger files are remembered without their content's digest.
@@ -69,36 +82,106 @@ pub(crate) fn note_again(
     host_root: BorrowedFd<'_>,
     paths: &[(Vec<u8>, Vec<u8>)],
 ) -> io::Result<()> {
-    let mut text = vec![b'\n'];
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let mut pack = Pack::open(run, Bases::of_run(run)?.kept)?;
+    let mut again = Vec::new();
     for (path, place) in paths {
-        let base = describe(host_root, place)?;
-        serde_json::to_writer(&mut text, &Line { path: path.clone().into(), base, again: true })?;
+        again.push((path.clone().into(), describe(host_root, place)?.map(|found| found.kept_in(&mut pack))));
+    }
+    append(run, &again).map(drop)
+}
+
+/// Notes that these are the bases from now on, whatever was noted before, durably.
+pub(crate) fn rebase<'a>(
+    run: &Path,
+    bases: impl Iterator<Item = (&'a PathBytes, &'a Base)>,
+) -> io::Result<()> {
+    let bases: Vec<_> = bases.map(|(path, base)| (path.clone(), Some(base.clone()))).collect();
+    if bases.is_empty() { Ok(()) } else { append(run, &bases)?.sync_data() }
+}
+
+/// Keeps contents that a commit is about to bring to the host, durably: each is the base of what is left of its change.
+pub(crate) fn keep_all(run: &Path, bases: Vec<(Base, &[u8])>) -> io::Result<Vec<Base>> {
+    let mut pack = Pack::open(run, Bases::of_run(run)?.kept)?;
+    let bases = bases.into_iter().map(|(base, content)| Base {
+        kept: base.digest.as_deref().and_then(|digest| pack.keep(digest, content)),
+        ..base
+    });
+    let bases = bases.collect();
+    pack.sync()?;
+    Ok(bases)
+}
+
+fn append(run: &Path, again: &[(PathBytes, Option<Base>)]) -> io::Result<File> {
+    let mut text = vec![b'\n'];
+    for (path, base) in again {
+        serde_json::to_writer(&mut text, &Line { path: path.clone(), base: base.clone(), again: true })?;
         text.push(b'\n');
     }
-    OpenOptions::new().append(true).create(true).open(run.join(BASE_FILE))?.write_all(&text)
+    let mut file = OpenOptions::new().append(true).create(true).open(run.join(BASE_FILE))?;
+    file.write_all(&text)?;
+    Ok(file)
 }
 
 /// The append-only journal of bases, written while the run runs.
 #[derive(Debug)]
 pub struct BaseJournal {
     state: Mutex<State>,
+    /// What the run sees a copy of.
+    frozen: Option<Frozen>,
+}
+
+/// A directory of the host, and what it had when the run started.
+#[derive(Debug)]
+struct Frozen {
+    point: Vec<u8>,
+    copy: OwnedFd,
+    since: Stamp,
+}
+
+impl Frozen {
+    /// What the host had at `path`, which is `relative` in the copy: what it has, unless that has changed.
+    fn describe(&self, host_root: BorrowedFd<'_>, path: &[u8], relative: &[u8]) -> io::Result<Option<Found>> {
+        let copied = describe(self.copy.as_fd(), relative)?;
+        let is_copied = |Found { base: now, .. }: &Found| {
+            now.changed <= self.since
+                && copied.as_ref().is_some_and(|Found { base: copied, .. }| {
+                    now.kind == copied.kind && (now.size, now.modified) == (copied.size, copied.modified)
+                })
+        };
+        Ok(describe(host_root, path)?.filter(is_copied).or(copied))
+    }
 }
 
 #[derive(Debug)]
 struct State {
     seen: HashSet<Vec<u8>>,
     file: BufWriter<File>,
+    pack: Pack,
 }
 
 impl BaseJournal {
     /// Opens the journal of the run whose folder is `run`, creating it.
     pub fn open(run: &Path) -> io::Result<Self> {
         let path = run.join(BASE_FILE);
-        let seen = Bases::read(&path)?.known.into_keys().collect();
+        let bases = Bases::of_run(run)?;
+        let pack = Pack::open(run, bases.kept)?;
+        let seen = bases.known.into_keys().collect();
         let mut file = OpenOptions::new().append(true).create(true).open(path)?;
         // A line that a crash tore must not swallow the next one.
         file.write_all(b"\n")?;
-        Ok(Self { state: Mutex::new(State { seen, file: BufWriter::new(file) }) })
+        Ok(Self { state: Mutex::new(State { seen, file: BufWriter::new(file), pack }), frozen: None })
+    }
+
+    /// The same, of a run that may have a copy of a directory.
+    pub(crate) fn frozen(self, spec: &Spec) -> io::Result<Self> {
+        let Some(point) = &spec.frozen else { return Ok(self) };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let copy = openat(CWD, snapshot::copy_of(&spec.folder), flags, Mode::empty())?;
+        let point = point.as_os_str().as_encoded_bytes().to_vec();
+        Ok(Self { frozen: Some(Frozen { point, copy, since: spec.started }), ..self })
     }
 
     /// Remembers what the host has at the absolute `path`, the first time the
@@ -107,11 +190,16 @@ impl BaseJournal {
         if self.lock().seen.contains(path) {
             return Ok(());
         }
-        let base = describe(host_root, path)?;
+        let frozen = self.frozen.as_ref().filter(|frozen| beneath::is_within(path, &frozen.point));
+        let found = match frozen {
+            Some(frozen) => frozen.describe(host_root, path, &path[frozen.point.len()..])?,
+            None => describe(host_root, path)?,
+        };
         let mut state = self.lock();
         if state.seen.contains(path) {
             return Ok(());
         }
+        let base = found.map(|found| found.kept_in(&mut state.pack));
         let mut line = serde_json::to_vec(&Line { path: path.into(), base, again: false })?;
         line.push(b'\n');
         // Past this process at once: a supervisor that is killed must not take it along.
@@ -134,13 +222,16 @@ impl BaseJournal {
 /// A base journal that was read back.
 #[derive(Debug, Default)]
 pub struct Bases {
+    run: PathBuf,
     known: HashMap<Vec<u8>, Option<Base>>,
+    /// Every content that was ever kept, by the digest of its base.
+    kept: HashMap<String, Kept>,
 }
 
 impl Bases {
     /// Reads the journal of the run whose folder is `run`.
     pub fn of_run(run: &Path) -> io::Result<Self> {
-        Self::read(&run.join(BASE_FILE))
+        Ok(Self { run: run.to_path_buf(), ..Self::read(&run.join(BASE_FILE))? })
     }
 
     /// What is known of the absolute `path`: `None` when nothing was noted,
@@ -149,63 +240,123 @@ impl Bases {
         self.known.get(path).map(Option::as_ref)
     }
 
+    /// What a file held, where that was kept.
+    pub(crate) fn content(&self, base: &Base) -> Option<Vec<u8>> {
+        let content = pack::read(&self.run, base.kept?).ok()?;
+        let digest = digest_of(&content, attributes_of(base.attributes.as_deref()?));
+        (Some(&digest) == base.digest.as_ref()).then_some(content)
+    }
+
     fn read(path: &Path) -> io::Result<Self> {
         let text = match std::fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             other => other?,
         };
-        let mut known = HashMap::new();
+        let (mut known, mut kept) = (HashMap::new(), HashMap::new());
         for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             // A torn line says nothing; its path then counts as not noted,
             // for which the run's start stands in.
-            match serde_json::from_slice(line) {
-                Ok(Line { path, base, again: true }) => drop(known.insert(path.0, base)),
-                Ok(Line { path, base, again: false }) => drop(known.entry(path.0).or_insert(base)),
-                Err(_) => {}
+            let Ok(Line { path, base, again }) = serde_json::from_slice(line) else { continue };
+            if let Some(Base { digest: Some(digest), kept: Some(place), .. }) = &base {
+                kept.insert(digest.clone(), *place);
+            }
+            if again {
+                known.insert(path.0, base);
+            } else {
+                known.entry(path.0).or_insert(base);
             }
         }
-        Ok(Self { known })
+        Ok(Self { run: PathBuf::new(), known, kept })
     }
 }
 
-/// The digest that [`Base`] keeps: of content or target, then of the extended attributes of what can
-/// be opened. It is made in a run's mount namespace too, where the `/proc` is the run's.
+/// What a digest is made of.
+struct Whole {
+    /// Content or target.
+    content: Vec<u8>,
+    attributes: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Whole {
+    /// Content or target, and the extended attributes of what can be opened. It is read in a run's mount namespace too,
+    /// where the `/proc` is the run's.
+    fn of(file: &Readable<'_>) -> io::Result<Self> {
+        let mut content = Vec::new();
+        let opened = match file.node.file_type {
+            FileType::File => {
+                let opened = File::from(file.open()?);
+                if (&opened).take(LARGEST_HASHED + 1).read_to_end(&mut content)? as u64 > LARGEST_HASHED {
+                    return Err(io::ErrorKind::FileTooLarge.into());
+                }
+                Some(OwnedFd::from(opened))
+            }
+            FileType::Directory => Some(file.open()?),
+            FileType::Symlink => {
+                content = readlinkat(file.dir, file.name, Vec::new())?.into_bytes();
+                None
+            }
+            _ => None,
+        };
+        let attributes = opened.map(|opened| xattrs_of_opened(opened.as_fd())).transpose()?;
+        Ok(Self { content, attributes: attributes.unwrap_or_default() })
+    }
+
+    fn digest(&self) -> String {
+        let attributes = self.attributes.iter();
+        digest_of(&self.content, attributes.map(|(name, value)| (&name[..], &value[..])))
+    }
+
+    /// As they stand in the journal.
+    fn listed(&self) -> Option<Vec<(PathBytes, PathBytes)>> {
+        let size: usize = self.attributes.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let listed =
+            || self.attributes.iter().map(|(name, value)| (name.clone().into(), value.clone().into()));
+        (size <= LARGEST_ATTRIBUTES).then(|| listed().collect())
+    }
+}
+
+/// What the host has, with the content that is worth keeping.
+struct Found {
+    base: Base,
+    content: Option<Vec<u8>>,
+}
+
+impl Found {
+    fn kept_in(self, pack: &mut Pack) -> Base {
+        let Self { mut base, content } = self;
+        if let (Some(digest), Some(content)) = (&base.digest, &content) {
+            base.kept = pack.keep(digest, content);
+        }
+        base
+    }
+}
+
+/// The digest that [`Base`] keeps.
 pub(crate) fn digest(file: &Readable<'_>) -> io::Result<String> {
+    Ok(Whole::of(file)?.digest())
+}
+
+/// The same, of what was read: the content, then the extended attributes by name.
+pub(crate) fn digest_of<'a>(
+    content: &[u8],
+    attributes: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+) -> String {
     let mut hasher = Sha256::new();
-    let opened = match file.node.file_type {
-        FileType::File => {
-            let opened = file.open()?;
-            hash_file(opened.try_clone()?, &mut hasher)?;
-            Some(opened)
-        }
-        FileType::Directory => Some(file.open()?),
-        FileType::Symlink => {
-            hasher.update(readlinkat(file.dir, file.name, Vec::new())?.as_bytes());
-            None
-        }
-        _ => None,
-    };
-    let attributes = opened.map(|opened| xattrs_of_opened(opened.as_fd())).transpose()?;
-    for (name, value) in attributes.unwrap_or_default() {
+    hasher.update(content);
+    for (name, value) in attributes {
         hasher.update(b"\0");
         hasher.update(Sha256::digest(name));
         hasher.update(Sha256::digest(value));
     }
-    Ok(hexadecimal(&hasher.finalize()))
+    hexadecimal(&hasher.finalize())
 }
 
-fn hash_file(fd: OwnedFd, hasher: &mut Sha256) -> io::Result<()> {
-    let mut file = File::from(fd);
-    let mut buffer = vec![0; 65_536];
-    loop {
-        match io::Read::read(&mut file, &mut buffer)? {
-            0 => return Ok(()),
-            length => hasher.update(&buffer[..length]),
-        }
-    }
+/// The attributes of a base, to be digested.
+pub(crate) fn attributes_of(listed: &[(PathBytes, PathBytes)]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    listed.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()))
 }
 
-fn describe(host_root: BorrowedFd<'_>, path: &[u8]) -> io::Result<Option<Base>> {
+fn describe(host_root: BorrowedFd<'_>, path: &[u8]) -> io::Result<Option<Found>> {
     let relative = path.strip_prefix(b"/").unwrap_or(path);
     let (parent, name) = beneath::split(relative);
     let dir = match Pinned::open(host_root, parent) {
@@ -217,19 +368,34 @@ fn describe(host_root: BorrowedFd<'_>, path: &[u8]) -> io::Result<Option<Base>> 
     let node = Node::of_stat(&stat);
     let is_small = node.file_type != FileType::File || node.size <= LARGEST_HASHED;
     let file = Readable { node: &node, dir: dir.as_fd(), name };
-    let digest = if is_small { digest(&file).ok() } else { None };
-    Ok(Some(Base {
-        dev: node.id.0,
-        ino: node.id.1,
-        kind: node.file_type,
-        size: node.size,
-        mode: node.mode,
-        uid: node.uid,
-        gid: node.gid,
-        modified: node.modified,
-        changed: node.changed,
-        digest,
-    }))
+    let whole = if is_small { Whole::of(&file).ok() } else { None };
+    let base = Base {
+        digest: whole.as_ref().map(Whole::digest),
+        attributes: whole.as_ref().and_then(Whole::listed),
+        ..Base::of(&node)
+    };
+    let content = whole.map(|whole| whole.content).filter(|_| node.file_type == FileType::File);
+    Ok(Some(Found { base, content }))
+}
+
+impl Base {
+    /// What can be told without reading.
+    pub(crate) fn of(node: &Node) -> Self {
+        Self {
+            dev: node.id.0,
+            ino: node.id.1,
+            kind: node.file_type,
+            size: node.size,
+            mode: node.mode,
+            uid: node.uid,
+            gid: node.gid,
+            modified: node.modified,
+            changed: node.changed,
+            digest: None,
+            attributes: None,
+            kept: None,
+        }
+    }
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
@@ -242,3 +408,5 @@ fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 pub(crate) const BASE_FILE: &str = "base.jsonl";
+/// Larger sets of extended attributes are not listed.
+const LARGEST_ATTRIBUTES: usize = 16 << 10;

@@ -86,7 +86,16 @@ impl Between {
 
     /// As [`ChangeSet::write_patch`].
     pub fn write_patch(&self, out: &mut dyn Write) -> Result<(), ScanError> {
-        for change in self.set.changes() {
+        self.write_patch_of(|_| true, out)
+    }
+
+    /// The same of some changes.
+    pub fn write_patch_of(
+        &self,
+        is_wanted: impl Fn(&Change) -> bool,
+        out: &mut dyn Write,
+    ) -> Result<(), ScanError> {
+        for change in self.set.changes().iter().filter(|change| is_wanted(change)) {
             let written = self.write(change, out);
             written.map_err(|source| ScanError::Read { path: change.path.clone(), source })?;
         }

@@ -1,6 +1,10 @@
 //! What stands at a path.
 
-use std::{collections::BTreeMap, io};
+use std::{
+    collections::BTreeMap,
+    io,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use rustix::{
     fd::BorrowedFd,
@@ -26,6 +30,12 @@ impl Stamp {
     /// The point `ns` nanoseconds after the Unix epoch.
     pub fn from_ns(ns: i64) -> Self {
         Self { sec: ns.div_euclid(1_000_000_000), nsec: ns.rem_euclid(1_000_000_000) as u32 }
+    }
+
+    /// This moment.
+    pub(crate) fn now() -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { sec: now.as_secs() as i64, nsec: now.subsec_nanos() }
     }
 }
 

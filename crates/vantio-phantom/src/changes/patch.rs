@@ -11,8 +11,8 @@ use rustix::fd::{AsFd as _, BorrowedFd};
 use similar::TextDiff;
 
 use super::{
-    Change, ChangeKind, ChangeSet, Escaped, FileType, Node, RunFolder, ScanError, beneath, scan::open_layers,
-    sides::Sides,
+    Change, ChangeKind, ChangeSet, Escaped, FileType, Hunks, Node, RunFolder, ScanError, beneath,
+    hunks::is_fit, scan::open_layers, sides::Sides,
 };
 
 impl ChangeSet {
@@ -207,17 +207,19 @@ pub(super) fn body(
         return out
             .write_all(&[b"Binary files ", &old_label[..], b" and ", &new_label, b" differ\n"].concat());
     };
-    let diff = TextDiff::configure().timeout(DIFF_TIME).diff_lines(&old[..], &new[..]);
-    let mut hunks = Vec::new();
-    diff.unified_diff().context_radius(3).to_writer(&mut hunks)?;
-    if hunks.is_empty() {
+    let mut configured = TextDiff::configure();
+    if !is_fit(&old) || !is_fit(&new) {
+        configured.timeout(DIFF_TIME);
+    }
+    let hunks = Hunks::compare(old, new, &configured);
+    if hunks.hunks().is_empty() {
         return Ok(());
     }
     // A tab ends a name that has a space, for `patch`.
     let end = |label: &[u8]| if label.contains(&b' ') && !label.starts_with(b"\"") { "\t\n" } else { "\n" };
     out.write_all(&[b"--- ", &old_label[..], end(&old_label).as_bytes()].concat())?;
     out.write_all(&[b"+++ ", &new_label[..], end(&new_label).as_bytes()].concat())?;
-    out.write_all(&hunks)
+    hunks.hunks().iter().try_for_each(|pieces| out.write_all(&hunks.text(pieces)))
 }
 
 /// Names what a patch cannot hold; tools skip such a line.
@@ -265,5 +267,5 @@ fn quoted(prefix: &[u8], name: &[u8]) -> Vec<u8> {
 
 /// Larger files are named, not shown.
 const LARGEST_TEXT: u64 = 4 << 20;
-/// After this long the rest of a file counts as replaced.
+/// After this long the rest of a larger file than [`Hunks`] are chosen of counts as replaced.
 const DIFF_TIME: Duration = Duration::from_secs(2);

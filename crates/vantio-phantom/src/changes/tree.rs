@@ -1,7 +1,7 @@
 //! Changes as a tree, for people.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Write},
 };
 
@@ -28,6 +28,23 @@ impl ChangeSet {
         }
         root.write(out, paint, 0)?;
         writeln!(out, "{}", self.totals())
+    }
+
+    /// The paths below directories that [`Self::write_tree`] shows as one line.
+    pub fn folded(&self) -> BTreeSet<Vec<u8>> {
+        let mut root = Branch::default();
+        for change in self.changes().iter().filter(|change| change.kind != ChangeKind::Deleted) {
+            root.insert(change);
+        }
+        let mut folded = BTreeSet::new();
+        let mut waiting: Vec<(&Branch<'_>, bool)> =
+            root.children.values().map(|child| (child, false)).collect();
+        while let Some((branch, is_below)) = waiting.pop() {
+            folded.extend(branch.change.filter(|_| is_below).map(|change| change.path.clone()));
+            let is_folded = is_below || branch.is_folded();
+            waiting.extend(branch.children.values().map(|child| (child, is_folded)));
+        }
+        folded
     }
 
     fn totals(&self) -> String {

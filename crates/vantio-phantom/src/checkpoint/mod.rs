@@ -166,6 +166,12 @@ impl CheckpointError {
     }
 }
 
+/// The journal of a checkpoint as it is understood, written again; `None` where it is damaged. For tests.
+#[doc(hidden)]
+pub fn rewritten(journal: &[u8]) -> Option<Vec<u8>> {
+    record::rewritten(journal)
+}
+
 /// In the run's folder: every checkpoint's folder, by number.
 pub(crate) const CHECKPOINTS_FOLDER: &str = "checkpoints";
 const INFO_FILE: &str = "info.json";

@@ -65,6 +65,51 @@ pub(super) enum Line {
     Carried(bool),
 }
 
+impl Line {
+    /// Whether it names only what can be in a layer, and slots.
+    fn is_sound(&self) -> bool {
+        match self {
+            Self::Was { at, state } => at.is_sound() && state.slot().is_none_or(is_slot),
+            Self::Inode { of, copy, .. } => {
+                let is_known = match of {
+                    Source::Name(place) => place.is_sound(),
+                    Source::Slot(slot) => is_slot(slot),
+                };
+                is_known && copy.as_deref().is_none_or(is_slot)
+            }
+            Self::Gone { at, .. } => at.is_sound(),
+            Self::Moved(by) => is_relative(by.from.as_bytes()) && is_relative(by.to.as_bytes()),
+            Self::Carried(_) => true,
+        }
+    }
+}
+
+impl Place {
+    fn is_sound(&self) -> bool {
+        is_relative(self.path.as_bytes())
+    }
+}
+
+impl State {
+    fn slot(&self) -> Option<&str> {
+        match self {
+            Self::Kept { slot, .. } | Self::Copied { slot, .. } => Some(slot),
+            Self::Absent | Self::Whiteout | Self::Directory(_) | Self::Same(_) => None,
+        }
+    }
+}
+
+/// Whether it stays below where it begins; the empty path does.
+fn is_relative(path: &[u8]) -> bool {
+    let is_name = |name: &[u8]| !matches!(name, b"" | b"." | b"..") && !name.contains(&0);
+    path.is_empty() || path.split(|byte| *byte == b'/').all(is_name)
+}
+
+/// Whether it is a name that [`Epoch`](super::shelf::Epoch) gives.
+fn is_slot(name: &str) -> bool {
+    name.strip_prefix("slot-").is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// What was at a name.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -90,6 +135,9 @@ pub(super) enum State {
         meta: Meta,
         /// Whether it had other names, which must go on naming the same file.
         shared: bool,
+        /// Which file the slot is, where that has everything that is said here and so can take the name as it is.
+        #[serde(default)]
+        whole: Option<Id>,
     },
     /// Anything but a directory, of which only this changes.
     Same(Meta),
@@ -138,13 +186,18 @@ pub(super) struct Segment {
 
 /// Reads the journal in the checkpoint's `folder`, as segments in the order of time; at least one.
 pub(super) fn read(folder: &Path) -> io::Result<Vec<Segment>> {
-    let text = match fs::read(path(folder)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        other => other?,
-    };
+    match fs::read(path(folder)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => parse(b""),
+        other => parse(&other?),
+    }
+}
+
+/// What the lines say. One that names what is in no layer, or no slot, was not written by a supervisor: the journal is damaged.
+fn parse(text: &[u8]) -> io::Result<Vec<Segment>> {
     let mut segments = vec![Segment::default()];
     for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        match serde_json::from_slice(line) {
+        match serde_json::from_slice::<Line>(line) {
+            Ok(line) if !line.is_sound() => return Err(io::ErrorKind::InvalidData.into()),
             Ok(Line::Moved(by)) => segments.push(Segment { by: Some(by), ..Segment::default() }),
             Ok(Line::Carried(was_carried)) => {
                 if let Some(segment) = segments.last_mut() {
@@ -162,9 +215,54 @@ pub(super) fn read(folder: &Path) -> io::Result<Vec<Segment>> {
     Ok(segments)
 }
 
+/// A journal as it is understood, written again; `None` where it is damaged.
+pub(super) fn rewritten(text: &[u8]) -> Option<Vec<u8>> {
+    let mut written = Vec::new();
+    let mut write = |line: &Line| {
+        serde_json::to_writer(&mut written, line).ok()?;
+        written.push(b'\n');
+        Some(())
+    };
+    for segment in parse(text).ok()? {
+        if let Some(by) = segment.by {
+            write(&Line::Moved(by))?;
+        }
+        if let Some(was_carried) = segment.was_carried {
+            write(&Line::Carried(was_carried))?;
+        }
+        segment.lines.iter().try_for_each(&mut write)?;
+    }
+    Some(written)
+}
+
 /// Where the journal is in the checkpoint's `folder`.
 pub(super) fn path(folder: &Path) -> PathBuf {
     folder.join(JOURNAL_FILE)
 }
 
 pub(super) const JOURNAL_FILE: &str = "journal.jsonl";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_journal_names_is_in_a_layer_or_a_slot() {
+        let was = |path: &str, slot: &str| {
+            let at = serde_json::json!({ "layer": 0, "path": path });
+            let kept = serde_json::json!({ "kept": { "slot": slot, "meta": null } });
+            format!("{}\n", serde_json::json!({ "was": { "at": at, "state": kept } })).into_bytes()
+        };
+        assert!(rewritten(&was("a/b", "slot-1")).is_some_and(|text| !text.is_empty()));
+        assert_eq!(
+            rewritten(b"{\"was\":{\"at\":{\"lay\n\n"),
+            Some(Vec::new()),
+            "a line that was torn says nothing"
+        );
+        for (path, slot) in
+            [("../a", "slot-1"), ("a//b", "slot-1"), ("/a", "slot-1"), ("a", "../slot-1"), ("a", "x")]
+        {
+            assert_eq!(rewritten(&was(path, slot)), None, "{path} {slot}");
+        }
+    }
+}

@@ -6,15 +6,15 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, OpenOptions},
+    fs::{self, DirBuilder, OpenOptions},
     io::{self, ErrorKind, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::Path,
 };
 
 use rustix::{
     fd::{AsFd as _, OwnedFd},
-    fs::{CWD, Mode, OFlags, openat},
+    fs::{CWD, Mode, OFlags, RenameFlags, openat, renameat_with},
 };
 use serde::{Deserialize, Serialize};
 
@@ -142,7 +142,7 @@ pub(super) fn finish(
             drop_folder(&trash, &shelf, id).map_err(|error| failed("drop", error))?;
             dropped.push(id);
         } else {
-            empty(&trash, &place).map_err(|error| failed("empty", error))?;
+            empty(&trash, &shelf, id).map_err(|error| failed("empty", error))?;
         }
         clock.tick()?;
     }
@@ -222,16 +222,18 @@ fn drop_folder(trash: &Trash, shelf: &Path, id: u64) -> io::Result<()> {
     trash.take(open(shelf)?.as_fd(), id.to_string().as_bytes())
 }
 
-/// Leaves of a checkpoint what is known about it.
-fn empty(trash: &Trash, place: &Path) -> io::Result<()> {
-    let folder = open(place)?;
-    for entry in fs::read_dir(place)? {
-        let name = entry?.file_name();
-        if name.as_encoded_bytes() != INFO_FILE.as_bytes() {
-            trash.take(folder.as_fd(), name.as_encoded_bytes())?;
-        }
-    }
-    Ok(())
+/// Leaves of a checkpoint what is known about it: another folder takes its place, whatever is in it.
+fn empty(trash: &Trash, shelf: &Path, id: u64) -> io::Result<()> {
+    let (place, other) = (shelf.join(id.to_string()), shelf.join(EMPTIED));
+    let folder = open(shelf)?;
+    // From before a crash.
+    trash.take(folder.as_fd(), EMPTIED.as_bytes())?;
+    DirBuilder::new().mode(0o700).create(&other)?;
+    let info = fs::read(place.join(INFO_FILE))?;
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600).open(other.join(INFO_FILE))?.write_all(&info)?;
+    renameat_with(CWD, &other, CWD, &place, RenameFlags::EXCHANGE)?;
+    trash.take(folder.as_fd(), EMPTIED.as_bytes())
 }
 
 fn open(path: &Path) -> io::Result<OwnedFd> {
@@ -252,3 +254,5 @@ impl Clock<'_> {
         if at_moment(moment) == Moment::Crash { Err(CheckpointError::Interrupted) } else { Ok(()) }
     }
 }
+
+const EMPTIED: &str = ".emptied";

@@ -11,7 +11,7 @@ use super::{
     keeper::{Change, Saver},
     record::{Line, Place, Source, State},
     segment::{Known, Level},
-    upper::{copy, keep, node_of},
+    upper::{copy, dress, keep, node_of},
 };
 use crate::{
     changes::{FileType, Node, beneath},
@@ -123,7 +123,8 @@ impl Saver<'_> {
         let meta = Meta::of(node);
         let (state, level) = if change == Change::Content && node.file_type == FileType::File {
             let slot = self.copy(&found.file, node)?;
-            (State::Copied { slot, meta, shared: is_shared }, Level::Content)
+            let whole = if is_shared { None } else { dress(self.epoch.slots(), &slot, &meta) };
+            (State::Copied { slot, meta, shared: is_shared, whole }, Level::Content)
         } else {
             (State::Same(meta), Level::Metadata)
         };

@@ -67,6 +67,8 @@ struct Was<'s> {
     first: &'s State,
     kept: Option<&'s str>,
     copied: Option<(&'s str, bool)>,
+    /// Which file the slot of the copy is, where that has its metadata too.
+    whole: Option<Id>,
 }
 
 impl Was<'_> {
@@ -149,9 +151,33 @@ impl<'a> Undo<'a> {
                 Ok(mkdirat(directory, name, Mode::RWXU)?)
             }
             State::Kept { .. } | State::Copied { .. } | State::Same(_) => match (was.copied, was.kept) {
+                (Some((slot, false)), _) if was.whole.is_some() => self.exchange(slot, was, directory, name),
                 (Some((slot, false)), _) | (_, Some(slot)) => self.put(slot, was.meta(), directory, name),
                 _ => Ok(()),
             },
+        }
+    }
+
+    /// Exchanges a slot that has everything with what took its place, unless that was done before.
+    fn exchange(
+        &mut self,
+        slot: &str,
+        was: &Was<'_>,
+        directory: BorrowedFd<'_>,
+        name: &[u8],
+    ) -> io::Result<()> {
+        let now = stat_at(directory, name)?.map(|stat| Node::of_stat(&stat).id);
+        if now.is_none() {
+            return self.put(slot, None, directory, name);
+        }
+        if now == was.whole {
+            return Ok(());
+        }
+        let slots = self.slots.as_fd();
+        match renameat_with(slots, slot, directory, name, RenameFlags::EXCHANGE) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            // A file system that exchanges nothing; a directory that its owner may not write in.
+            Err(_) => self.put(slot, None, directory, name),
         }
     }
 
@@ -386,11 +412,13 @@ fn fold(lines: &[Line]) -> BTreeMap<&Place, Was<'_>> {
     let mut names = BTreeMap::new();
     for line in lines {
         let Line::Was { at, state } = line else { continue };
-        let was = names.entry(at).or_insert(Was { first: state, kept: None, copied: None });
+        let was = names.entry(at).or_insert(Was { first: state, kept: None, copied: None, whole: None });
         match state {
             State::Kept { slot, .. } if was.kept.is_none() => was.kept = Some(slot),
-            State::Copied { slot, shared, .. } if was.copied.is_none() => {
+            State::Copied { slot, shared, whole, .. } if was.copied.is_none() => {
                 was.copied = Some((slot, *shared));
+                // What was said first may be other metadata.
+                was.whole = whole.filter(|_| std::ptr::eq(was.first, state));
             }
             _ => {}
         }

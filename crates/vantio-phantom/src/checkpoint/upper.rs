@@ -11,13 +11,13 @@ use rustix::{
     io::Errno,
 };
 
-use super::record::Notes;
+use super::record::{Id, Notes};
 use crate::{
     changes::{
         FileType, Layer, LayerKind, Node,
         beneath::{Pinned, magic, stat_fd},
     },
-    commit::meta::copy_content,
+    commit::meta::{Meta, copy_content},
 };
 
 /// An upper layer.
@@ -87,6 +87,15 @@ pub(super) fn copy(
     copy_content(&from, &to)?;
     let after = Node::of_stat(&stat_fd(file)?);
     Ok((after.size, after.modified, after.changed) != (node.size, node.modified, node.changed))
+}
+
+/// Gives a copy in a slot all that the file had besides its content, and says which file it is; `None` where that
+/// cannot be done here.
+pub(super) fn dress(slots: BorrowedFd<'_>, slot: &str, meta: &Meta) -> Option<Id> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(slots, slot, flags, Mode::empty()).ok()?;
+    meta.set(file.as_fd()).ok()?;
+    Some(Node::of_stat(&stat_fd(file.as_fd()).ok()?).id)
 }
 
 /// Opens for reading what an `O_PATH` descriptor has pinned, even where its owner may not.

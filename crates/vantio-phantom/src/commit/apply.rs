@@ -20,7 +20,7 @@ use super::{
     moving::rename,
     plan::{Kind, Plan, Planned},
     stage::Stage,
-    steps::{Action, Dir, Step},
+    steps::{Action, Dir, Id, Step},
 };
 use crate::changes::{
     ChangeKind, LayerRoot, Node,
@@ -150,7 +150,7 @@ impl Apply<'_> {
         let slot = step.slot.as_bytes();
         match &planned.kind {
             Kind::Take(node) => {
-                place.require(node)?;
+                place.require(node, expected)?;
                 place.rename(depot.as_fd(), slot, RenameFlags::NOREPLACE, true)?;
                 let came = check(depot, slot, node, &self.absolute(step), expected);
                 or_back(came, || place.rename(depot.as_fd(), slot, RenameFlags::NOREPLACE, false))
@@ -159,7 +159,7 @@ impl Apply<'_> {
                 Ok(place.rename(depot.as_fd(), slot, RenameFlags::NOREPLACE, false)?)
             }
             Kind::Swap(old) => {
-                place.require(old)?;
+                place.require(old, expected)?;
                 place.rename(depot.as_fd(), slot, RenameFlags::EXCHANGE, false)?;
                 let came = check(depot, slot, old, &self.absolute(step), expected);
                 or_back(came, || place.rename(depot.as_fd(), slot, RenameFlags::EXCHANGE, false))
@@ -249,7 +249,11 @@ impl Apply<'_> {
             .filter(|change| change.kind == ChangeKind::Renamed)
             .map(crate::changes::Change::host_path)
             .collect();
-        Expected { deleted, renamed }
+        let mut seen = HashSet::new();
+        let named_again = |node: &&Node| node.links > 1 && !seen.insert(node.id);
+        let shared = changes.iter().filter_map(|change| change.before.as_ref()).filter(named_again);
+        let shared = shared.map(|node| node.id).collect();
+        Expected { deleted, renamed, shared }
     }
 }
 
@@ -289,9 +293,7 @@ fn check(
             let Some(stat) = stat_at(dir.as_fd(), &name)? else { return Ok(false) };
             let found = Node::of_stat(&stat);
             let Some(known) = expected.deleted.get(path.as_slice()) else { return Ok(false) };
-            let is_known =
-                if found.is_dir() { found.is_still(known) } else { found.is_untouched_since(known) };
-            if !is_known {
+            if !expected.is(&found, known) {
                 return Ok(false);
             }
             if found.is_dir() {
@@ -315,10 +317,24 @@ fn set_meta(place: &Place<'_>, step: &Step, old: &Node) -> Result<(), Trouble> {
     Ok(new.set(file.as_fd())?)
 }
 
-/// What trees that go hold, by absolute path.
+/// What the plan saw on the host.
 struct Expected<'a> {
+    /// What trees that go hold, by absolute path.
     deleted: HashMap<&'a [u8], &'a Node>,
     renamed: HashSet<&'a [u8]>,
+    /// Files of which the run changed several names.
+    shared: HashSet<Id>,
+}
+
+impl Expected<'_> {
+    /// True for what was not touched. What a step does to one name of a file moves the change time of all.
+    fn is(&self, found: &Node, known: &Node) -> bool {
+        if known.is_dir() || self.shared.contains(&known.id) {
+            found.is_still(known)
+        } else {
+            found.is_untouched_since(known)
+        }
+    }
 }
 
 enum Trouble {
@@ -345,12 +361,9 @@ impl Place<'_> {
     }
 
     /// Fails unless the file is, change time included, what the plan saw.
-    fn require(&self, node: &Node) -> Result<(), Trouble> {
+    fn require(&self, node: &Node, expected: &Expected<'_>) -> Result<(), Trouble> {
         let found = stat_at(self.dir.as_fd(), self.name)?.map(|stat| Node::of_stat(&stat));
-        let is_base = found.is_some_and(|found| {
-            if node.is_dir() { found.is_still(node) } else { found.is_untouched_since(node) }
-        });
-        if is_base { Ok(()) } else { Err(Trouble::Moved) }
+        if found.is_some_and(|found| expected.is(&found, node)) { Ok(()) } else { Err(Trouble::Moved) }
     }
 
     /// The same where an earlier step may have given the file another name.

@@ -4,9 +4,9 @@ use std::io;
 
 use rustix::fd::AsFd as _;
 
-use super::Reason;
+use super::{Reason, Unmergeable};
 use crate::changes::{
-    Base, Bases, Change, ChangeKind, Committed, LayerRoot, Node, RunFolder, ScanError, Stamp,
+    Base, Bases, Change, ChangeKind, Committed, LayerRoot, Node, PathBytes, RunFolder, ScanError, Stamp,
     base::{LARGEST_HASHED, digest},
     path_then,
 };
@@ -48,6 +48,23 @@ impl Known {
         let bases =
             Bases::of_run(run.path()).map_err(|source| ScanError::Read { path: b"/".to_vec(), source })?;
         Ok(Self { bases, settled: run.committed()?, started: run.started() })
+    }
+}
+
+impl Known {
+    /// What the host had at the place of `change`; `None` where it had nothing.
+    pub(super) fn base(&self, change: &Change) -> Result<Option<&Base>, Unmergeable> {
+        self.bases.get(&path_then(&self.settled, change.host_path())).ok_or(Unmergeable::Forgotten)
+    }
+
+    /// What bases know the places of `change` by.
+    pub(super) fn names(&self, change: &Change) -> [PathBytes; 2] {
+        [change.host_path(), &change.path].map(|path| path_then(&self.settled, path).into())
+    }
+
+    /// What a file held, where that was kept.
+    pub(super) fn content(&self, base: &Base) -> Option<Vec<u8>> {
+        self.bases.content(base)
     }
 }
 

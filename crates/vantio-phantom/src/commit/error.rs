@@ -22,6 +22,21 @@ pub enum CommitError {
         /// The path.
         path: Vec<u8>,
     },
+    /// Hunks were chosen of what has none.
+    #[error(
+        "E_NO_HUNKS: `{}` is no changed text of at most 1 MiB and 40,000 lines with one name",
+        Escaped(path)
+    )]
+    NoHunks {
+        /// The path.
+        path: Vec<u8>,
+    },
+    /// Hunks were chosen that are not those of now.
+    #[error("E_OTHER_HUNKS: `{}` has other hunks than those that were chosen from", Escaped(path))]
+    OtherHunks {
+        /// The path.
+        path: Vec<u8>,
+    },
     /// There is not enough room for a second copy of what changed.
     #[error("E_NO_SPACE: {needed} bytes are needed to commit and {available} are free")]
     NoSpace {
@@ -51,6 +66,20 @@ pub enum CommitError {
     /// There is no commit of this run that could be taken back.
     #[error("E_NOTHING_TO_UNDO: the run has no commit that can be taken back")]
     NothingToUndo,
+    /// No commit that could be taken back brought the path.
+    #[error("E_NOT_COMMITTED: no commit that could be taken back brought `{}`", Escaped(path))]
+    NotCommitted {
+        /// The path.
+        path: Vec<u8>,
+    },
+    /// A path cannot be taken back without the directory that it came or went with.
+    #[error("E_CAME_WITH: `{}` came or went with `{}`", Escaped(path), Escaped(with))]
+    CameWith {
+        /// The path.
+        path: Vec<u8>,
+        /// The directory.
+        with: Vec<u8>,
+    },
     /// A fault that a test asked for: the state is what a crash leaves.
     #[error("E_INTERRUPTED: stopped where a crash was asked for")]
     Interrupted,

@@ -12,11 +12,11 @@ use rustix::fs::{FlockOperation, flock};
 use super::{
     CommitError,
     depot::{self, DepotPlace, undo_folder},
-    journal::{JOURNAL_FILE, Record},
+    journal::{JOURNAL_FILE, Record, Undone, record_undone},
     links,
     rollback::Ground,
 };
-use crate::changes::RunFolder;
+use crate::changes::{RunFolder, base::rebase};
 
 /// Waits until no other process commits, recovers, undoes or discards a run
 /// of the same folder of runs. The lock ends with the value, and with the process.
@@ -51,6 +51,9 @@ fn complete(run: &Path, record: &Record, host_root: BorrowedFd<'_>) -> io::Resul
     settled.retain(|entry| entry.by != record.begin.number);
     settled.extend(record.steps.iter().flat_map(|steps| steps.settled.iter().cloned()));
     run_folder.write_committed(&settled)?;
+    if let Some(steps) = &record.steps {
+        rebase(run, steps.rebased.iter().map(|rebased| (&rebased.known_by, &rebased.base)))?;
+    }
     let grounds = Ground::open_all(record, &folder, host_root)?;
     for (index, (layer, ground)) in record.begin.layers.iter().zip(&grounds).enumerate() {
         if let Some(place @ DepotPlace::Hidden { parent, .. }) = &layer.depot {
@@ -62,6 +65,10 @@ fn complete(run: &Path, record: &Record, host_root: BorrowedFd<'_>) -> io::Resul
     }
     if let Some(steps) = &record.steps {
         links::release(&grounds, steps);
+        let returned = links::touched(&grounds, steps)?;
+        if !returned.is_empty() {
+            record_undone(&run.join(JOURNAL_FILE), Undone { returned, ..Undone::default() })?;
+        }
     }
     fs::rename(run.join(JOURNAL_FILE), folder.join(JOURNAL_FILE))?;
     File::open(&folder)?.sync_all()?;

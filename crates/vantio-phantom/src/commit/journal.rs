@@ -2,14 +2,15 @@
 //!
 //! Lines of JSON. `begin` says where the depots are, `steps` lists everything
 //! that will be done, `applied` says that all of it was. Each is on disk
-//! before what follows it begins.
+//! before what follows it begins. Kept for an undo, it gets an `undone` line for
+//! each part that is taken back.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File, OpenOptions},
-    io::{self, Write as _},
+    io::{self, Read as _, Seek as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
@@ -18,9 +19,9 @@ use super::{
     CommitError,
     apply::Stopped,
     depot::{DepotPlace, UNDO_FOLDER, undo_folder},
-    steps::{Dir, Step},
+    steps::{Dir, Id, Step},
 };
-use crate::changes::{Committed, PathBytes, Stamp};
+use crate::changes::{Base, Committed, PathBytes, Stamp};
 
 /// A line of the journal.
 #[derive(Serialize, Deserialize)]
@@ -29,6 +30,7 @@ enum Line {
     Begin(Begin),
     Steps(Steps),
     Applied(Stamp),
+    Undone(Undone),
 }
 
 /// Where a commit works.
@@ -53,6 +55,22 @@ pub(super) struct Steps {
     pub(super) list: Vec<Step>,
     pub(super) dirs: Vec<Dir>,
     pub(super) settled: Vec<Committed>,
+    /// The new bases of changes of which a part is committed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) rebased: Vec<Rebased>,
+    /// What bases know those by that are committed in spite of a conflict. Taken back, they conflict again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) overruled: Vec<PathBytes>,
+}
+
+/// What the host has, after the commit, of a change that goes on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Rebased {
+    /// The path that bases know it by.
+    pub(super) known_by: PathBytes,
+    /// Where it is then.
+    pub(super) place: PathBytes,
+    pub(super) base: Base,
 }
 
 /// A journal that was read back.
@@ -62,6 +80,17 @@ pub(super) struct Record {
     pub(super) steps: Option<Steps>,
     /// When the last step was done, on the host's coarse real-time clock.
     pub(super) applied: Option<Stamp>,
+    /// What undos of some paths took back.
+    pub(super) undone: Undone,
+}
+
+/// What of a commit was taken back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Undone {
+    /// Steps, by index.
+    pub(super) steps: BTreeSet<usize>,
+    /// Files that are on the host again, with their change times since then.
+    pub(super) returned: BTreeSet<(Id, Stamp)>,
 }
 
 impl Record {
@@ -82,15 +111,34 @@ impl Record {
                     return Err(unusable(path, &format!("version {} is not {VERSION}", begin.version)));
                 }
                 (Line::Begin(begin), none @ None) => {
-                    *none = Some(Self { begin, steps: None, applied: None });
+                    *none = Some(Self { begin, steps: None, applied: None, undone: Undone::default() });
                 }
                 (Line::Steps(steps), Some(record)) => record.steps = Some(steps),
                 (Line::Applied(at), Some(record)) => record.applied = Some(at),
+                (Line::Undone(more), Some(record)) => {
+                    record.undone.steps.extend(more.steps);
+                    record.undone.returned.extend(more.returned);
+                }
                 _ => return Err(unusable(path, &"its lines are out of order")),
             }
         }
         Ok(record)
     }
+}
+
+/// Records in the journal of a commit that this was taken back.
+pub(super) fn record_undone(path: &Path, undone: Undone) -> io::Result<()> {
+    let mut text = serde_json::to_vec(&Line::Undone(undone))?;
+    text.push(b'\n');
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    let mut before = Vec::new();
+    file.read_to_end(&mut before)?;
+    // What a crash tore must not become a line.
+    let whole = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end as u64 + 1);
+    file.set_len(whole)?;
+    file.seek(io::SeekFrom::Start(whole))?;
+    file.write_all(&text)?;
+    file.sync_all()
 }
 
 /// A journal that is being written.
@@ -139,9 +187,7 @@ impl Journal {
     /// Records that it was done: from here on a crash is finished, not undone.
     pub(super) fn record_applied(&mut self) -> Result<(), Stopped> {
         let failed = |source| Stopped::failed("cannot write", JOURNAL_FILE.as_bytes(), source);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = Stamp { sec: now.as_secs() as i64, nsec: now.subsec_nanos() };
-        self.write(&Line::Applied(now)).map_err(failed)
+        self.write(&Line::Applied(Stamp::now())).map_err(failed)
     }
 
     fn write(&mut self, line: &Line) -> io::Result<()> {

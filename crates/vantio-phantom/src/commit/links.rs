@@ -4,7 +4,11 @@
 //! another name of a file that the host still has. So a copy is kept instead,
 //! and an undo makes it a name of that file again where it finds the file.
 
-use std::{collections::HashMap, fs::File, io};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    fs::File,
+    io,
+};
 
 use rustix::{
     fd::{AsFd as _, OwnedFd},
@@ -18,7 +22,7 @@ use super::{
     steps::{Action, Id, Step},
 };
 use crate::changes::{
-    FileType, Node, Readable,
+    FileType, Node, Readable, Stamp,
     beneath::{Pinned, stat_at},
     names_in,
 };
@@ -36,6 +40,33 @@ pub(super) fn release(grounds: &[Ground], steps: &Steps) {
             let _ = kept.copy();
         }
     }
+}
+
+/// Files that were written in place and of which [`release`] took a name away, which moves their
+/// change time: those that still are as they were written, with that time.
+pub(super) fn touched(grounds: &[Ground], steps: &Steps) -> io::Result<BTreeSet<(Id, Stamp)>> {
+    let went = |step: &Step| match step.action {
+        Action::Take { node } | Action::Swap { old: node, .. } => Some(node),
+        _ => None,
+    };
+    let went: HashSet<Id> = steps.list.iter().filter_map(went).collect();
+    let mut touched = BTreeSet::new();
+    for step in &steps.list {
+        let Action::Rewrite { node, .. } = step.action else { continue };
+        let ground = grounds.get(step.layer).filter(|_| went.contains(&node));
+        let Some((ground, depot)) = ground.and_then(|ground| Some((ground, ground.depot.as_ref()?))) else {
+            continue;
+        };
+        let written = stat_at(depot.as_fd(), step.slot.as_bytes())?.map(|stat| Node::of_stat(&stat));
+        let now = ground.lower.stat(step.path.as_bytes())?.map(|stat| Node::of_stat(&stat));
+        if let (Some(written), Some(now)) = (written, now)
+            && now.id == node
+            && (now.size, now.modified, now.mode) == (written.size, written.modified, written.mode)
+        {
+            touched.insert((now.id, now.changed));
+        }
+    }
+    Ok(touched)
 }
 
 /// Makes the copy in a slot a name of the file `wanted` again, where `dir`,

@@ -113,7 +113,11 @@ pub(crate) fn copy_content(from: &File, to: &File) -> io::Result<()> {
             Err(Errno::INVAL | Errno::OPNOTSUPP) => return copy_range(from, to, offset, size),
             Err(error) => return Err(error.into()),
         };
-        let end = seek(from, SeekFrom::Hole(start))?;
+        let end = match seek(from, SeekFrom::Hole(start)) {
+            // It was cut meanwhile.
+            Err(Errno::NXIO) => break,
+            other => other?,
+        };
         copy_range(from, to, start, end)?;
         offset = end;
     }

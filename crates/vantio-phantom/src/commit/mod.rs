@@ -15,10 +15,12 @@ mod error;
 pub(crate) mod finish;
 mod journal;
 mod links;
+mod merge;
 pub(crate) mod meta;
 mod moving;
 mod plan;
 mod recover;
+mod replace;
 mod report;
 mod rollback;
 mod select;
@@ -33,16 +35,18 @@ use crate::changes::{
     path_now, path_then, scan_layers,
 };
 use apply::Stopped;
-use journal::Journal;
+use conflict::Known;
+use journal::{Journal, Steps};
 use plan::Plan;
+use select::{Asked, Chosen};
 use stage::Stage;
 
 pub use discard::discard;
 pub use error::CommitError;
 pub use recover::{Recovered, recover};
-pub use report::{CommitReport, Conflict, Held, Reason};
+pub use report::{CommitReport, Conflict, Held, Lines, Offer, Overlap, Reason, Unmergeable};
 pub use select::Selector;
-pub use undo::{UndoReport, undo, undoable};
+pub use undo::{UndoReport, undo, undo_paths, undoable, undoable_paths};
 
 /// How conflicts are settled.
 #[derive(Clone, Copy, Default)]
@@ -51,12 +55,29 @@ pub struct Options<'a> {
     pub theirs: &'a [Selector],
     /// Below these paths the run's changes are dropped for what the host has.
     pub ours: &'a [Selector],
+    /// Below these paths what conflicts is merged with what the host has.
+    pub merge: &'a [Selector],
+    /// Lines that both changed are committed with markers, where a merge was asked for.
+    pub with_markers: bool,
+    /// Of these changes only some hunks are committed. With any of them an empty selection is none.
+    pub hunks: &'a [HunkChoice],
     /// Changes, by path, that stay pending unless they are dropped, and with
     /// them what cannot be committed without them.
     pub withheld: &'a [Vec<u8>],
     /// Called at every moment a crash could fall into. For tests.
     #[doc(hidden)]
     pub at_moment: Option<&'a dyn Fn(usize) -> Moment>,
+}
+
+/// Some hunks of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HunkChoice {
+    /// The path of the change.
+    pub path: Vec<u8>,
+    /// The chosen pieces, by their index in [`Hunks`](crate::changes::Hunks).
+    pub pieces: std::collections::BTreeSet<usize>,
+    /// Of which hunks they were chosen: [`Hunks::digest`](crate::changes::Hunks::digest).
+    pub of: [u8; 32],
 }
 
 /// What happens at a moment of a commit. For tests.
@@ -67,6 +88,16 @@ pub enum Moment {
     Go,
     /// The commit ends as if the process had been killed.
     Crash,
+}
+
+/// What of the selected changes would conflict with the host now, in the same words as [`commit`] has them.
+pub fn foresee(run: &RunFolder, host_root: BorrowedFd<'_>) -> Result<CommitReport, CommitError> {
+    let layers = open_layers(run, host_root)?;
+    let set = scan_layers(run, &layers)?;
+    let mut report = CommitReport::default();
+    let asked = Asked { selection: &[], options: Options::default(), late: &[], host_root };
+    select::choose(run, &layers, &set, &asked, &mut report)?;
+    Ok(report)
 }
 
 /// Brings the selected changes of `run` to the host below `host_root`; all of
@@ -88,19 +119,20 @@ pub fn commit(
         let layers = open_layers(run, host_root)?;
         let set = scan_layers(run, &layers)?;
         let mut report = CommitReport::default();
-        let chosen = select::choose(run, &layers, &set, (selection, options), &late, &mut report)?;
-        if chosen.is_empty() && report.dropped.is_empty() {
+        let asked = Asked { selection, options, late: &late, host_root };
+        let chosen = select::choose(run, &layers, &set, &asked, &mut report)?;
+        if chosen.indices.is_empty() && report.dropped.is_empty() {
             return Ok(report);
         }
-        let work = Work { run, layers: &layers, set: &set, clock: &clock, host_root };
-        match work.perform(&chosen, &report.dropped) {
+        let work = Work { run, layers: &layers, set: &set, clock: &clock, host_root, chosen: &chosen };
+        match work.perform(&report.dropped) {
             // Something moved between the plan and its step: what was done is
             // taken back, and the path counts as a conflict.
             Err(Stopped::Conflict(path)) if late.len() < MOST_LATE_CONFLICTS => late.push(path),
             Err(stopped) => return Err(stopped.into()),
             Ok(number) => {
                 report.number = Some(number);
-                report.committed = chosen.iter().map(|index| set.changes()[*index].path.clone()).collect();
+                report.count(&set, &chosen);
                 return Ok(report);
             }
         }
@@ -114,16 +146,17 @@ struct Work<'a> {
     set: &'a ChangeSet,
     clock: &'a Clock<'a>,
     host_root: BorrowedFd<'a>,
+    chosen: &'a Chosen,
 }
 
 impl Work<'_> {
     /// Does everything, or leaves the host as it was, and returns the
     /// commit's number.
-    fn perform(&self, chosen: &[usize], dropped: &[Vec<u8>]) -> Result<u64, Stopped> {
-        let plan = Plan::new(self.layers, self.set, chosen);
+    fn perform(&self, dropped: &[Vec<u8>]) -> Result<u64, Stopped> {
+        let plan = Plan::new(self.layers, self.set, &self.chosen.indices, &self.chosen.replacements);
         let grounds = depot::choose(self.run, self.layers, &plan)?;
         let mut journal = Journal::begin(self.run.path(), grounds)?;
-        let done = self.stage_and_apply(&plan, &mut journal, chosen, dropped);
+        let done = self.stage_and_apply(&plan, &mut journal, dropped);
         if let Err(stopped) = done {
             if !matches!(stopped, Stopped::Crash) {
                 recover::recover_run(self.run.path(), self.host_root)?;
@@ -134,7 +167,7 @@ impl Work<'_> {
         finish::finish(self.run.path(), self.host_root)?;
         // Without the note, what waits counts as changed by the host: a
         // conflict that the user can settle, after a commit that is done.
-        let _ = self.note_waiting(chosen);
+        let _ = self.note_waiting();
         Ok(journal.number())
     }
 
@@ -142,12 +175,14 @@ impl Work<'_> {
         &self,
         plan: &Plan<'_>,
         journal: &mut Journal,
-        chosen: &[usize],
         dropped: &[Vec<u8>],
     ) -> Result<(), Stopped> {
         self.clock.tick()?;
         let stage = Stage::new(plan, self.layers, journal, self.clock)?;
-        let steps = stage.fill(self.settled(chosen, dropped, journal.number()))?;
+        let settled = self.settled(dropped, journal.number());
+        let rebased = replace::rebased(self.run, self.set, &self.chosen.replacements, &settled);
+        let (rebased, overruled) = (rebased.map_err(CommitError::from)?, self.chosen.overruled.clone());
+        let steps = Steps { settled, rebased, overruled, ..stage.fill()? };
         journal.record_steps(steps.clone())?;
         self.clock.tick()?;
         apply::Apply { plan, layers: self.layers, stage: &stage, clock: self.clock }.run(&steps)?;
@@ -157,13 +192,13 @@ impl Work<'_> {
 
     /// Notes anew the directories whose own change still waits: their change
     /// time moved with the entries that were committed.
-    fn note_waiting(&self, chosen: &[usize]) -> io::Result<()> {
+    fn note_waiting(&self) -> io::Result<()> {
         let known = conflict::Known::of_run(self.run).map_err(io::Error::other)?;
         let settled = self.run.committed().map_err(io::Error::other)?;
         let mut places = Vec::new();
         for (index, change) in self.set.changes().iter().enumerate() {
-            let waits =
-                change.before.as_ref().is_some_and(Node::is_dir) && chosen.binary_search(&index).is_err();
+            let waits = change.before.as_ref().is_some_and(Node::is_dir)
+                && self.chosen.indices.binary_search(&index).is_err();
             if waits && matches!(conflict::of(change, &known, self.layers), Ok(None)) {
                 let place = path_now(&settled, change.host_path());
                 places.push((path_then(&settled, &place), place));
@@ -172,8 +207,12 @@ impl Work<'_> {
         note_again(self.run.path(), self.host_root, &places)
     }
 
-    fn settled(&self, chosen: &[usize], dropped: &[Vec<u8>], by: u64) -> Vec<Committed> {
-        let committed = chosen.iter().map(|index| &self.set.changes()[*index]).map(|change| Committed {
+    fn settled(&self, dropped: &[Vec<u8>], by: u64) -> Vec<Committed> {
+        let Chosen { indices, replacements, .. } = self.chosen;
+        let is_whole =
+            |index: &&usize| !replacements.get(*index).is_some_and(|replacement| replacement.is_part);
+        let whole = indices.iter().filter(is_whole).map(|index| &self.set.changes()[*index]);
+        let committed = whole.map(|change| Committed {
             path: change.path.clone().into(),
             from: change.from.clone().filter(|_| change.kind == ChangeKind::Renamed).map(PathBytes),
             by,

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     meta::Meta,
+    replace::{Replacement, Replacements},
     select::{makes_directory, parent_of, takes_tree},
     steps::Dir,
 };
@@ -44,6 +45,14 @@ pub(super) struct Item<'a> {
     pub(super) at: Vec<u8>,
     /// An earlier item of which this is another name.
     pub(super) link_to: Option<Vec<u8>>,
+    pub(super) replacement: Option<&'a Replacement>,
+}
+
+impl Item<'_> {
+    /// What the copy is.
+    pub(super) fn node(&self) -> Option<&Node> {
+        self.replacement.map(|replacement| &replacement.node).or(self.change.after.as_ref())
+    }
 }
 
 /// Everything a commit will do.
@@ -57,10 +66,16 @@ pub(super) struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// Plans the commit of `chosen`, which are ordered by path.
-    pub(super) fn new(layers: &[LayerRoot], set: &'a ChangeSet, chosen: &[usize]) -> Self {
+    pub(super) fn new(
+        layers: &[LayerRoot],
+        set: &'a ChangeSet,
+        chosen: &[usize],
+        replacements: &'a Replacements,
+    ) -> Self {
         let mut planner = Planner {
             layers,
             set,
+            replacements,
             chosen: chosen.iter().copied().collect(),
             plan: Self { set, steps: Vec::new(), items: Vec::new(), renames: Vec::new() },
             slots: HashMap::new(),
@@ -172,6 +187,7 @@ fn full_host_node(layer: &LayerRoot, path: &[u8]) -> std::io::Result<Option<Node
 struct Planner<'a, 'l> {
     layers: &'l [LayerRoot],
     set: &'a ChangeSet,
+    replacements: &'a Replacements,
     chosen: HashSet<usize>,
     plan: Plan<'a>,
     /// Slots of renamed directories, by change.
@@ -261,6 +277,7 @@ impl<'a> Planner<'a, '_> {
                 (change.kind, &change.before, &change.after)
             {
                 let slot = self.slot();
+                let after = self.replacement(change).map_or(after, |replacement| &replacement.node);
                 self.step(change, &change.path, slot, Kind::Meta(before, after));
             }
         }
@@ -326,7 +343,8 @@ impl<'a> Planner<'a, '_> {
             link_to = self.first_copies.get(&key).cloned();
             self.first_copies.entry(key).or_insert_with(|| at.clone());
         }
-        self.plan.items.push(Item { change, layer: change.origin.layer, at, link_to });
+        let replacement = self.replacement(change);
+        self.plan.items.push(Item { change, layer: change.origin.layer, at, link_to, replacement });
         slot
     }
 
@@ -334,6 +352,10 @@ impl<'a> Planner<'a, '_> {
         let layer = change.origin.layer;
         let path = self.layers[layer].layer.relative(path).unwrap_or_default().to_vec();
         self.plan.steps.push(Planned { layer, path, slot, kind });
+    }
+
+    fn replacement(&self, change: &Change) -> Option<&'a Replacement> {
+        self.set.position(&change.path).and_then(|index| self.replacements.get(&index))
     }
 
     fn slot(&mut self) -> String {

@@ -68,7 +68,9 @@ fn take_back(run: &Path, record: &Record, host_root: BorrowedFd<'_>) -> io::Resu
     let folder = undo_folder(run, record.begin.number);
     let grounds = Ground::open_all(record, &folder, host_root)?;
     let stayed = match &record.steps {
-        Some(steps) => roll_back(&RunFolder::new(run, 0), host_root, &grounds, steps, Reason::Unfinished)?,
+        Some(steps) => {
+            roll_back(&RunFolder::new(run, 0), host_root, &grounds, steps, Reason::Unfinished)?.paths
+        }
         None => Vec::new(),
     };
     if stayed.is_empty() {

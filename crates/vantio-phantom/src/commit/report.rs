@@ -1,6 +1,7 @@
 //! What a commit did and did not do.
 
-use crate::changes::{Blocked, Escaped};
+use super::select::Chosen;
+use crate::changes::{Blocked, ChangeSet, Escaped};
 
 /// What became of the selected changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,12 +21,26 @@ pub struct CommitReport {
     pub never: Vec<(Vec<u8>, Blocked)>,
     /// Paths whose change was dropped for what the host has.
     pub dropped: Vec<Vec<u8>>,
+    /// Those of the committed paths that have a merge of what the host and the run had.
+    pub merged: Vec<Vec<u8>>,
+    /// Those of which only some hunks were committed: the others stay pending.
+    pub partly: Vec<Vec<u8>>,
 }
 
 impl CommitReport {
     /// True when there was nothing to commit, drop or report.
     pub fn is_nothing_pending(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Tells what was committed.
+    pub(super) fn count(&mut self, set: &ChangeSet, Chosen { indices: chosen, replacements, .. }: &Chosen) {
+        let path = |index: &usize| set.changes()[*index].path.clone();
+        let part = |index: &usize| replacements.get(index).map(|replacement| replacement.is_part);
+        let of = |wanted: Option<bool>| chosen.iter().filter(move |index| part(index) == wanted).map(path);
+        self.merged = of(Some(false)).collect();
+        self.partly = of(Some(true)).collect();
+        self.committed = chosen.iter().filter(|index| part(index) != Some(true)).map(path).collect();
     }
 
     /// True when something that was selected is still pending.
@@ -41,6 +56,86 @@ pub struct Conflict {
     pub path: Vec<u8>,
     /// What the host did.
     pub reason: Reason,
+    /// Whether a merge settles it.
+    pub offer: Offer,
+}
+
+/// What a three-way merge makes of a conflict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// Both changes, side by side.
+    Clean,
+    /// Both changed these lines.
+    Overlapping(Vec<Overlap>),
+    /// It cannot be merged.
+    Impossible(Unmergeable),
+}
+
+/// Lines that both sides changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overlap {
+    /// Before the run.
+    pub before: Lines,
+    /// As the host has them.
+    pub host: Lines,
+    /// As the run has them.
+    pub run: Lines,
+}
+
+/// Lines of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lines {
+    /// Number of the first, from 1; of no line, where they would stand.
+    pub first: usize,
+    /// Each, with what ends it.
+    pub text: Vec<Vec<u8>>,
+}
+
+/// Why there is no merge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unmergeable {
+    /// The host has nothing there any more.
+    GoneFromHost,
+    /// The run removed it.
+    GoneFromRun,
+    /// The two sides have different types of files, or not regular ones.
+    OtherType,
+    /// It holds NUL bytes.
+    NotText,
+    /// It is larger than a mebibyte, or has more than 40,000 lines.
+    Large,
+    /// One side cannot be read.
+    Unreadable,
+    /// It has several names in the run.
+    SeveralNames,
+    /// What it held before the run is not kept.
+    Forgotten,
+    /// Both changed the mode.
+    Mode,
+    /// Both changed the owner.
+    Owner,
+    /// Both changed this extended attribute.
+    Attribute(Vec<u8>),
+}
+
+impl std::fmt::Display for Unmergeable {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::GoneFromHost => "the host has nothing there to merge with",
+            Self::GoneFromRun => "the run removed it",
+            Self::OtherType => "only regular files can be merged",
+            Self::NotText => "both changed it, and it is not text",
+            Self::Large => "it is larger than 1 MiB or has more than 40,000 lines",
+            Self::Unreadable => "it cannot be read",
+            Self::SeveralNames => "it has several names in the run",
+            Self::Forgotten => "what it was before the run is not kept",
+            Self::Mode => "both changed its mode",
+            Self::Owner => "both changed its owner",
+            Self::Attribute(name) => {
+                return write!(formatter, "both changed its attribute `{}`", Escaped(name));
+            }
+        })
+    }
 }
 
 /// A change that waits for another.

@@ -1,6 +1,6 @@
 //! Walking the steps of a commit backwards.
 
-use std::{fs::File, io, os::fd::BorrowedFd, path::Path};
+use std::{collections::BTreeSet, fs::File, io, os::fd::BorrowedFd, path::Path};
 
 use rustix::{
     fd::AsFd as _,
@@ -11,26 +11,58 @@ use rustix::{
 use super::{
     apply::open_in_place,
     depot,
-    journal::{Record, Steps},
+    journal::{Rebased, Record, Steps},
     links,
     meta::{Meta, overwrite},
     moving::rename,
     steps::{Action, Dir, Id, Step},
 };
 use crate::changes::{
-    Node, RunFolder, Stamp,
-    base::note_again,
+    Committed, Node, PathBytes, Readable, RunFolder, Stamp,
+    base::{digest, note_again},
     beneath::{self, Pinned, join, stat_at, stat_fd},
     names_in, path_then,
 };
+
+/// What this program itself did to the outcome of a commit.
+struct Since<'a> {
+    /// When the commit was done.
+    done: Stamp,
+    /// What came back since when a part of it was taken back.
+    returned: &'a BTreeSet<(Id, Stamp)>,
+    /// Of what it brought a part.
+    parts: &'a [Rebased],
+}
 
 /// Why steps are taken back.
 #[derive(Clone, Copy)]
 pub(super) enum Reason<'a> {
     /// A commit did not reach its end: every file goes back.
     Unfinished,
-    /// A commit is undone; the steps with these indices stay.
-    Undo(&'a [usize]),
+    /// A commit is undone, or a part of it.
+    Undo(&'a Scope),
+}
+
+/// What of a commit is undone.
+#[derive(Debug, Default)]
+pub(super) struct Scope {
+    /// Steps, by index, that stay because the host changed their outcome.
+    pub(super) stays: BTreeSet<usize>,
+    /// Steps that were undone before.
+    pub(super) undone: BTreeSet<usize>,
+    /// Steps that are not asked for.
+    pub(super) left_out: BTreeSet<usize>,
+    /// What of the settled paths waits again.
+    pub(super) freed: Vec<Committed>,
+}
+
+/// What stayed, and what came back.
+#[derive(Debug, Default)]
+pub(super) struct Stayed {
+    pub(super) paths: Vec<Vec<u8>>,
+    pub(super) steps: BTreeSet<usize>,
+    /// Where what came back is now.
+    pub(super) returned: Vec<Vec<u8>>,
 }
 
 impl Reason<'_> {
@@ -42,12 +74,14 @@ impl Reason<'_> {
 /// The steps, by index, that an undo must leave because the host changed
 /// their outcome after `done`. To be asked before the first is taken back:
 /// that moves change times.
-pub(super) fn changed_since(grounds: &[Ground], steps: &Steps, done: Stamp) -> io::Result<Vec<usize>> {
-    let mut changed = Vec::new();
+pub(super) fn changed_since(grounds: &[Ground], record: &Record) -> io::Result<BTreeSet<usize>> {
+    let mut changed = BTreeSet::new();
+    let (Some(steps), Some(done)) = (&record.steps, record.applied) else { return Ok(changed) };
+    let known = Since { done, returned: &record.undone.returned, parts: &steps.rebased };
     for (index, step) in steps.list.iter().enumerate() {
         let Some(ground) = grounds.get(step.layer) else { continue };
-        if !ground.is_as_committed(step, done)? {
-            changed.push(index);
+        if !ground.is_as_committed(step, &known)? {
+            changed.insert(index);
         }
     }
     Ok(changed)
@@ -84,7 +118,7 @@ impl Ground {
 
     /// True when the host still has what the step left, and nothing at or
     /// below it changed after `done`.
-    fn is_as_committed(&self, step: &Step, done: Stamp) -> io::Result<bool> {
+    fn is_as_committed(&self, step: &Step, known: &Since<'_>) -> io::Result<bool> {
         let (wanted, is_whole) = match &step.action {
             Action::Take { .. } => return Ok(true),
             Action::Put { node } | Action::Swap { new: node, .. } | Action::Rewrite { node, .. } => {
@@ -99,17 +133,42 @@ impl Ground {
         }
         match &step.action {
             Action::Meta { new, .. } => Ok((node.mode, node.uid, node.gid) == (new.mode, new.uid, new.gid)),
-            _ if is_whole => self.is_unchanged_since(step.path.as_bytes(), done),
+            _ if is_whole => self.is_unchanged_since(step.path.as_bytes(), known),
             _ => Ok(true),
         }
     }
 
-    fn is_unchanged_since(&self, path: &[u8], done: Stamp) -> io::Result<bool> {
+    /// True for a file of which a part was committed and that is as it was then: a later part that came and
+    /// went has moved its change time.
+    fn is_part(&self, path: &[u8], node: &Node, parts: &[Rebased]) -> io::Result<bool> {
+        let place = self.absolute(path);
+        let Some(Rebased { base, .. }) = parts.iter().find(|part| part.place.as_bytes() == place) else {
+            return Ok(false);
+        };
+        if (node.mode, node.uid, node.gid, node.size) != (base.mode, base.uid, base.gid, base.size) {
+            return Ok(false);
+        }
+        let (dir, name) = self.lower.parent(path)?;
+        let now = digest(&Readable { node, dir: dir.as_fd(), name }).ok();
+        Ok(now.is_some() && now == base.digest)
+    }
+
+    /// An absolute path, relative to the layer.
+    pub(super) fn relative<'p>(&self, path: &'p [u8]) -> Option<&'p [u8]> {
+        let root = if self.mount_point == b"/" { &b""[..] } else { &self.mount_point };
+        path.strip_prefix(root)?.strip_prefix(b"/")
+    }
+
+    fn is_unchanged_since(&self, path: &[u8], known: &Since<'_>) -> io::Result<bool> {
         let mut waiting = vec![path.to_vec()];
         while let Some(path) = waiting.pop() {
             let Some(stat) = self.lower.stat(&path)? else { return Ok(false) };
             let node = Node::of_stat(&stat);
-            if node.changed > done && !node.is_dir() {
+            let is_known = node.is_dir()
+                || node.changed <= known.done
+                || known.returned.contains(&(node.id, node.changed))
+                || self.is_part(&path, &node, known.parts)?;
+            if !is_known {
                 return Ok(false);
             }
             if node.is_dir() {
@@ -120,7 +179,7 @@ impl Ground {
         Ok(true)
     }
 
-    fn absolute(&self, path: &[u8]) -> Vec<u8> {
+    pub(super) fn absolute(&self, path: &[u8]) -> Vec<u8> {
         let root = if self.mount_point == b"/" { &b""[..] } else { &self.mount_point };
         [root, b"/", path].concat()
     }
@@ -134,14 +193,19 @@ pub(super) fn roll_back(
     grounds: &[Ground],
     steps: &Steps,
     reason: Reason<'_>,
-) -> io::Result<Vec<Vec<u8>>> {
-    let mut stayed = Vec::new();
+) -> io::Result<Stayed> {
+    let mut stayed = Stayed::default();
     let mut back_again = Vec::new();
+    let whole = Scope { freed: steps.settled.clone(), ..Scope::default() };
+    let scope = if let Reason::Undo(scope) = reason { scope } else { &whole };
     for (index, step) in steps.list.iter().enumerate().rev() {
         let Some(ground) = grounds.get(step.layer) else { continue };
         let path = ground.absolute(step.path.as_bytes());
-        if matches!(reason, Reason::Undo(stays) if stays.contains(&index)) {
-            stayed.push(path);
+        if scope.undone.contains(&index) || scope.left_out.contains(&index) {
+            continue;
+        }
+        if scope.stays.contains(&index) {
+            stayed.add(index, path);
             continue;
         }
         let back = Back { ground, step, reason };
@@ -150,28 +214,36 @@ pub(super) fn roll_back(
             // What a step takes, it takes before the renames; the others
             // find their file where a rename has put it.
             Ok(true) if matches!(step.action, Action::Take { .. }) => back_again.push(path),
-            Ok(true) => back_again.push(path_then(&steps.settled, &path)),
-            Ok(false) => stayed.push(path),
-            Err(error) if beneath::is_absent(&error) || is_occupied(&error) => {
-                stayed.push(path);
-            }
+            Ok(true) => back_again.push(path_then(&scope.freed, &path)),
+            Ok(false) => stayed.add(index, path),
+            Err(error) if beneath::is_absent(&error) || is_occupied(&error) => stayed.add(index, path),
             Err(error) => return Err(error),
         }
     }
     // Parents last: their times move with their entries.
     for dir in &steps.dirs {
         if let Some(ground) = grounds.get(dir.layer) {
-            restore_dir(ground, dir, reason)?;
+            match scope.left_of(steps, dir, &stayed) {
+                Left::Nothing => restore_dir(ground, dir, reason)?,
+                Left::Part => keep_times(ground, dir)?,
+                Left::All => {}
+            }
         }
     }
+    stayed.returned.clone_from(&back_again);
     if !run.is_discarded() {
         let settled = run.committed().map_err(io::Error::other)?;
-        let earlier: Vec<_> = settled.into_iter().filter(|entry| !steps.settled.contains(entry)).collect();
+        let earlier: Vec<_> = settled.into_iter().filter(|entry| !scope.freed.contains(entry)).collect();
         let known_by = |place: Vec<u8>| (path_then(&earlier, &place), place);
-        note_again(run.path(), host_root, &back_again.into_iter().map(known_by).collect::<Vec<_>>())?;
+        // What was the host's own before the commit is not taken for what the run began with.
+        let is_base = |(path, _): &(Vec<u8>, Vec<u8>)| {
+            !steps.overruled.iter().any(|overruled| overruled.as_bytes() == path)
+        };
+        let again: Vec<_> = back_again.into_iter().map(known_by).filter(is_base).collect();
+        note_again(run.path(), host_root, &again)?;
     }
-    stayed.sort();
-    stayed.dedup();
+    stayed.paths.sort();
+    stayed.paths.dedup();
     Ok(stayed)
 }
 
@@ -196,6 +268,62 @@ fn restore_dir(ground: &Ground, dir: &Dir, reason: Reason<'_>) -> io::Result<()>
     match set {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         other => other,
+    }
+}
+
+/// Sets the times that a directory has after a commit of which it still holds a part.
+fn keep_times(ground: &Ground, dir: &Dir) -> io::Result<()> {
+    let Some((path, meta)) = &dir.after else { return Ok(()) };
+    let opened = match ground.lower.dir(path.as_bytes()) {
+        Err(error) if beneath::is_absent(&error) => return Ok(()),
+        other => other?,
+    };
+    match meta.set_times(opened.as_fd()) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other,
+    }
+}
+
+impl Stayed {
+    fn add(&mut self, step: usize, path: Vec<u8>) {
+        self.steps.insert(step);
+        self.paths.push(path);
+    }
+}
+
+/// What of the commit is left in a directory.
+enum Left {
+    Nothing,
+    Part,
+    All,
+}
+
+impl Scope {
+    /// In a directory whose entries the steps changed. Where nothing was left out, the host's own changes do not count.
+    fn left_of(&self, steps: &Steps, dir: &Dir, stayed: &Stayed) -> Left {
+        if self.left_out.is_empty() {
+            return Left::Nothing;
+        }
+        let place = |end: &Option<(PathBytes, Meta)>| end.as_ref().map(|(path, _)| path.0.clone());
+        let places = [place(&dir.before), place(&dir.after)];
+        let is_in = |step: &Step| {
+            let path = step.path.as_bytes();
+            let within = match step.action {
+                Action::Rewrite { .. } => return false,
+                Action::Meta { .. } => path,
+                _ => beneath::split(path).0,
+            };
+            step.layer == dir.layer && places.iter().flatten().any(|place| place == within)
+        };
+        let here =
+            steps.list.iter().enumerate().filter(|(index, step)| !self.undone.contains(index) && is_in(step));
+        let (left, back): (Vec<_>, Vec<_>) =
+            here.partition(|(index, _)| self.left_out.contains(index) || stayed.steps.contains(index));
+        match (back.is_empty(), left.is_empty()) {
+            (true, _) => Left::All,
+            (false, false) => Left::Part,
+            (false, true) => Left::Nothing,
+        }
     }
 }
 

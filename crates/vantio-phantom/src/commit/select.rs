@@ -1,9 +1,19 @@
 //! Which changes a commit takes.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    os::fd::BorrowedFd,
+};
 
-use super::{CommitError, CommitReport, Conflict, Held, Options, Reason, conflict, conflict::Known};
-use crate::changes::{Change, ChangeKind, ChangeSet, LayerRoot, RunFolder, ScanError, beneath};
+use super::{
+    CommitError, CommitReport, Conflict, Held, HunkChoice, Offer, Options, Reason,
+    conflict::{self, Known},
+    merge::Merge,
+    replace::{Grounds, Replacement, Replacements},
+};
+use crate::changes::{
+    Change, ChangeKind, ChangeSet, LayerRoot, PathBytes, RunFolder, ScanError, Sides, beneath,
+};
 
 /// A path of the host and everything below it, literally.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,26 +28,57 @@ impl Selector {
         Self { path: path.into() }
     }
 
+    /// True for the path itself and what is below it.
+    pub(super) fn names(&self, path: &[u8]) -> bool {
+        beneath::is_within(path, &self.path)
+    }
+
+    /// The path.
+    pub fn path(&self) -> &[u8] {
+        &self.path
+    }
+
     fn covers(&self, change: &Change) -> bool {
         beneath::is_within(&change.path, &self.path)
             || change.from.as_ref().is_some_and(|from| beneath::is_within(from, &self.path))
     }
 }
 
-/// Lists, by index and ordered by path, the changes to commit, and reports the rest.
+/// What a commit is asked for.
+pub(super) struct Asked<'a> {
+    pub(super) selection: &'a [Selector],
+    pub(super) options: Options<'a>,
+    /// Paths that the host changed while an earlier attempt was at work.
+    pub(super) late: &'a [Vec<u8>],
+    pub(super) host_root: BorrowedFd<'a>,
+}
+
+/// What a commit takes.
+pub(super) struct Chosen {
+    /// The changes, ordered by path.
+    pub(super) indices: Vec<usize>,
+    pub(super) replacements: Replacements,
+    /// What bases know those by that are committed in spite of a conflict.
+    pub(super) overruled: Vec<PathBytes>,
+}
+
+/// Lists the changes to commit, with what is committed in the place of some, and reports the rest.
 pub(super) fn choose(
     run: &RunFolder,
     layers: &[LayerRoot],
     set: &ChangeSet,
-    (selection, options): (&[Selector], Options<'_>),
-    late: &[Vec<u8>],
+    Asked { selection, options, late, host_root }: &Asked<'_>,
     report: &mut CommitReport,
-) -> Result<Vec<usize>, CommitError> {
+) -> Result<Chosen, CommitError> {
     let needs = needs(set);
-    let asked = asked(run, set, selection, options)?;
+    let asked = asked(run, set, selection, *options)?;
     let wanted = closure(&asked, &needs);
     report.along = wanted.difference(&asked).map(|index| set.changes()[*index].path.clone()).collect();
     let known = Known::of_run(run)?;
+    let sides = Sides::new(layers, *host_root);
+    let sides = sides.map_err(|source| ScanError::Read { path: b"/".to_vec(), source })?;
+    let grounds = Grounds { known: &known, layers, sides };
+    let (mut replacements, mut overruled) = (Replacements::new(), HashSet::new());
     let withheld: HashSet<&[u8]> = options.withheld.iter().map(Vec::as_slice).collect();
     let mut stopped = HashSet::new();
     for index in sorted(&wanted) {
@@ -52,26 +93,46 @@ pub(super) fn choose(
             report.never.push((change.path.clone(), blocked));
             stopped.insert(index);
         } else if late.iter().any(|path| *path == change.path || change.from.as_ref() == Some(path)) {
-            report.conflicts.push(Conflict { path: change.path.clone(), reason: Reason::Moved });
+            let offer = Merge::of(change, &grounds).map_or_else(Offer::Impossible, Merge::offer);
+            report.conflicts.push(Conflict { path: change.path.clone(), reason: Reason::Moved, offer });
             stopped.insert(index);
-        } else if let Some(reason) = reason(change, &known, layers, covered(options.theirs))? {
-            report.conflicts.push(Conflict { path: change.path.clone(), reason });
-            stopped.insert(index);
+        } else if let Some(reason) = reason(change, &grounds)? {
+            let has_hunks = options.hunks.iter().any(|choice| choice.path == change.path);
+            let is_forced = covered(options.theirs) && can_be_forced(change) && !has_hunks;
+            let may_merge = covered(options.merge) && !has_hunks;
+            let is_wanted = |merge: &Merge| may_merge && (merge.is_clean() || options.with_markers);
+            match Merge::of(change, &grounds) {
+                _ if is_forced => {}
+                Ok(merge) if is_wanted(&merge) => drop(replacements.insert(index, merge.replacement)),
+                merge => {
+                    let offer = merge.map_or_else(Offer::Impossible, Merge::offer);
+                    report.conflicts.push(Conflict { path: change.path.clone(), reason, offer });
+                    stopped.insert(index);
+                    continue;
+                }
+            }
+            overruled.insert(index);
+        } else if let Some(choice) = options.hunks.iter().find(|choice| choice.path == change.path)
+            && let Some(part) = Replacement::of_hunks(change, choice, &grounds.sides)?
+        {
+            replacements.insert(index, part);
         }
     }
-    Ok(without_dependents(set, &wanted, &needs, stopped, report))
+    let chosen = without_dependents(set, &wanted, &needs, stopped, report);
+    replacements.retain(|index, _| chosen.binary_search(index).is_ok());
+    let overruled = overruled.into_iter().filter(|index| chosen.binary_search(index).is_ok());
+    let overruled = overruled.flat_map(|index| known.names(&set.changes()[index])).collect();
+    Ok(Chosen { indices: chosen, replacements, overruled })
 }
 
-fn reason(
-    change: &Change,
-    known: &Known,
-    layers: &[LayerRoot],
-    is_settled: bool,
-) -> Result<Option<Reason>, CommitError> {
+fn reason(change: &Change, grounds: &Grounds<'_>) -> Result<Option<Reason>, CommitError> {
     let failed = |source| ScanError::Read { path: change.path.clone(), source };
-    let reason = conflict::of(change, known, layers).map_err(failed)?;
-    let cannot_be_forced = change.kind == ChangeKind::Renamed && change.before.is_none();
-    Ok(reason.filter(|_| !is_settled || cannot_be_forced))
+    Ok(conflict::of(change, grounds.known, grounds.layers).map_err(failed)?)
+}
+
+/// False for a rename of what the host has not any more.
+fn can_be_forced(change: &Change) -> bool {
+    change.kind != ChangeKind::Renamed || change.before.is_some()
 }
 
 fn asked(
@@ -80,12 +141,16 @@ fn asked(
     selection: &[Selector],
     options: Options<'_>,
 ) -> Result<HashSet<usize>, CommitError> {
-    if selection.is_empty() {
+    if selection.is_empty() && options.hunks.is_empty() {
         return Ok((0..set.changes().len()).collect());
     }
     let settled = run.committed()?;
     let mut asked = HashSet::new();
-    for selector in selection.iter().chain(options.theirs).chain(options.ours) {
+    for HunkChoice { path, .. } in options.hunks {
+        let found = set.position(path).filter(|index| set.changes()[*index].kind == ChangeKind::Modified);
+        asked.insert(found.ok_or_else(|| CommitError::NoHunks { path: path.clone() })?);
+    }
+    for selector in selection.iter().chain(options.theirs).chain(options.ours).chain(options.merge) {
         let matching = (0..set.changes().len()).filter(|index| selector.covers(&set.changes()[*index]));
         let before = asked.len();
         asked.extend(matching);

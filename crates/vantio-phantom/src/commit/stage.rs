@@ -1,6 +1,10 @@
 //! Copying what is new beside where it goes, before anything is changed.
 
-use std::{collections::HashMap, fs::File, io};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{self, Write as _},
+};
 
 use rustix::{
     fd::{AsFd as _, OwnedFd},
@@ -19,7 +23,7 @@ use super::{
     plan::{Item, Kind, Plan, Planned},
     steps::{Action, Id, Step},
 };
-use crate::changes::{Change, Committed, FileType, LayerRoot, Node, Readable, beneath::Pinned};
+use crate::changes::{FileType, LayerRoot, Node, Readable, beneath::Pinned};
 
 /// The depots of a commit.
 pub(super) struct Stage<'a> {
@@ -54,14 +58,14 @@ impl<'a> Stage<'a> {
     }
 
     /// Copies every new file, and says what the steps are.
-    pub(super) fn fill(&self, settled: Vec<Committed>) -> Result<Steps, Stopped> {
+    pub(super) fn fill(&self) -> Result<Steps, Stopped> {
         self.check_space()?;
         for item in &self.plan.items {
             self.clock.tick()?;
             self.copy(item).map_err(|source| Stopped::failed("cannot copy", &item.change.path, source))?;
         }
         // A directory's times and permissions come after its entries.
-        for item in self.plan.items.iter().rev().filter(|item| is_dir(item.change)) {
+        for item in self.plan.items.iter().rev().filter(|item| is_dir(item)) {
             self.finish_dir(item)
                 .map_err(|source| Stopped::failed("cannot copy", &item.change.path, source))?;
         }
@@ -77,13 +81,13 @@ impl<'a> Stage<'a> {
             let synced = depot.at(b"", OFlags::RDONLY | OFlags::DIRECTORY).and_then(|dir| Ok(syncfs(dir)?));
             synced.map_err(|source| Stopped::failed("cannot sync", b"/", source))?;
         }
-        Ok(Steps { list: steps, dirs, settled })
+        Ok(Steps { list: steps, dirs, ..Steps::default() })
     }
 
     fn check_space(&self) -> Result<(), Stopped> {
         for (layer, depot) in &self.depots {
             let copies = self.plan.items.iter().filter(|item| item.layer == *layer && item.link_to.is_none());
-            let new: u64 = copies.filter_map(|item| item.change.after.as_ref()).map(room).sum();
+            let new: u64 = copies.filter_map(Item::node).map(room).sum();
             let old: u64 = self.plan.steps.iter().filter(|step| step.layer == *layer).map(backup_room).sum();
             let failed = |source| Stopped::failed("cannot measure", b"/", source);
             let fd = depot.at(b"", OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed)?;
@@ -101,13 +105,13 @@ impl<'a> Stage<'a> {
     fn copy(&self, item: &Item<'_>) -> io::Result<()> {
         let depot = self.depot(item.layer)?;
         let (parent, name) = depot.parent(&item.at)?;
-        let Some(after) = &item.change.after else { return Ok(()) };
+        let Some(after) = item.node() else { return Ok(()) };
         if let Some(first) = &item.link_to {
             let (dir, existing) = depot.parent(first)?;
             return Ok(linkat(&dir, existing, &parent, name, AtFlags::empty())?);
         }
         match after.file_type {
-            FileType::File => return self.copy_file(item.change, after, &parent, name),
+            FileType::File => return self.copy_file(item, after, &parent, name),
             FileType::Directory => return Ok(mkdirat(&parent, name, PRIVATE_DIR)?),
             FileType::Symlink => symlinkat(after.target.as_deref().unwrap_or_default(), &parent, name)?,
             FileType::Fifo => mknodat(&parent, name, RawType::Fifo, PRIVATE, 0)?,
@@ -119,20 +123,27 @@ impl<'a> Stage<'a> {
         Meta::of(after).set(fd.as_fd())
     }
 
-    fn copy_file(&self, change: &Change, after: &Node, parent: &OwnedFd, name: &[u8]) -> io::Result<()> {
+    fn copy_file(&self, item: &Item<'_>, after: &Node, parent: &OwnedFd, name: &[u8]) -> io::Result<()> {
+        if let Some(content) = item.replacement.and_then(|replacement| replacement.content.as_ref()) {
+            let mut to = create(parent, name)?;
+            to.write_all(content)?;
+            return Meta::of(after).set(to.as_fd());
+        }
+        let change = item.change;
         let layer = &self.layers[change.origin.layer];
         let (Some(upper), Some(path)) = (&layer.upper, &change.origin.upper) else {
             return Err(io::ErrorKind::NotFound.into());
         };
         let (dir, source) = upper.parent(path)?;
-        let from = File::from(Readable { node: after, dir: dir.as_fd(), name: source }.open()?);
+        let Some(node) = &change.after else { return Err(io::ErrorKind::NotFound.into()) };
+        let from = File::from(Readable { node, dir: dir.as_fd(), name: source }.open()?);
         let to = create(parent, name)?;
         copy_content(&from, &to)?;
         Meta::of(after).set(to.as_fd())
     }
 
     fn finish_dir(&self, item: &Item<'_>) -> io::Result<()> {
-        let Some(after) = &item.change.after else { return Ok(()) };
+        let Some(after) = item.node() else { return Ok(()) };
         let dir = self.depot(item.layer)?.dir(&item.at)?;
         Meta::of(after).set(dir.as_fd())
     }
@@ -186,8 +197,8 @@ fn create(parent: &OwnedFd, name: &[u8]) -> io::Result<File> {
     Ok(File::from(openat(parent, name, flags, PRIVATE)?))
 }
 
-fn is_dir(change: &Change) -> bool {
-    change.after.as_ref().is_some_and(Node::is_dir)
+fn is_dir(item: &Item<'_>) -> bool {
+    item.node().is_some_and(Node::is_dir)
 }
 
 /// What a copy takes at most: holes are kept.

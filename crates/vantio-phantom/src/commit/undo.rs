@@ -1,23 +1,34 @@
-//! Taking a commit back.
+//! Taking a commit back, or a part of it.
+
+mod part;
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io,
     os::fd::BorrowedFd,
     path::Path,
 };
 
+use rustix::fd::AsFd as _;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CommitError, Recovered,
+    CommitError, Recovered, Selector,
     depot::{self, undo_folder},
+    discard::remove_tree,
     finish,
-    journal::{JOURNAL_FILE, Record, numbers},
+    journal::{JOURNAL_FILE, Record, Undone, numbers, record_undone},
     recover::recover_run,
-    rollback::{Ground, Reason, changed_since, roll_back},
+    rollback::{Ground, Reason, Scope, changed_since, roll_back},
+    steps::Id,
 };
-use crate::changes::{RunFolder, write_json};
+use crate::changes::{
+    Committed, Node, RunFolder, Stamp,
+    beneath::{self, Pinned},
+    write_json,
+};
+use part::Part;
 
 /// What an undo did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,43 +38,106 @@ pub struct UndoReport {
     /// Paths that stayed as they are, because the host changed them since or
     /// because what was there before is not kept.
     pub stayed: Vec<Vec<u8>>,
+    /// Where paths were named, those that went back with them.
+    pub along: Vec<Vec<u8>>,
 }
 
 /// Takes back the last commit of `run` that was not taken back yet. Files
 /// return with the inodes they had. The changes are pending again, unless the
 /// run was discarded.
 pub fn undo(run: &RunFolder, host_root: BorrowedFd<'_>) -> Result<UndoReport, CommitError> {
+    undo_paths(run, &[], host_root)
+}
+
+/// Takes back what `selection` names of the last commit that brought it; the
+/// whole of the last commit where it is empty.
+///
+/// What cannot stay without it goes back too: both names of a renamed
+/// directory, what was put into a new one, the other names of a file.
+pub fn undo_paths(
+    run: &RunFolder,
+    selection: &[Selector],
+    host_root: BorrowedFd<'_>,
+) -> Result<UndoReport, CommitError> {
     let _lock = finish::lock(run.path().parent().unwrap_or(run.path()))?;
     recover_run(run.path(), host_root)?;
     let failed = |source| failed(run.path(), source);
-    let number = undoable(run)?.ok_or(CommitError::NothingToUndo)?;
-    let stays = match Record::read(&undo_folder(run.path(), number).join(JOURNAL_FILE))? {
-        Some(record) => stays(run.path(), &record, host_root).map_err(failed)?,
-        None => Vec::new(),
-    };
-    let undoing = Undoing { number, stays };
+    let (number, part) = find(run, selection, host_root)?;
+    let record = Record::read(&undo_folder(run.path(), number).join(JOURNAL_FILE))?;
+    let mut along = Vec::new();
+    let mut undoing = Undoing { number, stays: BTreeSet::new(), part };
+    if let Some(record) = &record {
+        let grounds = grounds(run.path(), record, host_root).map_err(failed)?;
+        undoing.stays = changed_since(&grounds, record).map_err(failed)?;
+        along = undoing.part.as_ref().map_or(along, |part| part.along(record, &grounds, selection));
+    }
     write_json(run.path(), UNDOING_FILE, &undoing).map_err(failed)?;
-    take_back(run.path(), &undoing, host_root)
+    let report = take_back(run.path(), &undoing, host_root)?;
+    along.retain(|path| !report.stayed.contains(path));
+    Ok(UndoReport { along, ..report })
+}
+
+/// The commit of which [`undo_paths`] would take back what `selection` names.
+pub fn undoable_paths(
+    run: &RunFolder,
+    selection: &[Selector],
+    host_root: BorrowedFd<'_>,
+) -> Result<u64, CommitError> {
+    find(run, selection, host_root).map(|(number, _)| number)
 }
 
 /// The commit of `run` that [`undo`] would take back.
 pub fn undoable(run: &RunFolder) -> Result<Option<u64>, CommitError> {
-    let numbers = numbers(run.path()).map_err(|source| failed(run.path(), source))?;
-    Ok(numbers.into_iter().rev().find(|number| undo_folder(run.path(), *number).join(JOURNAL_FILE).exists()))
+    Ok(all_undoable(run)?.last().copied())
+}
+
+/// Its commits that can be taken back, ascending.
+fn all_undoable(run: &RunFolder) -> Result<Vec<u64>, CommitError> {
+    let mut numbers = numbers(run.path()).map_err(|source| failed(run.path(), source))?;
+    numbers.retain(|number| undo_folder(run.path(), *number).join(JOURNAL_FILE).exists());
+    Ok(numbers)
 }
 
 /// An undo that has begun.
 #[derive(Serialize, Deserialize)]
 struct Undoing {
     number: u64,
-    /// Steps that are not taken back, by index.
-    stays: Vec<usize>,
+    /// Steps that are not taken back because the host changed their outcome, by index.
+    stays: BTreeSet<usize>,
+    /// What is asked for, where that is not all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    part: Option<Part>,
 }
 
-fn stays(run: &Path, record: &Record, host_root: BorrowedFd<'_>) -> io::Result<Vec<usize>> {
-    let (Some(steps), Some(applied)) = (&record.steps, record.applied) else { return Ok(Vec::new()) };
-    let grounds = Ground::open_all(record, &undo_folder(run, record.begin.number), host_root)?;
-    changed_since(&grounds, steps, applied)
+/// The commit to take back, and what of it.
+fn find(
+    run: &RunFolder,
+    selection: &[Selector],
+    host_root: BorrowedFd<'_>,
+) -> Result<(u64, Option<Part>), CommitError> {
+    let numbers = all_undoable(run)?;
+    let last = *numbers.last().ok_or(CommitError::NothingToUndo)?;
+    let Some(first) = selection.first() else { return Ok((last, None)) };
+    let mut missing = first;
+    for number in numbers.into_iter().rev() {
+        let Some(record) = Record::read(&undo_folder(run.path(), number).join(JOURNAL_FILE))? else {
+            continue;
+        };
+        let grounds = grounds(run.path(), &record, host_root).map_err(|source| failed(run.path(), source))?;
+        if let Some(part) = Part::of(&record, &grounds, selection)? {
+            return Ok((number, (!part.is_all).then_some(part)));
+        }
+        for selector in selection {
+            if Part::of(&record, &grounds, std::slice::from_ref(selector))?.is_none() {
+                missing = selector;
+            }
+        }
+    }
+    Err(CommitError::NotCommitted { path: missing.path().to_vec() })
+}
+
+fn grounds(run: &Path, record: &Record, host_root: BorrowedFd<'_>) -> io::Result<Vec<Ground>> {
+    Ground::open_all(record, &undo_folder(run, record.begin.number), host_root)
 }
 
 /// Completes an undo that a crash cut off.
@@ -79,35 +153,104 @@ pub(super) fn resume(run: &Path, host_root: BorrowedFd<'_>) -> Result<Option<Rec
 
 fn take_back(run: &Path, undoing: &Undoing, host_root: BorrowedFd<'_>) -> Result<UndoReport, CommitError> {
     let number = undoing.number;
-    let folder = undo_folder(run, number);
-    let record = Record::read(&folder.join(JOURNAL_FILE))?;
-    let stayed = match &record {
-        Some(record) => {
-            unwind(run, record, &undoing.stays, host_root).map_err(|source| failed(run, source))?
+    let failed = |source| failed(run, source);
+    let record = Record::read(&undo_folder(run, number).join(JOURNAL_FILE))?;
+    let stayed = match (&record, &undoing.part) {
+        (Some(record), Some(part)) => {
+            unwind_part(run, record, (part, &undoing.stays), host_root).map_err(failed)?
+        }
+        (Some(record), None) => {
+            let stayed = unwind(run, record, &undoing.stays, host_root).map_err(failed)?;
+            clear(run, number).map_err(failed)?;
+            stayed
         }
         // Everything but the marker was cleared away before the crash.
-        None => Vec::new(),
+        (None, _) => {
+            clear(run, number).map_err(failed)?;
+            Vec::new()
+        }
     };
-    clear(run, number).map_err(|source| failed(run, source))?;
-    Ok(UndoReport { number, stayed })
+    Ok(UndoReport { number, stayed, along: Vec::new() })
 }
 
 fn unwind(
     run: &Path,
     record: &Record,
-    stays: &[usize],
+    stays: &BTreeSet<usize>,
     host_root: BorrowedFd<'_>,
 ) -> io::Result<Vec<Vec<u8>>> {
-    let folder = undo_folder(run, record.begin.number);
-    let grounds = Ground::open_all(record, &folder, host_root)?;
+    let grounds = grounds(run, record, host_root)?;
     let Some(steps) = &record.steps else { return Ok(Vec::new()) };
-    let stayed = roll_back(&RunFolder::new(run, 0), host_root, &grounds, steps, Reason::Undo(stays))?;
+    let scope = Scope {
+        stays: stays.clone(),
+        undone: record.undone.steps.clone(),
+        left_out: BTreeSet::new(),
+        freed: steps.settled.clone(),
+    };
+    let stayed = roll_back(&RunFolder::new(run, 0), host_root, &grounds, steps, Reason::Undo(&scope))?;
     for (layer, ground) in record.begin.layers.iter().zip(&grounds) {
-        if let Some(place) = layer.depot.as_ref().filter(|_| stayed.is_empty()) {
-            depot::remove(place, &folder, &ground.lower, None)?;
+        if let Some(place) = layer.depot.as_ref().filter(|_| stayed.paths.is_empty()) {
+            depot::remove(place, &undo_folder(run, record.begin.number), &ground.lower, None)?;
         }
     }
+    Ok(stayed.paths)
+}
+
+/// Takes a part back; the rest of the commit can still be taken back afterwards.
+fn unwind_part(
+    run: &Path,
+    record: &Record,
+    (part, stays): (&Part, &BTreeSet<usize>),
+    host_root: BorrowedFd<'_>,
+) -> io::Result<Vec<Vec<u8>>> {
+    let grounds = grounds(run, record, host_root)?;
+    let Some(steps) = &record.steps else { return Ok(Vec::new()) };
+    let mut stayed = Vec::new();
+    let mut done: BTreeSet<usize> = part.steps.intersection(&record.undone.steps).copied().collect();
+    if done.is_empty() {
+        let scope = Scope {
+            stays: part.steps.intersection(stays).copied().collect(),
+            undone: record.undone.steps.clone(),
+            left_out: (0..steps.list.len()).filter(|index| !part.steps.contains(index)).collect(),
+            freed: part.freed(steps, stays),
+        };
+        let left = roll_back(&RunFolder::new(run, 0), host_root, &grounds, steps, Reason::Undo(&scope))?;
+        done = part.steps.difference(&left.steps).copied().collect();
+        free(run, &part.freed(steps, &left.steps))?;
+        let returned = left.returned.iter().filter_map(|path| changed_at(host_root, path)).collect();
+        let undone = Undone { steps: done.clone(), returned };
+        record_undone(&undo_folder(run, record.begin.number).join(JOURNAL_FILE), undone)?;
+        stayed = left.paths;
+    }
+    for (layer, slot, id) in part::garbage(steps, &done) {
+        if let Some(depot) = grounds.get(layer).and_then(|ground| ground.depot.as_ref()) {
+            let found = Node::at(depot.as_fd(), slot.as_bytes())?;
+            if found.is_some_and(|found| found.id == id) {
+                remove_tree(depot.as_fd(), slot.as_bytes())?;
+            }
+        }
+    }
+    forget_marker(run)?;
     Ok(stayed)
+}
+
+/// What the host has at the absolute `path`, and when it was last changed.
+fn changed_at(host_root: BorrowedFd<'_>, path: &[u8]) -> Option<(Id, Stamp)> {
+    let (parent, name) = beneath::split(path.strip_prefix(b"/").unwrap_or(path));
+    let stat = beneath::stat_at(Pinned::open(host_root, parent).ok()?.as_fd(), name).ok()??;
+    let node = Node::of_stat(&stat);
+    Some((node.id, node.changed))
+}
+
+/// Has these paths wait again.
+fn free(run: &Path, freed: &[Committed]) -> io::Result<()> {
+    let run_folder = RunFolder::new(run, 0);
+    if run_folder.is_discarded() {
+        return Ok(());
+    }
+    let mut settled = run_folder.committed().map_err(io::Error::other)?;
+    settled.retain(|entry| !freed.contains(entry));
+    run_folder.write_committed(&settled)
 }
 
 /// Forgets the commit, last of all that it is being undone.
@@ -124,6 +267,11 @@ fn clear(run: &Path, number: u64) -> io::Result<()> {
         _ => {}
     }
     depot::forget(run, &folder)?;
+    forget_marker(run)
+}
+
+/// Nothing is left to be done of the undo.
+fn forget_marker(run: &Path) -> io::Result<()> {
     fs::remove_file(run.join(UNDOING_FILE))?;
     File::open(run)?.sync_all()
 }

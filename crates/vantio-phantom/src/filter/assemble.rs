@@ -133,11 +133,13 @@ mod tests {
 
     #[test]
     fn every_number_gets_the_action_of_its_rule() {
-        [false, true].into_iter().for_each(check_actions);
+        for (tracks_flows, forks) in [(false, false), (true, false), (false, true)] {
+            check_actions(tracks_flows, forks);
+        }
     }
 
-    fn check_actions(tracks_flows: bool) {
-        let rules = table::rules(tracks_flows);
+    fn check_actions(tracks_flows: bool, forks: bool) {
+        let rules = table::rules(tracks_flows, forks);
         let program = assemble(&rules);
         for rule in &rules {
             let mut arguments = [0; 6];
@@ -166,7 +168,7 @@ mod tests {
 
     #[test]
     fn other_architectures_and_unknown_numbers_never_pass() {
-        let program = assemble(&table::rules(true));
+        let program = assemble(&table::rules(true, false));
         assert_eq!(run(&program, 0x4000_0003, 1, [0; 6]), libc::SECCOMP_RET_USER_NOTIF);
         assert_eq!(run(&program, AUDIT_ARCH_X86_64, X32_BIT | 1, [0; 6]), libc::SECCOMP_RET_USER_NOTIF);
         for number in [470, 5000, 0x3fff_ffff] {

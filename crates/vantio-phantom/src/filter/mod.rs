@@ -7,13 +7,16 @@
 mod assemble;
 mod table;
 
-pub(crate) use table::{is_birth, is_identity_change, is_refused, is_system_v, makes_namespace, name};
+pub(crate) use table::{
+    acts_on_others, is_birth, is_identity_change, is_refused, is_system_v, makes_namespace, name,
+    owns_descriptor,
+};
 
 use crate::sys::seccomp::Instruction;
 
-/// The filter of a run, which asks more where its flows are tracked.
-pub(crate) fn program(tracks_flows: bool) -> Vec<Instruction> {
-    assemble::assemble(&table::rules(tracks_flows))
+/// The filter of a run, which asks more where its flows are tracked, or where it may go on as a fork.
+pub(crate) fn program(tracks_flows: bool, forks: bool) -> Vec<Instruction> {
+    assemble::assemble(&table::rules(tracks_flows, forks))
 }
 
 /// What the filter does with a call.

@@ -13,9 +13,17 @@ use super::{
 
 /// One rule a number, for every number this table knows. A run whose flows are tracked asks in more
 /// calls.
-pub(super) fn rules(tracks_flows: bool) -> Vec<Rule> {
-    let rule =
-        |number| if tracks_flows { tracked(number).unwrap_or_else(|| rule(number)) } else { rule(number) };
+pub(super) fn rules(tracks_flows: bool, forks: bool) -> Vec<Rule> {
+    let rule = |number| {
+        let more = if tracks_flows {
+            tracked(number)
+        } else if forks {
+            forked(number)
+        } else {
+            None
+        };
+        more.unwrap_or_else(|| rule(number))
+    };
     (0..KNOWN).chain([KNOWN]).map(rule).collect()
 }
 
@@ -45,6 +53,67 @@ fn tracked(number: u32) -> Option<Rule> {
         nr if is_birth(nr) || nr == libc::SYS_exit_group || is_system_v(nr) => plain(Notify),
         _ => None,
     }
+}
+
+/// What is different where a run may go on as a fork of itself: what acts on other processes, or on what all of them
+/// share.
+fn forked(number: u32) -> Option<Rule> {
+    let branch = |branches: &[_], otherwise| Some(Rule { number, branches: branches.to_vec(), otherwise });
+    match i64::from(number) {
+        libc::SYS_prlimit64
+        | libc::SYS_sched_setaffinity
+        | libc::SYS_sched_setscheduler
+        | libc::SYS_sched_setparam
+        | libc::SYS_sched_setattr => branch(&[(NonZero(0), Notify)], Allow),
+        // Whom a descriptor sends its signals to.
+        libc::SYS_fcntl => branch(&OWNING.map(|command| (Equals(1, command), Notify)), Allow),
+        libc::SYS_ioctl => {
+            let controls = REFUSED_CONTROLS.iter().chain(&OWNING_CONTROLS);
+            branch(&controls.map(|control| (Equals(1, *control), Notify)).collect::<Vec<_>>(), Allow)
+        }
+        libc::SYS_setpriority | libc::SYS_ioprio_set => branch(&[(NonZero(1), Notify)], Allow),
+        nr if acts_on_others(nr)
+            || matches!(
+                nr,
+                libc::SYS_tkill | libc::SYS_tgkill | libc::SYS_rt_sigqueueinfo | libc::SYS_rt_tgsigqueueinfo
+            ) =>
+        {
+            branch(&[], Notify)
+        }
+        _ => None,
+    }
+}
+
+/// Whether the call says whom a descriptor sends its signals to.
+pub(crate) fn owns_descriptor(number: i64, operation: i32) -> bool {
+    let operation = operation.cast_unsigned();
+    number == libc::SYS_fcntl && OWNING.contains(&operation)
+        || number == libc::SYS_ioctl && OWNING_CONTROLS.contains(&operation)
+}
+
+/// Whether the call may act on other processes without a name, a socket or a descriptor of theirs, or on what all
+/// processes of the run share.
+pub(crate) fn acts_on_others(number: i64) -> bool {
+    is_system_v(number)
+        || matches!(
+            number,
+            libc::SYS_prlimit64
+                | libc::SYS_sched_setaffinity
+                | libc::SYS_sched_setscheduler
+                | libc::SYS_sched_setparam
+                | libc::SYS_sched_setattr
+                | libc::SYS_setpriority
+                | libc::SYS_ioprio_set
+                | libc::SYS_pidfd_send_signal
+                | libc::SYS_shmctl
+                | libc::SYS_msgctl
+                | libc::SYS_mq_unlink
+                | libc::SYS_mq_notify
+                | libc::SYS_mq_getsetattr
+                | libc::SYS_move_pages
+                | libc::SYS_migrate_pages
+                | libc::SYS_process_mrelease
+        )
 }
 
 /// Whether the call makes a process, or a thread.
@@ -291,6 +360,10 @@ const REFUSED_CONTROLS: [u32; 14] = [
     0xc040_6618, // FS_IOC_REMOVE_ENCRYPTION_KEY
 ];
 
+/// `F_SETOWN`, `F_SETOWN_EX`
+const OWNING: [u32; 2] = [8, 15];
+/// `FIOSETOWN`, `SIOCSPGRP`
+const OWNING_CONTROLS: [u32; 2] = [0x8901, 0x8902];
 // Newer than the C library's table: include/uapi/asm-generic/unistd.h.
 const SYS_OPENAT2: i64 = 437;
 const SYS_FCHMODAT2: i64 = 452;

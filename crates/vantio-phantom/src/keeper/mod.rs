@@ -23,12 +23,7 @@ mod visit;
 mod visitor;
 mod wire;
 
-use std::{
-    fs::{self, File},
-    io,
-    os::fd::AsRawFd as _,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
 pub use error::KeeperError;
 pub use log::Log;
@@ -36,17 +31,11 @@ pub use serve::{Duty, keep};
 pub use split::{Inherited, News, Part, Seat, Starting, Word, split};
 pub use visit::{Leave, Visit, Welcome, visit};
 
+use crate::socket;
+
 /// Removes the socket of a run that is over.
 pub fn remove(folder: &Path) {
-    // Of a run that was not detached there is none.
-    drop(fs::remove_file(folder.join(SOCKET)));
-}
-
-/// A path to the socket that is never too long for an address, and what keeps it valid.
-fn short_path(folder: &Path) -> io::Result<(File, PathBuf)> {
-    let folder = File::open(folder)?;
-    let path = format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd());
-    Ok((folder, path.into()))
+    socket::remove(folder, SOCKET);
 }
 
 /// The socket's name in a run's folder.

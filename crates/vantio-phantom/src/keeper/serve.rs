@@ -1,14 +1,10 @@
 //! The keeper's own process.
 
 use std::{
-    fs,
     io::{self, Read as _},
     os::{
         fd::{AsFd as _, BorrowedFd, OwnedFd},
-        unix::{
-            fs::PermissionsExt as _,
-            net::{UnixListener, UnixStream},
-        },
+        unix::net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
     thread,
@@ -19,8 +15,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{FileType, Mode, OFlags, fstat, open},
     io::{Errno, fcntl_dupfd_cloexec},
-    net::sockopt::socket_peercred,
-    process::{Pid, Signal, WaitOptions, geteuid, kill_process, umask, waitpid},
+    process::{Pid, Signal, WaitOptions, kill_process, umask, waitpid},
     stdio::{dup2_stderr, dup2_stdin, dup2_stdout},
     termios::{Winsize, tcsetwinsize},
 };
@@ -29,10 +24,10 @@ use super::{
     KeeperError, SOCKET,
     error::failed,
     log::{Log, Writer},
-    short_path,
     visitor::{Visitor, Wish, is_for_now},
     wire::{Frame, Inbox},
 };
+use crate::socket;
 
 /// What a keeper keeps. The rest are its standard descriptors, which [`Seat::execute`](super::Seat::execute) made.
 #[derive(Debug)]
@@ -233,17 +228,16 @@ impl Keeper {
         let stream = match self.listener.accept() {
             Ok((stream, _)) => stream,
             Err(error) if is_for_now(&error) => return,
-            // Out of descriptors, say: the next may do better.
-            Err(_) => return thread::sleep(Duration::from_millis(100)),
+            Err(_) => return socket::pause(),
         };
         if self.visitors.len() >= VISITORS {
             // Who has not said what it wants makes room for who may.
             let Some(silent) = self.visitors.iter().position(|visitor| !visitor.is_greeted()) else { return };
             self.visitors.remove(silent);
         }
-        let may_come = socket_peercred(&stream)
-            .is_ok_and(|peer| (peer.uid == geteuid() || peer.uid.is_root()) && !is_stranger(peer.pid));
-        if may_come && let Ok(visitor) = Visitor::new(stream) {
+        if socket::hear(&stream, is_stranger).is_some()
+            && let Ok(visitor) = Visitor::new(stream)
+        {
             self.visitors.push(visitor);
         }
     }
@@ -309,9 +303,7 @@ fn take_streams() -> io::Result<[OwnedFd; 3]> {
 }
 
 fn listen(folder: &Path) -> io::Result<UnixListener> {
-    let (_held, path) = short_path(folder)?;
-    let listener = UnixListener::bind(&path)?;
-    fs::set_permissions(folder.join(SOCKET), fs::Permissions::from_mode(0o600))?;
+    let listener = socket::listen(folder, SOCKET)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

@@ -1,7 +1,7 @@
 //! Being at a detached run's terminal.
 
 use std::{
-    io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     os::{
         fd::{AsFd as _, BorrowedFd},
         unix::net::UnixStream,
@@ -17,15 +17,18 @@ use rustix::{
 };
 
 use super::{
-    KeeperError,
+    KeeperError, SOCKET,
     error::failed,
     keys::Keys,
     modes::Modes,
-    short_path,
     visitor::is_for_now,
-    wire::{self, Ask, Frame, Inbox, Reply},
+    wire::{Ask, Frame, Inbox, LINE_MAX, Reply, VERSION},
 };
 use crate::{
+    socket::{
+        self,
+        line::{self, Patience},
+    },
     sys::tty::HeldSignals,
     terminal::{Ground, Screen},
 };
@@ -100,22 +103,17 @@ pub fn visit(visit: &Visit<'_>, welcome: &mut dyn FnMut(Welcome)) -> Result<Leav
 /// Connects, and says what is wanted. Returns what came after the answer, too.
 fn connect(visit: &Visit<'_>) -> Result<(UnixStream, Vec<u8>, bool), KeeperError> {
     let broken = failed("use the run's socket");
-    let (_held, path) = short_path(visit.folder).map_err(failed("find the run's folder"))?;
-    let stream = match UnixStream::connect(path) {
+    let stream = match socket::connect(visit.folder, SOCKET) {
         Err(error) if is_absence(&error) => return Err(KeeperError::Absent),
         other => other.map_err(failed("reach the run's keeper"))?,
     };
-    stream.set_read_timeout(Some(PATIENCE)).map_err(&broken)?;
-    let ask = wire::line(Ask { types: visit.types, from: visit.from });
-    (&stream).write_all(&ask).map_err(&broken)?;
-    let mut reader = BufReader::new(&stream);
-    let mut line = Vec::new();
-    reader.read_until(b'\n', &mut line).map_err(&broken)?;
+    let ask = Ask { types: visit.types, from: visit.from };
+    line::write(&stream, VERSION, ask, PATIENCE.time).map_err(&broken)?;
+    let (line, rest) = line::take(&stream, PATIENCE).map_err(&broken)?;
     if line.is_empty() {
         return Err(KeeperError::Absent);
     }
-    let rest = reader.buffer().to_vec();
-    match wire::read_line::<Reply>(&line).map_err(KeeperError::Refused)? {
+    match line::decode(VERSION, &line).map_err(|error| KeeperError::Refused(error.to_string()))? {
         Reply::Attached { terminal } => Ok((stream, rest, terminal)),
         Reply::Refused(reason) => Err(KeeperError::Refused(reason)),
     }
@@ -327,7 +325,7 @@ impl Stay {
 const HELD: &[i32] =
     &[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGTSTP, libc::SIGCONT, libc::SIGWINCH];
 /// How long a keeper may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Patience = Patience { longest: LINE_MAX, time: Duration::from_secs(10) };
 /// How often a process in the background looks whether it still is.
 const GLANCE: Duration = Duration::from_millis(200);
 /// How much may be typed ahead, in bytes.

@@ -12,8 +12,9 @@ use rustix::event::PollFlags;
 
 use super::{
     log::Log,
-    wire::{self, Ask, Frame, Inbox, PIECE, Reply},
+    wire::{Ask, Frame, Inbox, PIECE, Reply, VERSION},
 };
+use crate::socket::line;
 
 /// One connection.
 #[derive(Debug)]
@@ -157,15 +158,15 @@ impl Visitor {
         Ok(())
     }
 
-    fn greet(&mut self, line: &[u8], has_terminal: bool, log: &Log) -> io::Result<()> {
-        match wire::read_line::<Ask>(line) {
+    fn greet(&mut self, said: &[u8], has_terminal: bool, log: &Log) -> io::Result<()> {
+        match line::decode::<Ask>(VERSION, said) {
             Ok(ask) => {
-                self.outbox.extend(wire::line(Reply::Attached { terminal: has_terminal }));
+                self.outbox.extend(line::encode(VERSION, Reply::Attached { terminal: has_terminal })?);
                 let place = ask.from.map_or_else(|| recent(log), Ok)?;
                 self.stage = Stage::Watching { place, types: ask.types };
             }
             Err(reason) => {
-                self.outbox.extend(wire::line(Reply::Refused(reason)));
+                self.outbox.extend(line::encode(VERSION, Reply::Refused(reason.to_string()))?);
                 self.stage = Stage::Leaving;
             }
         }

@@ -1,16 +1,16 @@
-//! What is said on a keeper's socket: one line of JSON each way, with the version of the protocol, then frames.
+//! What is said on a keeper's socket: one line each way, then frames.
 //!
 //! A frame is a tag byte, the length of what follows in four bytes (little-endian), and that.
 
 use std::io;
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 /// The version of the protocol.
 pub(super) const VERSION: u64 = 1;
 
 /// The longest line that begins a conversation.
-const LINE_MAX: usize = 4096;
+pub(super) const LINE_MAX: usize = 4096;
 
 /// The longest that a frame may be.
 const FRAME_MAX: usize = 1 << 20;
@@ -38,34 +38,6 @@ pub(super) enum Reply {
     },
     /// It is not.
     Refused(String),
-}
-
-#[derive(Serialize, Deserialize)]
-struct Versioned<T> {
-    version: u64,
-    says: T,
-}
-
-#[derive(Deserialize)]
-struct VersionOnly {
-    version: u64,
-}
-
-/// The line that says `says`.
-pub(super) fn line<T: Serialize>(says: T) -> Vec<u8> {
-    let mut line = serde_json::to_vec(&Versioned { version: VERSION, says }).unwrap_or_default();
-    line.push(b'\n');
-    line
-}
-
-/// What a line says.
-pub(super) fn read_line<T: DeserializeOwned>(line: &[u8]) -> Result<T, String> {
-    let malformed = |_| "what was said is no line of this protocol".to_owned();
-    let VersionOnly { version } = serde_json::from_slice(line).map_err(malformed)?;
-    if version != VERSION {
-        return Err(format!("the other side speaks version {version}, and this one {VERSION}"));
-    }
-    serde_json::from_slice::<Versioned<T>>(line).map(|versioned| versioned.says).map_err(malformed)
 }
 
 /// What is said after that.
@@ -215,14 +187,6 @@ mod tests {
                 prop_assert_eq!(&bytes[..encoded.len()], &encoded[..]);
             }
         }
-    }
-
-    #[test]
-    fn a_line_of_another_version_is_told_from_nonsense() {
-        let ask = Ask { types: true, from: Some(7) };
-        assert_eq!(read_line::<Ask>(&line(ask)), Ok(ask));
-        assert!(read_line::<Ask>(br#"{"version":2,"says":"anything"}"#).unwrap_err().contains("version 2"));
-        assert!(read_line::<Ask>(b"GET / HTTP/1.1\r\n").is_err());
     }
 
     #[test]

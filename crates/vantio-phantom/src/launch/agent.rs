@@ -73,7 +73,7 @@ fn confine(
     drop_capabilities().map_err(at("drop capabilities"))?;
     set_no_new_privs(true).map_err(at("renounce new privileges"))?;
     restrict_files(&spec.executable).map_err(|error| ("enter Landlock", io::Error::other(error)))?;
-    let listener = seccomp::install(&filter::program(spec.tracks_flows))
+    let listener = seccomp::install(&filter::program(spec.tracks_flows, spec.speculation.is_some()))
         .map_err(at("install the system call filter"))?;
     link.tell(Topic::Filtered, listener.as_raw_fd()).map_err(at("report"))?;
     link.wait().map_err(at("wait for the supervisor"))
@@ -121,7 +121,7 @@ fn restrict_files(executable: &[PathBuf]) -> Result<(), landlock::RulesetError> 
 }
 
 /// The dynamic loaders, which the kernel runs for a program that names one.
-const LOADERS: &[&str] = &["/lib64/ld-linux-x86-64.so.2", "/lib/ld-musl-x86_64.so.1"];
+pub(crate) const LOADERS: &[&str] = &["/lib64/ld-linux-x86-64.so.2", "/lib/ld-musl-x86_64.so.1"];
 
 /// Executes the program; returns only the error.
 fn start(spec: &Spec) -> io::Error {

@@ -10,6 +10,8 @@ mod notes;
 mod streams;
 mod supervise;
 
+pub(crate) use agent::LOADERS;
+
 use std::{fs, path::Path, sync::Arc};
 
 use rustix::process::geteuid;
@@ -98,12 +100,18 @@ fn prepare(spec: &Spec) -> Result<Folders, LaunchError> {
     let host = || -> std::io::Result<_> {
         let mounts = mounts::reachable(&mounts::parse(&fs::read("/proc/self/mountinfo")?));
         let privileged = geteuid().is_root();
-        let host = plan::Host { mounts: &mounts, privileged, visible: &spec.visible };
+        let host = plan::Host {
+            mounts: &mounts,
+            privileged,
+            visible: &spec.visible,
+            frozen: spec.frozen.as_deref(),
+        };
         plan::plan(&host).map(|(pieces, layers)| (pieces, layers, privileged))
     };
     let (pieces, layers, privileged) =
         host().context("E_MOUNT", || "could not read the host's mounts".into(), "")?;
-    let folders = Folders { run: spec.folder.clone(), layers, pieces, privileged };
+    let folders =
+        Folders { run: spec.folder.clone(), layers, frozen: spec.frozen.clone(), pieces, privileged };
     folders.create()?;
     record_layers(&folders).context("E_STATE", || "could not record the layers".into(), "")?;
     Ok(folders)

@@ -260,9 +260,10 @@ impl Core {
     /// Asks the oracle; `EACCES` when it refuses, or has the call wait.
     fn ask(&self, request: &Request, effect: Effect, target: Target<'_>) -> io::Result<()> {
         match self.judge.decide(&intent(request, effect, target)) {
-            Ruling::Permit => return Ok(()),
+            // Whose number it was when the oracle looked at who asks.
+            Ruling::Permit if request.is_waiting() => return Ok(()),
             Ruling::Wait => request.wait(),
-            Ruling::Refuse | Ruling::Kill => {}
+            Ruling::Permit | Ruling::Refuse | Ruling::Kill => {}
         }
         Err(Errno::ACCESS)
     }

@@ -205,6 +205,7 @@ impl Plane {
         self.note_base(&from_full)?;
         self.note_base(&to_full)?;
         let exchanges = flags.contains(RenameFlags::EXCHANGE);
+        self.copies(request, data.st_size.unsigned_abs())?;
         let passage = self.renaming((&from, &to), exchanges)?;
         if let Some(census) = &self.census {
             census.rename(&from_full, &to_full);
@@ -250,6 +251,9 @@ impl Plane {
     /// A name in a directory of the run.
     fn entry(&self, request: &Request, directory: i32, path: &[u8]) -> io::Result<Entry> {
         let entry = self.locate_entry(request, directory, path)?;
+        if entry.parent.place == Place::Elsewhere {
+            self.put_aside(request)?;
+        }
         if entry.parent.place == Place::Run { Ok(entry) } else { Err(Errno::ACCESS) }
     }
 

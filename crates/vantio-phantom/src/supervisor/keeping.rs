@@ -112,6 +112,10 @@ impl Keeping {
         self.save(move |keeper| keeper.before(&path, Change::Name))
     }
 
+    pub(super) fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
     /// Has the thread do `work`.
     fn ask<T: Send + 'static>(&self, work: impl FnOnce(&Keeper) -> T + Send + 'static) -> io::Result<T> {
         let (answer, answered) = sync_channel(1);
@@ -121,7 +125,10 @@ impl Keeping {
     }
 
     /// What could not be saved must not change.
-    fn save(&self, work: impl FnOnce(&Keeper) -> std::io::Result<()> + Send + 'static) -> io::Result<()> {
+    pub(super) fn save(
+        &self,
+        work: impl FnOnce(&Keeper) -> std::io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
         // As long as there is no checkpoint, nothing is read or written for it.
         let saved = if self.keeper.is_active() { self.ask(work)? } else { work(&self.keeper) };
         saved.map_err(|error| match Errno::from_io_error(&error) {
@@ -162,7 +169,7 @@ impl Plane {
     /// Before a file is made.
     pub(super) fn making(&self, entry: &Entry, writes: bool) -> io::Result<Passage<'_>> {
         let passage = self.naming(entry)?;
-        if writes {
+        if writes && self.fork_going_on().is_none() {
             self.keeping.keeper.opened(&self.path_now(entry)?);
         }
         Ok(passage)
@@ -171,6 +178,9 @@ impl Plane {
     /// Before an object changes.
     pub(super) fn changing(&self, object: &Object, change: Change) -> io::Result<Passage<'_>> {
         let keeping = &self.keeping;
+        if self.fork_going_on().is_some() {
+            return Ok(Passage { _gate: keeping.keeper.enter() });
+        }
         self.take_if_due()?;
         let gate = keeping.keeper.enter();
         let path = self.view.path_of(object.fd.as_fd())?;
@@ -188,6 +198,9 @@ impl Plane {
 
     /// Before a directory is removed.
     pub(super) fn removing(&self, entry: &Entry) -> io::Result<Passage<'_>> {
+        if self.fork_going_on().is_some() {
+            return Ok(Passage { _gate: self.keeping.keeper.enter() });
+        }
         self.take_if_due()?;
         let gate = self.keeping.keeper.enter();
         let path = self.path_now(entry)?;
@@ -211,7 +224,9 @@ impl Plane {
 
     /// Before a rename.
     pub(super) fn renaming(&self, names: (&Entry, &Entry), exchanges: bool) -> io::Result<Renaming<'_>> {
-        self.take_if_due()?;
+        if self.fork_going_on().is_none() {
+            self.take_if_due()?;
+        }
         let (from, to) = names;
         let moves = is_directory(from)? || exchanges && is_directory(to)?;
         let keeper = &self.keeping.keeper;
@@ -224,6 +239,9 @@ impl Plane {
             return Err(Errno::BUSY);
         }
         let (old, new) = (self.path_now(from)?, self.path_now(to)?);
+        if self.fork_going_on().is_some() {
+            return Ok(Renaming { plane: self, from: old, to: new, exchanges, moves: false, _gate: gate });
+        }
         let renaming =
             Renaming { plane: self, from: old.clone(), to: new.clone(), exchanges, moves, _gate: gate };
         if moves {
@@ -240,6 +258,9 @@ impl Plane {
 
     /// Takes the checkpoint that the policy asks for before a tool of the agent's starts.
     pub(super) fn checkpoint_before(&self, request: &Request) -> io::Result<()> {
+        if self.fork_going_on().is_some() {
+            return Ok(());
+        }
         if self.keeping.automatic.exec && self.is_tool(request)? { self.take(Cause::Exec) } else { Ok(()) }
     }
 
@@ -272,6 +293,9 @@ impl Plane {
     }
 
     fn pass(&self, path: impl Fn() -> io::Result<Vec<u8>>, change: Change) -> io::Result<Passage<'_>> {
+        if self.fork_going_on().is_some() {
+            return Ok(Passage { _gate: self.keeping.keeper.enter() });
+        }
         self.take_if_due()?;
         let gate = self.keeping.keeper.enter();
         let path = path()?;
@@ -291,7 +315,7 @@ impl Renaming<'_> {
     /// Tells whether it was done.
     pub(super) fn renamed(self, was_done: bool) -> io::Result<()> {
         let keeping = &self.plane.keeping;
-        if was_done {
+        if was_done && self.plane.fork_going_on().is_none() {
             keeping.keeper.renamed(&self.from, &self.to, self.exchanges);
         }
         if self.moves { keeping.save(move |keeper| keeper.after_move(was_done)) } else { Ok(()) }

@@ -33,9 +33,11 @@ impl Plane {
         let number = request.number();
         let object = self.subject(request, &subject(request).ok_or(Errno::NOSYS)?)?;
         if object.place != Place::Run {
+            self.put_aside(request)?;
             return self.outside(request, &object);
         }
         self.permit_path(request, effect(number), &object.path, Access::Write, false)?;
+        self.copies(request, object.data.stx_size)?;
         self.note_base(&object.path)?;
         let change = if number == libc::SYS_truncate { Change::Content } else { Change::Metadata };
         let _passage = self.changing(&object, change)?;

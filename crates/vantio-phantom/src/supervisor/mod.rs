@@ -6,6 +6,7 @@
 mod change;
 mod execute;
 mod flow;
+mod forks;
 mod hidden;
 mod identity;
 mod keeping;
@@ -25,7 +26,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, sync_channel},
     },
@@ -51,9 +52,10 @@ use crate::{
     cgroup::Cgroup,
     changes::BaseJournal,
     checkpoint::NotesSource,
-    filter,
+    filter, nested,
     net::{self, Pool, Watch},
     resources::Meters,
+    speculation::{self, Speculator},
     sys::{
         process::{enter, kill, unshare},
         seccomp::Listener,
@@ -108,7 +110,13 @@ pub(crate) struct Plane {
     /// Who holds what, where flows are tracked.
     census: Option<Arc<Census>>,
     may_wait: bool,
+    /// Where a run that waits may go on as a fork of itself.
+    speculator: Option<Arc<Speculator>>,
+    forks: Mutex<Option<StartForks>>,
+    room: OnceLock<Arc<WaitingRoom>>,
 }
+
+type StartForks = Box<dyn FnOnce(Arc<Plane>, OwnedFd) -> io::Result<()> + Send>;
 
 /// One open file that the run was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +145,7 @@ impl Supervisor<'_> {
         if let Some(census) = &census {
             self.oracle.attach(Arc::clone(census) as Arc<dyn Processes>);
         }
+        self.oracle.attach_marks(Arc::new(nested::Limits::new()?));
         let config = net::Config {
             census: census.clone(),
             network: self.network_namespace,
@@ -150,13 +159,17 @@ impl Supervisor<'_> {
         let beginning = Beginning { privileged: self.privileged, notes: self.notes, cgroup: self.cgroup };
         let keeping = Keeping::start(self.spec, beginning, &self.oracle)?;
         view.announce(Arc::clone(&keeping));
+        let (speculator, forks) = forks(self.spec, init)?.unzip();
+        if let Some(speculator) = &speculator {
+            view.shadow(Arc::clone(speculator));
+        }
         Ok(Arc::new(Plane {
             keeping,
             net: net::Plane::start(Arc::clone(&self.oracle), config).map_err(io::Error::other)?,
             oracle: self.oracle,
             view,
             meters: self.meters,
-            base: BaseJournal::open(&self.spec.folder)?,
+            base: BaseJournal::open(&self.spec.folder)?.frozen(self.spec)?,
             init,
             privileged: self.privileged,
             host_root: openat(CWD, "/", flags, Mode::empty())?,
@@ -169,18 +182,42 @@ impl Supervisor<'_> {
             watch: Watch::prepare()?,
             census,
             may_wait: self.spec.may_wait,
+            speculator,
+            forks: Mutex::new(forks),
+            room: OnceLock::new(),
         }))
     }
+}
+
+/// What it takes to go on as a fork, where that is asked for and labels are not followed.
+fn forks(spec: &Spec, init: Pid) -> io::Result<Option<(Arc<Speculator>, StartForks)>> {
+    let Some(wanted) = spec.speculation.as_ref().filter(|_| spec.may_wait) else { return Ok(None) };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let (speculator, start) = speculation::start(speculation::Setup {
+        after: wanted.after,
+        roots: wanted.roots.clone(),
+        proc: openat(CWD, "/proc", flags, Mode::empty())?,
+        follows_flows: spec.tracks_flows,
+        init,
+    });
+    Ok(Some((speculator, Box::new(start))))
 }
 
 impl Plane {
     /// Starts the workers, which answer what arrives at `listener` in the run's mount namespace. The
     /// calling thread sees the host's mounts.
     pub(crate) fn serve(self: &Arc<Self>, listener: Listener, namespace: BorrowedFd<'_>) -> io::Result<()> {
-        let room = Arc::new(WaitingRoom::new(Arc::clone(&self.oracle), self.may_wait));
+        let room = WaitingRoom::new(Arc::clone(&self.oracle), self.may_wait, self.speculator.clone());
+        let room = Arc::new(room);
+        // Said once.
+        let _ = self.room.set(Arc::clone(&room));
         let link = Link::new(listener, self.census.clone(), self.meters.clone(), Arc::clone(&room))?;
         let link = Arc::new(link);
         self.open_waiting_room(&room, namespace.try_clone_to_owned()?)?;
+        let forks = self.forks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(start) = forks {
+            start(Arc::clone(self), namespace.try_clone_to_owned()?)?;
+        }
         // Where flows are tracked a worker may wait for what others have to answer first.
         let more = if self.census.is_some() { WORKERS_BESIDE } else { 0 };
         let started = (0..workers() + more).map(|_| self.start_worker(&link, namespace));
@@ -217,10 +254,16 @@ impl Plane {
     }
 
     /// Moves this thread alone into the run's file system.
-    fn enter_run(&self, namespace: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    pub(crate) fn see_run(namespace: BorrowedFd<'_>) -> rustix::io::Result<()> {
         unshare(libc::CLONE_FS)?;
         enter(namespace, libc::CLONE_NEWNS)?;
         rustix::process::umask(Mode::empty());
+        Ok(())
+    }
+
+    /// As [`Self::see_run`], with no more capabilities than it takes to answer.
+    fn enter_run(&self, namespace: BorrowedFd<'_>) -> rustix::io::Result<()> {
+        Self::see_run(namespace)?;
         if let Some(census) = &self.census {
             census.enter()?;
         }
@@ -250,7 +293,12 @@ impl Plane {
 
     fn reply_to(self: &Arc<Self>, request: &Request) {
         match catch_unwind(AssertUnwindSafe(|| self.answer(request))) {
-            Ok(reply) => request.reply(reply),
+            Ok(reply) => {
+                if let Some(speculator) = self.fork_going_on() {
+                    speculator.answers(request);
+                }
+                request.reply(reply);
+            }
             // Whatever it was, the agent found a way to lose those who answer it.
             Err(_) => self.end_run(),
         }
@@ -260,6 +308,9 @@ impl Plane {
         let number = request.number();
         if request.architecture() != AUDIT_ARCH_X86_64 || number & X32_BIT != 0 {
             return self.refuse_call(request, "a call of another architecture");
+        }
+        if number == libc::SYS_chroot && self.speculator.as_ref().is_some_and(|forks| forks.meets(request)) {
+            return Reply::Later;
         }
         if filter::is_refused(number) {
             return self.refuse_call(request, filter::name(number));
@@ -282,6 +333,9 @@ impl Plane {
             | libc::SYS_tgkill
             | libc::SYS_rt_sigqueueinfo
             | libc::SYS_rt_tgsigqueueinfo => Ok(self.signal(request)),
+            _ if filter::acts_on_others(number) || filter::owns_descriptor(number, request.int(1)) => {
+                Ok(self.act_on_others(request))
+            }
             libc::SYS_clone | libc::SYS_unshare | libc::SYS_ioctl => {
                 Ok(self.refuse_call(request, filter::name(number)))
             }
@@ -300,6 +354,9 @@ impl Plane {
 
     /// TCP and what may leave is the network plane's; other families never leave the run.
     fn socket_call(self: &Arc<Self>, request: &Request) -> rustix::io::Result<Reply> {
+        if self.defers(request) {
+            return Ok(Reply::Later);
+        }
         // A bound path belongs to whom the caller acts as.
         let _identity = self.assume(request)?;
         if request.number() != libc::SYS_socket {
@@ -332,11 +389,19 @@ impl Plane {
         }
         let pid = request.tid().as_raw_pid().unsigned_abs();
         let intent = Intent { pid, syscall: Some(request.syscall()), ..*intent };
+        if let Some(ruling) = self.decide_for_fork(request, &intent) {
+            return ruling;
+        }
         let ruling = match ways {
             Some(ways) => self.oracle.decide_open(&intent, ways),
             None => self.oracle.decide(&intent),
         };
+        if request.rehearses(ruling) {
+            return Ruling::Refuse;
+        }
         match ruling {
+            // Its number may have been somebody else's already when the oracle looked at who asks.
+            Ruling::Permit if !request.is_waiting() => return Ruling::Refuse,
             Ruling::Kill => self.end_run(),
             Ruling::Wait => request.wait(),
             Ruling::Permit | Ruling::Refuse => {}
@@ -361,6 +426,10 @@ impl Plane {
 
     /// Remembers what the host has at `path`, before the run first changes it.
     pub(crate) fn note_base(&self, path: &[u8]) -> rustix::io::Result<()> {
+        if self.fork_going_on().is_some() {
+            // What a fork changes is in its shadow, and is noted when it is carried over.
+            return Ok(());
+        }
         // Without the base a commit could not tell whose change it overwrites.
         self.base.note(self.host_root.as_fd(), path).map_err(|_| rustix::io::Errno::IO)
     }

@@ -105,7 +105,11 @@ impl Plane {
             {
                 return self.open_fifo(request, open, object);
             }
+            FileType::Fifo => self.put_aside(request)?,
             FileType::RegularFile if open.access() == Access::Write => {
+                if !open.flags.contains(OFlags::TRUNC) {
+                    self.copies(request, object.data.stx_size)?;
+                }
                 self.note_growth(&object.path)?;
                 passage = Some(self.changing(&object, Change::Content)?);
             }
@@ -127,6 +131,9 @@ impl Plane {
             return Err(Errno::ISDIR);
         }
         let path = entry.path();
+        if entry.parent.place == Place::Elsewhere {
+            self.put_aside(request)?;
+        }
         if entry.parent.place != Place::Run {
             return Err(Errno::ACCESS);
         }
@@ -157,6 +164,9 @@ impl Plane {
     /// A descriptor of the agent's that leads to no mount of the run: a pipe, a memory file, or
     /// one of the three that the caller gave.
     fn open_elsewhere(self: &Arc<Self>, request: &Request, open: &Open, object: Object) -> io::Result<Reply> {
+        if !is_harmless(&object) {
+            self.put_aside(request)?;
+        }
         let is_memory = object.data.stx_nlink == 0 && object.path.starts_with(b"/memfd:");
         let is_own = match object.kind() {
             FileType::Fifo if self.is_own_pipe(&object, open) => {
@@ -243,6 +253,7 @@ impl Plane {
 
     /// Opening a fifo waits for its other end: on a thread of its own.
     fn open_fifo(self: &Arc<Self>, request: &Request, open: &Open, object: Object) -> io::Result<Reply> {
+        self.put_aside(request)?;
         let (plane, caller) = (Arc::clone(self), request.clone());
         let flags = open.reopen_flags();
         let close_on_exec = open.flags.contains(OFlags::CLOEXEC);

@@ -14,6 +14,10 @@ impl Plane {
     /// The kernel delivers signals within the run, where its process numbers end. What aims at init,
     /// or at a number that is the supervisor's on the host, is refused with a record.
     pub(super) fn signal(&self, request: &Request) -> Reply {
+        if !self.is_own_signal(request) {
+            request.defer();
+            return Reply::Later;
+        }
         let (target, signal) = (request.int(0), request.int(1));
         let aims_outside = target == 1 || (target > 1 && self.is_supervisor(target));
         if !aims_outside || signal == 0 {

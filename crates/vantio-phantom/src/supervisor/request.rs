@@ -20,6 +20,7 @@ use vantio_core::Syscall;
 
 use super::wait::WaitingRoom;
 use crate::{
+    Ruling,
     census::Census,
     resources::Meters,
     sys::{
@@ -69,6 +70,8 @@ impl Link {
                 tid,
                 link: Arc::clone(self),
                 must_wait: AtomicBool::new(false),
+                is_deferred: AtomicBool::new(false),
+                rehearsal: None,
             })),
             Err(Errno::NOENT | Errno::INTR) => Ok(None),
             Err(error) => Err(error),
@@ -99,12 +102,23 @@ pub(crate) struct Request {
     link: Arc<Link>,
     /// Whether it is put aside instead of answered.
     must_wait: AtomicBool,
+    /// Whether it is put aside until a fork that makes it is approved.
+    is_deferred: AtomicBool,
+    /// Whether it is only judged, and then what came of it.
+    rehearsal: Option<AtomicBool>,
 }
 
 impl Clone for Request {
     fn clone(&self) -> Self {
-        let must_wait = AtomicBool::new(self.must_wait.load(Ordering::Relaxed));
-        Self { notification: self.notification, tid: self.tid, link: Arc::clone(&self.link), must_wait }
+        let copy = |flag: &AtomicBool| AtomicBool::new(flag.load(Ordering::Relaxed));
+        Self {
+            notification: self.notification,
+            tid: self.tid,
+            link: Arc::clone(&self.link),
+            must_wait: copy(&self.must_wait),
+            is_deferred: copy(&self.is_deferred),
+            rehearsal: self.rehearsal.as_ref().map(copy),
+        }
     }
 }
 
@@ -258,13 +272,18 @@ impl Request {
     /// Whether a signal waits that the caller neither blocks nor ignores, so that a
     /// call which the kernel would interrupt has to end.
     pub(crate) fn is_interrupted(&self) -> bool {
+        self.is_interrupted_but_by(0)
+    }
+
+    /// As [`Self::is_interrupted`], without the signals of a mask.
+    pub(super) fn is_interrupted_but_by(&self, but: u64) -> bool {
         let text = self.read_proc("status").unwrap_or_default();
         let mask = |key| {
             let field = text.lines().find_map(|line| line.strip_prefix(key));
             field.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(0)
         };
         let pending = mask("SigPnd:") | mask("ShdPnd:");
-        pending & !mask("SigBlk:") & !mask("SigIgn:") != 0
+        pending & !mask("SigBlk:") & !mask("SigIgn:") & !but != 0
     }
 
     /// The host's `/proc`.
@@ -287,14 +306,40 @@ impl Request {
         self.must_wait.store(true, Ordering::Relaxed);
     }
 
+    /// Whatever it is answered with, it is put aside instead, until the fork that makes it is approved.
+    pub(crate) fn defer(&self) {
+        self.is_deferred.store(true, Ordering::Relaxed);
+    }
+
     /// The same call, to be answered once more.
     pub(super) fn again(&self) -> Self {
         let again = self.clone();
-        Self { must_wait: AtomicBool::new(false), ..again }
+        Self { must_wait: AtomicBool::new(false), is_deferred: AtomicBool::new(false), ..again }
+    }
+
+    /// The same call, to be judged and not carried out.
+    pub(super) fn rehearsal(&self) -> Self {
+        Self { rehearsal: Some(AtomicBool::new(false)), ..self.again() }
+    }
+
+    /// Whether it is only judged, and stops at this ruling. A program is judged with all that it starts, and nothing
+    /// else happens to start it.
+    pub(super) fn rehearses(&self, ruling: Ruling) -> bool {
+        let Some(permitted) = &self.rehearsal else { return false };
+        permitted.store(ruling == Ruling::Permit, Ordering::Relaxed);
+        ruling != Ruling::Permit || !matches!(self.number(), libc::SYS_execve | libc::SYS_execveat)
+    }
+
+    /// What came of a rehearsal.
+    pub(super) fn was_permitted(&self) -> bool {
+        self.rehearsal.as_ref().is_some_and(|permitted| permitted.load(Ordering::Relaxed))
     }
 
     /// Answers, or puts the call aside where somebody is asked about it. A caller that died meanwhile needs no answer.
     pub(crate) fn reply(&self, reply: Reply) {
+        if self.is_deferred.load(Ordering::Relaxed) {
+            return self.link.room.defer(self.again());
+        }
         if matches!(reply, Reply::Later) {
             return;
         }
@@ -311,7 +356,7 @@ impl Request {
     }
 
     /// Answers, whatever the oracle said of waiting.
-    pub(super) fn answer(&self, reply: Reply) {
+    pub(crate) fn answer(&self, reply: Reply) {
         let (id, listener) = (self.notification.id, &self.link.listener);
         let sent = match reply {
             Reply::Value(value) => listener.answer(id, value),

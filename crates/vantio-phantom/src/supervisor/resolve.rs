@@ -18,10 +18,9 @@ use rustix::{
 };
 
 use super::{Keeping, request::Request};
-use crate::{census::DELETED, net, world::mounts::Mount};
+use crate::{census::DELETED, net, speculation::Speculator, world::mounts::Mount};
 
 /// The file system as the run sees it. Its methods are for threads in the run's mount namespace.
-#[derive(Debug)]
 pub(crate) struct View {
     /// The supervisor's own descriptors, by number, in the host's `/proc`.
     own_descriptors: OwnedFd,
@@ -31,6 +30,8 @@ pub(crate) struct View {
     proc_mounts: HashSet<u64>,
     /// Who is told before a local socket gets a name.
     keeping: OnceLock<Arc<Keeping>>,
+    /// Who knows of a fork and of what it sees instead.
+    speculator: OnceLock<Arc<Speculator>>,
 }
 
 /// An object, held by an `O_PATH` descriptor, so that it stays what it is.
@@ -92,6 +93,7 @@ impl View {
             proc_mounts: of_proc.map(|mount| mount.id).collect(),
             mounts: mounts.iter().map(|mount| mount.id).collect(),
             keeping: OnceLock::new(),
+            speculator: OnceLock::new(),
         })
     }
 
@@ -99,6 +101,12 @@ impl View {
     pub(crate) fn announce(&self, keeping: Arc<Keeping>) {
         // Said once.
         let _ = self.keeping.set(keeping);
+    }
+
+    /// Has `speculator` asked about what a fork sees.
+    pub(super) fn shadow(&self, speculator: Arc<Speculator>) {
+        // Said once.
+        let _ = self.speculator.set(speculator);
     }
 
     /// Opens what an `O_PATH` descriptor refers to.
@@ -205,13 +213,19 @@ impl View {
     pub(crate) fn identify(&self, fd: OwnedFd) -> io::Result<Object> {
         let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID;
         let data = statx(&fd, "", AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT, mask)?;
-        let place = self.place(data.stx_mnt_id);
         let path = self.path_of(fd.as_fd())?;
+        let place = self.place(data.stx_mnt_id, &path);
         let path = if path.ends_with(DELETED) { without_mark(path, &data) } else { path };
         Ok(Object { fd, path, data, place })
     }
 
-    fn place(&self, mount: u64) -> Place {
+    fn place(&self, mount: u64, path: &[u8]) -> Place {
+        if let Some(speculator) = self.speculator.get()
+            && speculator.is_active()
+            && let Some(is_shadow) = speculator.is_shadow(path, mount)
+        {
+            return if is_shadow { Place::Run } else { Place::Elsewhere };
+        }
         if self.proc_mounts.contains(&mount) {
             Place::Proc
         } else if self.mounts.contains(&mount) {

@@ -8,10 +8,10 @@ use std::{
     os::fd::{AsFd as _, OwnedFd},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc::sync_channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use rustix::{fs::Mode, io::Errno};
+use rustix::{fs::Mode, io::Errno, process::Pid};
 
 use super::{
     Plane,
@@ -20,6 +20,7 @@ use super::{
 use crate::{
     Oracle,
     net::Pool,
+    speculation::{Job, Speculator},
     sys::{process::unshare, socket::RESTART},
 };
 
@@ -29,6 +30,8 @@ pub(crate) struct WaitingRoom {
     /// `None` where nobody looks after them.
     calls: Option<Mutex<Vec<Call>>>,
     arrived: Condvar,
+    /// Who has the run go on as a fork meanwhile, where that may be.
+    speculator: Option<Arc<Speculator>>,
 }
 
 /// A call that waits.
@@ -36,19 +39,80 @@ struct Call {
     request: Request,
     /// How often in a row the caller was seen to have a signal waiting.
     interruptions: u32,
+    /// Since when.
+    since: Instant,
+    /// Whether it was seen whether the run may go on meanwhile.
+    is_considered: bool,
 }
 
 impl WaitingRoom {
     /// A room; `is_open` where the oracle may have a call wait.
-    pub(crate) fn new(oracle: Arc<dyn Oracle>, is_open: bool) -> Self {
-        Self { oracle, calls: is_open.then(Mutex::default), arrived: Condvar::new() }
+    pub(crate) fn new(oracle: Arc<dyn Oracle>, is_open: bool, speculator: Option<Arc<Speculator>>) -> Self {
+        Self { oracle, calls: is_open.then(Mutex::default), arrived: Condvar::new(), speculator }
     }
 
     /// Takes a call in, until the oracle knows its answer. Where nobody would look after it, it is refused.
     pub(super) fn enter(&self, request: Request) {
         let Some(calls) = &self.calls else { return request.again().reply(Reply::Error(Errno::ACCESS)) };
-        lock(calls).push(Call { request, interruptions: 0 });
+        if let Some(speculator) = &self.speculator {
+            speculator.is_held_again(request.tid());
+        }
+        self.admit(calls, request, self.speculator.is_none());
+    }
+
+    /// As [`Self::enter`], and nothing goes on meanwhile.
+    pub(super) fn enter_considered(&self, request: Request) {
+        if let Some(calls) = &self.calls {
+            self.admit(calls, request, true);
+        }
+    }
+
+    fn admit(&self, calls: &Mutex<Vec<Call>>, request: Request, is_considered: bool) {
+        lock(calls).push(Call { request, interruptions: 0, since: Instant::now(), is_considered });
         self.arrived.notify_one();
+    }
+
+    /// Takes the call of a thread out, where it is not just looked at.
+    pub(super) fn take_of(&self, tid: Pid) -> Option<Request> {
+        let mut calls = lock(self.calls.as_ref()?);
+        let at = calls.iter().position(|call| call.request.tid() == tid)?;
+        Some(calls.swap_remove(at).request)
+    }
+
+    /// Puts aside for good, or until it is made once more, what a fork may not do yet.
+    pub(super) fn defer(&self, request: Request) {
+        if let Some(speculator) = &self.speculator {
+            speculator.keep(request);
+        }
+    }
+
+    /// Has the run go on as a fork, where a call has waited long enough; whether the call is taken over.
+    fn is_forked(&self, call: &mut Call) -> bool {
+        let Some(speculator) = self.speculator.as_ref().filter(|_| !call.is_considered) else { return false };
+        if call.since.elapsed() < speculator.after() || speculator.owns(call.request.tid()) {
+            return false;
+        }
+        call.is_considered = true;
+        let reason =
+            if speculator.has_forked() { Some(FORKED) } else { speculator.is_active().then_some(WITHIN) };
+        if let Some(reason) = reason {
+            self.oracle.waits_because(number(&call.request), reason);
+            return false;
+        }
+        speculator.consider(&call.request)
+    }
+
+    /// Signals that are no reason for a thread to stop waiting: those of its fork's end.
+    fn unheard(&self, tid: u32) -> u64 {
+        let tid = i32::try_from(tid).ok().and_then(Pid::from_raw);
+        let owner = self.speculator.as_ref().filter(|forks| tid.is_some_and(|tid| forks.owns(tid)));
+        owner.map_or(0, |_| SIGCHLD)
+    }
+
+    /// Tells of the call that the run goes on for; whether it is taken over.
+    fn tell_fork(&self, call: &Call, job: impl FnOnce(Request) -> Job) -> bool {
+        let owner = self.speculator.as_ref().filter(|speculator| speculator.owns(call.request.tid()));
+        owner.is_some_and(|speculator| speculator.tell(job(call.request.clone())))
     }
 
     /// A call is about to be answered for good.
@@ -111,15 +175,25 @@ impl Plane {
     ) -> bool {
         let tid = number(&call.request);
         if !call.request.is_waiting() {
+            room.tell_fork(call, |_| Job::GiveUp("the process that was held is gone"));
             room.oracle.leaves(tid);
             return true;
         }
+        if room.is_forked(call) {
+            return true;
+        }
         if room.oracle.is_settled(tid) {
+            if room.tell_fork(call, Job::Settled) {
+                return true;
+            }
             let (plane, request) = (Arc::clone(self), call.request.again());
             // Without a thread for it now, there is one at the next look.
             return pool.submit(move || plane.resume(&request)).is_ok();
         }
-        sees_signals && call.is_interrupted() && {
+        sees_signals && call.is_interrupted(room.unheard(tid)) && {
+            if room.tell_fork(call, |_| Job::GiveUp("the process that is held got a signal")) {
+                return false;
+            }
             room.oracle.steps_aside(tid);
             // The call starts again after a handler that wants this. Of another thread it is not known
             // whether it takes the signal, and without one the number would reach the program.
@@ -141,8 +215,8 @@ impl Plane {
 
 impl Call {
     /// Whether the caller has a signal to handle, and nobody else takes it.
-    fn is_interrupted(&mut self) -> bool {
-        if !self.request.is_interrupted() {
+    fn is_interrupted(&mut self, but: u64) -> bool {
+        if !self.request.is_interrupted_but_by(but) {
             self.interruptions = 0;
             return false;
         }
@@ -172,5 +246,11 @@ const FEW: usize = 32;
 const LOOKS: u32 = 2;
 /// The same, of a thread that is not its process's first.
 const LOOKS_OF_OTHERS: u32 = 10;
+/// Why nothing goes on of a run that has gone on so.
+const FORKED: &str = "the run goes on as a fork of itself already";
+/// As a mask.
+const SIGCHLD: u64 = 1 << (libc::SIGCHLD - 1);
+/// Why nothing goes on of what goes on so.
+const WITHIN: &str = "it is asked by a run that goes on as a fork";
 /// Calls that are answered at one time after they waited.
 const RESUMED_MAX: usize = 64;

@@ -8,5 +8,6 @@ pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod seccomp;
 pub(crate) mod socket;
+pub(crate) mod trace;
 pub(crate) mod trial;
 pub(crate) mod tty;

@@ -87,6 +87,15 @@ pub(crate) fn are_same(one: u32, other: u32, what: Shared) -> io::Result<bool> {
     if result < 0 { Err(last_error()) } else { Ok(result == 0) }
 }
 
+/// Whether descriptors of two processes are one open file (`kcmp(2)`).
+pub(crate) fn is_same_file(one: (Pid, i32), other: (Pid, i32)) -> io::Result<bool> {
+    let numbers = [one, other].map(|(pid, fd)| (pid.as_raw_pid(), libc::c_ulong::from(fd.unsigned_abs())));
+    let [(one, first), (other, second)] = numbers;
+    // SAFETY: plain integers; kind 0 is KCMP_FILE of linux/kcmp.h.
+    let result = unsafe { libc::syscall(libc::SYS_kcmp, one, other, 0, first, second) };
+    if result < 0 { Err(last_error()) } else { Ok(result == 0) }
+}
+
 /// Sends `signal` to a process (positive) or group (negative).
 pub(crate) fn kill(target: i32, signal: i32) -> io::Result<()> {
     // SAFETY: plain integers.

@@ -8,7 +8,10 @@ use std::{
     ptr,
 };
 
-use rustix::io::{self, Errno};
+use rustix::{
+    io::{self, Errno},
+    process::Pid,
+};
 
 use super::memory::last_error;
 
@@ -38,6 +41,16 @@ pub(crate) fn option(fd: BorrowedFd<'_>, level: i32, name: i32, value: &mut [u8]
 pub(crate) fn set_option(fd: BorrowedFd<'_>, level: i32, name: i32, value: &[u8]) -> io::Result<()> {
     // SAFETY: `value` is readable for its length.
     check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, value.as_ptr().cast(), value.len() as u32) })
+}
+
+/// Who connected a local stream (`SO_PEERCRED` of `unix(7)`): its process, where that has a number here, and its user.
+pub(crate) fn peer(fd: BorrowedFd<'_>) -> io::Result<(Option<Pid>, u32)> {
+    let mut value = [0; size_of::<libc::ucred>()];
+    option(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, &mut value)?;
+    // Process, user and group, each in four bytes.
+    let (pid, rest) = value.split_first_chunk().ok_or(Errno::INVAL)?;
+    let (user, _) = rest.split_first_chunk().ok_or(Errno::INVAL)?;
+    Ok((Pid::from_raw(i32::from_ne_bytes(*pid)), u32::from_ne_bytes(*user)))
 }
 
 /// How much of each buffer a received message fills.

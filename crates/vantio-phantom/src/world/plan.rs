@@ -39,6 +39,8 @@ pub(crate) struct Host<'a> {
     pub(crate) privileged: bool,
     /// Directories that must appear even below what is fresh: the workspace, the home.
     pub(crate) visible: &'a [PathBuf],
+    /// The directory of which the run has a copy.
+    pub(crate) frozen: Option<&'a Path>,
 }
 
 /// The pieces of the root, and the host directory of each layer.
@@ -51,6 +53,7 @@ pub(crate) fn plan(host: &Host<'_>) -> io::Result<(Vec<Piece>, Vec<PathBuf>)> {
     }
     plan.fresh();
     plan.islands();
+    plan.frozen();
     Ok((plan.pieces, plan.layers))
 }
 
@@ -124,11 +127,24 @@ impl Plan<'_> {
         let mut wanted: Vec<_> = self.host.visible.to_vec();
         wanted.sort();
         for path in wanted {
+            // A copy is all that is seen below it.
+            if self.host.frozen.is_some_and(|frozen| path != frozen && path.starts_with(frozen)) {
+                continue;
+            }
             if self.is_hidden(&path) {
                 self.overlay(&path);
             } else if let Some(at) = self.below_foreign(&path) {
                 self.overlay(&at);
             }
+        }
+    }
+
+    /// An overlay of its own for the directory of which there is a copy.
+    fn frozen(&mut self) {
+        if let Some(frozen) = self.host.frozen
+            && !self.layers.iter().any(|layer| layer == frozen)
+        {
+            self.overlay(frozen);
         }
     }
 

@@ -22,7 +22,7 @@ use rustix::{
 };
 
 use super::{devices, layers, network, plan::Piece};
-use crate::{LaunchError, Spec, error::Context as _};
+use crate::{LaunchError, Spec, error::Context as _, snapshot};
 
 /// The folders of a run that its world is made from.
 #[derive(Clone, Debug)]
@@ -31,6 +31,8 @@ pub(crate) struct Folders {
     pub(crate) run: PathBuf,
     /// The host directory of each layer, by number.
     pub(crate) layers: Vec<PathBuf>,
+    /// The host directory of which the run has a copy.
+    pub(crate) frozen: Option<PathBuf>,
     /// The pieces of the root, in order.
     pub(crate) pieces: Vec<Piece>,
     /// Whether overlays are mounted with the host's privileges.
@@ -41,6 +43,11 @@ impl Folders {
     /// The folder of layer `number`.
     pub(crate) fn layer(&self, number: usize) -> PathBuf {
         self.run.join("layers").join(number.to_string())
+    }
+
+    /// What the run sees of the host at `at`.
+    fn lower(&self, at: &Path) -> PathBuf {
+        if self.frozen.as_deref() == Some(at) { snapshot::copy_of(&self.run) } else { at.to_owned() }
     }
 
     /// Where what the run writes is kept.
@@ -56,7 +63,7 @@ impl Folders {
     /// Creates what the pieces need. Runs with the caller's privileges.
     pub(crate) fn create(&self) -> Result<(), LaunchError> {
         for (number, lower) in self.layers.iter().enumerate() {
-            layers::prepare(&self.layer(number), lower, self.privileged).context(
+            layers::prepare(&self.layer(number), &self.lower(lower), self.privileged).context(
                 "E_STATE",
                 || format!("could not make a layer over {}", lower.display()),
                 STATE_HELP,
@@ -110,7 +117,7 @@ impl Folders {
     }
 
     fn overlay(&self, at: &Path, layer: usize, target: &Path) -> Result<(), LaunchError> {
-        layers::mount_overlay(&self.layer(layer), at, target, self.privileged).context(
+        layers::mount_overlay(&self.layer(layer), &self.lower(at), target, self.privileged).context(
             "E_OVERLAY",
             || format!("could not mount an overlay over {}", at.display()),
             "the state folder must be on a file system that overlayfs accepts as upper layer (ext4, xfs, btrfs, tmpfs); \

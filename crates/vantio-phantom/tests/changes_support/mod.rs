@@ -15,8 +15,8 @@ use std::{
 
 use tempfile::TempDir;
 use vantio_phantom::{
-    changes::{self, BaseJournal, ChangeSet, Layer, LayerKind, RunFolder, write_layers},
-    commit::{self, CommitError, CommitReport, Options, Selector, UndoReport},
+    changes::{self, BaseJournal, ChangeSet, Hunks, Layer, LayerKind, RunFolder, write_layers},
+    commit::{self, CommitError, CommitReport, HunkChoice, Options, Selector, UndoReport},
 };
 
 pub struct World {
@@ -152,6 +152,41 @@ impl World {
 
     pub fn undo(&self) -> UndoReport {
         commit::undo(&self.run, self.root.as_fd()).unwrap()
+    }
+
+    pub fn try_undo(&self) -> Result<UndoReport, CommitError> {
+        commit::undo(&self.run, self.root.as_fd())
+    }
+
+    pub fn undo_paths(&self, paths: &[&str]) -> Result<UndoReport, CommitError> {
+        let selection: Vec<_> = paths.iter().map(|path| Selector::new(*path)).collect();
+        commit::undo_paths(&self.run, &selection, self.root.as_fd())
+    }
+
+    /// The hunks of a changed text.
+    pub fn hunks(&self, path: &str) -> Hunks {
+        let set = self.scan();
+        let change = set.get(path.as_bytes()).unwrap();
+        set.hunks(change, &self.run, self.root.as_fd()).unwrap().unwrap()
+    }
+
+    /// Chooses some pieces of a changed text.
+    pub fn choice(&self, path: &str, pieces: &[usize]) -> HunkChoice {
+        let of = self.hunks(path).digest();
+        HunkChoice { path: path.into(), pieces: pieces.iter().copied().collect(), of }
+    }
+
+    /// Commits some pieces of a changed text, and nothing else.
+    pub fn commit_hunks(&self, path: &str, pieces: &[usize]) -> CommitReport {
+        let hunks = [self.choice(path, pieces)];
+        self.try_commit(&[], Options { hunks: &hunks, ..Options::default() }).unwrap()
+    }
+
+    /// Merges what conflicts at `path`, and commits nothing else.
+    pub fn merge(&self, path: &str, with_markers: bool) -> CommitReport {
+        let merge = [Selector::new(path)];
+        let options = Options { merge: &merge, with_markers, ..Options::default() };
+        self.try_commit(&[path], options).unwrap()
     }
 
     pub fn inode(&self, path: &str) -> u64 {

@@ -11,7 +11,7 @@ use vantio_core::{Effect, Section};
 
 use super::{Cover, Element, Sense, covers, variable_covers};
 use crate::{
-    Bindings, Budgets, CommitMode, Details, Export, Limits, Mode, PolicyProgram, Rule,
+    Bindings, Budgets, CommitMode, Details, Export, Limits, Mode, PolicyProgram, Rule, Speculation, Viewing,
     env::NamePattern,
     guard::{
         Guards, Labelled,
@@ -155,13 +155,22 @@ impl Comparison<'_> {
         if caution(more.commit_mode()) < caution(less.commit_mode()) {
             self.changed("phantom.commit", less.commit_mode().name(), more.commit_mode().name());
         }
+        if less.viewing() == Viewing::Snapshot && more.viewing() == Viewing::Live {
+            self.changed("phantom.view", less.viewing().name(), more.viewing().name());
+        }
         let (fewer, taken) = (more.checkpointing(), less.checkpointing());
         if taken.exec && !fewer.exec {
             self.changed("phantom.checkpoint.exec", "true", "false");
         }
+        if taken.approval && !fewer.approval {
+            self.changed("phantom.checkpoint.approval", "true", "false");
+        }
         if let Some(writes) = taken.writes.filter(|writes| fewer.writes.is_none_or(|fewer| fewer > *writes)) {
             let fewer = fewer.writes.map_or_else(|| "never".to_owned(), |fewer| fewer.to_string());
             self.changed("phantom.checkpoint.writes", &writes.to_string(), &fewer);
+        }
+        if less.speculation() == Speculation::Off && more.speculation() == Speculation::Auto {
+            self.changed("phantom.speculate", "off", "auto");
         }
         if less.details() == Details::Drop && more.details() == Details::Keep {
             self.changed("ledger.details", less.details().name(), more.details().name());

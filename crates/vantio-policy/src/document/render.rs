@@ -4,7 +4,7 @@ use vantio_core::{Access, Reversibility, Section};
 
 use super::{ApiModels, Compiled, Example, Llm, LocalModels, Value};
 use crate::{
-    Budgets, Checkpointing, Limits, PolicyProgram, Rule,
+    Budgets, Checkpointing, Limits, PolicyProgram, Rule, Speculation, Viewing,
     guard::{
         Guards,
         model::{Event, HoldRule, KillSwitch, Labelled, Measure, OrderRule, Scope, Then, Threshold},
@@ -63,11 +63,20 @@ fn program_entries(program: &PolicyProgram) -> Entries {
     }
     entries.extend(guards(&program.parts.guards));
     let mut phantom = vec![("commit", Value::text(program.commit_mode().name()))];
+    if program.viewing() != Viewing::default() {
+        phantom.push(("view", Value::text(program.viewing().name())));
+    }
     let checkpointing = program.checkpointing();
     if checkpointing != Checkpointing::default() {
         let mut checkpoint = vec![("exec", Value::Boolean(checkpointing.exec))];
         checkpoint.extend(checkpointing.writes.map(|writes| ("writes", Value::Integer(writes))));
+        if checkpointing.approval {
+            checkpoint.push(("approval", Value::Boolean(true)));
+        }
         phantom.push(("checkpoint", Value::map(checkpoint)));
+    }
+    if program.speculation() != Speculation::default() {
+        phantom.push(("speculate", Value::text(program.speculation().name())));
     }
     entries.push(("phantom", Value::map(phantom)));
     let (details, export) = (program.details(), program.export());

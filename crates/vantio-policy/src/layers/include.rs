@@ -136,10 +136,13 @@ fn join(mut own: Compiled, included: &[Compiled]) -> Result<Compiled, LayersErro
         mode: first("mode").map_or(parts.mode, |document| document.program.mode()),
         commit_mode: first("phantom.commit")
             .map_or(parts.commit_mode, |document| document.program.commit_mode()),
+        viewing: first("phantom.view").map_or(parts.viewing, |document| document.program.viewing()),
         details: first("ledger.details").map_or(parts.details, |document| document.program.details()),
         export: first("ledger.export").map_or(parts.export, |document| document.program.export()),
         checkpointing: first("phantom.checkpoint")
             .map_or(parts.checkpointing, |document| document.program.checkpointing()),
+        speculation: first("phantom.speculate")
+            .map_or(parts.speculation, |document| document.program.speculation()),
         budgets: Budgets::from_values(budgets),
         env,
         rules: Rules::new(lists),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Layer, base};
 use crate::{
-    Budgets, Checkpointing, CommitMode, Details, Export, Limits, Mode, PolicyProgram,
+    Budgets, Checkpointing, CommitMode, Details, Export, Limits, Mode, PolicyProgram, Speculation, Viewing,
     algebra::{caution, reticence, strictness},
 };
 
@@ -13,9 +13,11 @@ pub(super) struct Settings {
     pub(super) name: Option<String>,
     pub(super) mode: Mode,
     pub(super) commit_mode: CommitMode,
+    pub(super) viewing: Viewing,
     pub(super) details: Details,
     pub(super) export: Export,
     pub(super) checkpointing: Checkpointing,
+    pub(super) speculation: Speculation,
     pub(super) budgets: Budgets,
     pub(super) limits: Limits,
     pub(super) max_tokens: Option<u64>,
@@ -58,6 +60,11 @@ pub(super) fn merge(layers: &[&Layer]) -> Settings {
         let speaks = index == base || layer.compiled.present.has("phantom.commit");
         speaks.then(|| caution(program(layer).commit_mode()))
     });
+    // Where one layer has the run wait, it waits; one that says nothing has nothing against it.
+    let speculation = strictest(layers, |layer, _| {
+        let speaks = layer.compiled.present.has("phantom.speculate");
+        speaks.then(|| u8::from(program(layer).speculation() == Speculation::Off))
+    });
     let [details, export] = ["ledger.details", "ledger.export"].map(|key| {
         let found = strictest(layers, |layer, index| {
             let speaks = index == base || layer.compiled.present.has(key);
@@ -68,9 +75,16 @@ pub(super) fn merge(layers: &[&Layer]) -> Settings {
     });
     origins.extend(mode.map(|index| ("mode".to_owned(), index)));
     origins.extend(commit.map(|index| ("phantom.commit".to_owned(), index)));
-    let asks = |layer: &&Layer| program(layer).checkpointing().exec;
-    let asking = layers.iter().position(asks);
-    origins.extend(asking.map(|index| ("phantom.checkpoint.exec".to_owned(), index)));
+    origins.extend(speculation.map(|index| ("phantom.speculate".to_owned(), index)));
+    // Who sees nothing of what comes later sees less.
+    let freezing = layers.iter().position(|layer| program(layer).viewing() == Viewing::Snapshot);
+    origins.extend(freezing.map(|index| ("phantom.view".to_owned(), index)));
+    let mut asking = |key: &str, asks: &dyn Fn(Checkpointing) -> bool| {
+        let found = layers.iter().position(|layer| asks(program(layer).checkpointing()));
+        origins.extend(found.map(|index| (key.to_owned(), index)));
+    };
+    asking("phantom.checkpoint.exec", &|checkpointing| checkpointing.exec);
+    asking("phantom.checkpoint.approval", &|checkpointing| checkpointing.approval);
     let require =
         strictest(layers, |layer, _| program(layer).required_backend().map(|backend| backend as u8));
     origins.extend(require.map(|index| ("require".to_owned(), index)));
@@ -80,8 +94,11 @@ pub(super) fn merge(layers: &[&Layer]) -> Settings {
         name: name.and_then(|index| program(layers[index]).name()).map(str::to_owned),
         mode: mode.map_or_else(Mode::default, |index| program(layers[index]).mode()),
         commit_mode: commit.map_or_else(CommitMode::default, |index| program(layers[index]).commit_mode()),
+        viewing: freezing.map_or_else(Viewing::default, |_| Viewing::Snapshot),
         details: details.map_or_else(Details::default, PolicyProgram::details),
         export: export.map_or_else(Export::default, PolicyProgram::export),
+        speculation: speculation
+            .map_or_else(Speculation::default, |index| program(layers[index]).speculation()),
         // A checkpoint takes nothing from anybody: every layer may ask for more of them.
         checkpointing: layers
             .iter()

@@ -7,7 +7,10 @@ use vantio_policy::Limits;
 
 use crate::{
     approvals::HOLD_ANSWER,
-    oracle::{ORDER_PROGRESS, PERMIT_REPEATED, REFUSAL_REPEATED, RUN_LIMITS, read_bytes},
+    oracle::{
+        FORK_BEGIN, FORK_END, FORK_NONE, ORDER_PROGRESS, PERMIT_REPEATED, REFUSAL_REPEATED, RUN_LIMITS,
+        read_bytes,
+    },
 };
 
 /// The member `key`, when it is text or bytes, as a terminal may show it.
@@ -44,6 +47,9 @@ pub fn detail(entry: &Entry) -> String {
     let (request, response) = (entry.request(), entry.response());
     match entry.op.as_str() {
         "run.start" => words(request, "command"),
+        "run.nest" => {
+            format!("{}: {}", shown(request, "name").unwrap_or_default(), words(request, "command"))
+        }
         "run.end" => ending(request),
         RUN_LIMITS => holders(request),
         PERMIT_REPEATED | REFUSAL_REPEATED => {
@@ -57,6 +63,17 @@ pub fn detail(entry: &Entry) -> String {
             _ => String::new(),
         },
         HOLD_ANSWER => answer(request),
+        FORK_BEGIN => format!(
+            "{}: goes on as a fork, process {}",
+            shown(request, "question").unwrap_or_default(),
+            counted(request, "fork")
+        ),
+        FORK_END | FORK_NONE => {
+            let part = |key| shown(request, key).unwrap_or_default();
+            let outcome = if entry.op == FORK_NONE { "waits".to_owned() } else { part("outcome") };
+            let why = shown(request, "why").map(|why| format!(": {why}")).unwrap_or_default();
+            format!("{}: {outcome}{why}", part("question"))
+        }
         "phantom.commit" => format!(
             "selected: {}",
             shown(request, "selected").unwrap_or_else(|| counted(request, "selected"))

@@ -1,18 +1,16 @@
 //! Everybody else's end of the socket.
 
-use std::{
-    fs::{self, File},
-    io,
-    os::{fd::AsRawFd as _, unix::net::UnixStream},
-    path::Path,
-    time::Duration,
-};
+use std::{io, path::Path, time::Duration};
 
 use vantio_core::RunId;
+use vantio_phantom::socket::{
+    self,
+    line::{self, Patience},
+};
 
 use super::{
     Question, Reply, SOCKET,
-    wire::{self, Request, Response},
+    wire::{Request, Response, VERSION},
 };
 use crate::{failure::Failure, present::note, store::Store};
 
@@ -69,18 +67,13 @@ pub fn answer(store: &Store, question: &Question, reply: Reply) -> Result<u64, F
 
 /// Removes the socket of a run that is over.
 pub fn remove(folder: &Path) {
-    // Of a run that asked nothing there is none.
-    drop(fs::remove_file(folder.join(SOCKET)));
+    socket::remove(folder, SOCKET);
 }
 
-fn ask(folder: &Path, request: &Request, patience: Duration) -> io::Result<Response> {
-    let directory = File::open(folder)?;
-    // A path may be longer than the address of a socket.
-    let stream = UnixStream::connect(format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd()))?;
-    stream.set_read_timeout(Some(patience))?;
-    stream.set_write_timeout(Some(patience))?;
-    wire::write(&stream, request)?;
-    wire::read(&stream, RESPONSE_MAX)
+fn ask(folder: &Path, request: &Request, time: Duration) -> io::Result<Response> {
+    let stream = socket::connect(folder, SOCKET)?;
+    line::write(&stream, VERSION, request, time)?;
+    line::read(&stream, VERSION, Patience { longest: RESPONSE_MAX, time })
 }
 
 /// Whether there is nobody to ask: the run asks nothing, or is over, or ends just now.
@@ -98,4 +91,4 @@ fn unheard(run: &str, cause: io::Error) -> Failure {
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A run that is stopped says nothing.
 const PATIENCE_TO_LIST: Duration = Duration::from_secs(5);
-const RESPONSE_MAX: u64 = 16 * 1024 * 1024;
+const RESPONSE_MAX: usize = 16 * 1024 * 1024;

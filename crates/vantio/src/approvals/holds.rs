@@ -2,13 +2,14 @@
 
 use std::{
     fs,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 use vantio_core::{Hash, Intent, RunId, json::Value};
 use vantio_ledger::{Draft, Ledger, LedgerError, to_serde};
+use vantio_phantom::checkpoint::{Cause, CheckpointError, Checkpoints};
 use vantio_policy::{Bindings, Held};
 
 use super::{
@@ -33,6 +34,8 @@ pub struct Holds {
     ledger: Ledger,
     bindings: Bindings,
     announcement: Announcement,
+    /// Who takes a checkpoint before what somebody approves of happens, where the policy asks for one.
+    checkpoints: OnceLock<Arc<dyn Checkpoints>>,
     inner: Mutex<Inner>,
 }
 
@@ -40,6 +43,8 @@ pub struct Holds {
 struct Inner {
     table: Table,
     standing: Vec<Standing>,
+    /// What is told of a question besides: whether the run goes on meanwhile, or why not.
+    told: Vec<(String, String)>,
 }
 
 /// An answer that holds for more than those who waited for it.
@@ -86,6 +91,8 @@ pub enum AnswerError {
     Pattern { text: String, cause: String },
     #[error("a name or reason has control characters in it, or is too long")]
     Text,
+    #[error("it is not approved, because what there is now could not be remembered: {0}")]
+    Checkpoint(#[from] CheckpointError),
     #[error("the answer could not be written down, and is a denial now: {0}")]
     Ledger(#[from] LedgerError),
 }
@@ -98,6 +105,7 @@ impl AnswerError {
             Self::Approver(_) => "E_APPROVER",
             Self::Pattern { .. } => "E_APPROVAL_PATTERN",
             Self::Text => "E_APPROVAL_TEXT",
+            Self::Checkpoint(_) => "E_APPROVAL_CHECKPOINT",
             Self::Ledger(_) => "E_APPROVAL_LEDGER",
         }
     }
@@ -110,7 +118,7 @@ impl AnswerError {
                 "write it as a rule of the policy that would permit this target: `/srv/data/**`, `db.example:5432`"
             }
             Self::Text => "write one line of at most 1,000 characters",
-            Self::Ledger(_) => "the state folder must be writable and have room",
+            Self::Checkpoint(_) | Self::Ledger(_) => "the state folder must be writable and have room",
         }
     }
 }
@@ -130,7 +138,22 @@ impl Holds {
         bindings: Bindings,
         announcement: Announcement,
     ) -> Self {
-        Self { run_id, policy_hash, keeps_detail, ledger, bindings, announcement, inner: Mutex::default() }
+        Self {
+            run_id,
+            policy_hash,
+            keeps_detail,
+            ledger,
+            bindings,
+            announcement,
+            checkpoints: OnceLock::new(),
+            inner: Mutex::default(),
+        }
+    }
+
+    /// Has a checkpoint taken before what somebody approves of happens.
+    pub fn remember_with(&self, checkpoints: Arc<dyn Checkpoints>) {
+        // There is one supervisor.
+        drop(self.checkpoints.set(checkpoints));
     }
 
     /// What was answered about a rule that holds an intent: to whoever asks, or for longer. A denial reaches further than an
@@ -183,6 +206,32 @@ impl Holds {
         Ok(place)
     }
 
+    /// The answer that a fork of a thread goes on with, which waits to hear about this rule and intent: nobody has given it.
+    pub fn assumed(&self, original: u32, held: &Held<'_>, hash: Hash) -> Option<Arc<Answer>> {
+        let inner = self.lock();
+        let open = inner.table.question_of(original, Some(key(hash, held.section, held.rule)))?;
+        Some(Arc::new(Answer::new(&open.id, &open.asked, Said::Approve)))
+    }
+
+    /// The question that a thread waits to hear about.
+    pub fn question_of(&self, tid: u32) -> Option<String> {
+        self.lock().table.question_of(tid, None).map(|open| open.id.clone())
+    }
+
+    /// Whether all that the thread was told is that it may.
+    pub fn is_approved(&self, tid: u32) -> bool {
+        self.lock().table.is_approved(tid)
+    }
+
+    /// Tells of a question whether the run goes on meanwhile, or why not.
+    pub fn tell(&self, question: &str, text: String) {
+        let mut inner = self.lock();
+        inner.told.retain(|(of, _)| of != question);
+        inner.told.push((question.to_owned(), text));
+        let forgotten = inner.told.len().saturating_sub(TOLD_MAX);
+        inner.told.drain(..forgotten);
+    }
+
     pub fn is_settled(&self, tid: u32) -> bool {
         self.tick();
         self.lock().table.is_settled(tid)
@@ -212,8 +261,12 @@ impl Holds {
         self.tick();
         let now = Instant::now();
         let inner = self.lock();
-        let found: Vec<_> =
-            inner.table.list().map(|(open, waiting, tids)| self.question(open, waiting, tids, now)).collect();
+        let told = |id: &str| inner.told.iter().find(|(of, _)| of == id).map(|(_, text)| text.clone());
+        let found = inner.table.list().map(|(open, waiting, tids)| Question {
+            meanwhile: told(&open.id),
+            ..self.question(open, waiting, tids, now)
+        });
+        let found: Vec<_> = found.collect();
         drop(inner);
         found.into_iter().map(|question| Question { command: command(&question.pids), ..question }).collect()
     }
@@ -236,6 +289,7 @@ impl Holds {
             policy_hash: self.policy_hash.to_string(),
             pids,
             command: None,
+            meanwhile: None,
             waiting,
             asked: open.count,
             since_ms: open.since_ms,
@@ -262,6 +316,10 @@ impl Holds {
         }
         let said = if approves { Said::Approve } else { Said::Deny };
         let answer = self.reaching(Answer::new(&id, &asked, said), reach, &asked)?;
+        if let Some(checkpoints) = self.checkpoints.get().filter(|_| approves) {
+            // Where the policy asks for a checkpoint, nothing goes on without it.
+            checkpoints.take(None, Cause::Approval)?;
+        }
         // Somebody else may be quicker.
         let open = self.lock().table.claim(&id).ok_or_else(|| AnswerError::Unknown(shown(&id)))?;
         Ok(self.conclude(&open, Answer { who, reason, uid: Some(uid), ..answer })?)
@@ -370,5 +428,7 @@ fn is_plain(text: &str) -> bool {
 
 /// How long an answer about datagrams, or a name, holds: they come without a call that could wait.
 const DATAGRAMS_FOR: Duration = Duration::from_mins(1);
+/// Of how many questions is told whether the run goes on.
+const TOLD_MAX: usize = 64;
 const COMMAND_SHOWN: usize = 300;
 const TEXT_MAX: usize = 1000;

@@ -16,9 +16,9 @@ mod wire;
 
 pub use client::{answer, count, remove, waiting};
 pub use holds::{Announcement, Asking, Holds, Place};
-pub use question::{Answer, Asked, Reach, answers_of, intent_hash, is_too_many, with_answers};
+pub use question::{Answer, Asked, answers_of, intent_hash, is_too_many, with_answers};
 pub use server::serve;
-pub use wire::{Question, Reply};
+pub use wire::{Question, Reach, Reply};
 
 use question::Said;
 use server::SOCKET;

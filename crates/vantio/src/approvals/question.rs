@@ -6,6 +6,7 @@ use vantio_core::{
 };
 use vantio_policy::{ApprovalError, ApprovedPattern, Bindings, Held, explain::to_a_labels};
 
+use super::Reach;
 use crate::{
     oracle::{Restated, integer},
     present::span,
@@ -91,19 +92,6 @@ pub enum Said {
     Nothing(u64),
     /// Nobody was asked, for too many wait already.
     TooMany,
-}
-
-/// How far an answer reaches.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Reach {
-    /// To those that wait. Of datagrams, and questions for a name, a minute.
-    #[default]
-    Once,
-    /// To the same effect and target, for the rest of the run.
-    Session,
-    /// To what this pattern covers, for the rest of the run.
-    Pattern(String),
 }
 
 /// An answer, or that there was none.

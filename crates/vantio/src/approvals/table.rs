@@ -176,6 +176,22 @@ impl Table {
         })
     }
 
+    /// What the thread waits to hear about this key.
+    pub fn question_of(&self, tid: u32, key: Option<Hash>) -> Option<&Open> {
+        let is_its = |waiter: &&Waiter| {
+            waiter.tid == tid && waiter.is_waiting() && key.is_none_or(|key| waiter.key == key)
+        };
+        let waiter = self.waiters.iter().find(is_its)?;
+        self.questions.iter().find(|open| open.key == waiter.key)
+    }
+
+    /// Whether all that the thread was told is that it may.
+    pub fn is_approved(&self, tid: u32) -> bool {
+        let mut own = self.waiters.iter().filter(|waiter| waiter.tid == tid).peekable();
+        own.peek().is_some()
+            && own.all(|waiter| matches!(&waiter.state, State::Answered { answer, .. } if answer.approves()))
+    }
+
     /// Whether the thread waits for nothing.
     pub fn is_settled(&self, tid: u32) -> bool {
         !self.waiters.iter().any(|waiter| waiter.tid == tid && matches!(waiter.state, State::Waits))

@@ -8,6 +8,7 @@ use std::{
 
 use proptest::{collection::vec, prelude::*};
 use vantio_core::{Access, Effect, Hash, Section, Target, json::Value};
+use vantio_phantom::socket::line;
 use vantio_policy::Bindings;
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
     holds::Place,
     question::Said,
     table::{Due, GRACE, Table, WAITERS_MAX},
-    wire::{self, Request},
+    wire::{Request, VERSION},
 };
 
 fn asked(number: u8) -> Asked {
@@ -213,8 +214,8 @@ proptest! {
 
     #[test]
     fn whatever_is_said_on_the_socket_is_understood_or_refused(bytes in vec(any::<u8>(), 0..200), text in ".{0,80}") {
-        let (wrong, said) = (wire::read::<Request>(bytes.as_slice(), 100), wire::read::<Request>(text.as_bytes(), 100));
-        prop_assert!(wrong.is_err() && said.is_err());
+        let said = |said: &[u8]| line::decode::<Request>(VERSION, said);
+        prop_assert!(said(&bytes).is_err() && said(text.as_bytes()).is_err());
         let reply = Reply {
             question: text.clone(),
             intent_hash: text.clone(),
@@ -224,9 +225,7 @@ proptest! {
             who: Some(text.clone()),
             reason: Some(text),
         };
-        let mut line = Vec::new();
-        wire::write(&mut line, Request::Answer(reply.clone())).unwrap();
-        let read = wire::read::<Request>(line.as_slice(), 100_000).unwrap();
+        let read = said(&line::encode(VERSION, Request::Answer(reply.clone())).unwrap()).unwrap();
         prop_assert!(matches!(read, Request::Answer(read) if read == reply));
     }
 

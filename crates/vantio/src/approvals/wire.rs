@@ -1,10 +1,6 @@
-//! What is said on the socket: one line of JSON each way, with the version of the protocol.
+//! What is said on the socket.
 
-use std::io::{self, BufRead as _, BufReader, Read, Write};
-
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-
-use super::Reach;
+use serde::{Deserialize, Serialize};
 
 /// The version of the protocol.
 pub const VERSION: u64 = 1;
@@ -41,6 +37,9 @@ pub struct Question {
     pub pids: Vec<u32>,
     /// What the first of them executes.
     pub command: Option<String>,
+    /// Whether the run goes on meanwhile, or why not, where that is known.
+    #[serde(default)]
+    pub meanwhile: Option<String>,
     /// How many calls wait.
     pub waiting: u64,
     /// How often it was asked.
@@ -71,6 +70,19 @@ pub struct Reply {
     pub reason: Option<String>,
 }
 
+/// How far an answer reaches.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reach {
+    /// To those that wait. Of datagrams, and questions for a name, a minute.
+    #[default]
+    Once,
+    /// To the same effect and target, for the rest of the run.
+    Session,
+    /// To what this pattern covers, for the rest of the run.
+    Pattern(String),
+}
+
 /// What a client asks.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -99,36 +111,4 @@ pub struct Refused {
     pub code: String,
     pub message: String,
     pub help: String,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Versioned<T> {
-    version: u64,
-    says: T,
-}
-
-#[derive(Deserialize)]
-struct VersionOnly {
-    version: u64,
-}
-
-/// Writes one line.
-pub fn write<T: Serialize>(mut stream: impl Write, says: T) -> io::Result<()> {
-    let mut line = serde_json::to_vec(&Versioned { version: VERSION, says })?;
-    line.push(b'\n');
-    stream.write_all(&line)?;
-    stream.flush()
-}
-
-/// Reads one line of at most `limit` bytes.
-pub fn read<T: DeserializeOwned>(stream: impl Read, limit: u64) -> io::Result<T> {
-    let mut line = Vec::new();
-    BufReader::new(stream.take(limit)).read_until(b'\n', &mut line)?;
-    let VersionOnly { version } = serde_json::from_slice(&line)?;
-    if version != VERSION {
-        let message = format!("the other side speaks version {version}, and this one {VERSION}");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-    }
-    let versioned: Versioned<T> = serde_json::from_slice(&line)?;
-    Ok(versioned.says)
 }

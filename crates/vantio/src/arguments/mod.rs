@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod approvals;
+mod changes;
 mod checkpoint;
 mod ledger;
 mod runs;
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, builder::styling};
 use clap_complete::Shell;
 
 pub use approvals::{Answering, Approvals};
+pub use changes::{Commit, Diff, Undo};
 pub use checkpoint::{Checkpoint, Restore};
 pub use ledger::{Archive, Export, ExportFormat, Ledger, List, Prove, Verdict, Verify, Witness};
 pub use runs::{Attach, Keep, Logs};
@@ -81,11 +83,11 @@ pub enum Command {
     /// Show what a run changed
     Diff(Diff),
     /// Look at what a run changed, one by one, and commit what you accept
-    #[command(after_help = REVIEW_HELP)]
+    #[command(after_help = changes::REVIEW_HELP)]
     Review(Reference),
     /// Bring what a run changed to the host
-    #[command(after_help = COMMIT_HELP)]
-    Commit(Commit),
+    #[command(after_help = changes::COMMIT_HELP)]
+    Commit(Box<Commit>),
     /// Remember what a run has changed so far, to go back to
     #[command(after_help = checkpoint::CHECKPOINT_HELP)]
     Checkpoint(Checkpoint),
@@ -93,10 +95,8 @@ pub enum Command {
     #[command(after_help = checkpoint::RESTORE_HELP)]
     Restore(Restore),
     /// Take back the last commit of a run; what the host changed since stays
-    #[command(
-        after_help = "Exit status: 0 when all of it is taken back or there was none, 4 when something stayed."
-    )]
-    Undo(Reference),
+    #[command(after_help = changes::UNDO_HELP)]
+    Undo(Undo),
     /// Drop what a run changed, and every copy of it
     Discard(Reference),
     /// List the runs that live or wait for review
@@ -195,52 +195,6 @@ fn run_name(text: &str) -> Result<String, String> {
     } else {
         Err("a name is 1 to 64 of the characters A-Z a-z 0-9 - _ .".to_owned())
     }
-}
-
-/// Arguments of `vantio diff`.
-#[derive(Debug, Args)]
-pub struct Diff {
-    #[command(flatten)]
-    pub reference: Reference,
-    /// Print a unified patch instead of a tree
-    #[arg(long, conflicts_with = "json")]
-    pub patch: bool,
-    /// Show what changed since a checkpoint: its number, or its label
-    #[arg(long, value_name = "CHECKPOINT")]
-    pub from: Option<String>,
-    /// Show what had changed by a checkpoint: its number, or its label
-    #[arg(long, value_name = "CHECKPOINT")]
-    pub to: Option<String>,
-}
-
-/// Arguments of `vantio commit`.
-#[derive(Debug, Args)]
-pub struct Commit {
-    #[command(flatten)]
-    pub reference: Reference,
-    /// What to commit, with everything below; all of it when none is named
-    pub paths: Vec<PathBuf>,
-    /// Read PATHs as patterns: *, ?, [a-z] within a name, ** across folders
-    #[arg(long)]
-    pub glob: bool,
-    /// Commit hazards too: without this, each must be named by its own path
-    #[arg(long)]
-    pub hazards: bool,
-    /// Choose in the terminal what to commit, as `vantio review`
-    #[arg(long, conflicts_with_all = ["paths", "glob", "hazards", "theirs", "ours", "patch", "to"])]
-    pub interactive: bool,
-    /// Print what would be committed as a unified patch, and commit nothing
-    #[arg(long, conflicts_with_all = ["theirs", "ours"])]
-    pub patch: bool,
-    /// Write what would be committed to DIR/before and DIR/after, to compare them elsewhere, and commit nothing
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["theirs", "ours", "patch"])]
-    pub to: Option<PathBuf>,
-    /// Settle a conflict: take the run's change, overwrite what the host has
-    #[arg(long, value_name = "PATH")]
-    pub theirs: Vec<PathBuf>,
-    /// Settle a conflict: keep what the host has, drop the run's change
-    #[arg(long, value_name = "PATH")]
-    pub ours: Vec<PathBuf>,
 }
 
 /// Arguments of `vantio ps`.
@@ -472,23 +426,6 @@ For example:
 
 Exit status: 0 when it could be explained, whatever the verdict; with --exit-code 3 when
 it would be refused or held.";
-
-const REVIEW_HELP: &str = "\
-Deletions come first, then hazards. Beside each change stand its patch, why it is a hazard,
-and who made it after reading what, from the ledger. A hazard is committed only when it is
-accepted itself. What is neither accepted nor needed by what is stays pending.
-
-Keys: j k move, J K scroll, a accept, r reject, u undecided, A accept all but hazards,
-c commit, q quit.
-
-With --json: the changes, as `vantio diff --json` has them, with reasons and intents.
-
-Exit status: 0 when what was accepted is committed or nothing was, 2 without a terminal,
-4 when something that was accepted was left.";
-
-const COMMIT_HELP: &str = "\
-Exit status: 0 when everything asked for was committed or nothing was pending,
-4 when something was left: a conflict with the host, or a hazard that must be named.";
 
 #[cfg(test)]
 mod tests {

@@ -1,24 +1,30 @@
 //! The side of whoever asks.
 
 use std::{
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
-    os::{
-        fd::{AsRawFd as _, OwnedFd},
-        unix::net::UnixStream,
-    },
-    path::{Path, PathBuf},
+    io::{self, Read as _},
+    os::unix::net::UnixStream,
+    path::Path,
+    time::Duration,
 };
 
-use rustix::fs::{Mode, OFlags, open};
-use vantio_phantom::checkpoint::Checkpoint;
+use vantio_phantom::{
+    checkpoint::Checkpoint,
+    socket::{
+        self,
+        line::{self, Patience},
+    },
+};
 
-use super::{Answer, Question, SOCKET, VERSION, What};
+use super::{
+    SOCKET,
+    wire::{Answer, Question, VERSION},
+};
 use crate::failure::Failure;
 
 /// Asks the run whose folder is `folder` for a checkpoint.
 pub fn take(folder: &Path, label: Option<&str>) -> Result<Checkpoint, Failure> {
-    let what = What::Checkpoint { label: label.map(str::to_owned) };
-    match ask(folder, what).map_err(unheard)?.0 {
+    let question = Question::Checkpoint { label: label.map(str::to_owned) };
+    match ask(folder, question).map_err(unheard)?.0 {
         Answer::Taken(checkpoint) => Ok(checkpoint),
         Answer::Failed(text) => Err(refused(&text)),
         Answer::Held => Err(unheard(io::ErrorKind::InvalidData.into())),
@@ -33,7 +39,7 @@ pub struct Hold {
 impl Hold {
     /// Has the run whose folder is `folder` change nothing.
     pub fn new(folder: &Path) -> Result<Self, Failure> {
-        match ask(folder, What::Hold).map_err(unheard)? {
+        match ask(folder, Question::Hold).map_err(unheard)? {
             (Answer::Held, stream) => Ok(Self { stream }),
             (Answer::Failed(text), _) => Err(refused(&text)),
             (Answer::Taken(_), _) => Err(unheard(io::ErrorKind::InvalidData.into())),
@@ -56,22 +62,10 @@ impl Hold {
     }
 }
 
-fn ask(folder: &Path, what: What) -> io::Result<(Answer, UnixStream)> {
-    let (_held, path) = short_path(folder)?;
-    let mut stream = UnixStream::connect(path)?;
-    let mut text = serde_json::to_vec(&Question { version: VERSION, what })?;
-    text.push(b'\n');
-    stream.write_all(&text)?;
-    let mut line = Vec::new();
-    BufReader::new(&stream).read_until(b'\n', &mut line)?;
-    Ok((serde_json::from_slice(&line)?, stream))
-}
-
-/// A path to the socket that is never too long for an address, and what keeps it valid.
-pub(super) fn short_path(folder: &Path) -> io::Result<(OwnedFd, PathBuf)> {
-    let folder = open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let path = format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd());
-    Ok((folder, path.into()))
+fn ask(folder: &Path, question: Question) -> io::Result<(Answer, UnixStream)> {
+    let stream = socket::connect(folder, SOCKET)?;
+    line::write(&stream, VERSION, question, PATIENCE.time)?;
+    Ok((line::read(&stream, VERSION, PATIENCE)?, stream))
 }
 
 fn unheard(cause: io::Error) -> Failure {
@@ -83,3 +77,11 @@ fn unheard(cause: io::Error) -> Failure {
 fn refused(text: &str) -> Failure {
     crate::commands::coded(text).help("`vantio checkpoint RUN --list` shows the checkpoints that there are")
 }
+
+/// Removes the socket of a run that is over.
+pub fn remove(folder: &Path) {
+    socket::remove(folder, SOCKET);
+}
+
+/// A checkpoint waits for others to end, and copies what is open for writing.
+const PATIENCE: Patience = Patience { longest: 64 * 1024, time: Duration::from_mins(10) };

@@ -1,57 +1,50 @@
 //! The supervisor's side.
 
 use std::{
-    fs,
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
-    os::unix::{
-        fs::PermissionsExt as _,
-        net::{UnixListener, UnixStream},
-    },
-    path::Path,
+    io::{self, Read as _},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
     sync::Arc,
-    thread,
     time::Duration,
 };
 
-use rustix::{net::sockopt::socket_peercred, process::geteuid};
-use vantio_phantom::checkpoint::{Cause, Checkpoints};
+use vantio_phantom::{
+    checkpoint::{Cause, Checkpoints},
+    socket::{
+        self,
+        line::{self, LineError, Patience},
+    },
+};
 
-use super::{Answer, Question, SOCKET, VERSION, What, ask::short_path};
+use super::{
+    SOCKET,
+    wire::{Answer, Question, VERSION},
+};
+use crate::store::is_supervisor;
 
-/// Answers at the socket in the run's `folder` from a thread of its own, for as long as this process lives.
-pub fn serve(folder: &Path, checkpoints: Arc<dyn Checkpoints>) -> io::Result<()> {
-    let (held, path) = short_path(folder)?;
-    let listener = UnixListener::bind(&path)?;
-    fs::set_permissions(folder.join(SOCKET), fs::Permissions::from_mode(0o600))?;
-    drop(held);
-    thread::Builder::new().name("vantio-asked".into()).spawn(move || {
-        for stream in listener.incoming().flatten() {
-            // Whoever asked is told nothing more when it cannot be told.
-            let _ = answer(&stream, &*checkpoints);
-        }
-    })?;
-    Ok(())
+/// Answers at the socket in the run's `folder` from a thread of its own, for as long as this process lives. `runs` is the
+/// folder of all runs.
+pub fn serve(folder: &Path, runs: PathBuf, checkpoints: Arc<dyn Checkpoints>) -> io::Result<()> {
+    let listener = socket::listen(folder, SOCKET)?;
+    let is_stranger = move |pid| is_supervisor(pid, &runs);
+    socket::serve(listener, "vantio-asked", is_stranger, move |stream, _| answer(stream, &*checkpoints))
 }
 
 fn answer(stream: &UnixStream, checkpoints: &dyn Checkpoints) -> io::Result<()> {
-    // One who asks slowly must not keep the next from asking.
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    if socket_peercred(stream)?.uid != geteuid() {
-        return Ok(());
-    }
-    let mut line = Vec::new();
-    BufReader::new(stream).take(LONGEST).read_until(b'\n', &mut line)?;
-    let question: Question = serde_json::from_slice(&line)?;
-    if question.version != VERSION {
-        return say(stream, &Answer::Failed(format!("E_VERSION: this run speaks version {VERSION}")));
-    }
-    match question.what {
-        What::Checkpoint { label } => match checkpoints.take(label.as_deref(), Cause::Asked) {
+    let (said, _) = line::take(stream, PATIENCE)?;
+    let question = match line::decode(VERSION, &said) {
+        Err(error @ LineError::Version { .. }) => {
+            return say(stream, &Answer::Failed(format!("E_VERSION: {error}")));
+        }
+        other => other?,
+    };
+    match question {
+        Question::Checkpoint { label } => match checkpoints.take(label.as_deref(), Cause::Asked) {
             Ok(checkpoint) => say(stream, &Answer::Taken(checkpoint)),
             Err(error) => say(stream, &Answer::Failed(error.to_string())),
         },
-        What::Hold => {
+        Question::Hold => {
+            stream.set_read_timeout(Some(PATIENCE.time))?;
             checkpoints.hold(&mut || {
                 if say(stream, &Answer::Held).is_ok() {
                     // Whatever comes, or nothing for a while: the run goes on.
@@ -63,12 +56,9 @@ fn answer(stream: &UnixStream, checkpoints: &dyn Checkpoints) -> io::Result<()> 
     }
 }
 
-fn say(mut stream: &UnixStream, answer: &Answer) -> io::Result<()> {
-    let mut text = serde_json::to_vec(answer)?;
-    text.push(b'\n');
-    stream.write_all(&text)
+fn say(stream: &UnixStream, answer: &Answer) -> io::Result<()> {
+    line::write(stream, VERSION, answer, PATIENCE.time)
 }
 
 /// For how long somebody may think, or hold a run.
-const PATIENCE: Duration = Duration::from_secs(10);
-const LONGEST: u64 = 4096;
+const PATIENCE: Patience = Patience { longest: 4096, time: Duration::from_secs(10) };

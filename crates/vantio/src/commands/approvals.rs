@@ -147,6 +147,9 @@ fn text(store: &Store, question: &Question, paint: Paint) -> String {
     let pid = question.pids.first().map_or_else(|| "nobody who waits".to_owned(), |pid| format!("pid {pid}"));
     let command = question.command.as_deref().map(|command| format!("  {}", shown(command)));
     let _ = writeln!(text, "  asks:   run {}, {pid}{}", short(store, question), command.unwrap_or_default());
+    if let Some(meanwhile) = &question.meanwhile {
+        let _ = writeln!(text, "  so far: {}", shown(meanwhile));
+    }
     let _ = writeln!(text, "  intent: {}", paint.dim(&shown(&question.intent_hash)));
     let who = question.approvers.first().map_or_else(String::new, |who| format!(" --as {}", shown(who)));
     let _ = writeln!(

@@ -102,6 +102,12 @@ pub fn commit_failure(error: &CommitError) -> Failure {
         CommitError::Journal { .. } => {
             "the journal of an interrupted commit is unreadable; the ledger names what it was about to change"
         }
+        CommitError::NoHunks { .. } => "commit it whole, or not at all",
+        CommitError::OtherHunks { .. } => "it changed since they were chosen; choose again",
+        CommitError::NotCommitted { .. } => {
+            "`vantio ledger list --op phantom.commit.end` tells what was committed; more than one path must be of one commit"
+        }
+        CommitError::CameWith { .. } => "name that folder to take all of it back",
         CommitError::NothingToUndo | CommitError::Interrupted => "",
     };
     coded(&error.to_string()).help(help)

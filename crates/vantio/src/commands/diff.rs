@@ -1,5 +1,6 @@
 //! `vantio diff`
 
+mod short;
 mod states;
 
 use std::{
@@ -39,12 +40,19 @@ pub fn diff(store: &Store, arguments: &Diff, json: bool) -> Result<u8, Failure> 
     } else if changes.is_empty() {
         note(format!("run {short}: nothing pending\n"));
     }
+    let (world, root) = (store.world(&record), host_root()?);
     if json {
-        present::print_json(&changes.to_json())?;
+        let document = changes.to_json_with_hunks(&world, root.as_fd());
+        present::print_json(&document.map_err(|error| scan_failure(&error))?)?;
     } else if arguments.patch {
         print_patch(store, &record, &changes)?;
     } else if lives || !changes.is_empty() {
         print_tree(&changes)?;
+        if !arguments.tree {
+            short::print(&changes, |is_shown, out| {
+                changes.filtered(is_shown).write_patch(&world, root.as_fd(), out)
+            })?;
+        }
     }
     Ok(0)
 }
@@ -119,7 +127,8 @@ fn print_written(write: impl Fn(&mut dyn io::Write) -> Result<(), ScanError>) ->
     }
 }
 
-fn paint_line(paint: Paint, line: &[u8]) -> String {
+/// A line of a patch, as a terminal may show it.
+pub fn paint_line(paint: Paint, line: &[u8]) -> String {
     // Tabs are what a patch is made of; they move the cursor only forward.
     let parts: Vec<String> =
         line.split(|byte| *byte == b'\t').map(|part| Escaped(part).to_string()).collect();

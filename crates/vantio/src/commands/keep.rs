@@ -1,15 +1,9 @@
 //! What `vantio run --detach` starts: the keeper of one run.
 
-use std::fs;
-
 use rustix::process::Pid;
 use vantio_phantom::keeper::{self, Duty};
 
-use crate::{
-    arguments,
-    failure::Failure,
-    store::{Process, Store},
-};
+use crate::{arguments, failure::Failure, store::is_supervisor};
 
 /// Keeps a run until it ended.
 pub fn keep(arguments: arguments::Keep) -> Result<u8, Failure> {
@@ -18,13 +12,7 @@ pub fn keep(arguments: arguments::Keep) -> Result<u8, Failure> {
     let runs = arguments.folder.parent().map(ToOwned::to_owned);
     let duty = Duty { folder: arguments.folder, runner, has_terminal: arguments.terminal };
     // A supervisor makes connections for its agent.
-    let is_supervisor = |pid: Pid| {
-        let Some(Ok(entries)) = runs.as_ref().map(fs::read_dir) else { return true };
-        let mut supervisors =
-            entries.filter_map(|entry| Process::read(&Store::supervisor_in(&entry.ok()?.path())).ok()?);
-        // A number that was a supervisor's may be anybody's by now.
-        supervisors.any(|supervisor| supervisor.is(pid))
-    };
+    let is_supervisor = |pid: Pid| runs.as_ref().is_none_or(|runs| is_supervisor(pid, runs));
     keeper::keep(&duty, &is_supervisor).map_err(|error| {
         Failure::new(error.code(), &error).help("this is for `vantio run --detach` alone")
     })?;

@@ -43,8 +43,9 @@ use crate::{
     store::Store,
 };
 
-pub use changes::{host_root, pending, scan_failure};
-pub use commit::commit_pick;
+pub use changes::{commit_failure, host_root, pending, scan_failure};
+pub use commit::{Settled, commit_pick, may_be_committed, offered};
+pub use diff::paint_line;
 pub use pick::Pick;
 
 /// Performs a command; returns the exit status.
@@ -55,7 +56,7 @@ pub fn perform(arguments: Arguments) -> Result<u8, Failure> {
         Command::Run(run) => run::run(place, &run, json),
         Command::Diff(diff) => diff::diff(&open(place)?, &diff, json),
         Command::Commit(commit) if commit.interactive => {
-            review::review(&open(place)?, &commit.reference.run, json)
+            review::interactive(&open(place)?, &commit.reference.run)
         }
         Command::Commit(commit) if commit.patch => diff::patch(&open(place)?, &commit),
         Command::Commit(commit) if commit.to.is_some() => diff::trees(&open(place)?, &commit),
@@ -64,7 +65,7 @@ pub fn perform(arguments: Arguments) -> Result<u8, Failure> {
         Command::Restore(arguments) => restore::restore(&open(place)?, &arguments, json),
         Command::Discard(reference) => discard::discard(&open(place)?, &reference.run, json),
         Command::Review(reference) => review::review(&open(place)?, &reference.run, json),
-        Command::Undo(reference) => undo::undo(&open(place)?, &reference.run, json),
+        Command::Undo(reference) => undo::undo(&open(place)?, &reference, json),
         Command::Ps(ps) => ps::ps(&open(place)?, ps.all, json),
         Command::Approvals(arguments) => approvals::list(&Store::open(place)?, &arguments, json),
         Command::Approve(arguments) => approvals::answer(&Store::open(place)?, &arguments, true, json),

@@ -1,5 +1,7 @@
 //! `vantio ps`
 
+use vantio_phantom::checkpoint;
+
 use crate::{
     approvals,
     failure::Failure,
@@ -22,7 +24,10 @@ pub fn ps(store: &Store, all: bool, json: bool) -> Result<u8, Failure> {
         let waits = record.pending != Some(0) && matches!(record.state, State::Ended | State::Died);
         if all || is_live || waits {
             let waiting = if is_live { approvals::count(store, id) } else { 0 };
-            rows.push(Row { short: store.short(id), record, is_live, waiting });
+            let checkpoints = checkpoint::list(&store.world(&record)).unwrap_or_default();
+            let bytes = checkpoints.iter().map(|(_, bytes)| bytes).sum();
+            let checkpoints = (checkpoints.len(), bytes);
+            rows.push(Row { short: store.short(id), record, is_live, waiting, checkpoints });
         }
     }
     if json {
@@ -38,27 +43,35 @@ pub fn ps(store: &Store, all: bool, json: bool) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// A run, and how many questions of it wait for an answer.
+/// A run, how many questions of it wait for an answer, and how many checkpoints it has in how many bytes.
 struct Row {
     short: String,
     record: Record,
     is_live: bool,
     waiting: usize,
+    checkpoints: (usize, u64),
 }
 
 fn table(rows: &[Row]) -> String {
     let now = now_ms();
-    let mut table = Table::new(&["RUN", "NAME", "STATE", "AGE", "CHANGES", "COMMAND"]);
-    for Row { short, record, is_live, waiting } in rows {
+    let any_kept = rows.iter().any(|row| row.checkpoints.0 > 0);
+    let titles = ["RUN", "NAME", "STATE", "AGE", "CHANGES", "CHECKPOINTS", "COMMAND"];
+    let shown = |title: &&str| any_kept || *title != "CHECKPOINTS";
+    let mut table = Table::new(&titles.into_iter().filter(shown).collect::<Vec<_>>());
+    for Row { short, record, is_live, waiting, checkpoints: (count, bytes) } in rows {
         let waits = if *waiting > 0 { format!(", {waiting} to answer") } else { String::new() };
-        table.row([
+        let kept = if *count > 0 { format!("{count} ({} kB)", bytes.div_ceil(1000)) } else { "-".into() };
+        let cells = [
             short.clone(),
             record.name.clone().unwrap_or_else(|| "-".into()),
             state(record, *is_live) + &waits,
             age(now.saturating_sub(record.started())),
             record.pending.map_or_else(|| "?".into(), |count| count.to_string()),
+            kept,
             shorten(&record.command_line()),
-        ]);
+        ];
+        let cells = titles.iter().zip(cells).filter(|(title, _)| shown(title));
+        table.row(cells.map(|(_, cell)| cell));
     }
     table.render()
 }
@@ -82,6 +95,8 @@ fn to_json(row: &Row) -> serde_json::Value {
     let mut value = serde_json::to_value(&row.record).unwrap_or_default();
     value["live"] = row.is_live.into();
     value["waiting"] = row.waiting.into();
+    let (count, bytes) = row.checkpoints;
+    value["checkpoints"] = serde_json::json!({ "count": count, "bytes": bytes });
     value
 }
 

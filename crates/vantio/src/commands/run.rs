@@ -11,6 +11,7 @@ use vantio_phantom::{
     Ending, LaunchError, MakeOracle, Spec,
     cgroup::Cgroup,
     keeper::{self, Inherited},
+    snapshot::{self, Bounds},
 };
 
 use super::{
@@ -24,10 +25,11 @@ use super::{
 use crate::{
     account,
     approvals::{self, Announcement},
-    arguments,
+    arguments, checkpoints,
     failure::Failure,
+    nested,
     oracle::{Charge, Warden, ending_value},
-    present::{now_ms, shown},
+    present::{Progress, entries, now_ms, shown},
     run::{Plan, policy},
     store::{Claim, Process, State, Store, open_ledger},
 };
@@ -36,6 +38,11 @@ use crate::{
 pub fn run(place: Option<&str>, arguments: &arguments::Run, json: bool) -> Result<u8, Failure> {
     let inherited = Inherited::note();
     check_backend(&arguments.backend)?;
+    if nested::is_inside()
+        && let Some(code) = nested::run(arguments)?
+    {
+        return Ok(code);
+    }
     let policy = policy::find(arguments.policy.as_deref(), arguments.preset.as_deref())?;
     let store = Store::open(place)?;
     sweep(&store);
@@ -45,6 +52,7 @@ pub fn run(place: Option<&str>, arguments: &arguments::Run, json: bool) -> Resul
     }
     let claim = store.create(plan.record)?;
     claim.keep(&plan.charge.program)?;
+    let claim = freeze(&store, claim, &plan.spec)?;
     let prepared = Prepared { claim, spec: plan.spec, charge: plan.charge };
     if arguments.detach {
         return detach::start(&store, prepared, &inherited, json);
@@ -77,11 +85,35 @@ pub fn conduct(
         Cgroup::sweep(&|run| run == claim.record.id);
     }
     approvals::remove(&store.folder(claim.record.id));
+    checkpoints::remove(&store.folder(claim.record.id));
     keeper::remove(&store.folder(claim.record.id));
+    // What stays is removed with the run.
+    drop(snapshot::remove(&store.folder(claim.record.id)));
     match ending {
         Ok(ending) => finish(store, claim, ending),
         Err(_) if was_killed(store, &claim) => finish(store, claim, Ending::Signaled(SIGKILL)),
         Err(error) => Err(fail(store, claim, error)),
+    }
+}
+
+/// Copies the workspace, where the policy has the run see it as it is now.
+fn freeze(store: &Store, claim: Claim, spec: &Spec) -> Result<Claim, Failure> {
+    let Some(workspace) = &spec.frozen else { return Ok(claim) };
+    let left_out: Vec<_> = spec.hidden.iter().chain(&spec.masks).cloned().collect();
+    let mut progress = Progress::new("copying the workspace");
+    let limits = (claim.record.started_ns, Bounds::USUAL);
+    let taken = snapshot::take(&spec.folder, workspace, &left_out, limits, &mut |taken| {
+        progress.tell(|| format!("{}, {} MB", entries(taken.entries), taken.bytes / 1_000_000));
+    });
+    drop(progress);
+    match taken {
+        Ok(()) => Ok(claim),
+        Err(error) => {
+            drop(snapshot::remove(&spec.folder));
+            let (code, help) = (error.code().into(), error.help().into());
+            let what = "the run could not be given a snapshot of its workspace".into();
+            Err(fail(store, claim, LaunchError { code, what, cause: io::Error::other(error), help }))
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use vantio_phantom::{
     cgroup::Cgroup,
     changes::Escaped,
     checkpoint::{self, Shadow},
-    commit, keeper,
+    commit, keeper, snapshot,
 };
 
 use super::changes::{checkpoint_failure, commit_failure, entry, has_entry, host_root, ledger, pending};
@@ -65,6 +65,9 @@ fn recover(store: &Store, mut claim: Claim) -> Result<(), Failure> {
     let dead = claim.record.id;
     Cgroup::sweep(&|run| run == dead);
     keeper::remove(&store.folder(dead));
+    snapshot::remove(&store.folder(dead)).map_err(|cause| {
+        Failure::new("E_STATE", "a copy of the workspace cannot be removed").because(cause)
+    })?;
     if claim.record.state != State::Discarded && is_half_discarded(store, &claim) {
         commit::discard(&claim.world()).map_err(|error| commit_failure(&error))?;
         claim.record.state = State::Discarded;

@@ -7,23 +7,40 @@ use vantio_core::json::Value;
 use vantio_ledger::Draft;
 use vantio_phantom::{
     changes::{Escaped, PathBytes},
-    commit::{self, CommitError},
+    commit::{self, CommitError, Selector},
 };
 
-use super::changes::{claim_ended, commit_failure, entry, host_root, ledger, pending};
+use super::{
+    changes::{claim_ended, commit_failure, entry, host_root, ledger, pending},
+    pick::absolute,
+};
 use crate::{
+    arguments::Undo,
     failure::Failure,
+    oracle::bytes_value,
     present::{note, print, print_json},
+    run::policy::current_directory,
     store::Store,
 };
 
 /// Takes back the last commit of a run; what the host changed since stays and is named.
-pub fn undo(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
-    let id = store.resolve(reference)?;
+pub fn undo(store: &Store, arguments: &Undo, json: bool) -> Result<u8, Failure> {
+    let id = store.resolve(&arguments.reference.run)?;
+    let directory = current_directory()?;
+    let paths: Result<Vec<_>, _> = arguments.paths.iter().map(|path| absolute(&directory, path)).collect();
+    let selection: Vec<_> = paths?.into_iter().map(Selector::new).collect();
     let short = store.short(id);
     let mut claim = claim_ended(store, id)?;
     let world = claim.world();
-    let Some(number) = commit::undoable(&world).map_err(|error| commit_failure(&error))? else {
+    let found = commit::undoable_paths(&world, &selection, host_root()?.as_fd());
+    let found = match found {
+        Err(error) if !matches!(error, CommitError::NothingToUndo) => {
+            claim.release()?;
+            return Err(commit_failure(&error));
+        }
+        other => other.ok(),
+    };
+    let Some(number) = found else {
         claim.release()?;
         note(format!("run {short}: no commit is left to take back\n"));
         return if json {
@@ -33,9 +50,14 @@ pub fn undo(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
         };
     };
     let ledger = ledger(store)?;
-    let request = Value::object([("commit", i64::try_from(number).map_or(Value::Null, Value::Integer))]);
+    let mut request = vec![("commit", i64::try_from(number).map_or(Value::Null, Value::Integer))];
+    if !selection.is_empty() {
+        request
+            .push(("paths", Value::Array(selection.iter().map(|path| bytes_value(path.path())).collect())));
+    }
+    let request = Value::object(request);
     ledger.append(entry(&claim.record, "phantom.undo", request.clone()))?;
-    let undone = commit::undo(&world, host_root()?.as_fd());
+    let undone = commit::undo_paths(&world, &selection, host_root()?.as_fd());
     claim.record.pending = Some(pending(store, &claim.record)?.changes().len() as u64);
     claim.save()?;
     claim.release()?;
@@ -43,16 +65,22 @@ pub fn undo(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
         Err(CommitError::NothingToUndo) => None,
         other => Some(other.map_err(|error| commit_failure(&error))?),
     };
-    let stayed = report.map(|report| report.stayed).unwrap_or_default();
+    let (stayed, along) = report.map(|report| (report.stayed, report.along)).unwrap_or_default();
     let count = i64::try_from(stayed.len()).unwrap_or(i64::MAX);
     let response = Value::object([("stayed", Value::Integer(count))]);
     let end = store.read(id)?;
     ledger.append(Draft { response, ..entry(&end, "phantom.undo.end", request) })?;
     if json {
-        let paths: Vec<_> = stayed.iter().map(|path| PathBytes::from(path.as_slice())).collect();
-        print_json(&json!({ "run": id.to_string(), "commit": number, "stayed": paths }))?;
+        let list = |paths: &[Vec<u8>]| paths.iter().map(|path| PathBytes(path.clone())).collect::<Vec<_>>();
+        print_json(&json!({
+            "run": id.to_string(), "commit": number, "stayed": list(&stayed), "along": list(&along),
+        }))?;
     } else {
-        let mut text = format!("commit {number} of run {short} taken back: its changes wait again\n");
+        let part = if selection.is_empty() { "" } else { "a part of " };
+        let mut text = format!("{part}commit {number} of run {short} taken back: its changes wait again\n");
+        for path in &along {
+            let _ = writeln!(text, "  went along: {}", Escaped(path));
+        }
         for path in &stayed {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "stays, because it changed since: {}", Escaped(path));

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, io};
 
 use vantio_core::Section;
-use vantio_ledger::{LedgerError, Reader};
+use vantio_ledger::{Filter, LedgerError, Reader};
 use vantio_policy::Bindings;
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
 use crate::{
     account::{self, Refusal},
     failure::Failure,
+    oracle::{FORK_END, FORK_NONE},
     present::{self, Paint, clock, note, now_ms, shown},
     store::{Record, Store},
 };
@@ -33,7 +34,13 @@ pub fn why(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
     if json {
         let list: serde_json::Value = refusals.iter().map(|refusal| past_run.to_json(refusal)).collect();
         let run = record.id.to_string();
-        present::print_json(&serde_json::json!({ "version": 1, "run": run, "refusals": list }))?;
+        let waits: Vec<_> = waits(store, &record)?
+            .into_iter()
+            .map(|(question, why)| serde_json::json!({ "question": question, "why": why }))
+            .collect();
+        present::print_json(
+            &serde_json::json!({ "version": 1, "run": run, "refusals": list, "waits": waits }),
+        )?;
         return Ok(0);
     }
     let short = store.short(record.id);
@@ -47,11 +54,31 @@ pub fn why(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
             note("the run was under several policies: `vantio policy show --effective` tells them apart\n");
         }
     }
+    for (question, why) in waits(store, &record)? {
+        note(format!("question {question} had the run wait, and nothing went on meanwhile: {why}\n"));
+    }
     if !observed.is_empty() {
         let watched = watched(observed.len());
         note(format!("{watched}: `vantio policy suggest {short}` writes a policy from what it did\n"));
     }
     Ok(0)
+}
+
+/// Why the run did not go on, or not for long, while it waited for an answer: each question with its reason.
+fn waits(store: &Store, record: &Record) -> Result<Vec<(String, String)>, Failure> {
+    let Ok(reader) = Reader::open_at(&store.ledger()) else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for op in [FORK_NONE, FORK_END] {
+        let filter = Filter { run_id: Some(record.id), op: Some(op.into()), ..Filter::default() };
+        for entry in reader.entries(&filter) {
+            let entry = entry?;
+            let text = |key| entry.request().text(key).map(shown);
+            if let (Some(question), Some(why)) = (text("question"), text("why")) {
+                found.push((question, why));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// What was refused to a run, as the ledger has it.

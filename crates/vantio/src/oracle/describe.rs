@@ -127,6 +127,15 @@ pub fn because(refusal: Value, reason: &str) -> Value {
     with(refusal, "reason", reason)
 }
 
+/// The refusal of a run within: what would permit it is no change of this run's policy.
+pub fn nested(refusal: Value, number: u64, reason: &str) -> Value {
+    let Value::Object(mut members) = with(refusal, "reason", reason) else { return Value::Null };
+    members.remove(&vantio_core::json::Key("advice".into()));
+    let number = Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
+    members.insert(vantio_core::json::Key("nested".into()), number);
+    Value::Object(members)
+}
+
 /// The refusal with how a label came to where it was refused.
 pub fn with_trail(refusal: Value, trail: &str) -> Value {
     if trail.is_empty() { refusal } else { with(refusal, "trail", trail) }

@@ -6,8 +6,10 @@ mod flow;
 mod hold;
 mod limits;
 mod moment;
+mod nested;
 mod repeats;
 mod restate;
+mod speculate;
 #[cfg(test)]
 mod tests;
 mod tracked;
@@ -15,6 +17,7 @@ mod tracked;
 use std::{
     cell::Cell,
     net::IpAddr,
+    os::unix::net::UnixStream,
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
@@ -26,8 +29,9 @@ use std::{
 use vantio_core::{Cause, Channel, Decision, Hash, Intent, RunId, json::Value};
 use vantio_ledger::{AgentSvid, Anomaly, Draft, Ledger, LedgerError, Seal};
 use vantio_phantom::{
-    Ending, Oracle, Processes, Ruling, Ways,
+    Ending, Oracle, Processes, Ruling, Speculated, Ways,
     checkpoint::{Checkpoint, Checkpoints},
+    nested::Marks,
     resources::{Holder, Resource},
 };
 use vantio_policy::{Details, PolicyProgram, State, decide_by_lists, flow::Flow};
@@ -36,6 +40,7 @@ use self::{flow::Tracker, hold::Waiting, moment::Notes, repeats::Repeats};
 use crate::{
     approvals::{Announcement, Holds},
     checkpoints,
+    nested::Nests,
     present::now_ms,
 };
 
@@ -46,6 +51,7 @@ pub use describe::{bindings as bindings_value, bytes as bytes_value, ending_valu
 pub use limits::{RESOURCE_EXHAUST, RUN_LIMITS};
 pub use moment::{Moment, integer};
 pub use restate::{Restated, bytes as read_bytes};
+pub use speculate::{FORK_BEGIN, FORK_END, FORK_NONE};
 
 /// The operation of an entry that counts repetitions of a permit.
 pub const PERMIT_REPEATED: &str = "permit.repeated";
@@ -67,12 +73,16 @@ pub struct Warden {
     counts: Counts,
     /// What waits for an answer.
     holds: Arc<Holds>,
+    /// The question whose answer a fork of the run goes on without.
+    assumed: RwLock<Option<String>>,
     /// Labels and who carries them, where the policy has any.
     tracker: Option<Tracker>,
     /// Whether what happens changes what may happen: deciding is then done one by one.
     remembers: bool,
     /// What is written down with each verdict.
     notes: Notes,
+    /// The runs within this one.
+    nests: Arc<Nests>,
     home: Vec<u8>,
     folder: PathBuf,
     started: Instant,
@@ -131,8 +141,11 @@ impl Warden {
         let keeps_detail = program.details() == Details::Keep;
         let bindings = state.bindings().clone();
         let holds = Holds::new(run_id, program.hash(), keeps_detail, ledger.clone(), bindings, announcement);
+        let nests = nested::nests(&program, &ledger, run_id);
         let warden = Self {
+            nests: Arc::new(nests),
             holds: Arc::new(holds),
+            assumed: RwLock::default(),
             tracker: Flow::is_needed(&program).then(|| Tracker::new(&program)),
             remembers: program.remembers(),
             notes: Notes::new(&program),
@@ -215,7 +228,7 @@ impl Warden {
             pid: template.pid,
             op: if template.decision == Decision::Permit { PERMIT_REPEATED } else { REFUSAL_REPEATED }.into(),
             request,
-            response,
+            response: self.with_assumption(response),
             keeps_detail: self.keeps_details(),
             policy_hash: self.policy_hash(),
             decision: None,
@@ -230,7 +243,7 @@ impl Warden {
             pid: template.pid,
             op: template.op.into(),
             request: template.request.clone(),
-            response,
+            response: self.with_assumption(response),
             keeps_detail: self.keeps_details(),
             policy_hash: self.policy_hash(),
             decision: Some(template.decision),
@@ -273,7 +286,8 @@ impl Warden {
 }
 
 impl Warden {
-    fn answer(&self, intent: &Intent<'_>, ways: Option<Ways>) -> Ruling {
+    /// Decides for this run alone, not for those within it.
+    fn answer_alone(&self, intent: &Intent<'_>, ways: Option<Ways>) -> Ruling {
         let mut intent = *intent;
         intent.context.elapsed_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let outcome = match &self.tracker {
@@ -383,8 +397,30 @@ impl Oracle for Warden {
         self.holds.leave(tid);
     }
 
+    fn assume(&self, intent: &Intent<'_>, original: u32) -> Ruling {
+        self.assume_approved(intent, original)
+    }
+
+    fn is_approved(&self, tid: u32) -> bool {
+        self.holds.is_approved(tid)
+    }
+
+    fn speculates(&self, original: u32, fork: u32) -> bool {
+        self.begin_fork(original, fork)
+    }
+
+    fn speculated(&self, original: u32, outcome: Speculated<'_>) -> bool {
+        self.end_fork(original, outcome)
+    }
+
+    fn waits_because(&self, tid: u32, why: &str) {
+        self.tell_why_waiting(tid, why);
+    }
+
     fn would_permit(&self, intent: &Intent<'_>) -> bool {
-        self.state.read().is_ok_and(|state| decide_by_lists(&self.program, &state, intent).is_permit())
+        let permits =
+            self.state.read().is_ok_and(|state| decide_by_lists(&self.program, &state, intent).is_permit());
+        permits && self.would_permit_within(intent)
     }
 
     fn attach(&self, processes: Arc<dyn Processes>) {
@@ -440,6 +476,7 @@ impl Oracle for Warden {
                 state.learn_name(name, *address, expires);
             }
         }
+        self.within(|state| addresses.iter().for_each(|address| state.learn_name(name, *address, expires)));
     }
 
     fn stale_names(&self, address: IpAddr) -> Vec<String> {
@@ -453,11 +490,29 @@ impl Oracle for Warden {
         if let Ok(mut state) = self.state.write() {
             state.forget(name);
         }
+        self.within(|state| state.forget(name));
+    }
+
+    fn attach_marks(&self, marks: Arc<dyn Marks>) {
+        self.nests.attach(marks);
+    }
+
+    fn nests(&self, asking: UnixStream) -> bool {
+        // Labels would not follow what is said there.
+        let is_heard = self.tracker.is_none();
+        if is_heard {
+            self.nests.serve(asking);
+        }
+        is_heard
     }
 
     fn attach_checkpoints(&self, checkpoints: Arc<dyn Checkpoints>) {
+        if self.program.checkpointing().approval {
+            self.holds.remember_with(Arc::clone(&checkpoints));
+        }
         // Without it the run cannot be asked, and says so.
-        drop(checkpoints::serve(&self.folder, checkpoints));
+        let runs = self.folder.parent().unwrap_or(&self.folder).to_owned();
+        drop(checkpoints::serve(&self.folder, runs, checkpoints));
     }
 
     fn checkpointed(&self, checkpoint: &Checkpoint) {

@@ -1,5 +1,6 @@
 //! How things look on a terminal: colour, escapes, ages, tables.
 
+mod progress;
 mod table;
 mod time;
 
@@ -13,6 +14,7 @@ use vantio_phantom::changes::Escaped;
 
 use crate::failure::Failure;
 
+pub use progress::Progress;
 pub use table::Table;
 pub use time::{age, clock, now_ms, span};
 

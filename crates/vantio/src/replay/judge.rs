@@ -130,6 +130,9 @@ impl Judge {
 
     fn judge(&mut self, entry: &Entry, recorded: Decision) -> Result<(), Undecided> {
         let detail = entry.detail.as_ref().ok_or(Undecided::NoDetail)?;
+        if detail.response.member("nested").is_some() {
+            return Err(Undecided::Nested);
+        }
         let moment = Moment::of(&self.program, &detail.response).ok_or(Undecided::Unreadable)?;
         let asked = Asked::of(entry, detail, moment).ok_or(Undecided::Unreadable)?;
         let is_settled = recorded == Decision::Permit && moment.changes.is_some();

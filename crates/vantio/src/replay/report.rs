@@ -44,6 +44,7 @@ pub enum Undecided {
     Gap,
     NoAnswer,
     Flow,
+    Nested,
 }
 
 impl Undecided {
@@ -53,6 +54,7 @@ impl Undecided {
             Self::Unreadable => "what was asked is not written as this version writes it",
             Self::Gap => "something that happened before, and counts, is not in the ledger",
             Self::NoAnswer => "the answer that it rests on is not in the ledger",
+            Self::Nested => "a run within the run refused it",
             Self::Flow => "it rests on what other processes had open at that moment",
         }
     }

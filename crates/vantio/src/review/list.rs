@@ -1,14 +1,16 @@
 //! The changes in the order in which they are looked at, and what was decided about each.
 
+use std::collections::BTreeSet;
+
 use vantio_phantom::{
     changes::{Change, ChangeKind, ChangeSet, Escaped, Node},
-    commit::Selector,
+    commit::{HunkChoice, Selector},
 };
 
-use crate::commands::Pick;
+use crate::commands::{Pick, Settled};
 
 /// What a person decided about a change.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Decision {
     /// Nothing yet: it stays pending, or comes along with what needs it.
     #[default]
@@ -17,6 +19,23 @@ pub enum Decision {
     Accepted,
     /// It stays pending, and so does what cannot be without it.
     Rejected,
+    /// These pieces of the text go to the host: of the hunks with this digest.
+    Part(BTreeSet<usize>, [u8; 32]),
+    /// What the host and the run changed goes to the host.
+    Merged,
+    /// The same, lines that both changed with markers.
+    Marked,
+    /// The run's goes over the host's.
+    Theirs,
+    /// The host's stays, and the run's change is dropped.
+    Ours,
+}
+
+impl Decision {
+    /// Whether a commit has something to do.
+    pub fn is_taken(&self) -> bool {
+        !matches!(self, Self::Open | Self::Rejected)
+    }
 }
 
 /// Changes with decisions.
@@ -55,6 +74,18 @@ impl<'a> List<'a> {
         self.rows.get(self.selected).map(|(change, _)| *change)
     }
 
+    /// What was decided about it.
+    pub fn decision(&self) -> Decision {
+        self.rows.get(self.selected).map(|(_, decision)| decision.clone()).unwrap_or_default()
+    }
+
+    /// Decides about it alone.
+    pub fn set(&mut self, decision: Decision) {
+        if let Some((_, decided)) = self.rows.get_mut(self.selected) {
+            *decided = decision;
+        }
+    }
+
     /// Looks at another row, so many further on.
     pub fn step(&mut self, by: isize) {
         let last = self.rows.len().saturating_sub(1);
@@ -63,14 +94,14 @@ impl<'a> List<'a> {
 
     /// Decides about the row that is looked at; a directory that is gone or new takes what is in it along,
     /// hazards excepted.
-    pub fn decide(&mut self, decision: Decision) {
+    pub fn decide(&mut self, decision: &Decision) {
         let Some(current) = self.current() else { return };
         let folder = [&current.path[..], b"/"].concat();
         for (change, decided) in &mut self.rows {
             let is_below = change.path.starts_with(&folder)
-                && (change.hazards.is_empty() || decision != Decision::Accepted);
+                && (change.hazards.is_empty() || *decision != Decision::Accepted);
             if change.path == current.path && change.kind == current.kind || is_below {
-                *decided = decision;
+                *decided = decision.clone();
             }
         }
     }
@@ -86,26 +117,40 @@ impl<'a> List<'a> {
 
     /// How many were accepted.
     pub fn accepted(&self) -> usize {
-        self.rows.iter().filter(|(_, decision)| *decision == Decision::Accepted).count()
+        self.rows.iter().filter(|(_, decision)| decision.is_taken()).count()
     }
 
     /// What a commit takes: what was accepted, and what that needs unless it is a hazard or was rejected.
-    pub fn pick(&self) -> Pick {
+    pub fn pick(&self) -> (Pick, Settled) {
         let is = |wanted: Decision| self.rows.iter().filter(move |(_, decision)| *decision == wanted);
-        let selection: Vec<_> =
-            is(Decision::Accepted).map(|(change, _)| Selector::new(change.path.clone())).collect();
+        let paths = |wanted: Decision| is(wanted).map(|(change, _)| Selector::new(change.path.clone()));
+        let taken = || self.rows.iter().filter(|(_, decision)| decision.is_taken());
+        let selection: Vec<_> = taken().map(|(change, _)| Selector::new(change.path.clone())).collect();
         // A selection reaches below its path.
         let stays = |change: &&Change| {
-            !change.hazards.is_empty()
-                || is(Decision::Accepted).any(|(accepted, _)| is_below(&change.path, &accepted.path))
+            !change.hazards.is_empty() || taken().any(|(accepted, _)| is_below(&change.path, &accepted.path))
         };
         let open = is(Decision::Open).map(|(change, _)| *change).filter(stays);
         let withheld = is(Decision::Rejected).map(|(change, _)| *change).chain(open);
-        Pick {
+        let pick = Pick {
             withheld: withheld.map(|change| change.path.clone()).collect(),
             selection: (!selection.is_empty()).then_some(selection),
             hazards: Vec::new(),
-        }
+        };
+        let hunks = self.rows.iter().filter_map(|(change, decision)| match decision {
+            Decision::Part(pieces, of) => {
+                Some(HunkChoice { path: change.path.clone(), pieces: pieces.clone(), of: *of })
+            }
+            _ => None,
+        });
+        let settled = Settled {
+            theirs: paths(Decision::Theirs).collect(),
+            ours: paths(Decision::Ours).collect(),
+            merge: paths(Decision::Merged).chain(paths(Decision::Marked)).collect(),
+            with_markers: is(Decision::Marked).next().is_some(),
+            hunks: hunks.collect(),
+        };
+        (pick, settled)
     }
 }
 
@@ -125,11 +170,14 @@ fn is_below(path: &[u8], folder: &[u8]) -> bool {
 }
 
 /// One line for a change; its path is told from `folder` down.
-pub fn title(change: &Change, decision: Decision, folder: &[u8]) -> String {
+pub fn title(change: &Change, decision: &Decision, folder: &[u8]) -> String {
     let decided = match decision {
         Decision::Open => ' ',
         Decision::Accepted => '✓',
-        Decision::Rejected => '✗',
+        Decision::Rejected | Decision::Ours => '✗',
+        Decision::Part(..) => '±',
+        Decision::Merged | Decision::Marked => 'm',
+        Decision::Theirs => 't',
     };
     let hazard = if change.hazards.is_empty() { "" } else { "! " };
     let is_dir = change.after.as_ref().or(change.before.as_ref()).is_some_and(Node::is_dir);

@@ -1,11 +1,13 @@
 //! `vantio review`: a run's changes, one by one, with who made each.
 
 mod list;
+mod prompt;
 mod story;
 mod terminal;
 mod view;
 
 use std::{
+    collections::{BTreeSet, HashMap},
     io::{self, IsTerminal as _},
     os::fd::AsFd as _,
 };
@@ -13,10 +15,16 @@ use std::{
 use ratatui::crossterm::event::KeyCode;
 use serde_json::json;
 use vantio_ledger::Reader;
-use vantio_phantom::changes::{Change, ChangeSet};
+use vantio_phantom::{
+    changes::{Change, ChangeSet, Hunks},
+    commit::{Conflict, Offer, foresee},
+};
 
 use crate::{
-    commands::{Pick, commit_pick, host_root, pending, scan_failure},
+    commands::{
+        Pick, Settled, commit_failure, commit_pick, host_root, may_be_committed, offered, pending,
+        scan_failure,
+    },
     failure::Failure,
     present::{has_colour, note, print_json},
     store::{Record, Store},
@@ -42,20 +50,47 @@ pub fn review(store: &Store, reference: &str, json: bool) -> Result<u8, Failure>
     }
     let past = Story::of(Reader::open_at(&store.ledger()), record.id)?;
     if json {
-        return print_json(&to_json(&record, &set, &past)).map(|()| 0);
+        return print_json(&to_json(store, &record, &set, &past)?).map(|()| 0);
     }
-    let picked = Review { store, record: &record, set: &set, past: &past }.run(&short);
+    let picked = Review::new(store, &record, &set, past)?.run(&short);
     let failed = |cause| Failure::new("E_TERMINAL", "the terminal cannot be used").because(cause);
-    if let Some(pick) = picked.map_err(failed)? {
-        return commit_pick(store, record.id, pick);
+    if let Some((pick, settled)) = picked.map_err(failed)? {
+        return commit_pick(store, record.id, pick, &settled);
+    }
+    note(format!("run {short}: nothing was committed\n"));
+    Ok(0)
+}
+
+/// Asks about each change, line by line, and commits what was said yes to.
+pub fn interactive(store: &Store, reference: &str) -> Result<u8, Failure> {
+    let record = store.read(store.resolve(reference)?)?;
+    let short = store.short(record.id);
+    let set = pending(store, &record)?;
+    if set.is_empty() {
+        note(format!("run {short}: nothing pending\n"));
+        return Ok(0);
+    }
+    may_be_committed(&record)?;
+    let review = Review::new(store, &record, &set, Story::default())?;
+    let mut list = List::new(&set);
+    let has_ended = prompt::ask(&review, &mut list)?;
+    if has_ended && list.accepted() > 0 {
+        let (pick, settled) = list.pick();
+        return commit_pick(store, record.id, pick, &settled);
     }
     note(format!("run {short}: nothing was committed\n"));
     Ok(0)
 }
 
 /// The changes as `vantio diff --json` has them, each with `reasons` and `intents`.
-fn to_json(record: &Record, set: &ChangeSet, past: &Story) -> serde_json::Value {
-    let mut document = set.to_json();
+fn to_json(
+    store: &Store,
+    record: &Record,
+    set: &ChangeSet,
+    past: &Story,
+) -> Result<serde_json::Value, Failure> {
+    let document = set.to_json_with_hunks(&store.world(record), host_root()?.as_fd());
+    let mut document = document.map_err(|error| scan_failure(&error))?;
     if let Some(list) = document.get_mut("changes").and_then(serde_json::Value::as_array_mut) {
         for (json, change) in list.iter_mut().zip(set.changes()) {
             let reasons: Vec<_> = change.hazards.iter().map(|hazard| hazard.reason()).collect();
@@ -66,19 +101,37 @@ fn to_json(record: &Record, set: &ChangeSet, past: &Story) -> serde_json::Value 
     }
     document["run"] = json!(record.id.to_string());
     document["intents_cut"] = json!(past.is_cut());
-    document
+    Ok(document)
 }
 
 struct Review<'a> {
     store: &'a Store,
     record: &'a Record,
     set: &'a ChangeSet,
-    past: &'a Story,
+    past: Story,
+    /// What the host changed too, by path.
+    conflicts: HashMap<Vec<u8>, Conflict>,
 }
 
-impl Review<'_> {
+impl<'a> Review<'a> {
+    fn new(store: &'a Store, record: &'a Record, set: &'a ChangeSet, past: Story) -> Result<Self, Failure> {
+        let foreseen = foresee(&store.world(record), host_root()?.as_fd());
+        let conflicts = foreseen.map_err(|error| commit_failure(&error))?.conflicts;
+        let conflicts = conflicts.into_iter().map(|conflict| (conflict.path.clone(), conflict)).collect();
+        Ok(Self { store, record, set, past, conflicts })
+    }
+
+    fn conflict(&self, change: &Change) -> Option<&Conflict> {
+        self.conflicts.get(&change.path)
+    }
+
+    fn hunks(&self, change: &Change) -> Result<Option<Hunks>, Failure> {
+        let hunks = self.set.hunks(change, &self.store.world(self.record), host_root()?.as_fd());
+        hunks.map_err(|error| scan_failure(&error))
+    }
+
     /// Shows the changes until the person is done; `None` when nothing is to be committed.
-    fn run(&self, short: &str) -> io::Result<Option<Pick>> {
+    fn run(&self, short: &str) -> io::Result<Option<(Pick, Settled)>> {
         let mut list = List::new(self.set);
         let mut page = self.page(list.current());
         let mut question: Option<String> = None;
@@ -104,7 +157,7 @@ impl Review<'_> {
                         count => format!("Commit {count} accepted changes? y: yes, any other key: no"),
                     });
                 }
-                (None, key) => act(&mut list, &mut page, key),
+                (None, key) => self.act(&mut list, &mut page, key),
             }
             if list.selected != before {
                 page = self.page(list.current());
@@ -114,10 +167,19 @@ impl Review<'_> {
 
     /// What there is to say about a change.
     fn page(&self, change: Option<&Change>) -> Page {
-        let Some(change) = change else { return Page { head: Vec::new(), patch: Vec::new(), top: 0 } };
+        let Some(change) = change else { return Page::default() };
         let mut head: Vec<String> =
             change.hazards.iter().map(|hazard| format!("! {}", hazard.reason())).collect();
         head.extend(change.blocked.map(|blocked| format!("! {}", blocked.reason())));
+        if let Some(conflict) = self.conflict(change) {
+            let key = match conflict.offer {
+                Offer::Clean => ": m merges",
+                Offer::Overlapping(_) => ": M merges with markers",
+                Offer::Impossible(_) => "",
+            };
+            head.push(format!("! {}{key}", conflict.reason.text()));
+            head.extend(offered(conflict));
+        }
         let deeds = self.past.deeds(change);
         if deeds.is_empty() {
             head.push("the ledger has no entry about how this came about".into());
@@ -130,7 +192,9 @@ impl Review<'_> {
             Ok(patch) => patch.split(|byte| *byte == b'\n').flat_map(pieces).collect(),
             Err(failure) => vec![failure.to_string().into_bytes()],
         };
-        Page { head, patch, top: 0 }
+        // Of a conflict no part is committed.
+        let hunks = if self.conflict(change).is_some() { None } else { self.hunks(change).ok().flatten() };
+        Page { head, patch, hunks, ..Page::default() }
     }
 
     fn patch(&self, change: &Change) -> Result<Vec<u8>, Failure> {
@@ -163,6 +227,52 @@ fn pieces(line: &[u8]) -> Vec<Vec<u8>> {
     pieces
 }
 
+impl Review<'_> {
+    fn act(&self, list: &mut List<'_>, page: &mut Page, key: KeyCode) {
+        let offer = list.current().and_then(|change| self.conflict(change)).map(|conflict| &conflict.offer);
+        match (key, offer) {
+            (KeyCode::Char('m'), Some(Offer::Clean)) => list.set(Decision::Merged),
+            (KeyCode::Char('M'), Some(Offer::Overlapping(_))) => list.set(Decision::Marked),
+            (KeyCode::Tab, _) => page.look_at_hunk(1),
+            (KeyCode::BackTab, _) => page.look_at_hunk(-1),
+            (KeyCode::Char('a'), _) if page.at.is_some() => decide_hunk(list, page, true),
+            (KeyCode::Char('r'), _) if page.at.is_some() => decide_hunk(list, page, false),
+            (key, _) => act(list, page, key),
+        }
+    }
+}
+
+/// Takes or leaves the hunk that is looked at, and looks at the next.
+fn decide_hunk(list: &mut List<'_>, page: &mut Page, is_taken: bool) {
+    let (Some(hunks), Some(at)) = (&page.hunks, page.at) else { return };
+    let Some(pieces) = hunks.hunks().get(at).cloned() else { return };
+    let mut chosen = chosen(&list.decision(), hunks);
+    for piece in pieces {
+        if is_taken {
+            chosen.insert(piece);
+        } else {
+            chosen.remove(&piece);
+        }
+    }
+    list.set(match chosen.len() {
+        0 => Decision::Rejected,
+        count if count == hunks.pieces() => Decision::Accepted,
+        _ => Decision::Part(chosen, hunks.digest()),
+    });
+    if at + 1 < hunks.hunks().len() {
+        page.look_at_hunk(1);
+    }
+}
+
+/// The pieces that a decision takes.
+fn chosen(decision: &Decision, hunks: &Hunks) -> BTreeSet<usize> {
+    match decision {
+        Decision::Accepted => (0..hunks.pieces()).collect(),
+        Decision::Part(pieces, _) => pieces.clone(),
+        _ => BTreeSet::new(),
+    }
+}
+
 fn act(list: &mut List<'_>, page: &mut Page, key: KeyCode) {
     let bottom = (page.head.len() + page.patch.len()).saturating_sub(1);
     match key {
@@ -175,14 +285,14 @@ fn act(list: &mut List<'_>, page: &mut Page, key: KeyCode) {
         KeyCode::PageDown | KeyCode::Char(' ') => page.top = page.top.saturating_add(PAGE).min(bottom),
         KeyCode::PageUp => page.top = page.top.saturating_sub(PAGE),
         KeyCode::Char('a') => {
-            list.decide(Decision::Accepted);
+            list.decide(&Decision::Accepted);
             list.step(1);
         }
         KeyCode::Char('r') => {
-            list.decide(Decision::Rejected);
+            list.decide(&Decision::Rejected);
             list.step(1);
         }
-        KeyCode::Char('u') => list.decide(Decision::Open),
+        KeyCode::Char('u') => list.decide(&Decision::Open),
         KeyCode::Char('A') => list.accept_rest(),
         _ => {}
     }

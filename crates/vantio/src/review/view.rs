@@ -7,11 +7,15 @@ use ratatui::{
     text::{Line, Span},
     widgets::{Block, Borders, Clear, Paragraph, Wrap},
 };
-use vantio_phantom::changes::{Change, ChangeKind, Escaped};
+use vantio_phantom::changes::{Change, ChangeKind, Escaped, Hunks};
 
-use super::list::{Decision, List, title};
+use super::{
+    chosen,
+    list::{Decision, List, title},
+};
 
 /// The right-hand side.
+#[derive(Default)]
 pub struct Page {
     /// Why the change is a hazard, and who made it.
     pub head: Vec<String>,
@@ -19,6 +23,31 @@ pub struct Page {
     pub patch: Vec<Vec<u8>>,
     /// The first line that is shown.
     pub top: usize,
+    /// Its hunks, where some of them can be committed.
+    pub hunks: Option<Hunks>,
+    /// The hunk that is looked at.
+    pub at: Option<usize>,
+}
+
+impl Page {
+    /// Looks at another hunk, so many further on; at none beyond the first and the last.
+    pub fn look_at_hunk(&mut self, by: isize) {
+        let count = self.hunks.as_ref().map_or(0, |hunks| hunks.hunks().len());
+        let next = match self.at {
+            None if by > 0 => Some(0),
+            None => count.checked_sub(1),
+            Some(at) => at.checked_add_signed(by),
+        };
+        self.at = next.filter(|at| *at < count);
+        let headers = self.patch.iter().enumerate().filter(|(_, line)| is_header(line));
+        let line = self.at.and_then(|at| headers.map(|(line, _)| line).nth(at));
+        self.top = line.map_or(0, |line| self.head.len() + line);
+    }
+}
+
+/// Whether a hunk begins with this line of a patch.
+fn is_header(line: &[u8]) -> bool {
+    line.starts_with(b"@@ ")
 }
 
 /// How it all looks.
@@ -68,11 +97,11 @@ impl View<'_> {
         let rows = self.list.rows().iter().enumerate().skip(first).take(height);
         let width = usize::from(block.inner(area).width);
         let lines: Vec<Line<'_>> =
-            rows.map(|(index, (change, decision))| self.row(index, change, *decision, width)).collect();
+            rows.map(|(index, (change, decision))| self.row(index, change, decision, width)).collect();
         frame.render_widget(Paragraph::new(lines).block(block), area);
     }
 
-    fn row(&self, index: usize, change: &Change, decision: Decision, width: usize) -> Line<'static> {
+    fn row(&self, index: usize, change: &Change, decision: &Decision, width: usize) -> Line<'static> {
         let mut style = match (change.kind, change.hazards.is_empty()) {
             (ChangeKind::Deleted, _) | (_, false) => self.colour(Color::Red),
             (ChangeKind::Added, _) => self.colour(Color::Green),
@@ -93,10 +122,35 @@ impl View<'_> {
             .head
             .iter()
             .map(|line| Line::from(Span::styled(line.clone(), self.colour(Color::Cyan))));
-        let patch = self.page.patch.iter().map(|line| self.patch_line(line));
+        let mut hunk = 0;
+        let patch = self.page.patch.iter().map(|line| {
+            let own = is_header(line).then_some(hunk);
+            hunk += usize::from(own.is_some());
+            own.map_or_else(|| self.patch_line(line), |hunk| self.hunk_line(hunk, line))
+        });
         // Only what is on the screen is made ready for it.
         let lines: Vec<Line<'_>> = head.chain(patch).skip(self.page.top).take(height).collect();
         frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }).block(block), area);
+    }
+
+    /// The header of a hunk, with what was decided about it.
+    fn hunk_line(&self, hunk: usize, line: &[u8]) -> Line<'static> {
+        let Some(hunks) = &self.page.hunks else { return self.patch_line(line) };
+        let decision = self.list.decision();
+        let chosen = chosen(&decision, hunks);
+        let is_taken =
+            hunks.hunks().get(hunk).is_some_and(|pieces| pieces.clone().all(|piece| chosen.contains(&piece)));
+        let sign = match decision {
+            Decision::Open => ' ',
+            _ if is_taken => '✓',
+            _ => '✗',
+        };
+        let mut line = self.patch_line(&[format!("{sign} ").as_bytes(), line].concat());
+        line.style = self.colour(Color::Cyan);
+        if self.page.at == Some(hunk) {
+            line.style = line.style.add_modifier(Modifier::REVERSED);
+        }
+        line
     }
 
     fn patch_line(&self, line: &[u8]) -> Line<'static> {
@@ -131,8 +185,7 @@ fn shortened(text: &str, width: usize) -> String {
     text.chars().take(head).chain(['…']).chain(text.chars().skip(length - tail)).collect()
 }
 
-const HELP: &str =
-    " j/k move  J/K scroll  a accept  r reject  u undecide  A all but hazards  c commit  q quit";
+const HELP: &str = " j/k move  J/K scroll  Tab hunk  a accept  r reject  u undecide  m merge  A all but hazards  c commit  q quit";
 const WIDE: u16 = 80;
 
 #[cfg(test)]
@@ -153,7 +206,7 @@ mod tests {
                 "-\u{202e}".as_bytes().to_vec(),
                 vec![b'x'; 100_000],
             ],
-            top: 0,
+            ..Page::default()
         };
         let view =
             View { list: &list, page: &page, run: "r", question: Some("commit? y/n"), has_colour: true };

@@ -64,12 +64,30 @@ pub fn bindings_by_text(
 fn aliases(prefixes: &[Vec<u8>]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let paths: BTreeSet<&Path> =
         prefixes.iter().flat_map(|prefix| Path::new(OsStr::from_bytes(prefix)).ancestors()).collect();
-    let links = paths.into_iter().filter(|path| path.is_symlink());
+    let links = links(paths);
     let resolve = |link: &Path| {
         let target = link.canonicalize().ok()?;
         Some((link.as_os_str().as_bytes().to_vec(), target.into_os_string().into_vec()))
     };
-    links.filter_map(resolve).collect()
+    links.into_iter().filter_map(resolve).collect()
+}
+
+/// The symbolic links among `paths`, which hold the folders on the way to each.
+fn links(paths: BTreeSet<&Path>) -> Vec<&Path> {
+    let mut links = Vec::new();
+    let mut absent: Option<&Path> = None;
+    for path in paths {
+        // What is below a folder comes right after it.
+        if absent.is_some_and(|absent| path.starts_with(absent)) {
+            continue;
+        }
+        match fs::symlink_metadata(path) {
+            Ok(metadata) if metadata.is_symlink() => links.push(path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => absent = Some(path),
+            _ => {}
+        }
+    }
+    links
 }
 
 /// What `path` has for each bare name of the policy: the entry found first, and where it

@@ -6,4 +6,4 @@ pub mod key;
 mod plan;
 pub mod policy;
 
-pub use plan::Plan;
+pub use plan::{Narrowed, Plan};

@@ -5,15 +5,21 @@ use std::{
     os::unix::ffi::{OsStrExt as _, OsStringExt as _},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use rustix::time::{ClockId, clock_gettime};
 use vantio_core::{RunId, json::Value};
 use vantio_identity::TrustDomain;
 use vantio_ledger::AgentSvid;
-use vantio_phantom::{Spec, changes::PathBytes, checkpoint::Automatic, resources::Limits};
+use vantio_phantom::{
+    Spec, Speculation,
+    changes::{PathBytes, Stamp},
+    checkpoint::Automatic,
+    resources::Limits,
+};
 use vantio_policy::{
-    Backend, Bindings, Details, Mode, PolicyProgram, State as PolicyState,
+    Backend, Bindings, Details, Mode, PolicyProgram, State as PolicyState, Viewing,
     flow::Flow,
     layers::{LayerKind, Merged},
 };
@@ -83,10 +89,12 @@ impl Plan {
         let start = start_value(&record, &program, &bindings, &svid);
         let spec = Spec {
             run_id: id,
+            started: Stamp::from_ns(started_ns),
             folder: store.folder(id),
             hidden: store.hidden(),
             command: arguments.command.clone(),
             environment,
+            frozen: (program.viewing() == Viewing::Snapshot).then(|| workspace.clone()),
             visible: vec![workspace.clone(), home],
             directory,
             masks: existing(&state.denied_literals()),
@@ -100,6 +108,7 @@ impl Plan {
                 writes: program.checkpointing().writes,
             },
             limits: limits(&program),
+            speculation: speculation(&program, &workspace),
         };
         Ok(Self {
             record,
@@ -116,6 +125,31 @@ impl Plan {
                 folder: store.folder(id),
             },
         })
+    }
+}
+
+/// A run within a run before it starts.
+pub struct Narrowed {
+    /// Its policies as one.
+    pub program: PolicyProgram,
+    /// What this host, as the outer run sees it, gives them.
+    pub bindings: Bindings,
+    /// What it gets of the environment.
+    pub variables: Vec<(OsString, OsString)>,
+    /// Where programs may be executed.
+    pub executable: Vec<PathBuf>,
+}
+
+impl Narrowed {
+    /// Plans it.
+    pub fn new(policy: &Policy, arguments: &arguments::Run) -> Result<Self, Failure> {
+        let Effective { merged, bindings, variables } = Effective::new(policy, &host::home()?)?;
+        refuse_unmet(&merged, &arguments.backend)?;
+        refuse_narrowed(&merged)?;
+        let program = merged.program;
+        let state = PolicyState::new(&program, bindings.clone());
+        let executable = executable(&program, &state, &policy.workspace);
+        Ok(Self { program, bindings, variables, executable })
     }
 }
 
@@ -217,6 +251,12 @@ fn existing(paths: &[Vec<u8>]) -> Vec<PathBuf> {
     found
 }
 
+/// When a run that waits goes on as a fork, and what that may change.
+fn speculation(program: &PolicyProgram, workspace: &Path) -> Option<Speculation> {
+    let goes_on = program.speculation() == vantio_policy::Speculation::Auto;
+    goes_on.then(|| Speculation { after: MOMENT, roots: vec![workspace.to_owned(), "/tmp".into()] })
+}
+
 /// What a run may have at one time, for the mechanism.
 fn limits(program: &PolicyProgram) -> Limits {
     let vantio_policy::Limits { memory, processes, cpu, disk, open_files, best_effort } = *program.limits();
@@ -250,13 +290,16 @@ fn list(values: impl Iterator<Item = Value>) -> Value {
 /// The run's first entry: what was started, under what, and what the policy's variables
 /// and names stood for.
 fn start_value(record: &Record, program: &PolicyProgram, bindings: &Bindings, svid: &AgentSvid) -> Value {
-    let policy = Value::object([
+    let mut policy = vec![
         ("commit", Value::from(program.commit_mode().name())),
         ("layers", list(record.layers.iter().map(layer_value))),
         ("mode", program.mode().name().into()),
         ("name", program.name().map_or(Value::Null, Value::from)),
         ("source", source_value(&record.policy)),
-    ]);
+    ];
+    if program.viewing() != Viewing::default() {
+        policy.push(("view", program.viewing().name().into()));
+    }
     let svid = [("certificate", svid.certificate_base64()), ("id", svid.spiffe_id())];
     Value::object([
         ("backend", Value::from(record.backend.as_str())),
@@ -264,7 +307,7 @@ fn start_value(record: &Record, program: &PolicyProgram, bindings: &Bindings, sv
         ("command", list(record.command.iter().map(|word| bytes_value(word.as_bytes())))),
         ("directory", bytes_value(record.directory.as_bytes())),
         ("name", record.name.as_deref().map_or(Value::Null, Value::from)),
-        ("policy", policy),
+        ("policy", Value::object(policy)),
         ("svid", Value::object(svid.map(|(key, text)| (key, Value::from(text))))),
         ("version", env!("CARGO_PKG_VERSION").into()),
     ])
@@ -291,4 +334,6 @@ fn layer_value(layer: &LayerSource) -> Value {
     ])
 }
 
+/// How long a call is held before its run goes on as a fork.
+const MOMENT: Duration = Duration::from_millis(250);
 const TRUST_DOMAIN: &str = "vantio.local";

@@ -39,7 +39,7 @@ use vantio_policy::PolicyProgram;
 pub use error::StoreError;
 pub use ledger::{appendable, open_ledger, options};
 pub use lock::Lock;
-pub use process::Process;
+pub use process::{Process, is_supervisor};
 pub use record::{LayerSource, Outcome, PolicySource, Record, State};
 
 /// The state folder.

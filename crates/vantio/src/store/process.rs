@@ -7,7 +7,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
-use super::{StoreError, error};
+use super::{Store, StoreError, error};
 
 /// A process, by its number and when it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,15 @@ impl Process {
             other => Ok(other?),
         }
     }
+}
+
+/// Whether the process makes connections for an agent: the supervisor of a run in the folder `runs`.
+pub fn is_supervisor(pid: Pid, runs: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(runs) else { return true };
+    let mut supervisors =
+        entries.filter_map(|entry| Process::read(&Store::supervisor_in(&entry.ok()?.path())).ok()?);
+    // A number that was a supervisor's may be anybody's by now.
+    supervisors.any(|supervisor| supervisor.is(pid))
 }
 
 fn began(pid: Pid) -> Option<u64> {

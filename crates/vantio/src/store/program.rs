@@ -20,8 +20,12 @@ pub fn write(root: &Path, program: &PolicyProgram) -> Result<(), StoreError> {
     let failed = |cause: io::Error| error::folder(&target, cause);
     let policies = root.join(FOLDER);
     folder::create(&policies)?;
+    let encoded = program.encode();
+    if fs::read(&target).is_ok_and(|kept| kept == encoded) {
+        return Ok(());
+    }
     let mut temporary = tempfile::NamedTempFile::new_in(&policies).map_err(failed)?;
-    temporary.write_all(&program.encode()).map_err(failed)?;
+    temporary.write_all(&encoded).map_err(failed)?;
     temporary.persist(&target).map_err(|cause| failed(cause.error))?;
     Ok(())
 }

@@ -9,6 +9,7 @@ mod automatic;
 mod hostile;
 mod live;
 mod programs;
+mod socket;
 
 use std::{
     fs,

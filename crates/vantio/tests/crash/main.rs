@@ -9,6 +9,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod parts;
 mod scene;
 
 use crash_points::{Ending, Point};
@@ -38,6 +39,9 @@ fn crash_everywhere(tree: &Tree, first: usize, stride: usize) -> (usize, usize) 
             Some(State::Before) => {}
         }
         tried += 1;
+        if tried % 500 == 0 {
+            println!("killed at {tried} calls so far, the last of them {call}");
+        }
     }
     scene.ask(&["ledger", "verify"]);
     (tried, finished)
@@ -47,7 +51,7 @@ fn crash_everywhere(tree: &Tree, first: usize, stride: usize) -> (usize, usize) 
 fn a_commit_killed_at_any_call_is_all_or_nothing() {
     let (tried, finished) = crash_everywhere(&SMALL, 0, 1);
     println!("killed at {tried} calls, of which {finished} were past the last step");
-    assert!(tried > 150 && finished > 3 && finished < tried / 2, "{tried} {finished}");
+    assert!(tried > 120 && finished > 3 && finished < tried / 2, "{tried} {finished}");
 }
 
 #[test]
@@ -76,7 +80,7 @@ fn two_thousand_changes_killed_at_a_stride_of_calls_are_all_or_nothing() {
 }
 
 #[test]
-#[ignore = "takes hours"]
+#[ignore = "takes an hour in a release build"]
 fn two_thousand_changes_killed_at_every_call_are_all_or_nothing() {
     let first = std::env::var("VANTIO_TEST_FIRST").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     let stride = std::env::var("VANTIO_TEST_STRIDE").ok().and_then(|text| text.parse().ok()).unwrap_or(1);

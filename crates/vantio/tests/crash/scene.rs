@@ -27,6 +27,14 @@ pub const SMALL: Tree = Tree {
     script_of_root: "mv ren d/ren2; echo x >> d/ren2/f",
 };
 
+/// A text that changes in four places, of which the host changes another after the run.
+pub const TEXT: Tree = Tree {
+    before: "seq 40 > text; chmod 644 text; mkdir d; echo 1 > d/a; ln text linked; seq 40 > both; touch -d @1000000000 d .",
+    script: "sed 's/^2$/two/; s/^20$/twenty/; s/^39$/last/' text > t; cat t > text; sed 's/^2$/two/; s/^39$/last/' both > t; cat t > both; rm t
+        echo 2 > d/a; echo 3 > d/b; chmod 600 both",
+    script_of_root: "true",
+};
+
 /// 2,000 of them.
 pub const LARGE: Tree = Tree {
     before: "for d in $(seq 20); do mkdir -p t/$d/sub; for f in $(seq 60); do echo $d $f > t/$d/$f; done; ln t/$d/1 t/$d/link; ln -s x t/$d/sym; done
@@ -115,6 +123,37 @@ impl Scene {
         scene
     }
 
+    /// The host goes on after the run.
+    pub fn edit_host(&mut self, script: &str) {
+        let mut shell = self.world.command("/bin/bash");
+        finish(shell.args(["-ec", script])).assert_success();
+        self.before = Manifest::of(&self.world.workspace()).unwrap();
+    }
+
+    /// The tree without what a commit gives files anew: numbers and times.
+    pub fn lines(&self) -> Vec<String> {
+        self.now().iter().map(|line| without(&without(line, "ino"), "mtime")).collect()
+    }
+
+    /// What waits, as `vantio diff --json` has it.
+    pub fn changes(&self) -> Vec<serde_json::Value> {
+        let json: serde_json::Value = serde_json::from_str(&self.ask(&["diff", "last", "--json"])).unwrap();
+        json["changes"].as_array().unwrap().clone()
+    }
+
+    /// Takes every commit back, which must leave nothing, and checks that the host is as before.
+    #[track_caller]
+    pub fn undo_all(&mut self) {
+        let folder = RunFolder::new(self.folder(), 0);
+        let root = fs::File::open("/").unwrap();
+        while commit::undoable(&folder).unwrap().is_some() {
+            let report = commit::undo(&folder, root.as_fd()).unwrap();
+            assert_eq!(report.stayed, Vec::<Vec<u8>>::new());
+        }
+        self.assert_before("after an undo");
+        self.shorten();
+    }
+
     /// The command that runs the script.
     pub fn run(&self) -> Command {
         let script = format!("{}\n{}", self.tree, self.rest);
@@ -190,8 +229,7 @@ impl Scene {
     }
 
     fn pending(&self) -> usize {
-        let json: serde_json::Value = serde_json::from_str(&self.ask(&["diff", "last", "--json"])).unwrap();
-        json["changes"].as_array().unwrap().len()
+        self.changes().len()
     }
 
     /// The tree without what a commit gives files anew: their numbers.

@@ -101,11 +101,17 @@ fn aliases(surroundings: &Surroundings, root: &Root<'_>) -> Vec<(Vec<u8>, Vec<u8
         if folder.is_empty() {
             continue;
         }
+        let mut present = HashSet::from([""]);
         for name in &names {
+            // Nothing is below what is not there; a folder comes before what is in it.
+            if !present.contains(name.rsplit_once('/').map_or("", |(parent, _)| parent)) {
+                continue;
+            }
             let alias = [folder, &b"/"[..], name.as_bytes()].concat();
-            match root.canonical(&alias) {
-                Some(real) if real != alias => found.push((real, alias)),
-                _ => {}
+            let Some(real) = root.canonical(&alias) else { continue };
+            present.insert(name.as_str());
+            if real != alias {
+                found.push((real, alias));
             }
         }
     }

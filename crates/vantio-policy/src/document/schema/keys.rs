@@ -2,7 +2,7 @@
 //! JSON Schema says. There is no other list of them.
 
 use super::limits::LIMITS;
-use crate::{Backend, CommitMode, Details, Export, Mode};
+use crate::{Backend, CommitMode, Details, Export, Mode, Speculation, Viewing};
 
 /// A mapping with known keys.
 pub(in crate::document) struct Mapping {
@@ -429,9 +429,19 @@ pub(in crate::document) static PHANTOM: Mapping = mapping(
             Shape::Choice(&[CommitMode::Review.name(), CommitMode::Auto.name(), CommitMode::Never.name()]),
         ),
         key(
+            "view",
+            "Whether a run sees what the host changes in the workspace meanwhile (live), or a copy of it as it was at the start (snapshot).",
+            Shape::Choice(&[Viewing::Live.name(), Viewing::Snapshot.name()]),
+        ),
+        key(
             "checkpoint",
             "When a run's changes are remembered without being asked for, to go back to.",
             Shape::Mapping(&CHECKPOINT),
+        ),
+        key(
+            "speculate",
+            "Whether a run that waits for an answer goes on meanwhile where nothing of it is seen outside (auto), or waits (off).",
+            Shape::Choice(&[Speculation::Off.name(), Speculation::Auto.name()]),
         ),
     ],
 );
@@ -442,6 +452,7 @@ pub(in crate::document) static CHECKPOINT: Mapping = mapping(
     &[
         key("exec", "Before each program that the agent itself starts.", Shape::Boolean),
         key("writes", "After so many changes.", Shape::Integer(1, WRITES_MAX)),
+        key("approval", "When somebody approves of what is held, before it happens.", Shape::Boolean),
     ],
 );
 

@@ -23,7 +23,7 @@ use super::{
     tree::{Content, Node},
 };
 use crate::{
-    Checkpointing, CommitMode, Details, Export, Mode, PolicyProgram, Rule,
+    Checkpointing, CommitMode, Details, Export, Mode, PolicyProgram, Rule, Speculation, Viewing,
     program::Parts,
     rule::{LISTS, Rules},
 };
@@ -191,25 +191,42 @@ impl<'s> Compiler<'s> {
 
     fn phantom(&mut self, node: &Node) {
         for (key, _, node) in self.known_entries(node, &keys::PHANTOM).unwrap_or_default() {
-            if key == "checkpoint" {
-                self.parts.checkpointing = self.checkpointing(node);
-                continue;
+            match key {
+                "checkpoint" => self.parts.checkpointing = self.checkpointing(node),
+                "view" => {
+                    let views = [Viewing::Live, Viewing::Snapshot].map(|view| (view.name(), view));
+                    self.parts.viewing = self.choice(node, "phantom.view", &views).unwrap_or_default();
+                }
+                "speculate" => {
+                    let choices = [Speculation::Off, Speculation::Auto].map(|choice| (choice.name(), choice));
+                    self.parts.speculation =
+                        self.choice(node, "phantom.speculate", &choices).unwrap_or_default();
+                }
+                _ => {
+                    let modes = [CommitMode::Review, CommitMode::Auto, CommitMode::Never];
+                    let modes = modes.map(|mode| (mode.name(), mode));
+                    self.parts.commit_mode = self.choice(node, "phantom.commit", &modes).unwrap_or_default();
+                }
             }
-            let modes =
-                [CommitMode::Review, CommitMode::Auto, CommitMode::Never].map(|mode| (mode.name(), mode));
-            self.parts.commit_mode = self.choice(node, "phantom.commit", &modes).unwrap_or_default();
         }
     }
 
     fn checkpointing(&mut self, node: &Node) -> Checkpointing {
         let mut checkpointing = Checkpointing::default();
         for (key, _, node) in self.known_entries(node, &keys::CHECKPOINT).unwrap_or_default() {
-            if key == "exec" {
-                checkpointing.exec = self.boolean(node, "phantom.checkpoint.exec").unwrap_or_default();
-            } else {
-                let absent = "leave `writes` out to count none";
-                let range = 1..=keys::WRITES_MAX;
-                checkpointing.writes = self.integer(node, "writes", range, (codes::NUMBER, absent));
+            match key {
+                "exec" => {
+                    checkpointing.exec = self.boolean(node, "phantom.checkpoint.exec").unwrap_or_default();
+                }
+                "approval" => {
+                    let name = "phantom.checkpoint.approval";
+                    checkpointing.approval = self.boolean(node, name).unwrap_or_default();
+                }
+                _ => {
+                    let absent = "leave `writes` out to count none";
+                    let range = 1..=keys::WRITES_MAX;
+                    checkpointing.writes = self.integer(node, "writes", range, (codes::NUMBER, absent));
+                }
             }
         }
         checkpointing

@@ -7,7 +7,7 @@ use vantio_phantom::{
     checkpoint::{Shadow, find},
 };
 
-use super::{print_tree, print_written};
+use super::{print_tree, print_written, short};
 use crate::{
     arguments::Diff,
     checkpoints::Hold,
@@ -34,6 +34,11 @@ pub fn diff(store: &Store, record: &Record, arguments: &Diff, json: bool) -> Res
                 print_written(|out| changes.write_patch(second.run(), root.as_fd(), out))?;
             } else {
                 print_tree(&changes)?;
+                if !arguments.tree {
+                    short::print(&changes, |is_shown, out| {
+                        changes.filtered(is_shown).write_patch(second.run(), root.as_fd(), out)
+                    })?;
+                }
             }
         }
         Some(first) => {
@@ -45,6 +50,9 @@ pub fn diff(store: &Store, record: &Record, arguments: &Diff, json: bool) -> Res
                 print_written(|out| between.write_patch(out))?;
             } else {
                 print_tree(between.changes())?;
+                if !arguments.tree {
+                    short::print(between.changes(), |is_shown, out| between.write_patch_of(is_shown, out))?;
+                }
             }
         }
     }

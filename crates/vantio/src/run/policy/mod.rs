@@ -50,7 +50,6 @@ impl Policy {
 /// The policies that govern a run: the managed ones, the one that was asked for, that of the
 /// nearest folder that has one, and the user's.
 pub fn find(file: Option<&Path>, preset_name: Option<&str>) -> Result<Policy, Failure> {
-    let directory = current_directory()?;
     let mut found = Vec::new();
     if let Some(path) = places::managed()? {
         found.push((LayerKind::Managed, load_trusted(&path, Trust::Root)?));
@@ -58,6 +57,29 @@ pub fn find(file: Option<&Path>, preset_name: Option<&str>) -> Result<Policy, Fa
     if let Some(path) = places::further_managed() {
         found.push((LayerKind::Managed, load_trusted(&path, Trust::Variable)?));
     }
+    find_below(found, file, preset_name)
+}
+
+/// The same within a run: the managed policies hold for the outer one, and what would lead out of the nested one is
+/// denied.
+pub fn find_nested(file: Option<&Path>, preset_name: Option<&str>) -> Result<Policy, Failure> {
+    let source = LayerSource::new(PolicySource::Preset("nested".to_owned()));
+    let mut find = |text: &str, _: &str| Err(format!("`{text}` is not part of Vantio"));
+    let own = compile_whole(NESTED.as_bytes(), "preset:nested", &mut find)?;
+    let found = find_below(vec![(LayerKind::Managed, (own, source))], file, preset_name)?;
+    if found.layers.len() == 1 {
+        return Err(places::none(&current_directory()?));
+    }
+    Ok(found)
+}
+
+/// Those below the managed ones.
+fn find_below(
+    mut found: Vec<(LayerKind, (Compiled, LayerSource))>,
+    file: Option<&Path>,
+    preset_name: Option<&str>,
+) -> Result<Policy, Failure> {
+    let directory = current_directory()?;
     let asked = match (file, preset_name) {
         (Some(file), _) => Some(load_trusted(file, Trust::Named)?),
         (None, Some(name)) => Some(preset_layer(name)?),
@@ -92,6 +114,10 @@ pub fn find(file: Option<&Path>, preset_name: Option<&str>) -> Result<Policy, Fa
         .unzip();
     Ok(Policy { layers, sources, workspace })
 }
+
+/// What no nested run may do whatever its policy says: look into, or change, the memory of processes that are not in it.
+const NESTED: &str =
+    r#"{"version": 1, "mode": "monitor", "fs": {"deny": ["/proc/*/mem", "/proc/*/task/*/mem"]}}"#;
 
 /// Compiles the document at `path`, with what it includes.
 pub fn load(path: &Path) -> Result<(Compiled, PolicySource), Failure> {

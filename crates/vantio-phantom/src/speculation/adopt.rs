@@ -1,0 +1,352 @@
+//! The fork is approved: what it changed becomes the run's, and the original stands in for it until it ends.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    os::fd::{AsFd as _, OwnedFd},
+};
+
+use rustix::{
+    fs::FileType,
+    io::{self, Errno},
+    process::Pid,
+};
+
+use super::{
+    descriptors::{Given, reopen},
+    fork::Thread,
+    live::Live,
+    look::Descriptor,
+    merge,
+    puppet::Puppet,
+};
+use crate::{
+    oracle::Speculated,
+    supervisor::request::{Reply, Request},
+    sys::{
+        memory,
+        process::{is_same_file, kill},
+        trace::{self, Event, Way},
+    },
+};
+
+/// Why a fork is not adopted.
+enum Failed {
+    /// As if it had never been.
+    Drop(&'static str),
+    /// What it changed is carried over in part.
+    Lost,
+}
+
+/// A process of the fork that stands still.
+struct Member {
+    tid: Pid,
+    /// Its working directory, where that is in a shadow.
+    directory: Option<Vec<u8>>,
+    /// What it has that has to be exchanged.
+    descriptors: Vec<Descriptor>,
+}
+
+impl Thread {
+    /// Has the fork go on as the run.
+    pub(super) fn adopt(&self, mut live: Live) {
+        let Some(request) = live.settled.clone() else { return self.drop_fork(live, "") };
+        match self.carry(&mut live, &request) {
+            Ok(()) => self.stand_in(live, &request),
+            Err(Failed::Drop(why)) => self.drop_fork(live, why),
+            Err(Failed::Lost) => self.plane.end_run(),
+        }
+    }
+
+    fn carry(&self, live: &mut Live, request: &Request) -> Result<(), Failed> {
+        let mut again = HashSet::new();
+        let stopped = live.stop(|tid| {
+            if let Some(call) = self.shared.deferred_of(tid).or_else(|| self.plane.take_waiting_now(tid)) {
+                self.plane.oracle().steps_aside(tid.as_raw_pid().unsigned_abs());
+                call.answer(Reply::Error(Errno::INTR));
+                again.insert(tid);
+            }
+        });
+        stopped.map_err(|_| Failed::Drop("a process of it could not be stopped"))?;
+        let members = self.members(live)?;
+        let layers: Vec<_> =
+            live.shadows.all.iter().map(|shadow| (shadow.root.as_path(), shadow.upper.as_fd())).collect();
+        merge::survey(&layers).map_err(|_| Failed::Drop("what it changed cannot be carried over"))?;
+        drop(layers);
+        let layers = live.shadows.take().map_err(|_| Failed::Lost)?;
+        self.shared.uncovered();
+        if !self.plane.rehearse(request) {
+            return Err(Failed::Drop("more than that answer is needed"));
+        }
+        let lost = |_: Errno| Failed::Lost;
+        for (root, upper) in &layers {
+            merge::carry_over(&self.plane, root, upper.as_fd()).map_err(lost)?;
+        }
+        self.exchange(live, &members, &mut again).map_err(lost)
+    }
+
+    /// The processes of the fork, where all that they have can be exchanged.
+    fn members(&self, live: &Live) -> Result<Vec<Member>, Failed> {
+        let unseen = |_: Errno| Failed::Drop("what its processes have cannot be seen");
+        let mounts: BTreeSet<u64> =
+            live.shadows.all.iter().flat_map(|shadow| shadow.mounts.iter().copied()).collect();
+        let (mut members, mut seen) = (Vec::new(), HashSet::new());
+        for tid in live.threads.keys() {
+            if live.ending.is_some() && *tid == live.top
+                || !seen.insert(self.proc.process(*tid).map_err(unseen)?)
+            {
+                continue;
+            }
+            if self.proc.shares_memory(*tid, Some(&live.covered.roots)).map_err(unseen)? {
+                return Err(Failed::Drop("it shares memory of a file that it changed"));
+            }
+            let all = self.proc.descriptors(*tid).map_err(unseen)?;
+            let mut descriptors = Vec::new();
+            for descriptor in all {
+                let is_shadowed = mounts.contains(&descriptor.mount);
+                if ["eventpoll", "inotify"].iter().any(|kind| {
+                    descriptor
+                        .path
+                        .strip_prefix(b"anon_inode:")
+                        .is_some_and(|name| String::from_utf8_lossy(name).contains(kind))
+                }) {
+                    return Err(Failed::Drop("it watches descriptors or files"));
+                }
+                let moves = descriptor.kind == FileType::Directory && descriptor.position != 0;
+                if is_shadowed && (descriptor.is_locked || descriptor.links == 0 || moves) {
+                    return Err(Failed::Drop("it has a file open that cannot be opened again"));
+                }
+                if is_shadowed
+                    || live.standins.iter().any(|standin| standin.original_for(&descriptor).is_some())
+                {
+                    descriptors.push(descriptor);
+                }
+            }
+            let link = format!("{}/cwd", tid.as_raw_pid());
+            let is_shadowed = mounts.contains(&self.proc.mount_of(&link).map_err(unseen)?);
+            let directory = is_shadowed.then(|| self.proc.link(&link)).transpose().map_err(unseen)?;
+            members.push(Member { tid: *tid, directory, descriptors });
+        }
+        Ok(members)
+    }
+
+    /// Gives every process of the fork what it had, but of the run.
+    fn exchange(&self, live: &mut Live, members: &[Member], again: &mut HashSet<Pid>) -> io::Result<()> {
+        // Descriptors that were one open file stay one.
+        let mut known: Vec<(Pid, i32, OwnedFd)> = Vec::new();
+        let mut given = Vec::new();
+        for member in members {
+            let mut own = Vec::new();
+            for descriptor in &member.descriptors {
+                let file = exchanged(live, member.tid, descriptor, &mut known)?;
+                own.push(Given {
+                    number: descriptor.number,
+                    file,
+                    close_on_exec: descriptor.closes_on_exec(),
+                });
+            }
+            given.push(own);
+        }
+        for (member, given) in members.iter().zip(given) {
+            let mut puppet = Puppet::new(&self.proc, member.tid)?;
+            let goes_on =
+                if again.remove(&member.tid) { puppet.before.again() } else { puppet.before.settled() };
+            if let Some(directory) = &member.directory {
+                puppet.change_directory(directory)?;
+            }
+            self.hand_over(live, &mut puppet, &given)?;
+            puppet.leave_at(&goes_on)?;
+        }
+        for tid in again.iter() {
+            trace::set_registers(*tid, &trace::registers(*tid)?.again())?;
+        }
+        Ok(())
+    }
+
+    /// Lets the fork go, and has the original wait for its end and end likewise.
+    fn stand_in(&self, mut live: Live, request: &Request) {
+        let tid = request.tid().as_raw_pid().unsigned_abs();
+        let oracle = self.plane.oracle();
+        let printed: Vec<_> = live.standins.iter().map(|standin| (standin, standin.printed())).collect();
+        let was_told = oracle.speculated(tid, Speculated::Adopted);
+        oracle.answers(tid);
+        self.shared.lock().original = None;
+        let is_lost = !was_told
+            || printed.iter().any(|(_, bytes)| bytes.is_err())
+            || self.set_aside(&mut live.line, live.level, request).is_err();
+        if is_lost {
+            return self.plane.end_run();
+        }
+        for (standin, bytes) in printed {
+            write_all(&standin.original, &bytes.unwrap_or_default());
+        }
+        for thread in live.threads.keys() {
+            // One that was killed meanwhile is gone by itself.
+            let _ = trace::detach(*thread);
+        }
+        let (top, level) = (live.top, live.level);
+        live.standins.clear();
+        let Some(original) = live.line.get(level).map(|original| original.pid) else { return };
+        self.shared.stands();
+        if self.follow(original, top).is_err() {
+            // Whoever waits for the original must not hear of another end.
+            let _ = kill(original.as_raw_pid(), libc::SIGKILL);
+        }
+        self.shared.forget();
+    }
+
+    /// Lets go of those above the one that the fork stands for, and ends those below.
+    fn set_aside(
+        &self,
+        line: &mut [super::live::Original],
+        level: usize,
+        request: &Request,
+    ) -> io::Result<()> {
+        let held = line.len() - 1;
+        if level == held {
+            self.unhold(request)?;
+        }
+        for original in &line[level + 1..] {
+            kill(original.pid.as_raw_pid(), libc::SIGKILL)?;
+            while !matches!(trace::next(Some(original.pid), true)?, Some((_, Event::Ended(_)))) {}
+        }
+        for original in &line[..level] {
+            if let Some(registers) = &original.settled {
+                trace::set_registers(original.pid, registers)?;
+            }
+            trace::detach(original.pid)?;
+        }
+        Ok(())
+    }
+
+    /// Has `original` wait until the fork ends, and end as that did. Signals that come for it are passed on.
+    fn follow(&self, original: Pid, top: Pid) -> io::Result<()> {
+        let own = self.proc.own_number(top)?;
+        let mut puppet = Puppet::new(&self.proc, original)?;
+        // Whoever waits for the end of a pipe shall see it when the fork closes it, and a signal reaches the fork whatever
+        // the original has blocked.
+        puppet.call(libc::SYS_close_range, [0, u32::MAX.into(), 0, 0, 0, 0])?;
+        let status = puppet.with_page(|puppet, page| {
+            let set = u64::from(libc::SIG_SETMASK.unsigned_abs());
+            puppet.call(libc::SYS_rt_sigprocmask, [set, page, 0, 8, 0, 0])?;
+            let all = u64::from(libc::__WALL.unsigned_abs());
+            puppet.begin(libc::SYS_wait4, [own.unsigned_abs().into(), page, all, 0, 0, 0])?;
+            for signal in puppet.signals() {
+                pass_on(signal, top);
+            }
+            await_end(original, top)?;
+            let mut status = [0; 4];
+            memory::read(original, page, &mut status)?;
+            Ok(i32::from_ne_bytes(status))
+        })?;
+        end_likewise(puppet, status)
+    }
+}
+
+/// What a process of the fork gets for a descriptor that it has.
+fn exchanged(
+    live: &Live,
+    tid: Pid,
+    descriptor: &Descriptor,
+    known: &mut Vec<(Pid, i32, OwnedFd)>,
+) -> io::Result<OwnedFd> {
+    if let Some(original) = live.standins.iter().find_map(|standin| standin.original_for(descriptor)) {
+        return original;
+    }
+    for (other, number, file) in known.iter() {
+        if is_same_file((*other, *number), (tid, descriptor.number))? {
+            return file.try_clone().map_err(|_| Errno::MFILE);
+        }
+    }
+    let file = reopen(descriptor)?;
+    known.push((tid, descriptor.number, file.try_clone().map_err(|_| Errno::MFILE)?));
+    Ok(file)
+}
+
+/// Waits for the end of the call by which `original` waits.
+fn await_end(original: Pid, top: Pid) -> io::Result<()> {
+    loop {
+        match trace::next(Some(original), true)? {
+            Some((_, Event::Call)) => match trace::registers(original)?.result() {
+                ENTERS | -514..=-512 => {}
+                result if result < 0 => return Err(Errno::CHILD),
+                _ => return Ok(()),
+            },
+            Some((_, Event::Signal(signal))) => pass_on(signal, top),
+            Some((_, Event::Ended(_))) => {
+                // The original was killed, and so is the fork.
+                let _ = kill(top.as_raw_pid(), libc::SIGKILL);
+                return Err(Errno::SRCH);
+            }
+            _ => {}
+        }
+        trace::resume(original, Way::ToCall)?;
+    }
+}
+
+fn pass_on(signal: i32, top: Pid) {
+    if !OF_GROUPS.contains(&signal) {
+        // The fork may be gone.
+        let _ = kill(top.as_raw_pid(), signal);
+    }
+}
+
+/// Ends a process with this status of `wait(2)`.
+fn end_likewise(mut puppet: Puppet, status: i32) -> io::Result<()> {
+    let tid = puppet.tid;
+    if libc::WIFEXITED(status) {
+        let code = u64::from(libc::WEXITSTATUS(status).unsigned_abs());
+        puppet.begin(libc::SYS_exit_group, [code, 0, 0, 0, 0, 0])?;
+    } else {
+        let signal = libc::WTERMSIG(status);
+        puppet.with_page(|puppet, page| {
+            let number = u64::from(signal.unsigned_abs());
+            // An empty page: the default, and no signal blocked.
+            if signal != libc::SIGKILL {
+                puppet.call(libc::SYS_rt_sigaction, [number, page, 0, 8, 0, 0])?;
+            }
+            let set = u64::from(libc::SIG_SETMASK.unsigned_abs());
+            puppet.call(libc::SYS_rt_sigprocmask, [set, page, 0, 8, 0, 0]).map(drop)
+        })?;
+        kill(tid.as_raw_pid(), signal)?;
+        trace::resume(tid, Way::On(0))?;
+    }
+    loop {
+        match trace::next(Some(tid), true)? {
+            Some((_, Event::Ended(_))) => return Ok(()),
+            Some((_, Event::Signal(signal))) => trace::resume(tid, Way::On(signal))?,
+            _ => trace::resume(tid, Way::On(0))?,
+        }
+    }
+}
+
+/// What the fork printed comes out. A reader that is gone hears nothing.
+fn write_all(file: &OwnedFd, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        match io::write(file, bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let mut waiting = [rustix::event::PollFd::new(file, rustix::event::PollFlags::OUT)];
+                if rustix::event::poll(&mut waiting, None).is_err() {
+                    return;
+                }
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+/// What a thread has in its result register while it is about to make a call: `ENOSYS`.
+const ENTERS: i64 = -38;
+/// What is sent to a whole group reaches the fork by itself.
+const OF_GROUPS: &[i32] = &[
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGTSTP,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+    libc::SIGCONT,
+    libc::SIGWINCH,
+    libc::SIGCHLD,
+];

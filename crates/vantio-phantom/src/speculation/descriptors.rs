@@ -1,0 +1,268 @@
+//! What a fork gets in place of the descriptors that it was born with.
+//!
+//! Nothing it has may be an open file that another process has too: files are opened anew, what it prints goes into a pipe
+//! of its own, and from where it reads nothing comes until it is approved.
+
+use std::{
+    collections::BTreeSet,
+    os::{
+        fd::{AsFd as _, AsRawFd as _, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{CWD, FileType, Mode, OFlags, SeekFrom, fcntl_setfl, openat, seek},
+    io::{self, Errno},
+    pipe::{PipeFlags, fcntl_setpipe_size, pipe_with},
+    process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
+};
+
+use super::{
+    LARGEST_COPIED,
+    look::{Descriptor, Obstacle, Proc},
+};
+use crate::sys::process::is_same_file;
+
+/// A pipe of the fork's in place of what the original has.
+#[derive(Debug)]
+pub(super) struct Standin {
+    /// What the original has there.
+    of: (u64, (u32, u32), bool),
+    /// The number of the pipe.
+    pub(super) inode: u64,
+    /// The end that the fork gets.
+    end: OwnedFd,
+    /// The other end.
+    pub(super) ours: OwnedFd,
+    /// What the original has.
+    pub(super) original: OwnedFd,
+    /// Whether the fork prints into it.
+    pub(super) prints: bool,
+}
+
+/// A descriptor for a fork.
+pub(super) struct Given {
+    pub(super) number: i32,
+    pub(super) file: OwnedFd,
+    pub(super) close_on_exec: bool,
+}
+
+/// Where the run is covered, and by which mounts it was reached before.
+pub(super) struct Covered {
+    pub(super) roots: Vec<PathBuf>,
+    pub(super) before: Vec<u64>,
+}
+
+impl Covered {
+    /// Whether something that was reached by `mount` is covered now.
+    pub(super) fn has(&self, path: &[u8], mount: u64) -> bool {
+        let path = Path::new(std::ffi::OsStr::from_bytes(path));
+        self.roots.iter().zip(&self.before).any(|(root, before)| path.starts_with(root) && *before == mount)
+    }
+}
+
+/// Whether what a process has open can be given to a fork of it; `others` are its ancestors in the run.
+pub(super) fn check(
+    proc: &Proc,
+    pid: Pid,
+    others: &[Pid],
+    (run, roots): (&BTreeSet<u64>, &[PathBuf]),
+) -> Result<(), Obstacle> {
+    let seen = Obstacle::at("see what the process has open");
+    let all = proc.descriptors(pid).map_err(&seen)?;
+    let holds = |what: &str| Err(Obstacle::Holds(what.to_owned()));
+    for descriptor in &all {
+        if descriptor.is_locked {
+            return holds("a lock on a file");
+        }
+        if descriptor.flags.contains(OFlags::PATH) || descriptor.is_harmless_device() {
+            continue;
+        }
+        match descriptor.kind {
+            FileType::Fifo if descriptor.path.starts_with(b"pipe:") => {
+                let is_other_end = |other: &&Descriptor| {
+                    other.inode == descriptor.inode
+                        && other.device == descriptor.device
+                        && other.may_write() != descriptor.may_write()
+                };
+                if descriptor.flags & OFlags::RWMODE == OFlags::RDWR
+                    || all.iter().any(|other| is_other_end(&other))
+                {
+                    return holds("both ends of a pipe");
+                }
+            }
+            FileType::RegularFile if descriptor.may_write() => {
+                let is_given = descriptor.number <= 2 && !run.contains(&descriptor.mount);
+                let path = Path::new(std::ffi::OsStr::from_bytes(&descriptor.path));
+                let may_be_opened_again = run.contains(&descriptor.mount)
+                    && descriptor.links > 0
+                    && descriptor.size <= LARGEST_COPIED
+                    && roots.iter().any(|root| path.starts_with(root))
+                    && !is_shared(proc, (pid, descriptor), others).map_err(&seen)?;
+                let is_plain = is_given && descriptor.flags & OFlags::RWMODE == OFlags::WRONLY;
+                if !is_plain && !may_be_opened_again {
+                    return holds("a file open for writing");
+                }
+            }
+            FileType::RegularFile if descriptor.path.starts_with(b"/memfd:") => {
+                return holds("memory in a file");
+            }
+            FileType::RegularFile => {
+                if is_shared(proc, (pid, descriptor), others).map_err(&seen)? {
+                    return holds("a file whose place another process shares");
+                }
+            }
+            FileType::Directory if descriptor.position != 0 => return holds("a folder that it is reading"),
+            FileType::Directory => {}
+            FileType::Socket => return holds("a socket"),
+            FileType::Fifo => return holds("a named pipe"),
+            FileType::CharacterDevice => return holds("a terminal"),
+            _ => {
+                let name = String::from_utf8_lossy(&descriptor.path).replace("anon_inode:", "");
+                return Err(Obstacle::Holds(format!("a descriptor of the kind {name}")));
+            }
+        }
+    }
+    if proc.shares_memory(pid, None).map_err(&seen)? {
+        return holds("memory that it shares");
+    }
+    if proc.has_timers(pid).map_err(&seen)? { holds("a timer") } else { Ok(()) }
+}
+
+/// Whether another process has the same open file, and so the same place in it.
+fn is_shared(proc: &Proc, (pid, descriptor): (Pid, &Descriptor), others: &[Pid]) -> io::Result<bool> {
+    for other in others {
+        for found in proc.descriptors(*other)? {
+            let is_alike = (found.inode, found.device) == (descriptor.inode, descriptor.device);
+            if is_alike && is_same_file((pid, descriptor.number), (*other, found.number))? {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// What a fork of `pid` gets for what that has. The shadows are up.
+pub(super) fn give(
+    proc: &Proc,
+    pid: Pid,
+    covered: &Covered,
+    standins: &mut Vec<Standin>,
+) -> io::Result<Vec<Given>> {
+    let mut given: Vec<Given> = Vec::new();
+    let all = proc.descriptors(pid)?;
+    for descriptor in &all {
+        let (number, close_on_exec) = (descriptor.number, descriptor.closes_on_exec());
+        let mut twin = None;
+        for earlier in &given {
+            let was = all.iter().find(|other| other.number == earlier.number);
+            let is_alike =
+                was.is_some_and(|was| (was.inode, was.device) == (descriptor.inode, descriptor.device));
+            if is_alike && is_same_file((pid, earlier.number), (pid, number))? {
+                twin = Some(earlier.file.try_clone().map_err(|_| Errno::MFILE)?);
+            }
+        }
+        // Descriptors that were one open file stay one.
+        let file = twin
+            .map_or_else(|| replacement(proc, pid, descriptor, covered, standins), |twin| Ok(Some(twin)))?;
+        given.extend(file.map(|file| Given { number, file, close_on_exec }));
+    }
+    Ok(given)
+}
+
+fn replacement(
+    proc: &Proc,
+    pid: Pid,
+    descriptor: &Descriptor,
+    covered: &Covered,
+    standins: &mut Vec<Standin>,
+) -> io::Result<Option<OwnedFd>> {
+    if descriptor.is_harmless_device() {
+        return Ok(None);
+    }
+    let is_covered = covered.has(&descriptor.path, descriptor.mount) && descriptor.links > 0;
+    let is_pipe = descriptor.kind == FileType::Fifo;
+    if !descriptor.flags.contains(OFlags::PATH) && (is_pipe || descriptor.may_write() && !is_covered) {
+        let of = (descriptor.inode, descriptor.device, descriptor.may_write());
+        if let Some(standin) = standins.iter().find(|standin| standin.of == of) {
+            return standin.end.try_clone().map(Some).map_err(|_| Errno::MFILE);
+        }
+        let standin = Standin::new(pid, descriptor)?;
+        let end = standin.end.try_clone().map_err(|_| Errno::MFILE)?;
+        standins.push(standin);
+        return Ok(Some(end));
+    }
+    if is_covered {
+        return reopen(descriptor).map(Some);
+    }
+    if descriptor.flags.contains(OFlags::PATH) {
+        return Ok(None);
+    }
+    let file = proc.open(pid, descriptor.number, descriptor.flags & !MAKING)?;
+    seek(&file, SeekFrom::Start(descriptor.position))?;
+    Ok(Some(file))
+}
+
+/// The same file by its path, with the same place in it.
+pub(super) fn reopen(descriptor: &Descriptor) -> io::Result<OwnedFd> {
+    let flags = descriptor.flags & !MAKING | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(CWD, &*descriptor.path, flags, Mode::empty())?;
+    if !flags.contains(OFlags::PATH) && descriptor.kind == FileType::RegularFile {
+        seek(&file, SeekFrom::Start(descriptor.position))?;
+    }
+    Ok(file)
+}
+
+impl Standin {
+    fn new(pid: Pid, descriptor: &Descriptor) -> io::Result<Self> {
+        let prints = descriptor.may_write();
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+        // Without more room a fork that prints more waits: it is no failure.
+        let _ = fcntl_setpipe_size(&writer, ROOM);
+        let (end, ours) = if prints { (writer, reader) } else { (reader, writer) };
+        fcntl_setfl(&end, descriptor.flags & OFlags::NONBLOCK)?;
+        let process = pidfd_open(pid, PidfdFlags::empty())?;
+        let original = pidfd_getfd(process, descriptor.number, PidfdGetfdFlags::empty())?;
+        let inode = rustix::fs::fstat(&end)?.st_ino;
+        let of = (descriptor.inode, descriptor.device, prints);
+        Ok(Self { of, inode, end, ours, original, prints })
+    }
+
+    /// Keeps no end that only the fork shall have.
+    pub(super) fn original_for(&self, descriptor: &Descriptor) -> Option<io::Result<OwnedFd>> {
+        let is_it = descriptor.kind == FileType::Fifo && descriptor.inode == self.inode;
+        (is_it && descriptor.may_write() == self.prints)
+            .then(|| self.original.try_clone().map_err(|_| Errno::MFILE))
+    }
+
+    /// What the fork has printed, and nobody has seen.
+    pub(super) fn printed(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        if !self.prints {
+            return Ok(bytes);
+        }
+        fcntl_setfl(&self.ours, OFlags::NONBLOCK)?;
+        let mut chunk = vec![0; 65_536];
+        loop {
+            match io::read(self.ours.as_fd(), &mut chunk) {
+                Ok(0) | Err(Errno::AGAIN) => return Ok(bytes),
+                Ok(count) => bytes.extend_from_slice(&chunk[..count]),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Given {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} -> {}", self.file.as_raw_fd(), self.number)
+    }
+}
+
+/// What an open has done already.
+const MAKING: OFlags = OFlags::CREATE.union(OFlags::EXCL).union(OFlags::TRUNC).union(OFlags::NOCTTY);
+/// What a fork may print before it waits, in bytes.
+const ROOM: usize = 1 << 20;

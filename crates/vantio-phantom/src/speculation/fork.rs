@@ -1,0 +1,428 @@
+//! The thread that forks what is held, watches over the fork, and ends it.
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    os::fd::{AsFd as _, OwnedFd},
+    path::PathBuf,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    io::{self, Errno},
+    process::Pid,
+    thread::{CapabilitySet, CapabilitySets, set_capabilities},
+};
+
+use super::{
+    Job, Speculator,
+    descriptors::{self, Covered, Given},
+    freeze::{Failed, Line, fork_flags},
+    live::{Found, Live},
+    look::{Obstacle, Proc},
+    puppet::Puppet,
+    shadow::{Shadows, mount_of},
+};
+use crate::{
+    supervisor::{
+        Plane, ROOT_CAPABILITIES,
+        request::{Reply, Request},
+    },
+    sys::{
+        process::kill,
+        trace::{self, Event, Options, Way},
+    },
+};
+
+/// The thread, in the run's mount namespace.
+pub(super) struct Thread {
+    pub(super) plane: Arc<Plane>,
+    pub(super) shared: Arc<Speculator>,
+    jobs: Receiver<Job>,
+    pub(super) proc: Proc,
+    init: Pid,
+    follows_flows: bool,
+    /// Folders that are covered, where they are there.
+    roots: Vec<PathBuf>,
+}
+
+/// What a run that may be forked is told besides.
+pub(crate) struct Setup {
+    pub(crate) after: Duration,
+    pub(crate) roots: Vec<PathBuf>,
+    pub(crate) proc: OwnedFd,
+    /// Whether labels or an order are followed, which no fork can be taken out of again.
+    pub(crate) follows_flows: bool,
+    pub(crate) init: Pid,
+}
+
+/// Makes what workers know of forks, and how to start the thread once there is a plane.
+pub(crate) fn start(
+    setup: Setup,
+) -> (Arc<Speculator>, impl FnOnce(Arc<Plane>, OwnedFd) -> std::io::Result<()> + Send) {
+    let (sender, jobs) = channel();
+    let shared = Arc::new(Speculator::new(setup.after, sender));
+    let known = Arc::clone(&shared);
+    let begin = move |plane: Arc<Plane>, namespace: OwnedFd| {
+        let (ready, started) = sync_channel(1);
+        let Setup { proc, init, roots, follows_flows, .. } = setup;
+        let proc = Proc::new(proc);
+        thread::Builder::new().name("vantio-forks".into()).spawn(move || {
+            let entered = Plane::see_run(namespace.as_fd()).and_then(|()| limit());
+            let is_ready = entered.is_ok();
+            let _ = ready.send(entered);
+            if is_ready {
+                Thread { plane, shared: known, jobs, proc, init, follows_flows, roots }.work();
+            }
+        })?;
+        Ok(started.recv().map_err(std::io::Error::other)??)
+    };
+    (shared, begin)
+}
+
+/// Keeps what it takes to mount, to trace, and to treat files as the agent does.
+fn limit() -> io::Result<()> {
+    let own = CapabilitySet::SYS_PTRACE.union(CapabilitySet::SYS_ADMIN).union(ROOT_CAPABILITIES);
+    set_capabilities(
+        None,
+        CapabilitySets { effective: own, permitted: own, inheritable: CapabilitySet::empty() },
+    )
+}
+
+impl Thread {
+    fn work(self) {
+        while let Ok(job) = self.jobs.recv() {
+            match job {
+                Job::Consider(request) => self.consider(request),
+                // Of a fork that is gone.
+                Job::Settled(request) => self.plane.take_back(request),
+                Job::Met(request) => request.answer(Reply::Error(Errno::PERM)),
+                Job::GiveUp(_) | Job::Held => {}
+            }
+        }
+    }
+
+    fn consider(&self, request: Request) {
+        let tid = request.tid();
+        self.shared.lock().original = Some(tid);
+        match self.begin(&request) {
+            Ok(live) => {
+                self.attend(live);
+                let_go();
+            }
+            Err(Failed { obstacle, was_answered }) => {
+                let_go();
+                self.shared.forget();
+                self.plane.oracle().waits_because(tid.as_raw_pid().unsigned_abs(), &obstacle.to_string());
+                if was_answered {
+                    self.shared.lock().given_up = Some(call_of(&request));
+                } else {
+                    self.plane.take_back_considered(request);
+                }
+            }
+        }
+    }
+
+    /// Forks the process that makes the call, and lets the fork go on.
+    fn begin(&self, request: &Request) -> Result<Live, Failed> {
+        let tid = request.tid();
+        if self.follows_flows {
+            return Err(Obstacle::Flows.into());
+        }
+        if !is_revocable(request.number()) {
+            return Err(Obstacle::Effect.into());
+        }
+        let pids = self.proc.line(self.init, tid)?;
+        let listed = self.proc.mounts(self.init).map_err(Obstacle::at("see the mounts of the run"))?;
+        let mounts: BTreeSet<u64> = listed.iter().map(|mount| mount.id).collect();
+        let ancestors = &pids[..pids.len() - 1];
+        descriptors::check(&self.proc, tid, ancestors, (&mounts, &self.roots))?;
+        let mut still = Line { thread: self, stopped: Vec::new() };
+        for pid in ancestors {
+            still.freeze(*pid)?;
+        }
+        // Nobody else can have changed anything since.
+        if self.proc.line(self.init, tid)? != pids {
+            return Err(Obstacle::Others.into());
+        }
+        let born = still.fork_held(request)?;
+        let mut live = Live {
+            level: pids.len() - 1,
+            line: still.keep(tid, born),
+            top: born,
+            ending: None,
+            threads: HashMap::from([(born, true)]),
+            shadows: Shadows { all: Vec::new() },
+            covered: Covered { roots: Vec::new(), before: Vec::new() },
+            standins: Vec::new(),
+            mounts,
+            settled: None,
+            queue: VecDeque::new(),
+            looks: 0,
+        };
+        let begun = self.set_out(&mut live, &listed, request);
+        if let Err(obstacle) = begun {
+            self.drop_fork(live, &obstacle.to_string());
+            return Err(Failed { obstacle, was_answered: true });
+        }
+        Ok(live)
+    }
+
+    /// Covers the run, gives the fork what is its own, and lets it go on.
+    fn set_out(
+        &self,
+        live: &mut Live,
+        listed: &[crate::world::mounts::Mount],
+        request: &Request,
+    ) -> Result<(), Obstacle> {
+        self.await_held(live)?;
+        let roots: Vec<_> = self.roots.iter().filter(|root| root.is_dir()).cloned().collect();
+        let before = roots.iter().map(|root| mount_of(root)).collect::<io::Result<_>>();
+        let failed = Obstacle::at("cover the workspace");
+        live.covered = Covered { roots: roots.clone(), before: before.map_err(&failed)? };
+        live.shadows = Shadows::cover(&roots, listed).map_err(&failed)?;
+        {
+            let mut state = self.shared.lock();
+            state.mounts = live.shadows.all.iter().flat_map(|shadow| shadow.mounts.clone()).collect();
+            state.roots = roots;
+        }
+        self.shared.activate(true);
+        let (original, fork) = (request.tid(), live.top);
+        self.join(fork).map_err(Obstacle::at("count the fork"))?;
+        let mut puppet = Puppet::new(&self.proc, fork).map_err(Obstacle::at("hold the fork"))?;
+        self.equip(live, original, &mut puppet)
+            .map_err(Obstacle::at("give the fork descriptors of its own"))?;
+        self.shared.lock().assuming = Some(fork);
+        let numbers = [original, fork].map(|pid| pid.as_raw_pid().unsigned_abs());
+        if !self.plane.oracle().speculates(numbers[0], numbers[1]) {
+            return Err(Obstacle::Refused("write it down", Errno::IO));
+        }
+        let again = puppet.before.again();
+        let left = puppet.leave_at(&again).and_then(|()| trace::resume(fork, Way::On(0)));
+        live.threads.insert(fork, false);
+        left.map_err(Obstacle::at("let the fork go on"))
+    }
+
+    /// Waits until the original waits for its answer again.
+    fn await_held(&self, live: &mut Live) -> Result<(), Obstacle> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.jobs.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Job::Held) => return Ok(()),
+                Ok(Job::Settled(request)) => {
+                    live.settled = Some(request);
+                    return Ok(());
+                }
+                Ok(job) => live.queue.push_back(job),
+                Err(_) => return Err(Obstacle::Refused("hold the original again", Errno::TIMEDOUT)),
+            }
+        }
+    }
+
+    /// Moves a fork into the shadows, with descriptors of its own.
+    fn equip(&self, live: &mut Live, original: Pid, puppet: &mut Puppet) -> io::Result<()> {
+        let number = original.as_raw_pid();
+        let directory = self.proc.link(&format!("{number}/cwd"))?;
+        if live.covered.has(&directory, self.proc.mount_of(&format!("{number}/cwd"))?) {
+            puppet.change_directory(&directory)?;
+        }
+        let given = descriptors::give(&self.proc, original, &live.covered, &mut live.standins)?;
+        self.hand_over(live, puppet, &given)
+    }
+
+    /// Puts descriptors in place of those that the thread has.
+    pub(super) fn hand_over(&self, live: &mut Live, puppet: &mut Puppet, given: &[Given]) -> io::Result<()> {
+        if given.is_empty() {
+            return Ok(());
+        }
+        self.shared.lock().sent = Some(puppet.tid);
+        // A call that is always told, and answered by nobody else.
+        puppet.begin(libc::SYS_chroot, [0; 6])?;
+        let deadline = Instant::now() + PATIENCE;
+        let request = loop {
+            match self.jobs.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Job::Met(request)) => break request,
+                Ok(job) => live.queue.push_back(job),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    return Err(Errno::TIMEDOUT);
+                }
+            }
+        };
+        let replaced = given
+            .iter()
+            .try_for_each(|given| request.replace(given.file.as_fd(), given.number, given.close_on_exec));
+        request.answer(Reply::Value(0));
+        puppet.end()?;
+        replaced
+    }
+
+    fn join(&self, tid: Pid) -> io::Result<()> {
+        let own = self.proc.own_number(tid)?;
+        self.shared.lock().own_numbers.insert(own);
+        Ok(())
+    }
+
+    /// Watches over a fork until it is known what becomes of it.
+    fn attend(&self, mut live: Live) {
+        let why = loop {
+            match self.look(&mut live) {
+                Ok(Some(why)) => break why,
+                Ok(None) => thread::sleep(PAUSE),
+                Err(_) => break "one of its processes was lost",
+            }
+        };
+        let is_approved = live.settled.as_ref().is_some_and(|request| {
+            self.plane.oracle().is_approved(request.tid().as_raw_pid().unsigned_abs())
+        });
+        if is_approved {
+            self.adopt(live);
+        } else {
+            self.drop_fork(live, why);
+        }
+    }
+
+    /// Looks at what happened; why the fork does not go on, where it does not.
+    fn look(&self, live: &mut Live) -> io::Result<Option<&'static str>> {
+        if live.settled.is_some() {
+            return Ok(Some(SETTLED));
+        }
+        for _ in 0..EVENTS_AT_ONCE {
+            match live.step()? {
+                Found::Nothing => break,
+                Found::Something => {}
+                Found::Born(tid) => drop(self.join(tid)),
+                Found::Ending => self.go_up(live),
+            }
+        }
+        let job = live.queue.pop_front().map_or_else(|| self.jobs.try_recv(), Ok);
+        match job {
+            Ok(Job::Settled(request)) => live.settled = Some(request),
+            Ok(Job::GiveUp(why)) => return Ok(Some(why)),
+            Ok(Job::Met(request)) => request.answer(Reply::Error(Errno::PERM)),
+            Ok(Job::Consider(request)) => self.plane.take_back_considered(request),
+            Ok(Job::Held) | Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => return Err(Errno::PIPE),
+        }
+        live.looks += 1;
+        if !live.looks.is_multiple_of(LOOKS) {
+            return Ok(None);
+        }
+        if live.shadows.used()? > MEMORY_MAX {
+            return Ok(Some("it changed more than is kept in memory"));
+        }
+        let held = live.line.len() - 1;
+        for original in &live.line[..held] {
+            if self.proc.pending(original.pid)? != 0 {
+                return Ok(Some("a process that waits for it got a signal"));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The fork is about to end: whoever waits for the original is forked as well, and told of the end.
+    fn go_up(&self, live: &mut Live) {
+        let Some(above) = live.level.checked_sub(1) else { return };
+        let (parent, child) = (live.line[above].pid, live.line[live.level].pid);
+        let others: Vec<_> = live.line[..above].iter().map(|original| original.pid).collect();
+        let may = || -> Result<(), Obstacle> {
+            let seen = Obstacle::at("see the parent");
+            if trace::registers(parent).map_err(&seen)?.number() != libc::SYS_wait4 {
+                return Err(Obstacle::Busy(parent.as_raw_pid()));
+            }
+            if self.proc.children(parent, true).map_err(&seen)? != [child] {
+                return Err(Obstacle::Children);
+            }
+            descriptors::check(&self.proc, parent, &others, (&live.mounts, &self.roots))
+        };
+        if may().is_ok() {
+            // Where it fails the fork stands at its end until there is an answer.
+            let _ = self.fork_parent(live, above);
+        }
+    }
+
+    fn fork_parent(&self, live: &mut Live, above: usize) -> io::Result<()> {
+        let (parent, child) = (live.line[above].pid, live.line[live.level].pid);
+        let status = live.ending.ok_or(Errno::INVAL)?;
+        let own_number = self.proc.own_number(child)?;
+        let mut puppet = Puppet::new(&self.proc, parent)?;
+        let before = puppet.before;
+        let (has_timers, number) = puppet.timers_and_number()?;
+        live.line[above].settled = Some(before.settled());
+        if has_timers {
+            return Err(Errno::BUSY);
+        }
+        let born = puppet.fork(fork_flags(number), number)?;
+        live.line[above].forks.push(born);
+        live.threads.insert(born, true);
+        trace::set_options(born, Options::WHOLE)?;
+        self.join(born)?;
+        let mut fork = Puppet::new(&self.proc, born)?;
+        self.equip(live, parent, &mut fork)?;
+        if before.argument(1) != 0 {
+            crate::sys::memory::write(born, before.argument(1), &status.to_ne_bytes())?;
+        }
+        if before.argument(3) != 0 {
+            crate::sys::memory::write(born, before.argument(3), &[0; USAGE])?;
+        }
+        fork.leave_at(&before.returning(own_number.into()))?;
+        kill(born.as_raw_pid(), libc::SIGCHLD)?;
+        let old = live.top;
+        (live.top, live.level, live.ending) = (born, above, None);
+        live.threads.insert(born, false);
+        live.threads.insert(old, false);
+        trace::resume(old, Way::On(0))?;
+        trace::resume(born, Way::On(0))
+    }
+}
+
+/// Lets go of whoever is traced yet, and buries who has ended: a namespace lives as long as anybody in it is not buried.
+fn let_go() {
+    loop {
+        match trace::next(None, true) {
+            Ok(Some((_, Event::Ended(_))) | None) | Err(Errno::INTR) => {}
+            // One that is being killed ends by itself.
+            Ok(Some((tid, _))) => drop(trace::detach(tid)),
+            Err(_) => return,
+        }
+    }
+}
+
+pub(super) fn call_of(request: &Request) -> (Pid, i64, [u64; 6]) {
+    (request.tid(), request.number(), request.syscall().arguments)
+}
+
+/// Whether what the call does stays in the run's files.
+fn is_revocable(number: i64) -> bool {
+    !matches!(
+        number,
+        libc::SYS_connect
+            | libc::SYS_bind
+            | libc::SYS_listen
+            | libc::SYS_sendto
+            | libc::SYS_sendmsg
+            | libc::SYS_sendmmsg
+            | libc::SYS_socket
+            | libc::SYS_setsockopt
+            | libc::SYS_link
+            | libc::SYS_linkat
+            | libc::SYS_mknod
+            | libc::SYS_mknodat
+            | libc::SYS_kill
+    )
+}
+
+/// Why a fork does not go on as a fork.
+const SETTLED: &str = "the call was answered";
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_micros(300);
+/// What a fork may change, in bytes.
+const MEMORY_MAX: u64 = 256 << 20;
+/// How often is looked at events, for each time that is looked at everything else.
+const LOOKS: u32 = 32;
+const EVENTS_AT_ONCE: usize = 64;
+/// The size of `struct rusage`.
+const USAGE: usize = 144;

@@ -1,0 +1,144 @@
+//! Processes that stand still while one of them is forked.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    io::{self, Errno},
+    process::Pid,
+};
+
+use super::{fork::Thread, live::Original, look::Obstacle, puppet::Puppet};
+use crate::{
+    supervisor::request::Request,
+    sys::trace::{self, Event, Options, Way},
+};
+
+/// A fork that could not be made.
+pub(super) struct Failed {
+    pub(super) obstacle: Obstacle,
+    /// Whether the call was answered, so that it is made again.
+    pub(super) was_answered: bool,
+}
+
+impl From<Obstacle> for Failed {
+    fn from(obstacle: Obstacle) -> Self {
+        Self { obstacle, was_answered: false }
+    }
+}
+
+/// Processes that stand still; they go on where this is dropped.
+pub(super) struct Line<'a> {
+    pub(super) thread: &'a Thread,
+    pub(super) stopped: Vec<Pid>,
+}
+
+impl Line<'_> {
+    pub(super) fn freeze(&mut self, pid: Pid) -> Result<(), Obstacle> {
+        let failed = Obstacle::at("stop what waits for the process");
+        trace::seize(pid, Options::BIRTHS).map_err(&failed)?;
+        self.stopped.push(pid);
+        trace::interrupt(pid).map_err(&failed)?;
+        stopped(pid).map_err(&failed)?;
+        let number = trace::registers(pid).map_err(&failed)?.number();
+        if WAITING.contains(&number) {
+            return Ok(());
+        }
+        Err(Obstacle::Busy(self.thread.proc.own_number(pid).map_err(&failed)?))
+    }
+
+    /// Forks the thread that makes the call. On success it has made its call again, and the fork stands after it.
+    pub(super) fn fork_held(&mut self, request: &Request) -> Result<Pid, Failed> {
+        let tid = request.tid();
+        let failed = Obstacle::at("stop the process");
+        trace::seize(tid, Options::BIRTHS).map_err(&failed)?;
+        let undone = |errno, was_answered| Failed { obstacle: failed(errno), was_answered };
+        if let Err(errno) = self.thread.unhold(request) {
+            // Whatever it is, it is not held back by us.
+            let _ = trace::detach(tid);
+            return Err(undone(errno, true));
+        }
+        let mut puppet = match Puppet::new(&self.thread.proc, tid) {
+            Ok(puppet) => puppet,
+            Err(errno) => {
+                let _ = trace::detach(tid);
+                return Err(undone(errno, true));
+            }
+        };
+        let before = puppet.before;
+        let born = fork_quiet(&mut puppet).and_then(|born| {
+            // It goes on from where the original was, and dies with this thread.
+            let set =
+                trace::set_options(born, Options::WHOLE).and_then(|()| trace::set_registers(born, &before));
+            set.map(|()| born).map_err(Obstacle::at("hold the fork"))
+        });
+        let left = puppet.leave_at(&before.again());
+        let went = match &born {
+            Ok(_) => left.and_then(|()| trace::resume(tid, Way::On(0))),
+            Err(_) => left.and_then(|()| trace::detach(tid)),
+        };
+        let born = born.map_err(|obstacle| Failed { obstacle, was_answered: true })?;
+        went.map(|()| born).map_err(|errno| undone(errno, true))
+    }
+
+    pub(super) fn keep(mut self, held: Pid, born: Pid) -> Vec<Original> {
+        let others = std::mem::take(&mut self.stopped).into_iter();
+        let others = others.map(|pid| Original { pid, settled: None, forks: Vec::new() });
+        others.chain([Original { pid: held, settled: None, forks: vec![born] }]).collect()
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        for pid in &self.stopped {
+            // Gone already, or running: then it is let go by the kernel.
+            let _ = trace::detach(*pid);
+        }
+    }
+}
+
+fn fork_quiet(puppet: &mut Puppet) -> Result<Pid, Obstacle> {
+    let failed = Obstacle::at("fork the process");
+    let (has_timers, number) = puppet.timers_and_number().map_err(&failed)?;
+    if has_timers {
+        return Err(Obstacle::Holds("a timer".to_owned()));
+    }
+    puppet.fork(fork_flags(number), number).map_err(&failed)
+}
+
+/// A child that sends no signal when it ends, and knows its own number.
+pub(super) fn fork_flags(number: u64) -> u64 {
+    let flags = if number == 0 { 0 } else { libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID };
+    u64::from(flags.unsigned_abs())
+}
+
+/// Waits until a thread that was interrupted stands still.
+pub(super) fn stopped(tid: Pid) -> io::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match trace::next(Some(tid), false)? {
+            Some((_, Event::Trap)) => return Ok(()),
+            Some((_, Event::Ended(_))) => return Err(Errno::SRCH),
+            Some((_, Event::Signal(signal))) => trace::resume(tid, Way::On(signal))?,
+            Some((_, _)) => trace::resume(tid, Way::On(0))?,
+            None if Instant::now() > deadline => return Err(Errno::TIMEDOUT),
+            None => thread::sleep(PAUSE),
+        }
+    }
+}
+
+/// What an ancestor may be doing.
+const WAITING: &[i64] = &[
+    libc::SYS_wait4,
+    libc::SYS_waitid,
+    libc::SYS_read,
+    libc::SYS_poll,
+    libc::SYS_ppoll,
+    libc::SYS_select,
+    libc::SYS_pselect6,
+    libc::SYS_rt_sigsuspend,
+];
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_micros(300);

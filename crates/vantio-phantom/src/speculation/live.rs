@@ -1,0 +1,197 @@
+//! A fork that goes on: its threads, and what happens to them.
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    io::{self, Errno},
+    process::Pid,
+};
+
+use super::{
+    descriptors::{Covered, Standin},
+    shadow::Shadows,
+};
+use crate::{
+    supervisor::request::Request,
+    sys::{
+        process::kill,
+        trace::{self, Event, Registers, Way},
+    },
+};
+
+/// A process of the run that a fork was made of, or that stands still for one.
+pub(super) struct Original {
+    pub(super) pid: Pid,
+    /// What it goes on with, where it made calls for us.
+    pub(super) settled: Option<Registers>,
+    /// Forks of it, which it has to bury.
+    pub(super) forks: Vec<Pid>,
+}
+
+/// A fork that goes on.
+pub(super) struct Live {
+    /// From the run's first program to the one that is held.
+    pub(super) line: Vec<Original>,
+    /// Which of them the fork is of that is alive.
+    pub(super) level: usize,
+    pub(super) top: Pid,
+    /// With which status it is about to end, as `wait(2)` tells it.
+    pub(super) ending: Option<i32>,
+    /// All threads of the fork, and where one stands still.
+    pub(super) threads: HashMap<Pid, bool>,
+    pub(super) shadows: Shadows,
+    pub(super) covered: Covered,
+    pub(super) standins: Vec<Standin>,
+    /// The mounts of the run before.
+    pub(super) mounts: BTreeSet<u64>,
+    /// The call of the original, once it was answered.
+    pub(super) settled: Option<Request>,
+    pub(super) queue: VecDeque<super::Job>,
+    /// How often it was looked at.
+    pub(super) looks: u32,
+}
+
+/// What a look at the fork's threads found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Nothing,
+    Something,
+    /// A thread was born.
+    Born(Pid),
+    /// The process that the original stands for is about to end.
+    Ending,
+}
+
+impl Live {
+    /// Sees to one thing that happened to a thread.
+    pub(super) fn step(&mut self) -> io::Result<Found> {
+        let Some((tid, event)) = ended(trace::next(None, false))? else { return Ok(Found::Nothing) };
+        if self.line.iter().any(|original| original.pid == tid) {
+            return match event {
+                Event::Ended(_) => Err(Errno::SRCH),
+                // It stands where it was stopped.
+                _ => Ok(Found::Something),
+            };
+        }
+        let is_new = !self.threads.contains_key(&tid) && !matches!(event, Event::Ended(_));
+        if is_new {
+            self.threads.insert(tid, false);
+        }
+        self.pass(tid, event).map(|found| if is_new { Found::Born(tid) } else { found })
+    }
+
+    fn pass(&mut self, tid: Pid, event: Event) -> io::Result<Found> {
+        let way = match event {
+            Event::Ended(status) => {
+                self.threads.remove(&tid);
+                if tid == self.top && self.ending.is_none() {
+                    self.ending = Some(status);
+                    return Ok(Found::Ending);
+                }
+                return Ok(Found::Something);
+            }
+            Event::Exit if tid == self.top => {
+                self.ending = Some(i32::try_from(trace::message(tid)?).unwrap_or(0));
+                self.threads.insert(tid, true);
+                return Ok(Found::Ending);
+            }
+            Event::Group => Way::Stopped,
+            Event::Signal(signal) => Way::On(signal),
+            Event::Birth | Event::Exit | Event::Call | Event::Trap => Way::On(0),
+        };
+        match trace::resume(tid, way) {
+            // It is being killed.
+            Ok(()) | Err(Errno::SRCH) => Ok(Found::Something),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Stops every thread; fails where one does not stop in time.
+    pub(super) fn stop(&mut self, mut unwind: impl FnMut(Pid)) -> io::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let running: Vec<_> =
+            self.threads.iter().filter(|(_, stands)| !**stands).map(|(tid, _)| *tid).collect();
+        for tid in running {
+            interrupt(tid)?;
+            unwind(tid);
+        }
+        while self.threads.values().any(|stands| !stands) {
+            match ended(trace::next(None, false))? {
+                None if Instant::now() > deadline => return Err(Errno::TIMEDOUT),
+                None => std::thread::sleep(PAUSE),
+                Some((tid, Event::Ended(_))) => {
+                    self.threads.remove(&tid);
+                    if tid == self.top && self.ending.is_none() {
+                        return Err(Errno::SRCH);
+                    }
+                }
+                Some((tid, Event::Trap)) => {
+                    self.threads.insert(tid, true);
+                }
+                Some((tid, Event::Exit)) if tid == self.top => {
+                    self.ending = Some(i32::try_from(trace::message(tid)?).unwrap_or(0));
+                    self.threads.insert(tid, true);
+                }
+                Some((tid, event)) => {
+                    if let std::collections::hash_map::Entry::Vacant(entry) = self.threads.entry(tid) {
+                        entry.insert(false);
+                        interrupt(tid)?;
+                    }
+                    let signal = if let Event::Signal(signal) = event { signal } else { 0 };
+                    trace::resume(tid, Way::On(signal))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends every thread of the fork; nothing of it is left but what its parents have to bury.
+    pub(super) fn kill(&mut self) -> io::Result<()> {
+        let deadline = Instant::now() + PATIENCE_TO_KILL;
+        for tid in self.threads.keys() {
+            // Gone already: nothing to end.
+            let _ = kill(tid.as_raw_pid(), libc::SIGKILL);
+            // Whoever stands at its end does not hear of it.
+            let _ = trace::resume(*tid, Way::On(0));
+        }
+        while !self.threads.is_empty() {
+            match ended(trace::next(None, false))? {
+                None if Instant::now() > deadline => return Err(Errno::TIMEDOUT),
+                None => std::thread::sleep(PAUSE),
+                Some((tid, Event::Ended(_))) => {
+                    self.threads.remove(&tid);
+                }
+                Some((tid, _)) if self.line.iter().any(|original| original.pid == tid) => {}
+                Some((tid, _)) => {
+                    self.threads.insert(tid, false);
+                    let _ = kill(tid.as_raw_pid(), libc::SIGKILL);
+                    // Whoever is being killed does not stop again.
+                    let _ = trace::resume(tid, Way::On(0));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn interrupt(tid: Pid) -> io::Result<()> {
+    match trace::interrupt(tid) {
+        Err(Errno::SRCH) => Ok(()),
+        other => other,
+    }
+}
+
+/// `None` where nobody is left to wait for.
+fn ended(next: io::Result<Option<(Pid, Event)>>) -> io::Result<Option<(Pid, Event)>> {
+    match next {
+        Err(Errno::CHILD | Errno::INTR) => Ok(None),
+        other => other,
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE_TO_KILL: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_micros(200);

@@ -1,0 +1,164 @@
+//! What is different while a run goes on as a fork of itself, and what the thread that forks needs of the plane.
+
+use std::{sync::Arc, time::Duration};
+
+use rustix::{
+    io::{self, Errno},
+    process::Pid,
+};
+use vantio_core::Intent;
+
+use super::{
+    Plane,
+    request::{Reply, Request},
+};
+use crate::{
+    Oracle, Ruling,
+    checkpoint::Change,
+    speculation::{LARGEST_COPIED, Speculator},
+};
+
+impl Plane {
+    /// The fork that goes on, if one does: whoever calls then is of it.
+    pub(super) fn fork_going_on(&self) -> Option<&Speculator> {
+        self.speculator.as_deref().filter(|speculator| speculator.is_active())
+    }
+
+    /// Whether the call is put aside, because a fork makes it and it cannot be taken back.
+    pub(super) fn defers(&self, request: &Request) -> bool {
+        let defers = self.fork_going_on().is_some();
+        if defers {
+            request.defer();
+        }
+        defers
+    }
+
+    /// What is ruled of an intent because a fork asks, or somebody only wants to know.
+    pub(super) fn decide_for_fork(&self, request: &Request, intent: &Intent<'_>) -> Option<Ruling> {
+        let speculator = self.fork_going_on()?;
+        if speculator.hinders(intent.effect, &intent.target) {
+            request.defer();
+            return Some(Ruling::Refuse);
+        }
+        let original = speculator.assumed(request)?;
+        let ruling = self.oracle.assume(intent, original);
+        if ruling != Ruling::Permit {
+            request.defer();
+            return Some(Ruling::Refuse);
+        }
+        Some(ruling)
+    }
+
+    /// A signal to a thread, or a call that changes another process or what all of the run share.
+    pub(super) fn act_on_others(&self, request: &Request) -> Reply {
+        let Some(speculator) = self.fork_going_on() else { return Reply::Continue };
+        let target = match request.number() {
+            libc::SYS_prlimit64
+            | libc::SYS_sched_setaffinity
+            | libc::SYS_sched_setparam
+            | libc::SYS_sched_setscheduler
+            | libc::SYS_sched_setattr => request.int(0),
+            libc::SYS_setpriority | libc::SYS_ioprio_set if request.int(0) < 2 => request.int(1),
+            _ => -1,
+        };
+        if target == 0 || speculator.is_own(target) {
+            return Reply::Continue;
+        }
+        request.defer();
+        Reply::Later
+    }
+
+    /// Whether a signal of a fork may be sent: to one of its own.
+    pub(super) fn is_own_signal(&self, request: &Request) -> bool {
+        let Some(speculator) = self.fork_going_on() else { return true };
+        let (target, signal) = (request.int(0), request.int(1));
+        let is_probe = request.number() == libc::SYS_kill && signal == 0;
+        is_probe || target > 0 && speculator.is_own(target)
+    }
+
+    pub(crate) fn oracle(&self) -> &dyn Oracle {
+        &*self.oracle
+    }
+
+    /// Whether the run has not ended.
+    pub(crate) fn is_going_on(&self) -> bool {
+        rustix::process::test_kill_process(self.init).is_ok()
+    }
+
+    /// Has a call wait again that was taken out of the waiting room.
+    pub(crate) fn take_back(self: &Arc<Self>, request: Request) {
+        if let Some(room) = self.room.get() {
+            room.enter(request);
+        }
+    }
+
+    /// As [`Self::take_back`], and it is not forked for.
+    pub(crate) fn take_back_considered(&self, request: Request) {
+        if let Some(room) = self.room.get() {
+            room.enter_considered(request);
+        }
+    }
+
+    /// Takes the call of a thread out of the waiting room.
+    pub(crate) fn take_waiting(&self, tid: Pid) -> Option<Request> {
+        // Those that are just looked at are not there.
+        (0..LOOKS_MAX).find_map(|look| {
+            if look > 0 {
+                std::thread::sleep(PAUSE);
+            }
+            self.take_waiting_now(tid)
+        })
+    }
+
+    /// As [`Self::take_waiting`], at this moment.
+    pub(crate) fn take_waiting_now(&self, tid: Pid) -> Option<Request> {
+        self.room.get()?.take_of(tid)
+    }
+
+    /// Has the call of an original judged for good, and nothing of it done: whether it is permitted.
+    pub(crate) fn rehearse(self: &Arc<Self>, request: &Request) -> bool {
+        let rehearsal = request.rehearsal();
+        drop(self.answer(&rehearsal));
+        rehearsal.was_permitted()
+    }
+
+    /// Before what a fork changed is carried over to `path`.
+    pub(crate) fn before_carrying(&self, path: &[u8], removes_folder: bool) -> io::Result<()> {
+        self.note_base(path)?;
+        let path = path.to_vec();
+        let keeping = &self.keeping;
+        let _gate = keeping.keeper().enter();
+        if removes_folder {
+            keeping.save(move |keeper| keeper.before_removal(&path))
+        } else if keeping.keeper().is_saved(&path, Change::Name) {
+            Ok(())
+        } else {
+            keeping.save(move |keeper| keeper.before(&path, Change::Name))
+        }
+    }
+
+    /// Before what a folder looks like changes.
+    pub(crate) fn before_looks(&self, path: &[u8]) -> io::Result<()> {
+        self.note_base(path)?;
+        let path = path.to_vec();
+        let keeping = &self.keeping;
+        let _gate = keeping.keeper().enter();
+        if keeping.keeper().is_saved(&path, Change::Metadata) {
+            return Ok(());
+        }
+        keeping.save(move |keeper| keeper.before(&path, Change::Metadata))
+    }
+
+    /// Puts a call of a fork aside that would have so much copied into memory.
+    pub(super) fn copies(&self, request: &Request, bytes: u64) -> io::Result<()> {
+        if bytes > LARGEST_COPIED { self.put_aside(request) } else { Ok(()) }
+    }
+
+    /// A call by which nothing happened.
+    pub(super) fn put_aside(&self, request: &Request) -> io::Result<()> {
+        if self.defers(request) { Err(Errno::ACCESS) } else { Ok(()) }
+    }
+}
+
+const LOOKS_MAX: u32 = 200;
+const PAUSE: Duration = Duration::from_millis(5);

@@ -1,0 +1,157 @@
+//! A part of a commit is taken back by path.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod changes_support;
+
+use changes_support::{World, assert_same, is_root, paths, sh};
+use vantio_phantom::commit::{CommitError, UndoReport};
+
+const IDENTITY: &str = "find . -printf '%P|%y|%m|%n|%i|%s|%l|%T@\n' | LC_ALL=C sort";
+
+/// Commits what `run` does to `before`, takes `taken` back, then the rest; and checks that the host is what it was.
+#[track_caller]
+fn part(before: &str, run: &str, taken: &[&str], seen: &str) -> UndoReport {
+    let world = World::new(before);
+    let was = sh(&world.host(), IDENTITY);
+    world.inside(run);
+    let pending = world.kinds();
+    assert!(!world.commit(&[]).is_incomplete());
+    let wanted = world.shape();
+    let report = world.undo_paths(taken).unwrap();
+    assert!(report.stayed.is_empty(), "{report:?}");
+    assert_eq!(
+        sh(&world.host(), "find . ! -type d | LC_ALL=C sort | sed s,^..,, | tr '\\n' ' '").trim_end(),
+        seen
+    );
+    // What was taken back waits, and only that; it can be committed again.
+    let waiting = world.kinds();
+    let known =
+        |line: &String| pending.iter().any(|other| other == line || other.starts_with(&format!("{line} <")));
+    assert!(!waiting.is_empty() && waiting.iter().all(known), "{waiting:?}");
+    let rest = world.undo();
+    assert!(rest.stayed.is_empty(), "{rest:?}");
+    assert_same(&sh(&world.host(), IDENTITY), &was, "all is taken back");
+    assert_eq!(world.kinds(), pending);
+    assert!(!world.commit(&[]).is_incomplete());
+    assert_same(&world.shape(), &wanted, "and committed again");
+    let report = world.undo_paths(taken).unwrap();
+    assert_same(&world.kinds().join("\n"), &waiting.join("\n"), "the same part waits");
+    assert!(!world.commit(&[]).is_incomplete());
+    assert_same(&world.shape(), &wanted, "and committed once more");
+    report
+}
+
+#[test]
+fn one_file_of_several() {
+    let report = part(
+        "echo 1 > a; echo 1 > b; echo 1 > c",
+        "echo 2 > a; rm b; echo 2 > d; chmod 600 c",
+        &["/a"],
+        "a c d",
+    );
+    assert_eq!(paths(&report.along), [""; 0]);
+    part("echo 1 > a; echo 1 > b", "echo 2 > a; rm b; echo 2 > d", &["/b"], "a b d");
+    part("echo 1 > a; echo 1 > b", "echo 2 > a; rm b; echo 2 > d", &["/d"], "a");
+    part("echo 1 > a; chmod 644 a; echo 1 > b", "chmod 600 a; rm b", &["/a"], "a");
+    part(
+        "mkdir d; chmod 700 d; echo 1 > d/a",
+        "chmod 755 d; echo 2 > d/a; echo 2 > d/b",
+        &["/d/a"],
+        "d/a d/b",
+    );
+}
+
+#[test]
+fn a_folder_is_taken_back_with_all_below() {
+    part(
+        "mkdir d; echo 1 > d/a; echo 1 > d/b; echo 1 > x",
+        "echo 2 > d/a; rm d/b; mkdir d/n; echo 2 > d/n/c; rm x",
+        &["/d"],
+        "d/a d/b",
+    );
+    part("echo 1 > x", "mkdir -p n/m; echo 2 > n/m/f; echo 2 > n/g; rm x", &["/n"], "");
+    part("mkdir d; echo 1 > d/a; echo 1 > x", "rm -r d; echo 2 > d; rm x", &["/d"], "d/a");
+}
+
+#[test]
+fn what_came_or_went_with_its_folder_is_not_taken_back_alone() {
+    for (before, run, path, with) in [
+        ("echo 1 > x", "mkdir n; echo 2 > n/a", "/n/a", "/n"),
+        ("mkdir d; echo 1 > d/a", "rm -r d", "/d/a", "/d"),
+        ("mkdir d; echo 1 > d/a", "rm -r d; echo 2 > d", "/d/a", "/d"),
+    ] {
+        let world = World::new(before);
+        world.inside(run);
+        world.commit(&[]);
+        let untouched = world.listing();
+        let error = world.undo_paths(&[path]).unwrap_err();
+        assert!(
+            matches!(&error, CommitError::CameWith { path: one, with: other }
+            if one == path.as_bytes() && other == with.as_bytes()),
+            "{error}"
+        );
+        assert_eq!(world.listing(), untouched);
+    }
+}
+
+#[test]
+fn the_names_of_a_file_go_together() {
+    let report = part("echo 1 > x", "echo 2 > a; ln a b; rm x", &["/a"], "");
+    assert_eq!(paths(&report.along), ["/b"]);
+    part("echo 1 > a; ln a b; echo 1 > x", "echo 2 > a; rm x", &["/a"], "a b");
+    let report = part("echo 1 > a; ln a b; echo 1 > x", "rm b; ln a c; rm x", &["/b"], "a b");
+    assert_eq!(paths(&report.along), ["/c"]);
+}
+
+#[test]
+fn a_rename_takes_what_stands_in_its_way_along() {
+    if !is_root() {
+        return;
+    }
+    let report =
+        part("mkdir d; echo 1 > d/a; echo 1 > x", "mv d e; echo 2 > e/a; echo 2 > d; rm x", &["/e"], "d/a");
+    assert_eq!(paths(&report.along), ["/d"]);
+    part("mkdir d; echo 1 > d/a; echo 1 > d/b", "mv d e; echo 2 > e/a; rm e/b", &["/e/a"], "e/a");
+    part("mkdir -p d/s; echo 1 > d/s/a; echo 1 > x", "mv d/s e; rm -r d; rm x", &["/e"], "d/s/a");
+    part("mkdir d e; echo 1 > d/a; echo 1 > x", "mv -T d e; rm x", &["/e"], "d/a");
+    part("mkdir d; echo 1 > d/a; echo 1 > d/b", "mv d e; rm e/b; echo 2 > e/c", &["/e/c"], "e/a");
+}
+
+#[test]
+fn a_part_that_the_host_changed_since_stays_and_is_named() {
+    let world = World::new("echo 1 > a; echo 1 > b; echo 1 > c");
+    world.inside("echo 2 > a; echo 2 > b; echo 2 > c");
+    world.commit(&[]);
+    std::thread::sleep(std::time::Duration::from_millis(25));
+    world.on_host("echo mine > b");
+    let report = world.undo_paths(&["/a", "/b"]).unwrap();
+    assert_eq!(paths(&report.stayed), ["/b"]);
+    assert_eq!(sh(&world.host(), "cat a b c"), "1\nmine\n2\n");
+    assert_eq!(world.kinds(), ["modified /a"]);
+    let report = world.undo();
+    assert_eq!(paths(&report.stayed), ["/b"]);
+    assert_eq!(sh(&world.host(), "cat a b c"), "1\nmine\n1\n");
+}
+
+#[test]
+fn the_last_commit_that_brought_a_path_is_found() {
+    let world = World::new("echo 1 > a; seq 40 > f");
+    world.note(&["/a", "/f"]);
+    world.inside("echo 2 > a; sed 's/^2$/two/; s/^39$/last/' f > t; cat t > f; rm t");
+    world.commit(&["/a"]);
+    world.commit_hunks("/f", &[0]);
+    world.commit_hunks("/f", &[0]);
+    assert_eq!(world.kinds(), [""; 0]);
+    assert_eq!(world.undo_paths(&["/a"]).unwrap().number, 1);
+    assert_eq!(world.undo_paths(&["/f"]).unwrap().number, 3);
+    assert_eq!(sh(&world.host(), "cat a; sed -n '2p;39p' f"), "1\ntwo\n39\n");
+    assert_eq!(world.undo_paths(&["/f"]).unwrap().number, 2);
+    assert_eq!(sh(&world.host(), "seq 40 | diff - f"), "");
+    let error = world.undo_paths(&["/f"]).unwrap_err();
+    assert!(matches!(error, CommitError::NothingToUndo), "{error}");
+    assert_eq!(world.kinds(), ["modified /a", "modified /f"]);
+    world.commit(&[]);
+    let error = world.undo_paths(&["/none"]).unwrap_err();
+    assert!(matches!(&error, CommitError::NotCommitted { path } if path == b"/none"), "{error}");
+}

@@ -1,0 +1,220 @@
+//! What a commit did and left, told.
+
+use std::fmt::Write as _;
+
+use serde_json::json;
+use vantio_core::{Hash, json::Value};
+use vantio_phantom::{
+    changes::{Escaped, PathBytes},
+    commit::{Conflict, Lines, Offer, Overlap},
+};
+
+use super::Outcome;
+use crate::oracle::bytes_value;
+
+impl Outcome {
+    /// Whether there was nothing to do.
+    pub fn is_nothing(&self) -> bool {
+        self.report.is_nothing_pending() && self.hazards.is_empty()
+    }
+
+    /// Whether everything that was asked for is done.
+    pub fn is_complete(&self) -> bool {
+        !self.report.is_incomplete() && self.hazards.is_empty()
+    }
+
+    /// What was done and what was left, for a person.
+    pub fn to_text(&self, short: &str) -> String {
+        let mut text = String::new();
+        let mut line = |line: String| {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{line}");
+        };
+        let report = &self.report;
+        if !report.committed.is_empty() {
+            line(format!("committed {}", paths(report.committed.len())));
+        }
+        for path in &report.merged {
+            line(format!("  merged: {}", Escaped(path)));
+        }
+        for path in &report.partly {
+            line(format!("committed some hunks of {}: the others wait", Escaped(path)));
+        }
+        if !report.dropped.is_empty() {
+            line(format!("dropped {}: the host's stay", paths(report.dropped.len())));
+        }
+        match self.forgotten {
+            0 => {}
+            1 => line("dropped its checkpoint: it was from before this commit".into()),
+            count => line(format!("dropped its {count} checkpoints: they were from before this commit")),
+        }
+        for path in &report.along {
+            line(format!("  came along: {}", Escaped(path)));
+        }
+        for conflict in &report.conflicts {
+            line(format!("conflict: {conflict}"));
+            offered(conflict).into_iter().for_each(&mut line);
+        }
+        if let Some(conflict) = report.conflicts.first() {
+            let path = Escaped(&conflict.path);
+            line(format!("  to take the run's:   vantio commit {short} --theirs {path}"));
+            line(format!("  to keep the host's:  vantio commit {short} --ours {path}"));
+        }
+        let has =
+            |wanted: fn(&Offer) -> bool| report.conflicts.iter().find(|conflict| wanted(&conflict.offer));
+        if let Some(conflict) = has(|offer| *offer == Offer::Clean) {
+            line(format!("  to take both:        vantio commit {short} --merge {}", Escaped(&conflict.path)));
+        }
+        if let Some(conflict) = has(|offer| matches!(offer, Offer::Overlapping(_))) {
+            let path = Escaped(&conflict.path);
+            line(format!("  to mark the lines:   vantio commit {short} --merge {path} --markers"));
+        }
+        for held in &report.held {
+            line(format!("waits: {} needs {}", Escaped(&held.path), Escaped(&held.on)));
+        }
+        for (path, reasons) in self.hazards.iter().take(HAZARD_LINES) {
+            line(format!("hazard: {}: {}", Escaped(path), reasons.join(", ")));
+        }
+        if self.hazards.len() > HAZARD_LINES {
+            line(format!("  … {} more hazards: vantio diff {short}", self.hazards.len() - HAZARD_LINES));
+        }
+        if let Some((path, _)) = self.hazards.first() {
+            line(format!("  to commit one, name it:  vantio commit {short} {}", Escaped(path)));
+            line(format!("  to commit all of them:   vantio commit {short} --hazards"));
+        }
+        for (path, blocked) in &report.never {
+            line(format!("never committed: {}: {}", Escaped(path), blocked.reason()));
+        }
+        text
+    }
+
+    /// The same, for a program.
+    pub fn to_json(&self, run: &str) -> serde_json::Value {
+        let list =
+            |paths: &[Vec<u8>]| paths.iter().map(|path| path_json(path)).collect::<serde_json::Value>();
+        let report = &self.report;
+        let conflicts = report.conflicts.iter().map(|conflict| {
+            json!({
+                "path": path_json(&conflict.path),
+                "reason": conflict.reason.text(),
+                "merge": offer_json(&conflict.offer),
+            })
+        });
+        let held = report
+            .held
+            .iter()
+            .map(|held| json!({ "path": path_json(&held.path), "on": path_json(&held.on) }));
+        let hazards =
+            self.hazards.iter().map(|(path, reasons)| json!({ "path": path_json(path), "reasons": reasons }));
+        let never =
+            report.never.iter().map(|(path, blocked)| json!({ "path": path_json(path), "reason": blocked }));
+        json!({
+            "run": run,
+            "committed": list(&report.committed),
+            "along": list(&report.along),
+            "merged": list(&report.merged),
+            "partly": list(&report.partly),
+            "dropped": list(&report.dropped),
+            "conflicts": conflicts.collect::<serde_json::Value>(),
+            "held": held.collect::<serde_json::Value>(),
+            "hazards": hazards.collect::<serde_json::Value>(),
+            "never": never.collect::<serde_json::Value>(),
+            "pending": self.pending,
+        })
+    }
+
+    /// What the ledger keeps: the first paths, and a digest over all of them.
+    pub(super) fn to_value(&self) -> Value {
+        let report = &self.report;
+        let committed: Vec<&[u8]> =
+            report.committed.iter().chain(&report.partly).map(Vec::as_slice).collect();
+        let joined = committed.join(&0);
+        let count = |number: usize| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
+        let mut members = vec![
+            ("committed", count(report.committed.len())),
+            ("conflicts", count(report.conflicts.len())),
+            ("dropped", count(report.dropped.len())),
+            (
+                "first",
+                Value::Array(committed.iter().take(PATHS_KEPT).map(|path| bytes_value(path)).collect()),
+            ),
+            ("hazards_left", count(self.hazards.len())),
+            ("paths_digest", Hash::of(&joined).to_string().into()),
+        ];
+        let rare = [("merged", report.merged.len()), ("partly", report.partly.len())];
+        members.extend(
+            rare.into_iter().filter(|(_, number)| *number > 0).map(|(name, number)| (name, count(number))),
+        );
+        Value::object(members)
+    }
+}
+
+/// What a merge would make of a conflict, for a person.
+pub fn offered(conflict: &Conflict) -> Vec<String> {
+    match &conflict.offer {
+        Offer::Clean => vec!["  a merge has what both changed".into()],
+        Offer::Impossible(why) => vec![format!("  no merge: {why}")],
+        Offer::Overlapping(overlaps) => {
+            let mut lines: Vec<String> = overlaps.iter().take(OVERLAPS).map(overlap).collect();
+            if overlaps.len() > OVERLAPS {
+                lines.push(format!("  … and lines in {} more places", overlaps.len() - OVERLAPS));
+            }
+            lines
+        }
+    }
+}
+
+fn overlap(overlap: &Overlap) -> String {
+    let side = |lines: &Lines| match lines.text.first() {
+        None => "nothing".to_owned(),
+        Some(line) => {
+            let text = Escaped(line.trim_ascii_end()).to_string();
+            let short: String = text.chars().take(LONGEST_LINE).collect();
+            let cut = if lines.text.len() > 1 || short.len() < text.len() { " …" } else { "" };
+            format!("`{short}`{cut}")
+        }
+    };
+    let line = overlap.host.first;
+    format!(
+        "  both changed line {line}: the host has {}, the run {}",
+        side(&overlap.host),
+        side(&overlap.run)
+    )
+}
+
+fn offer_json(offer: &Offer) -> serde_json::Value {
+    let lines = |lines: &Lines| {
+        let text: Vec<_> = lines.text.iter().map(|line| path_json(line)).collect();
+        json!({ "first": lines.first, "lines": text })
+    };
+    match offer {
+        Offer::Clean => json!({ "state": "clean" }),
+        Offer::Impossible(why) => json!({ "state": "impossible", "why": why.to_string() }),
+        Offer::Overlapping(overlaps) => {
+            let places = overlaps.iter().map(|overlap| {
+                json!({ "before": lines(&overlap.before), "host": lines(&overlap.host), "run": lines(&overlap.run) })
+            });
+            json!({ "state": "overlapping", "overlaps": places.collect::<serde_json::Value>() })
+        }
+    }
+}
+
+fn path_json(path: &[u8]) -> serde_json::Value {
+    serde_json::to_value(PathBytes::from(path)).unwrap_or_default()
+}
+
+fn paths(count: usize) -> String {
+    if count == 1 { "1 path".into() } else { format!("{count} paths") }
+}
+
+/// Hazards that a report names.
+const HAZARD_LINES: usize = 20;
+
+/// How many paths an entry of the ledger names.
+const PATHS_KEPT: usize = 1000;
+
+/// Overlaps of a conflict that a report names.
+const OVERLAPS: usize = 5;
+
+/// So much of a line is shown.
+const LONGEST_LINE: usize = 60;

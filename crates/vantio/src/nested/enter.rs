@@ -1,0 +1,125 @@
+//! `vantio run` within a run.
+
+use std::{
+    env, io,
+    os::unix::{ffi::OsStrExt as _, net::UnixStream, process::CommandExt as _},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use vantio_phantom::{
+    changes::PathBytes,
+    nested::{self, Mark},
+    socket::line::{self, Patience},
+};
+use vantio_policy::Bindings;
+
+use super::wire::{Answer, Ask, Names, VERSION};
+use crate::{
+    arguments,
+    failure::Failure,
+    run::{Narrowed, policy},
+};
+
+/// Whether this process is within a run. Believed of the supervisor's own end alone ([`nested::connect`]).
+pub fn is_inside() -> bool {
+    env::var_os(VANTIO).is_some_and(|value| !value.is_empty()) && env::var_os(RUN_ID).is_some()
+}
+
+/// Becomes the command, under its own policy and the run's. Returns where it cannot; `None` where there is no supervisor.
+pub fn run(arguments: &arguments::Run) -> Result<Option<u8>, Failure> {
+    let Some(stream) = connect()? else { return Ok(None) };
+    if arguments.detach {
+        return Err(Failure::misuse("E_NESTED_DETACH", "a nested run ends with the command that started it")
+            .help("start it with `&`, or detach the outer run"));
+    }
+    let Narrowed { program, bindings, variables, executable } = Narrowed::new(
+        &policy::find_nested(arguments.policy.as_deref(), arguments.preset.as_deref())?,
+        arguments,
+    )?;
+    let name = arguments.name.clone().unwrap_or_else(|| agent(arguments));
+    let ask = Ask {
+        name: name.clone(),
+        command: arguments.command.iter().map(|word| PathBytes(word.as_bytes().to_vec())).collect(),
+        policy: STANDARD.encode(program.encode()),
+        bindings: names(&bindings),
+        under: {
+            let own = Mark::own();
+            (own.left, own.right)
+        },
+    };
+    let (number, mark) = asked(stream, &ask)?;
+    nested::enter(mark, &executable).map_err(|cause| {
+        Failure::new("E_NESTED", "this process cannot be put under its policy").because(cause)
+    })?;
+    let (program, words) =
+        arguments.command.split_first().ok_or_else(|| Failure::misuse("E_COMMAND", "no command"))?;
+    let outer = [VANTIO, RUN_ID].map(|name| (name, env::var_os(name).unwrap_or_default()));
+    let mut command = Command::new(program);
+    command.args(words).env_clear().envs(variables).envs(outer).env("VANTIO_NESTED_RUN", number.to_string());
+    Ok(Some(if command.exec().kind() == io::ErrorKind::NotFound { 127 } else { 126 }))
+}
+
+fn connect() -> Result<Option<UnixStream>, Failure> {
+    nested::connect().map_err(|cause| unheard(&cause))
+}
+
+fn asked(stream: UnixStream, ask: &Ask) -> Result<(u64, Mark), Failure> {
+    let deadline = Instant::now() + PATIENCE.time;
+    let mut stream = Some(stream);
+    let said = loop {
+        match stream.as_ref().map(|stream| say(stream, ask)) {
+            Some(Ok(said)) if !said.is_empty() => break said,
+            // It hangs up where too many ask at once.
+            _ if Instant::now() < deadline => thread::sleep(Duration::from_millis(50)),
+            Some(Err(cause)) => return Err(unheard(&cause)),
+            _ => return Err(unheard(&io::ErrorKind::UnexpectedEof.into())),
+        }
+        stream = connect()?;
+    };
+    match line::decode(VERSION, &said).map_err(|error| unheard(&error.into()))? {
+        Answer::Nested { number, mark: (left, right) } => Ok((number, Mark { left, right })),
+        Answer::Refused { code, message, help } => Err(Failure::new(&code, message).help(help)),
+    }
+}
+
+fn say(stream: &UnixStream, ask: &Ask) -> io::Result<Vec<u8>> {
+    line::write(stream, VERSION, ask, PATIENCE.time)?;
+    Ok(line::take(stream, PATIENCE)?.0)
+}
+
+fn agent(arguments: &arguments::Run) -> String {
+    let program = arguments.command.first().map(|program| program.to_string_lossy().into_owned());
+    let program = program.unwrap_or_default();
+    let name: String =
+        program.rsplit('/').next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(64).collect();
+    if name.is_empty() { "run".to_owned() } else { name }
+}
+
+fn names(bindings: &Bindings) -> Names {
+    let bytes = |bytes: &Vec<u8>| PathBytes(bytes.clone());
+    Names {
+        workspace: bytes(&bindings.workspace),
+        home: bytes(&bindings.home),
+        tmp: bytes(&bindings.tmp),
+        aliases: bindings.aliases.iter().map(|(from, to)| (bytes(from), bytes(to))).collect(),
+        programs: bindings
+            .programs
+            .iter()
+            .map(|(name, paths)| (name.clone(), paths.iter().map(bytes).collect()))
+            .collect(),
+        host_addresses: bindings.host_addresses.clone(),
+    }
+}
+
+fn unheard(cause: &io::Error) -> Failure {
+    Failure::new("E_NESTED_UNHEARD", "the supervisor of this run does not answer")
+        .because(cause.to_string())
+        .help("a run whose policy has labels or order rules has no nested ones; else try again")
+}
+
+const VANTIO: &str = "VANTIO";
+const RUN_ID: &str = "VANTIO_RUN_ID";
+const PATIENCE: Patience = Patience { longest: 64 * 1024, time: Duration::from_secs(30) };

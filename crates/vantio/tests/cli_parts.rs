@@ -1,0 +1,204 @@
+//! Merges, hunks and parts of commits, as a person sees them.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod cli_world;
+
+use std::fs;
+
+use cli_world::World;
+use serde_json::{Value, json};
+
+const POLICY: &str =
+    "version: 1\nfs: {read: [/], write: ['${workspace}', '${tmp}', /dev]}\nexec: {allow: [/]}\n";
+
+fn numbers() -> String {
+    (1..=40).map(|number| format!("{number}\n")).collect::<Vec<_>>().concat()
+}
+
+/// A run that changed four lines of `text`, in three hunks, and more.
+fn world() -> World {
+    let world = World::new();
+    world.write("vantio.yaml", POLICY);
+    world.write("text", &numbers());
+    world.write("gone", "bye\n");
+    let script = "sed 's/^2$/two/; s/^20$/twenty/; s/^22$/twentytwo/; s/^39$/last/' text > t; cat t > text; rm t gone; mkdir new; echo x > new/file";
+    assert!(world.run(&["run", "--", "sh", "-c", script]).starts_with("exit 0\n"));
+    world
+}
+
+fn words(world: &World) -> String {
+    let text = fs::read_to_string(world.work().join("text")).unwrap();
+    let is_word = |line: &&str| line.parse::<u8>().is_err();
+    text.lines().filter(is_word).collect::<Vec<_>>().join(" ")
+}
+
+fn json(world: &World, arguments: &str) -> Value {
+    serde_json::from_str(&world.shell(&format!("$VANTIO {arguments} --json"))).unwrap()
+}
+
+#[test]
+fn what_the_host_changed_too_is_merged_on_request() {
+    let world = world();
+    world.write("text", &numbers().replace("\n30\n", "\nhost\n"));
+    let left = world.run(&["commit", "last"]);
+    assert!(left.starts_with("exit 4\n") && left.contains("  a merge has what both changed\n"), "{left}");
+    assert!(left.contains("--merge [WORK]/text\n") && !left.contains("--markers"), "{left}");
+    assert_eq!(words(&world), "host");
+    let conflict = &json(&world, "commit last")["conflicts"][0];
+    assert_eq!(conflict["merge"], json!({ "state": "clean" }));
+    let merged = world.run(&["commit", "last", "--merge", "text", "text"]);
+    assert_eq!(merged, "exit 0\ncommitted 1 path\n  merged: [WORK]/text\n");
+    assert_eq!(words(&world), "two twenty twentytwo host last");
+    let ends = world.shell("$VANTIO ledger list --op phantom.commit.end --json");
+    assert!(ends.contains("\"merged\":1"), "{ends}");
+    assert!(world.run(&["undo", "last"]).starts_with("exit 0\n"));
+    assert_eq!(words(&world), "host");
+}
+
+#[test]
+fn lines_that_both_changed_are_told_and_marked_only_on_request() {
+    let world = world();
+    world.write("text", &numbers().replace("\n20\n", "\nhost\n"));
+    let left = world.run(&["commit", "last", "--merge", "text"]);
+    assert!(left.starts_with("exit 4\n"), "{left}");
+    assert!(left.contains("  both changed line 20: the host has `host`, the run `twenty`\n"), "{left}");
+    assert!(left.contains("--merge [WORK]/text --markers\n"), "{left}");
+    assert_eq!(words(&world), "host");
+    let merge = &json(&world, "commit last")["conflicts"][0]["merge"];
+    assert_eq!(merge["state"], "overlapping");
+    let one = |first: u32, line: &str| json!({ "first": first, "lines": [line] });
+    let overlap = json!({ "before": one(20, "20\n"), "host": one(20, "host\n"), "run": one(20, "twenty\n") });
+    assert_eq!(merge["overlaps"][0], overlap);
+    let merged = world.run(&["commit", "last", "--merge", "text", "--markers", "text"]);
+    assert!(merged.starts_with("exit 0\n"), "{merged}");
+    assert_eq!(
+        words(&world),
+        "two <<<<<<< host host ||||||| before the run ======= twenty >>>>>>> run twentytwo last"
+    );
+    assert!(world.run(&["commit", "last", "--markers"]).starts_with("exit 2\n"));
+}
+
+#[test]
+fn hunks_are_numbered_chosen_and_taken_back() {
+    let world = world();
+    let changes = json(&world, "diff last");
+    let text =
+        changes["changes"].as_array().unwrap().iter().find(|change| change["hunks"].is_array()).unwrap();
+    let hunk = |number: u32, start: u32, lines: u32, changed: u32| {
+        json!({
+            "number": number, "old_start": start, "old_lines": lines, "new_start": start, "new_lines": lines,
+            "removed": changed, "added": changed,
+        })
+    };
+    assert_eq!(text["hunks"], json!([hunk(1, 1, 5, 1), hunk(2, 17, 9, 2), hunk(3, 36, 5, 1)]));
+    let part = world.run(&["commit", "last", "--hunks", "text:1,3"]);
+    assert_eq!(part, "exit 0\ncommitted some hunks of [WORK]/text: the others wait\n");
+    assert_eq!(words(&world), "two last");
+    assert!(world.work().join("gone").exists());
+    let shown = world.run(&["diff", "last", "--patch"]);
+    assert!(shown.contains("+twenty\n") && !shown.contains("+two\n"), "{shown}");
+    assert!(world.run(&["commit", "last", "--hunks", "text:2"]).starts_with("exit 2\nE_HUNKS"));
+    assert!(world.run(&["commit", "last", "--hunks", "text"]).starts_with("exit 2\nE_HUNKS"));
+    assert!(world.run(&["commit", "last", "--hunks", "gone:1"]).starts_with("exit 1\nE_NO_HUNKS"));
+    let rest = world.run(&["commit", "last", "--hunks", "text:1", "new"]);
+    assert_eq!(rest, "exit 0\ncommitted 3 paths\n");
+    assert_eq!(words(&world), "two twenty twentytwo last");
+    let undone = world.run(&["undo", "last", "text"]);
+    assert!(undone.starts_with("exit 0\na part of commit 2 of run "), "{undone}");
+    assert_eq!(words(&world), "two last");
+    assert!(world.work().join("new/file").exists());
+    assert!(world.run(&["undo", "last", "new/file"]).starts_with("exit 1\nE_CAME_WITH"));
+    assert!(world.run(&["undo", "last", "none"]).starts_with("exit 1\nE_NOT_COMMITTED"));
+    assert!(world.run(&["undo", "last", "text"]).contains("commit 1"));
+    assert_eq!(words(&world), "");
+    assert!(world.run(&["undo", "last"]).contains("commit 2"));
+    assert!(!world.work().join("new").exists());
+    assert!(world.run(&["ledger", "verify"]).starts_with("exit 0\nverified: "));
+}
+
+/// What the questions are answered with, one a line; what was said, and to what.
+fn interactive(world: &World, answers: &str) -> String {
+    world.shell(&format!("printf '{answers}' | $VANTIO commit last --interactive 2>&1; echo exit $?"))
+}
+
+#[test]
+fn questions_choose_changes_and_hunks() {
+    let world = world();
+    // The deletion no, the new folder with all in it yes, then the hunks: the second one split.
+    let asked = interactive(&world, "n\\na\\ny\\ns\\nn\\ny\\nn\\n");
+    assert!(asked.ends_with("exit 0\n"), "{asked}");
+    assert!(asked.contains("Commit this deletion [y,n,q,?]? "), "{asked}");
+    assert!(asked.contains("Commit this change [y,n,a,d,q,?]? "), "{asked}");
+    assert!(
+        asked.contains("@@ -17,9 +17,9 @@\n") && asked.contains("Commit this hunk [y,n,a,d,s,q,?]? "),
+        "{asked}"
+    );
+    assert!(asked.contains("committed some hunks of [WORK]/text: the others wait\n"), "{asked}");
+    assert_eq!(words(&world), "two twentytwo");
+    assert!(world.work().join("gone").exists() && world.work().join("new/file").exists());
+    // Help explains and asks again; the rest is left.
+    let asked = interactive(&world, "?\\nq\\n");
+    assert!(
+        asked.contains("q - leave it and all that comes after it")
+            && asked.ends_with("nothing was committed\nexit 0\n"),
+        "{asked}"
+    );
+    let asked = interactive(&world, "y\\na\\n");
+    assert!(asked.ends_with("exit 0\n"), "{asked}");
+    assert_eq!(words(&world), "two twenty twentytwo last");
+    assert!(!world.work().join("gone").exists());
+    assert!(interactive(&world, "").contains("nothing pending"));
+}
+
+#[test]
+fn answers_that_end_early_commit_nothing() {
+    let world = world();
+    for answers in ["", "y\\n", "y\\na\\ny\\n", "nonsense\\n"] {
+        let asked = interactive(&world, answers);
+        assert!(asked.ends_with("nothing was committed\nexit 0\n"), "{answers}: {asked}");
+    }
+    assert!(world.work().join("gone").exists());
+    assert_eq!(words(&world), "");
+}
+
+#[test]
+fn a_conflict_is_asked_about_and_settled() {
+    let world = world();
+    world.write("text", &numbers().replace("\n30\n", "\nhost\n"));
+    world.write("gone", "changed\n");
+    let asked = interactive(&world, "o\\nd\\nm\\n");
+    assert!(asked.contains("no merge: the run removed it") && asked.contains("[t,o,n,q,?]"), "{asked}");
+    assert!(asked.contains("[m,t,o,n,q,?]") && asked.ends_with("exit 0\n"), "{asked}");
+    assert_eq!(words(&world), "two twenty twentytwo host last");
+    assert_eq!(fs::read_to_string(world.work().join("gone")).unwrap(), "changed\n");
+    assert_eq!(json(&world, "diff last")["changes"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_diff_has_the_tree_then_patches_with_deletions_first_and_whole() {
+    let world = World::new();
+    world.write("vantio.yaml", POLICY);
+    let long = (0..1000).map(|number| format!("line {number}\n")).collect::<Vec<_>>().concat();
+    world.write("gone", &long);
+    world.write("kept", &long);
+    fs::write(world.work().join("binary"), b"\0\x01").unwrap();
+    world.write("mode", "x\n");
+    let script = "rm gone; sed 's/line/LINE/' kept > t; cat t > kept; rm t; printf '\\0\\2' > binary; chmod 755 mode; mkdir many; for n in $(seq 20); do echo $n > many/$n; done";
+    world.run(&["run", "--", "sh", "-c", script]);
+    let text = world.run(&["diff", "last"]);
+    let (tree, patches) = text.split_once("\n\n").unwrap();
+    assert!(tree.contains("- [WORK]/gone  (") && tree.contains("many/  (20 files, 51 B)"), "{tree}");
+    assert!(
+        patches.starts_with("diff --git a[WORK]/gone b[WORK]/gone\ndeleted file mode 100644\n"),
+        "{patches}"
+    );
+    assert_eq!(patches.matches("\n-line ").count(), 1000 + 196, "the deletion whole, the change cut");
+    assert!(patches.contains("\n# 1804 more lines: vantio diff RUN --patch\n"), "{patches}");
+    assert!(patches.contains("Binary files a[WORK]/binary and b[WORK]/binary differ\n"), "{patches}");
+    assert!(patches.contains("old mode 100644\nnew mode 100755\n"), "{patches}");
+    assert!(!patches.contains("many/7"), "{patches}");
+    let whole = world.run(&["diff", "last", "--patch"]);
+    assert!(whole.contains("many/7") && whole.matches("\n+LINE ").count() == 1000, "{whole}");
+    assert_eq!(world.run(&["diff", "last", "--tree"]).trim_end(), tree.trim_end());
+}

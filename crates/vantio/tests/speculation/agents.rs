@@ -1,0 +1,136 @@
+//! Real agents, held and answered.
+
+use std::time::{Duration, Instant};
+
+use crate::{Run, answer, common::World, entries, going_on, new_files, policy, world};
+
+/// How long a hold lasts, at least.
+const HOLD: Duration = Duration::from_secs(2);
+
+/// Reads what is held, works, and leaves something behind.
+const PYTHON: &str = r"
+print('begins', flush=True)
+print(attempt('held/a'), flush=True)
+for step in range(25):
+    write(f'made-{step % 3}', f'{step}\n')
+    time.sleep(0.1)
+os.mkdir('folder')
+os.rename('made-0', 'folder/moved')
+os.unlink('made-1')
+print('ends', open('folder/moved').read().strip(), flush=True)
+";
+
+const PYTHON_PRINTS: &str = "begins\nopened\nends 24\n";
+
+/// Removes what is held with a program of its own, and goes on.
+const SHELL: &str = "
+echo begins
+rm held/a && echo removed
+for step in 1 2 3 4 5; do
+    echo $step > made; sleep 0.5; cat made | tr 1-5 a-e
+done
+mkdir folder; mv made folder/moved; (echo ends; exit 3)
+";
+
+const SHELL_PRINTS: &str = "begins\nremoved\na\nb\nc\nd\ne\nends\n";
+
+fn timed(run: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    run();
+    start.elapsed()
+}
+
+/// How much longer a program takes that is held and approved than one that is not held.
+fn delay<'w>(world: &'w World, begin: impl Fn(&'w World, &str) -> Run<'w>, prints: &str) -> Duration {
+    let open = policy().replace("held/**", "nothing/**");
+    let plain = timed(|| begin(world, &open).prints(prints));
+    let held = timed(|| {
+        let run = begin(world, &policy());
+        let question = going_on(world);
+        std::thread::sleep(HOLD);
+        answer(world, "approve", &question);
+        run.prints(prints);
+    });
+    held.saturating_sub(plain)
+}
+
+#[test]
+fn a_python_agent_that_is_approved_loses_no_time() {
+    let world = world();
+    let delay = delay(&world, |world, policy| Run::python(world, policy, PYTHON), PYTHON_PRINTS);
+    assert!(delay < HOLD / 2, "{delay:?}");
+    let files = new_files(&world);
+    for wanted in ["folder/moved", "made-2"] {
+        assert!(files.iter().any(|file| file.ends_with(wanted)), "{wanted} in {files:#?}");
+    }
+    assert!(!files.iter().any(|file| file.ends_with("made-0") || file.ends_with("made-1")), "{files:#?}");
+}
+
+#[test]
+fn a_shell_agent_that_is_approved_loses_no_time() {
+    let world = world();
+    let delay = delay(&world, |world, policy| Run::shell(world, policy, SHELL), SHELL_PRINTS);
+    assert!(delay < HOLD / 2, "{delay:?}");
+    let files = new_files(&world);
+    for wanted in ["folder/moved", "held/a"] {
+        assert!(files.iter().any(|file| file.ends_with(wanted)), "{wanted} in {files:#?}");
+    }
+}
+
+#[test]
+fn the_status_of_a_fork_is_the_status_of_the_run() {
+    let world = world();
+    for (script, code) in [("rm held/a; exit 7", 7), ("rm held/b; kill -TERM $$; sleep 1", 143)] {
+        let run = Run::shell(&world, &policy(), script);
+        answer(&world, "approve", &going_on(&world));
+        run.end().assert_code(code);
+    }
+}
+
+#[test]
+fn a_fork_that_ends_before_the_answer_waits_for_it() {
+    let world = world();
+    let run = Run::python(&world, &policy(), "print(attempt('held/a')); write('made', 'x'); sys.exit(5)");
+    let question = going_on(&world);
+    std::thread::sleep(Duration::from_millis(300));
+    answer(&world, "approve", &question);
+    let outcome = run.end();
+    outcome.assert_code(5);
+    assert_eq!(outcome.stdout.trim(), "opened");
+}
+
+#[test]
+fn what_is_denied_leaves_nothing_behind() {
+    let world = world();
+    let script = r"
+print('begins', flush=True)
+result = attempt('held/a')
+print(result, flush=True)
+if result == 'opened':
+    os.mkdir('folder')
+    write('folder/made', 'x')
+    write('/tmp/made', 'x')
+    os.unlink('held/b')
+    subprocess.run(['/bin/sh', '-c', 'echo child > child; (setsid sleep 100 &)'])
+    print('never seen', flush=True)
+time.sleep(1)
+print(sorted(os.listdir('.')), os.listdir('/tmp'), sorted(os.listdir('held')), flush=True)
+";
+    let run = Run::python(&world, &policy(), script);
+    let question = going_on(&world);
+    std::thread::sleep(Duration::from_millis(700));
+    answer(&world, "deny", &question);
+    run.prints("begins\nPermission denied\n['held', 'script.py'] [] ['a', 'b', 'c']");
+    assert!(world.changes().is_empty(), "{:#?}", world.changes());
+    assert_eq!(entries(&world, "fork.end"), ["rolled back"]);
+}
+
+#[test]
+fn a_denied_shell_sees_its_tool_fail() {
+    let world = world();
+    let run = Run::shell(&world, &policy(), "rm held/a 2> /dev/null; echo $?; echo x > made; ls");
+    let question = going_on(&world);
+    std::thread::sleep(Duration::from_millis(500));
+    answer(&world, "deny", &question);
+    run.prints("1\nheld\nmade");
+}

@@ -1,0 +1,180 @@
+//! A fork that tries to be seen, or to stay.
+
+use std::time::Duration;
+
+use crate::{Run, answer, entries, going_on, policy, world};
+
+/// Runs a script whose fork does `attack`, denies it, and fails unless the original prints `expected` and nothing has
+/// changed.
+#[track_caller]
+fn denied(attack: &str, after: &str, expected: &str) {
+    let world = world();
+    let attack = format!("    {}\n", attack.trim().replace('\n', "\n    "));
+    let script = format!(
+        "import fcntl\nparent, own = os.getppid(), os.getpid()\nif attempt('held/a') == 'opened':\n{attack}    time.sleep(100)\n{after}\nprint('goes on', flush=True)"
+    );
+    let run = Run::python(&world, &policy(), &script);
+    let question = going_on(&world);
+    std::thread::sleep(Duration::from_millis(700));
+    answer(&world, "deny", &question);
+    run.prints(&format!("{expected}goes on"));
+    assert!(world.changes().is_empty(), "{:#?}", world.changes());
+    assert_eq!(entries(&world, "fork.end"), ["rolled back"]);
+}
+
+/// Nobody is in the run but init, the program and whoever looks.
+const ALONE: &str = r"
+numbers = [name for name in os.listdir('/proc') if name.isdigit()]
+print(len(numbers), flush=True)
+";
+
+#[test]
+fn processes_that_hide_are_gone() {
+    denied(
+        r"
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for _ in range(5):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            for number in range(1, 32):
+                try: signal.signal(number, signal.SIG_IGN)
+                except OSError: pass
+            while True:
+                time.sleep(0.01)
+                if os.fork() == 0: os._exit(0)
+        os._exit(0)
+",
+        ALONE,
+        "2\n",
+    );
+}
+
+#[test]
+fn threads_of_a_fork_are_gone() {
+    denied("for _ in range(8): threading.Thread(target=time.sleep, args=(100,)).start()", ALONE, "2\n");
+}
+
+#[test]
+fn signals_to_others_wait() {
+    for attack in [
+        "os.kill(own, signal.SIGTERM)",
+        "os.kill(-1, signal.SIGTERM)",
+        "os.kill(0, signal.SIGTERM)",
+        "signal.pidfd_send_signal(os.pidfd_open(own), signal.SIGTERM)",
+        "__import__('ctypes').CDLL(None).syscall(234, own, own, 15)",
+        "__import__('ctypes').CDLL(None).syscall(200, own, 15)",
+        "r, w = os.pipe(); fcntl.fcntl(r, fcntl.F_SETOWN, own); fcntl.fcntl(r, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK); os.write(w, b'x')",
+    ] {
+        denied(attack, "", "");
+    }
+}
+
+#[test]
+fn what_others_use_stays_as_it_is() {
+    for attack in [
+        "os.setpriority(os.PRIO_PROCESS, own, 5)",
+        "os.sched_setaffinity(own, {0})",
+        "__import__('resource').prlimit(own, __import__('resource').RLIMIT_NOFILE, (64, 64))",
+    ] {
+        denied(
+            attack,
+            "print(os.getpriority(os.PRIO_PROCESS, 0), len(os.sched_getaffinity(0)) == len(os.sched_getaffinity(1)), __import__('resource').getrlimit(__import__('resource').RLIMIT_NOFILE)[0] > 64)",
+            "0 True True\n",
+        );
+    }
+}
+
+#[test]
+fn descriptors_of_the_original_are_out_of_reach() {
+    denied(
+        r"
+for number in (1, 2):
+    try: os.write(os.open(f'/proc/{own}/fd/{number}', os.O_WRONLY), b'seen')
+    except OSError: pass
+",
+        "",
+        "",
+    );
+    denied("write(f'/proc/{own}/cwd/made', 'x')", "", "");
+    denied("os.chdir(f'/proc/{own}/cwd'); write('made', 'x')", "", "");
+    denied("os.unlink(f'/proc/{own}/cwd/held/b')", "", "");
+    denied("write(f'/proc/{own}/comm', 'x')", "print(open('/proc/self/comm').read().strip())", "python3\n");
+}
+
+#[test]
+fn what_it_prints_is_not_seen() {
+    denied("print('never', flush=True); os.system('echo never; echo never >&2')", "", "");
+}
+
+#[test]
+fn places_outside_of_its_shadow_wait() {
+    denied("write('/dev/shm/made', 'x')", "print(os.listdir('/dev/shm'))", "[]\n");
+    denied("os.mkfifo('made')", "", "");
+    denied("os.link('held/b', 'made')", "", "");
+}
+
+#[test]
+fn what_it_sends_does_not_leave() {
+    denied(
+        r"
+one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+one.sendto(b'x', ('127.0.0.1', 9))
+",
+        "",
+        "",
+    );
+    denied("server = socket.socket(socket.AF_UNIX); server.bind('made')", "", "");
+}
+
+#[test]
+fn memory_that_all_of_the_run_share_waits() {
+    denied(
+        r"
+libc = __import__('ctypes').CDLL(None)
+libc.shmget(1234, 4096, 0o1600)
+",
+        "print(__import__('ctypes').CDLL(None).shmget(1234, 4096, 0))",
+        "-1\n",
+    );
+}
+
+#[test]
+fn places_in_files_are_its_own() {
+    let world = world();
+    let script = r"
+file = open('held/data', 'rb', buffering=0)
+file.read(2)
+if attempt('held/a') == 'opened':
+    file.read(3)
+    os.lseek(file.fileno(), 9, os.SEEK_SET)
+    time.sleep(100)
+print(file.read(2))
+";
+    world.write("data", "0123456789");
+    let run = Run::python(&world, &policy(), &script.replace("held/data", "data"));
+    let question = going_on(&world);
+    std::thread::sleep(Duration::from_millis(400));
+    answer(&world, "deny", &question);
+    run.prints("b'23'");
+}
+
+#[test]
+fn a_second_hold_waits_within_the_first() {
+    let world = world();
+    let run =
+        Run::python(&world, &policy(), "print(attempt('held/a'))\nprint(attempt('held/b'))\nprint('done')");
+    let first = going_on(&world);
+    let mut second = serde_json::Value::Null;
+    let found = crate::common::eventually(crate::PATIENCE, || {
+        let list = crate::parse(&world.ask(&["approvals", "--json"]));
+        let other = list["approvals"].as_array().unwrap().iter().find(|other| other["id"] != first["id"]);
+        other.map(|other| second = other.clone()).is_some()
+    });
+    assert!(found);
+    answer(&world, "approve", &first);
+    std::thread::sleep(Duration::from_millis(500));
+    let list = crate::parse(&world.ask(&["approvals", "--json"]));
+    answer(&world, "deny", &list["approvals"][0]);
+    run.prints("opened\nPermission denied\ndone");
+}

@@ -1,0 +1,112 @@
+//! What waits instead, and says why.
+
+use crate::{Run, answer, common::World, policy, question, waits_because, world};
+
+/// Starts a script, sees why it waits, and that it goes on once it is approved.
+#[track_caller]
+fn waits(script: &str, why: &str) {
+    let world = world();
+    waits_in(&world, &policy(), script, why);
+}
+
+#[track_caller]
+fn waits_in(world: &World, policy: &str, script: &str, why: &str) {
+    let run =
+        Run::python(world, policy, &format!("{script}\nprint(attempt('held/a'), flush=True)\nos._exit(0)"));
+    waits_because(world, why);
+    run.prints("opened");
+    let told = world.ask(&["why", "last", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert!(told["waits"][0]["why"].as_str().unwrap().contains(why), "{told:#}");
+}
+
+#[test]
+fn a_process_with_threads_waits() {
+    waits("threading.Thread(target=time.sleep, args=(100,), daemon=True).start()", "has several threads");
+}
+
+#[test]
+fn a_connected_process_waits() {
+    waits("pair = socket.socketpair()", "has a socket");
+    waits("one = socket.socket(socket.AF_UNIX)", "has a socket");
+}
+
+#[test]
+fn a_process_with_a_file_open_for_writing_waits() {
+    waits("file = open('/dev/shm/made', 'w')", "a file open for writing");
+}
+
+#[test]
+fn a_process_that_shares_memory_waits() {
+    waits("memory = mmap.mmap(-1, 4096)", "memory that it shares");
+}
+
+#[test]
+fn a_process_that_watches_waits() {
+    waits("watch = select.epoll()", "of the kind [eventpoll]");
+    waits("event = os.eventfd(0)", "of the kind [eventfd]");
+    waits("memory = os.memfd_create('x')", "");
+}
+
+#[test]
+fn a_process_with_a_timer_waits() {
+    waits("signal.setitimer(signal.ITIMER_REAL, 100)", "a timer");
+}
+
+#[test]
+fn a_process_that_locks_waits() {
+    waits("import fcntl; file = open('script.py'); fcntl.flock(file, fcntl.LOCK_EX)", "a lock on a file");
+}
+
+#[test]
+fn a_process_that_is_not_alone_waits() {
+    waits("child = subprocess.Popen(['/bin/sleep', '100'])", "the process has children");
+    waits("os.fork() and (time.sleep(3), os._exit(0))", "does not wait for it");
+}
+
+#[test]
+fn a_pipeline_waits() {
+    let world = world();
+    let run = Run::shell(&world, &policy(), "cat held/a | tr a-z A-Z");
+    waits_because(&world, "other processes of the run are at work");
+    run.prints("A");
+}
+
+#[test]
+fn what_cannot_be_taken_back_waits() {
+    let world = world();
+    let hold = "  - {effect: [net.connect], target: \"127.0.0.1:9\"}\nphantom:";
+    let policy = policy().replace("phantom:", hold);
+    let script = "one = socket.socket()\none.settimeout(5)\ntry:\n    one.connect(('127.0.0.1', 9))\nexcept OSError: print('tried')";
+    let run = Run::python(&world, &policy, script);
+    let asked = question(&world, "waits: ");
+    assert!(asked["meanwhile"].as_str().unwrap().contains("cannot be taken back"), "{asked:#}");
+    answer(&world, "approve", &asked);
+    run.prints("tried");
+}
+
+#[test]
+fn a_run_whose_labels_are_followed_waits() {
+    let world = world();
+    let labels = "taint:\n  sources: [{label: secret, fs: [\"${workspace}/secret/**\"]}]\n  sinks: [{label: secret, net: [\"*\"]}]\nphantom:";
+    let policy = policy().replace("phantom:", labels);
+    waits_in(&world, &policy, "", "follows labels");
+}
+
+#[test]
+fn a_run_that_is_not_to_go_on_waits_without_a_word() {
+    let world = world();
+    let policy = policy().replace("speculate: auto", "speculate: off");
+    let run = Run::python(&world, &policy, "print(attempt('held/a'))");
+    let mut found = serde_json::Value::Null;
+    crate::common::eventually(crate::PATIENCE, || {
+        let list = crate::parse(&world.ask(&["approvals", "--json"]));
+        found = list["approvals"][0].clone();
+        !found.is_null()
+    });
+    std::thread::sleep(std::time::Duration::from_millis(600));
+    let list = crate::parse(&world.ask(&["approvals", "--json"]));
+    assert!(list["approvals"][0]["meanwhile"].is_null(), "{list:#}");
+    answer(&world, "approve", &found);
+    run.prints("opened");
+}
