@@ -57,6 +57,11 @@ fn leaf(rule: &Rule) -> Vec<Instruction> {
                 load(argument(index) + 4),
                 jump(libc::BPF_JEQ, 0, 1, 0),
             ]),
+            Condition::Neither(index, [one, other]) => program.extend([
+                load(argument(index)),
+                jump(libc::BPF_JEQ, one, 2, 0),
+                jump(libc::BPF_JEQ, other, 1, 0),
+            ]),
         }
         program.push(action(*outcome));
     }
@@ -98,7 +103,10 @@ const X32_BIT: u32 = 0x4000_0000;
 
 #[cfg(test)]
 mod tests {
-    use super::{super::table, *};
+    use super::{
+        super::{Run, table},
+        *,
+    };
 
     /// Runs `program` as the kernel would.
     fn run(program: &[Instruction], architecture: u32, number: u32, arguments: [u64; 6]) -> u32 {
@@ -134,12 +142,14 @@ mod tests {
     #[test]
     fn every_number_gets_the_action_of_its_rule() {
         for (tracks_flows, forks) in [(false, false), (true, false), (false, true)] {
-            check_actions(tracks_flows, forks);
+            for root in [None, Some((0, 0))] {
+                check_actions(Run { tracks_flows, forks, root, mask: 0o22 });
+            }
         }
     }
 
-    fn check_actions(tracks_flows: bool, forks: bool) {
-        let rules = table::rules(tracks_flows, forks);
+    fn check_actions(run_of: Run) {
+        let rules = table::rules(run_of);
         let program = assemble(&rules);
         for rule in &rules {
             let mut arguments = [0; 6];
@@ -148,6 +158,7 @@ mod tests {
                 Condition::AnyBit(index, mask) => arguments[index] as u32 & mask != 0,
                 Condition::Equals(index, value) => arguments[index] as u32 == value,
                 Condition::NonZero(index) => arguments[index] != 0,
+                Condition::Neither(index, values) => !values.contains(&(arguments[index] as u32)),
             };
             let expected = |arguments: &[u64; 6]| {
                 let branch = rule.branches.iter().find(|(condition, _)| holds(condition, arguments));
@@ -159,6 +170,7 @@ mod tests {
                     Condition::AnyBit(index, mask) => arguments[index] = u64::from(mask),
                     Condition::Equals(index, value) => arguments[index] = u64::from(value),
                     Condition::NonZero(index) => arguments[index] = 1 << 40,
+                    Condition::Neither(index, _) => arguments[index] = 1000,
                 }
                 let verdict = run(&program, AUDIT_ARCH_X86_64, rule.number, arguments);
                 assert_eq!(verdict, expected(&arguments), "{} with {condition:?}", rule.number);
@@ -167,8 +179,31 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_told_of_a_change_of_identity_that_changes_nothing() {
+        let verdict = |root, number: i64, arguments: [u64; 6]| {
+            let rules = table::rules(Run { tracks_flows: false, forks: false, root, mask: 0o22 });
+            run(&assemble(&rules), AUDIT_ARCH_X86_64, number as u32, arguments)
+        };
+        let (allow, notify) = (action(Action::Allow).k, action(Action::Notify).k);
+        let (root, same) = (Some((0, 100)), u64::from(u32::MAX));
+        assert_eq!(verdict(root, libc::SYS_setresuid, [same, 0, same, 0, 0, 0]), allow);
+        assert_eq!(verdict(root, libc::SYS_setresgid, [100, same, 100, 0, 0, 0]), allow);
+        assert_eq!(verdict(root, libc::SYS_setresgid, [same, 0, same, 0, 0, 0]), notify);
+        assert_eq!(verdict(root, libc::SYS_setresuid, [same, same, 1000, 0, 0, 0]), notify);
+        assert_eq!(verdict(root, libc::SYS_setfsuid, [1, 0, 0, 0, 0, 0]), notify);
+        for number in [libc::SYS_setgroups, libc::SYS_capset] {
+            assert_eq!(verdict(root, number, [0; 6]), notify);
+            assert_eq!(verdict(None, number, [0; 6]), allow, "who is no root stays who it is");
+        }
+        assert_eq!(verdict(None, libc::SYS_setuid, [1, 0, 0, 0, 0, 0]), allow);
+        assert_eq!(verdict(None, libc::SYS_umask, [0o22, 0, 0, 0, 0, 0]), allow);
+        assert_eq!(verdict(None, libc::SYS_umask, [0o27, 0, 0, 0, 0, 0]), notify);
+    }
+
+    #[test]
     fn other_architectures_and_unknown_numbers_never_pass() {
-        let program = assemble(&table::rules(true, false));
+        let run_of = Run { tracks_flows: true, forks: false, root: Some((0, 0)), mask: 0 };
+        let program = assemble(&table::rules(run_of));
         assert_eq!(run(&program, 0x4000_0003, 1, [0; 6]), libc::SECCOMP_RET_USER_NOTIF);
         assert_eq!(run(&program, AUDIT_ARCH_X86_64, X32_BIT | 1, [0; 6]), libc::SECCOMP_RET_USER_NOTIF);
         for number in [470, 5000, 0x3fff_ffff] {

@@ -14,9 +14,22 @@ pub(crate) use table::{
 
 use crate::sys::seccomp::Instruction;
 
-/// The filter of a run, which asks more where its flows are tracked, or where it may go on as a fork.
-pub(crate) fn program(tracks_flows: bool, forks: bool) -> Vec<Instruction> {
-    assemble::assemble(&table::rules(tracks_flows, forks))
+/// The filter of a run.
+pub(crate) fn program(run: Run) -> Vec<Instruction> {
+    assemble::assemble(&table::rules(run))
+}
+
+/// What the filter of a run depends on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    /// Whether its flows are tracked: more is asked then.
+    pub(crate) tracks_flows: bool,
+    /// Whether it may go on as a fork of itself: more is asked then.
+    pub(crate) forks: bool,
+    /// The user and the group of its first process, where others may act as somebody else: where it is root.
+    pub(crate) root: Option<(u32, u32)>,
+    /// The file mode mask of its first process.
+    pub(crate) mask: u32,
 }
 
 /// What the filter does with a call.
@@ -39,6 +52,8 @@ pub(crate) enum Condition {
     Equals(usize, u32),
     /// Either half is not zero.
     NonZero(usize),
+    /// The lower half is neither.
+    Neither(usize, [u32; 2]),
 }
 
 /// What happens to one system call: the action of the first condition that holds,

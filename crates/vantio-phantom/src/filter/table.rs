@@ -7,25 +7,53 @@ use libc::{
 
 use super::{
     Action::{self, Allow, Fail, Notify},
-    Condition::{AnyBit, Equals, NonZero},
-    Rule,
+    Condition::{AnyBit, Equals, Neither, NonZero},
+    Rule, Run,
 };
 
-/// One rule a number, for every number this table knows. A run whose flows are tracked asks in more
-/// calls.
-pub(super) fn rules(tracks_flows: bool, forks: bool) -> Vec<Rule> {
+/// One rule a number, for every number this table knows.
+pub(super) fn rules(run: Run) -> Vec<Rule> {
     let rule = |number| {
-        let more = if tracks_flows {
+        let more = if run.tracks_flows {
             tracked(number)
-        } else if forks {
+        } else if run.forks {
             forked(number)
         } else {
             None
         };
-        more.unwrap_or_else(|| rule(number))
+        more.or_else(|| acting(number, run)).unwrap_or_else(|| rule(number))
     };
     (0..KNOWN).chain([KNOWN]).map(rule).collect()
 }
+
+/// Calls that change whom a process acts as, or the mask that it makes files with. The supervisor is told of what
+/// leads away from how the run began; until then nobody differs. In an ordinary user's run there is nobody else to be.
+fn acting(number: u32, run: Run) -> Option<Rule> {
+    let nr = i64::from(number);
+    let rule = |branches, otherwise| Some(Rule { number, branches, otherwise });
+    if nr == libc::SYS_umask {
+        return rule(vec![(Equals(0, run.mask), Allow)], Notify);
+    }
+    if !is_identity_change(nr) {
+        return None;
+    }
+    let Some((user, group)) = run.root else { return rule(Vec::new(), Allow) };
+    // What is in memory cannot be told from here.
+    let (count, own) = match nr {
+        libc::SYS_setuid | libc::SYS_setfsuid => (1, user),
+        libc::SYS_setgid | libc::SYS_setfsgid => (1, group),
+        libc::SYS_setreuid => (2, user),
+        libc::SYS_setregid => (2, group),
+        libc::SYS_setresuid => (3, user),
+        libc::SYS_setresgid => (3, group),
+        _ => return rule(Vec::new(), Notify),
+    };
+    let leads_away = |index| (Neither(index, [own, UNCHANGED]), Notify);
+    rule((0..count).map(leads_away).collect(), Allow)
+}
+
+/// What leaves a user or a group as it is.
+const UNCHANGED: u32 = u32::MAX;
 
 /// What is different where the flows of a run are tracked: births, deaths, and the channels that no
 /// descriptor stands for.
@@ -168,9 +196,7 @@ fn rule(number: u32) -> Rule {
         libc::SYS_tkill | libc::SYS_tgkill | libc::SYS_rt_sigqueueinfo | libc::SYS_rt_tgsigqueueinfo => {
             branch(&[(Equals(0, 1), Notify)], Allow)
         }
-        nr if JUDGED.contains(&nr) || is_refused(nr) || is_identity_change(nr) || nr == libc::SYS_umask => {
-            plain(Notify)
-        }
+        nr if JUDGED.contains(&nr) || is_refused(nr) => plain(Notify),
         _ => plain(Allow),
     }
 }
@@ -230,7 +256,7 @@ const JUDGED: &[i64] = &[
     libc::SYS_kill,
 ];
 
-/// Whether the call changes whom the caller acts as: after the first one, the supervisor
+/// Whether the call may change whom the caller acts as: after the first that does, the supervisor
 /// looks at each caller's identity.
 pub(crate) fn is_identity_change(number: i64) -> bool {
     matches!(

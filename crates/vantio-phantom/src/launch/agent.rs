@@ -17,7 +17,7 @@ use landlock::{
 };
 use rustix::{
     fs::{Access, CWD, accessat},
-    process::{DumpableBehavior, PidfdFlags, geteuid, getpid, pidfd_open, set_dumpable_behavior},
+    process::{DumpableBehavior, PidfdFlags, getegid, geteuid, getpid, pidfd_open, set_dumpable_behavior},
     thread::{
         CapabilitySet, CapabilitySets, remove_capability_from_bounding_set, set_capabilities,
         set_no_new_privs,
@@ -27,7 +27,7 @@ use rustix::{
 use super::link::{Link, Topic};
 use crate::{
     Spec, filter, resources,
-    supervisor::ROOT_CAPABILITIES,
+    supervisor::{ROOT_CAPABILITIES, current_mask},
     sys::{
         process::{close_on_exec_from, execute, exit, restore_signals},
         seccomp,
@@ -73,10 +73,19 @@ fn confine(
     drop_capabilities().map_err(at("drop capabilities"))?;
     set_no_new_privs(true).map_err(at("renounce new privileges"))?;
     restrict_files(&spec.executable).map_err(|error| ("enter Landlock", io::Error::other(error)))?;
-    let listener = seccomp::install(&filter::program(spec.tracks_flows, spec.speculation.is_some()))
-        .map_err(at("install the system call filter"))?;
+    let listener =
+        seccomp::install(&filter::program(filtered(spec))).map_err(at("install the system call filter"))?;
     link.tell(Topic::Filtered, listener.as_raw_fd()).map_err(at("report"))?;
     link.wait().map_err(at("wait for the supervisor"))
+}
+
+fn filtered(spec: &Spec) -> filter::Run {
+    filter::Run {
+        tracks_flows: spec.tracks_flows,
+        forks: spec.speculation.is_some(),
+        root: geteuid().is_root().then(|| (geteuid().as_raw(), getegid().as_raw())),
+        mask: current_mask().bits(),
+    }
 }
 
 /// What remains is what root needs to treat files of others as its own; nothing that reaches

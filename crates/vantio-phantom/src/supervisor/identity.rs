@@ -1,8 +1,11 @@
 //! Acting on files as the agent does.
 
+use std::sync::atomic::Ordering;
+
 use rustix::{
     fs::Mode,
     io::{self, Errno},
+    process::{Gid, getegid, geteuid, getgroups},
     thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities},
 };
 
@@ -20,42 +23,51 @@ pub(crate) const ROOT_CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::SETGID)
     .union(CapabilitySet::SETUID);
 
+/// Whom the kernel takes a thread for where files are concerned.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    user: u32,
+    group: u32,
+    groups: Vec<u32>,
+}
+
+impl Identity {
+    /// That of this process, which is the first process's too.
+    pub(super) fn own() -> io::Result<Self> {
+        let groups = getgroups()?.into_iter().map(Gid::as_raw).collect();
+        Ok(Self { user: geteuid().as_raw(), group: getegid().as_raw(), groups })
+    }
+}
+
 /// While this lives, the thread acts on files as the caller of a request.
-pub(super) struct Assumed {
+pub(super) struct Assumed<'a> {
     before: Option<CapabilitySets>,
-    is_identity: bool,
+    own: Option<&'a Identity>,
 }
 
 impl Plane {
-    /// Takes the caller's file identity on, where it may differ from our own.
-    pub(super) fn assume(&self, request: &Request) -> io::Result<Assumed> {
-        use std::sync::atomic::Ordering;
+    /// Takes the caller's file identity on, where it differs from our own.
+    pub(super) fn assume(&self, request: &Request) -> io::Result<Assumed<'_>> {
         if !self.privileged || !self.identities_differ.load(Ordering::Acquire) {
-            return Ok(Assumed { before: None, is_identity: false });
+            return Ok(Assumed { before: None, own: None });
         }
-        let numbers = |key| -> io::Result<Vec<u32>> {
-            let text = request.status_field(key).ok_or(Errno::SRCH)?;
-            text.split_whitespace().map(|number| number.parse().map_err(|_| Errno::SRCH)).collect()
-        };
-        let (users, groups, more) = (numbers("Uid:")?, numbers("Gid:")?, numbers("Groups:")?);
-        let (Some(user), Some(group)) = (users.get(3), groups.get(3)) else { return Err(Errno::SRCH) };
-        let effective = request.status_field("CapEff:").and_then(|text| u64::from_str_radix(&text, 16).ok());
-        let effective = CapabilitySet::from_bits_retain(effective.ok_or(Errno::SRCH)?);
+        let status = request.status().ok_or(Errno::SRCH)?;
+        let (caller, capable) = read_identity(&status).ok_or(Errno::SRCH)?;
         let before = capabilities(None)?;
-        let assumed = Assumed { before: Some(before), is_identity: true };
-        set_file_identity(*user, *group, &more)?;
+        let wanted = capable.intersection(ROOT_CAPABILITIES).union(CapabilitySet::SYS_PTRACE);
+        let effective = wanted.intersection(before.permitted);
+        if caller == self.identity && effective == before.effective {
+            return Ok(Assumed { before: None, own: None });
+        }
+        let assumed = Assumed { before: Some(before), own: Some(&self.identity) };
+        set_file_identity(caller.user, caller.group, &caller.groups)?;
         // The change of user took or gave file capabilities by the kernel's rules; these are the caller's.
-        let wanted = effective.intersection(ROOT_CAPABILITIES).union(CapabilitySet::SYS_PTRACE);
-        set_capabilities(
-            None,
-            CapabilitySets { effective: wanted.intersection(before.permitted), ..before },
-        )?;
+        set_capabilities(None, CapabilitySets { effective, ..before })?;
         Ok(assumed)
     }
 
     /// The caller's file mode mask.
     fn mask(&self, request: &Request) -> io::Result<Mode> {
-        use std::sync::atomic::Ordering;
         if !self.masks_differ.load(Ordering::Acquire) {
             return Ok(self.initial_mask);
         }
@@ -74,12 +86,30 @@ impl Plane {
 
 impl Plane {
     /// Gives up, while the result lives, what lets this thread look into other processes.
-    pub(super) fn renounce_tracing() -> io::Result<Assumed> {
+    pub(super) fn renounce_tracing() -> io::Result<Assumed<'static>> {
         let before = capabilities(None)?;
         let effective = before.effective.difference(CapabilitySet::SYS_PTRACE);
         set_capabilities(None, CapabilitySets { effective, ..before })?;
-        Ok(Assumed { before: Some(before), is_identity: false })
+        Ok(Assumed { before: Some(before), own: None })
     }
+}
+
+/// Whom a process acts as, and what it is capable of, by its `/proc/PID/status`.
+fn read_identity(status: &str) -> Option<(Identity, CapabilitySet)> {
+    let field = |key| status.lines().find_map(|line| line.strip_prefix(key));
+    // Real, effective, saved, and that of file access.
+    let fourth = |key| field(key)?.split_whitespace().nth(3)?.parse().ok();
+    let groups = field("Groups:")?.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
+    let capable = u64::from_str_radix(field("CapEff:")?.trim(), 16).ok()?;
+    let identity = Identity { user: fourth("Uid:")?, group: fourth("Gid:")?, groups };
+    Some((identity, CapabilitySet::from_bits_retain(capable)))
+}
+
+/// The mask that this process makes files with.
+pub(crate) fn current_mask() -> Mode {
+    let mask = rustix::process::umask(Mode::empty());
+    rustix::process::umask(mask);
+    mask
 }
 
 /// While this lives, the thread makes files with a caller's mask.
@@ -91,12 +121,12 @@ impl Drop for Masked {
     }
 }
 
-impl Drop for Assumed {
+impl Drop for Assumed<'_> {
     fn drop(&mut self) {
         let Some(before) = self.before.take() else { return };
         let mut restored = set_capabilities(None, before);
-        if self.is_identity {
-            restored = restored.and_then(|()| set_file_identity(0, 0, &[]));
+        if let Some(own) = self.own {
+            restored = restored.and_then(|()| set_file_identity(own.user, own.group, &own.groups));
             restored = restored.and_then(|()| set_capabilities(None, before));
         }
         if restored.is_err() {

@@ -17,7 +17,7 @@ pub(crate) mod request;
 pub(crate) mod resolve;
 mod wait;
 
-pub(crate) use identity::ROOT_CAPABILITIES;
+pub(crate) use identity::{ROOT_CAPABILITIES, current_mask};
 pub(crate) use keeping::{Beginning, Keeping};
 
 use std::{
@@ -42,6 +42,7 @@ use rustix::{
 use vantio_core::{Access, Effect, Intent, Target};
 
 use self::{
+    identity::Identity,
     request::{Link, Reply, Request},
     resolve::{Object, View},
     wait::WaitingRoom,
@@ -99,6 +100,8 @@ pub(crate) struct Plane {
     hidden: Vec<PathBuf>,
     /// What the caller gave as standard input, output and error.
     inherited: Vec<Inherited>,
+    /// Whom the workers act as by themselves.
+    identity: Identity,
     /// Set once a process of the run changed whom it acts as.
     identities_differ: AtomicBool,
     /// Set once a process of the run changed its file mode mask.
@@ -175,6 +178,7 @@ impl Supervisor<'_> {
             host_root: openat(CWD, "/", flags, Mode::empty())?,
             hidden: self.spec.hidden.clone(),
             inherited: inherited(),
+            identity: Identity::own()?,
             identities_differ: AtomicBool::new(false),
             masks_differ: AtomicBool::new(false),
             initial_mask: current_mask(),
@@ -470,12 +474,6 @@ fn inherited() -> Vec<Inherited> {
         .into_iter()
         .filter_map(describe)
         .collect()
-}
-
-fn current_mask() -> Mode {
-    let mask = rustix::process::umask(Mode::empty());
-    rustix::process::umask(mask);
-    mask
 }
 
 /// As many as the machine can run at once, within reason.

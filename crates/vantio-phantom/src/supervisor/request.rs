@@ -235,6 +235,11 @@ impl Request {
             .ok_or(Errno::SRCH)
     }
 
+    /// `/proc/TID/status` of the caller.
+    pub(super) fn status(&self) -> Option<String> {
+        self.read_proc("status")
+    }
+
     /// The rest of the line of `/proc/TID/status` that starts with `key`, trimmed.
     pub(crate) fn status_field(&self, key: &str) -> Option<String> {
         self.status_field_of(&self.tid.as_raw_pid().to_string(), key)
