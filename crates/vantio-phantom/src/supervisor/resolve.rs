@@ -192,15 +192,23 @@ impl View {
     ) -> io::Result<Located> {
         let (parent, name) = split(path)?;
         let how = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let parent = openat2(&start, parent, how, Mode::empty(), flags | ResolveFlags::NO_MAGICLINKS);
-        if let Ok(parent) = parent
-            && readlinkat(&parent, name, Vec::new()).is_err()
-        {
-            let parent = self.identify(parent)?;
-            // `self` in the run's /proc is a link that has no target for us, and reads as absent.
-            if parent.place != Place::Proc {
-                return Ok(Located::Missing(Entry { parent, name: name.to_vec() }));
+        let plain = flags | ResolveFlags::NO_MAGICLINKS;
+        match openat2(&start, parent, how, Mode::empty(), plain) {
+            Ok(parent) if readlinkat(&parent, name, Vec::new()).is_err() => {
+                let parent = self.identify(parent)?;
+                // `self` in the run's /proc is a link that has no target for us, and reads as absent.
+                if parent.place != Place::Proc {
+                    return Ok(Located::Missing(Entry { parent, name: name.to_vec() }));
+                }
             }
+            // Without a link on the way up to where it ends, there is none that only a walk can follow.
+            Err(Errno::NOENT)
+                if openat2(&start, parent, how, Mode::empty(), plain | ResolveFlags::NO_SYMLINKS)
+                    .is_err_and(|error| error == Errno::NOENT) =>
+            {
+                return Err(Errno::NOENT);
+            }
+            _ => {}
         }
         if flags.is_empty() {
             Walk::new(self, request, start.open()?, path).finish(follow)
