@@ -87,7 +87,8 @@ impl Store {
     pub fn at(root: &Path) -> Result<Self, StoreError> {
         let root = folder::prepare(root)?;
         let store = Self { ledger: Location::File(root.join("ledger.db")), root };
-        folder::create(&store.root.join("runs"))?;
+        folder::create(&store.runs())?;
+        folder::spread(&store.runs());
         Ok(store)
     }
 

@@ -146,3 +146,18 @@ fn a_run_is_made_while_others_look_for_what_a_crash_left() {
         assert!(failed.is_empty(), "{failed:?}");
     });
 }
+
+#[test]
+fn what_runs_leave_is_kept_apart_where_the_file_system_knows_how() {
+    let (_folder, store) = store();
+    let flags = || rustix::fs::ioctl_getflags(fs::File::open(store.runs()).unwrap());
+    let Ok(before) = flags() else { return };
+    let spread = before | rustix::fs::IFlags::TOPDIR;
+    if rustix::fs::ioctl_setflags(fs::File::open(store.runs()).unwrap(), spread).is_err() {
+        return;
+    }
+    rustix::fs::ioctl_setflags(fs::File::open(store.runs()).unwrap(), spread - rustix::fs::IFlags::TOPDIR)
+        .unwrap();
+    Store::at(store.root()).unwrap();
+    assert!(flags().unwrap().contains(rustix::fs::IFlags::TOPDIR));
+}
