@@ -40,10 +40,14 @@ pub enum Case {
     GitStatus,
     /// `npm install` of 30 packages of 40 files
     NpmInstall,
-    /// `cargo build` of six crates
+    /// `cargo build` of `serde_json` and what it needs
     CargoBuild,
-    /// `make -j2` of 40 small C files
+    /// `cargo build` of six crates of a few lines
+    CargoBuildSmall,
+    /// `make -j2` of Lua
     Make,
+    /// `make -j2` of 40 C files of three lines
+    MakeSmall,
     /// A checkpoint of a run with 1,000 changed files in a tree of 1 GB
     Checkpoint,
     /// The way back to it
@@ -56,7 +60,7 @@ pub enum Case {
 
 impl Case {
     /// Every case.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::StartUp,
         Self::Openat,
         Self::Stat,
@@ -68,7 +72,9 @@ impl Case {
         Self::GitStatus,
         Self::NpmInstall,
         Self::CargoBuild,
+        Self::CargoBuildSmall,
         Self::Make,
+        Self::MakeSmall,
         Self::Checkpoint,
         Self::Restore,
         Self::Commit,
@@ -89,7 +95,9 @@ impl Case {
             Self::GitStatus => "git-status",
             Self::NpmInstall => "npm-install",
             Self::CargoBuild => "cargo-build",
+            Self::CargoBuildSmall => "cargo-build-small",
             Self::Make => "make",
+            Self::MakeSmall => "make-small",
             Self::Checkpoint => "checkpoint",
             Self::Restore => "restore",
             Self::Commit => "commit",
@@ -123,12 +131,16 @@ impl Case {
         match self {
             Self::StartUp => Goal::Times(1.5),
             Self::GitStatus | Self::NpmInstall => Goal::Times(1.15),
-            Self::CargoBuild | Self::Make => Goal::Times(1.05),
+            _ if self.is_build() => Goal::Times(1.05),
             Self::Checkpoint => Goal::Value(5.0),
             Self::Restore | Self::Memory => Goal::Value(20.0),
             Self::Commit => Goal::Times(0.5),
             _ => Goal::None,
         }
+    }
+
+    const fn is_build(self) -> bool {
+        matches!(self, Self::CargoBuild | Self::CargoBuildSmall | Self::Make | Self::MakeSmall)
     }
 
     /// Whom the ratio of `subject` is to.
@@ -170,7 +182,9 @@ impl Case {
             Self::GitStatus => whole("cd repository && git status --porcelain"),
             Self::NpmInstall => whole("cd npm && npm install --offline --no-audit --no-fund --silent"),
             Self::CargoBuild => whole("cd rust && cargo build --offline --quiet"),
+            Self::CargoBuildSmall => whole("cd rust-small && cargo build --offline --quiet"),
             Self::Make => whole("cd c && make --silent -j2"),
+            Self::MakeSmall => whole("cd c-small && make --silent -j2"),
             Self::Exec => repeat("/bin/true", "100"),
             Self::Connect => repeat(&stage.server, "200"),
             Self::Unlink => repeat(&file, "500"),
@@ -206,13 +220,21 @@ pub fn prepare(command: &mut Command, stage: &Stage, seat: &Seat) {
 /// users, but not what whole programs wrote.
 fn clear(stage: &Stage, subject: Subject, case: Case) -> Result<(), Failure> {
     let seat = subject.seat(stage);
-    if subject.is_own() && matches!(case, Case::NpmInstall | Case::CargoBuild | Case::Make) {
+    if subject.is_own() && (case == Case::NpmInstall || case.is_build()) {
         let mut discard = Command::new(&stage.vantio);
         discard.args(["discard", "last"]);
         prepare(&mut discard, stage, seat);
         shell::quiet(&mut discard)?;
     }
-    let made = ["c/out", "rust/target", "rust/Cargo.lock", "npm/node_modules", "npm/package-lock.json"];
+    let made = [
+        "c/out",
+        "c-small/out",
+        "rust/target",
+        "rust-small/target",
+        "rust-small/Cargo.lock",
+        "npm/node_modules",
+        "npm/package-lock.json",
+    ];
     let made = made.map(|name| seat.workspace().join(name));
     for leftover in made.into_iter().chain([seat.path("upper")]) {
         if leftover.is_dir() {

@@ -1,17 +1,20 @@
-//! The projects that whole programs work on: a large repository, and sources in C, Rust and JavaScript.
+//! The projects that whole programs work on: a large repository, and sources in C, Rust and JavaScript, both
+//! such as people have and such as leave a compiler the least to do.
 
 use std::{fs, path::Path, process::Command};
 
 use crate::{
     failure::{AtPath, Failure},
-    shell,
+    layout, shell,
 };
 
 /// Writes every project below `workspace`.
 pub fn write(workspace: &Path) -> Result<(), Failure> {
     repository(&workspace.join("repository"))?;
-    c_project(&workspace.join("c"))?;
     rust_project(&workspace.join("rust"))?;
+    c_project(&workspace.join("c"))?;
+    small_c_project(&workspace.join("c-small"))?;
+    small_rust_project(&workspace.join("rust-small"))?;
     npm_project(&workspace.join("npm"))
 }
 
@@ -34,8 +37,41 @@ fn repository(directory: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A C project of many small files.
+/// A library in Rust as it is published on crates.io, with the sources of all it needs.
+fn rust_project(directory: &Path) -> Result<(), Failure> {
+    vendor(directory, "serde_json = \"=1.0.154\"")?;
+    write_file(&directory.join("lib.rs"), "pub use serde_json::Value;\n")?;
+    fs::create_dir(directory.join(".cargo")).at(directory)?;
+    write_file(&directory.join(".cargo/config.toml"), VENDORED)
+}
+
+/// Lua, which crates.io has as well, with a plain makefile.
 fn c_project(directory: &Path) -> Result<(), Failure> {
+    let fetched = directory.with_extension("fetched");
+    vendor(&fetched, "lua-src = \"=551.1.0\"")?;
+    fs::rename(fetched.join("vendor/lua-src/lua-5.4.9"), directory).at(directory)?;
+    fs::remove_dir_all(&fetched).at(&fetched)?;
+    let makefile = "SOURCES := $(filter-out lua.c luac.c onelua.c ltests.c,$(wildcard *.c))\nout/liblua.a: $(SOURCES:%.c=out/%.o)\n\tar rcs $@ $^\nout/%.o: %.c | out\n\tcc -O1 -c -o $@ $<\nout:\n\tmkdir -p out\n";
+    write_file(&directory.join("Makefile"), makefile)
+}
+
+/// Makes a package of one dependency, whose sources lie beside it.
+fn vendor(directory: &Path, dependency: &str) -> Result<(), Failure> {
+    fs::create_dir_all(directory).at(directory)?;
+    let manifest = directory.join("Cargo.toml");
+    let text = format!(
+        "[package]\nname = \"bench\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[lib]\npath = \"lib.rs\"\n[dependencies]\n{dependency}\n[workspace]\n"
+    );
+    write_file(&manifest, &text)?;
+    write_file(&directory.join("lib.rs"), "")?;
+    // From the root of this project, for its compiler.
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(layout::root()).args(["vendor", "--quiet", "--manifest-path"]).arg(manifest);
+    shell::quiet(cargo.arg(directory.join("vendor"))).map(drop)
+}
+
+/// A C project of many files of three lines.
+fn small_c_project(directory: &Path) -> Result<(), Failure> {
     fs::create_dir_all(directory).at(directory)?;
     let (mut declarations, mut sum) = ("#include <stdio.h>\n".to_owned(), "0".to_owned());
     for number in 0..C_FILES {
@@ -53,7 +89,7 @@ fn c_project(directory: &Path) -> Result<(), Failure> {
 }
 
 /// A Cargo workspace of a few crates, each with a few modules, and no dependency from elsewhere.
-fn rust_project(directory: &Path) -> Result<(), Failure> {
+fn small_rust_project(directory: &Path) -> Result<(), Failure> {
     let mut members = String::new();
     for number in 0..CRATES {
         let name = format!("crate{number}");
@@ -114,6 +150,10 @@ fn npm_project(directory: &Path) -> Result<(), Failure> {
 fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
     fs::write(path, text).at(path)
 }
+
+/// Where Cargo finds the sources of a package.
+const VENDORED: &str =
+    "[source.crates-io]\nreplace-with = \"vendored\"\n[source.vendored]\ndirectory = \"vendor\"\n";
 
 const FOLDERS: u32 = 400;
 const FILES: u32 = 50;
