@@ -40,7 +40,7 @@ pub(super) fn socket(request: &Request) -> io::Result<Reply> {
     if flags & libc::SOCK_NONBLOCK != 0 {
         io::ioctl_fionbio(&fd, true)?;
     }
-    Ok(Reply::Inject { fd, close_on_exec: flags & libc::SOCK_CLOEXEC != 0 })
+    Ok(Reply::Inject { fd, close_on_exec: flags & libc::SOCK_CLOEXEC != 0, is_read_only: false })
 }
 
 /// Answers `bind(fd, address, length)`.

@@ -264,7 +264,9 @@ impl Plane {
                 plane.view.reopen(object.fd.as_fd(), flags)
             };
             match plane.watch.guard(Box::new(move || Fate::of(&probed)), call) {
-                Outcome::Done(Ok(fd)) => caller.reply(Reply::Inject { fd, close_on_exec }),
+                Outcome::Done(Ok(fd)) => {
+                    caller.reply(Reply::Inject { fd, close_on_exec, is_read_only: false })
+                }
                 Outcome::Done(Err(error)) => caller.reply(Reply::Error(error)),
                 Outcome::Interrupted => caller.reply(Reply::Error(Errno::INTR)),
                 Outcome::Gone => {}
@@ -388,7 +390,8 @@ impl Open {
     }
 
     fn inject(&self, fd: std::os::fd::OwnedFd) -> Reply {
-        Reply::Inject { fd, close_on_exec: self.flags.contains(OFlags::CLOEXEC) }
+        let is_read_only = self.access() == Access::Read;
+        Reply::Inject { fd, close_on_exec: self.flags.contains(OFlags::CLOEXEC), is_read_only }
     }
 }
 

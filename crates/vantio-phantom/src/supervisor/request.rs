@@ -139,6 +139,8 @@ pub(crate) enum Reply {
         fd: OwnedFd,
         /// Whether it is closed on exec.
         close_on_exec: bool,
+        /// Whether it may be read and nothing else: nobody notices then that we have it a moment longer.
+        is_read_only: bool,
     },
     /// Another thread answers.
     Later,
@@ -367,7 +369,15 @@ impl Request {
             Reply::Value(value) => listener.answer(id, value),
             Reply::Error(error) => listener.refuse(id, error),
             Reply::Continue => listener.resume(id),
-            Reply::Inject { fd, close_on_exec } => listener.inject(id, fd.as_fd(), close_on_exec),
+            Reply::Inject { fd, close_on_exec, is_read_only: true } => {
+                listener.inject(id, fd.as_fd(), close_on_exec)
+            }
+            Reply::Inject { fd, close_on_exec, is_read_only: false } => {
+                // A program that was written cannot start while we could write it too.
+                let given = listener.give(id, fd.as_fd(), close_on_exec);
+                drop(fd);
+                given.and_then(|number| listener.answer(id, number.into()))
+            }
             Reply::Later => return,
         };
         match sent {

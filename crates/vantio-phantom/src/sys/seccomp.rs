@@ -66,23 +66,29 @@ impl Listener {
     /// Answers with a value.
     pub(crate) fn answer(&self, id: u64, value: i64) -> io::Result<()> {
         self.control(NOTIF_SEND, &mut libc::seccomp_notif_resp { id, val: value, error: 0, flags: 0 })
+            .map(drop)
     }
 
     /// Answers with an error.
     pub(crate) fn refuse(&self, id: u64, error: Errno) -> io::Result<()> {
         let error = -error.raw_os_error();
-        self.control(NOTIF_SEND, &mut libc::seccomp_notif_resp { id, val: 0, error, flags: 0 })
+        self.control(NOTIF_SEND, &mut libc::seccomp_notif_resp { id, val: 0, error, flags: 0 }).map(drop)
     }
 
     /// Lets the kernel carry the call out with the arguments it then finds.
     pub(crate) fn resume(&self, id: u64) -> io::Result<()> {
         let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
-        self.control(NOTIF_SEND, &mut libc::seccomp_notif_resp { id, val: 0, error: 0, flags })
+        self.control(NOTIF_SEND, &mut libc::seccomp_notif_resp { id, val: 0, error: 0, flags }).map(drop)
     }
 
     /// Gives the caller a descriptor for `fd` and answers with its number.
     pub(crate) fn inject(&self, id: u64, fd: BorrowedFd<'_>, close_on_exec: bool) -> io::Result<()> {
-        self.add(id, fd, ADDFD_FLAG_SEND, 0, close_on_exec)
+        self.add(id, fd, ADDFD_FLAG_SEND, 0, close_on_exec).map(drop)
+    }
+
+    /// Gives the caller a descriptor for `fd`, and returns its number; the call still waits.
+    pub(crate) fn give(&self, id: u64, fd: BorrowedFd<'_>, close_on_exec: bool) -> io::Result<u32> {
+        self.add(id, fd, 0, 0, close_on_exec)
     }
 
     /// Puts `fd` in place of the caller's descriptor `at`; the call still waits.
@@ -93,7 +99,7 @@ impl Listener {
         at: u32,
         close_on_exec: bool,
     ) -> io::Result<()> {
-        self.add(id, fd, ADDFD_FLAG_SETFD, at, close_on_exec)
+        self.add(id, fd, ADDFD_FLAG_SETFD, at, close_on_exec).map(drop)
     }
 
     /// Whether the call still waits: its memory and descriptors are the caller's.
@@ -102,17 +108,17 @@ impl Listener {
         self.control(NOTIF_ID_VALID, &mut id).is_ok()
     }
 
-    fn add(&self, id: u64, fd: BorrowedFd<'_>, flags: u32, at: u32, close_on_exec: bool) -> io::Result<()> {
+    fn add(&self, id: u64, fd: BorrowedFd<'_>, flags: u32, at: u32, close_on_exec: bool) -> io::Result<u32> {
         let newfd_flags = if close_on_exec { libc::O_CLOEXEC as u32 } else { 0 };
         let mut request =
             libc::seccomp_notif_addfd { id, flags, srcfd: fd.as_raw_fd() as u32, newfd: at, newfd_flags };
         self.control(NOTIF_ADDFD, &mut request)
     }
 
-    fn control<T>(&self, operation: libc::Ioctl, argument: &mut T) -> io::Result<()> {
+    fn control<T>(&self, operation: libc::Ioctl, argument: &mut T) -> io::Result<u32> {
         // SAFETY: every caller passes the struct that its operation reads and writes.
         let result = unsafe { libc::ioctl(self.0.as_raw_fd(), operation, std::ptr::from_mut(argument)) };
-        if result < 0 { Err(last_error()) } else { Ok(()) }
+        u32::try_from(result).map_err(|_| last_error())
     }
 }
 

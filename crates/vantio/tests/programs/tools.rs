@@ -251,3 +251,24 @@ dd if=/dev/zero of=zeros bs=1M count=3 status=none; gzip -k zeros; gunzip -c zer
 flock lock -c 'echo locked'; mktemp -d | grep -c /tmp/; df . > /dev/null && echo df";
     same(empty, WORKSPACE, script);
 }
+
+#[test]
+fn a_program_starts_at_once_after_it_was_written() {
+    // While others compete for the processor, whoever opened the file for it is late to close it.
+    let script = r#"
+for i in 1 2 3; do (while :; do :; done) & done; trap 'kill $(jobs -p)' EXIT
+/usr/bin/python3 - <<'PYTHON'
+import os
+program = open("/bin/true", "rb").read()
+for round in range(300):
+    name = f"program-{round % 3}"
+    file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o755)
+    os.write(file, program)
+    os.close(file)
+    child = os.posix_spawn(name, [name], {})
+    assert os.waitpid(child, 0)[1] == 0
+print("started")
+PYTHON"#;
+    let (_, governed) = same(empty, WORKSPACE, script);
+    assert_eq!(governed.changes().len(), 3);
+}
