@@ -169,10 +169,20 @@ impl Ledger {
         self.submit(draft)?.wait()
     }
 
+    /// As [`Ledger::append`], with a signed checkpoint of it and of all before it: both are on disk, by one sync, or
+    /// neither.
+    pub fn append_with_checkpoint(&self, draft: Draft) -> Result<Receipt, LedgerError> {
+        self.hand_over(draft, true)?.wait()
+    }
+
     /// Hands an entry over to be written at once, without waiting for the disk.
     pub fn submit(&self, draft: Draft) -> Result<Pending, LedgerError> {
+        self.hand_over(draft, false)
+    }
+
+    fn hand_over(&self, draft: Draft, wants_checkpoint: bool) -> Result<Pending, LedgerError> {
         self.check_owner()?;
-        let (outcome, place) = self.0.queue.push_urgent(self.prepare(draft)?)?;
+        let (outcome, place) = self.0.queue.push_urgent(self.prepare(draft)?, wants_checkpoint)?;
         Ok(Pending { outcome, place })
     }
 

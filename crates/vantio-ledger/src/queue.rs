@@ -106,14 +106,19 @@ impl Queue {
         Self { state: Mutex::new(state), arrived, taken, options }
     }
 
-    /// Queues an entry that somebody waits for, however long it takes to find room. Returns the
-    /// outcome of its batch, and its place in it.
-    pub fn push_urgent(&self, prepared: Prepared) -> Result<(Arc<Outcome>, usize), LedgerError> {
+    /// Queues an entry that somebody waits for, however long it takes to find room, perhaps with a checkpoint of
+    /// its batch. Returns the outcome of its batch, and its place in it.
+    pub fn push_urgent(
+        &self,
+        prepared: Prepared,
+        wants_checkpoint: bool,
+    ) -> Result<(Arc<Outcome>, usize), LedgerError> {
         let mut state = self.lock();
         while state.check()?.is_full(&self.options) {
             state = self.taken.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let place = state.push(prepared)?;
+        state.batch.wants_checkpoint |= wants_checkpoint;
         if place + 1 == state.awaited {
             self.arrived.notify_one();
         }

@@ -14,7 +14,7 @@ use common::{agent, filled, open, place, refusal, run, verify};
 use vantio_core::{Decision, Hash, Syscall, json::Value};
 use vantio_ledger::{
     AgentSvid, Anomaly, Detail, Draft, Entry, Filter, Ledger, LedgerError, Options, ProofState, Reader,
-    Recorded,
+    Recorded, Terms,
 };
 
 fn all(path: &std::path::Path) -> Vec<Entry> {
@@ -51,6 +51,22 @@ fn an_entry_reads_back_as_it_was_given() {
     assert_eq!(entry, expected);
     assert_eq!((receipt.seq, receipt.record_id), (0, None));
     assert_eq!(ledger.reader().unwrap().entry(1).unwrap(), None);
+}
+
+#[test]
+fn an_entry_and_the_checkpoint_of_it_come_together() {
+    let (_folder, path) = place();
+    let ledger = Ledger::open(&path).unwrap();
+    assert_eq!(ledger.record(open(0)).unwrap(), Recorded::Queued);
+    let receipt = ledger.append_with_checkpoint(open(1)).unwrap();
+    let reader = Reader::open(&path).unwrap();
+    assert_eq!((receipt.seq, reader.size().unwrap()), (1, 2));
+    let (note, head) = reader.newest_head().unwrap().unwrap();
+    assert_eq!(head.size, 2);
+    assert!(note.verify(&reader.verifier_key().unwrap().unwrap()).is_ok());
+    let counted =
+        reader.verify(&Terms { keys: vec![reader.verifier_key().unwrap().unwrap()], checkpoint: None });
+    assert_eq!(counted.unwrap().checkpoints, 1);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::io::Errno;
 
-use crate::{Ending, packets::Packets};
+use crate::{Account, Ending, packets::Packets};
 
 /// One end of the connection between caller and supervisor.
 ///
@@ -35,8 +35,8 @@ pub(crate) enum Message {
         /// `SIGTSTP`, `SIGTTIN`, `SIGTTOU` or `SIGSTOP`.
         signal: i32,
     },
-    /// From the supervisor: the agent's leader is gone.
-    Ended(Ending),
+    /// From the supervisor: the agent's leader is gone, and this is written down of it.
+    Ended(Ending, Account),
     /// From the supervisor: the run could not start, or had to be ended.
     Failed(Failure),
     /// From the caller: signal the agent's process group.
@@ -121,10 +121,16 @@ impl Message {
             Self::Started { pid } => with_number(tag::STARTED, *pid),
             Self::Terminal => vec![tag::TERMINAL],
             Self::Stopped { signal } => with_number(tag::STOPPED, *signal),
-            Self::Ended(Ending::Exited(status)) => with_number(tag::EXITED, *status),
-            Self::Ended(Ending::Signaled(signal)) => with_number(tag::SIGNALED, *signal),
-            Self::Ended(Ending::NotFound) => vec![tag::NOT_FOUND],
-            Self::Ended(Ending::NotExecutable) => vec![tag::NOT_EXECUTABLE],
+            Self::Ended(ending, account) => {
+                let mut packet = match ending {
+                    Ending::Exited(status) => with_number(tag::EXITED, *status),
+                    Ending::Signaled(signal) => with_number(tag::SIGNALED, *signal),
+                    Ending::NotFound => vec![tag::NOT_FOUND],
+                    Ending::NotExecutable => vec![tag::NOT_EXECUTABLE],
+                };
+                packet.push(*account as u8);
+                packet
+            }
             Self::Failed(failure) => failure.encode(),
             Self::Signal { number } => with_number(tag::SIGNAL, *number),
             Self::Continue => vec![tag::CONTINUE],
@@ -138,10 +144,17 @@ impl Message {
             tag::STARTED => Self::Started { pid: number(fields)? },
             tag::TERMINAL => without_fields(Self::Terminal)?,
             tag::STOPPED => Self::Stopped { signal: number(fields)? },
-            tag::EXITED => Self::Ended(Ending::Exited(number(fields)?)),
-            tag::SIGNALED => Self::Ended(Ending::Signaled(number(fields)?)),
-            tag::NOT_FOUND => without_fields(Self::Ended(Ending::NotFound))?,
-            tag::NOT_EXECUTABLE => without_fields(Self::Ended(Ending::NotExecutable))?,
+            tag::EXITED | tag::SIGNALED | tag::NOT_FOUND | tag::NOT_EXECUTABLE => {
+                let (account, fields) = fields.split_last()?;
+                let ending = match tag {
+                    tag::EXITED => Ending::Exited(number(fields)?),
+                    tag::SIGNALED => Ending::Signaled(number(fields)?),
+                    _ if !fields.is_empty() => return None,
+                    tag::NOT_FOUND => Ending::NotFound,
+                    _ => Ending::NotExecutable,
+                };
+                Self::Ended(ending, Account::from_byte(*account)?)
+            }
             tag::FAILED => Self::Failed(Failure::decode(fields)?),
             tag::SIGNAL => Self::Signal { number: number(fields)? },
             tag::CONTINUE => without_fields(Self::Continue)?,
@@ -166,6 +179,12 @@ impl Failure {
         let mut texts = std::str::from_utf8(fields).ok()?.split('\0').map(str::to_owned);
         let failure = Self { code: texts.next()?, message: texts.next()?, help: texts.next()? };
         texts.next().is_none().then_some(failure)
+    }
+}
+
+impl Account {
+    fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Unwritten, Self::Written, Self::Quiet].into_iter().find(|account| *account as u8 == byte)
     }
 }
 
@@ -215,14 +234,22 @@ mod tests {
             any::<i32>().prop_map(|pid| Message::Started { pid }),
             Just(Message::Terminal),
             any::<i32>().prop_map(|signal| Message::Stopped { signal }),
-            any::<i32>().prop_map(|status| Message::Ended(Ending::Exited(status))),
-            any::<i32>().prop_map(|signal| Message::Ended(Ending::Signaled(signal))),
-            Just(Message::Ended(Ending::NotFound)),
-            Just(Message::Ended(Ending::NotExecutable)),
+            (any_ending(), 0..3u8).prop_map(|(ending, account)| {
+                Message::Ended(ending, Account::from_byte(account).unwrap())
+            }),
             (text(), text(), text())
                 .prop_map(|(code, message, help)| { Message::Failed(Failure { code, message, help }) }),
             any::<i32>().prop_map(|number| Message::Signal { number }),
             Just(Message::Continue),
+        ]
+    }
+
+    fn any_ending() -> impl Strategy<Value = Ending> {
+        prop_oneof![
+            any::<i32>().prop_map(Ending::Exited),
+            any::<i32>().prop_map(Ending::Signaled),
+            Just(Ending::NotFound),
+            Just(Ending::NotExecutable),
         ]
     }
 
@@ -276,9 +303,10 @@ mod tests {
     #[test]
     fn what_was_sent_before_death_is_still_received() {
         let (one, other) = Channel::pair().unwrap();
-        other.send(&Message::Ended(Ending::Exited(3)), None).unwrap();
+        let ended = Message::Ended(Ending::Exited(3), Account::Written);
+        other.send(&ended, None).unwrap();
         drop(other);
-        assert_eq!(one.receive().unwrap().0, Message::Ended(Ending::Exited(3)));
+        assert_eq!(one.receive().unwrap().0, ended);
         assert!(matches!(one.receive(), Err(ControlError::Closed)));
     }
 

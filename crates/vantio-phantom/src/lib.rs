@@ -32,6 +32,6 @@ pub use census::{Born, Processes};
 pub use error::LaunchError;
 pub use launch::{MakeOracle, run};
 pub use oracle::{Oracle, Ruling, Speculated, Ways};
-pub use spec::{Ending, Spec, Speculation};
+pub use spec::{Account, Ending, Spec, Speculation};
 pub use sys::clock::clock_error;
 mod supervisor;

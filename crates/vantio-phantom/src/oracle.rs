@@ -5,7 +5,7 @@ use std::{net::IpAddr, os::unix::net::UnixStream, sync::Arc, time::Duration};
 use vantio_core::{Channel, Intent};
 
 use crate::{
-    Ending,
+    Account, Ending,
     census::Processes,
     checkpoint::{Checkpoint, Checkpoints},
     nested::Marks,
@@ -204,5 +204,5 @@ pub trait Oracle: Send + Sync {
     }
 
     /// The run is over: everything still waiting is written down.
-    fn end(&self, ending: Ending);
+    fn end(&self, ending: Ending) -> Account;
 }

@@ -58,6 +58,17 @@ pub struct Speculation {
     pub roots: Vec<PathBuf>,
 }
 
+/// What an oracle has written down of a run that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Account {
+    /// It is not known that anything is.
+    Unwritten,
+    /// How it ended, and something was refused, or would have been.
+    Written,
+    /// How it ended, and nothing was refused, nor would have been.
+    Quiet,
+}
+
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {

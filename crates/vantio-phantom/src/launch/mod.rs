@@ -17,7 +17,7 @@ use std::{fs, path::Path, sync::Arc};
 use rustix::process::geteuid;
 
 use crate::{
-    Ending, LaunchError, Oracle, Spec,
+    Account, Ending, LaunchError, Oracle, Spec,
     changes::{Layer, LayerKind, write_layers},
     control::{Channel, Failure, Message},
     error::Context as _,
@@ -29,14 +29,18 @@ use crate::{
 /// Makes the oracle inside the supervisor, once no fork of its own is left to happen.
 pub type MakeOracle = Box<dyn FnOnce() -> Result<Arc<dyn Oracle>, LaunchError>>;
 
-/// Runs `spec` to its end; `started` is called once its program executes. The calling process must be
+/// Runs `spec` to its end, and says what the oracle wrote down of that; `started` is called once its program executes. The calling process must be
 /// single-threaded.
 ///
 /// # Errors
 ///
 /// When any part of the world could not be built, the program was never started; when the
 /// supervisor is lost, the run is over.
-pub fn run(spec: &Spec, make_oracle: MakeOracle, started: &mut dyn FnMut()) -> Result<Ending, LaunchError> {
+pub fn run(
+    spec: &Spec,
+    make_oracle: MakeOracle,
+    started: &mut dyn FnMut(),
+) -> Result<(Ending, Account), LaunchError> {
     streams::check()?;
     let folders = prepare(spec)?;
     let terminal = terminal::Plan::of_caller();
@@ -77,9 +81,9 @@ fn attend(
     channel: &Channel,
     plan: &terminal::Plan,
     started: &mut dyn FnMut(),
-) -> Result<Ending, LaunchError> {
+) -> Result<(Ending, Account), LaunchError> {
     match terminal::attend(channel, plan, &mut |_| started()) {
-        Ok(Outcome::Ended(ending)) => Ok(ending),
+        Ok(Outcome::Ended(ending, account)) => Ok((ending, account)),
         Ok(Outcome::Failed(failure)) => Err(LaunchError {
             code: failure.code,
             cause: std::io::Error::other(failure.message),

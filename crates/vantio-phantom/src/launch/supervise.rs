@@ -22,7 +22,7 @@ use super::{
     link::{Link, Packet, Topic},
 };
 use crate::{
-    Ending, LaunchError, Spec,
+    Account, Ending, LaunchError, Spec,
     cgroup::Cgroup,
     checkpoint::NotesSource,
     control::{Channel, Message},
@@ -56,7 +56,8 @@ pub(super) fn supervise(
     let hold = Hold::prepare(spec.run_id, &spec.limits)?;
     let result = attended(spec, folders, plan, (channel, notes), make_oracle, &hold);
     hold.remove();
-    let _ = channel.send(&Message::Ended(result?), None);
+    let (ending, account) = result?;
+    let _ = channel.send(&Message::Ended(ending, account), None);
     Ok(())
 }
 
@@ -68,7 +69,7 @@ fn attended(
     (channel, notes): (&Channel, NotesSource),
     make_oracle: MakeOracle,
     hold: &Hold,
-) -> Result<Ending, LaunchError> {
+) -> Result<(Ending, Account), LaunchError> {
     let step = |what: &'static str| move || format!("could not {what}");
     let started = start_init(spec, folders, plan, hold)?;
     let world = join_world(&started)?;
@@ -125,9 +126,9 @@ fn attended(
         }
         other => other?,
     };
-    oracle.end(ending);
+    let account = oracle.end(ending);
     leave_to_the_end(world, started);
-    Ok(ending)
+    Ok((ending, account))
 }
 
 /// The kernel takes long to take a mount namespace apart, and whoever lets go of it last waits: that

@@ -179,7 +179,7 @@ impl Attendance<'_> {
                 self.copy_size();
             }
             (Message::Stopped { signal }, None) => self.on_stopped(signal)?,
-            (Message::Ended(ending), None) => return Ok(Some(Outcome::Ended(ending))),
+            (Message::Ended(ending, account), None) => return Ok(Some(Outcome::Ended(ending, account))),
             (Message::Failed(failure), None) => return Ok(Some(Outcome::Failed(failure))),
             _ => return Err(TerminalError::Control(ControlError::Malformed)),
         }

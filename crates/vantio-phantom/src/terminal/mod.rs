@@ -34,7 +34,7 @@ pub(crate) use attend::attend;
 use self::screen::ground_of;
 pub(crate) use self::screen::{Ground, Screen};
 use crate::{
-    Ending,
+    Account, Ending,
     control::{ControlError, Failure},
 };
 
@@ -55,8 +55,8 @@ pub(crate) struct Plan {
 /// How the run ended, or why there was none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The agent's leader is gone.
-    Ended(Ending),
+    /// The agent's leader is gone, and this is written down of it.
+    Ended(Ending, Account),
     /// The supervisor said that it failed.
     Failed(Failure),
 }

@@ -6,4 +6,4 @@ mod refusal;
 
 pub use fields::{detail, target};
 pub use lesson::{Learned, bindings, names, of_run as learned_from};
-pub use refusal::{Action, Refusal, of_run, says_nothing_was_refused};
+pub use refusal::{Action, Refusal, of_run};

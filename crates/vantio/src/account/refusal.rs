@@ -72,11 +72,6 @@ pub enum Action {
     Raise,
 }
 
-/// Whether a run's last entry counts neither refusals nor what only observing let pass.
-pub fn says_nothing_was_refused(end: &Entry) -> bool {
-    ["refused", "observed"].iter().all(|count| end.response().number(count) == Some(0))
-}
-
 /// Everything that was refused to a run, or observed, by its first time.
 ///
 /// What only observes permits, so its entries stand among the permitted ones: they are

@@ -8,14 +8,14 @@ use std::{
 use vantio_core::json::Value;
 use vantio_ledger::LedgerError;
 use vantio_phantom::{
-    Ending, LaunchError, MakeOracle, Spec,
+    Account, Ending, LaunchError, MakeOracle, Spec,
     cgroup::Cgroup,
     keeper::{self, Inherited},
     snapshot::{self, Bounds},
 };
 
 use super::{
-    changes::{entry, first_entry, has_entry, ledger, pending},
+    changes::{entry, has_entry, ledger, pending},
     commit::auto_commit,
     detach,
     summary::Summary,
@@ -23,7 +23,6 @@ use super::{
     why::refusals,
 };
 use crate::{
-    account,
     approvals::{self, Announcement},
     arguments, checkpoints,
     failure::Failure,
@@ -90,8 +89,10 @@ pub fn conduct(
     // What stays is removed with the run.
     drop(snapshot::remove(&store.folder(claim.record.id)));
     match ending {
-        Ok(ending) => finish(store, claim, ending),
-        Err(_) if was_killed(store, &claim) => finish(store, claim, Ending::Signaled(SIGKILL)),
+        Ok((ending, account)) => finish(store, claim, ending, account),
+        Err(_) if was_killed(store, &claim) => {
+            finish(store, claim, Ending::Signaled(SIGKILL), Account::Unwritten)
+        }
         Err(error) => Err(fail(store, claim, error)),
     }
 }
@@ -168,18 +169,21 @@ fn ledger_failed(error: LedgerError) -> LaunchError {
 }
 
 /// Writes down how the run ended, and what became of it.
-fn finish(store: &Store, mut claim: Claim, ending: Ending) -> Result<(u8, Summary), Failure> {
+fn finish(
+    store: &Store,
+    mut claim: Claim,
+    ending: Ending,
+    account: Account,
+) -> Result<(u8, Summary), Failure> {
     claim.record.ended = Some(now_ms());
     claim.record.state = State::Ended;
     claim.record.outcome = Some(ending.into());
     claim.save()?;
-    let last = first_entry(store, &claim.record, "run.end");
-    if last.is_none() {
+    if account == Account::Unwritten && !has_entry(store, &claim.record, "run.end") {
         // The supervisor writes it, unless it was killed.
         ledger(store)?.append(entry(&claim.record, "run.end", ending_value(ending)))?;
     }
-    let is_quiet = last.and_then(Result::ok).is_some_and(|end| account::says_nothing_was_refused(&end));
-    let refusals = if is_quiet { Vec::new() } else { refusals(store, &claim.record)? };
+    let refusals = if account == Account::Quiet { Vec::new() } else { refusals(store, &claim.record)? };
     let commit = auto_commit(store, &mut claim)?;
     let summary = Summary::new(store, &mut claim, commit, refusals)?;
     claim.save()?;

@@ -29,7 +29,7 @@ use std::{
 use vantio_core::{Cause, Channel, Decision, Hash, Intent, RunId, json::Value};
 use vantio_ledger::{AgentSvid, Anomaly, Draft, Ledger, LedgerError, Seal};
 use vantio_phantom::{
-    Ending, Oracle, Processes, Ruling, Speculated, Ways,
+    Account, Ending, Oracle, Processes, Ruling, Speculated, Ways,
     checkpoint::{Checkpoint, Checkpoints},
     nested::Marks,
     resources::{Holder, Resource},
@@ -124,6 +124,13 @@ struct Counts {
     permitted: AtomicU64,
     refused: AtomicU64,
     observed: AtomicU64,
+}
+
+impl Counts {
+    /// Whether nothing was refused, nor would have been.
+    fn are_quiet(&self) -> bool {
+        [&self.refused, &self.observed].iter().all(|count| count.load(Ordering::Relaxed) == 0)
+    }
 }
 
 /// An entry that may have to be written again, as a count.
@@ -533,7 +540,7 @@ impl Oracle for Warden {
         self.record_exhausted(resource)
     }
 
-    fn end(&self, ending: Ending) {
+    fn end(&self, ending: Ending) -> Account {
         self.holds.end();
         let waiting: Vec<_> = lock(&self.permits).drain().chain(lock(&self.refusals).drain()).collect();
         for (template, more) in waiting {
@@ -541,7 +548,11 @@ impl Oracle for Warden {
             drop(self.count(&template, more));
         }
         let end = Draft { response: self.totals(), ..self.event("run.end", ending_value(ending)) };
-        drop(self.ledger.append(end).and_then(|_| self.ledger.checkpoint()));
+        match self.ledger.append_with_checkpoint(end) {
+            Ok(_) if self.counts.are_quiet() => Account::Quiet,
+            Ok(_) => Account::Written,
+            Err(_) => Account::Unwritten,
+        }
     }
 }
 

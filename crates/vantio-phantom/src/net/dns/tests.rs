@@ -11,7 +11,7 @@ use hickory_proto::{
 };
 
 use super::*;
-use crate::{Ending, Oracle, Ruling};
+use crate::{Account, Ending, Oracle, Ruling};
 
 /// Permits names below `example`, and remembers what it is told.
 #[derive(Default)]
@@ -44,7 +44,9 @@ impl Oracle for Names {
         self.learned.lock().unwrap().remove(name);
     }
 
-    fn end(&self, _: Ending) {}
+    fn end(&self, _: Ending) -> Account {
+        Account::Unwritten
+    }
 }
 
 /// A name server that answers everything with 192.0.2.N, N counting the questions.

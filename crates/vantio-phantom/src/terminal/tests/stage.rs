@@ -25,7 +25,7 @@ use rustix::{
 };
 
 use crate::{
-    Ending,
+    Account, Ending,
     control::{Channel, ControlError, Message},
     sys::{
         process::restore_signals,
@@ -298,7 +298,7 @@ fn caller(scene: &Scene<'_>) -> i32 {
     drop(theirs.take());
     let channel = mine.take().unwrap();
     match attend(&channel, &plan, &mut |_| ()) {
-        Ok(Outcome::Ended(ending)) => ending.exit_code(),
+        Ok(Outcome::Ended(ending, _)) => ending.exit_code(),
         Ok(Outcome::Failed(_)) | Err(_) => 125,
     }
 }
@@ -350,7 +350,7 @@ fn supervisor(scene: &Scene<'_>, plan: &Plan, channel: &Channel) -> i32 {
                 Some(status) => Ending::Exited(status),
                 None => Ending::Signaled(status.terminating_signal().unwrap()),
             };
-            channel.send(&Message::Ended(ending), None).unwrap();
+            channel.send(&Message::Ended(ending, Account::Unwritten), None).unwrap();
         }
         return 0;
     }
