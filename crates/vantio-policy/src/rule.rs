@@ -2,6 +2,7 @@
 
 use alloc::{
     string::{String, ToString},
+    sync::Arc,
     vec::Vec,
 };
 
@@ -183,9 +184,9 @@ pub(crate) const SECTIONS: [Section; LISTS] = [
     Section::InferModels,
 ];
 
-/// The lists of patterns.
+/// The lists of patterns. Clones share them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Rules([Vec<Rule>; LISTS]);
+pub(crate) struct Rules(Arc<[Vec<Rule>; LISTS]>);
 
 impl Rules {
     /// Sorts the lists and drops all but the first spelling of each rule. The lists
@@ -195,7 +196,7 @@ impl Rules {
             list.sort_by(|left, right| left.pattern.cmp(&right.pattern));
             list.dedup_by(|later, first| later.pattern == first.pattern);
         }
-        Self(lists)
+        Self(Arc::new(lists))
     }
 
     pub(crate) fn of(&self, section: Section) -> &[Rule] {

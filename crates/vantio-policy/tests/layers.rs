@@ -17,7 +17,7 @@ use LayerKind::{CommandLine, Managed, Project, User};
 fn layer(kind: LayerKind, document: &str) -> Layer {
     let name = format!("{}.yaml", kind.name().replace(' ', "-"));
     let compiled = compile(format!("version: 1\n{document}").as_bytes(), &name).unwrap();
-    Layer { kind, name, compiled }
+    Layer { kind, name, compiled: compiled.into() }
 }
 
 fn bindings() -> Bindings {
@@ -263,7 +263,7 @@ fn every_guard_holds_and_lower_ones_loosen_none() {
     assert_eq!(vantio_policy::differences(&both.program, &expected), []);
     assert_eq!(both.program, expected);
     assert_eq!(
-        both.source_map
+        both.source_map()
             .origin(Section::Hold, "net.connect: whoever started the run approves within 5m")
             .unwrap()
             .to_string(),

@@ -72,7 +72,7 @@ fn a_lower_layer_only_lowers() {
             .iter()
             .map(|(kind, text)| {
                 let compiled = compile(format!("version: 1\n{text}").as_bytes(), "p.yaml").unwrap();
-                Layer { kind: *kind, name: "p.yaml".into(), compiled }
+                Layer { kind: *kind, name: "p.yaml".into(), compiled: compiled.into() }
             })
             .collect();
         *merge(&layers, &Bindings::default()).unwrap().program.limits()

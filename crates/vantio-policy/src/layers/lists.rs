@@ -21,7 +21,11 @@ pub(super) struct Narrowed {
     pub(super) dropped: Vec<Dropped>,
 }
 
+/// Of one layer there is nothing to narrow: its program is the one that there is, and nothing is left of the lists here.
 pub(super) fn merge(layers: &[&Layer], bindings: &Bindings) -> Result<Narrowed, LayersError> {
+    if layers.len() == 1 {
+        return Ok(Narrowed { rules: Rules::default(), origins: BTreeMap::new(), dropped: Vec::new() });
+    }
     let mut narrowing = Narrowing::new(layers, bindings);
     for section in SECTIONS {
         match (rule::kind(section), section) {

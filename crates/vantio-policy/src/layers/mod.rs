@@ -13,7 +13,7 @@ mod settings;
 
 pub use include::{Included, compile_whole};
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use vantio_core::Section;
 
@@ -52,7 +52,7 @@ pub struct Layer {
     /// Its document, as messages call it.
     pub name: String,
     /// What it says.
-    pub compiled: Compiled,
+    pub compiled: Arc<Compiled>,
 }
 
 /// Layers as one policy.
@@ -60,13 +60,12 @@ pub struct Layer {
 pub struct Merged {
     /// What they permit together.
     pub program: PolicyProgram,
-    /// Where its rules stand.
-    pub source_map: SourceMap,
     /// Rules that did not get into it.
     pub dropped: Vec<Dropped>,
     /// The layers, from the highest to the lowest.
     pub layers: Vec<Layer>,
     settings: BTreeMap<String, usize>,
+    /// Which layer each rule is from, where there are several.
     rules: BTreeMap<(Section, String), usize>,
 }
 
@@ -165,23 +164,23 @@ pub fn merge(layers: &[Layer], bindings: &Bindings) -> Result<Merged, LayersErro
         })
     };
     origins.extend(env_origins);
-    let mut merged = Merged {
+    Ok(Merged {
         program,
-        source_map: SourceMap::default(),
         dropped: narrowed.dropped,
         layers: layers.into_iter().cloned().collect(),
         settings: origins,
         rules: narrowed.origins,
-    };
-    merged.source_map = merged.places();
-    Ok(merged)
+    })
 }
 
 impl Merged {
     /// The layer that a rule of the program is from: its index in [`Merged::layers`], and its
     /// place where that is known.
     pub fn rule_origin(&self, section: Section, text: &str) -> Option<(usize, Option<Origin>)> {
-        let index = *self.rules.get(&(section, text.to_owned()))?;
+        let index = match self.layers[..] {
+            [_] => 0,
+            _ => *self.rules.get(&(section, text.to_owned()))?,
+        };
         Some((index, self.place(index, section, text)))
     }
 
@@ -225,7 +224,11 @@ impl Merged {
         map.origin(section, text).or_else(|| map.origin(other, text))
     }
 
-    fn places(&self) -> SourceMap {
+    /// Where the program's rules stand.
+    pub fn source_map(&self) -> SourceMap {
+        if let [only] = &self.layers[..] {
+            return only.compiled.source_map.clone();
+        }
         let mut places = SourceMap::default();
         for ((section, text), index) in &self.rules {
             if let Some(origin) = self.place(*index, *section, text) {

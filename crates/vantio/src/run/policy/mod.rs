@@ -109,7 +109,7 @@ fn find_below(
         .into_iter()
         .map(|(kind, (compiled, mut source))| {
             kind.name().clone_into(&mut source.kind);
-            (Layer { kind, name: name(&source), compiled }, source)
+            (Layer { kind, name: name(&source), compiled: compiled.into() }, source)
         })
         .unzip();
     Ok(Policy { layers, sources, workspace })
