@@ -7,6 +7,8 @@
 //! an agent that cannot read it cannot work. A policy for an agent that needs
 //! none of them should deny them.
 
+use alloc::vec::Vec;
+
 use crate::{
     glob::{self, Parsed},
     path::PathPattern,
@@ -32,12 +34,25 @@ pub fn guards(rule: &str) -> bool {
 
 /// Whether a variable's name looks like that of a credential. Case does not matter.
 pub fn is_credential_variable(name: &[u8]) -> bool {
-    let upper = name.to_ascii_uppercase();
-    VARIABLES.iter().any(|(pattern, _)| match glob::parse(pattern) {
-        Ok(Parsed::Literal(literal)) => literal == upper,
-        Ok(Parsed::Glob(glob)) => glob.matches(&upper),
-        Err(_) => false,
-    })
+    CredentialNames::new().have(name)
+}
+
+/// How the names of variables look that hold credentials.
+pub(crate) struct CredentialNames(Vec<Parsed>);
+
+impl CredentialNames {
+    pub(crate) fn new() -> Self {
+        Self(VARIABLES.iter().filter_map(|(pattern, _)| glob::parse(pattern).ok()).collect())
+    }
+
+    /// As [`is_credential_variable`].
+    pub(crate) fn have(&self, name: &[u8]) -> bool {
+        let upper = name.to_ascii_uppercase();
+        self.0.iter().any(|pattern| match pattern {
+            Parsed::Literal(literal) => *literal == upper,
+            Parsed::Glob(glob) => glob.matches(&upper),
+        })
+    }
 }
 
 /// The element of `fs.deny` that stands for the whole list.

@@ -3,7 +3,7 @@
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use crate::{
-    credentials,
+    credentials::CredentialNames,
     glob::{self, Glob, Parsed},
 };
 
@@ -23,9 +23,10 @@ pub type Variables = Vec<(Vec<u8>, Vec<u8>)>;
 impl EnvRules {
     /// The variables of a run, from those of its caller, sorted by name.
     pub fn select<'a>(&self, variables: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Variables {
+        let credentials = CredentialNames::new();
         let mut chosen: BTreeMap<Vec<u8>, Vec<u8>> = variables
             .into_iter()
-            .filter(|(name, _)| self.passes(name))
+            .filter(|(name, _)| self.lets_pass(name, &credentials))
             .map(|(name, value)| (name.to_vec(), value.to_vec()))
             .collect();
         for (name, value) in &self.set {
@@ -36,7 +37,11 @@ impl EnvRules {
 
     /// Whether the caller's variable of this name is passed on.
     pub fn passes(&self, name: &[u8]) -> bool {
-        !covers(&self.deny, name) && (!credentials::is_credential_variable(name) || covers(&self.allow, name))
+        self.lets_pass(name, &CredentialNames::new())
+    }
+
+    fn lets_pass(&self, name: &[u8], credentials: &CredentialNames) -> bool {
+        !covers(&self.deny, name) && (!credentials.have(name) || covers(&self.allow, name))
     }
 
     /// The name patterns of `allow`.
