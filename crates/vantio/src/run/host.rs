@@ -1,7 +1,7 @@
 //! What this host gives a run: folders, programs, symbolic links, addresses, name servers.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     env,
     ffi::{OsStr, OsString},
     fs, io,
@@ -13,6 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, open};
 use vantio_policy::{Bindings, PolicyProgram};
 
 use crate::{failure::Failure, present::shown_path};
@@ -62,32 +63,63 @@ pub fn bindings_by_text(
 
 /// Every symbolic link on the way to one of `prefixes`, and where it leads.
 fn aliases(prefixes: &[Vec<u8>]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let paths: BTreeSet<&Path> =
-        prefixes.iter().flat_map(|prefix| Path::new(OsStr::from_bytes(prefix)).ancestors()).collect();
-    let links = links(paths);
-    let resolve = |link: &Path| {
-        let target = link.canonicalize().ok()?;
-        Some((link.as_os_str().as_bytes().to_vec(), target.into_os_string().into_vec()))
+    let resolve = |link: &[u8]| {
+        let target = Path::new(OsStr::from_bytes(link)).canonicalize().ok()?;
+        Some((link.to_vec(), target.into_os_string().into_vec()))
     };
-    links.into_iter().filter_map(resolve).collect()
+    links(prefixes).into_iter().filter_map(resolve).collect()
 }
 
-/// The symbolic links among `paths`, which hold the folders on the way to each.
-fn links(paths: BTreeSet<&Path>) -> Vec<&Path> {
-    let mut links = Vec::new();
-    let mut absent: Option<&Path> = None;
+/// The symbolic links on the way to each of `paths`, which are sorted. What two that follow each other have in common is
+/// looked at once.
+fn links(paths: &[Vec<u8>]) -> BTreeSet<&[u8]> {
+    let mut links = BTreeSet::new();
+    let (mut before, mut absent): (&[u8], Option<&[u8]>) = (b"", None);
     for path in paths {
-        // What is below a folder comes right after it.
-        if absent.is_some_and(|absent| path.starts_with(absent)) {
-            continue;
-        }
-        match fs::symlink_metadata(path) {
-            Ok(metadata) if metadata.is_symlink() => links.push(path),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => absent = Some(path),
-            _ => {}
+        let common = path.iter().zip(before).take_while(|(one, other)| one == other).count();
+        before = path;
+        let ends = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
+        let ends = ends.chain([path.len()]);
+        // A component that only begins alike is another.
+        for way in ends.skip_while(|end| *end < common).map(|end| &path[..end]) {
+            if absent.is_some_and(|absent| is_at_or_below(way, absent)) {
+                break;
+            }
+            match fs::symlink_metadata(OsStr::from_bytes(way)) {
+                Ok(metadata) if metadata.is_symlink() => drop(links.insert(way)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => absent = Some(way),
+                _ => {}
+            }
         }
     }
     links
+}
+
+fn is_at_or_below(path: &[u8], folder: &[u8]) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+}
+
+/// Those of `paths` that exist, canonical, sorted, each once.
+pub fn existing(paths: &[Vec<u8>]) -> Vec<PathBuf> {
+    let mut by_folder: BTreeMap<&[u8], Vec<&[u8]>> = BTreeMap::new();
+    for path in paths {
+        let slash = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+        by_folder.entry(&path[..=slash]).or_default().push(path);
+    }
+    let mut found = Vec::new();
+    for (folder, paths) in by_folder {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // Of a folder that is not there nothing is; a name is looked up faster in one that is.
+        let Ok(opened) = open(OsStr::from_bytes(folder), flags, Mode::empty()) else { continue };
+        let exists = |name: &[u8]| {
+            name.is_empty() || accessat(&opened, name, Access::EXISTS, AtFlags::empty()).is_ok()
+        };
+        let there = paths.into_iter().filter(|path| exists(&path[folder.len()..]));
+        found.extend(there.filter_map(|path| Path::new(OsStr::from_bytes(path)).canonicalize().ok()));
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 /// What `path` has for each bare name of the policy: the entry found first, and where it
@@ -240,7 +272,33 @@ mod tests {
         fs::create_dir_all(root.join("real/sub")).unwrap();
         std::os::unix::fs::symlink("real", root.join("link")).unwrap();
         let bytes = |path: PathBuf| path.into_os_string().into_vec();
-        let found = aliases(&[bytes(root.join("link/sub/none")), bytes(root.join("real"))]);
-        assert_eq!(found, [(bytes(root.join("link")), bytes(root.join("real")))]);
+        std::os::unix::fs::symlink("../real", root.join("real/sub-link")).unwrap();
+        let names = [
+            "link-none/x",
+            "link/sub/none",
+            "link/sub/none/x",
+            "none/x",
+            "none/y",
+            "real",
+            "real/sub-link",
+            "real/sub/x",
+        ];
+        let found = aliases(&names.map(|name| bytes(root.join(name))));
+        let expected = [("link", "real"), ("real/sub-link", "real")];
+        assert_eq!(found, expected.map(|(from, to)| (bytes(root.join(from)), bytes(root.join(to)))));
+    }
+
+    #[test]
+    fn what_exists_is_found_by_the_name_that_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        fs::create_dir_all(root.join("real/sub")).unwrap();
+        fs::write(root.join("file"), "").unwrap();
+        std::os::unix::fs::symlink("real", root.join("link")).unwrap();
+        let bytes = |name: &str| root.join(name).into_os_string().into_vec();
+        let names = ["real", "link/sub", "real/sub", "file", "file/x", "none", "none/x", "real/none"];
+        let found = existing(&names.map(bytes));
+        assert_eq!(found, ["file", "real", "real/sub"].map(|name| root.join(name)));
+        assert_eq!(existing(&[b"/".to_vec()]), [PathBuf::from("/")]);
     }
 }

@@ -1,7 +1,7 @@
 //! Everything about a run before it starts.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     os::unix::ffi::{OsStrExt as _, OsStringExt as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -97,7 +97,7 @@ impl Plan {
             frozen: (program.viewing() == Viewing::Snapshot).then(|| workspace.clone()),
             visible: vec![workspace.clone(), home],
             directory,
-            masks: existing(&state.denied_literals()),
+            masks: host::existing(&state.denied_literals()),
             executable: executable(&program, &state, &workspace),
             udp_ports: program.udp_ports(),
             resolvers: host::resolvers()?,
@@ -241,16 +241,6 @@ fn issue(store: &Store, record: &Record) -> Result<RunKey, Failure> {
     Ok(RunKey::issue(&domain, &record.agent(), record.id)?)
 }
 
-/// Those of `paths` that exist, canonical.
-fn existing(paths: &[Vec<u8>]) -> Vec<PathBuf> {
-    let paths = paths.iter().map(|path| Path::new(OsStr::from_bytes(path)));
-    let mut found: Vec<PathBuf> =
-        paths.filter(|path| path.exists()).filter_map(|path| path.canonicalize().ok()).collect();
-    found.sort_unstable();
-    found.dedup();
-    found
-}
-
 /// When a run that waits goes on as a fork, and what that may change.
 fn speculation(program: &PolicyProgram, workspace: &Path) -> Option<Speculation> {
     let goes_on = program.speculation() == vantio_policy::Speculation::Auto;
@@ -276,7 +266,7 @@ fn executable(program: &PolicyProgram, state: &PolicyState, workspace: &Path) ->
         let existing = root.ancestors().find(|ancestor| ancestor.exists() || !is_to_be_made)?;
         Some(existing.as_os_str().as_bytes().to_vec())
     };
-    existing(&state.exec_roots().into_iter().filter_map(nearest).collect::<Vec<_>>())
+    host::existing(&state.exec_roots().into_iter().filter_map(nearest).collect::<Vec<_>>())
 }
 
 fn path_bytes(path: &Path) -> PathBytes {
