@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         Parsed::Arguments(arguments) => arguments,
         Parsed::Answered(code) => return code,
     };
-    let json = arguments.json;
+    let json = arguments.shared.json;
     let is_run = matches!(arguments.command, Command::Run(_));
     match commands::perform(arguments) {
         Ok(code) => ExitCode::from(code),

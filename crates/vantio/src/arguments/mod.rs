@@ -33,6 +33,9 @@ pub enum Parsed {
 /// program's own.
 pub fn parse(raw: impl IntoIterator<Item = OsString>) -> Parsed {
     let raw: Vec<OsString> = raw.into_iter().collect();
+    if let Ok(Hasty { shared, command }) = Hasty::try_parse_from(&raw) {
+        return Parsed::Arguments(Arguments { shared, command: command.into() });
+    }
     match Arguments::try_parse_from(&raw) {
         Ok(arguments) => Parsed::Arguments(arguments),
         Err(error) => {
@@ -63,15 +66,49 @@ const STYLES: styling::Styles = styling::Styles::styled()
 #[derive(Debug, Parser)]
 #[command(name = "vantio", version, styles = STYLES, max_term_width = 100, after_help = OVERVIEW, disable_help_subcommand = true)]
 pub struct Arguments {
+    /// What every command takes
+    #[command(flatten)]
+    pub shared: Shared,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Arguments of every command.
+#[derive(Debug, Args)]
+pub struct Shared {
     /// Print machine-readable JSON instead of text
     #[arg(long, global = true)]
     pub json: bool,
     /// Where the ledger is: postgres://USER@HOST/DATABASE, or a file
     #[arg(long, global = true, value_name = "URL", env = "VANTIO_STORE", hide_env = true)]
     pub store: Option<String>,
-    /// What to do
+}
+
+/// The commands that somebody waits for at every step. To read these alone takes a fraction of the time that all take;
+/// what is none of them, or not right, [`Arguments`] reads anew.
+#[derive(Debug, Parser)]
+#[command(name = "vantio", disable_help_subcommand = true)]
+struct Hasty {
+    #[command(flatten)]
+    shared: Shared,
     #[command(subcommand)]
-    pub command: Command,
+    command: Urgent,
+}
+
+#[derive(Debug, Subcommand)]
+enum Urgent {
+    Run(Run),
+    Checkpoint(Checkpoint),
+}
+
+impl From<Urgent> for Command {
+    fn from(urgent: Urgent) -> Self {
+        match urgent {
+            Urgent::Run(run) => Self::Run(run),
+            Urgent::Checkpoint(checkpoint) => Self::Checkpoint(checkpoint),
+        }
+    }
 }
 
 /// The commands.
@@ -441,12 +478,49 @@ mod tests {
     #[test]
     fn words_after_two_dashes_are_the_programs() {
         let words = ["vantio", "run", "--preset", "workspace", "--", "ls", "--json", "--policy"];
-        let Arguments { json, command: Command::Run(run), .. } = Arguments::try_parse_from(words).unwrap()
+        let Arguments { shared: Shared { json, .. }, command: Command::Run(run) } =
+            Arguments::try_parse_from(words).unwrap()
         else {
             panic!("not a run");
         };
         assert!(!json);
         assert_eq!(run.command, ["ls", "--json", "--policy"]);
+    }
+
+    #[test]
+    fn what_is_read_hastily_is_read_alike() {
+        Hasty::command().debug_assert();
+        let read = [
+            "run -- true",
+            "run --preset workspace --name a -d --json -- ls --help",
+            "--json --store ledger.db run --policy p.yaml --backend notify -- true",
+            "checkpoint last",
+            "checkpoint --list last --json",
+            "checkpoint last --label x",
+        ];
+        let refused = [
+            "",
+            "run",
+            "run --policy a --preset b -- true",
+            "run --name a/b -- true",
+            "run --help",
+            "--version",
+            "--version run -- true",
+            "run true",
+            "checkpoint",
+            "help run",
+            "ps",
+        ];
+        let words = |line: &'static str| std::iter::once("vantio").chain(line.split_whitespace());
+        for line in read {
+            let Hasty { shared, command } = Hasty::try_parse_from(words(line)).unwrap();
+            let hasty = Arguments { shared, command: command.into() };
+            let whole = Arguments::try_parse_from(words(line)).unwrap();
+            assert_eq!(format!("{hasty:?}"), format!("{whole:?}"), "{line}");
+        }
+        for line in refused {
+            assert!(Hasty::try_parse_from(words(line)).is_err(), "{line}");
+        }
     }
 
     #[test]

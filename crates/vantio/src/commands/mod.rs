@@ -37,7 +37,7 @@ mod why;
 pub use changes::coded;
 
 use crate::{
-    arguments::{Arguments, Command},
+    arguments::{Arguments, Command, Shared},
     failure::Failure,
     review,
     store::Store,
@@ -50,7 +50,7 @@ pub use pick::Pick;
 
 /// Performs a command; returns the exit status.
 pub fn perform(arguments: Arguments) -> Result<u8, Failure> {
-    let Arguments { json, store, command } = arguments;
+    let Arguments { shared: Shared { json, store }, command } = arguments;
     let place = store.as_deref();
     match command {
         Command::Run(run) => run::run(place, &run, json),
