@@ -178,15 +178,19 @@ fn finish(
     claim.record.ended = Some(now_ms());
     claim.record.state = State::Ended;
     claim.record.outcome = Some(ending.into());
-    claim.save()?;
+    if claim.record.commit == "auto" {
+        // A commit that is cut off is that of a run that ended.
+        claim.save()?;
+    }
     if account == Account::Unwritten && !has_entry(store, &claim.record, "run.end") {
         // The supervisor writes it, unless it was killed.
         ledger(store)?.append(entry(&claim.record, "run.end", ending_value(ending)))?;
     }
     let refusals = if account == Account::Quiet { Vec::new() } else { refusals(store, &claim.record)? };
-    let commit = auto_commit(store, &mut claim)?;
-    let summary = Summary::new(store, &mut claim, commit, refusals)?;
+    let summary =
+        auto_commit(store, &mut claim).and_then(|commit| Summary::new(store, &mut claim, commit, refusals));
     claim.save()?;
+    let summary = summary?;
     claim.release()?;
     Ok((u8::try_from(ending.exit_code() & 0xff).unwrap_or(u8::MAX), summary))
 }
