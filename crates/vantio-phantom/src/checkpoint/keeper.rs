@@ -19,7 +19,7 @@ use super::{
     segment::Level,
     shelf::{self, Epoch},
     upper::{Ground, NotesSource, open_to_read},
-    writers::{Writers, is_open},
+    writers::Writers,
 };
 use crate::cgroup::Cgroup;
 use crate::changes::{Layer, Node, beneath, names_in};
@@ -197,6 +197,21 @@ impl Keeper {
         }
     }
 
+    /// Whether [`Keeper::forget_closed`] would save whoever takes the next checkpoint much work.
+    pub(crate) fn has_many_writers(&self) -> bool {
+        self.lock().writers.are_many()
+    }
+
+    /// Forgets files that nobody has open for writing any more; whoever calls has the gate for itself.
+    pub(crate) fn forget_closed(&self) {
+        let writers = &mut self.lock().writers;
+        match writers.open(&self.grounds) {
+            Ok(open) => writers.keep(open),
+            // Whoever takes a checkpoint looks again, and says what stands in the way.
+            Err(_) => writers.keep_all(),
+        }
+    }
+
     /// Takes a checkpoint; whoever calls has the gate for itself.
     pub(crate) fn take(&self, label: Option<&str>, cause: Cause) -> Result<Checkpoint, CheckpointError> {
         let mut state = self.lock();
@@ -226,13 +241,7 @@ impl Keeper {
 
     /// Saves the files that are open for writing, and returns which. Nobody writes meanwhile, where that can be had.
     fn copy_open(&self, writers: &Writers, epoch: &mut Epoch) -> io::Result<BTreeSet<Place>> {
-        let mut open = BTreeSet::new();
-        for place in writers.all() {
-            let Some(ground) = self.grounds.get(place.layer) else { continue };
-            if is_open(&ground.root, place.path.as_bytes())? {
-                open.insert(place.clone());
-            }
-        }
+        let open = writers.open(&self.grounds)?;
         let _still = self.cgroup.as_ref().filter(|_| !open.is_empty()).map(Cgroup::still);
         for place in &open {
             let mut saver = Saver { keeper: self, epoch };

@@ -53,6 +53,8 @@ enum Operation {
     Exchange(String, String),
     Link(String, String),
     Symlink(String),
+    /// Those who opened much have what is closed again forgotten.
+    Forget,
     Checkpoint,
 }
 
@@ -204,6 +206,11 @@ impl World {
                 fs::hard_link(self.merged(from), self.merged(to))
             }
             Operation::Symlink(path) => self.change(path, Change::Name, |at| symlink("nowhere", at)),
+            Operation::Forget => {
+                let _gate = self.keeper.enter_alone();
+                self.keeper.forget_closed();
+                Ok(())
+            }
             Operation::Checkpoint => Ok(()),
         }
     }
@@ -358,6 +365,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => (path(), path()).prop_map(|(from, to)| Operation::Exchange(from, to)),
         3 => (path(), path()).prop_map(|(from, to)| Operation::Link(from, to)),
         1 => path().prop_map(Operation::Symlink),
+        2 => Just(Operation::Forget),
         3 => Just(Operation::Checkpoint),
     ]
 }
@@ -444,6 +452,25 @@ proptest! {
             assert!(find(&run, "1").is_ok());
         });
     }
+}
+
+#[test]
+fn what_is_closed_is_forgotten_and_what_is_open_is_copied() {
+    alone(|| {
+        let world = World::new();
+        let held: Vec<_> = (0..3).map(|n| world.open(&format!("a/held{n}"), true).unwrap()).collect();
+        assert!(!world.keeper.has_many_writers());
+        for n in 0..300 {
+            world.open(&format!("a/b/f{n}"), true).unwrap();
+        }
+        assert!(world.keeper.has_many_writers());
+        world.keeper.forget_closed();
+        assert!(!world.keeper.has_many_writers());
+        let taken = world.keeper.take(None, Cause::Asked).unwrap();
+        assert_eq!((taken.copied, taken.moving), (3, 0));
+        drop(held);
+        world.unmount();
+    });
 }
 
 fn cases() -> u32 {

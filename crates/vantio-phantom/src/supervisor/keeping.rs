@@ -272,6 +272,10 @@ impl Plane {
     }
 
     fn take_if_due(&self) -> io::Result<()> {
+        if self.keeping.keeper.has_many_writers() {
+            let _gate = self.keeping.keeper.enter_alone();
+            self.keeping.ask(Keeper::forget_closed)?;
+        }
         match self.keeping.automatic.writes {
             Some(writes) if self.keeping.keeper.changes() >= writes => self.take(Cause::Writes),
             _ => Ok(()),

@@ -6,25 +6,19 @@ use rustix::io::{self, Errno};
 
 use super::memory::last_error;
 
-/// Whether anybody has the regular file that `fd` has open for reading open for writing. A descriptor serves for one
-/// question. The thread acts as the
-/// file's `owner` meanwhile: nobody else is told.
-pub(crate) fn is_written(fd: &OwnedFd, owner: u32) -> io::Result<bool> {
+/// As [`is_written`], of a file of the `owner`'s: nobody else is told, so the thread acts as that one meanwhile.
+pub(crate) fn is_written_of(fd: &OwnedFd, owner: u32) -> io::Result<bool> {
     let me = rustix::process::geteuid().as_raw();
-    let changes = owner != me;
-    if changes {
-        set_file_user(owner);
-    }
-    let result = try_lease(fd);
-    if changes {
-        set_file_user(me);
-    }
+    set_file_user(owner);
+    let result = is_written(fd);
+    set_file_user(me);
     result
 }
 
-/// A lease that is granted ends with the descriptor. Where somebody opens the file for writing in between,
+/// Whether anybody has the regular file that `fd` has open for reading open for writing. A descriptor serves for one
+/// question: a lease that is granted ends with it. Where somebody opens the file for writing in between,
 /// `SIGIO` comes, which [`ignore_breaks`] has made harmless.
-fn try_lease(fd: &OwnedFd) -> io::Result<bool> {
+pub(crate) fn is_written(fd: &OwnedFd) -> io::Result<bool> {
     // SAFETY: plain integers.
     if unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) } < 0 {
         return match last_error() {
