@@ -202,6 +202,12 @@ impl Ledger {
         self.0.queue.flush()?.wait().as_ref().map(drop).map_err(Clone::clone)
     }
 
+    /// Has the store do now, for whoever opens it next, what would then be waited for. Returns when that is done.
+    pub fn tidy(&self) -> Result<(), LedgerError> {
+        self.check_owner()?;
+        self.0.queue.tidy()?.wait().as_ref().map(drop).map_err(Clone::clone)
+    }
+
     /// Opens the same store for reading.
     pub fn reader(&self) -> Result<Reader, LedgerError> {
         Reader::open_at(&self.0.location)
@@ -273,7 +279,7 @@ impl Writer {
 
     fn write_all(&mut self) -> Result<(), LedgerError> {
         let (mut due, mut linger) = (None, (0, Duration::ZERO));
-        while let Some(Batch { mut links, promise, wants_checkpoint, is_last, .. }) =
+        while let Some(Batch { mut links, promise, wants_checkpoint, wants_tidying, is_last, .. }) =
             self.queue.take(due, linger)?
         {
             let start = Instant::now();
@@ -286,6 +292,9 @@ impl Writer {
                 self.queue.fail(&cause);
                 promise.keep(Err(cause.clone()));
                 return Err(cause);
+            }
+            if wants_tidying {
+                self.store.tidy();
             }
             promise.keep(Ok(links.receipts()));
             linger = (links.len(), (start.elapsed() / LINGER).min(MAX_LINGER));

@@ -52,6 +52,8 @@ pub(crate) struct Batch {
     dropped: BTreeMap<(RunId, Hash), u64>,
     /// A checkpoint belongs to what is waited for.
     pub wants_checkpoint: bool,
+    /// Tidying up does.
+    pub wants_tidying: bool,
     /// Nothing comes after it.
     pub is_last: bool,
 }
@@ -159,6 +161,14 @@ impl Queue {
         let mut state = self.lock();
         state.check()?;
         state.batch.wants_checkpoint = true;
+        Ok(self.hurry(&mut state))
+    }
+
+    /// Asks for everything queued so far to be written, and for the store to be tidied up.
+    pub fn tidy(&self) -> Result<Arc<Outcome>, LedgerError> {
+        let mut state = self.lock();
+        state.check()?;
+        state.batch.wants_tidying = true;
         Ok(self.hurry(&mut state))
     }
 
@@ -316,6 +326,7 @@ impl Batch {
             promise: Promise::new(),
             dropped: BTreeMap::new(),
             wants_checkpoint: false,
+            wants_tidying: false,
             is_last: false,
         }
     }

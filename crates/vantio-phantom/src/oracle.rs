@@ -205,4 +205,7 @@ pub trait Oracle: Send + Sync {
 
     /// The run is over: everything still waiting is written down.
     fn end(&self, ending: Ending) -> Account;
+
+    /// Whoever waited for the run knows that it is over: what helps the next one is done now.
+    fn leave(&self) {}
 }

@@ -22,7 +22,7 @@ use super::{
     link::{Link, Packet, Topic},
 };
 use crate::{
-    Account, Ending, LaunchError, Spec,
+    Account, Ending, LaunchError, Oracle, Spec,
     cgroup::Cgroup,
     checkpoint::NotesSource,
     control::{Channel, Message},
@@ -56,8 +56,11 @@ pub(super) fn supervise(
     let hold = Hold::prepare(spec.run_id, &spec.limits)?;
     let result = attended(spec, folders, plan, (channel, notes), make_oracle, &hold);
     hold.remove();
-    let (ending, account) = result?;
+    let Over { ending, account, oracle } = result?;
+    // Nothing of the run is left, and this is no part of it: the caller may be gone before it is done.
+    let _ = set_parent_process_death_signal(None);
     let _ = channel.send(&Message::Ended(ending, account), None);
+    oracle.leave();
     Ok(())
 }
 
@@ -69,7 +72,7 @@ fn attended(
     (channel, notes): (&Channel, NotesSource),
     make_oracle: MakeOracle,
     hold: &Hold,
-) -> Result<(Ending, Account), LaunchError> {
+) -> Result<Over, LaunchError> {
     let step = |what: &'static str| move || format!("could not {what}");
     let started = start_init(spec, folders, plan, hold)?;
     let world = join_world(&started)?;
@@ -128,7 +131,14 @@ fn attended(
     };
     let account = oracle.end(ending);
     leave_to_the_end(world, started);
-    Ok((ending, account))
+    Ok(Over { ending, account, oracle })
+}
+
+/// A run that is over.
+struct Over {
+    ending: Ending,
+    account: Account,
+    oracle: Arc<dyn Oracle>,
 }
 
 /// The kernel takes long to take a mount namespace apart, and whoever lets go of it last waits: that

@@ -90,13 +90,15 @@ pub(super) fn check_writable(path: &Path) -> Result<(), LedgerError> {
     Ok(())
 }
 
-/// Writes the write-ahead log over with what it has, and syncs it; nobody else may write meanwhile.
+/// Writes the write-ahead log over with what it has; nobody else may write meanwhile.
 ///
 /// A process may have been killed before it learned that its sync had failed. What it wrote can then
-/// be read, and is continued, but the kernel takes it for written and never tries again.
+/// be read, and is continued, but the kernel takes it for written and never tries again. Written over, it is
+/// synced with the log as a whole before anything that continues it is acknowledged, and before anything of it is
+/// copied into the file: SQLite syncs the log for either.
 pub(super) fn renew_log(path: &Path) -> Result<(), LedgerError> {
     let log = log_of(path);
-    let renew = || {
+    let renew = || -> io::Result<()> {
         let no_link = OFlags::NOFOLLOW.bits().cast_signed();
         let file = File::options().read(true).write(true).custom_flags(no_link).open(&log)?;
         let (mut place, mut part) = (0, vec![0; 1 << 16]);
@@ -108,7 +110,7 @@ pub(super) fn renew_log(path: &Path) -> Result<(), LedgerError> {
             file.write_all_at(&part[..length], place)?;
             place += length as u64;
         }
-        if place == 0 { Ok(()) } else { file.sync_data() }
+        Ok(())
     };
     match renew() {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("write", path)(error)),

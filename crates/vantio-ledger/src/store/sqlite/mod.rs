@@ -42,9 +42,11 @@ const BUSY_STEP: Duration = Duration::from_millis(10);
 /// nobody else has open reads all of it.
 const COPY_AT: u64 = 1 << 20;
 
-/// A log of so many bytes is cut by whoever opens the ledger: some runs that do little leave as much, for a
-/// supervisor's end closes nothing.
+/// A log of so many bytes is cut by whoever opens the ledger: a supervisor's end closes nothing.
 const CUT_AT: u64 = 128 << 10;
+
+/// One of so many, some runs' that do little, by whoever is done with it and is not waited for.
+const TIDY_AT: u64 = 64 << 10;
 
 /// While entries come without a pause, the WAL is never copied whole and so never begins anew. After so many
 /// bytes the writer waits until it is. It is not cut: what is there already need not be made again.
@@ -92,12 +94,10 @@ impl Appender {
     /// [`LedgerError::Closed`] when the ledger was closed, besides all that can fail.
     pub fn open(path: &Path, busy: Duration) -> Result<Self, LedgerError> {
         let store = Self::attach(path, busy, configure)?;
-        store.cut_log();
+        store.cut_log(CUT_AT);
         if store.newest_op()?.as_deref() == Some(END) {
             return Err(LedgerError::Closed { path: store.path });
         }
-        // Whoever may not write is told so now.
-        begin(&store.connection, busy).and_then(Transaction::commit).map_err(store_error(&store.path))?;
         Ok(store)
     }
 
@@ -141,9 +141,9 @@ impl Appender {
 
     /// Copies a log that others left into the file and cuts it, once it is long: whoever opens the ledger reads all
     /// of it and writes it anew. What others still need of it stays.
-    fn cut_log(&self) {
+    fn cut_log(&self, least: u64) {
         let length = fs::metadata(file::log_of(&self.path)).map_or(0, |log| log.len());
-        if length >= CUT_AT && self.connection.busy_timeout(Duration::ZERO).is_ok() {
+        if length >= least && self.connection.busy_timeout(Duration::ZERO).is_ok() {
             let _ = copy(&self.connection, "TRUNCATE");
             let _ = self.connection.busy_timeout(BUSY_STEP);
         }
@@ -230,6 +230,10 @@ impl Store for Appender {
 
     fn checkpoint(&mut self, key: &SigningKey) -> Result<(), LedgerError> {
         self.bring_up(key)
+    }
+
+    fn tidy(&mut self) {
+        self.cut_log(TIDY_AT);
     }
 
     fn cosign(&mut self, size: u64, line: &str) -> Result<(), LedgerError> {
