@@ -87,7 +87,6 @@ fn attended(
         "",
     )?;
     let (meters, watch) = watched.unzip();
-    see_built(&started, channel)?;
     let supervisor = Supervisor {
         spec,
         oracle: Arc::clone(&oracle),
@@ -103,10 +102,13 @@ fn attended(
         meters,
         network_namespace: world.network.try_clone().context("E_SUPERVISOR", step("keep the network"), "")?,
     };
-    // The agent confines itself meanwhile, and then waits.
     let plane = supervisor.start().context("E_SUPERVISOR", step("start its planes"), "")?;
+    see_built(&started, channel)?;
+    // The agent confines itself meanwhile, and then waits.
+    plane.see().context("E_SUPERVISOR", step("see the world of the run"), "")?;
+    let workers = plane.hire(world.mount.as_fd()).context("E_SUPERVISOR", step("start its workers"), "")?;
     let (agent, listener) = filtered(&started)?;
-    plane.serve(Listener::new(listener), world.mount.as_fd()).context(
+    plane.serve(Listener::new(listener), world.mount.as_fd(), workers).context(
         "E_SUPERVISOR",
         step("start its workers"),
         "",

@@ -16,6 +16,7 @@ mod process;
 pub(crate) mod request;
 pub(crate) mod resolve;
 mod wait;
+mod workers;
 
 pub(crate) use identity::{ROOT_CAPABILITIES, current_mask};
 pub(crate) use keeping::{Beginning, Keeping};
@@ -26,24 +27,20 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, sync_channel},
     },
-    thread,
 };
 
 use rustix::{
     fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, openat, statx},
-    io::Errno,
     process::Pid,
-    thread::{CapabilitySet, CapabilitySets, set_capabilities},
 };
 use vantio_core::{Access, Effect, Intent, Target};
 
 use self::{
     identity::Identity,
-    request::{Link, Reply, Request},
+    request::{Reply, Request},
     resolve::{Object, View},
     wait::WaitingRoom,
 };
@@ -57,10 +54,7 @@ use crate::{
     net::{self, Pool, Watch},
     resources::Meters,
     speculation::{self, Speculator},
-    sys::{
-        process::{enter, kill, unshare},
-        seccomp::Listener,
-    },
+    sys::process::kill,
     world::mounts,
 };
 
@@ -138,11 +132,10 @@ impl Inherited {
 }
 
 impl Supervisor<'_> {
-    /// Starts everything but the workers, once the world is built. The calling thread sees the host's mounts.
+    /// Starts everything but the workers, while the world may still be built. The calling thread sees the host's mounts.
     pub(crate) fn start(self) -> io::Result<Arc<Plane>> {
         let init = self.init;
-        let listed = mounts::parse(&fs::read(format!("/proc/{}/mountinfo", init.as_raw_pid()))?);
-        let view = Arc::new(View::new(&listed)?);
+        let view = Arc::new(View::new()?);
         let tracks = self.spec.tracks_flows;
         let census = tracks.then(|| Census::new(self.has_terminal).map(Arc::new)).transpose()?;
         if let Some(census) = &census {
@@ -208,26 +201,10 @@ fn forks(spec: &Spec, init: Pid) -> io::Result<Option<(Arc<Speculator>, StartFor
 }
 
 impl Plane {
-    /// Starts the workers, which answer what arrives at `listener` in the run's mount namespace. The
-    /// calling thread sees the host's mounts.
-    pub(crate) fn serve(self: &Arc<Self>, listener: Listener, namespace: BorrowedFd<'_>) -> io::Result<()> {
-        let room = WaitingRoom::new(Arc::clone(&self.oracle), self.may_wait, self.speculator.clone());
-        let room = Arc::new(room);
-        // Said once.
-        let _ = self.room.set(Arc::clone(&room));
-        let link = Link::new(listener, self.census.clone(), self.meters.clone(), Arc::clone(&room))?;
-        let link = Arc::new(link);
-        self.open_waiting_room(&room, namespace.try_clone_to_owned()?)?;
-        let forks = self.forks.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(start) = forks {
-            start(Arc::clone(self), namespace.try_clone_to_owned()?)?;
-        }
-        // Where flows are tracked a worker may wait for what others have to answer first.
-        let more = if self.census.is_some() { WORKERS_BESIDE } else { 0 };
-        let started = (0..workers() + more).map(|_| self.start_worker(&link, namespace));
-        for ready in started.collect::<io::Result<Vec<_>>>()? {
-            ready.recv().map_err(io::Error::other)??;
-        }
+    /// The world is built.
+    pub(crate) fn see(&self) -> io::Result<()> {
+        let listed = fs::read(format!("/proc/{}/mountinfo", self.init.as_raw_pid()))?;
+        self.view.see(&mounts::parse(&listed));
         Ok(())
     }
 
@@ -235,64 +212,6 @@ impl Plane {
     pub(crate) fn finish(&self) {
         // What is missing in the journal counts as changed by the host: nothing is overwritten for it.
         let _ = self.base.flush();
-    }
-
-    /// Starts a worker, which says when it is in the run, or why not.
-    fn start_worker(
-        self: &Arc<Self>,
-        link: &Arc<Link>,
-        namespace: BorrowedFd<'_>,
-    ) -> io::Result<Receiver<rustix::io::Result<()>>> {
-        let (plane, link) = (Arc::clone(self), Arc::clone(link));
-        let namespace = namespace.try_clone_to_owned()?;
-        let (ready, started) = sync_channel(1);
-        thread::Builder::new().name("vantio-worker".into()).spawn(move || {
-            let entered = plane.enter_run(namespace.as_fd());
-            let is_ready = entered.is_ok();
-            let _ = ready.send(entered);
-            if is_ready {
-                plane.work(&link);
-            }
-        })?;
-        Ok(started)
-    }
-
-    /// Moves this thread alone into the run's file system.
-    pub(crate) fn see_run(namespace: BorrowedFd<'_>) -> rustix::io::Result<()> {
-        unshare(libc::CLONE_FS)?;
-        enter(namespace, libc::CLONE_NEWNS)?;
-        rustix::process::umask(Mode::empty());
-        Ok(())
-    }
-
-    /// As [`Self::see_run`], with no more capabilities than it takes to answer.
-    fn enter_run(&self, namespace: BorrowedFd<'_>) -> rustix::io::Result<()> {
-        Self::see_run(namespace)?;
-        if let Some(census) = &self.census {
-            census.enter()?;
-        }
-        self.drop_capabilities()
-    }
-
-    /// Keeps what reading the agent's memory takes, and what the agent itself has.
-    fn drop_capabilities(&self) -> rustix::io::Result<()> {
-        let own = CapabilitySet::SYS_PTRACE;
-        let kept = if self.privileged { own.union(identity::ROOT_CAPABILITIES) } else { own };
-        let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
-        set_capabilities(None, sets)
-    }
-
-    fn work(self: &Arc<Self>, link: &Arc<Link>) {
-        loop {
-            match link.next() {
-                Ok(Some(request)) => self.reply_to(&request),
-                Ok(None) => {}
-                // The run is over.
-                Err(Errno::PIPE) => return,
-                // Without notifications nothing can be judged: the run must not go on.
-                Err(_) => return self.end_run(),
-            }
-        }
     }
 
     fn reply_to(self: &Arc<Self>, request: &Request) {
@@ -476,13 +395,6 @@ fn inherited() -> Vec<Inherited> {
         .collect()
 }
 
-/// As many as the machine can run at once, within reason.
-fn workers() -> usize {
-    thread::available_parallelism().map_or(2, |count| count.get().clamp(2, 8))
-}
-
-/// Workers more than [`workers`], for those that wait.
-const WORKERS_BESIDE: usize = 6;
 /// How many calls may wait at once.
 const BLOCKING_MAX: usize = 256;
 const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;

@@ -24,14 +24,19 @@ use crate::{census::DELETED, net, speculation::Speculator, world::mounts::Mount}
 pub(crate) struct View {
     /// The supervisor's own descriptors, by number, in the host's `/proc`.
     own_descriptors: OwnedFd,
-    /// The mounts of the run.
-    mounts: HashSet<u64>,
-    /// Those of them that are process files.
-    proc_mounts: HashSet<u64>,
+    /// The mounts of the run, once its world is built; until then nothing is in it.
+    mounts: OnceLock<Mounts>,
     /// Who is told before a local socket gets a name.
     keeping: OnceLock<Arc<Keeping>>,
     /// Who knows of a fork and of what it sees instead.
     speculator: OnceLock<Arc<Speculator>>,
+}
+
+/// Mounts by their numbers.
+struct Mounts {
+    all: HashSet<u64>,
+    /// Those of them that are process files.
+    of_proc: HashSet<u64>,
 }
 
 /// An object, held by an `O_PATH` descriptor, so that it stays what it is.
@@ -84,17 +89,25 @@ impl Object {
 }
 
 impl View {
-    /// The view through the run's `mounts`. Called where the host's `/proc` is seen.
-    pub(crate) fn new(mounts: &[Mount]) -> io::Result<Self> {
+    /// The view of a world that is not built yet. Called where the host's `/proc` is seen.
+    pub(crate) fn new() -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let of_proc = mounts.iter().filter(|mount| mount.kind == "proc");
         Ok(Self {
             own_descriptors: openat(CWD, "/proc/self/fd", flags, Mode::empty())?,
-            proc_mounts: of_proc.map(|mount| mount.id).collect(),
-            mounts: mounts.iter().map(|mount| mount.id).collect(),
+            mounts: OnceLock::new(),
             keeping: OnceLock::new(),
             speculator: OnceLock::new(),
         })
+    }
+
+    /// The world is built, of these mounts.
+    pub(crate) fn see(&self, mounts: &[Mount]) {
+        let of_proc = mounts.iter().filter(|mount| mount.kind == "proc");
+        // Said once.
+        let _ = self.mounts.set(Mounts {
+            of_proc: of_proc.map(|mount| mount.id).collect(),
+            all: mounts.iter().map(|mount| mount.id).collect(),
+        });
     }
 
     /// Has `keeping` told before a local socket gets a name.
@@ -234,12 +247,10 @@ impl View {
         {
             return if is_shadow { Place::Run } else { Place::Elsewhere };
         }
-        if self.proc_mounts.contains(&mount) {
-            Place::Proc
-        } else if self.mounts.contains(&mount) {
-            Place::Run
-        } else {
-            Place::Elsewhere
+        match self.mounts.get() {
+            Some(mounts) if mounts.of_proc.contains(&mount) => Place::Proc,
+            Some(mounts) if mounts.all.contains(&mount) => Place::Run,
+            _ => Place::Elsewhere,
         }
     }
 
