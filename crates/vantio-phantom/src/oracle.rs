@@ -5,7 +5,7 @@ use std::{net::IpAddr, os::unix::net::UnixStream, sync::Arc, time::Duration};
 use vantio_core::{Channel, Intent};
 
 use crate::{
-    Account, Ending,
+    Account, Ending, LaunchError,
     census::Processes,
     checkpoint::{Checkpoint, Checkpoints},
     nested::Marks,
@@ -201,6 +201,15 @@ pub trait Oracle: Send + Sync {
     fn ran_out(&self, resource: Resource) -> Ruling {
         let _ = resource;
         Ruling::Refuse
+    }
+
+    /// The program is about to be released: returns once that is written down durably.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be; the program never starts then.
+    fn begins(&self) -> Result<(), LaunchError> {
+        Ok(())
     }
 
     /// The run is over: everything still waiting is written down.

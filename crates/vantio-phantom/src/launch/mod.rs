@@ -66,7 +66,8 @@ pub fn run(
             exit(code)
         }
         Fork::Parent(_) => {
-            drop((theirs, their_notes));
+            // Nobody waits for what is let go of now.
+            drop((theirs, their_notes, make_oracle));
             if let Some(end) = our_notes {
                 let served = notes::serve(&spec.folder, end);
                 served.context("E_SUPERVISOR", || "could not serve the supervisor".into(), "")?;

@@ -28,7 +28,7 @@ use crate::{
     control::{Channel, Message},
     error::Context as _,
     resources::{self, Hold, Watching},
-    supervisor::Supervisor,
+    supervisor::{Plane, Supervisor},
     sys::{
         process::{Fork, block_stops, enter, fork, fork_into, unshare},
         seccomp::Listener,
@@ -119,6 +119,7 @@ fn attended(
     };
     let watching = watch.map(|watch| watch.start(Arc::clone(&oracle), end_run)).transpose();
     let watching = watching.context("E_SUPERVISOR", step("watch what the run uses"), "")?;
+    oracle.begins()?;
     started.agent_link.tell(Topic::Go, 0).context("E_SUPERVISOR", step("release the agent"), "")?;
     let ending = attend(&started, agent, channel);
     plane.finish();
@@ -132,7 +133,7 @@ fn attended(
         other => other?,
     };
     let account = oracle.end(ending);
-    leave_to_the_end(world, started);
+    leave_to_the_end(world, started, plane);
     Ok(Over { ending, account, oracle })
 }
 
@@ -144,9 +145,9 @@ struct Over {
 }
 
 /// The kernel takes long to take a mount namespace apart, and whoever lets go of it last waits: that
-/// shall be this process when it ends, for which nobody waits.
-fn leave_to_the_end(world: World, started: Started) {
-    mem::forget((world, started.staging));
+/// shall be this process when it ends, for which nobody waits. With it go the planes.
+fn leave_to_the_end(world: World, started: Started, plane: Arc<Plane>) {
+    mem::forget((world, started.staging, plane));
 }
 
 /// Init, and the ways to it and to the agent.

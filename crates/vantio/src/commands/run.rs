@@ -6,7 +6,6 @@ use std::{
 };
 
 use vantio_core::json::Value;
-use vantio_ledger::LedgerError;
 use vantio_phantom::{
     Account, Ending, LaunchError, MakeOracle, Spec,
     cgroup::Cgroup,
@@ -27,7 +26,7 @@ use crate::{
     arguments, checkpoints,
     failure::Failure,
     nested,
-    oracle::{Charge, Warden, ending_value},
+    oracle::{Charge, Warden, ending_value, ledger_failed},
     present::{Progress, entries, now_ms, shown},
     run::{Plan, policy},
     store::{Claim, Process, State, Store, open_ledger},
@@ -131,8 +130,8 @@ fn check_backend(backend: &str) -> Result<(), Failure> {
     .help("this version has one: --backend notify; `vantio doctor` tells what it can enforce here"))
 }
 
-/// What makes the oracle inside the supervisor: the ledger has the run's first entry
-/// before the program starts.
+/// What makes the oracle inside the supervisor, which waits for the run's first entry before it lets the program
+/// start.
 fn oracle(store: &Store, charge: Charge) -> MakeOracle {
     let (store, supervisor) = (store.clone(), store.supervisor_file(charge.run_id));
     Box::new(move || {
@@ -157,15 +156,6 @@ fn oracle(store: &Store, charge: Charge) -> MakeOracle {
         }
         Ok(Arc::new(warden))
     })
-}
-
-fn ledger_failed(error: LedgerError) -> LaunchError {
-    LaunchError {
-        code: error.code().into(),
-        what: "no agent runs without its ledger".into(),
-        help: error.help().into(),
-        cause: io::Error::other(error),
-    }
 }
 
 /// Writes down how the run ended, and what became of it.

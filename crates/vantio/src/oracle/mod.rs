@@ -16,6 +16,7 @@ mod tracked;
 
 use std::{
     cell::Cell,
+    io,
     net::IpAddr,
     os::unix::net::UnixStream,
     path::PathBuf,
@@ -27,9 +28,9 @@ use std::{
 };
 
 use vantio_core::{Cause, Channel, Decision, Hash, Intent, RunId, json::Value};
-use vantio_ledger::{AgentSvid, Anomaly, Draft, Ledger, LedgerError, Seal};
+use vantio_ledger::{AgentSvid, Anomaly, Draft, Ledger, LedgerError, Pending, Seal};
 use vantio_phantom::{
-    Account, Ending, Oracle, Processes, Ruling, Speculated, Ways,
+    Account, Ending, LaunchError, Oracle, Processes, Ruling, Speculated, Ways,
     checkpoint::{Checkpoint, Checkpoints},
     nested::Marks,
     resources::{Holder, Resource},
@@ -86,6 +87,8 @@ pub struct Warden {
     home: Vec<u8>,
     folder: PathBuf,
     started: Instant,
+    /// The run's first entry, on its way to the disk.
+    first: Mutex<Option<Pending>>,
 }
 
 /// A refusal, ready to be written down; or what has to wait for an answer first.
@@ -142,14 +145,15 @@ struct Template {
 }
 
 impl Warden {
-    /// Takes charge of a run: its first entry is on disk when this returns.
+    /// Takes charge of a run: its first entry is on its way to the disk when this returns.
     pub fn start(ledger: Ledger, charge: Charge) -> Result<Self, LedgerError> {
         let Charge { run_id, program, state, svid, seal, home, start, announcement, folder } = charge;
         let keeps_detail = program.details() == Details::Keep;
         let bindings = state.bindings().clone();
         let holds = Holds::new(run_id, program.hash(), keeps_detail, ledger.clone(), bindings, announcement);
         let nests = nested::nests(&program, &ledger, run_id);
-        let warden = Self {
+        let mut warden = Self {
+            first: Mutex::default(),
             nests: Arc::new(nests),
             holds: Arc::new(holds),
             assumed: RwLock::default(),
@@ -169,7 +173,8 @@ impl Warden {
             refusals: Mutex::default(),
             counts: Counts::default(),
         };
-        warden.ledger.append(warden.event("run.start", start))?;
+        let first = warden.ledger.submit(warden.event("run.start", start))?;
+        warden.first = Mutex::new(Some(first));
         Ok(warden)
     }
 
@@ -540,6 +545,13 @@ impl Oracle for Warden {
         self.record_exhausted(resource)
     }
 
+    fn begins(&self) -> Result<(), LaunchError> {
+        match lock(&self.first).take() {
+            Some(first) => first.wait().map(drop).map_err(ledger_failed),
+            None => Ok(()),
+        }
+    }
+
     fn end(&self, ending: Ending) -> Account {
         self.holds.end();
         let waiting: Vec<_> = lock(&self.permits).drain().chain(lock(&self.refusals).drain()).collect();
@@ -558,6 +570,16 @@ impl Oracle for Warden {
     fn leave(&self) {
         // Nothing depends on it.
         drop(self.ledger.tidy());
+    }
+}
+
+/// Why a run cannot begin.
+pub fn ledger_failed(error: LedgerError) -> LaunchError {
+    LaunchError {
+        code: error.code().into(),
+        what: "no agent runs without its ledger".into(),
+        help: error.help().into(),
+        cause: io::Error::other(error),
     }
 }
 
