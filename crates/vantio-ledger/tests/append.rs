@@ -62,11 +62,11 @@ fn an_entry_and_the_checkpoint_of_it_come_together() {
     let reader = Reader::open(&path).unwrap();
     assert_eq!((receipt.seq, reader.size().unwrap()), (1, 2));
     let (note, head) = reader.newest_head().unwrap().unwrap();
-    assert_eq!(head.size, 2);
-    assert!(note.verify(&reader.verifier_key().unwrap().unwrap()).is_ok());
-    let counted =
-        reader.verify(&Terms { keys: vec![reader.verifier_key().unwrap().unwrap()], checkpoint: None });
-    assert_eq!(counted.unwrap().checkpoints, 1);
+    let keys = vec![reader.verifier_key().unwrap().unwrap()];
+    assert_eq!((head.size(), note.verify(&keys).unwrap().len()), (2, 1));
+    assert_eq!(reader.verify(&Terms { keys, checkpoint: None }).unwrap().signed, 1);
+    ledger.tidy().unwrap();
+    assert_eq!(ledger.append(open(2)).unwrap().seq, 2, "a tidy ledger goes on");
 }
 
 #[test]
