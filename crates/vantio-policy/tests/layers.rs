@@ -235,7 +235,7 @@ fn variables_are_narrowed_too() {
 
 #[test]
 fn every_guard_holds_and_lower_ones_loosen_none() {
-    let alone = |document: &str| layer(Project, document).compiled.program;
+    let alone = |document: &str| layer(Project, document).compiled.program.clone();
     let both = merged(&[
         (
             Managed,
@@ -489,7 +489,7 @@ proptest! {
 
     #[test]
     fn a_difference_is_told_where_there_is_one(first in document(), second in document()) {
-        let [first, second] = [first, second].map(|document| layer(Project, &document).compiled.program);
+        let [first, second] = [first, second].map(|document| layer(Project, &document).compiled.program.clone());
         let told = differences(&first, &second);
         prop_assert_eq!(differences(&first, &first), []);
         let here = Bindings { aliases: Vec::new(), ..bindings() };

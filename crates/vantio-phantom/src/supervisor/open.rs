@@ -265,7 +265,7 @@ impl Plane {
             };
             match plane.watch.guard(Box::new(move || Fate::of(&probed)), call) {
                 Outcome::Done(Ok(fd)) => {
-                    caller.reply(Reply::Inject { fd, close_on_exec, is_read_only: false })
+                    caller.reply(Reply::Inject { fd, close_on_exec, is_read_only: false });
                 }
                 Outcome::Done(Err(error)) => caller.reply(Reply::Error(error)),
                 Outcome::Interrupted => caller.reply(Reply::Error(Errno::INTR)),
