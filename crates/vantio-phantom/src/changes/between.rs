@@ -102,6 +102,24 @@ impl Between {
         Ok(())
     }
 
+    /// Opens what the second state has at `path`, a regular file.
+    pub(crate) fn open_second(&self, path: &[u8]) -> io::Result<std::fs::File> {
+        let state = self.state(1, path)?.ok_or(io::ErrorKind::NotFound)?;
+        let (directory, name) = self.locate(1, &state)?;
+        let file = Readable { node: &state.node, dir: directory.as_fd(), name: &name };
+        Ok(file.open()?.into())
+    }
+
+    /// Files that only have another time in the second state, and what they are there.
+    pub(crate) fn retimed(&self) -> impl Iterator<Item = (&[u8], &Node)> {
+        let [first, second] = &self.sides;
+        second.states.iter().filter_map(|(path, after)| {
+            let (before, after) = (first.states.get(path)?.as_ref()?, after.as_ref()?);
+            let moved = before.node.modified != after.node.modified && !after.node.is_dir();
+            (moved && self.set.get(path).is_none()).then_some((&**path, &after.node))
+        })
+    }
+
     fn compare(&self, path: &[u8]) -> io::Result<Option<Change>> {
         let [before, after] = [self.state(0, path)?, self.state(1, path)?];
         let kind = match (&before, &after) {

@@ -35,6 +35,13 @@ pub(crate) enum Change {
     Metadata,
 }
 
+/// Whether the run stands still already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Yes,
+    No,
+}
+
 /// What a keeper is made from.
 pub(crate) struct Setup {
     /// The run's folder.
@@ -109,6 +116,11 @@ impl Keeper {
             | (Some(Level::Directory), Change::Name) => true,
             _ => (change == Change::Name || epoch.names.inodes.is_empty()) && epoch.names.covers(layer, path),
         }
+    }
+
+    /// Whether what is at the absolute `path`, as the run sees it, is in a layer.
+    pub(crate) fn keeps(&self, path: &[u8]) -> bool {
+        self.place(path).is_some()
     }
 
     /// Saves what is at the absolute `path`, as the run sees it, before it changes. Within the gate.
@@ -213,7 +225,12 @@ impl Keeper {
     }
 
     /// Takes a checkpoint; whoever calls has the gate for itself.
-    pub(crate) fn take(&self, label: Option<&str>, cause: Cause) -> Result<Checkpoint, CheckpointError> {
+    pub(crate) fn take(
+        &self,
+        label: Option<&str>,
+        cause: Cause,
+        standing: Standing,
+    ) -> Result<Checkpoint, CheckpointError> {
         let mut state = self.lock();
         let id = state.last + 1;
         if let Some((label, id)) = label.and_then(|label| state.labels.get_key_value(label)) {
@@ -221,7 +238,7 @@ impl Keeper {
         }
         let failed = |source| CheckpointError::failed("take a checkpoint in", &self.folder, source);
         let mut epoch = Epoch::begin(&self.folder).map_err(failed)?;
-        let open = self.copy_open(&state.writers, &mut epoch).map_err(failed)?;
+        let open = self.copy_open(&state.writers, &mut epoch, standing).map_err(failed)?;
         let checkpoint = Checkpoint {
             version: VERSION,
             id,
@@ -240,9 +257,15 @@ impl Keeper {
     }
 
     /// Saves the files that are open for writing, and returns which. Nobody writes meanwhile, where that can be had.
-    fn copy_open(&self, writers: &Writers, epoch: &mut Epoch) -> io::Result<BTreeSet<Place>> {
+    fn copy_open(
+        &self,
+        writers: &Writers,
+        epoch: &mut Epoch,
+        standing: Standing,
+    ) -> io::Result<BTreeSet<Place>> {
         let open = writers.open(&self.grounds)?;
-        let _still = self.cgroup.as_ref().filter(|_| !open.is_empty()).map(Cgroup::still);
+        let _still =
+            self.cgroup.as_ref().filter(|_| !open.is_empty() && standing == Standing::No).map(Cgroup::still);
         for place in &open {
             let mut saver = Saver { keeper: self, epoch };
             saver.touch(place.layer, place.path.as_bytes(), Change::Content)?;

@@ -5,6 +5,7 @@
 //! had ([`Keeper`]). [`restore`] walks these journals backwards. A checkpoint is a folder below
 //! `checkpoints` in the run's: `info.json`, a journal, and slots with what was saved.
 
+mod back;
 mod keeper;
 mod record;
 mod restore;
@@ -27,7 +28,9 @@ use thiserror::Error;
 
 use crate::changes::RunFolderError;
 
-pub(crate) use keeper::{Change, Keeper, Setup};
+pub(crate) use back::{Becomes, STEPS, Step, folder as steps_folder, read as read_steps};
+pub use back::{forget, prepare};
+pub(crate) use keeper::{Change, Keeper, Setup, Standing};
 pub use restore::{Options, Restored, erase, recover, restore};
 pub use shadow::Shadow;
 pub use shelf::{drop_all, find, list, take_ended};
@@ -99,6 +102,24 @@ pub trait Checkpoints: Send + Sync {
     /// When the label is taken, or something could not be saved.
     fn take(&self, label: Option<&str>, cause: Cause) -> Result<Checkpoint, CheckpointError>;
 
+    /// Takes one with the processes that the run has, where they can be kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`Checkpoints::take`], and when the processes cannot be kept.
+    fn take_whole(&self, label: Option<&str>) -> Result<Checkpoint, CheckpointError>;
+
+    /// The checkpoints whose processes are kept, ascending.
+    fn kept(&self) -> Vec<u64>;
+
+    /// Brings the run back to checkpoint `id` with its processes, while it lives. Once nothing moves `compare` is called,
+    /// which has to [`prepare`] the steps; where it says that it did not, the run is ended.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be done: the run then goes on as it was, or is ended where something was done already.
+    fn go_back(&self, id: u64, compare: &mut dyn FnMut() -> bool) -> Result<(), CheckpointError>;
+
     /// Calls `work` while no call changes a name of the run's or opens a file of it for writing.
     fn hold(&self, work: &mut dyn FnMut());
 }
@@ -144,6 +165,14 @@ pub enum CheckpointError {
     Lost {
         /// What.
         what: String,
+    },
+    /// Processes cannot be kept, or brought back.
+    #[error("E_CHECKPOINT_PROCESSES: {what}: {why}")]
+    Processes {
+        /// What cannot be done.
+        what: &'static str,
+        /// What stands in the way.
+        why: String,
     },
     /// The file system refused.
     #[error("E_CHECKPOINT: cannot {what} `{path}`: {source}")]

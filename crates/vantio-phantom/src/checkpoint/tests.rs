@@ -19,7 +19,7 @@ use rustix::{
 use tempfile::TempDir;
 
 use super::{
-    Cause, Change, Keeper, NotesSource, Options, Setup, Shadow, find, list, recover, restore,
+    Cause, Change, Keeper, NotesSource, Options, Setup, Shadow, Standing, find, list, recover, restore,
     restore as going_back,
 };
 use crate::{
@@ -377,7 +377,7 @@ fn play(world: &World, operations: &[Operation]) -> Vec<(u64, Tree)> {
     for operation in operations {
         if matches!(operation, Operation::Checkpoint) {
             let _gate = world.keeper.enter_alone();
-            let taken = world.keeper.take(None, Cause::Asked).unwrap();
+            let taken = world.keeper.take(None, Cause::Asked, Standing::No).unwrap();
             trees.push((taken.id, world.upper()));
         } else {
             // Much of what is random cannot be done.
@@ -496,7 +496,7 @@ fn figures() {
             let (wall, own) = (start.elapsed().as_secs_f64() * 1000.0, own() - before);
             println!("{what}: {wall:.2} ms, of which it ran {own:.2} ms");
         };
-        let take = || drop(world.keeper.take(None, Cause::Asked).unwrap());
+        let take = || drop(world.keeper.take(None, Cause::Asked, Standing::No).unwrap());
         time("first, 1000 files written before", &mut || take());
         time("second, nothing since", &mut || take());
         let change = |byte: u8| {

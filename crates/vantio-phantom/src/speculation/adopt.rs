@@ -283,7 +283,7 @@ fn await_end(original: Pid, top: Pid) -> io::Result<()> {
     }
 }
 
-fn pass_on(signal: i32, top: Pid) {
+pub(super) fn pass_on(signal: i32, top: Pid) {
     if !OF_GROUPS.contains(&signal) {
         // The fork may be gone.
         let _ = kill(top.as_raw_pid(), signal);
@@ -291,7 +291,7 @@ fn pass_on(signal: i32, top: Pid) {
 }
 
 /// Ends a process with this status of `wait(2)`.
-fn end_likewise(mut puppet: Puppet, status: i32) -> io::Result<()> {
+pub(super) fn end_likewise(mut puppet: Puppet, status: i32) -> io::Result<()> {
     let tid = puppet.tid;
     if libc::WIFEXITED(status) {
         let code = u64::from(libc::WEXITSTATUS(status).unsigned_abs());
@@ -337,7 +337,7 @@ fn write_all(file: &OwnedFd, mut bytes: &[u8]) {
 }
 
 /// What a thread has in its result register while it is about to make a call: `ENOSYS`.
-const ENTERS: i64 = -38;
+pub(super) const ENTERS: i64 = -38;
 /// What is sent to a whole group reaches the fork by itself.
 const OF_GROUPS: &[i32] = &[
     libc::SIGHUP,

@@ -132,7 +132,11 @@ pub(super) fn check(
 }
 
 /// Whether another process has the same open file, and so the same place in it.
-fn is_shared(proc: &Proc, (pid, descriptor): (Pid, &Descriptor), others: &[Pid]) -> io::Result<bool> {
+pub(super) fn is_shared(
+    proc: &Proc,
+    (pid, descriptor): (Pid, &Descriptor),
+    others: &[Pid],
+) -> io::Result<bool> {
     for other in others {
         for found in proc.descriptors(*other)? {
             let is_alike = (found.inode, found.device) == (descriptor.inode, descriptor.device);
@@ -263,6 +267,7 @@ impl std::fmt::Debug for Given {
 }
 
 /// What an open has done already.
-const MAKING: OFlags = OFlags::CREATE.union(OFlags::EXCL).union(OFlags::TRUNC).union(OFlags::NOCTTY);
+pub(super) const MAKING: OFlags =
+    OFlags::CREATE.union(OFlags::EXCL).union(OFlags::TRUNC).union(OFlags::NOCTTY);
 /// What a fork may print before it waits, in bytes.
 const ROOM: usize = 1 << 20;

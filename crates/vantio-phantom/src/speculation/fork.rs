@@ -85,7 +85,7 @@ pub(crate) fn start(
 }
 
 /// Keeps what it takes to mount, to trace, and to treat files as the agent does.
-fn limit() -> io::Result<()> {
+pub(super) fn limit() -> io::Result<()> {
     let own = CapabilitySet::SYS_PTRACE.union(CapabilitySet::SYS_ADMIN).union(ROOT_CAPABILITIES);
     set_capabilities(
         None,

@@ -116,7 +116,12 @@ pub(super) fn fork_flags(number: u64) -> u64 {
 
 /// Waits until a thread that was interrupted stands still.
 pub(super) fn stopped(tid: Pid) -> io::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
+    stopped_within(tid, PATIENCE)
+}
+
+/// As [`stopped`], for so long.
+pub(super) fn stopped_within(tid: Pid, patience: Duration) -> io::Result<()> {
+    let deadline = Instant::now() + patience;
     loop {
         match trace::next(Some(tid), false)? {
             Some((_, Event::Trap)) => return Ok(()),

@@ -172,6 +172,32 @@ impl Proc {
         Ok(children.filter(|child| all || !self.is_ended(*child)).collect())
     }
 
+    /// Children of all threads of a process, those that have ended included.
+    pub(super) fn children_of_threads(&self, pid: Pid) -> io::Result<Vec<Pid>> {
+        let number = pid.as_raw_pid();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let tasks = Dir::new(openat(&self.0, format!("{number}/task"), flags, Mode::empty())?)?;
+        let mut found = Vec::new();
+        for task in tasks {
+            let task = task?;
+            let name = task.file_name().to_string_lossy().into_owned();
+            if name.starts_with('.') {
+                continue;
+            }
+            // A thread that is gone meanwhile has left its children to another.
+            let text = self.text(&format!("{number}/task/{name}/children")).unwrap_or_default();
+            found
+                .extend(text.split_whitespace().filter_map(|text| text.parse().ok().and_then(Pid::from_raw)));
+        }
+        Ok(found)
+    }
+
+    /// The process group of a process, as the run numbers it.
+    pub(super) fn group(&self, pid: Pid) -> io::Result<i32> {
+        let numbers = self.status(pid, "NSpgid:")?;
+        numbers.split_whitespace().last().and_then(|text| text.parse().ok()).ok_or(Errno::SRCH)
+    }
+
     /// The processes from the run's first program to `held`, each the only child of the one before; or what else
     /// there is.
     pub(super) fn line(&self, init: Pid, held: Pid) -> Result<Vec<Pid>, Obstacle> {
@@ -252,6 +278,15 @@ impl Proc {
             }
         }
         Ok(false)
+    }
+
+    /// Whether the process keeps memory from its forks (`madvise(2)`, `MADV_DONTFORK` and `MADV_WIPEONFORK`).
+    pub(super) fn keeps_memory(&self, pid: Pid) -> io::Result<bool> {
+        let text = self.read(&format!("{}/smaps", pid.as_raw_pid()))?;
+        Ok(text.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"VmFlags:")).any(|flags| {
+            let has = |flag: &[u8]| flags.split(|byte| *byte == b' ').any(|found| found == flag);
+            (has(b"dc") || has(b"wf")) && !has(b"io") && !has(b"pf")
+        }))
     }
 
     /// The address of a `syscall` instruction in the process: the kernel's own page for programs has one.

@@ -11,6 +11,7 @@ mod adopt;
 mod descriptors;
 mod fork;
 mod freeze;
+mod kept;
 mod live;
 mod look;
 mod merge;
@@ -34,6 +35,7 @@ use rustix::process::Pid;
 use vantio_core::{Access, Effect, Target};
 
 pub(crate) use fork::{Setup, start};
+pub(crate) use kept::Twins;
 
 use crate::supervisor::request::{Reply, Request};
 
@@ -90,6 +92,12 @@ impl Speculator {
     /// Whether the run goes on as a fork, whose original stands in for it.
     pub(crate) fn has_forked(&self) -> bool {
         self.lock().has_forked
+    }
+
+    /// Whether there is a fork, or one is being made or taken apart, that is not the run.
+    pub(crate) fn is_forking(&self) -> bool {
+        let state = self.lock();
+        state.is_busy && !state.has_forked
     }
 
     fn stands(&self) {

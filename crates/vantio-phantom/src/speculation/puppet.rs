@@ -72,17 +72,22 @@ impl Puppet {
         }
     }
 
+    /// A page of its memory that stays, empty.
+    pub(super) fn new_page(&mut self) -> io::Result<u64> {
+        let (protection, flags) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        self.call(
+            libc::SYS_mmap,
+            [0, PAGE, u64::from(protection.unsigned_abs()), u64::from(flags.unsigned_abs()), u64::MAX, 0],
+        )
+    }
+
     /// A page of its memory, for as long as `work` takes.
     pub(super) fn with_page<T>(
         &mut self,
         work: impl FnOnce(&mut Self, u64) -> io::Result<T>,
     ) -> io::Result<T> {
-        let (protection, flags) =
-            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        let page = self.call(
-            libc::SYS_mmap,
-            [0, PAGE, u64::from(protection.unsigned_abs()), u64::from(flags.unsigned_abs()), u64::MAX, 0],
-        )?;
+        let page = self.new_page()?;
         let done = work(self, page);
         self.call(libc::SYS_munmap, [page, PAGE, 0, 0, 0, 0])?;
         done

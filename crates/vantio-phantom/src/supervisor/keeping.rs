@@ -5,6 +5,7 @@
 
 use std::{
     os::fd::AsFd as _,
+    path::PathBuf,
     sync::{
         Arc, RwLockReadGuard, RwLockWriteGuard,
         mpsc::{Sender, channel, sync_channel},
@@ -13,8 +14,9 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, FileType, StatxFlags, statat, statx},
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, openat, statat, statx},
     io::{self, Errno},
+    process::Pid,
 };
 
 use super::{
@@ -28,8 +30,10 @@ use crate::{
     cgroup::Cgroup,
     changes::RunFolder,
     checkpoint::{
-        Automatic, Cause, Change, Checkpoint, CheckpointError, Checkpoints, Keeper, NotesSource, Setup,
+        Automatic, Cause, Change, Checkpoint, CheckpointError, Checkpoints, Keeper, NotesSource, STEPS,
+        Setup, Standing, steps_folder,
     },
+    speculation::Twins,
     sys::lease,
 };
 
@@ -38,6 +42,8 @@ pub(crate) struct Beginning {
     pub(crate) privileged: bool,
     pub(crate) notes: NotesSource,
     pub(crate) cgroup: Option<Cgroup>,
+    /// Process 1 of the run.
+    pub(crate) init: Pid,
 }
 
 /// The keeper of the run's checkpoints, and the thread that works for it.
@@ -45,6 +51,7 @@ pub(crate) struct Keeping {
     keeper: Arc<Keeper>,
     clerk: Sender<Job>,
     automatic: Automatic,
+    pub(super) twins: Arc<Twins>,
 }
 
 impl std::fmt::Debug for Keeping {
@@ -84,7 +91,7 @@ impl Keeping {
         beginning: Beginning,
         oracle: &Arc<dyn Oracle>,
     ) -> std::io::Result<Arc<Self>> {
-        let Beginning { privileged, notes, cgroup } = beginning;
+        let Beginning { privileged, notes, cgroup, init } = beginning;
         lease::ignore_breaks();
         let layers = RunFolder::new(&spec.folder, 0).layers().map_err(std::io::Error::other)?;
         let own: &[&[u8]] = if privileged { OWN } else { OWN_OF_USER };
@@ -98,9 +105,15 @@ impl Keeping {
                 job(&served);
             }
         })?;
-        let taker = Taker { keeper: Arc::clone(&keeper), oracle: Arc::clone(oracle) };
+        let twins = Arc::new(Twins::new(init, without_twins(spec)));
+        let taker = Taker {
+            keeper: Arc::clone(&keeper),
+            oracle: Arc::clone(oracle),
+            twins: Arc::clone(&twins),
+            folder: spec.folder.clone(),
+        };
         oracle.attach_checkpoints(Arc::new(taker));
-        Ok(Arc::new(Self { keeper, clerk, automatic: spec.checkpoints }))
+        Ok(Arc::new(Self { keeper, clerk, automatic: spec.checkpoints, twins }))
     }
 
     /// Before a name is given to a local socket: what `path` is at this moment.
@@ -117,7 +130,10 @@ impl Keeping {
     }
 
     /// Has the thread do `work`.
-    fn ask<T: Send + 'static>(&self, work: impl FnOnce(&Keeper) -> T + Send + 'static) -> io::Result<T> {
+    pub(super) fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Keeper) -> T + Send + 'static,
+    ) -> io::Result<T> {
         let (answer, answered) = sync_channel(1);
         let job: Job = Box::new(move |keeper| drop(answer.send(work(keeper))));
         self.clerk.send(job).map_err(|_| Errno::IO)?;
@@ -142,16 +158,41 @@ impl Keeping {
 struct Taker {
     keeper: Arc<Keeper>,
     oracle: Arc<dyn Oracle>,
+    twins: Arc<Twins>,
+    folder: PathBuf,
 }
 
 impl Checkpoints for Taker {
     fn take(&self, label: Option<&str>, cause: Cause) -> Result<Checkpoint, CheckpointError> {
         let checkpoint = {
             let _gate = self.keeper.enter_alone();
-            self.keeper.take(label, cause)?
+            self.keeper.take(label, cause, Standing::No)?
         };
         self.oracle.checkpointed(&checkpoint);
         Ok(checkpoint)
+    }
+
+    fn take_whole(&self, label: Option<&str>) -> Result<Checkpoint, CheckpointError> {
+        let checkpoint = self.twins.take(label)?;
+        self.oracle.checkpointed(&checkpoint);
+        Ok(checkpoint)
+    }
+
+    fn kept(&self) -> Vec<u64> {
+        self.twins.kept()
+    }
+
+    fn go_back(&self, id: u64, compare: &mut dyn FnMut() -> bool) -> Result<(), CheckpointError> {
+        let folder = steps_folder(&self.folder);
+        self.twins.go_back(id, &mut || {
+            if !compare() {
+                return None;
+            }
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let folder = openat(CWD, &folder, flags, Mode::empty()).ok()?;
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            Some((openat(&folder, STEPS, flags, Mode::empty()).ok()?.into(), folder))
+        })
     }
 
     fn hold(&self, work: &mut dyn FnMut()) {
@@ -289,7 +330,7 @@ impl Plane {
             if self.keeping.keeper.is_unchanged() {
                 return Ok(());
             }
-            self.keeping.ask(move |keeper| keeper.take(None, cause))?
+            self.keeping.ask(move |keeper| keeper.take(None, cause, Standing::No))?
         };
         // Where the policy asks for a checkpoint, nothing goes on without it.
         self.oracle.checkpointed(&taken.map_err(|_| Errno::NOSPC)?);
@@ -323,6 +364,17 @@ impl Renaming<'_> {
             keeping.keeper.renamed(&self.from, &self.to, self.exchanges);
         }
         if self.moves { keeping.save(move |keeper| keeper.after_move(was_done)) } else { Ok(()) }
+    }
+}
+
+/// Why a run never has a twin.
+fn without_twins(spec: &Spec) -> Option<&'static str> {
+    if spec.tracks_flows {
+        Some("the policy follows labels or an order")
+    } else if spec.frozen.is_some() {
+        Some("the run sees a copy of its workspace")
+    } else {
+        None
     }
 }
 

@@ -3,6 +3,7 @@
 //! Workers wait for notifications in the run's mount namespace, so that every path means to them
 //! what it means to the agent, and with no more capabilities than the agent has there.
 
+mod back;
 mod change;
 mod execute;
 mod flow;
@@ -28,7 +29,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -111,6 +112,8 @@ pub(crate) struct Plane {
     speculator: Option<Arc<Speculator>>,
     forks: Mutex<Option<StartForks>>,
     room: OnceLock<Arc<WaitingRoom>>,
+    /// Calls that are being answered.
+    answering: AtomicUsize,
 }
 
 type StartForks = Box<dyn FnOnce(Arc<Plane>, OwnedFd) -> io::Result<()> + Send>;
@@ -152,7 +155,8 @@ impl Supervisor<'_> {
             hidden: self.spec.hidden.clone(),
         };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let beginning = Beginning { privileged: self.privileged, notes: self.notes, cgroup: self.cgroup };
+        let beginning =
+            Beginning { privileged: self.privileged, notes: self.notes, cgroup: self.cgroup, init };
         let keeping = Keeping::start(self.spec, beginning, &self.oracle)?;
         view.announce(Arc::clone(&keeping));
         let (speculator, forks) = forks(self.spec, init)?.unzip();
@@ -182,6 +186,7 @@ impl Supervisor<'_> {
             speculator,
             forks: Mutex::new(forks),
             room: OnceLock::new(),
+            answering: AtomicUsize::new(0),
         }))
     }
 }
@@ -215,6 +220,7 @@ impl Plane {
     }
 
     fn reply_to(self: &Arc<Self>, request: &Request) {
+        let _answering = self.count_in();
         match catch_unwind(AssertUnwindSafe(|| self.answer(request))) {
             Ok(reply) => {
                 if let Some(speculator) = self.fork_going_on() {
@@ -232,7 +238,7 @@ impl Plane {
         if request.architecture() != AUDIT_ARCH_X86_64 || number & X32_BIT != 0 {
             return self.refuse_call(request, "a call of another architecture");
         }
-        if number == libc::SYS_chroot && self.speculator.as_ref().is_some_and(|forks| forks.meets(request)) {
+        if number == libc::SYS_chroot && self.meets(request) {
             return Reply::Later;
         }
         if filter::is_refused(number) {

@@ -20,6 +20,10 @@ impl Plane {
         }
         let (target, signal) = (request.int(0), request.int(1));
         let aims_outside = target == 1 || (target > 1 && self.is_supervisor(target));
+        if self.is_kept(target) {
+            // As far as the run is concerned, nobody is there.
+            return Reply::Error(Errno::SRCH);
+        }
         if !aims_outside || signal == 0 {
             return Reply::Continue;
         }

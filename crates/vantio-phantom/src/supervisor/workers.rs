@@ -51,6 +51,7 @@ impl Plane {
         let _ = self.room.set(Arc::clone(&room));
         let link = Link::new(listener, self.census.clone(), self.meters.clone(), Arc::clone(&room))?;
         let link = Arc::new(link);
+        self.keeping.twins.serve(self, namespace.try_clone_to_owned()?);
         self.open_waiting_room(&room, namespace.try_clone_to_owned()?)?;
         let forks = self.forks.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(start) = forks {

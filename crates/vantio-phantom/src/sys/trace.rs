@@ -17,6 +17,10 @@ pub(crate) struct Registers(libc::user_regs_struct);
 pub(crate) struct Options(i32);
 
 impl Options {
+    /// Nothing but its own calls.
+    pub(crate) const PLAIN: Self = Self(libc::PTRACE_O_TRACESYSGOOD);
+    /// Its calls, those that it makes, and it dies with whoever traces it.
+    pub(crate) const KEPT: Self = Self(Self::BIRTHS.0 | libc::PTRACE_O_EXITKILL);
     /// The processes and threads that it makes are traced as well.
     pub(crate) const BIRTHS: Self = Self(
         libc::PTRACE_O_TRACEFORK
@@ -100,6 +104,11 @@ impl Registers {
         registers.rax = value as u64;
         registers.orig_rax = NO_CALL;
         Self(registers)
+    }
+
+    /// As [`Self::settled`], for a fork, which cannot go on with what is left of a sleep: it begins anew.
+    pub(crate) const fn anew(self) -> Self {
+        if self.number() >= 0 && self.result() == RESTART_BLOCK { self.again() } else { self.settled() }
     }
 
     /// As the kernel would go on from here by itself: a call that was interrupted is made again.

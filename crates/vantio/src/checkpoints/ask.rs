@@ -22,12 +22,37 @@ use super::{
 use crate::failure::Failure;
 
 /// Asks the run whose folder is `folder` for a checkpoint.
-pub fn take(folder: &Path, label: Option<&str>) -> Result<Checkpoint, Failure> {
-    let question = Question::Checkpoint { label: label.map(str::to_owned) };
+pub fn take(folder: &Path, label: Option<&str>, processes: bool) -> Result<Checkpoint, Failure> {
+    let question = Question::Checkpoint { label: label.map(str::to_owned), processes };
     match ask(folder, question).map_err(unheard)?.0 {
         Answer::Taken(checkpoint) => Ok(checkpoint),
         Answer::Failed(text) => Err(refused(&text)),
-        Answer::Held => Err(unheard(io::ErrorKind::InvalidData.into())),
+        _ => Err(unheard(io::ErrorKind::InvalidData.into())),
+    }
+}
+
+/// The checkpoints of the run whose folder is `folder` that have processes; none where it does not say.
+pub fn kept(folder: &Path) -> Vec<u64> {
+    match ask(folder, Question::Kept) {
+        Ok((Answer::Kept(list), _)) => list,
+        _ => Vec::new(),
+    }
+}
+
+/// Has the run whose folder is `folder` go back to a checkpoint with its processes. Once nothing moves in it `compare` is
+/// called; where that fails, the run is ended.
+pub fn go_back(folder: &Path, id: u64, compare: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    let stream = match ask(folder, Question::GoBack { id }).map_err(unheard)? {
+        (Answer::Held, stream) => stream,
+        (Answer::Failed(text), _) => return Err(refused(&text)),
+        _ => return Err(unheard(io::ErrorKind::InvalidData.into())),
+    };
+    compare()?;
+    line::write(&stream, VERSION, Question::Return, PATIENCE.time).map_err(unheard)?;
+    match line::read(&stream, VERSION, PATIENCE).map_err(unheard)? {
+        Answer::Back => Ok(()),
+        Answer::Failed(text) => Err(refused(&text)),
+        _ => Err(unheard(io::ErrorKind::InvalidData.into())),
     }
 }
 
@@ -42,7 +67,7 @@ impl Hold {
         match ask(folder, Question::Hold).map_err(unheard)? {
             (Answer::Held, stream) => Ok(Self { stream }),
             (Answer::Failed(text), _) => Err(refused(&text)),
-            (Answer::Taken(_), _) => Err(unheard(io::ErrorKind::InvalidData.into())),
+            _ => Err(unheard(io::ErrorKind::InvalidData.into())),
         }
     }
 }

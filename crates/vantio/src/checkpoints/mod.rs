@@ -8,7 +8,7 @@ mod wire;
 use vantio_core::json::Value;
 use vantio_phantom::checkpoint::Checkpoint;
 
-pub use ask::{Hold, remove, take};
+pub use ask::{Hold, go_back, kept, remove, take};
 pub use serve::serve;
 
 /// What the ledger keeps of a checkpoint.

@@ -39,10 +39,18 @@ fn answer(stream: &UnixStream, checkpoints: &dyn Checkpoints) -> io::Result<()> 
         other => other?,
     };
     match question {
-        Question::Checkpoint { label } => match checkpoints.take(label.as_deref(), Cause::Asked) {
-            Ok(checkpoint) => say(stream, &Answer::Taken(checkpoint)),
-            Err(error) => say(stream, &Answer::Failed(error.to_string())),
-        },
+        Question::Checkpoint { label, processes } => {
+            let label = label.as_deref();
+            let taken =
+                if processes { checkpoints.take_whole(label) } else { checkpoints.take(label, Cause::Asked) };
+            match taken {
+                Ok(checkpoint) => say(stream, &Answer::Taken(checkpoint)),
+                Err(error) => say(stream, &Answer::Failed(error.to_string())),
+            }
+        }
+        Question::Kept => say(stream, &Answer::Kept(checkpoints.kept())),
+        Question::GoBack { id } => go_back(stream, id, checkpoints),
+        Question::Return => say(stream, &Answer::Failed("E_CHECKPOINT: nobody asked for it".to_owned())),
         Question::Hold => {
             stream.set_read_timeout(Some(PATIENCE.time))?;
             checkpoints.hold(&mut || {
@@ -56,9 +64,24 @@ fn answer(stream: &UnixStream, checkpoints: &dyn Checkpoints) -> io::Result<()> 
     }
 }
 
+/// Whoever asked compares while nothing moves, and is gone where it failed.
+fn go_back(stream: &UnixStream, id: u64, checkpoints: &dyn Checkpoints) -> io::Result<()> {
+    let patience = Patience { time: PATIENCE_TO_COMPARE, ..PATIENCE };
+    let done = checkpoints.go_back(id, &mut || {
+        say(stream, &Answer::Held).is_ok()
+            && matches!(line::read(stream, VERSION, patience), Ok(Question::Return))
+    });
+    match done {
+        Ok(()) => say(stream, &Answer::Back),
+        Err(error) => say(stream, &Answer::Failed(error.to_string())),
+    }
+}
+
 fn say(stream: &UnixStream, answer: &Answer) -> io::Result<()> {
     line::write(stream, VERSION, answer, PATIENCE.time)
 }
 
+/// For how long may be compared what a run has with what it had.
+const PATIENCE_TO_COMPARE: Duration = Duration::from_mins(4);
 /// For how long somebody may think, or hold a run.
 const PATIENCE: Patience = Patience { longest: 4096, time: Duration::from_secs(10) };

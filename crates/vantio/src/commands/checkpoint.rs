@@ -6,7 +6,7 @@ use vantio_phantom::checkpoint::{self, Checkpoint};
 use super::changes::{checkpoint_failure, claim_kept, entry, ledger};
 use crate::{
     arguments,
-    checkpoints::{take, to_value},
+    checkpoints::{kept, take, to_value},
     failure::Failure,
     present::{self, Table, age, note, now_ms},
     store::{State, Store},
@@ -18,14 +18,24 @@ pub fn checkpoint(store: &Store, arguments: &arguments::Checkpoint, json: bool) 
     let (record, short) = (store.read(id)?, store.short(id));
     let world = store.world(&record);
     let failed = |error| checkpoint_failure(store, &world, &error);
+    let lives = record.state == State::Running && store.is_held(id)?;
     if arguments.list {
         let list = checkpoint::list(&world).map_err(failed)?;
-        return print_list(&short, &list, json);
+        let kept = if lives && !list.is_empty() { kept(&store.folder(id)) } else { Vec::new() };
+        return print_list(&short, &list, &kept, json);
     }
     let label = arguments.label.as_deref();
-    let taken = if record.state == State::Running && store.is_held(id)? {
+    let taken = if lives {
         // The supervisor takes it, and writes it down.
-        take(&store.folder(id), label)?
+        let taken = take(&store.folder(id), label, arguments.processes);
+        let help = format!("try again at another moment, or keep its files alone: vantio checkpoint {short}");
+        taken.map_err(|failure| if arguments.processes { failure.help(help) } else { failure })?
+    } else if arguments.processes {
+        return Err(Failure::new(
+            "E_CHECKPOINT_PROCESSES",
+            format!("run {short} has ended, and has no processes"),
+        )
+        .help(format!("keep its files: vantio checkpoint {short}")));
     } else {
         let claim = claim_kept(store, id)?;
         let taken = checkpoint::take_ended(&claim.world(), label).map_err(failed)?;
@@ -33,28 +43,31 @@ pub fn checkpoint(store: &Store, arguments: &arguments::Checkpoint, json: bool) 
         claim.release()?;
         taken
     };
-    note(format!("checkpoint {}; to go back: vantio restore {short} {}\n", named(&taken), taken.id));
+    let how = if arguments.processes { " --processes" } else { "" };
+    note(format!("checkpoint {}; to go back: vantio restore {short} {}{how}\n", named(&taken), taken.id));
     if taken.moving > 0 {
         let files =
             if taken.moving == 1 { "1 file was".into() } else { format!("{} files were", taken.moving) };
         note(format!("  {files} being written meanwhile: what is kept of it may be of no single moment\n"));
     }
     if json {
-        present::print_json(&to_json(&taken, None))?;
+        present::print_json(&to_json(&taken, None, arguments.processes))?;
     }
     Ok(0)
 }
 
-fn print_list(short: &str, list: &[(Checkpoint, u64)], json: bool) -> Result<u8, Failure> {
+fn print_list(short: &str, list: &[(Checkpoint, u64)], kept: &[u64], json: bool) -> Result<u8, Failure> {
     if json {
-        let list: serde_json::Value =
-            list.iter().map(|(checkpoint, bytes)| to_json(checkpoint, Some(*bytes))).collect();
+        let list: serde_json::Value = list
+            .iter()
+            .map(|(checkpoint, bytes)| to_json(checkpoint, Some(*bytes), kept.contains(&checkpoint.id)))
+            .collect();
         present::print_json(&list)?;
     } else if list.is_empty() {
         note(format!("run {short} has no checkpoint; take one: vantio checkpoint {short}\n"));
     } else {
         let now = now_ms();
-        let mut table = Table::new(&["CHECKPOINT", "LABEL", "AGE", "WHY", "KEEPS"]);
+        let mut table = Table::new(&["CHECKPOINT", "LABEL", "AGE", "WHY", "KEEPS", "PROCESSES"]);
         for (checkpoint, bytes) in list {
             table.row([
                 checkpoint.id.to_string(),
@@ -62,6 +75,7 @@ fn print_list(short: &str, list: &[(Checkpoint, u64)], json: bool) -> Result<u8,
                 age(now.saturating_sub(checkpoint.time)),
                 checkpoint.cause.name().to_owned(),
                 format!("{} kB", bytes.div_ceil(1000)),
+                if kept.contains(&checkpoint.id) { "kept" } else { "-" }.to_owned(),
             ]);
         }
         present::print(table.render())?;
@@ -76,7 +90,7 @@ fn named(checkpoint: &Checkpoint) -> String {
     }
 }
 
-fn to_json(checkpoint: &Checkpoint, bytes: Option<u64>) -> serde_json::Value {
+fn to_json(checkpoint: &Checkpoint, bytes: Option<u64>, processes: bool) -> serde_json::Value {
     let mut value = json!({
         "id": checkpoint.id,
         "label": checkpoint.label,
@@ -84,6 +98,7 @@ fn to_json(checkpoint: &Checkpoint, bytes: Option<u64>) -> serde_json::Value {
         "time": checkpoint.time,
         "copied": checkpoint.copied,
         "moving": checkpoint.moving,
+        "processes": processes,
     });
     if let Some(bytes) = bytes {
         value["bytes"] = bytes.into();

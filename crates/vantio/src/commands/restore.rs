@@ -1,40 +1,45 @@
 //! `vantio restore`
 
+use std::os::fd::AsFd as _;
+
 use vantio_core::json::Value;
 use vantio_phantom::checkpoint::{self, Checkpoint, Options};
 
 use super::{
-    changes::{checkpoint_failure, claim_kept, entry, ledger},
+    changes::{checkpoint_failure, claim_kept, entry, host_root, ledger},
     kill::end_live,
 };
 use crate::{
-    arguments,
+    arguments, checkpoints,
     failure::Failure,
     present::{note, print_json},
-    store::{State, Store},
+    store::{Record, State, Store},
 };
 
 /// Puts what a run changed back to what it was at a checkpoint.
 pub fn restore(store: &Store, arguments: &arguments::Restore, json: bool) -> Result<u8, Failure> {
     let id = store.resolve(&arguments.reference.run)?;
     let (record, short) = (store.read(id)?, store.short(id));
-    if arguments.processes {
-        return Err(Failure::new("E_CHECKPOINT_PROCESSES", "a checkpoint keeps files, and no processes")
-            .help(format!(
-                "restore the files, and start the agent anew: vantio restore {short} {}",
-                arguments.checkpoint
-            )));
-    }
     let world = store.world(&record);
     let failed = |error| checkpoint_failure(store, &world, &error);
     // Before anything ends.
-    checkpoint::find(&world, &arguments.checkpoint).map_err(failed)?;
+    let found = checkpoint::find(&world, &arguments.checkpoint).map_err(failed)?;
+    if arguments.processes {
+        go_back(store, &record, &found)?;
+        note(format!("run {short} goes on from checkpoint {}\n", found.id));
+        if json {
+            print_json(&serde_json::json!({
+                "run": id.to_string(), "checkpoint": found.id, "dropped": [], "processes": true,
+            }))?;
+        }
+        return Ok(0);
+    }
     if arguments.kill && record.state == State::Running && store.is_held(id)? {
         end_live(store, &record)?;
     }
     let mut claim = claim_kept(store, id)?;
     let wanted = checkpoint::find(&claim.world(), &arguments.checkpoint).map_err(failed)?;
-    ledger(store)?.append(entry(&claim.record, "run.restore", request(&wanted)))?;
+    ledger(store)?.append(entry(&claim.record, "run.restore", request(&wanted, false)))?;
     let restored = checkpoint::restore(&claim.world(), wanted.id, Options::default()).map_err(failed)?;
     // To count what waits now would take longer than all this.
     claim.record.pending = None;
@@ -48,14 +53,46 @@ pub fn restore(store: &Store, arguments: &arguments::Restore, json: bool) -> Res
     claim.release()?;
     if json {
         print_json(&serde_json::json!({
-            "run": id.to_string(), "checkpoint": wanted.id, "dropped": restored.dropped,
+            "run": id.to_string(), "checkpoint": wanted.id, "dropped": restored.dropped, "processes": false,
         }))?;
     }
     Ok(0)
 }
 
-fn request(checkpoint: &Checkpoint) -> Value {
+/// Has a run that lives go on from a checkpoint.
+fn go_back(store: &Store, record: &Record, wanted: &Checkpoint) -> Result<(), Failure> {
+    let short = store.short(record.id);
+    let help =
+        format!("restore the files, and start the agent anew: vantio restore {short} {} --kill", wanted.id);
+    if record.state != State::Running || !store.is_held(record.id)? {
+        let failure = Failure::new(
+            "E_CHECKPOINT_PROCESSES",
+            format!("run {short} has ended, and its processes with it"),
+        );
+        return Err(failure.help(help));
+    }
+    let folder = store.folder(record.id);
+    if !checkpoints::kept(&folder).contains(&wanted.id) {
+        let failure = Failure::new(
+            "E_CHECKPOINT_PROCESSES",
+            format!("checkpoint {} keeps no processes, or what acted then has ended since", wanted.id),
+        );
+        return Err(failure.help(help));
+    }
+    let world = store.world(record);
+    let root = host_root()?;
+    let done = checkpoints::go_back(&folder, wanted.id, || {
+        // What is not written down is not done.
+        ledger(store)?.append(entry(record, "run.restore", request(wanted, true)))?;
+        checkpoint::prepare(&world, wanted.id, root.as_fd())
+            .map_err(|error| checkpoint_failure(store, &world, &error))
+    });
+    checkpoint::forget(&world);
+    done.map_err(|failure| failure.help(help))
+}
+
+fn request(checkpoint: &Checkpoint, processes: bool) -> Value {
     let id = i64::try_from(checkpoint.id).unwrap_or(i64::MAX);
     let label = checkpoint.label.as_deref().map_or(Value::Null, Value::from);
-    Value::object([("id", Value::Integer(id)), ("label", label), ("processes", false.into())])
+    Value::object([("id", Value::Integer(id)), ("label", label), ("processes", processes.into())])
 }

@@ -8,7 +8,7 @@ use crate::{
     diff, entries, folder, list, patch, take, tree,
 };
 
-fn a_workspace() -> World {
+pub(crate) fn a_workspace() -> World {
     let world = World::new();
     for (name, text) in [("host", "base\n"), ("d/a", "a\n"), ("d/sub/b", "b\n"), ("e/f", "f\n")] {
         world.write(name, text);
@@ -17,7 +17,7 @@ fn a_workspace() -> World {
 }
 
 /// Steps of a script, each of which changes what the one before left.
-fn steps() -> Vec<&'static str> {
+pub(crate) fn steps() -> Vec<&'static str> {
     let renames =
         if is_root() { "mv e moved; echo n > moved/n; rm moved/f" } else { "cp -r e moved; rm -r e" };
     vec![

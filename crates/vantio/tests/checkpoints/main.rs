@@ -8,8 +8,10 @@ mod common;
 mod automatic;
 mod hostile;
 mod live;
+mod processes;
 mod programs;
 mod socket;
+mod twins;
 
 use std::{
     fs,
@@ -37,12 +39,17 @@ impl Paused {
 
     /// Starts a program that prints a line wherever it waits for one.
     pub(crate) fn start_program(world: &World, policy: &str, program: &[&str]) -> Self {
+        Self::start_program_saying(world, policy, program, "paused\n")
+    }
+
+    /// Starts a program that prints this line first.
+    pub(crate) fn start_program_saying(world: &World, policy: &str, program: &[&str], first: &str) -> Self {
         let mut command = world.governed(policy, program);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         let mut run = Self { child, input, output };
-        run.wait();
+        run.wait_for(first);
         run
     }
 
@@ -59,6 +66,16 @@ impl Paused {
         assert!(self.child.wait().unwrap().success());
     }
 
+    /// Says a line.
+    pub(crate) fn say(&mut self, line: &str) {
+        writeln!(self.input, "{line}").unwrap();
+    }
+
+    /// Waits for its end; whether it succeeded.
+    pub(crate) fn ended(&mut self) -> bool {
+        self.child.wait().unwrap().success()
+    }
+
     /// Goes on, without waiting for the next `pause`.
     pub(crate) fn input_line(&mut self) {
         self.input.write_all(b"\n").unwrap();
@@ -71,9 +88,14 @@ impl Paused {
 
     /// Waits for a line that the program prints.
     pub(crate) fn wait_for(&mut self, wanted: &str) {
+        assert_eq!(self.line(), wanted);
+    }
+
+    /// The next line that the program prints.
+    pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
-        assert_eq!(line, wanted);
+        line
     }
 
     /// Kills the command, and with it the supervisor and the run.

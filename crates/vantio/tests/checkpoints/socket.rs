@@ -34,14 +34,14 @@ for name in names:
     stream.settimeout(5)
     try:
         stream.connect(name)
-        stream.sendall(b'{"version":2,"says":{"checkpoint":{"label":null}}}\n')
+        stream.sendall(b'{"version":3,"says":{"checkpoint":{"label":null,"processes":true}}}\n')
         if stream.recv(4096): print("REACHED", name, flush=True)
     except OSError: pass
 print("tried", len(names) > 100, flush=True)
 sys.stdin.readline()
 "#;
 
-fn connect(world: &World) -> UnixStream {
+pub(crate) fn connect(world: &World) -> UnixStream {
     // The path of a world may be longer than the address of a socket.
     let folder = std::fs::File::open(folder(world)).unwrap();
     UnixStream::connect(format!("/proc/self/fd/{}/checkpoints.sock", folder.as_raw_fd())).unwrap()
@@ -75,10 +75,10 @@ fn what_is_no_question_gets_no_answer_and_breaks_nothing() {
     let run = Paused::start(&world, "pause");
     let socket = folder(&world).join("checkpoints.sock");
     assert_eq!(socket.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    let nested = [&br#"{"version":2,"says":"#[..], &b"[".repeat(3000), b"\n"].concat();
+    let nested = [&br#"{"version":3,"says":"#[..], &b"[".repeat(3000), b"\n"].concat();
     let long =
-        [&br#"{"version":2,"says":{"checkpoint":{"label":""#[..], &b"a".repeat(100_000), b"\"}}}\n"].concat();
-    for line in [&b""[..], b"\n", b"{}\n", b"\xff\xfe\n", br#"{"version":2,"says":"take"}"#, &nested, &long] {
+        [&br#"{"version":3,"says":{"checkpoint":{"label":""#[..], &b"a".repeat(100_000), b"\"}}}\n"].concat();
+    for line in [&b""[..], b"\n", b"{}\n", b"\xff\xfe\n", br#"{"version":3,"says":"take"}"#, &nested, &long] {
         assert_eq!(say(&world, line), "");
     }
     assert!(say(&world, b"{\"version\":1,\"ask\":\"hold\"}\n").contains("E_VERSION"));
@@ -100,7 +100,7 @@ os.chdir(sys.argv[1])
 stream = socket.socket(socket.AF_UNIX)
 stream.connect("checkpoints.sock")
 try:
-    stream.sendall(b'{"version":2,"says":{"checkpoint":{"label":null}}}\n')
+    stream.sendall(b'{"version":3,"says":{"checkpoint":{"label":null,"processes":false}}}\n')
     print(len(stream.recv(4096)) > 0)
 except OSError: print(False)
 "#;

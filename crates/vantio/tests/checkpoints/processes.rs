@@ -1,0 +1,415 @@
+//! A run that lives goes back to a checkpoint, and its process goes on from there with the memory that it had.
+
+use std::{
+    io::{Read as _, Write as _},
+    time::Duration,
+};
+
+use crate::{
+    Paused,
+    common::{WORKSPACE, World, eventually, finish, is_root},
+    diff, entries, list,
+    live::{a_workspace, steps},
+    patch,
+    socket::connect,
+    take,
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Takes a checkpoint with processes, and returns its number.
+#[track_caller]
+pub(crate) fn keep(world: &World) -> String {
+    take(world, &["--processes"]).to_string()
+}
+
+#[track_caller]
+pub(crate) fn go_back(world: &World, id: &str) {
+    finish(&mut world.vantio(["restore", "last", id, "--processes"])).assert_success();
+}
+
+/// Fails unless this is refused because of processes, for this reason.
+#[track_caller]
+pub(crate) fn refused(world: &World, arguments: &[&str], why: &str) {
+    let outcome = finish(&mut world.vantio(arguments.iter().copied()));
+    outcome.assert_code(1);
+    assert!(outcome.stderr.contains("E_CHECKPOINT_PROCESSES"), "{outcome:?}");
+    assert!(outcome.stderr.contains(why), "{outcome:?}");
+}
+
+/// Counts, a step for each line that it reads, and writes every count down.
+const COUNTING: &str = r"
+import os, sys
+count, log = 0, open('log', 'w')
+while True:
+    print('at', count, flush=True)
+    line = sys.stdin.readline()
+    if line.strip() == 'end': break
+    count += 1
+    log.write(f'{count} {line}')
+    log.flush()
+    open(f'file-{count}', 'w').write(line)
+print('end', open('log').read().split(), sorted(name for name in os.listdir('.') if name.startswith('file-')))
+";
+
+/// A program that waits for lines.
+pub(crate) fn counting(world: &World) -> Paused {
+    world.write("counting.py", COUNTING);
+    started(world, &["/usr/bin/python3", "-B", "counting.py"], "at 0\n")
+}
+
+pub(crate) fn started(world: &World, program: &[&str], first: &str) -> Paused {
+    Paused::start_program_saying(world, WORKSPACE, program, first)
+}
+
+/// A shell that does what it is told, line by line, and says so.
+pub(crate) fn shell(world: &World) -> Paused {
+    let script = "echo ready; while read -r line; do eval \"$line\"; done";
+    started(world, &["/bin/bash", "-uc", script], "ready\n")
+}
+
+/// A Python program that does what it is told, line by line.
+pub(crate) fn python(world: &World) -> Paused {
+    let script =
+        "import os, sys\nprint('ready', flush=True)\nfor line in sys.stdin: exec(line); sys.stdout.flush()";
+    // A line is read when it comes, and no further.
+    let script =
+        script.replace("for line in sys.stdin: exec(line)", "while line := sys.stdin.readline(): exec(line)");
+    started(world, &["/usr/bin/python3", "-Bc", &script], "ready\n")
+}
+
+impl Paused {
+    /// Says a line, and fails unless this is answered.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, line: &str, answer: &str) {
+        self.say(line);
+        self.wait_for(answer);
+    }
+}
+
+#[test]
+fn a_python_agent_goes_on_with_the_memory_that_it_had() {
+    let world = World::new();
+    let mut run = counting(&world);
+    run.ask("one", "at 1\n");
+    let id = keep(&world);
+    let before = diff(&world, &[]);
+    run.ask("two", "at 2\n");
+    run.ask("three", "at 3\n");
+    assert_ne!(diff(&world, &[]), before);
+    go_back(&world, &id);
+    assert_eq!(diff(&world, &[]), before);
+    // It counts two once more, and writes where it had written then.
+    run.ask("other", "at 2\n");
+    run.ask("end", "end ['1', 'one', '2', 'other'] ['file-1', 'file-2']\n");
+    assert!(run.ended());
+    assert_eq!((entries(&world, "run.checkpoint"), entries(&world, "run.restore")), (1, 1));
+    finish(&mut world.vantio(["ledger", "verify"])).assert_success();
+}
+
+#[test]
+fn a_shell_goes_back_as_often_as_one_likes() {
+    let world = World::new();
+    let mut run = shell(&world);
+    run.ask("count=1; exec 5>> log; echo first >&5; echo $count", "1\n");
+    let one = keep(&world);
+    run.ask("count=$((count + 1)); echo second >&5; mkdir made; cd made; echo $count", "2\n");
+    let two = keep(&world);
+    for round in 0..3 {
+        run.ask("count=$((count + 40)); echo more >&5; rm -r ../made; rm ../log; echo $count", "42\n");
+        go_back(&world, &two);
+        run.ask(&format!("echo $count {round} $(basename $PWD)"), &format!("2 {round} made\n"));
+        run.ask("wc -l < ../log", "2\n");
+    }
+    go_back(&world, &one);
+    run.ask("echo third >&5; echo $count $(ls) $(cat log)", "1 log first third\n");
+    // What came after it is there yet, and one can go forward.
+    go_back(&world, &two);
+    run.ask("echo $count $(ls ..) $(cat ../log)", "2 log made first second\n");
+    let kept: Vec<_> = list(&world).iter().map(|entry| entry["processes"].as_bool().unwrap()).collect();
+    assert_eq!(kept, [true, true]);
+    run.say("exit 7");
+    assert_eq!(run.child.wait().unwrap().code(), Some(7));
+    assert_eq!(entries(&world, "run.restore"), 5);
+}
+
+#[test]
+fn a_file_is_read_on_where_it_had_been_read() {
+    let world = World::new();
+    world.write("data", "one\ntwo\nthree\n");
+    let mut run = shell(&world);
+    run.ask("exec 6< data; read -r -u 6 line; echo $line", "one\n");
+    let id = keep(&world);
+    for change in ["echo changed > data", "rm data", "mv data other; echo changed > data", "true"] {
+        run.ask("read -r -u 6 line; echo $line", "two\n");
+        run.ask(&format!("{change}; echo done"), "done\n");
+        go_back(&world, &id);
+    }
+    run.ask("read -r -u 6 line; read -r -u 6 line; echo $line", "three\n");
+    run.kill();
+}
+
+#[test]
+fn every_change_of_a_live_run_is_taken_back() {
+    let world = a_workspace();
+    let mut run = shell(&world);
+    let mut seen = Vec::new();
+    for step in steps() {
+        run.ask(&format!("{step}; echo done"), "done\n");
+        let id = keep(&world);
+        seen.push((id, diff(&world, &[]), patch(&world, &[]), inside(&mut run)));
+    }
+    // Backwards, forwards, and anyhow.
+    for at in [4, 3, 2, 1, 0, 4, 0, 3, 1, 2] {
+        let (id, _, text, view) = &seen[at];
+        go_back(&world, id);
+        assert_eq!(diff(&world, &["--from", id]), [""; 0], "back at {id}");
+        if !is_root() {
+            assert_eq!(patch(&world, &[]), *text, "back at {id}");
+        }
+        assert_eq!(inside(&mut run), *view, "back at {id}");
+    }
+    run.ask("echo $(cat f) $(cat d/a 2> /dev/null)", &format!("{}\n", "one two"));
+    run.say("exit");
+    assert!(run.ended());
+    // The files of a run that has ended go back as ever.
+    for (id, changes, text, _) in seen.iter().rev() {
+        world.ask(&["restore", "last", id]);
+        assert_eq!(diff(&world, &[]), *changes, "back at {id}");
+        assert_eq!(patch(&world, &[]), *text, "back at {id}");
+    }
+}
+
+/// What a shell sees of its workspace: names, types, modes, times of files, links, attributes and contents.
+fn inside(run: &mut Paused) -> String {
+    run.say(
+        "echo $({ find . -mindepth 1 ! -type d -printf '%p %y %m %T@ %l ' | sort; find . -type d -printf '%p %m ' | sort; \
+         find . -type f -exec sha256sum {} + | sort; getfattr -Rd . 2> /dev/null; } | tr '\\n' ' ')"
+    );
+    run.line()
+}
+
+#[test]
+fn an_agent_that_sleeps_between_its_steps_goes_on_by_itself() {
+    let world = World::new();
+    let script = "echo begun; i=0; while [ $i -lt 200 ]; do i=$((i + 1)); echo $i >> log; sleep 0.05; done; wc -l < log";
+    let mut run = started(&world, &["/bin/sh", "-c", script], "begun\n");
+    std::thread::sleep(Duration::from_millis(500));
+    let id = keep(&world);
+    std::thread::sleep(Duration::from_secs(2));
+    go_back(&world, &id);
+    run.wait_for("200\n");
+    assert!(run.ended());
+}
+
+#[test]
+fn a_tool_that_is_waited_for_goes_on() {
+    let world = World::new();
+    let mut run = shell(&world);
+    let tool = "import sys\ncount = 0\nprint('in', flush=True)\nwhile sys.stdin.readline().strip() != 'end': count += 1; print(count, flush=True)";
+    world.write("tool.py", tool);
+    run.ask("before=0; echo set", "set\n");
+    let shell_alone = keep(&world);
+    run.ask("before=1; /usr/bin/python3 -B tool.py; echo tool $? $before", "in\n");
+    run.ask("x", "1\n");
+    let id = keep(&world);
+    run.ask("x", "2\n");
+    go_back(&world, &id);
+    run.ask("x", "2\n");
+    run.ask("end", "tool 0 1\n");
+    go_back(&world, &shell_alone);
+    run.ask("echo $before", "0\n");
+    // The tool that acted then is no more, and the shell has gone on.
+    refused(&world, &["restore", "last", &id, "--processes"], "has ended since");
+    // A tool is ended with all that it kept.
+    run.ask("before=2; /usr/bin/python3 -B tool.py; echo tool $? $before", "in\n");
+    let in_tool = keep(&world);
+    go_back(&world, &in_tool);
+    go_back(&world, &shell_alone);
+    refused(&world, &["restore", "last", &in_tool, "--processes"], "has ended since");
+    run.ask("echo still $before", "still 0\n");
+    run.say("exit");
+    assert!(run.ended());
+}
+
+#[test]
+fn what_was_started_since_is_ended() {
+    let world = World::new();
+    let mut run = python(&world);
+    let id = keep(&world);
+    run.say("import subprocess; [subprocess.Popen(['/usr/bin/setsid', '/bin/sh', '-c', 'sleep 300 & sleep 300']) for _ in range(3)]");
+    run.say("import threading");
+    let number = "print(len([name for name in os.listdir('/proc') if name.isdigit()]))";
+    run.ask("print('ready')", "ready\n");
+    go_back(&world, &id);
+    // Init, the original, what goes on, and what is kept for the next time.
+    run.ask(number, "4\n");
+    // What goes on now may have threads: it is ended whole.
+    run.say("import threading, time");
+    run.ask(
+        "threading.Thread(target=time.sleep, args=(300,), daemon=True).start(); print('ready')",
+        "ready\n",
+    );
+    go_back(&world, &id);
+    run.ask(number, "4\n");
+    run.say("raise SystemExit(3)");
+    assert_eq!(run.child.wait().unwrap().code(), Some(3));
+}
+
+/// Installs a filter that allows everything.
+const FILTERED: &str = "import ctypes, struct; code = ctypes.create_string_buffer(struct.pack('HBBI', 6, 0, 0, 0x7fff0000)); \
+    kept = ctypes.create_string_buffer(struct.pack('HxxxxxxQ', 1, ctypes.addressof(code))); \
+    assert ctypes.CDLL(None).prctl(22, 2, kept, 0, 0) == 0";
+
+#[test]
+fn what_cannot_be_had_twice_is_not_kept() {
+    for (setup, why) in [
+        (
+            "import threading, time; threading.Thread(target=time.sleep, args=(300,), daemon=True).start()",
+            "several threads",
+        ),
+        ("import socket; kept = socket.socketpair()", "a socket"),
+        ("kept = os.pipe()", "both ends of a pipe"),
+        ("import fcntl; kept = open('locked', 'w'); fcntl.flock(kept, fcntl.LOCK_EX)", "a lock on a file"),
+        ("import signal; signal.setitimer(signal.ITIMER_REAL, 300)", "a timer"),
+        ("import mmap; kept = mmap.mmap(-1, 4096)", "memory that it shares"),
+        ("kept = open('/tmp/file', 'w')", "no checkpoint keeps"),
+        ("kept = open('gone', 'w'); os.unlink('gone')", "lost its name"),
+        ("import select; kept = select.epoll()", "eventpoll"),
+        (FILTERED, "a system call filter of its own"),
+        ("kept = os.memfd_create('kept')", "memory in a file"),
+        (
+            "import subprocess; kept = subprocess.Popen(['/bin/sleep', '300']); other = subprocess.Popen(['/bin/sleep', '300'])",
+            "other processes",
+        ),
+    ] {
+        let world = World::new();
+        let mut run = python(&world);
+        run.ask(&format!("{setup}; print('set')"), "set\n");
+        refused(&world, &["checkpoint", "last", "--processes"], why);
+        // It is none the worse for it.
+        run.ask("print('on')", "on\n");
+        assert_eq!(list(&world).len(), 0, "{setup}");
+        run.kill();
+    }
+}
+
+#[test]
+fn a_return_that_cannot_be_is_refused_and_nothing_is_lost() {
+    let world = World::new();
+    let mut run = python(&world);
+    let plain = take(&world, &[]).to_string();
+    refused(&world, &["restore", "last", &plain, "--processes"], "keeps no processes");
+    let id = keep(&world);
+    run.say("import threading, time");
+    run.ask("threading.Thread(target=time.sleep, args=(300,), daemon=True).start(); print('set')", "set\n");
+    refused(&world, &["restore", "last", &id, "--processes"], "started threads since");
+    run.ask("print(len(threading.enumerate()))", "2\n");
+    run.say("sys.stdout.flush(); os._exit(0)");
+    assert!(run.ended());
+    refused(&world, &["restore", "last", &id, "--processes"], "has ended");
+    refused(&world, &["checkpoint", "last", "--processes"], "has ended");
+    // Its files are there yet.
+    world.ask(&["restore", "last", &id]);
+}
+
+#[test]
+fn where_labels_are_followed_or_the_view_stands_still_nothing_is_kept() {
+    for (more, why) in [
+        (
+            "taint: {sources: [{label: secret, fs: [/etc/passwd]}], sinks: [{label: secret, net: [\"*\"]}]}",
+            "follows labels",
+        ),
+        ("view: snapshot", "a copy of its workspace"),
+    ] {
+        let world = World::new();
+        let policy = if more.starts_with("view") {
+            WORKSPACE.replace("phantom:\n", &format!("phantom:\n  {more}\n"))
+        } else {
+            format!("{WORKSPACE}\n{more}\n")
+        };
+        let program = ["/bin/sh", "-c", "echo ready; read -r _"];
+        let run = Paused::start_program_saying(&world, &policy, &program, "ready\n");
+        refused(&world, &["checkpoint", "last", "--processes"], why);
+        run.end();
+    }
+}
+
+#[test]
+fn a_call_that_is_held_is_given_up_for_what_goes_on() {
+    let world = World::new();
+    world.write("held", "text");
+    let policy = format!("{WORKSPACE}\nhold: [{{effect: fs.open, target: \"${{workspace}}/held\"}}]\n");
+    let script = "import sys\nstep = 0\nprint('ready', flush=True)\nwhile line := sys.stdin.readline():\n    step += 1\n    exec(line)\n    print(step, flush=True)";
+    let program = ["/usr/bin/python3", "-Bc", script];
+    let mut run = Paused::start_program_saying(&world, &policy, &program, "ready\n");
+    let questions = || {
+        let list = crate::common::parse(&world.ask(&["approvals", "--json"]));
+        list["approvals"].as_array().unwrap().len()
+    };
+    run.ask("", "1\n");
+    let id = keep(&world);
+    for _ in 0..2 {
+        run.ask("", "2\n");
+        run.say("open('held')");
+        assert!(eventually(PATIENCE, || questions() == 1));
+        refused(&world, &["checkpoint", "last", "--processes"], "a call that waits for an answer");
+        go_back(&world, &id);
+        assert!(eventually(PATIENCE, || questions() == 0));
+    }
+    run.ask("", "2\n");
+    run.kill();
+}
+
+#[test]
+fn a_return_that_is_given_up_half_way_ends_the_run_and_its_files_go_back_as_ever() {
+    let world = World::new();
+    let mut run = shell(&world);
+    run.ask("echo one > log; echo done", "done\n");
+    let id = keep(&world);
+    let before = diff(&world, &[]);
+    run.ask("echo two > log; rm -rf d; mkdir d; echo done", "done\n");
+    let mut asking = connect(&world);
+    writeln!(asking, r#"{{"version":3,"says":{{"go_back":{{"id":{id}}}}}}}"#).unwrap();
+    let mut answer = [0; 64];
+    let length = asking.read(&mut answer).unwrap();
+    assert!(String::from_utf8_lossy(&answer[..length]).contains("held"));
+    drop(asking);
+    assert_eq!(run.child.wait().unwrap().code(), Some(125));
+    world.ask(&["restore", "last", &id]);
+    assert_eq!(diff(&world, &[]), before);
+}
+
+#[test]
+fn nobody_changes_anything_after_the_return_that_was_asked_for_before_it() {
+    let world = World::new();
+    world.write("busy.py", BUSY);
+    let mut run = started(&world, &["/usr/bin/python3", "-B", "busy.py"], "ready\n");
+    let id = keep(&world);
+    for _ in 0..5 {
+        run.say("go");
+        std::thread::sleep(Duration::from_millis(200));
+        go_back(&world, &id);
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(diff(&world, &["--from", &id]), [""; 0]);
+    }
+    run.kill();
+}
+
+/// Many processes that change files as fast as they can.
+const BUSY: &str = r"
+import os, sys
+print('ready', flush=True)
+sys.stdin.readline()
+for worker in range(8):
+    if os.fork() == 0:
+        os.makedirs(f'd{worker}', exist_ok=True)
+        while True:
+            for step in range(20):
+                open(f'd{worker}/{step}', 'a').write('x')
+                os.rename(f'd{worker}/{step}', f'd{worker}/new{step}')
+                os.link(f'd{worker}/new{step}', f'd{worker}/link')
+                os.unlink(f'd{worker}/link')
+                os.unlink(f'd{worker}/new{step}')
+sys.stdin.readline()
+";
