@@ -466,7 +466,7 @@ fn what_is_closed_is_forgotten_and_what_is_open_is_copied() {
         assert!(world.keeper.has_many_writers());
         world.keeper.forget_closed();
         assert!(!world.keeper.has_many_writers());
-        let taken = world.keeper.take(None, Cause::Asked).unwrap();
+        let taken = world.keeper.take(None, Cause::Asked, Standing::No).unwrap();
         assert_eq!((taken.copied, taken.moving), (3, 0));
         drop(held);
         world.unmount();
