@@ -67,7 +67,7 @@ fn a_commit_to_another_file_system_killed_at_any_call_is_all_or_nothing() {
         }
     }
     println!("killed at {tried} calls");
-    assert!(tried > 180, "{tried}");
+    assert!(tried > 150, "{tried}");
 }
 
 #[test]
