@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each suite uses its own part")]
 
 pub mod detached;
+pub mod held;
 pub mod manifest;
 pub mod server;
 pub mod terminal;

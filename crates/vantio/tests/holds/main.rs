@@ -18,10 +18,13 @@ use std::{
     io::{Read as _, Write as _},
     process::{Child, Command, Stdio},
     thread,
-    time::Duration,
 };
 
-use common::{Outcome, World, eventually, finish, parse, start};
+use common::{
+    Outcome, World, eventually, finish,
+    held::{PATIENCE, assert_replayed, world},
+    parse, start,
+};
 use serde_json::Value;
 
 /// Everything is open, and what is in `held` waits.
@@ -31,18 +34,6 @@ exec: {allow: [/]}
 hold:
   - {effect: [fs.open, fs.unlink, fs.rename, fs.mkdir], target: "${workspace}/held/**"}
 "#;
-
-/// What no question may take to come, or to go.
-const PATIENCE: Duration = Duration::from_mins(1);
-
-/// A world with something held in it.
-fn world() -> World {
-    let world = World::new();
-    for name in ["a", "b", "c"] {
-        world.write(&format!("held/{name}"), format!("{name}\n"));
-    }
-    world
-}
 
 /// A run that may wait.
 struct Run<'w> {
@@ -102,15 +93,6 @@ impl Drop for Run<'_> {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Fails unless every verdict of the last run comes out as it was, from the ledger alone.
-#[track_caller]
-fn assert_replayed(world: &World) {
-    let report = parse(&world.ask(&["replay", "last", "--json"]));
-    assert!(report["decided"].as_u64() > Some(0), "{report:#}");
-    assert_eq!(report["undecided"], Value::Array(Vec::new()), "{report:#}");
-    world.ask(&["ledger", "verify"]);
 }
 
 /// The questions that wait, once there are so many.

@@ -17,10 +17,13 @@ use std::{
     path::Path,
     process::{Child, ChildStderr, ChildStdout, Stdio},
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
-use common::{Outcome, World, eventually, parse, start};
+use common::{
+    Outcome, World, eventually,
+    held::{PATIENCE, assert_replayed, world},
+    parse, start,
+};
 use serde_json::Value;
 
 /// Everything is open, what is in `held` waits, and the run goes on meanwhile.
@@ -33,20 +36,8 @@ hold:
 phantom: {speculate: auto}
 "#;
 
-/// What no question may take to come, or to go.
-const PATIENCE: Duration = Duration::from_mins(1);
-
 fn policy() -> String {
     POLICY.replace(", net.connect]", "]")
-}
-
-/// A world with something held in it.
-fn world() -> World {
-    let world = World::new();
-    for name in ["a", "b", "c"] {
-        world.write(&format!("held/{name}"), format!("{name}\n"));
-    }
-    world
 }
 
 /// A run that may be held.
@@ -174,16 +165,6 @@ fn children(pid: u32) -> Vec<u32> {
 /// How many processes there are below one, those that have ended and are not buried included.
 fn descendants(pid: u32) -> usize {
     children(pid).into_iter().map(|child| 1 + descendants(child)).sum()
-}
-
-/// Fails unless every verdict of the last run comes out as it was, from the ledger alone.
-#[track_caller]
-fn assert_replayed(world: &World) {
-    let report = parse(&world.ask(&["replay", "last", "--json"]));
-    assert!(report["decided"].as_u64() > Some(0), "{report:#}");
-    assert_eq!(report["differences"], Value::Array(Vec::new()), "{report:#}");
-    assert_eq!(report["undecided"], Value::Array(Vec::new()), "{report:#}");
-    world.ask(&["ledger", "verify"]);
 }
 
 /// The first question that waits and of which this is told.
