@@ -16,6 +16,7 @@ mod open;
 mod process;
 pub(crate) mod request;
 pub(crate) mod resolve;
+mod turn;
 mod wait;
 mod workers;
 

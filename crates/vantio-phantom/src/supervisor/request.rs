@@ -18,7 +18,7 @@ use rustix::{
 };
 use vantio_core::Syscall;
 
-use super::wait::WaitingRoom;
+use super::{turn::Turn, wait::WaitingRoom};
 use crate::{
     Ruling,
     census::Census,
@@ -40,6 +40,7 @@ pub(crate) struct Link {
     census: Option<Arc<Census>>,
     room: Arc<WaitingRoom>,
     meters: Option<Arc<Meters>>,
+    turn: Turn,
 }
 
 impl Link {
@@ -51,12 +52,18 @@ impl Link {
         room: Arc<WaitingRoom>,
     ) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self { listener, census, meters, room, proc: openat(CWD, "/proc", flags, Mode::empty())? })
+        let proc = openat(CWD, "/proc", flags, Mode::empty())?;
+        Ok(Self { listener, census, meters, room, proc, turn: Turn::default() })
     }
 
     /// The host's `/proc`.
     pub(crate) fn proc(&self) -> BorrowedFd<'_> {
         self.proc.as_fd()
+    }
+
+    /// Who of the workers receives.
+    pub(super) fn turn(&self) -> &Turn {
+        &self.turn
     }
 
     /// The next system call that waits; `None` when its caller died meanwhile, `EPIPE` when nobody is
@@ -72,6 +79,7 @@ impl Link {
                 must_wait: AtomicBool::new(false),
                 is_deferred: AtomicBool::new(false),
                 rehearsal: None,
+                stays: false,
             })),
             Err(Errno::NOENT | Errno::INTR) => Ok(None),
             Err(error) => Err(error),
@@ -80,10 +88,19 @@ impl Link {
 }
 
 impl Link {
+    /// Whether another system call waits already.
+    pub(super) fn has_more(&self) -> bool {
+        self.polled(PollFlags::IN)
+    }
+
     fn is_over(&self) -> bool {
-        let mut listener = [PollFd::new(&self.listener, PollFlags::empty())];
+        self.polled(PollFlags::HUP)
+    }
+
+    fn polled(&self, flag: PollFlags) -> bool {
+        let mut listener = [PollFd::new(&self.listener, flag)];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut listener, Some(&now)).is_ok() && listener[0].revents().contains(PollFlags::HUP)
+        poll(&mut listener, Some(&now)).is_ok() && listener[0].revents().contains(flag)
     }
 }
 
@@ -106,6 +123,8 @@ pub(crate) struct Request {
     is_deferred: AtomicBool,
     /// Whether it is only judged, and then what came of it.
     rehearsal: Option<AtomicBool>,
+    /// Whether the caller shall go on where it is answered.
+    stays: bool,
 }
 
 impl Clone for Request {
@@ -118,6 +137,7 @@ impl Clone for Request {
             must_wait: copy(&self.must_wait),
             is_deferred: copy(&self.is_deferred),
             rehearsal: self.rehearsal.as_ref().map(copy),
+            stays: self.stays,
         }
     }
 }
@@ -163,6 +183,11 @@ impl Request {
         self.notification.id
     }
 
+    /// Whether the caller goes on where it is answered, as it should where it is alone: no other processor is woken.
+    pub(super) fn stay(&mut self, stays: bool) {
+        self.stays = stays;
+    }
+
     /// The number and architecture of the call.
     pub(crate) fn number(&self) -> i64 {
         self.notification.number.into()
@@ -171,6 +196,16 @@ impl Request {
     /// The `AUDIT_ARCH_*` value of the calling convention.
     pub(crate) fn architecture(&self) -> u32 {
         self.notification.architecture
+    }
+
+    /// Whether it is soon answered: an open that changes nothing.
+    pub(super) fn is_quick(&self) -> bool {
+        let flags = match self.number() {
+            libc::SYS_open => self.int(1),
+            libc::SYS_openat => self.int(2),
+            _ => return false,
+        };
+        flags & (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) == libc::O_RDONLY
     }
 
     /// Argument `index` as the raw register.
@@ -364,8 +399,29 @@ impl Request {
 
     /// Answers, whatever the oracle said of waiting.
     pub(crate) fn answer(&self, reply: Reply) {
+        if matches!(reply, Reply::Later) {
+            return;
+        }
+        let sent =
+            if self.stays { self.send(reply) } else { self.link.listener.elsewhere(|| self.send(reply)) };
+        match sent {
+            Ok(()) | Err(Errno::NOENT) => {}
+            // The descriptor table is full, or the kernel refused the answer: say so to the caller.
+            Err(error) => {
+                if let (Errno::MFILE, Some(meters)) = (error, &self.link.meters) {
+                    meters.descriptors.fetch_add(1, Ordering::Relaxed);
+                }
+                let _ = self.link.listener.refuse(self.notification.id, error);
+            }
+        }
+        if let Some(census) = &self.link.census {
+            census.answered(self.notification.id);
+        }
+    }
+
+    fn send(&self, reply: Reply) -> io::Result<()> {
         let (id, listener) = (self.notification.id, &self.link.listener);
-        let sent = match reply {
+        match reply {
             Reply::Value(value) => listener.answer(id, value),
             Reply::Error(error) => listener.refuse(id, error),
             Reply::Continue => listener.resume(id),
@@ -378,20 +434,7 @@ impl Request {
                 drop(fd);
                 given.and_then(|number| listener.answer(id, number.into()))
             }
-            Reply::Later => return,
-        };
-        match sent {
-            Ok(()) | Err(Errno::NOENT) => {}
-            // The descriptor table is full, or the kernel refused the answer: say so to the caller.
-            Err(error) => {
-                if let (Errno::MFILE, Some(meters)) = (error, &self.link.meters) {
-                    meters.descriptors.fetch_add(1, Ordering::Relaxed);
-                }
-                let _ = listener.refuse(id, error);
-            }
-        }
-        if let Some(census) = &self.link.census {
-            census.answered(id);
+            Reply::Later => Ok(()),
         }
     }
 }

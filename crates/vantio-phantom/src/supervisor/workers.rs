@@ -16,7 +16,7 @@ use rustix::{
     thread::{CapabilitySet, CapabilitySets, set_capabilities},
 };
 
-use super::{Plane, identity, request::Link, wait::WaitingRoom};
+use super::{Plane, identity, request::Link, turn::Held, wait::WaitingRoom};
 use crate::sys::{
     process::{enter, unshare},
     seccomp::Listener,
@@ -105,10 +105,18 @@ impl Plane {
     }
 
     fn work(self: &Arc<Self>, link: &Arc<Link>) {
+        let mut held = None;
         loop {
+            let mut turn = held.take().filter(Held::goes_on).unwrap_or_else(|| link.turn().take());
             match link.next() {
-                Ok(Some(request)) => self.reply_to(&request),
-                Ok(None) => {}
+                Ok(Some(mut request)) => {
+                    request.stay(turn.answers(request.id(), request.tid()));
+                    // Where flows are tracked this call may have to wait for another one's answer.
+                    let keeps = self.census.is_none() && request.is_quick() && !link.has_more();
+                    held = keeps.then_some(turn);
+                    self.reply_to(&request);
+                }
+                Ok(None) => held = Some(turn),
                 // The run is over.
                 Err(Errno::PIPE) => return,
                 // Without notifications nothing can be judged: the run must not go on.

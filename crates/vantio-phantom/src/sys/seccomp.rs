@@ -37,16 +37,37 @@ pub(crate) fn install(program: &[Instruction]) -> io::Result<OwnedFd> {
 
 /// The receiving end of a filter's notifications.
 #[derive(Debug)]
-pub(crate) struct Listener(OwnedFd);
+pub(crate) struct Listener {
+    fd: OwnedFd,
+    /// Whether the kernel takes hints on where to wake.
+    takes_hints: bool,
+}
 
 impl Listener {
     /// Takes over the descriptor that [`install`] returned.
     pub(crate) fn new(fd: OwnedFd) -> Self {
-        let listener = Self(fd);
+        let mut listener = Self { fd, takes_hints: false };
         // Kernels before 6.6 lack the hint; nothing but speed depends on it.
-        // SAFETY: the argument is a plain integer.
-        unsafe { libc::ioctl(listener.0.as_raw_fd(), NOTIF_SET_FLAGS, FD_SYNC_WAKE_UP) };
+        listener.takes_hints = listener.hint(FD_SYNC_WAKE_UP);
         listener
+    }
+
+    /// Answers by `send`. A call wakes who receives it where the caller ran, for the caller stops there, and an answer
+    /// does the same to the caller. Here the kernel chooses where that goes on: it would stay behind on a processor on
+    /// which others wait, while another is idle.
+    pub(crate) fn elsewhere<T>(&self, send: impl FnOnce() -> T) -> T {
+        if !self.takes_hints {
+            return send();
+        }
+        self.hint(0);
+        let sent = send();
+        self.hint(FD_SYNC_WAKE_UP);
+        sent
+    }
+
+    fn hint(&self, flags: libc::c_ulong) -> bool {
+        // SAFETY: the argument is a plain integer.
+        unsafe { libc::ioctl(self.fd.as_raw_fd(), NOTIF_SET_FLAGS, flags) == 0 }
     }
 
     /// Waits for the next notification. `ENOENT` when the caller died meanwhile.
@@ -65,20 +86,19 @@ impl Listener {
 
     /// Answers with a value.
     pub(crate) fn answer(&self, id: u64, value: i64) -> io::Result<()> {
-        self.control(NOTIF_SEND, &mut libc::seccomp_notif_resp { id, val: value, error: 0, flags: 0 })
-            .map(drop)
+        self.send(libc::seccomp_notif_resp { id, val: value, error: 0, flags: 0 })
     }
 
     /// Answers with an error.
     pub(crate) fn refuse(&self, id: u64, error: Errno) -> io::Result<()> {
         let error = -error.raw_os_error();
-        self.control(NOTIF_SEND, &mut libc::seccomp_notif_resp { id, val: 0, error, flags: 0 }).map(drop)
+        self.send(libc::seccomp_notif_resp { id, val: 0, error, flags: 0 })
     }
 
     /// Lets the kernel carry the call out with the arguments it then finds.
     pub(crate) fn resume(&self, id: u64) -> io::Result<()> {
         let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
-        self.control(NOTIF_SEND, &mut libc::seccomp_notif_resp { id, val: 0, error: 0, flags }).map(drop)
+        self.send(libc::seccomp_notif_resp { id, val: 0, error: 0, flags })
     }
 
     /// Gives the caller a descriptor for `fd` and answers with its number.
@@ -108,6 +128,10 @@ impl Listener {
         self.control(NOTIF_ID_VALID, &mut id).is_ok()
     }
 
+    fn send(&self, mut response: libc::seccomp_notif_resp) -> io::Result<()> {
+        self.control(NOTIF_SEND, &mut response).map(drop)
+    }
+
     fn add(&self, id: u64, fd: BorrowedFd<'_>, flags: u32, at: u32, close_on_exec: bool) -> io::Result<u32> {
         let newfd_flags = if close_on_exec { libc::O_CLOEXEC as u32 } else { 0 };
         let mut request =
@@ -117,14 +141,14 @@ impl Listener {
 
     fn control<T>(&self, operation: libc::Ioctl, argument: &mut T) -> io::Result<u32> {
         // SAFETY: every caller passes the struct that its operation reads and writes.
-        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), operation, std::ptr::from_mut(argument)) };
+        let result = unsafe { libc::ioctl(self.fd.as_raw_fd(), operation, std::ptr::from_mut(argument)) };
         u32::try_from(result).map_err(|_| last_error())
     }
 }
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }
 
