@@ -149,5 +149,5 @@ fn clear_flags(file: BorrowedFd<'_>) {
     }
 }
 
-/// The lock goes last, by whoever holds it: it tells the next command that this one died.
-const KEPT: [&str; 3] = ["run.json", "lock", UNDO_FOLDER];
+/// What a run keeps when what it changed is gone.
+const KEPT: [&str; 2] = ["run.json", UNDO_FOLDER];

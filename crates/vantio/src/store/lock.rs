@@ -28,11 +28,7 @@ impl Lock {
         let failed = |cause: Errno| error::folder(path, cause);
         loop {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-            let file = match open(path, flags, PRIVATE) {
-                // The run's folder is gone.
-                Err(Errno::NOENT) => return Err(unknown(path)),
-                other => other.map_err(failed)?,
-            };
+            let file = open(path, flags, PRIVATE).map_err(failed)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Err(Errno::WOULDBLOCK) => return Ok(None),
                 other => other.map_err(failed)?,
@@ -68,9 +64,4 @@ impl Lock {
             Err(cause) => Err(error::folder(&self.path, cause)),
         }
     }
-}
-
-fn unknown(path: &Path) -> StoreError {
-    let name = path.parent().and_then(Path::file_name).unwrap_or_default();
-    StoreError::Unknown { reference: name.to_string_lossy().into_owned() }
 }

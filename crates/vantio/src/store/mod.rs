@@ -1,11 +1,11 @@
 //! The state folder: where runs, the ledger and the trust domain are kept.
 //!
 //!     runs/RUN_ID/run.json   what is known about a run
-//!     runs/RUN_ID/lock       exists while a command works on the run; locked while it lives
 //!     runs/RUN_ID/supervisor the process whose death is the run's
 //!     runs/RUN_ID/output/    what a detached run wrote
 //!     runs/RUN_ID/…sock      where a live run can be reached
 //!     runs/RUN_ID/…          upper layers and journals, the mechanism's own
+//!     held/RUN_ID            exists while a command works on the run; locked while it lives
 //!     policies/HASH          the policies that runs had, compiled
 //!     ledger.db              the ledger, unless a server keeps it
 //!     LOG_ID.key             the key of a ledger that a server keeps
@@ -27,10 +27,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::{
-    fs::{Access, AtFlags, Mode, OFlags, accessat, open},
-    io::Errno,
-};
+use rustix::fs::Mode;
 use vantio_core::{Hash, RunId};
 use vantio_ledger::Location;
 use vantio_phantom::changes::{RunFolder, Surroundings};
@@ -89,6 +86,7 @@ impl Store {
         let store = Self { ledger: Location::File(root.join("ledger.db")), root };
         folder::create(&store.runs())?;
         folder::spread(&store.runs());
+        folder::create(&store.held())?;
         Ok(store)
     }
 
@@ -128,6 +126,16 @@ impl Store {
         self.root.join("runs")
     }
 
+    /// The folder that holds a lock of every run that a command holds. What concerns these alone looks here, however
+    /// many others are kept.
+    fn held(&self) -> PathBuf {
+        held_beside(&self.runs())
+    }
+
+    fn lock(&self, id: RunId) -> PathBuf {
+        self.held().join(id.to_string())
+    }
+
     /// The folder of a run.
     pub fn folder(&self, id: RunId) -> PathBuf {
         self.runs().join(id.to_string())
@@ -140,31 +148,27 @@ impl Store {
 
     /// Adds a run and holds it.
     pub fn create(&self, record: Record) -> Result<Claim, StoreError> {
-        let folder = self.folder(record.id);
         for _ in 0..CLAIM_TRIES {
-            folder::create(&folder)?;
-            match Lock::take(&folder.join("lock")) {
-                Ok(Some(lock)) => {
-                    let claim = Claim { record, store: self.clone(), lock };
-                    claim.save()?;
-                    return Ok(claim);
-                }
-                // Another command took it for one that had died there, and removed it.
-                Err(StoreError::Unknown { .. }) => {}
-                // Or is about to, or only asks whether it lives.
-                Ok(None) => thread::sleep(Duration::from_millis(5)),
-                Err(other) => return Err(other),
+            if let Some(lock) = Lock::take(&self.lock(record.id))? {
+                folder::create(&self.folder(record.id))?;
+                let claim = Claim { record, store: self.clone(), lock };
+                claim.save()?;
+                return Ok(claim);
             }
+            // Another command took it for one that had died there, or only asks whether it lives.
+            thread::sleep(Duration::from_millis(5));
         }
         Err(StoreError::Busy { id: record.id })
     }
 
     /// Holds a run. [`StoreError::Busy`] when it lives or another command holds it.
     pub fn claim(&self, id: RunId) -> Result<Claim, StoreError> {
-        let path = self.folder(id).join("lock");
         for _ in 0..CLAIM_TRIES {
-            if let Some(lock) = Lock::take(&path)? {
-                return Ok(Claim { record: self.read(id)?, store: self.clone(), lock });
+            if let Some(lock) = Lock::take(&self.lock(id))? {
+                return match self.read(id) {
+                    Ok(record) => Ok(Claim { record, store: self.clone(), lock }),
+                    Err(error) => lock.remove().and(Err(error)),
+                };
             }
             // Whoever only asks whether the run lives has the lock for a moment.
             thread::sleep(Duration::from_millis(5));
@@ -209,27 +213,18 @@ impl Store {
 
     /// Whether a command holds the run: it lives, or is being committed or discarded.
     pub fn is_held(&self, id: RunId) -> Result<bool, StoreError> {
-        Lock::is_held(&self.folder(id).join("lock"))
+        Lock::is_held(&self.lock(id))
     }
 
     /// Runs that a command held when it died. They are held now.
     pub fn abandoned(&self) -> Result<Vec<Claim>, StoreError> {
         let mut claims = Vec::new();
-        let runs = self.runs();
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = open(&runs, flags, Mode::empty()).map_err(|cause| error::folder(&runs, cause))?;
-        for id in self.ids()? {
-            // Every command asks this of every run, and hardly any has a lock.
-            match accessat(&folder, format!("{id}/lock"), Access::EXISTS, AtFlags::empty()) {
-                Err(Errno::NOENT) => continue,
-                other => other.map_err(|cause| error::folder(&runs, cause))?,
-            }
-            let path = self.folder(id).join("lock");
-            if let Some(lock) = Lock::take(&path)? {
+        for id in ids_in(&self.held())? {
+            if let Some(lock) = Lock::take(&self.lock(id))? {
                 match self.read(id) {
                     Ok(record) => claims.push(Claim { record, store: self.clone(), lock }),
                     // It died before its record was written: nothing ran.
-                    Err(StoreError::Unknown { .. }) => self.remove(id)?,
+                    Err(StoreError::Unknown { .. }) => self.remove(id).and_then(|()| lock.remove())?,
                     Err(other) => return Err(other),
                 }
             }
@@ -239,18 +234,15 @@ impl Store {
 
     fn remove(&self, id: RunId) -> Result<(), StoreError> {
         let folder = self.folder(id);
-        fs::remove_dir_all(&folder).map_err(|cause| error::folder(&folder, cause))
+        match fs::remove_dir_all(&folder) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(error::folder(&folder, cause)),
+            _ => Ok(()),
+        }
     }
 
     /// The ids of all runs, oldest first.
     pub fn ids(&self) -> Result<Vec<RunId>, StoreError> {
-        let path = self.runs();
-        let entries = fs::read_dir(&path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-        let entries = entries.map_err(|cause| error::folder(&path, cause))?;
-        let mut ids: Vec<RunId> =
-            entries.iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-        ids.sort_unstable();
-        Ok(ids)
+        ids_in(&self.runs())
     }
 
     /// The run that `reference` names: an id, the beginning of one, or `last`.
@@ -285,6 +277,21 @@ impl Claim {
     pub fn release(self) -> Result<(), StoreError> {
         self.lock.remove()
     }
+}
+
+/// The folder of locks beside the folder of all runs.
+fn held_beside(runs: &Path) -> PathBuf {
+    runs.with_file_name("held")
+}
+
+/// What in `folder` has the name of a run, oldest first.
+fn ids_in(folder: &Path) -> Result<Vec<RunId>, StoreError> {
+    let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let entries = entries.map_err(|cause| error::folder(folder, cause))?;
+    let mut ids: Vec<RunId> =
+        entries.iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    ids.sort_unstable();
+    Ok(ids)
 }
 
 /// What of this host, as the caller sees it, decides whether a change is a hazard.

@@ -66,11 +66,11 @@ impl Process {
 
 /// Whether the process makes connections for an agent: the supervisor of a run in the folder `runs`.
 pub fn is_supervisor(pid: Pid, runs: &Path) -> bool {
-    let Ok(entries) = fs::read_dir(runs) else { return true };
+    let Ok(held) = super::ids_in(&super::held_beside(runs)) else { return true };
     let mut supervisors =
-        entries.filter_map(|entry| Process::read(&Store::supervisor_in(&entry.ok()?.path())).ok()?);
+        held.iter().map(|id| Process::read(&Store::supervisor_in(&runs.join(id.to_string()))));
     // A number that was a supervisor's may be anybody's by now.
-    supervisors.any(|supervisor| supervisor.is(pid))
+    supervisors.any(|supervisor| supervisor.ok().flatten().is_some_and(|supervisor| supervisor.is(pid)))
 }
 
 fn began(pid: Pid) -> Option<u64> {

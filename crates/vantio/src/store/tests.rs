@@ -92,7 +92,14 @@ fn a_held_run_is_nobody_elses() {
     claim.release().unwrap();
     assert!(!store.is_held(id).unwrap());
     store.claim(id).unwrap().release().unwrap();
-    assert!(!store.folder(id).join("lock").exists());
+    assert!(!store.lock(id).exists());
+}
+
+#[test]
+fn a_run_that_does_not_exist_cannot_be_held() {
+    let (_folder, store) = store();
+    assert!(matches!(store.claim(record(1).id), Err(StoreError::Unknown { .. })));
+    assert_eq!(fs::read_dir(store.held()).unwrap().count(), 0);
 }
 
 #[test]
@@ -112,9 +119,12 @@ fn a_folder_without_a_record_is_removed_with_its_lock() {
     let (_folder, store) = store();
     let folder: PathBuf = store.folder(record(1).id);
     fs::create_dir(&folder).unwrap();
-    fs::write(folder.join("lock"), "").unwrap();
+    fs::write(store.lock(record(1).id), "").unwrap();
+    // Of this one there is nothing but the lock.
+    fs::write(store.lock(record(2).id), "").unwrap();
     assert_eq!(store.abandoned().unwrap().len(), 0);
     assert!(!folder.exists());
+    assert_eq!(fs::read_dir(store.held()).unwrap().count(), 0);
 }
 
 #[test]

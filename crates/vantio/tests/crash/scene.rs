@@ -223,7 +223,7 @@ impl Scene {
     pub fn leftovers(&self) -> String {
         let names = fs::read_dir(self.folder()).unwrap().map(|entry| entry.unwrap().file_name());
         let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
-        names.retain(|name| !["run.json", "undo", "lock"].contains(&name.as_str()));
+        names.retain(|name| !["run.json", "undo"].contains(&name.as_str()));
         names.sort();
         names.join(" ")
     }
