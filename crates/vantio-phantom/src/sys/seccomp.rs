@@ -60,9 +60,9 @@ impl Listener {
             return send();
         }
         self.hint(0);
-        let sent = send();
+        let result = send();
         self.hint(FD_SYNC_WAKE_UP);
-        sent
+        result
     }
 
     fn hint(&self, flags: libc::c_ulong) -> bool {

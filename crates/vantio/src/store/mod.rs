@@ -23,6 +23,7 @@ mod reference;
 use std::{
     env, fs, io,
     path::{self, Path, PathBuf},
+    sync::{Arc, OnceLock},
     thread,
     time::Duration,
 };
@@ -44,6 +45,8 @@ pub use record::{LayerSource, Outcome, PolicySource, Record, State};
 pub struct Store {
     root: PathBuf,
     ledger: Location,
+    /// The runs that there were when one was first looked for.
+    known: Arc<OnceLock<Vec<RunId>>>,
 }
 
 /// A run whose folder this command holds: no other command changes it.
@@ -83,7 +86,7 @@ impl Store {
     /// Opens `root` as the state folder; creates it when there is none.
     pub fn at(root: &Path) -> Result<Self, StoreError> {
         let root = folder::prepare(root)?;
-        let store = Self { ledger: Location::File(root.join("ledger.db")), root };
+        let store = Self { ledger: Location::File(root.join("ledger.db")), root, known: Arc::default() };
         folder::create(&store.runs())?;
         folder::spread(&store.runs());
         folder::create(&store.held())?;
@@ -247,13 +250,17 @@ impl Store {
 
     /// The run that `reference` names: an id, the beginning of one, or `last`.
     pub fn resolve(&self, reference: &str) -> Result<RunId, StoreError> {
-        reference::resolve(reference, &self.ids()?)
+        let ids = self.ids()?;
+        let id = reference::resolve(reference, &ids);
+        // Said once.
+        let _ = self.known.set(ids);
+        id
     }
 
     /// The shortest beginning of `id` that names no other run, and stays so: at least the
-    /// millisecond of its creation.
+    /// millisecond of its creation, which none shares that is made later.
     pub fn short(&self, id: RunId) -> String {
-        reference::shorten(id, &self.ids().unwrap_or_default())
+        reference::shorten(id, self.known.get_or_init(|| self.ids().unwrap_or_default()))
     }
 }
 
