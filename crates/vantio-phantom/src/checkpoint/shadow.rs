@@ -12,7 +12,7 @@ use std::{
 
 use rustix::{
     fd::{AsFd as _, OwnedFd},
-    fs::{AtFlags, CWD, Mode, OFlags, chmod, linkat, mkdirat, mknodat, openat},
+    fs::{AtFlags, CWD, Mode, OFlags, chmod, linkat, mkdirat, mknodat, openat, readlinkat, symlinkat},
     process::geteuid,
 };
 
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     changes::{
-        Layer, Node, RunFolder,
+        FileType, Layer, Node, RunFolder,
         beneath::{join, magic, stat_fd},
         names_in,
     },
@@ -186,22 +186,32 @@ impl Copying {
         }
         if node.is_whiteout() {
             mknodat(new, name, rustix::fs::FileType::CharacterDevice, Mode::empty(), 0)?;
-        } else if node.links == 1 || node.file_type != crate::changes::FileType::File {
+        } else if node.links == 1 || !matches!(node.file_type, FileType::File | FileType::Symlink) {
             linkat(old, name, new, name, AtFlags::empty())?;
             self.twins.borrowed.insert(node.id);
         } else {
-            self.group(&file, &node, new, name)?;
+            self.group((old, &file), &node, new, name)?;
         }
         Ok(false)
     }
 
     /// A file with several names is copied, once.
-    fn group(&mut self, file: &OwnedFd, node: &Node, new: &OwnedFd, name: &[u8]) -> io::Result<()> {
+    fn group(
+        &mut self,
+        (old, file): (&OwnedFd, &OwnedFd),
+        node: &Node,
+        new: &OwnedFd,
+        name: &[u8],
+    ) -> io::Result<()> {
         if let Some(copied) = self.known.get(&node.id) {
             let path = magic(copied.as_fd());
             return Ok(linkat(CWD, path, new, name, AtFlags::SYMLINK_FOLLOW)?);
         }
-        copy(file.as_fd(), node, new.as_fd(), name)?;
+        if node.file_type == FileType::Symlink {
+            symlinkat(readlinkat(old, name, Vec::new())?, new, name)?;
+        } else {
+            copy(file.as_fd(), node, new.as_fd(), name)?;
+        }
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let copied = openat(new, name, flags, Mode::empty())?;
         Meta::of(node).set(copied.as_fd())?;
