@@ -64,7 +64,7 @@ pub(super) fn carry_over(plane: &Plane, root: &Path, upper: BorrowedFd<'_>) -> i
     let to = openat(CWD, root, FOLDER, Mode::empty())?;
     let path = root.as_os_str().as_bytes();
     merge.folder(&from, &to, path)?;
-    merge.looks(&statat(&from, "", AtFlags::EMPTY_PATH)?, path)
+    plane.before_looks(path)
 }
 
 struct Merge<'a> {
@@ -84,7 +84,7 @@ impl Merge<'_> {
                     let target = readlinkat(from, &*name, Vec::new())?;
                     self.plane.before_carrying(&path, false)?;
                     symlinkat(target, to, &*name)?;
-                    own(to, &name, &data)?;
+                    own(to, &name, (data.st_uid, data.st_gid))?;
                     times(to, &name, &data)?;
                 }
                 // What the fork removed.
@@ -111,12 +111,12 @@ impl Merge<'_> {
             self.clear(to, name, path)?;
             self.plane.before_carrying(path, false)?;
             mkdirat(to, name, Mode::RWXU)?;
-            own(to, name, data)?;
+            own(to, name, (data.st_uid, data.st_gid))?;
         }
         let inner = openat(to, name, FOLDER, Mode::empty())?;
         self.folder(&from, &inner, path)?;
         attributes(&from, &inner)?;
-        self.looks(data, path)?;
+        self.plane.before_looks(path)?;
         chmodat(to, name, Mode::from_raw_mode(data.st_mode & 0o7777), AtFlags::empty())?;
         times(to, name, data)
     }
@@ -136,7 +136,7 @@ impl Merge<'_> {
         let (from, new) = (File::from(old), File::from(new));
         copy_content(&from, &new).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         let (old, new) = (OwnedFd::from(from), OwnedFd::from(new));
-        own(to, name, data)?;
+        own(to, name, (data.st_uid, data.st_gid))?;
         attributes(&old, &new)?;
         chmodat(to, name, Mode::from_raw_mode(data.st_mode & 0o7777), AtFlags::empty())?;
         times(to, name, data)
@@ -159,14 +159,10 @@ impl Merge<'_> {
         }
         unlinkat(at, name, AtFlags::REMOVEDIR)
     }
-
-    /// Before what a folder looks like changes.
-    fn looks(&self, _data: &Stat, path: &[u8]) -> io::Result<()> {
-        self.plane.before_looks(path)
-    }
 }
 
-fn names(folder: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
+/// What is in a folder.
+pub(super) fn names(folder: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(folder)? {
         let name = entry?.file_name().to_bytes().to_vec();
@@ -177,13 +173,13 @@ fn names(folder: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
     Ok(names)
 }
 
-/// A user owns what it makes, and can give nothing away.
-fn own(at: &OwnedFd, name: &[u8], data: &Stat) -> io::Result<()> {
-    let (user, group) = (Uid::from_raw(data.st_uid), Gid::from_raw(data.st_gid));
+/// Gives a file to this user and group. A user owns what it makes, and can give nothing away.
+pub(super) fn own(at: &OwnedFd, name: &[u8], owner: (u32, u32)) -> io::Result<()> {
     let now = statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    if (now.st_uid, now.st_gid) == (data.st_uid, data.st_gid) {
+    if (now.st_uid, now.st_gid) == owner {
         return Ok(());
     }
+    let (user, group) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
     chownat(at, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)
 }
 
@@ -215,5 +211,7 @@ fn attributes(from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
 /// What is left free on the disk beside what is carried over.
 const MARGIN: u64 = 16 << 20;
 /// `XATTR_SIZE_MAX` of Linux.
-const LARGEST: usize = 65_536;
-const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+pub(super) const LARGEST: usize = 65_536;
+/// How a folder is opened.
+pub(super) const FOLDER: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);

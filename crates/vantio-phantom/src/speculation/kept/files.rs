@@ -7,9 +7,9 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags,
-        chmodat, chownat, fchmod, fgetxattr, flistxattr, fremovexattr, fsetxattr, ftruncate, linkat, mkdirat,
-        mknodat, openat, openat2, statat, symlinkat, unlinkat, utimensat,
+        AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps, XattrFlags, chmodat,
+        fchmod, fgetxattr, flistxattr, fremovexattr, fsetxattr, ftruncate, linkat, mkdirat, mknodat, openat,
+        openat2, statat, symlinkat, unlinkat, utimensat,
     },
     io::{self, Errno},
     process::geteuid,
@@ -19,6 +19,7 @@ use crate::{
     changes::beneath::{join, split},
     checkpoint::{Becomes, Change, Step, read_steps},
     commit::meta::{Meta, copy_content},
+    speculation::merge::{FOLDER, LARGEST, names, own},
     supervisor::Plane,
 };
 
@@ -94,7 +95,7 @@ impl Restoring<'_> {
                 self.clear(&parent, &name, path)?;
                 self.plane.before_going_back(path, Change::Name)?;
                 symlinkat(target.as_bytes(), &parent, &*name)?;
-                own(&parent, &name, meta)?;
+                own(&parent, &name, (meta.uid, meta.gid))?;
                 times(&parent, &name, meta)
             }
             Becomes::Fifo(meta) => {
@@ -102,7 +103,7 @@ impl Restoring<'_> {
                 self.clear(&parent, &name, path)?;
                 self.plane.before_going_back(path, Change::Name)?;
                 mknodat(&parent, &*name, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
-                own(&parent, &name, meta)?;
+                own(&parent, &name, (meta.uid, meta.gid))?;
                 chmodat(&parent, &*name, Mode::from_raw_mode(meta.mode & 0o7777), AtFlags::empty())?;
                 times(&parent, &name, meta)
             }
@@ -139,7 +140,7 @@ impl Restoring<'_> {
     fn looks(&mut self, path: &[u8], meta: &Meta) -> io::Result<()> {
         let (parent, name) = self.place(path)?;
         let now = statat(&parent, &*name, AtFlags::SYMLINK_NOFOLLOW)?;
-        own(&parent, &name, meta)?;
+        own(&parent, &name, (meta.uid, meta.gid))?;
         let kind = FileType::from_raw_mode(now.st_mode);
         if matches!(kind, FileType::RegularFile | FileType::Directory) {
             permit(&parent, &name, if kind == FileType::Directory { 0o700 } else { 0o600 })?;
@@ -165,11 +166,8 @@ impl Restoring<'_> {
         self.plane.before_going_back_without(path)?;
         permit(at, name, 0o700)?;
         let inner = openat(at, name, FOLDER, Mode::empty())?;
-        for entry in Dir::read_from(&inner)? {
-            let name = entry?.file_name().to_bytes().to_vec();
-            if name != b"." && name != b".." {
-                self.clear(&inner, &name, &join(path, &name))?;
-            }
+        for name in names(&inner)? {
+            self.clear(&inner, &name, &join(path, &name))?;
         }
         unlinkat(at, name, AtFlags::REMOVEDIR)
     }
@@ -243,15 +241,6 @@ fn permit(at: &OwnedFd, name: &[u8], needed: u32) -> io::Result<()> {
     chmodat(at, name, Mode::from_raw_mode(mode | needed), AtFlags::empty())
 }
 
-fn own(at: &OwnedFd, name: &[u8], meta: &Meta) -> io::Result<()> {
-    let now = statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    if (now.st_uid, now.st_gid) == (meta.uid, meta.gid) {
-        return Ok(());
-    }
-    let (user, group) = (Uid::from_raw(meta.uid), Gid::from_raw(meta.gid));
-    chownat(at, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)
-}
-
 fn times(at: &OwnedFd, name: &[u8], meta: &Meta) -> io::Result<()> {
     let time = |stamp: crate::changes::Stamp| Timespec { tv_sec: stamp.sec, tv_nsec: stamp.nsec.into() };
     let times = Timestamps { last_access: time(meta.accessed), last_modification: time(meta.modified) };
@@ -284,7 +273,3 @@ fn attributes(file: &OwnedFd, meta: &Meta) -> io::Result<()> {
 fn errno(error: &std::io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
-
-/// `XATTR_SIZE_MAX` of Linux.
-const LARGEST: usize = 65_536;
-const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
