@@ -48,10 +48,16 @@ impl Turn {
     /// Stands by until the turn is free.
     pub(super) fn take(&self) -> Held<'_> {
         let mut state = self.lock();
+        let mut has_watched = false;
         while state.is_taken {
-            state = if state.is_watched { self.wait(state) } else { self.watch(state) };
+            has_watched = !state.is_watched;
+            state = if has_watched { self.watch(state) } else { self.wait(state) };
         }
         state.is_taken = true;
+        if has_watched {
+            // Another one of those who stand by watches from now on.
+            self.changed.notify_one();
+        }
         self.call.store(0, Ordering::SeqCst);
         Held {
             turn: self,
@@ -188,6 +194,30 @@ mod tests {
                 stands_by.join().unwrap();
             });
         }
+    }
+
+    #[test]
+    fn one_slow_call_after_another_is_relieved() {
+        let turn = Turn::default();
+        let mut first = turn.take();
+        thread::scope(|scope| {
+            let (says, said) = channel();
+            let turn = &turn;
+            for _ in 0..2 {
+                let says = says.clone();
+                scope.spawn(move || {
+                    let mut held = turn.take();
+                    held.answers(held.number, CALLER);
+                    says.send(held.number).unwrap();
+                    // None of them is ever done with its call.
+                    std::mem::forget(held);
+                });
+            }
+            // Both stand by before the first call comes.
+            thread::sleep(3 * PATIENCE);
+            first.answers(1, CALLER);
+            assert_eq!([said.recv().unwrap(), said.recv().unwrap()], [2, 3]);
+        });
     }
 
     #[test]
