@@ -406,38 +406,6 @@ proptest! {
     fn every_checkpoint_can_be_gone_back_to(operations in prop::collection::vec(operation(), 1..40)) {
         can_go_back(&operations);
     }
-}
-
-#[test]
-fn a_symlink_with_two_names_keeps_both() {
-    let link = Operation::Link("y".into(), "d".into());
-    can_go_back(&[link, Operation::Checkpoint, Operation::Touch("d".into())]);
-}
-
-/// Looks at every checkpoint from outside, then goes back to each.
-fn can_go_back(operations: &[Operation]) {
-    alone(|| {
-        let world = World::new();
-        let trees = play(&world, operations);
-        world.unmount();
-        let now = world.upper();
-        for (id, tree) in &trees {
-            let shadow = Shadow::new(&world.run(), Some(*id)).unwrap();
-            let seen = Tree::of(shadow.run());
-            assert!(seen == *tree, "shadow of {id}\n{}", seen.difference(tree));
-        }
-        let after = world.upper();
-        assert!(after == now, "a look changed the run\n{}", after.difference(&now));
-        for (id, tree) in trees.iter().rev() {
-            going_back(&world.run(), *id, Options::default()).unwrap();
-            let seen = world.upper();
-            assert!(seen == *tree, "back at {id}\n{}", seen.difference(tree));
-        }
-    });
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_restore_that_is_cut_off_is_finished(operations in prop::collection::vec(operation(), 20..40), crashes in prop::collection::vec(0..60_usize, 1..4)) {
@@ -467,6 +435,34 @@ proptest! {
             assert!(find(&run, "1").is_ok());
         });
     }
+}
+
+#[test]
+fn a_symlink_with_two_names_keeps_both() {
+    let link = Operation::Link("y".into(), "d".into());
+    can_go_back(&[link, Operation::Checkpoint, Operation::Touch("d".into())]);
+}
+
+/// Looks at every checkpoint from outside, then goes back to each.
+fn can_go_back(operations: &[Operation]) {
+    alone(|| {
+        let world = World::new();
+        let trees = play(&world, operations);
+        world.unmount();
+        let now = world.upper();
+        for (id, tree) in &trees {
+            let shadow = Shadow::new(&world.run(), Some(*id)).unwrap();
+            let seen = Tree::of(shadow.run());
+            assert!(seen == *tree, "shadow of {id}\n{}", seen.difference(tree));
+        }
+        let after = world.upper();
+        assert!(after == now, "a look changed the run\n{}", after.difference(&now));
+        for (id, tree) in trees.iter().rev() {
+            going_back(&world.run(), *id, Options::default()).unwrap();
+            let seen = world.upper();
+            assert!(seen == *tree, "back at {id}\n{}", seen.difference(tree));
+        }
+    });
 }
 
 #[test]
