@@ -122,4 +122,4 @@ fn is_open(folder: &Pinned, path: &[u8]) -> io::Result<bool> {
 }
 
 /// Fewer are looked at by whoever takes a checkpoint, sooner than it is felt.
-const MANY: usize = 256;
+const MANY: usize = 64;

@@ -19,7 +19,7 @@ use std::{
     io,
     net::IpAddr,
     os::unix::net::UnixStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -43,6 +43,7 @@ use crate::{
     checkpoints,
     nested::Nests,
     present::now_ms,
+    store::lay_ahead,
 };
 
 pub use answer::Judged;
@@ -176,6 +177,11 @@ impl Warden {
         let first = warden.ledger.submit(warden.event("run.start", start))?;
         warden.first = Mutex::new(Some(first));
         Ok(warden)
+    }
+
+    /// The folder that holds every run's.
+    fn runs(&self) -> &Path {
+        self.folder.parent().unwrap_or(&self.folder)
     }
 
     /// Records a permit; what was already permitted within the second is only counted, unless it is
@@ -523,8 +529,7 @@ impl Oracle for Warden {
             self.holds.remember_with(Arc::clone(&checkpoints));
         }
         // Without it the run cannot be asked, and says so.
-        let runs = self.folder.parent().unwrap_or(&self.folder).to_owned();
-        drop(checkpoints::serve(&self.folder, runs, checkpoints));
+        drop(checkpoints::serve(&self.folder, self.runs().to_owned(), checkpoints));
     }
 
     fn checkpointed(&self, checkpoint: &Checkpoint) {
@@ -568,8 +573,9 @@ impl Oracle for Warden {
     }
 
     fn leave(&self) {
-        // Nothing depends on it.
+        // Nothing depends on either.
         drop(self.ledger.tidy());
+        lay_ahead(self.runs());
     }
 }
 

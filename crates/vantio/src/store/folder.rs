@@ -70,3 +70,23 @@ pub fn spread(path: &Path) {
         let _ = ioctl_setflags(&folder, flags | IFlags::TOPDIR);
     }
 }
+
+/// Makes the folder that the next run will have. The first in its part of the disk waits for what is written down there,
+/// and with `spread` every run's folder is one.
+pub fn lay_ahead(runs: &Path) {
+    // The run makes it itself where it is not there.
+    let _ = create(&ahead(runs));
+}
+
+/// Makes the folder of a run, of the one that was laid ahead if there is one.
+pub fn create_run(path: &Path) -> Result<(), StoreError> {
+    match path.parent().map(|runs| fs::rename(ahead(runs), path)) {
+        Some(Ok(())) => Ok(()),
+        // Another run took it, or there was none.
+        _ => create(path),
+    }
+}
+
+fn ahead(runs: &Path) -> PathBuf {
+    runs.join(".next")
+}

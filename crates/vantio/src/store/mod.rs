@@ -4,6 +4,7 @@
 //!     runs/RUN_ID/supervisor the process whose death is the run's
 //!     runs/RUN_ID/output/    what a detached run wrote
 //!     runs/RUN_ID/…sock      where a live run can be reached
+//!     runs/.next             the folder that the next run will have
 //!     runs/RUN_ID/…          upper layers and journals, the mechanism's own
 //!     held/RUN_ID            exists while a command works on the run; locked while it lives
 //!     policies/HASH          the policies that runs had, compiled
@@ -35,6 +36,7 @@ use vantio_phantom::changes::{RunFolder, Surroundings};
 use vantio_policy::PolicyProgram;
 
 pub use error::StoreError;
+pub use folder::lay_ahead;
 pub use ledger::{appendable, open_ledger, options};
 pub use lock::Lock;
 pub use process::{Process, is_supervisor};
@@ -153,7 +155,7 @@ impl Store {
     pub fn create(&self, record: Record) -> Result<Claim, StoreError> {
         for _ in 0..CLAIM_TRIES {
             if let Some(lock) = Lock::take(&self.lock(record.id))? {
-                folder::create(&self.folder(record.id))?;
+                folder::create_run(&self.folder(record.id))?;
                 let claim = Claim { record, store: self.clone(), lock };
                 claim.save()?;
                 return Ok(claim);

@@ -24,12 +24,14 @@ pub fn resolve(reference: &str, ids: &[RunId]) -> Result<RunId, StoreError> {
     }
 }
 
-/// The shortest beginning of `id`, at least its millisecond, that names no other of `ids`.
+/// The shortest beginning of `id`, at least its millisecond, that names no other of `ids` (oldest first).
 pub fn shorten(id: RunId, ids: &[RunId]) -> String {
     let text = id.to_string();
-    let is_unique = |length: &usize| {
-        ids.iter().filter(|other| **other != id).all(|other| other.to_string()[..*length] != text[..*length])
-    };
+    // None has more in common with it than those beside it.
+    let older = ids[..ids.partition_point(|other| *other < id)].last();
+    let younger = ids.get(ids.partition_point(|other| *other <= id));
+    let beside: Vec<String> = older.into_iter().chain(younger).map(RunId::to_string).collect();
+    let is_unique = |length: &usize| beside.iter().all(|other| other[..*length] != text[..*length]);
     let length = (MILLISECOND..text.len()).find(is_unique).unwrap_or(text.len());
     text[..length].trim_end_matches('-').to_owned()
 }

@@ -1,5 +1,5 @@
 use std::{
-    os::unix::fs::{PermissionsExt as _, symlink},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
     path::PathBuf,
 };
 
@@ -170,4 +170,20 @@ fn what_runs_leave_is_kept_apart_where_the_file_system_knows_how() {
         .unwrap();
     Store::at(store.root()).unwrap();
     assert!(flags().unwrap().contains(rustix::fs::IFlags::TOPDIR));
+}
+
+#[test]
+fn a_run_has_the_folder_that_was_laid_ahead_and_the_next_one_its_own() {
+    let (_folder, store) = store();
+    lay_ahead(&store.runs());
+    let ahead = fs::metadata(store.runs().join(".next")).unwrap();
+    assert_eq!(ahead.mode() & 0o777, 0o700);
+    // It is nobody's run.
+    assert_eq!(store.ids().unwrap(), []);
+    for (ms, is_ahead) in [(1, true), (2, false)] {
+        store.create(record(ms)).unwrap().release().unwrap();
+        let taken = fs::metadata(store.folder(record(ms).id)).unwrap();
+        assert_eq!(taken.ino() == ahead.ino(), is_ahead);
+    }
+    assert!(!store.runs().join(".next").exists());
 }
