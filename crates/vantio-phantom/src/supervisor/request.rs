@@ -1,8 +1,6 @@
 //! One system call of the agent that waits for its answer.
 
 use std::{
-    fs::File,
-    io::Read as _,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Arc,
@@ -11,6 +9,7 @@ use std::{
 };
 
 use rustix::{
+    buffer::spare_capacity,
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{CWD, Mode, OFlags, openat},
     io::{self, Errno},
@@ -297,9 +296,16 @@ impl Request {
     fn read_proc_of(&self, number: &str, name: &str) -> Option<String> {
         let path = format!("{number}/{name}");
         let file = openat(&self.link.proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-        let mut text = String::new();
-        File::from(file).read_to_string(&mut text).ok()?;
-        Some(text)
+        // Most are read at once: a call more for every line that is looked for would be felt.
+        let mut text = Vec::with_capacity(4096);
+        while io::read(&file, spare_capacity(&mut text)).ok()? > 0 {
+            text.reserve(1024);
+        }
+        // A process may be called anything.
+        Some(
+            String::from_utf8(text)
+                .unwrap_or_else(|other| String::from_utf8_lossy(other.as_bytes()).into_owned()),
+        )
     }
 
     /// The number, below `/dev/pts`, of the terminal of the caller's session.

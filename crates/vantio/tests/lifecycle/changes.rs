@@ -128,6 +128,7 @@ changes! {
     a_deep_tree: nothing, "d=.; for i in $(seq 60); do d=$d/level$i; done; mkdir -p $d; echo deep > $d/file";
     a_large_file: nothing, "head -c 30000000 /dev/zero | tr '\\0' x > large";
     a_truncated_file: a_file, "truncate -s 3 file";
+    files_of_a_process_of_any_name: nothing, "/usr/bin/python3 -c 'import ctypes, os; ctypes.CDLL(None).prctl(15, b\"\\xff\\xfe\\nUmask:\\t0\"); os.umask(0o27); open(\"file\", \"w\"); os.mkdir(\"folder\")'";
     writes_through_a_mapping: a_file, "/usr/bin/python3 -c 'import mmap; f = open(\"file\", \"r+b\"); m = mmap.mmap(f.fileno(), 0); m[0:3] = b\"MAP\"; m.flush()'";
 }
 
