@@ -91,11 +91,15 @@ pub fn pause() {
 /// Whether the process is in a namespace of processes below this one's, as those of a run are. Of a process that
 /// cannot be seen (`hidepid` of `proc(5)`) nobody knows, and the folder alone keeps it out.
 fn is_deeper(pid: Pid) -> bool {
-    let depth = |pid: Pid| {
-        let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_pid())).ok()?;
-        Some(status.lines().find_map(|line| line.strip_prefix("NSpid:"))?.split_whitespace().count())
-    };
     depth(pid).zip(depth(getpid())).is_some_and(|(theirs, own)| theirs > own)
+}
+
+/// How many namespaces of processes the process has a number in.
+fn depth(pid: Pid) -> Option<usize> {
+    // A process may be called anything.
+    let status = fs::read(format!("/proc/{}/status", pid.as_raw_pid())).ok()?;
+    let numbers = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"NSpid:"))?;
+    Some(numbers.split(u8::is_ascii_whitespace).filter(|number| !number.is_empty()).count())
 }
 
 /// A path to the socket that is never too long for an address, and what keeps it valid.
@@ -116,6 +120,21 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn how_deep_a_process_is_does_not_depend_on_its_name() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join(std::ffi::OsStr::from_bytes(b"\xff\xfe"));
+        std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
+        let mut child = std::process::Command::new(&program).arg("600").spawn().unwrap();
+        let name = fs::read(format!("/proc/{}/comm", child.id())).unwrap();
+        assert_eq!(name, b"\xff\xfe\n");
+        assert_eq!(depth(Pid::from_child(&child)), depth(getpid()));
+        assert!(depth(getpid()).is_some());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 
     #[test]
     fn a_socket_is_its_owners_alone_however_deep_its_folder_is() {
