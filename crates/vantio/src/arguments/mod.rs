@@ -100,6 +100,7 @@ struct Hasty {
 enum Urgent {
     Run(Run),
     Checkpoint(Checkpoint),
+    Restore(Restore),
 }
 
 impl From<Urgent> for Command {
@@ -107,6 +108,7 @@ impl From<Urgent> for Command {
         match urgent {
             Urgent::Run(run) => Self::Run(run),
             Urgent::Checkpoint(checkpoint) => Self::Checkpoint(checkpoint),
+            Urgent::Restore(restore) => Self::Restore(restore),
         }
     }
 }
@@ -497,6 +499,8 @@ mod tests {
             "checkpoint last",
             "checkpoint --list last --json",
             "checkpoint last --label x",
+            "restore last 1",
+            "restore last before --json",
         ];
         let refused = [
             "",
@@ -508,6 +512,7 @@ mod tests {
             "--version run -- true",
             "run true",
             "checkpoint",
+            "restore last",
             "help run",
             "ps",
         ];
