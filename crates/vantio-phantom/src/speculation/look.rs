@@ -103,12 +103,14 @@ impl Proc {
     pub(super) fn read(&self, path: &str) -> io::Result<Vec<u8>> {
         let file = openat(&self.0, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         let mut bytes = Vec::new();
-        File::from(file).read_to_end(&mut bytes).map_err(|_| Errno::SRCH)?;
+        let read = File::from(file).read_to_end(&mut bytes);
+        read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         Ok(bytes)
     }
 
+    /// What a program chose, its name or that of a file, may be no text.
     fn text(&self, path: &str) -> io::Result<String> {
-        String::from_utf8(self.read(path)?).map_err(|_| Errno::ILSEQ)
+        Ok(String::from_utf8_lossy(&self.read(path)?).into_owned())
     }
 
     /// Opens what a descriptor of a process refers to: the same object, an open file of its own.
@@ -159,9 +161,12 @@ impl Proc {
         Ok(self.status(pid, "Threads:")? == "1")
     }
 
-    /// Whether nobody but its parent has anything to do with it any more.
+    /// Whether nobody but its parent has anything to do with it any more. Of whom nothing can be learned, it is not.
     pub(super) fn is_ended(&self, pid: Pid) -> bool {
-        self.status(pid, "State:").map_or(true, |state| state.starts_with(['Z', 'X']))
+        match self.status(pid, "State:") {
+            Ok(state) => state.starts_with(['Z', 'X']),
+            Err(error) => matches!(error, Errno::NOENT | Errno::SRCH),
+        }
     }
 
     /// Children of a process with one thread, those that have ended included where `all`.
@@ -292,7 +297,9 @@ impl Proc {
     /// The address of a `syscall` instruction in the process: the kernel's own page for programs has one.
     pub(super) fn instruction(&self, pid: Pid) -> io::Result<u64> {
         let maps = self.text(&format!("{}/maps", pid.as_raw_pid()))?;
-        let line = maps.lines().find(|line| line.ends_with("[vdso]")).ok_or(Errno::NOEXEC)?;
+        // A file that is called so has a path before that.
+        let is_page = |line: &&str| line.split_whitespace().nth(5) == Some("[vdso]");
+        let line = maps.lines().find(is_page).ok_or(Errno::NOEXEC)?;
         let (start, rest) = line.split_once('-').ok_or(Errno::NOEXEC)?;
         let end = rest.split(' ').next().unwrap_or_default();
         let number = |text| u64::from_str_radix(text, 16).map_err(|_| Errno::NOEXEC);

@@ -256,6 +256,22 @@ fn what_was_started_since_is_ended() {
     assert_eq!(run.child.wait().unwrap().code(), Some(3));
 }
 
+#[test]
+fn whatever_it_is_called_what_was_started_since_is_ended() {
+    let world = World::new();
+    let mut run = python(&world);
+    let id = keep(&world);
+    // A name that is no text, as one is that is cut in the middle of a character.
+    let hides = "import ctypes, os, time; os.fork() or (os.setsid(), ctypes.CDLL(None).prctl(15, b'\\xff'), time.sleep(300))";
+    run.say(hides);
+    run.ask("print('ready')", "ready\n");
+    go_back(&world, &id);
+    let number = "print(len([name for name in os.listdir('/proc') if name.isdigit()]))";
+    run.ask(number, "4\n");
+    run.say("raise SystemExit(3)");
+    assert_eq!(run.child.wait().unwrap().code(), Some(3));
+}
+
 /// Installs a filter that allows everything.
 const FILTERED: &str = "import ctypes, struct; code = ctypes.create_string_buffer(struct.pack('HBBI', 6, 0, 0, 0x7fff0000)); \
     kept = ctypes.create_string_buffer(struct.pack('HxxxxxxQ', 1, ctypes.addressof(code))); \

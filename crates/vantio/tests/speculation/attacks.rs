@@ -51,6 +51,12 @@ for _ in range(5):
 }
 
 #[test]
+fn processes_are_gone_whatever_they_are_called() {
+    let renamed = "import ctypes; ctypes.CDLL(None).prctl(15, b'\\xff')";
+    denied(&format!("{renamed}\nos.fork() or (os.setsid(), time.sleep(100))"), ALONE, "2\n");
+}
+
+#[test]
 fn threads_of_a_fork_are_gone() {
     denied("for _ in range(8): threading.Thread(target=time.sleep, args=(100,)).start()", ALONE, "2\n");
 }

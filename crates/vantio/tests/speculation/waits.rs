@@ -62,6 +62,11 @@ fn a_process_that_locks_waits() {
 fn a_process_that_is_not_alone_waits() {
     waits("child = subprocess.Popen(['/bin/sleep', '100'])", "the process has children");
     waits("os.fork() and (time.sleep(3), os._exit(0))", "does not wait for it");
+    // Whatever the other is called.
+    waits(
+        "import ctypes\nif os.fork() == 0:\n    ctypes.CDLL(None).prctl(15, b'\\xff')\n    time.sleep(100)\nif os.fork(): os.wait(), os._exit(0)",
+        "other processes of the run are at work",
+    );
 }
 
 #[test]
