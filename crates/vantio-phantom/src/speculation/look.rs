@@ -189,8 +189,11 @@ impl Proc {
             if name.starts_with('.') {
                 continue;
             }
-            // A thread that is gone meanwhile has left its children to another.
-            let text = self.text(&format!("{number}/task/{name}/children")).unwrap_or_default();
+            let text = match self.text(&format!("{number}/task/{name}/children")) {
+                // A thread that is gone meanwhile has left its children to another.
+                Err(Errno::NOENT | Errno::SRCH) => continue,
+                other => other?,
+            };
             found
                 .extend(text.split_whitespace().filter_map(|text| text.parse().ok().and_then(Pid::from_raw)));
         }
@@ -204,13 +207,13 @@ impl Proc {
     }
 
     /// The processes from the run's first program to `held`, each the only child of the one before; or what else
-    /// there is.
+    /// there is. Who has just left children to process 1 counts: they may not be seen.
     pub(super) fn line(&self, init: Pid, held: Pid) -> Result<Vec<Pid>, Obstacle> {
         let failed = Obstacle::at("see the processes of the run");
         let mut line = Vec::new();
         let mut last = init;
         while last != held {
-            let children = self.children(last, false).map_err(&failed)?;
+            let children = self.children(last, last == init).map_err(&failed)?;
             let [child] = children[..] else { return Err(Obstacle::Others) };
             if !self.is_single_threaded(child).map_err(&failed)? {
                 return Err(Obstacle::Threads(self.own_number(child).map_err(&failed)?));

@@ -272,6 +272,28 @@ fn whatever_it_is_called_what_was_started_since_is_ended() {
     assert_eq!(run.child.wait().unwrap().code(), Some(3));
 }
 
+#[test]
+fn who_is_always_another_does_not_outlive_a_return() {
+    let world = World::new();
+    let mut run = python(&world);
+    let id = keep(&world);
+    // Each has a child and ends: there is one of them at any time, and never the same.
+    let flees = "os.fork() or [os.fork() and os._exit(0) for _ in iter(int, 1)]";
+    run.say(flees);
+    run.ask("print('ready')", "ready\n");
+    let outcome = finish(&mut world.vantio(["restore", "last", &id, "--processes"]));
+    if outcome.status.success() {
+        let number = "print(len([name for name in os.listdir('/proc') if name.isdigit()]))";
+        run.ask(number, "4\n");
+        run.say("raise SystemExit(3)");
+        assert_eq!(run.child.wait().unwrap().code(), Some(3));
+    } else {
+        // Nor does it where it could not be caught: the run was ended.
+        assert!(outcome.stderr.contains("and so the run was"), "{outcome:?}");
+        assert!(!run.child.wait().unwrap().success());
+    }
+}
+
 /// Installs a filter that allows everything.
 const FILTERED: &str = "import ctypes, struct; code = ctypes.create_string_buffer(struct.pack('HBBI', 6, 0, 0, 0x7fff0000)); \
     kept = ctypes.create_string_buffer(struct.pack('HxxxxxxQ', 1, ctypes.addressof(code))); \

@@ -1,19 +1,22 @@
 //! Who acts in a run, and who waits for whom.
 
-use rustix::process::Pid;
+use rustix::{
+    io::{self, Errno},
+    process::Pid,
+};
 
 use super::room::Room;
 use crate::speculation::look::Obstacle;
 
 impl Room {
     /// The processes from the run's first program to the one that acts, each the only child of the one before; or what
-    /// else there is.
+    /// else there is. Who has just left children to process 1 counts: they may not be seen.
     pub(super) fn line(&self) -> Result<Vec<Pid>, Obstacle> {
         let failed = Obstacle::at("see the processes of the run");
         let mut line = Vec::new();
         let mut last = self.shared.init;
         loop {
-            let mut children = self.proc.children(last, false).map_err(&failed)?;
+            let mut children = self.proc.children(last, last == self.shared.init).map_err(&failed)?;
             children.retain(|child| !self.is_aside(*child));
             match children[..] {
                 [] => break,
@@ -41,10 +44,9 @@ impl Room {
         if self.stands.contains_key(&pid) {
             return Ok(STANDS);
         }
-        let switches = || -> rustix::io::Result<u64> {
-            let count = |key| -> rustix::io::Result<u64> {
-                self.proc.status(pid, key)?.parse().map_err(|_| rustix::io::Errno::SRCH)
-            };
+        let switches = || -> io::Result<u64> {
+            let count =
+                |key| -> io::Result<u64> { self.proc.status(pid, key)?.parse().map_err(|_| Errno::SRCH) };
             Ok(count("voluntary_ctxt_switches:")? + count("nonvoluntary_ctxt_switches:")?)
         };
         let before = switches().map_err(&failed)?;
@@ -60,16 +62,19 @@ impl Room {
     }
 
     /// Every process of the run but its first, with all below it.
-    pub(super) fn everybody(&self) -> Vec<Pid> {
+    pub(super) fn everybody(&self) -> io::Result<Vec<Pid>> {
         let mut all = Vec::new();
         let mut waiting = vec![self.shared.init];
         while let Some(pid) = waiting.pop() {
-            // One that is gone meanwhile has none.
-            let below = self.proc.children_of_threads(pid).unwrap_or_default();
+            let below = match self.proc.children_of_threads(pid) {
+                // One that is gone meanwhile has none.
+                Err(Errno::NOENT | Errno::SRCH) => continue,
+                other => other?,
+            };
             all.extend(&below);
             waiting.extend(below);
         }
-        all
+        Ok(all)
     }
 }
 

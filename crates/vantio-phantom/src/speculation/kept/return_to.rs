@@ -127,13 +127,19 @@ impl Room {
         let roots = stays.clone();
         stays.extend(self.twins.iter().filter(|twin| roots.contains(&twin.root)).map(|twin| twin.pid));
         let deadline = Instant::now() + PATIENCE_TO_END;
+        let mut before = None;
         loop {
-            let mut others = self.everybody();
-            others.retain(|pid| !stays.contains(pid) && !self.proc.is_ended(*pid));
+            let mut others = self.everybody()?;
+            others.retain(|pid| !stays.contains(pid));
+            let (ended, others): (HashSet<Pid>, HashSet<Pid>) =
+                others.into_iter().partition(|pid| self.proc.is_ended(*pid));
+            // One that is left by its parent meanwhile may not be seen, but the parent is: it was not among those that had
+            // ended when this looked before.
             let is_over = others.is_empty() && self.see_ends(&stays);
-            if is_over {
+            if is_over && before.as_ref() == Some(&ended) {
                 return Ok(());
             }
+            before = is_over.then_some(ended);
             for pid in others {
                 // Gone already: nothing to end.
                 let _ = kill(pid.as_raw_pid(), libc::SIGKILL);
