@@ -232,6 +232,20 @@ fn a_tool_that_is_waited_for_goes_on() {
     assert!(run.ended());
 }
 
+/// Fails unless the run, a Python that went back, has no other processes than it then has to have.
+#[track_caller]
+fn has_nobody_else(run: &mut Paused) {
+    // Init, the original, what goes on, and what is kept for the next time.
+    run.ask("print(len([name for name in os.listdir('/proc') if name.isdigit()]))", "4\n");
+}
+
+/// Ends the run, and fails unless its status is its program's.
+#[track_caller]
+fn ends(mut run: Paused) {
+    run.say("raise SystemExit(3)");
+    assert_eq!(run.child.wait().unwrap().code(), Some(3));
+}
+
 #[test]
 fn what_was_started_since_is_ended() {
     let world = World::new();
@@ -239,11 +253,9 @@ fn what_was_started_since_is_ended() {
     let id = keep(&world);
     run.say("import subprocess; [subprocess.Popen(['/usr/bin/setsid', '/bin/sh', '-c', 'sleep 300 & sleep 300']) for _ in range(3)]");
     run.say("import threading");
-    let number = "print(len([name for name in os.listdir('/proc') if name.isdigit()]))";
     run.ask("print('ready')", "ready\n");
     go_back(&world, &id);
-    // Init, the original, what goes on, and what is kept for the next time.
-    run.ask(number, "4\n");
+    has_nobody_else(&mut run);
     // What goes on now may have threads: it is ended whole.
     run.say("import threading, time");
     run.ask(
@@ -251,9 +263,8 @@ fn what_was_started_since_is_ended() {
         "ready\n",
     );
     go_back(&world, &id);
-    run.ask(number, "4\n");
-    run.say("raise SystemExit(3)");
-    assert_eq!(run.child.wait().unwrap().code(), Some(3));
+    has_nobody_else(&mut run);
+    ends(run);
 }
 
 #[test]
@@ -266,10 +277,8 @@ fn whatever_it_is_called_what_was_started_since_is_ended() {
     run.say(hides);
     run.ask("print('ready')", "ready\n");
     go_back(&world, &id);
-    let number = "print(len([name for name in os.listdir('/proc') if name.isdigit()]))";
-    run.ask(number, "4\n");
-    run.say("raise SystemExit(3)");
-    assert_eq!(run.child.wait().unwrap().code(), Some(3));
+    has_nobody_else(&mut run);
+    ends(run);
 }
 
 #[test]
@@ -283,10 +292,8 @@ fn who_is_always_another_does_not_outlive_a_return() {
     run.ask("print('ready')", "ready\n");
     let outcome = finish(&mut world.vantio(["restore", "last", &id, "--processes"]));
     if outcome.status.success() {
-        let number = "print(len([name for name in os.listdir('/proc') if name.isdigit()]))";
-        run.ask(number, "4\n");
-        run.say("raise SystemExit(3)");
-        assert_eq!(run.child.wait().unwrap().code(), Some(3));
+        has_nobody_else(&mut run);
+        ends(run);
     } else {
         // Nor does it where it could not be caught: the run was ended.
         assert!(outcome.stderr.contains("and so the run was"), "{outcome:?}");
