@@ -19,6 +19,7 @@ mod net;
 mod oracle;
 mod packets;
 pub mod probe;
+mod proc;
 pub mod resources;
 pub mod snapshot;
 pub mod socket;

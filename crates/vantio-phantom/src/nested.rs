@@ -10,8 +10,7 @@
 //! of its own in the place of the caller's.
 
 use std::{
-    fs::File,
-    io::{self, Read as _},
+    io,
     os::{
         linux::net::SocketAddrExt as _,
         unix::net::{SocketAddr, UnixStream},
@@ -29,7 +28,7 @@ use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 
-use crate::{launch::LOADERS, sys::process::close_on_exec_from};
+use crate::{launch::LOADERS, proc, sys::process::close_on_exec_from};
 
 /// The abstract name at which a supervisor is asked.
 pub const NAME: &[u8] = b"vantio";
@@ -103,11 +102,7 @@ impl Limits {
 
 impl Marks for Limits {
     fn mark_of(&self, tid: u32) -> Option<Mark> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let file = openat(&self.0, format!("{tid}/limits"), flags, Mode::empty()).ok()?;
-        let mut text = String::new();
-        File::from(file).read_to_string(&mut text).ok()?;
-        parse(&text)
+        parse(&proc::text(&self.0, &format!("{tid}/limits")).ok()?)
     }
 }
 

@@ -20,6 +20,7 @@ use super::{
     lock, mappings, shares,
     sockets::{Sockets, Ways},
 };
+use crate::proc;
 
 /// The channel of a file that is found by no path alone: its content, whatever names it has.
 pub(crate) fn inode_channel(data: &Statx) -> Channel {
@@ -152,7 +153,7 @@ impl View<'_> {
             Err(Errno::NAMETOOLONG) if is_folder(links, number)? => return Ok(()),
             Err(error) => return Err(error),
         };
-        let text = String::from_utf8_lossy(&entry::bytes(information, number)?).into_owned();
+        let text = proc::text(information, number)?;
         let field = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
         let flags = field("flags:").and_then(|flags| u32::from_str_radix(flags, 8).ok()).unwrap_or(2);
         if flags & libc::O_PATH as u32 != 0 {

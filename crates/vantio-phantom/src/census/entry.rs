@@ -2,9 +2,7 @@
 
 use std::{
     collections::hash_map::DefaultHasher,
-    fs::File,
     hash::{Hash as _, Hasher as _},
-    io::Read as _,
     os::fd::{AsFd, OwnedFd},
 };
 
@@ -13,6 +11,8 @@ use rustix::{
     io::{self, Errno},
 };
 use vantio_core::Process;
+
+use crate::proc;
 
 /// A process, by its folder: what is read there is its own, also when its number is used again.
 pub(super) struct Entry {
@@ -70,7 +70,7 @@ impl Entry {
         let Some(folder) = found(openat(proc, pid.to_string(), flags, Mode::empty()))? else {
             return Ok(None);
         };
-        let Some(text) = found(bytes(&folder, "stat"))? else { return Ok(None) };
+        let Some(text) = found(proc::bytes(&folder, "stat"))? else { return Ok(None) };
         let stat = Stat::parse(&String::from_utf8_lossy(&text)).ok_or(Errno::IO)?;
         let lost_first = has_ended(stat.state);
         if lost_first && !has_threads(&folder)? {
@@ -85,7 +85,7 @@ impl Entry {
     }
 
     pub(super) fn stat(&self) -> Option<Stat> {
-        Stat::parse(&read(&self.folder, "stat")?)
+        Stat::parse(&proc::text(&self.folder, "stat").ok()?)
     }
 
     pub(super) fn program(&self) -> Option<Vec<u8>> {
@@ -93,7 +93,7 @@ impl Entry {
     }
 
     pub(super) fn bytes(&self, name: &str) -> Option<Vec<u8>> {
-        bytes(&self.folder, name).ok()
+        proc::bytes(&self.folder, name).ok()
     }
 
     /// The numbers in one of the folders `fd` and `task`; `None` when it cannot be read.
@@ -128,7 +128,7 @@ impl Entry {
     /// A file that says what is in the memory of the process; empty when that has none any more.
     pub(super) fn memory(&self, name: &str) -> Option<Vec<u8>> {
         for place in self.places(false)? {
-            match found(bytes(&self.folder, &format!("{place}{name}"))) {
+            match found(proc::bytes(&self.folder, &format!("{place}{name}"))) {
                 Ok(Some(bytes)) if !bytes.is_empty() => return Some(bytes),
                 Ok(_) => {}
                 Err(_) => return None,
@@ -153,7 +153,7 @@ impl Entry {
 
     /// Whether the process may still exist.
     pub(super) fn is_alive(&self) -> bool {
-        match found(bytes(&self.folder, "stat")) {
+        match found(proc::bytes(&self.folder, "stat")) {
             Ok(None) => false,
             Ok(Some(text)) => Stat::parse(&String::from_utf8_lossy(&text))
                 .is_none_or(|stat| !has_ended(stat.state) || has_threads(&self.folder).unwrap_or(true)),
@@ -169,7 +169,7 @@ fn has_ended(state: u8) -> bool {
 /// Whether any thread of a process lives. The first one stays as long as there are others (`pthread_exit(3)`).
 fn has_threads(folder: &OwnedFd) -> io::Result<bool> {
     for thread in found(list(folder, "task"))?.unwrap_or_default() {
-        let Some(text) = found(bytes(folder, &format!("task/{thread}/stat")))? else { continue };
+        let Some(text) = found(proc::bytes(folder, &format!("task/{thread}/stat")))? else { continue };
         if Stat::parse(&String::from_utf8_lossy(&text)).is_none_or(|stat| !has_ended(stat.state)) {
             return Ok(true);
         }
@@ -190,20 +190,6 @@ pub(super) fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
         Err(Errno::NOENT | Errno::SRCH | Errno::BADF) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// A file below `folder`, as text.
-pub(super) fn read(folder: impl AsFd, name: &str) -> Option<String> {
-    Some(String::from_utf8_lossy(&bytes(folder, name).ok()?).into_owned())
-}
-
-/// A file below `folder`.
-pub(super) fn bytes(folder: impl AsFd, name: &str) -> io::Result<Vec<u8>> {
-    let file = openat(folder, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let mut bytes = Vec::new();
-    let read = File::from(file).read_to_end(&mut bytes);
-    read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    Ok(bytes)
 }
 
 fn open_folder(folder: impl AsFd, name: &str) -> Option<OwnedFd> {

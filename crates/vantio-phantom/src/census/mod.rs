@@ -33,7 +33,7 @@ pub(crate) use self::{
     sockets::Tables,
 };
 use self::{entry::Entry, links::Links, sockets::Registry};
-use crate::{Ways, supervisor::request::Request};
+use crate::{Ways, proc, supervisor::request::Request};
 
 /// A process, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -356,11 +356,11 @@ impl Census {
 
 impl Processes for Census {
     fn of_thread(&self, tid: u32) -> Option<Process> {
-        let status = entry::read(&self.host, &format!("{tid}/status"))?;
+        let status = proc::text(&self.host, &format!("{tid}/status")).ok()?;
         let field = |key: &str| status.lines().find_map(|line| line.strip_prefix(key));
         let host: u32 = field("Tgid:")?.trim().parse().ok()?;
         let pid: u32 = field("NStgid:")?.split_whitespace().last()?.parse().ok()?;
-        let started = entry::Stat::parse(&entry::read(&self.host, &format!("{host}/stat"))?)?.started;
+        let started = entry::Stat::parse(&proc::text(&self.host, &format!("{host}/stat")).ok()?)?.started;
         if let Some(filters) = entry::filters(&status) {
             // The first who asks is the run's first program, before it is started.
             self.filters.get_or_init(|| filters);

@@ -12,10 +12,8 @@ use std::{
 
 use vantio_core::{Channel, End, Process};
 
-use super::{
-    Census,
-    entry::{Entry, read},
-};
+use super::{Census, entry::Entry};
+use crate::proc;
 
 /// Waits until nobody who is busy holds a pipe only for a moment that `process` leads to.
 pub(super) fn settle(census: &Census, process: Process) {
@@ -79,7 +77,7 @@ fn waits(entry: &Entry) -> bool {
     threads.iter().all(|thread| {
         let Some(folder) = entry.folder("task") else { return true };
         // Either `running`, or the number of the call that the thread is in.
-        let Some(call) = read(folder, &format!("{thread}/syscall")) else { return true };
+        let Ok(call) = proc::text(folder, &format!("{thread}/syscall")) else { return true };
         let number = call.split_whitespace().next().and_then(|number| number.parse::<i64>().ok());
         number.is_some_and(|number| WAITING.contains(&number))
     })

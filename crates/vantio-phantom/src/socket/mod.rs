@@ -19,12 +19,12 @@ use std::{
 };
 
 use rustix::{
-    fs::{Mode, fchmod},
+    fs::{CWD, Mode, fchmod},
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen as listen_at, socket_with},
     process::{Pid, geteuid, getpid},
 };
 
-use crate::sys;
+use crate::{proc, sys};
 
 /// Listens at the socket `name` in the run's `folder`. From its first moment on it is its owner's alone.
 pub fn listen(folder: &Path, name: &str) -> io::Result<UnixListener> {
@@ -96,10 +96,8 @@ fn is_deeper(pid: Pid) -> bool {
 
 /// How many namespaces of processes the process has a number in.
 fn depth(pid: Pid) -> Option<usize> {
-    // A process may be called anything.
-    let status = fs::read(format!("/proc/{}/status", pid.as_raw_pid())).ok()?;
-    let numbers = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"NSpid:"))?;
-    Some(numbers.split(u8::is_ascii_whitespace).filter(|number| !number.is_empty()).count())
+    let status = proc::text(CWD, &format!("/proc/{}/status", pid.as_raw_pid())).ok()?;
+    Some(status.lines().find_map(|line| line.strip_prefix("NSpid:"))?.split_whitespace().count())
 }
 
 /// A path to the socket that is never too long for an address, and what keeps it valid.

@@ -2,8 +2,6 @@
 
 use std::{
     fmt,
-    fs::File,
-    io::Read as _,
     os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
 };
 
@@ -12,6 +10,8 @@ use rustix::{
     io::{self, Errno},
     process::Pid,
 };
+
+use crate::proc;
 
 /// Why a call waits and nothing goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,16 +101,11 @@ impl Proc {
     }
 
     pub(super) fn read(&self, path: &str) -> io::Result<Vec<u8>> {
-        let file = openat(&self.0, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        let mut bytes = Vec::new();
-        let read = File::from(file).read_to_end(&mut bytes);
-        read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        Ok(bytes)
+        proc::bytes(&self.0, path)
     }
 
-    /// What a program chose, its name or that of a file, may be no text.
     fn text(&self, path: &str) -> io::Result<String> {
-        Ok(String::from_utf8_lossy(&self.read(path)?).into_owned())
+        proc::text(&self.0, path)
     }
 
     /// Opens what a descriptor of a process refers to: the same object, an open file of its own.

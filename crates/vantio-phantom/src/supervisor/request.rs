@@ -9,7 +9,6 @@ use std::{
 };
 
 use rustix::{
-    buffer::spare_capacity,
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{CWD, Mode, OFlags, openat},
     io::{self, Errno},
@@ -21,6 +20,7 @@ use super::{turn::Turn, wait::WaitingRoom};
 use crate::{
     Ruling,
     census::Census,
+    proc,
     resources::Meters,
     sys::{
         memory,
@@ -294,18 +294,7 @@ impl Request {
     }
 
     fn read_proc_of(&self, number: &str, name: &str) -> Option<String> {
-        let path = format!("{number}/{name}");
-        let file = openat(&self.link.proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-        // Most are read at once: a call more for every line that is looked for would be felt.
-        let mut text = Vec::with_capacity(4096);
-        while io::read(&file, spare_capacity(&mut text)).ok()? > 0 {
-            text.reserve(1024);
-        }
-        // A process may be called anything.
-        Some(
-            String::from_utf8(text)
-                .unwrap_or_else(|other| String::from_utf8_lossy(other.as_bytes()).into_owned()),
-        )
+        proc::text(&self.link.proc, &format!("{number}/{name}")).ok()
     }
 
     /// The number, below `/dev/pts`, of the terminal of the caller's session.

@@ -4,8 +4,8 @@
 //!     runs/RUN_ID/supervisor the process whose death is the run's
 //!     runs/RUN_ID/output/    what a detached run wrote
 //!     runs/RUN_ID/…sock      where a live run can be reached
-//!     runs/.next             the folder that the next run will have
 //!     runs/RUN_ID/…          upper layers and journals, the mechanism's own
+//!     runs/.next             the folder that the next run will have
 //!     held/RUN_ID            exists while a command works on the run; locked while it lives
 //!     policies/HASH          the policies that runs had, compiled
 //!     ledger.db              the ledger, unless a server keeps it
