@@ -262,20 +262,27 @@ pub(crate) fn moved<'a>(path: &[u8], renames: impl Iterator<Item = (&'a [u8], &'
 }
 
 /// Records the layers of the run whose folder is `run`, before anything is in them: a loss of power
-/// that takes the file takes what the layers held too.
+/// that takes the file takes what the layers held too. Who is killed here leaves no half of it.
 pub fn write_layers(run: &Path, layers: &[Layer]) -> io::Result<()> {
-    fs::write(run.join(LAYERS_FILE), serde_json::to_vec(layers)?)
+    let temporary = temporary(run, LAYERS_FILE);
+    fs::write(&temporary, serde_json::to_vec(layers)?)?;
+    fs::rename(&temporary, run.join(LAYERS_FILE))
 }
 
 /// Replaces a file of the run's folder, durably and at once.
 pub(crate) fn write_json<T: Serialize>(run: &Path, name: &str, value: &T) -> io::Result<()> {
     use std::io::Write as _;
-    let temporary = run.join(format!(".{name}.new"));
+    let temporary = temporary(run, name);
     let mut file = fs::File::create(&temporary)?;
     file.write_all(&serde_json::to_vec(value)?)?;
     file.sync_all()?;
     fs::rename(&temporary, run.join(name))?;
     fs::File::open(run)?.sync_all()
+}
+
+/// Where a file of the run's folder is written before it has its name.
+fn temporary(run: &Path, name: &str) -> PathBuf {
+    run.join(format!(".{name}.new"))
 }
 
 impl RunFolder {
