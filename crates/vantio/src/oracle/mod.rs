@@ -2,6 +2,7 @@
 
 mod answer;
 mod describe;
+mod entries;
 mod flow;
 mod hold;
 mod limits;
@@ -20,15 +21,12 @@ use std::{
     net::IpAddr,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, RwLock, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use vantio_core::{Cause, Channel, Decision, Hash, Intent, RunId, json::Value};
-use vantio_ledger::{AgentSvid, Anomaly, Draft, Ledger, LedgerError, Pending, Seal};
+use vantio_core::{Cause, Channel, Decision, Intent, RunId, json::Value};
+use vantio_ledger::{AgentSvid, Draft, Ledger, LedgerError, Pending, Seal};
 use vantio_phantom::{
     Account, Ending, LaunchError, Oracle, Processes, Ruling, Speculated, Ways,
     checkpoint::{Checkpoint, Checkpoints},
@@ -37,7 +35,13 @@ use vantio_phantom::{
 };
 use vantio_policy::{Details, PolicyProgram, State, decide_by_lists, flow::Flow};
 
-use self::{flow::Tracker, hold::Waiting, moment::Notes, repeats::Repeats};
+use self::{
+    entries::{Counts, Template},
+    flow::Tracker,
+    hold::Waiting,
+    moment::Notes,
+    repeats::Repeats,
+};
 use crate::{
     approvals::{Announcement, Holds},
     checkpoints,
@@ -50,15 +54,12 @@ pub use answer::Judged;
 #[cfg(test)]
 pub use describe::target as target_value;
 pub use describe::{bindings as bindings_value, bytes as bytes_value, ending_value};
+pub use entries::{PERMIT_REPEATED, REFUSAL_REPEATED, event};
 pub use limits::{RESOURCE_EXHAUST, RUN_LIMITS};
 pub use moment::{Moment, integer};
 pub use restate::{Restated, bytes as read_bytes};
 pub use speculate::{FORK_BEGIN, FORK_END, FORK_NONE};
 
-/// The operation of an entry that counts repetitions of a permit.
-pub const PERMIT_REPEATED: &str = "permit.repeated";
-/// The operation of an entry that counts repetitions of a refusal.
-pub const REFUSAL_REPEATED: &str = "refusal.repeated";
 /// The operation of an entry that says which order rules are satisfied after a process has ended.
 pub const ORDER_PROGRESS: &str = "order.progress";
 
@@ -122,29 +123,6 @@ pub struct Charge {
     pub folder: PathBuf,
 }
 
-/// How often what happened; repetitions count.
-#[derive(Debug, Default)]
-struct Counts {
-    permitted: AtomicU64,
-    refused: AtomicU64,
-    observed: AtomicU64,
-}
-
-impl Counts {
-    /// Whether nothing was refused, nor would have been.
-    fn are_quiet(&self) -> bool {
-        [&self.refused, &self.observed].iter().all(|count| count.load(Ordering::Relaxed) == 0)
-    }
-}
-
-/// An entry that may have to be written again, as a count.
-struct Template {
-    pid: u32,
-    op: &'static str,
-    request: Value,
-    decision: Decision,
-}
-
 impl Warden {
     /// Takes charge of a run: its first entry is on its way to the disk when this returns.
     pub fn start(ledger: Ledger, charge: Charge) -> Result<Self, LedgerError> {
@@ -184,103 +162,6 @@ impl Warden {
         self.folder.parent().unwrap_or(&self.folder)
     }
 
-    /// Records a permit; what was already permitted within the second is only counted, unless it is
-    /// `alone`.
-    fn permit(&self, intent: &Intent<'_>, alone: bool, response: impl FnOnce() -> Value) -> Ruling {
-        self.counts.permitted.fetch_add(1, Ordering::Relaxed);
-        if alone {
-            return self.write_permit(intent, response());
-        }
-        let key = (intent.effect, describe::key(&intent.target));
-        let now = Instant::now();
-        if lock(&self.permits).is_repeat(now, &key) {
-            return Ruling::Permit;
-        }
-        let ruling = self.write_permit(intent, response());
-        let previous = lock(&self.permits).remember(now, &key, Template::of(intent, Decision::Permit));
-        match previous.into_iter().try_for_each(|(template, more)| self.count(&template, more)) {
-            Ok(()) => ruling,
-            Err(_) => Ruling::Kill,
-        }
-    }
-
-    fn write_permit(&self, intent: &Intent<'_>, response: Value) -> Ruling {
-        match self.ledger.record(self.draft(&Template::of(intent, Decision::Permit), response, None)) {
-            // The ledger counts what it had no room for, in an entry of its own.
-            Ok(_) => Ruling::Permit,
-            Err(_) => Ruling::Kill,
-        }
-    }
-
-    fn refuse(&self, intent: &Intent<'_>, decision: Decision, reason: &str, response: Value) -> Ruling {
-        self.counts.refused.fetch_add(1, Ordering::Relaxed);
-        let key = (intent.pid, intent.effect, describe::key(&intent.target), reason);
-        if lock(&self.refusals).is_repeat(Instant::now(), &key) {
-            return Ruling::Refuse;
-        }
-        let template = Template::of(intent, decision);
-        let anomaly = Anomaly {
-            agent_svid: self.svid.clone(),
-            syscall: intent.syscall.unwrap_or_default(),
-            seal: Arc::clone(&self.seal),
-            proof: Vec::new(),
-        };
-        // Durable before the agent hears of it.
-        if self.ledger.append(self.draft(&template, response, Some(anomaly))).is_err() {
-            return Ruling::Kill;
-        }
-        let previous = lock(&self.refusals).remember(Instant::now(), &key, template);
-        match previous.into_iter().try_for_each(|(template, more)| self.count(&template, more)) {
-            Ok(()) => Ruling::Refuse,
-            Err(_) => Ruling::Kill,
-        }
-    }
-
-    /// Writes how often an entry was repeated within its second.
-    fn count(&self, template: &Template, more: u32) -> Result<(), LedgerError> {
-        let request = Value::object([("effect", template.op.into()), ("intent", template.request.clone())]);
-        let response =
-            Value::object([("decision", Value::from(template.decision.name())), ("repeated", more.into())]);
-        let draft = Draft {
-            run_id: self.run_id,
-            pid: template.pid,
-            op: if template.decision == Decision::Permit { PERMIT_REPEATED } else { REFUSAL_REPEATED }.into(),
-            request,
-            response: self.with_assumption(response),
-            keeps_detail: self.keeps_details(),
-            policy_hash: self.policy_hash(),
-            decision: None,
-            anomaly: None,
-        };
-        self.ledger.record(draft).map(drop)
-    }
-
-    fn draft(&self, template: &Template, response: Value, anomaly: Option<Anomaly>) -> Draft {
-        Draft {
-            run_id: self.run_id,
-            pid: template.pid,
-            op: template.op.into(),
-            request: template.request.clone(),
-            response: self.with_assumption(response),
-            keeps_detail: self.keeps_details(),
-            policy_hash: self.policy_hash(),
-            decision: Some(template.decision),
-            anomaly,
-        }
-    }
-
-    fn event(&self, op: &str, request: Value) -> Draft {
-        Draft { keeps_detail: self.keeps_details(), ..event(self.run_id, self.policy_hash(), op, request) }
-    }
-
-    fn keeps_details(&self) -> bool {
-        self.program.details() == Details::Keep
-    }
-
-    fn policy_hash(&self) -> Hash {
-        self.program.hash()
-    }
-
     /// What waits for an answer.
     pub fn holds(&self) -> &Arc<Holds> {
         &self.holds
@@ -289,17 +170,6 @@ impl Warden {
     #[cfg(test)]
     pub fn set_killed(&self) {
         self.state.write().unwrap().set_killed(true);
-    }
-
-    fn totals(&self) -> Value {
-        let count = |counter: &AtomicU64| {
-            Value::Integer(i64::try_from(counter.load(Ordering::Relaxed)).unwrap_or(i64::MAX))
-        };
-        Value::object([
-            ("observed", count(&self.counts.observed)),
-            ("permitted", count(&self.counts.permitted)),
-            ("refused", count(&self.counts.refused)),
-        ])
     }
 }
 
@@ -586,28 +456,6 @@ pub fn ledger_failed(error: LedgerError) -> LaunchError {
         what: "no agent runs without its ledger".into(),
         help: error.help().into(),
         cause: io::Error::other(error),
-    }
-}
-
-/// An entry about a run as a whole.
-pub fn event(run_id: RunId, policy_hash: Hash, op: &str, request: Value) -> Draft {
-    Draft {
-        run_id,
-        pid: 0,
-        op: op.into(),
-        request,
-        response: Value::Null,
-        keeps_detail: true,
-        policy_hash,
-        decision: None,
-        anomaly: None,
-    }
-}
-
-impl Template {
-    fn of(intent: &Intent<'_>, decision: Decision) -> Self {
-        let request = describe::target(&intent.target);
-        Self { pid: intent.pid, op: intent.effect.name(), request, decision }
     }
 }
 
