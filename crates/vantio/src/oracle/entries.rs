@@ -61,23 +61,24 @@ impl Warden {
     ) -> Ruling {
         self.counts.permitted.fetch_add(1, Ordering::Relaxed);
         if alone {
-            return self.write_permit(intent, response());
+            return self.write_permit(&Template::of(intent, Decision::Permit), response());
         }
         let key = (intent.effect, describe::key(&intent.target));
         let now = Instant::now();
         if lock(&self.permits).is_repeat(now, &key) {
             return Ruling::Permit;
         }
-        let ruling = self.write_permit(intent, response());
-        let previous = lock(&self.permits).remember(now, &key, Template::of(intent, Decision::Permit));
+        let template = Template::of(intent, Decision::Permit);
+        let ruling = self.write_permit(&template, response());
+        let previous = lock(&self.permits).remember(now, &key, template);
         match previous.into_iter().try_for_each(|(template, more)| self.count(&template, more)) {
             Ok(()) => ruling,
             Err(_) => Ruling::Kill,
         }
     }
 
-    fn write_permit(&self, intent: &Intent<'_>, response: Value) -> Ruling {
-        match self.ledger.record(self.draft(&Template::of(intent, Decision::Permit), response, None)) {
+    fn write_permit(&self, template: &Template, response: Value) -> Ruling {
+        match self.ledger.record(self.draft(template, response, None)) {
             // The ledger counts what it had no room for, in an entry of its own.
             Ok(_) => Ruling::Permit,
             Err(_) => Ruling::Kill,
