@@ -10,7 +10,8 @@ pub enum Fault {
     /// A write fails, and nothing of it is done.
     Write,
     /// A sync fails. As on Linux, what it should have kept of a file is not tried again: a later sync
-    /// succeeds, and keeps only what was written since.
+    /// succeeds, and keeps only what was written since; and whoever had the file open then is told
+    /// once, at the next sync (since Linux 4.13; `fsync(2)`, notes on `EIO`).
     Sync,
     /// A sync answers that all is well, and keeps nothing.
     Lie,

@@ -9,7 +9,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, SystemTime},
@@ -35,7 +35,7 @@ const TTL: Duration = Duration::from_hours(1);
 /// A folder, shown at another place.
 pub(crate) struct Passthrough {
     nodes: Nodes,
-    files: Mutex<HashMap<u64, Arc<Open>>>,
+    files: Arc<Mutex<HashMap<u64, Arc<Open>>>>,
     next: AtomicU64,
     options: Options,
     faults: Arc<Faults>,
@@ -44,7 +44,21 @@ pub(crate) struct Passthrough {
 
 struct Open {
     file: File,
+    node: u64,
     is_spared: bool,
+    /// A sync of the file failed through another, and whoever has this one was not told yet.
+    is_to_learn: AtomicBool,
+}
+
+impl Open {
+    fn fails_once(&self) {
+        self.is_to_learn.store(true, Ordering::Release);
+    }
+
+    /// Whether there was a failure that is told now.
+    fn has_failed(&self) -> bool {
+        self.is_to_learn.swap(false, Ordering::AcqRel)
+    }
 }
 
 impl Passthrough {
@@ -55,7 +69,7 @@ impl Passthrough {
         recorder: Arc<Recorder>,
     ) -> io::Result<Self> {
         let (nodes, next) = (Nodes::new(backing)?, AtomicU64::new(1));
-        let shown = Self { nodes, files: Mutex::default(), next, options, faults, recorder };
+        let shown = Self { nodes, files: Arc::default(), next, options, faults, recorder };
         if shown.options.is_recorded {
             shown.record_folder(1)?;
         }
@@ -129,9 +143,10 @@ impl Passthrough {
         Ok((attributes, file))
     }
 
-    fn keep_open(&self, file: File, is_spared: bool) -> FileHandle {
+    fn keep_open(&self, file: File, node: u64, is_spared: bool) -> FileHandle {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.files().insert(number, Arc::new(Open { file, is_spared }));
+        let open = Open { file, node, is_spared, is_to_learn: AtomicBool::new(false) };
+        self.files().insert(number, Arc::new(open));
         FileHandle(number)
     }
 
@@ -163,10 +178,17 @@ impl Passthrough {
         Ok(attributes(node, &found.handle.metadata()?))
     }
 
-    /// Syncs, on a thread of its own where that takes longer.
-    fn sync(&self, node: u64, work: impl FnOnce() -> io::Result<()> + Send + 'static, reply: ReplyEmpty) {
+    /// Syncs, on a thread of its own where that takes longer; `through` an open file, or a folder.
+    fn sync(
+        &self,
+        node: u64,
+        through: Option<Arc<Open>>,
+        work: impl FnOnce() -> io::Result<()> + Send + 'static,
+        reply: ReplyEmpty,
+    ) {
         let fault = self.faults.meet(Operation::Sync);
         let (recorder, delay) = (Arc::clone(&self.recorder), self.options.sync_delay);
+        let files = Arc::clone(&self.files);
         let sync = move || {
             thread::sleep(delay);
             let kept = match fault {
@@ -174,9 +196,14 @@ impl Passthrough {
                 Some(Fault::Lie) => Kept::Nothing,
                 _ => Kept::All,
             };
+            if kept == Kept::Some {
+                let files = files.lock().unwrap_or_else(PoisonError::into_inner);
+                files.values().filter(|open| open.node == node).for_each(|open| open.fails_once());
+            }
             let synced = recorder.note(work, |()| Change::Sync { node, kept });
+            let has_failed = through.is_some_and(|open| open.has_failed()) || kept == Kept::Some;
             let failure = || Err(rustix::io::Errno::IO.into());
-            answer(synced.and_then(|()| if kept == Kept::Some { failure() } else { Ok(()) }), reply);
+            answer(synced.and_then(|()| if has_failed { failure() } else { Ok(()) }), reply);
         };
         if delay.is_zero() { sync() } else { drop(thread::spawn(sync)) }
     }
@@ -230,7 +257,7 @@ impl Filesystem for Passthrough {
     ) {
         match self.make(parent.0, name, mode, false, flags) {
             Ok((attributes, Some(file))) => {
-                let handle = self.keep_open(file, self.is_spared(name));
+                let handle = self.keep_open(file, attributes.ino.0, self.is_spared(name));
                 reply.created(&TTL, &attributes, Generation(0), handle, FopenFlags::FOPEN_KEEP_CACHE);
             }
             Ok(_) => reply.error(Errno::EIO),
@@ -288,7 +315,7 @@ impl Filesystem for Passthrough {
 
     fn open(&self, _: &Request, node: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let found = self.nodes.get(node.0);
-        match found.and_then(|found| Ok(self.keep_open(found.open(flags.0)?, found.is_spared))) {
+        match found.and_then(|found| Ok(self.keep_open(found.open(flags.0)?, node.0, found.is_spared))) {
             Ok(handle) => reply.opened(handle, FopenFlags::FOPEN_KEEP_CACHE),
             Err(error) => reply.error(number(&error)),
         }
@@ -346,8 +373,9 @@ impl Filesystem for Passthrough {
     fn fsync(&self, _: &Request, node: INodeNo, handle: FileHandle, is_data: bool, reply: ReplyEmpty) {
         match self.opened(handle) {
             Ok(open) => {
+                let through = Some(Arc::clone(&open));
                 let work = move || if is_data { open.file.sync_data() } else { open.file.sync_all() };
-                self.sync(node.0, work, reply);
+                self.sync(node.0, through, work, reply);
             }
             Err(error) => reply.error(number(&error)),
         }
@@ -355,7 +383,7 @@ impl Filesystem for Passthrough {
 
     fn fsyncdir(&self, _: &Request, node: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
         match self.nodes.get(node.0).and_then(|found| found.open(0)) {
-            Ok(folder) => self.sync(node.0, move || folder.sync_all(), reply),
+            Ok(folder) => self.sync(node.0, None, move || folder.sync_all(), reply),
             Err(error) => reply.error(number(&error)),
         }
     }

@@ -5,7 +5,8 @@
 mod harness;
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::{self, Write as _},
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Command, Output, Stdio},
@@ -127,6 +128,16 @@ fn faults(disk: &Disk, _: &Path) -> String {
     disk.inject(Fault::Sync, 7, 1);
     fails(SYNCED, "Input/output error");
     assert_eq!((disk.failures(), disk.repair(), disk.failures()), (1, 1, 0));
+    let open = || File::options().append(true).create(true).open(disk.folder().join("shared")).unwrap();
+    let (one, mut other) = (open(), open());
+    other.write_all(b"lost").unwrap();
+    disk.inject(Fault::Sync, 0, 1);
+    for file in [&one, &other] {
+        assert_eq!(file.sync_data().unwrap_err().kind(), io::Error::from_raw_os_error(5).kind());
+    }
+    for file in [&one, &other, &open()] {
+        file.sync_data().unwrap();
+    }
     disk.inject(Fault::Lie, 0, u64::MAX);
     assert!(shell(disk.folder(), SYNCED).status.success());
     assert_eq!(disk.repair(), 20);
