@@ -297,6 +297,7 @@ impl Writer {
                 self.store.tidy();
             }
             promise.keep(Ok(links.receipts()));
+            self.store.catch_up();
             linger = (links.len(), (start.elapsed() / LINGER).min(MAX_LINGER));
             due = match (self.store.uncovered(), due) {
                 (0, _) => None,

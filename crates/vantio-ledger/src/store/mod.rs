@@ -48,6 +48,9 @@ pub(crate) trait Store: Send {
     /// transaction.
     fn checkpoint(&mut self, key: &SigningKey) -> Result<(), LedgerError>;
 
+    /// Does what an append leaves to be done, once those that wait for its entries are answered. Nothing depends on it.
+    fn catch_up(&mut self) {}
+
     /// Does what whoever opens the store next would have to wait for. Nothing depends on it.
     fn tidy(&mut self) {}
 

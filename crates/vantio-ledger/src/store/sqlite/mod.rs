@@ -78,7 +78,9 @@ pub(crate) struct Appender {
 /// The write-ahead log, as far as this process has written it.
 struct Log {
     copier: Option<Copier>,
-    /// Bytes that were written since the copier was asked last, roughly,
+    /// Bytes of the rows that were written last,
+    last: u64,
+    /// all that were since the copier was asked last, roughly,
     fresh: u64,
     /// and since the log began.
     length: u64,
@@ -220,8 +222,12 @@ impl Store for Appender {
         self.seen = end;
         self.covered = key.map_or(self.covered, |_| end.next);
         self.tree = tree;
-        self.log.written(&self.connection, &self.path, links.bytes());
+        self.log.written(links.bytes());
         Ok(())
+    }
+
+    fn catch_up(&mut self) {
+        self.log.keep_short(&self.connection, &self.path);
     }
 
     fn uncovered(&self) -> u64 {
@@ -243,19 +249,23 @@ impl Store for Appender {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { copier: None, fresh: 0, length: 0, limit: LOG_LIMIT }
+        Self { copier: None, last: 0, fresh: 0, length: 0, limit: LOG_LIMIT }
     }
 }
 
 impl Log {
-    /// Has the log copied when `bytes` of rows more make it long. What is not copied is no less durable,
-    /// so a failure here is none.
-    fn written(&mut self, connection: &Connection, path: &Path, bytes: u64) {
+    /// Notes that `bytes` of rows more are in it.
+    fn written(&mut self, bytes: u64) {
         // The rows, and the ends of the table and of what it is looked up by.
         let added = bytes + 2 * u64::from(file::PAGE_SIZE);
+        self.last = bytes;
         self.fresh += added;
         self.length += added;
-        let is_small = bytes < SMALL;
+    }
+
+    /// Has the log copied where it is long. What is not copied is no less durable, so a failure here is none.
+    fn keep_short(&mut self, connection: &Connection, path: &Path) {
+        let is_small = self.last < SMALL;
         if self.fresh < if is_small { COPY_SMALL_AT } else { COPY_AT } {
             return;
         }
