@@ -449,7 +449,7 @@ fn a_policy_is_never_overwritten_by_accident() {
     ");
     insta::assert_snapshot!(world.run(&["init", "--force", "--json"]), @r#"
     exit 0
-    {"file":"[WORK]/vantio.yaml","policy_hash":"[HASH]"}
+    {"file":"[WORK]/vantio.yaml","policy_hash":"[HASH]","version":1}
     "#);
     insta::assert_snapshot!(world.run(&["policy", "check", "vantio.yaml"]), @"
     exit 0

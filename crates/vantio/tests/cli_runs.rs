@@ -140,7 +140,7 @@ fn a_discarded_run_leaves_nothing_to_commit() {
     ");
     insta::assert_snapshot!(world.run(&["discard", "last", "--json"]), @r#"
     exit 0
-    {"run":"[RUN]","state":"discarded"}
+    {"run":"[RUN]","state":"discarded","version":1}
     run [RUN] was discarded before: nothing to do
     "#);
     insta::assert_snapshot!(world.run(&["commit", "last"]), @"

@@ -19,7 +19,7 @@ pub fn list(store: &Store, arguments: &Approvals, json: bool) -> Result<u8, Fail
     let questions = approvals::waiting(store, run)?;
     if json && !arguments.follow {
         let list: Vec<_> = questions.iter().map(|question| to_json(store, question)).collect();
-        present::print_json(&serde_json::json!({ "version": 1, "approvals": list }))?;
+        present::print_json(serde_json::json!({ "approvals": list }))?;
         return Ok(0);
     }
     if questions.is_empty() {
@@ -73,7 +73,7 @@ pub fn answer(store: &Store, arguments: &Answering, approves: bool, json: bool) 
     }
     if json && failures.len() < count.max(1) {
         let verb = if approves { "approved" } else { "denied" };
-        present::print_json(&serde_json::json!({ "version": 1, verb: answered }))?;
+        present::print_json(serde_json::json!({ verb: answered }))?;
     }
     if failures.len() == count
         && let Some(failure) = failures.pop()
@@ -127,7 +127,7 @@ fn print(store: &Store, questions: &[Question], json: bool) -> Result<(), Failur
     let paint = Paint::for_stream(&io::stdout());
     for question in questions {
         if json {
-            present::print_json(&to_json(store, question))?;
+            present::print_json(to_json(store, question))?;
         } else {
             present::print(text(store, question, paint))?;
         }

@@ -51,7 +51,7 @@ pub fn checkpoint(store: &Store, arguments: &arguments::Checkpoint, json: bool) 
         note(format!("  {files} being written meanwhile: what is kept of it may be of no single moment\n"));
     }
     if json {
-        present::print_json(&to_json(&taken, None, arguments.processes))?;
+        present::print_json(to_json(&taken, None, arguments.processes))?;
     }
     Ok(0)
 }
@@ -62,7 +62,7 @@ fn print_list(short: &str, list: &[(Checkpoint, u64)], kept: &[u64], json: bool)
             .iter()
             .map(|(checkpoint, bytes)| to_json(checkpoint, Some(*bytes), kept.contains(&checkpoint.id)))
             .collect();
-        present::print_json(&list)?;
+        present::print_json(serde_json::json!({ "checkpoints": list }))?;
     } else if list.is_empty() {
         note(format!("run {short} has no checkpoint; take one: vantio checkpoint {short}\n"));
     } else {

@@ -33,7 +33,7 @@ pub fn commit(store: &Store, arguments: &Commit, json: bool) -> Result<u8, Failu
     claim.release()?;
     let outcome = outcome?;
     if json {
-        print_json(&outcome.to_json(&id.to_string()))?;
+        print_json(outcome.to_json(&id.to_string()))?;
     } else if outcome.is_nothing() {
         note(format!("run {short}: nothing pending\n"));
     } else {

@@ -39,9 +39,7 @@ fn await_start(starting: Starting, id: RunId, short: &str, json: bool) -> Result
     match starting.wait() {
         News::Started => {
             if json {
-                print_json(
-                    &json!({ "version": 1, "run": id.to_string(), "short": short, "detached": true }),
-                )?;
+                print_json(json!({ "run": id.to_string(), "short": short, "detached": true }))?;
             } else {
                 print(format!("{short}\n"))?;
                 let paint = Paint::for_stream(&std::io::stderr());

@@ -28,7 +28,7 @@ pub fn diff(store: &Store, arguments: &Diff, json: bool) -> Result<u8, Failure> 
     let short = store.short(record.id);
     if record.state == State::Discarded {
         note(format!("run {short} was discarded: nothing of it is left\n"));
-        return if json { present::print_json(&ChangeSet::default().to_json()).map(|()| 0) } else { Ok(0) };
+        return if json { present::print_json(ChangeSet::default().to_json()).map(|()| 0) } else { Ok(0) };
     }
     if arguments.from.is_some() || arguments.to.is_some() {
         return states::diff(store, &record, arguments, json);
@@ -43,7 +43,7 @@ pub fn diff(store: &Store, arguments: &Diff, json: bool) -> Result<u8, Failure> 
     let (world, root) = (store.world(&record), host_root()?);
     if json {
         let document = changes.to_json_with_hunks(&world, root.as_fd());
-        present::print_json(&document.map_err(|error| scan_failure(&error))?)?;
+        present::print_json(document.map_err(|error| scan_failure(&error))?)?;
     } else if arguments.patch {
         print_patch(store, &record, &changes)?;
     } else if lives || !changes.is_empty() {

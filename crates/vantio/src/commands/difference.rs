@@ -21,8 +21,8 @@ pub fn difference(arguments: &PolicyDiff, json: bool) -> Result<u8, Failure> {
         all.iter().filter(|difference| arguments.both || difference.change == Change::Widens).collect();
     if json {
         let list: Vec<Value> = told.iter().map(|difference| to_json(difference, &first, &second)).collect();
-        present::print_json(&json!({
-            "version": 1, "first": shown_path(&arguments.first), "second": shown_path(&arguments.second),
+        present::print_json(json!({
+            "first": shown_path(&arguments.first), "second": shown_path(&arguments.second),
             "second_allows_more": widens, "differences": list,
         }))?;
     } else if told.is_empty() {

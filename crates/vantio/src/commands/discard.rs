@@ -28,7 +28,7 @@ pub fn discard(store: &Store, reference: &str, json: bool) -> Result<u8, Failure
     }
     claim.release()?;
     if json {
-        print_json(&serde_json::json!({ "run": id.to_string(), "state": "discarded" }))?;
+        print_json(serde_json::json!({ "run": id.to_string(), "state": "discarded" }))?;
     }
     Ok(0)
 }

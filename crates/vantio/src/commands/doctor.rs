@@ -18,7 +18,7 @@ pub fn doctor(json: bool) -> Result<u8, Failure> {
     let can_run = requirements(&findings).is_ok();
     if json {
         let list: serde_json::Value = findings.iter().map(finding_json).collect();
-        present::print_json(&json!({ "backend": "notify", "can_run": can_run, "findings": list }))?;
+        present::print_json(json!({ "backend": "notify", "can_run": can_run, "findings": list }))?;
     } else {
         present::print(render(&findings, can_run, Paint::for_stream(&io::stdout())))?;
     }

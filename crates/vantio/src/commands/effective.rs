@@ -27,7 +27,7 @@ pub fn effective(file: Option<&Path>, json: bool) -> Result<(), Failure> {
     let Effective { merged, .. } = Effective::new(&policy, &host::home()?)?;
     let document = render_program(&merged.program);
     if json {
-        return present::print_json(&to_json(&merged, &document)?);
+        return present::print_json(to_json(&merged, &document)?);
     }
     present::print(render(&merged, &document))
 }
@@ -163,7 +163,6 @@ fn to_json(merged: &Merged, document: &Value) -> Result<Json, Failure> {
         })
     });
     Ok(json!({
-        "version": 1,
         "layers": layers, "policy": policy, "policy_hash": merged.program.hash().to_string(),
         "origins": origins, "dropped": dropped.collect::<Json>(),
     }))

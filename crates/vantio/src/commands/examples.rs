@@ -28,9 +28,7 @@ pub fn test(file: &Path, json: bool) -> Result<u8, Failure> {
     if json {
         let list: Value = results.iter().map(|result| result.to_json(&file)).collect();
         let passed = results.len() - failed;
-        present::print_json(
-            &json!({ "version": 1, "file": file, "passed": passed, "failed": failed, "tests": list }),
-        )?;
+        present::print_json(json!({ "file": file, "passed": passed, "failed": failed, "tests": list }))?;
     } else if results.is_empty() {
         note(format!("{file}: it has no examples; write some under `tests:`\n"));
     } else {

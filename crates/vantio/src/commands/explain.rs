@@ -44,7 +44,7 @@ pub fn explain(arguments: &Explain, json: bool) -> Result<u8, Failure> {
         explanation: &explanation,
     };
     if json {
-        present::print_json(&told.to_json())?;
+        present::print_json(told.to_json())?;
     } else {
         present::print(told.to_text(Paint::for_stream(&io::stdout())))?;
     }
@@ -311,7 +311,6 @@ impl Told<'_> {
             })
             .collect();
         json!({
-            "version": 1,
             "file": self.places.file,
             "policy_hash": self.program.hash().to_string(),
             "mode": self.program.mode().name(),

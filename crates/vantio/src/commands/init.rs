@@ -33,7 +33,7 @@ pub fn init(arguments: &Init, json: bool) -> Result<u8, Failure> {
     })?;
     if json {
         let hash = compiled.program.hash().to_string();
-        present::print_json(&serde_json::json!({ "file": shown_path(&path), "policy_hash": hash }))?;
+        present::print_json(serde_json::json!({ "file": shown_path(&path), "policy_hash": hash }))?;
     } else {
         note(format!(
             "wrote {}\nnext: read it, then run an agent under it: vantio run -- CMD\n",

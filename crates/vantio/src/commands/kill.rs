@@ -27,7 +27,7 @@ pub fn kill(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
     end_live(store, &record)?;
     note(format!("run {short} killed; `vantio diff {short}` shows what it had changed\n"));
     if json {
-        print_json(&serde_json::json!({ "run": id.to_string(), "killed": true }))?;
+        print_json(serde_json::json!({ "run": id.to_string(), "killed": true }))?;
     }
     Ok(0)
 }

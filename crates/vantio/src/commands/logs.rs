@@ -70,7 +70,7 @@ fn in_full(log: &Log, begin: u64, run: &str) -> Result<u8, Failure> {
         Ok(text) => json!(text),
         Err(error) => json!({ "base64": STANDARD.encode(error.as_bytes()) }),
     };
-    print_json(&json!({ "version": 1, "run": run, "left_out": begin, "output": output }))?;
+    print_json(json!({ "run": run, "left_out": begin, "output": output }))?;
     Ok(0)
 }
 

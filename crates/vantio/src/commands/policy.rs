@@ -35,8 +35,8 @@ fn check(file: &Path, json: bool) -> Result<(), Failure> {
     let compiled = open(file)?;
     let hash = compiled.program.hash().to_string();
     if json {
-        return present::print_json(&serde_json::json!({
-            "version": 1, "file": shown_path(file), "valid": true, "mode": compiled.program.mode().name(), "policy_hash": hash,
+        return present::print_json(serde_json::json!({
+            "file": shown_path(file), "valid": true, "mode": compiled.program.mode().name(), "policy_hash": hash,
         }));
     }
     present::print(format!("{}: valid, mode {}\n", shown_path(file), compiled.program.mode().name()))
@@ -45,9 +45,7 @@ fn check(file: &Path, json: bool) -> Result<(), Failure> {
 fn hash(file: &Path, json: bool) -> Result<(), Failure> {
     let hash = open(file)?.program.hash().to_string();
     if json {
-        return present::print_json(
-            &serde_json::json!({ "version": 1, "file": shown_path(file), "policy_hash": hash }),
-        );
+        return present::print_json(serde_json::json!({ "file": shown_path(file), "policy_hash": hash }));
     }
     present::print(format!("{hash}\n"))
 }

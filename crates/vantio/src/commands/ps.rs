@@ -32,7 +32,7 @@ pub fn ps(store: &Store, all: bool, json: bool) -> Result<u8, Failure> {
     }
     if json {
         let list: serde_json::Value = rows.iter().map(to_json).collect();
-        present::print_json(&list)?;
+        present::print_json(serde_json::json!({ "runs": list }))?;
     } else if rows.is_empty() {
         let hint =
             if all { "start one: vantio run -- CMD" } else { "`vantio ps --all` lists the finished ones" };

@@ -38,7 +38,7 @@ pub fn replay(place: Option<&str>, arguments: &arguments::Replay, json: bool) ->
 fn tell(past: Past<'_>, json: bool) -> Result<u8, Failure> {
     let report = replay::replay(past)?;
     if json {
-        present::print_json(&report.to_json())?;
+        present::print_json(report.to_json())?;
     } else {
         present::print(report.render(Paint::for_stream(&io::stdout())))?;
     }
@@ -92,7 +92,7 @@ fn export(
         ExportError::Write(cause) => output::unwritable(file, cause),
     })?;
     if json {
-        present::print_json(&serde_json::json!({ "run": run_id.to_string(), "entries": count }))?;
+        present::print_json(serde_json::json!({ "run": run_id.to_string(), "entries": count }))?;
     } else {
         note(format!("{count} entries and the policy program written to {}\n", shown_path(file)));
     }

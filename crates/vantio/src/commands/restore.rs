@@ -28,7 +28,7 @@ pub fn restore(store: &Store, arguments: &arguments::Restore, json: bool) -> Res
         go_back(store, &record, &found)?;
         note(format!("run {short} goes on from checkpoint {}\n", found.id));
         if json {
-            print_json(&serde_json::json!({
+            print_json(serde_json::json!({
                 "run": id.to_string(), "checkpoint": found.id, "dropped": [], "processes": true,
             }))?;
         }
@@ -52,7 +52,7 @@ pub fn restore(store: &Store, arguments: &arguments::Restore, json: bool) -> Res
     checkpoint::erase(&claim.world()).map_err(failed)?;
     claim.release()?;
     if json {
-        print_json(&serde_json::json!({
+        print_json(serde_json::json!({
             "run": id.to_string(), "checkpoint": wanted.id, "dropped": restored.dropped, "processes": false,
         }))?;
     }

@@ -62,7 +62,7 @@ pub fn suggest(store: &Store, arguments: &Suggest, json: bool) -> Result<u8, Fai
         write(file, &suggestion.document, arguments.force)?;
     }
     if json {
-        present::print_json(&to_json(&suggestion, &compiled.program, &runs, dropped))?;
+        present::print_json(to_json(&suggestion, &compiled.program, &runs, dropped))?;
     } else {
         report(&suggestion, &runs, arguments.output.as_deref())?;
     }
@@ -198,7 +198,6 @@ fn to_json(
         })
         .collect();
     json!({
-        "version": 1,
         "policy_hash": program.hash().to_string(),
         "document": suggestion.document,
         "rules": rules,

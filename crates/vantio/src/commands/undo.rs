@@ -44,7 +44,7 @@ pub fn undo(store: &Store, arguments: &Undo, json: bool) -> Result<u8, Failure> 
         claim.release()?;
         note(format!("run {short}: no commit is left to take back\n"));
         return if json {
-            print_json(&json!({ "run": id.to_string(), "commit": null })).map(|()| 0)
+            print_json(json!({ "run": id.to_string(), "commit": null })).map(|()| 0)
         } else {
             Ok(0)
         };
@@ -72,7 +72,7 @@ pub fn undo(store: &Store, arguments: &Undo, json: bool) -> Result<u8, Failure> 
     ledger.append(Draft { response, ..entry(&end, "phantom.undo.end", request) })?;
     if json {
         let list = |paths: &[Vec<u8>]| paths.iter().map(|path| PathBytes(path.clone())).collect::<Vec<_>>();
-        print_json(&json!({
+        print_json(json!({
             "run": id.to_string(), "commit": number, "stayed": list(&stayed), "along": list(&along),
         }))?;
     } else {

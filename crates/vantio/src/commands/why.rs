@@ -38,9 +38,7 @@ pub fn why(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
             .into_iter()
             .map(|(question, why)| serde_json::json!({ "question": question, "why": why }))
             .collect();
-        present::print_json(
-            &serde_json::json!({ "version": 1, "run": run, "refusals": list, "waits": waits }),
-        )?;
+        present::print_json(serde_json::json!({ "run": run, "refusals": list, "waits": waits }))?;
         return Ok(0);
     }
     let short = store.short(record.id);

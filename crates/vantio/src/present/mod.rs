@@ -54,9 +54,12 @@ pub fn entries(count: u64) -> String {
     if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
 }
 
-/// Prints a value as one line of JSON.
-pub fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
-    print(format!("{value}\n"))
+/// Prints an object as one line of JSON, with the version of its form.
+pub fn print_json(mut object: serde_json::Value) -> Result<(), Failure> {
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert("version".into(), 1.into());
+    }
+    print(format!("{object}\n"))
 }
 
 /// Whether `stream` shows colour: a terminal that can, and nobody asked for none.

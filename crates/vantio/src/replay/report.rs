@@ -158,7 +158,6 @@ impl Report {
             serde_json::json!({ "reason": why.reason(), "count": count, "first": first })
         });
         serde_json::json!({
-            "version": 1,
             "run": self.run_id.to_string(),
             "policy_hash": self.policy.to_string(),
             "decided": self.decided,

@@ -50,7 +50,7 @@ pub fn review(store: &Store, reference: &str, json: bool) -> Result<u8, Failure>
     }
     let past = Story::of(Reader::open_at(&store.ledger()), record.id)?;
     if json {
-        return print_json(&to_json(store, &record, &set, &past)?).map(|()| 0);
+        return print_json(to_json(store, &record, &set, &past)?).map(|()| 0);
     }
     let picked = Review::new(store, &record, &set, past)?.run(&short);
     let failed = |cause| Failure::new("E_TERMINAL", "the terminal cannot be used").because(cause);

@@ -142,7 +142,7 @@ pub(crate) fn take(world: &World, arguments: &[&str]) -> u64 {
 
 /// The checkpoints that `--list` tells of.
 pub(crate) fn list(world: &World) -> Vec<Value> {
-    parse(&world.ask(&["checkpoint", "last", "--list", "--json"])).as_array().cloned().unwrap()
+    parse(&world.ask(&["checkpoint", "last", "--list", "--json"]))["checkpoints"].as_array().cloned().unwrap()
 }
 
 /// How often the ledger has an entry of this operation about the last run.

@@ -37,7 +37,7 @@ impl<'w> Detached<'w> {
     /// The newest run.
     pub fn last(world: &'w World) -> Self {
         let runs = parse(&world.ask(&["ps", "--all", "--json"]));
-        let newest = runs.as_array().unwrap().last().unwrap()["id"].as_str().unwrap().to_owned();
+        let newest = runs["runs"].as_array().unwrap().last().unwrap()["id"].as_str().unwrap().to_owned();
         Self::named(world, &newest)
     }
 

@@ -224,15 +224,19 @@ fn what_there_was_before_an_approval_can_be_gone_back_to() {
     run.prints("over");
     // A denial is none, and there is one for the approval.
     let list = parse(&world.ask(&["checkpoint", "last", "--list", "--json"]));
-    let causes: Vec<_> =
-        list.as_array().unwrap().iter().map(|taken| taken["cause"].as_str().unwrap()).collect();
+    let causes: Vec<_> = list["checkpoints"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|taken| taken["cause"].as_str().unwrap())
+        .collect();
     assert_eq!(causes, ["approval"]);
     let taken = entries(&world, &["run.checkpoint"]).len();
     assert_eq!(taken, 1);
     let shown = world.ask(&["ps"]);
     assert!(shown.contains("CHECKPOINTS") && shown.contains("1 ("), "{shown}");
     let rows = parse(&world.ask(&["ps", "--json"]));
-    let kept = &rows[0]["checkpoints"];
+    let kept = &rows["runs"][0]["checkpoints"];
     assert!(kept["count"] == 1 && kept["bytes"].as_u64() > Some(0), "{kept:#}");
     world.ask(&["restore", "last", "1"]);
     let mut left: Vec<_> = world.changes().into_iter().map(|(_, path)| path).collect();

@@ -130,7 +130,7 @@ fn lists_of_runs_tell_how_many_wait() {
     let run = Run::shell(&world, POLICY, "cat held/a");
     question(&world);
     let runs = parse(&world.ask(&["ps", "--json"]));
-    assert_eq!(runs[0]["waiting"], 1, "{runs:#}");
+    assert_eq!(runs["runs"][0]["waiting"], 1, "{runs:#}");
     assert!(world.ask(&["ps"]).contains("1 to answer"));
     answer(&world, "approve", &[]);
     run.prints("");

@@ -29,7 +29,7 @@ pub fn diff(store: &Store, record: &Record, arguments: &Diff, json: bool) -> Res
         None => {
             let changes = scan(second.run(), root.as_fd()).map_err(|error| scan_failure(&error))?;
             if json {
-                present::print_json(&changes.to_json())?;
+                present::print_json(changes.to_json())?;
             } else if arguments.patch {
                 print_written(|out| changes.write_patch(second.run(), root.as_fd(), out))?;
             } else {
@@ -45,7 +45,7 @@ pub fn diff(store: &Store, record: &Record, arguments: &Diff, json: bool) -> Res
             let between = between(first.run(), second.run(), root.as_fd());
             let between = between.map_err(|error| scan_failure(&error))?;
             if json {
-                present::print_json(&between.changes().to_json())?;
+                present::print_json(between.changes().to_json())?;
             } else if arguments.patch {
                 print_written(|out| between.write_patch(out))?;
             } else {

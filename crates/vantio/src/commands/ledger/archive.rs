@@ -82,7 +82,7 @@ fn print_json(archives: &[Archive]) -> Result<(), Failure> {
         })
     };
     let archives: Vec<_> = archives.iter().map(archive).collect();
-    present::print_json(&serde_json::json!({ "version": 1, "archives": archives }))
+    present::print_json(serde_json::json!({ "archives": archives }))
 }
 
 fn date(time: Timestamp) -> String {

@@ -277,8 +277,8 @@ impl Report {
     fn print(&self, json: bool) -> Result<(), Failure> {
         if json {
             let line = |(standing, text): &(Standing, String)| serde_json::json!({ "result": standing.name(), "text": text });
-            return present::print_json(&serde_json::json!({
-                "version": 1, "verified": self.failed.is_none(), "checks": self.lines.iter().map(line).collect::<Vec<_>>(),
+            return present::print_json(serde_json::json!({
+                "verified": self.failed.is_none(), "checks": self.lines.iter().map(line).collect::<Vec<_>>(),
                 "first_bad": self.failed.as_ref().and_then(|failed| failed.seq),
             }));
         }

@@ -29,7 +29,7 @@ pub fn ledger(reader: &Reader, arguments: &Verify, json: bool) -> Result<(), Fai
         let mut told = to_json(&verified, against.as_ref().map(|(_, head)| head));
         told["continues"] = before.into();
         told["continued_by"] = after.into();
-        return present::print_json(&told);
+        return present::print_json(told);
     }
     let Verified { size, head, root, checkpoints, signed, seals } = verified;
     let mut lines = vec![format!("verified: {size} entries\n")];
@@ -50,7 +50,7 @@ pub fn ledger(reader: &Reader, arguments: &Verify, json: bool) -> Result<(), Fai
 
 fn to_json(verified: &Verified, against: Option<&TreeHead>) -> serde_json::Value {
     serde_json::json!({
-        "version": 1, "verified": true, "entries": verified.size, "head": verified.head.to_string(),
+        "verified": true, "entries": verified.size, "head": verified.head.to_string(),
         "root": verified.root.to_string(), "checkpoints": verified.checkpoints, "signed": verified.signed,
         "seals": verified.seals, "against": against.map(TreeHead::size),
     })
@@ -82,8 +82,8 @@ pub fn proof(arguments: &Verify, json: bool) -> Result<(), Failure> {
 fn print_proved(proved: &Proved, json: bool) -> Result<(), Failure> {
     let Proved { entry, head, signers } = proved;
     if json {
-        return present::print_json(&serde_json::json!({
-            "version": 1, "verified": true, "log": head.origin(), "entries": head.size(),
+        return present::print_json(serde_json::json!({
+            "verified": true, "log": head.origin(), "entries": head.size(),
             "signers": signers.iter().map(signer_json).collect::<Vec<_>>(), "entry": to_serde(&entry.to_json()),
         }));
     }
@@ -118,8 +118,8 @@ fn growth(
         proof.and_then(|proof| proof.verify(&old, keys)).map_err(|error| unproven(path, &error))?;
     let (head, signers) = verified;
     if json {
-        return present::print_json(&serde_json::json!({
-            "version": 1, "verified": true, "log": head.origin(), "entries": head.size(), "against": old.size(),
+        return present::print_json(serde_json::json!({
+            "verified": true, "log": head.origin(), "entries": head.size(), "against": old.size(),
             "signers": signers.iter().map(signer_json).collect::<Vec<_>>(),
         }));
     }

@@ -18,8 +18,8 @@ pub fn checkpoint(ledger: &Ledger, json: bool) -> Result<(), Failure> {
         return present::print(note.to_string());
     }
     let lines: Vec<&str> = note.text().lines().collect();
-    present::print_json(&serde_json::json!({
-        "version": 1, "log": lines.first(), "entries": lines.get(1).and_then(|size| size.parse::<u64>().ok()),
+    present::print_json(serde_json::json!({
+        "log": lines.first(), "entries": lines.get(1).and_then(|size| size.parse::<u64>().ok()),
         "root": lines.get(2), "checkpoint": note.to_string(),
     }))
 }
@@ -36,9 +36,7 @@ pub fn key(reader: &Reader, json: bool) -> Result<(), Failure> {
             .help("it is made with the ledger; restore `ledger.key` beside `ledger.db` from a copy")
     })?;
     if json {
-        return present::print_json(
-            &serde_json::json!({ "version": 1, "key": key.to_string(), "log": key.name() }),
-        );
+        return present::print_json(serde_json::json!({ "key": key.to_string(), "log": key.name() }));
     }
     present::print(format!("{key}\n"))
 }
@@ -60,8 +58,8 @@ pub fn prove(reader: &Reader, arguments: &Prove) -> Result<(), Failure> {
 pub fn publish(reader: &Reader, folder: &Path, json: bool) -> Result<(), Failure> {
     let Published { head, files } = reader.publish(folder)?;
     if json {
-        return present::print_json(&serde_json::json!({
-            "version": 1, "log": head.origin(), "entries": head.size(), "files": files,
+        return present::print_json(serde_json::json!({
+            "log": head.origin(), "entries": head.size(), "files": files,
         }));
     }
     present::print(format!(

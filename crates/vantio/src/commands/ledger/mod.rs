@@ -47,7 +47,7 @@ fn init(place: &Location, json: bool) -> Result<(), Failure> {
     place.prepare()?;
     let name = place.name();
     if json {
-        return present::print_json(&serde_json::json!({ "version": 1, "store": name }));
+        return present::print_json(serde_json::json!({ "store": name }));
     }
     present::print(format!("ready: {}\n", present::shown_path(&name)))
 }

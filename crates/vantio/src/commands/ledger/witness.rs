@@ -56,9 +56,7 @@ fn list(store: &Store, json: bool) -> Result<(), Failure> {
         let witnesses = known.iter().map(|witness| {
             serde_json::json!({ "url": witness.url, "key": witness.key.to_string(), "name": witness.key.name() })
         });
-        return present::print_json(
-            &serde_json::json!({ "version": 1, "witnesses": witnesses.collect::<Vec<_>>() }),
-        );
+        return present::print_json(serde_json::json!({ "witnesses": witnesses.collect::<Vec<_>>() }));
     }
     let lines = known.iter().map(|witness| format!("{}  {}\n", shown(&witness.url), witness.key));
     present::print(lines.collect::<String>())
@@ -90,9 +88,7 @@ fn report(answers: &[(&Known, Result<u64, String>)], head: &TreeHead, json: bool
             serde_json::json!({ "name": witness.key.name(), "time": answer.as_ref().ok(), "error": answer.as_ref().err() })
         });
         let witnesses: Vec<_> = witnesses.collect();
-        present::print_json(
-            &serde_json::json!({ "version": 1, "entries": head.size(), "witnesses": witnesses }),
-        )?;
+        present::print_json(serde_json::json!({ "entries": head.size(), "witnesses": witnesses }))?;
     } else {
         let lines = answers.iter().filter_map(|(witness, answer)| {
             let time = Timestamp::from_second(answer.as_ref().ok()?.cast_signed()).ok()?;
