@@ -30,7 +30,7 @@ use vantio_core::{Channel, End, Process};
 pub(crate) use self::{
     ends::{inode_channel, process_of},
     mappings::DELETED,
-    sockets::Tables,
+    sockets::{Tables, named},
 };
 use self::{entry::Entry, links::Links, sockets::Registry};
 use crate::{Ways, proc, supervisor::request::Request};

@@ -79,8 +79,9 @@ impl Registry {
 pub(super) struct Sockets<'a> {
     registry: &'a Registry,
     internet: HashMap<u64, Vec<Channel>>,
-    /// Local sockets; with the name they have.
-    local: HashMap<u64, Option<Vec<u8>>>,
+    /// Local sockets; with the names they have. A name with a line break can make another line of the list: it takes
+    /// nothing from what the kernel says of a socket, and only adds to it.
+    local: HashMap<u64, Vec<Option<Channel>>>,
 }
 
 /// What a socket leads to.
@@ -105,7 +106,10 @@ impl<'a> Sockets<'a> {
             internet.extend(lines(&table).map(|line| (line.inode, line.channels(transport))));
         }
         let table = read("unix")?;
-        let local = table.split(|byte| *byte == b'\n').filter_map(local).collect();
+        let mut local: HashMap<u64, Vec<Option<Channel>>> = HashMap::new();
+        for (inode, name) in table.split(|byte| *byte == b'\n').filter_map(local_line) {
+            local.entry(inode).or_default().push(name);
+        }
         Ok(Self { registry, internet, local })
     }
 
@@ -116,15 +120,15 @@ impl<'a> Sockets<'a> {
         if let Some(channels) = self.internet.get(&inode) {
             return Ways::To(channels.clone());
         }
-        match self.local.get(&inode) {
-            // What a connected socket without a name of its own was connected to may have been forgotten, and so
-            // may a connection of the host's.
-            Some(None) | None if self.registry.is_full() => Ways::Unknown,
-            Some(None) => Ways::To(vec![Channel::SocketPairs]),
-            Some(Some(name)) => Ways::To(vec![Channel::Named(name.clone())]),
-            // In no list: never bound or connected, or of another family. What is put into it comes out of it.
-            None => Ways::To(vec![Channel::Socket(inode)]),
+        let names = self.local.get(&inode);
+        // What a connected socket without a name of its own was connected to may have been forgotten, and so may a
+        // connection of the host's.
+        if self.registry.is_full() && names.is_none_or(|names| names.contains(&None)) {
+            return Ways::Unknown;
         }
+        // In no list: never bound or connected, or of another family. What is put into it comes out of it.
+        let Some(names) = names else { return Ways::To(vec![Channel::Socket(inode)]) };
+        Ways::To(names.iter().map(|name| name.clone().unwrap_or(Channel::SocketPairs)).collect())
     }
 }
 
@@ -161,19 +165,26 @@ pub(crate) fn lines(table: &[u8]) -> impl Iterator<Item = Line> {
     })
 }
 
-/// `Num: RefCount Protocol Flags Type St Inode Path`; an abstract name begins with `@`.
-fn local(line: &[u8]) -> Option<(u64, Option<Vec<u8>>)> {
-    let mut fields = line.split(|byte| *byte == b' ').filter(|field| !field.is_empty());
-    let inode = std::str::from_utf8(fields.nth(6)?).ok()?.parse().ok()?;
-    let name = fields.next().map(|first| {
-        let start = first.as_ptr() as usize - line.as_ptr() as usize;
-        let name = line.get(start..).unwrap_or(first);
-        match name.strip_prefix(b"@") {
-            Some(rest) => [b"\0", rest].concat(),
-            None => name.to_vec(),
-        }
-    });
-    Some((inode, name))
+/// `Num: RefCount Protocol Flags Type St Inode Path`
+fn local_line(line: &[u8]) -> Option<(u64, Option<Channel>)> {
+    let (mut field, mut rest) = (line, line);
+    for _ in 0..7 {
+        rest = rest.trim_ascii_start();
+        (field, rest) = rest.split_at(rest.iter().position(|byte| *byte == b' ').unwrap_or(rest.len()));
+    }
+    let inode = std::str::from_utf8(field).ok()?.parse().ok()?;
+    Some((inode, rest.strip_prefix(b" ").map(named)))
+}
+
+/// The channel of a local name, be it a path or, behind a NUL, an abstract one: as the kernel lists it, which writes a
+/// NUL as `@`, and a line break as itself. Names that are listed alike are one channel.
+pub(crate) fn named(name: &[u8]) -> Channel {
+    let line = name.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let mut listed: Vec<u8> = line.iter().map(|byte| if *byte == 0 { b'@' } else { *byte }).collect();
+    if let Some(first) = listed.first_mut().filter(|first| **first == b'@') {
+        *first = 0;
+    }
+    Channel::Named(listed)
 }
 
 /// Connections of which one run remembers where they lead, before those that are closed are forgotten. Four times as many
@@ -205,10 +216,54 @@ mod tests {
     #[test]
     fn local_sockets_have_names_or_none() {
         let line = |tail: &str| format!("0000000000000000: 00000003 00000000 00000000 0001 03 12345{tail}");
-        assert_eq!(local(line("").as_bytes()), Some((12345, None)));
-        assert_eq!(local(line(" /run/a b").as_bytes()), Some((12345, Some(b"/run/a b".to_vec()))));
-        assert_eq!(local(line(" @name").as_bytes()), Some((12345, Some(b"\0name".to_vec()))));
-        assert_eq!(local(b"Num       RefCount Protocol Flags    Type St Inode Path"), None);
+        let name = |tail: &str| local_line(line(tail).as_bytes());
+        let is = |listed: &[u8]| Some((12345, Some(Channel::Named(listed.to_vec()))));
+        assert_eq!(name(""), Some((12345, None)));
+        assert_eq!(name(" /run/a b"), is(b"/run/a b"));
+        assert_eq!(name("  a "), is(b" a "));
+        assert_eq!(name(" "), is(b""));
+        assert_eq!(name(" @name"), is(b"\0name"));
+        assert_eq!(local_line(b"Num       RefCount Protocol Flags    Type St Inode Path"), None);
+    }
+
+    /// What the kernel's list has for a socket of this abstract name is what a connection to it is told to lead to.
+    #[test]
+    fn a_name_is_listed_as_it_is_told() {
+        use std::os::{
+            linux::net::SocketAddrExt as _,
+            unix::net::{SocketAddr, UnixListener},
+        };
+        struct Own;
+        impl Tables for Own {
+            fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+                std::fs::read(format!("/proc/self/net/{name}")).map_err(|_| io::Errno::IO)
+            }
+        }
+        let registry = Registry::default();
+        for tail in [&b"plain"[..], b"with\0nul", b"with\nbreak", b" ", b"\n", b"\0", b"@"] {
+            let mut name = format!("vantio-test-{}", std::process::id()).into_bytes();
+            name.extend(tail);
+            let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+            let sockets = Sockets::read(Some(&Own), &registry).unwrap();
+            let inode = rustix::fs::fstat(&listener).unwrap().st_ino;
+            let Ways::To(channels) = sockets.ways(inode) else { panic!("{name:?} is not known") };
+            assert_eq!(channels, [named(&[b"\0", &name[..]].concat())], "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_a_name_makes_only_adds() {
+        struct Forged;
+        impl Tables for Forged {
+            fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+                let table = b"0: 2 0 0 1 1 7 @real\n0: 2 0 0 1 1 8 @a\n0: 2 0 0 1 1 7 @x\n";
+                Ok(if name == "unix" { table.to_vec() } else { Vec::new() })
+            }
+        }
+        let registry = Registry::default();
+        let sockets = Sockets::read(Some(&Forged), &registry).unwrap();
+        let Ways::To(channels) = sockets.ways(7) else { panic!("not known") };
+        assert_eq!(channels, [named(b"\0real"), named(b"\0x")]);
     }
 
     #[test]

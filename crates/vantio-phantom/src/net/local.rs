@@ -19,6 +19,7 @@ use super::{
     unix,
 };
 use crate::{
+    census::named,
     supervisor::request::{Reply, Request},
     sys::socket as raw,
 };
@@ -134,7 +135,7 @@ fn joins_bound(core: &Core, request: &Request, file: &OwnedFd, facts: Facts) -> 
     }
     let channel = if facts.domain == libc::AF_UNIX {
         let bound = rustix::net::SocketAddrUnix::try_from(rustix::net::getsockname(file)?).ok();
-        bound.and_then(|name| Some(Channel::Named([b"\0", name.abstract_name()?].concat())))
+        bound.and_then(|name| Some(named(&[b"\0", name.abstract_name()?].concat())))
     } else {
         local(file.as_fd()).map(|address| Channel::Port(Transport::Udp, address.port()))
     };

@@ -20,6 +20,7 @@ use super::{
     fetch, outside, read_address, unix,
 };
 use crate::{
+    census::named,
     supervisor::request::{Reply, Request},
     sys::socket as raw,
 };
@@ -98,7 +99,7 @@ impl Sender {
             Address::Path(path) if self.is_local => {
                 return Ok(match unix::peer(core, request, &path)? {
                     unix::Peer::OfRun(_, name) => {
-                        core.judge.joins(request, Channel::Named(name), OUTWARDS)?;
+                        core.judge.joins(request, named(&name), OUTWARDS)?;
                         Way::Native
                     }
                     host @ unix::Peer::OfHost(_) => Way::Host(host),
@@ -106,7 +107,7 @@ impl Sender {
             }
             Address::Abstract(name) if self.is_local => {
                 unix::check_abstract(core, request, &name)?;
-                core.judge.joins(request, Channel::Named([b"\0", name.as_slice()].concat()), OUTWARDS)?;
+                core.judge.joins(request, named(&[b"\0", name.as_slice()].concat()), OUTWARDS)?;
             }
             Address::Internet(address) if !self.is_local => {
                 if !stays_inside(address) {

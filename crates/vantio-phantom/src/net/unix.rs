@@ -27,6 +27,7 @@ use super::{
     inventory,
 };
 use crate::{
+    census::named,
     nested,
     supervisor::request::{Reply, Request},
     sys::socket as raw,
@@ -53,7 +54,7 @@ pub(super) fn connect(
         Address::Abstract(name) if name == nested::NAME => return nest(core, request),
         Address::Abstract(name) => {
             check_abstract(core, request, &name)?;
-            let channel = Channel::Named([b"\0", name.as_slice()].concat());
+            let channel = named(&[b"\0", name.as_slice()].concat());
             core.judge.leads(file.as_fd(), channel.clone());
             core.judge.joins(request, channel, BOTH_WAYS)?;
             None
@@ -62,8 +63,8 @@ pub(super) fn connect(
     };
     match &peer {
         Some(Peer::OfRun(_, name)) => {
-            core.judge.leads(file.as_fd(), Channel::Named(name.clone()));
-            core.judge.joins(request, Channel::Named(name.clone()), BOTH_WAYS)?;
+            core.judge.leads(file.as_fd(), named(name));
+            core.judge.joins(request, named(name), BOTH_WAYS)?;
         }
         Some(Peer::OfHost(path)) => core.judge.leads(file.as_fd(), Channel::HostSocket(path.clone())),
         None => {}
@@ -149,7 +150,7 @@ pub(super) fn bind(
     let place = core.paths.place(request, path)?;
     let target = Target::Path { path: &place.path, access: Access::Write, subtree: false };
     core.ask(request, Effect::FsMknod, target)?;
-    core.judge.joins(request, Channel::Named(path.to_vec()), BOTH_WAYS)?;
+    core.judge.joins(request, named(path), BOTH_WAYS)?;
     let visit = Visit::begin(request)?;
     let result = raw::bind(file, bytes);
     drop(visit);

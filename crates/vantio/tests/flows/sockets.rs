@@ -64,6 +64,30 @@ pid = child(work)
 send(server.accept()[0].recv(100))
 done(pid)
 " => "kept", [CONNECT];
+    names_that_the_kernel_lists_otherwise: "
+def flow(name):
+    one, other = socket.socketpair()
+    def bind():
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(name)
+        server.listen()
+        socket.send_fds(one, [b'x'], [server.fileno()])
+    done(child(bind))
+    # Nobody who bound it has it any more: whoever holds it is known by the kernel's list alone.
+    server = socket.socket(fileno=socket.recv_fds(other, 10, 1)[1][0])
+    one.close()
+    other.close()
+    def work():
+        server.close()
+        made = socket.socket(socket.AF_UNIX)
+        made.connect(name)
+        made.send(read())
+    pid = child(work)
+    send(server.accept()[0].recv(100))
+    done(pid)
+for name in (b'\\0a\\0b', b'\\0a\\nb', b'@a', b' a', b'a\\nb'):
+    done(child(lambda: flow(name)))
+" => "kept \nkept \nkept \nkept \nkept", [CONNECT];
     local_datagrams: "
 server = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 server.bind('s')
