@@ -1,7 +1,8 @@
 //! The questions of one run and their answers, written down as they come.
 
 use std::{
-    fs,
+    fs::File,
+    io::Read as _,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -414,9 +415,12 @@ fn announce(text: Option<String>, id: &str) {
     drop(thread::Builder::new().name("vantio-announce".into()).spawn(move || note(line)));
 }
 
-/// What the first of the threads executes, where that can be seen.
+/// What the first of the threads executes, where that can be seen. A process may say that its command line is as long as all
+/// the memory it can name (`prctl(2)`, `PR_SET_MM`).
 fn command(tids: &[u32]) -> Option<String> {
-    let bytes = fs::read(format!("/proc/{}/cmdline", tids.first()?)).ok()?;
+    let file = File::open(format!("/proc/{}/cmdline", tids.first()?)).ok()?;
+    let mut bytes = Vec::new();
+    file.take(COMMAND_READ).read_to_end(&mut bytes).ok()?;
     let words: Vec<_> = bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty()).collect();
     let text = String::from_utf8_lossy(&words.join(&b' ')).chars().take(COMMAND_SHOWN).collect::<String>();
     (!text.is_empty()).then_some(text)
@@ -431,4 +435,6 @@ const DATAGRAMS_FOR: Duration = Duration::from_mins(1);
 /// Of how many questions is told whether the run goes on.
 const TOLD_MAX: usize = 64;
 const COMMAND_SHOWN: usize = 300;
+/// In bytes: more than what is shown can have.
+const COMMAND_READ: u64 = 4096;
 const TEXT_MAX: usize = 1000;

@@ -40,6 +40,34 @@ fn what_is_approved_goes_on() {
     );
 }
 
+/// Maps 2 GiB that nobody has to have, and says that they are its command line (`PR_SET_MM_MAP`).
+const BOUNDLESS: &str = r"
+import ctypes, os, struct
+libc = ctypes.CDLL(None)
+libc.mmap.restype = libc.sbrk.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + 3 * [ctypes.c_int] + [ctypes.c_long]
+size = 2 << 30
+line = libc.mmap(None, size, 3, 0x4022, -1, 0)
+ctypes.memset(line, 65, 5000)
+fields = open('/proc/self/stat').read().rsplit(')', 1)[1].split()
+now = [int(fields[number - 3]) for number in (26, 27, 45, 46, 47, 28, 50, 51)]
+places = now[:5] + [libc.sbrk(0), now[5], line, line + size] + now[6:]
+memory = struct.pack('11QQII', *places, 0, 0, 0xffffffff)
+assert libc.prctl(35, 14, memory, len(memory), 0) == 0
+os.close(os.open('held/a', os.O_RDONLY))
+print('opened')
+";
+
+#[test]
+fn a_command_line_without_end_is_read_no_further_than_it_is_shown() {
+    let world = world();
+    world.write("script.py", BOUNDLESS);
+    let run = Run::new(&world, POLICY, &["/usr/bin/python3", "-B", "script.py"]);
+    let question = answer(&world, "approve", &[]);
+    assert_eq!(question["command"].as_str(), Some(&*"A".repeat(300)), "{question:#}");
+    run.prints("opened");
+}
+
 #[test]
 fn what_is_denied_is_refused_with_the_reason() {
     let world = world();
