@@ -1,14 +1,20 @@
 //! How much a run's changes take on disk.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
+    rc::Rc,
     sync::atomic::{AtomicBool, Ordering},
 };
 
 use rustix::{
-    fd::OwnedFd,
-    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, statat},
+    fd::{AsFd as _, OwnedFd},
+    fs::{CWD, FileType, Mode, OFlags, openat},
     io::{self, Errno},
+};
+
+use crate::changes::{
+    beneath::{Pinned, is_absent, join, stat_at},
+    names_in,
 };
 
 /// The room that a run has for its changes.
@@ -32,11 +38,15 @@ impl Disk {
     /// Looks how much is taken. Whether there is still room, and whether what is open already took far more.
     pub(super) fn look(&self) -> Room {
         let Some(limit) = self.limit else { return Room::Left };
-        let used = self.folders.iter().map(|folder| used(folder)).fold(0, u64::saturating_add);
-        let is_full = used > limit;
+        let used =
+            self.folders.iter().try_fold(0_u64, |sum, folder| Some(sum.saturating_add(used(folder).ok()?)));
+        // Of what cannot be looked at there may be any amount.
+        let is_full = used.is_none_or(|used| used > limit);
         let was_full = self.is_full.swap(is_full, Ordering::Relaxed);
         match (is_full, was_full) {
-            _ if used > limit.saturating_add((limit / 10).max(SLACK)) => Room::Overrun,
+            _ if used.is_some_and(|used| used > limit.saturating_add((limit / 10).max(SLACK))) => {
+                Room::Overrun
+            }
             (true, false) => Room::JustFull,
             _ => Room::Left,
         }
@@ -55,34 +65,70 @@ pub(super) enum Room {
 }
 
 /// Bytes that a folder takes with everything below; a file with several links counts for each.
-fn used(folder: &std::path::Path) -> u64 {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let Ok(top) = openat(CWD, folder, flags, Mode::empty()) else { return 0 };
-    let (mut pending, mut total) = (vec![top], 0_u64);
-    while let Some(directory) = pending.pop() {
-        total = total.saturating_add(list(&directory, &mut pending));
+fn used(folder: &Path) -> std::io::Result<u64> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let top = match openat(CWD, folder, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(0),
+        other => Rc::new(Pinned::adopt(other?)?),
+    };
+    // Folders to look at, by paths from one that is open: however many there are, few are open at a time.
+    let (mut pending, mut total) = (vec![(top, Vec::new())], 0_u64);
+    while let Some((above, path)) = pending.pop() {
+        let directory = match above.at(&path, OFlags::RDONLY | OFlags::DIRECTORY) {
+            Err(error) if is_absent(&error) => continue,
+            other => other?,
+        };
+        let (size, folders) = list(&directory)?;
+        total = total.saturating_add(size);
+        let (above, path) = if path.len() > LONGEST {
+            (Rc::new(Pinned::adopt(directory)?), Vec::new())
+        } else {
+            (above, path)
+        };
+        pending.extend(folders.iter().map(|name| (Rc::clone(&above), join(&path, name))));
     }
-    total
+    Ok(total)
 }
 
-/// Adds what is in one directory, and opens those below it.
-fn list(directory: &OwnedFd, pending: &mut Vec<OwnedFd>) -> u64 {
-    let Ok(entries) = Dir::read_from(directory) else { return 0 };
-    let mut total = 0_u64;
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        if matches!(name.to_bytes(), b"." | b"..") {
-            continue;
-        }
-        let Ok(data) = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-        total = total.saturating_add(u64::try_from(data.st_blocks).unwrap_or(0).saturating_mul(512));
-        if FileType::from_raw_mode(data.st_mode) == FileType::Directory {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            pending.extend(openat(directory, name, flags, Mode::empty()));
+/// What is in one directory, and the names of those in it.
+fn list(directory: &OwnedFd) -> std::io::Result<(u64, Vec<Vec<u8>>)> {
+    let (mut total, mut folders) = (0_u64, Vec::new());
+    for name in names_in(directory)? {
+        let Some(data) = stat_at(directory.as_fd(), &name)? else { continue };
+        total = total.saturating_add(data.stx_blocks.saturating_mul(512));
+        if FileType::from_raw_mode(data.stx_mode.into()) == FileType::Directory {
+            folders.push(name);
         }
     }
-    total
+    Ok((total, folders))
 }
 
+/// Longer paths are begun anew, from the folder at their end: the kernel takes none of more than 4,095 bytes.
+const LONGEST: usize = 2048;
 /// How far what is open already may go on, at least.
 const SLACK: u64 = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::mkdirat;
+
+    use super::*;
+
+    #[test]
+    fn what_lies_deep_is_counted() {
+        let top = tempfile::tempdir().unwrap();
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let mut last = openat(CWD, top.path(), flags, Mode::empty()).unwrap();
+        let name = "d".repeat(200);
+        for _ in 0..60 {
+            mkdirat(&last, &*name, Mode::RWXU).unwrap();
+            last = openat(&last, &*name, flags, Mode::empty()).unwrap();
+        }
+        let before = used(top.path()).unwrap();
+        let file = openat(&last, "f", OFlags::CREATE | OFlags::WRONLY, Mode::RUSR).unwrap();
+        rustix::io::write(&file, &[1; 100_000]).unwrap();
+        rustix::fs::fsync(&file).unwrap();
+        assert!(used(top.path()).unwrap() >= before + 100_000);
+        assert_eq!(used(&top.path().join("none")).unwrap(), 0);
+    }
+}

@@ -196,6 +196,32 @@ for one in itertools.cycle(many):
 }
 
 #[test]
+fn many_folders_hide_nothing_and_take_no_descriptors() {
+    let world = World::new();
+    let script = r#"
+import errno, os, time
+for number in range(1500):
+    os.mkdir(f"d{number}")
+try:
+    for number in range(0, 1500, 10):
+        with open(f"d{number}/file", "wb", buffering=0) as file:
+            file.write(b"x" * (1 << 20))
+        time.sleep(0.02)
+    print("no end")
+except OSError as error:
+    print(errno.errorcode[error.errno])
+"#;
+    let command = world.governed(&limited("disk: 20MiB"), &["/usr/bin/python3", "-c", script]);
+    let mut few = world.command("/bin/sh");
+    few.args(["-c", r#"ulimit -Sn 128; exec "$@""#, "sh"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    let outcome = finish(&mut few);
+    assert_eq!(outcome.stdout, "ENOSPC\n", "{}", outcome.describe());
+    world.assert_refused("resource.exhaust", "disk");
+}
+
+#[test]
 fn groups_of_limited_runs_are_removed_and_swept() {
     let world = World::new();
     let policy = limited("memory: 512MiB, processes: 50, cpu: 1, best_effort: true");
