@@ -33,13 +33,10 @@ use crate::{
     changes::{
         Escaped, FileType, Node, Stamp,
         beneath::{Pinned, join, magic, split, stat_fd},
-        names_in,
+        copy_content, names_in,
         node::xattrs_of,
     },
-    commit::{
-        discard::remove_tree,
-        meta::{Meta, copy_content},
-    },
+    commit::{discard::remove_tree, meta::Meta},
 };
 
 /// How much was taken.

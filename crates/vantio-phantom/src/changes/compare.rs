@@ -8,7 +8,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{FileType, Node, beneath};
+use super::{FileType, Node, beneath, content::data_after};
 
 /// True when mode, owner and attributes are the same.
 pub(crate) fn same_metadata(one: &Node, other: &Node) -> bool {
@@ -51,20 +51,27 @@ impl Readable<'_> {
     }
 }
 
+/// Of files of one size; what is a hole in both is not read.
 fn same_bytes(one: OwnedFd, other: OwnedFd) -> io::Result<bool> {
     let (one, other) = (File::from(one), File::from(other));
     let (mut left, mut right) = (vec![0; BLOCK], vec![0; BLOCK]);
     let mut offset = 0;
-    loop {
-        let length = read_block(&one, &mut left, offset)?;
-        if length != read_block(&other, &mut right, offset)? || left[..length] != right[..length] {
+    while let Some(start) = data_in_either(&one, &other, offset)? {
+        let length = read_block(&one, &mut left, start)?;
+        if length != read_block(&other, &mut right, start)? || left[..length] != right[..length] {
             return Ok(false);
         }
         if length < BLOCK {
             return Ok(true);
         }
-        offset += length as u64;
+        offset = start + length as u64;
     }
+    Ok(true)
+}
+
+fn data_in_either(one: &File, other: &File, offset: u64) -> io::Result<Option<u64>> {
+    let starts = [data_after(one, offset)?, data_after(other, offset)?];
+    Ok(starts.into_iter().flatten().map(|data| data.start).min())
 }
 
 fn read_block(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -8,6 +8,7 @@ pub(crate) mod beneath;
 mod between;
 mod bytes;
 mod compare;
+mod content;
 mod escape;
 mod hazards;
 mod hunks;
@@ -35,6 +36,7 @@ pub use node::{FileType, Node, Stamp};
 pub use scan::{ScanError, scan};
 
 pub(crate) use compare::{Readable, same_content, same_metadata};
+pub(crate) use content::copy_content;
 pub(crate) use hunks::is_fit;
 pub(crate) use layers::{Committed, LAYERS_FILE, OVERLAY_PREFIXES, moved, path_now, path_then, write_json};
 pub(crate) use model::Origin;

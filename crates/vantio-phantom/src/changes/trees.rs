@@ -13,7 +13,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{ChangeKind, ChangeSet, FileType, Node, RunFolder, ScanError, scan::open_layers, sides::Sides};
+use super::{
+    ChangeKind, ChangeSet, FileType, Node, RunFolder, ScanError, copy_content, scan::open_layers,
+    sides::Sides,
+};
 
 impl ChangeSet {
     /// Writes what the host has of the changes to `before` and what the run
@@ -65,13 +68,13 @@ fn put(tree: &Path, path: &[u8], node: &Node, open: impl FnOnce() -> io::Result<
     match (node.file_type, &node.target) {
         (FileType::Symlink, Some(target)) => symlink(std::ffi::OsStr::from_bytes(target), &place)?,
         (FileType::File, _) => {
-            let mut from = match open() {
+            let from = match open() {
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(false),
                 other => other?,
             };
             let mut options = OpenOptions::new();
-            let mut to = options.write(true).create_new(true).mode(node.mode & 0o700 | 0o600).open(&place)?;
-            io::copy(&mut from, &mut to)?;
+            let to = options.write(true).create_new(true).mode(node.mode & 0o700 | 0o600).open(&place)?;
+            copy_content(&from, &to)?;
         }
         _ => return Ok(false),
     }

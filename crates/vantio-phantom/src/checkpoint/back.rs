@@ -17,8 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{CheckpointError, Shadow, VERSION, shelf::remove};
 use crate::{
+    changes::copy_content,
     changes::{Between, Change, ChangeKind, FileType, Node, PathBytes, RunFolder, between},
-    commit::meta::{Meta, copy_content},
+    commit::meta::Meta,
 };
 
 /// One step.

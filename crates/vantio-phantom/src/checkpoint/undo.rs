@@ -32,11 +32,9 @@ use crate::{
     changes::{
         Escaped, FileType, Node,
         beneath::{self, magic, reopen, stat_at},
+        copy_content,
     },
-    commit::{
-        discard::remove_tree,
-        meta::{Meta, copy_content},
-    },
+    commit::{discard::remove_tree, meta::Meta},
 };
 
 /// Of a copy of a run's layers: what it has in common with them.

@@ -13,11 +13,12 @@ use rustix::{
 
 use super::record::{Id, Notes};
 use crate::{
+    changes::copy_content,
     changes::{
         FileType, Layer, LayerKind, Node,
         beneath::{Pinned, magic, stat_fd},
     },
-    commit::meta::{Meta, copy_content},
+    commit::meta::Meta,
 };
 
 /// An upper layer.

@@ -17,14 +17,14 @@ use rustix::{
 
 use super::{
     journal::Steps,
-    meta::{Meta, copy_content},
+    meta::Meta,
     rollback::Ground,
     steps::{Action, Id, Step},
 };
 use crate::changes::{
     FileType, Node, Readable, Stamp,
     beneath::{Pinned, stat_at},
-    names_in,
+    copy_content, names_in,
 };
 
 /// Keeps copies of removed files that have names on the host still. May be

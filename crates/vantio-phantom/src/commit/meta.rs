@@ -1,23 +1,20 @@
 //! Copying content and metadata.
 
-use std::{
-    fs::File,
-    io::{self, Read as _, Write as _},
-};
+use std::{fs::File, io};
 
 use rustix::{
     fd::{AsFd as _, BorrowedFd},
     fs::{
-        AtFlags, CWD, Gid, Mode, SeekFrom, Timespec, Timestamps, Uid, XattrFlags, chmod, chownat,
-        copy_file_range, ftruncate, ioctl_ficlone, removexattr, seek, setxattr, utimensat,
+        AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chmod, chownat, ftruncate,
+        removexattr, setxattr, utimensat,
     },
-    io::Errno,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::changes::{
     FileType, Node, PathBytes, Stamp,
     beneath::{magic, stat_fd},
+    copy_content,
 };
 
 /// What a file has besides its content.
@@ -95,62 +92,6 @@ pub(crate) fn set_times(fd: BorrowedFd<'_>, accessed: Stamp, modified: Stamp) ->
     let time = |stamp: Stamp| Timespec { tv_sec: stamp.sec, tv_nsec: i64::from(stamp.nsec) };
     let times = Timestamps { last_access: time(accessed), last_modification: time(modified) };
     Ok(utimensat(CWD, magic(fd), &times, AtFlags::empty())?)
-}
-
-/// Makes the opened, empty file `to` hold what `from` does, holes included.
-pub(crate) fn copy_content(from: &File, to: &File) -> io::Result<()> {
-    if ioctl_ficlone(to, from).is_ok() {
-        return Ok(());
-    }
-    let size = from.metadata()?.len();
-    ftruncate(to, size)?;
-    let mut offset = 0;
-    while offset < size {
-        let start = match seek(from, SeekFrom::Data(offset)) {
-            Ok(start) => start,
-            Err(Errno::NXIO) => break,
-            // A file system that knows no holes.
-            Err(Errno::INVAL | Errno::OPNOTSUPP) => return copy_range(from, to, offset, size),
-            Err(error) => return Err(error.into()),
-        };
-        let end = match seek(from, SeekFrom::Hole(start)) {
-            // It was cut meanwhile.
-            Err(Errno::NXIO) => break,
-            other => other?,
-        };
-        copy_range(from, to, start, end)?;
-        offset = end;
-    }
-    Ok(())
-}
-
-fn copy_range(from: &File, to: &File, start: u64, end: u64) -> io::Result<()> {
-    let (mut read_at, mut write_at) = (start, start);
-    while read_at < end {
-        let length = usize::try_from(end - read_at).unwrap_or(usize::MAX).min(1 << 30);
-        match copy_file_range(from, Some(&mut read_at), to, Some(&mut write_at), length) {
-            Ok(0) => return Ok(()),
-            Ok(_) => {}
-            Err(Errno::XDEV | Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP | Errno::PERM) => {
-                return pump(from, to, read_at, end);
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
-}
-
-fn pump(from: &File, to: &File, start: u64, end: u64) -> io::Result<()> {
-    seek(from, SeekFrom::Start(start))?;
-    seek(to, SeekFrom::Start(start))?;
-    let (mut from, mut to) = (from.take(end - start), to);
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match from.read(&mut buffer)? {
-            0 => return Ok(()),
-            length => to.write_all(&buffer[..length])?,
-        }
-    }
 }
 
 /// Replaces content and metadata of the opened file `to` by those of `from`.

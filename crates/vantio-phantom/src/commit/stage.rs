@@ -19,11 +19,11 @@ use super::{
     apply::Stopped,
     depot,
     journal::{Journal, Steps},
-    meta::{Meta, copy_content},
+    meta::Meta,
     plan::{Item, Kind, Plan, Planned},
     steps::{Action, Id, Step},
 };
-use crate::changes::{FileType, LayerRoot, Node, Readable, beneath::Pinned};
+use crate::changes::{FileType, LayerRoot, Node, Readable, beneath::Pinned, copy_content};
 
 /// The depots of a commit.
 pub(super) struct Stage<'a> {

@@ -126,7 +126,7 @@ mod tests {
         }
         let before = used(top.path()).unwrap();
         let file = openat(&last, "f", OFlags::CREATE | OFlags::WRONLY, Mode::RUSR).unwrap();
-        rustix::io::write(&file, &[1; 100_000]).unwrap();
+        rustix::io::write(&file, &vec![1; 100_000]).unwrap();
         rustix::fs::fsync(&file).unwrap();
         assert!(used(top.path()).unwrap() >= before + 100_000);
         assert_eq!(used(&top.path().join("none")).unwrap(), 0);

@@ -22,7 +22,7 @@ use rustix::{
 };
 
 use crate::{
-    commit::meta::copy_content,
+    changes::copy_content,
     supervisor::{Plane, resolve::join},
 };
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    os::unix::fs::{FileExt as _, MetadataExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -130,6 +130,36 @@ changes! {
     a_truncated_file: a_file, "truncate -s 3 file";
     files_of_a_process_of_any_name: nothing, "/usr/bin/python3 -c 'import ctypes, os; ctypes.CDLL(None).prctl(15, b\"\\xff\\xfe\\nUmask:\\t0\"); os.umask(0o27); open(\"file\", \"w\"); os.mkdir(\"folder\")'";
     writes_through_a_mapping: a_file, "/usr/bin/python3 -c 'import mmap; f = open(\"file\", \"r+b\"); m = mmap.mmap(f.fileno(), 0); m[0:3] = b\"MAP\"; m.flush()'";
+}
+
+/// Of a file that is nearly all hole, only what is none is read and copied.
+#[test]
+fn a_file_larger_than_the_disk_is_compared_committed_and_taken_back() {
+    let world = World::new();
+    let at = |name: &str| world.workspace().join(name);
+    for name in ["touched.py", "written.py"] {
+        fs::write(at(name), "begin\n").unwrap();
+        fs::File::options().write(true).open(at(name)).unwrap().set_len(4 << 40).unwrap();
+    }
+    let script = "truncate -s 4T made.py; chmod 600 touched.py
+        for f in made.py written.py; do printf x | dd of=$f bs=1 seek=2T conv=notrunc status=none; done";
+    world.run(WORKSPACE, &["/bin/bash", "-euc", script]).assert_success();
+    world.ask(&["diff", "last"]);
+    world.ask(&["commit", "last"]);
+    for (name, begin) in [("made.py", b'\0'), ("touched.py", b'b'), ("written.py", b'b')] {
+        let file = fs::File::open(at(name)).unwrap();
+        let read = |offset| {
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, offset).unwrap();
+            byte[0]
+        };
+        let end = if name == "touched.py" { 0 } else { b'x' };
+        assert_eq!((read(0), read(2 << 40), file.metadata().unwrap().len()), (begin, end, 4 << 40), "{name}");
+    }
+    world.ask(&["undo", "last"]);
+    assert!(!at("made.py").exists());
+    assert_ne!(fs::metadata(at("touched.py")).unwrap().mode() & 0o777, 0o600);
+    world.ask(&["discard", "last"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use rustix::fd::AsFd as _;
 
 use super::{
-    super::{ChangeKind, FileType, beneath, node::foreign_overlay_attributes},
+    super::{ChangeKind, FileType, beneath, content::Dense, node::foreign_overlay_attributes},
     Subject,
     places::Places,
     read, says,
@@ -138,13 +138,13 @@ pub(super) fn has_hidden_text(subject: &Subject<'_>) -> bool {
     }
     let Ok(mut file) = sides.run_file(change, node) else { return true };
     let Ok(manner) = manner(subject, &mut file) else { return true };
-    let Ok(now) = text::lines(file, manner) else { return true };
+    let Ok(now) = text::lines(Dense::new(file), manner) else { return true };
     if now.is_empty() {
         return false;
     }
     let before = change.before.as_ref().filter(|before| before.file_type == FileType::File);
     let then = before.and_then(|before| sides.host_file(change.host_path(), before).ok());
-    let then = then.and_then(|file| text::lines(file, manner).ok()).unwrap_or_default();
+    let then = then.and_then(|file| text::lines(Dense::new(file), manner).ok()).unwrap_or_default();
     now.has_more_than(&then)
 }
 

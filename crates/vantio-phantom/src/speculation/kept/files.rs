@@ -17,8 +17,9 @@ use rustix::{
 
 use crate::{
     changes::beneath::{join, split},
+    changes::copy_content,
     checkpoint::{Becomes, Change, Step, read_steps},
-    commit::meta::{Meta, copy_content},
+    commit::meta::Meta,
     speculation::merge::{FOLDER, LARGEST, names, own},
     supervisor::Plane,
 };
