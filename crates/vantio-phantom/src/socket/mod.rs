@@ -125,9 +125,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join(std::ffi::OsStr::from_bytes(b"\xff\xfe"));
         std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
-        let mut child = std::process::Command::new(&program).arg("600").spawn().unwrap();
-        let name = fs::read(format!("/proc/{}/comm", child.id())).unwrap();
-        assert_eq!(name, b"\xff\xfe\n");
+        let mut child = std::process::Command::new(&program).arg("60").spawn().unwrap();
+        // Who starts a program goes on a moment before the program has its name.
+        let name = format!("/proc/{}/comm", child.id());
+        while fs::read(&name).unwrap() != b"\xff\xfe\n" && child.try_wait().unwrap().is_none() {
+            thread::yield_now();
+        }
         assert_eq!(depth(Pid::from_child(&child)), depth(getpid()));
         assert!(depth(getpid()).is_some());
         child.kill().unwrap();
