@@ -30,13 +30,15 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Controls, and the format characters that are invisible or change the
-/// direction of text (Unicode UAX #9, and zero-width ones).
+/// Controls, the format characters that are invisible or change the direction of text (Unicode UAX #9, and
+/// zero-width ones), variation selectors, and letters that look like nothing.
 pub(crate) fn is_hidden(character: char) -> bool {
     character.is_control()
         || matches!(character,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e007f}' | '\u{e0100}'..='\u{e01ef}')
 }
 
 #[cfg(test)]
@@ -48,5 +50,9 @@ mod tests {
         let name = b"a\x1b[2J\xe2\x80\xaegpj.exe\n\xff\\";
         assert_eq!(Escaped(name).to_string(), r"a\u{1b}[2J\u{202e}gpj.exe\n\xff\\");
         assert_eq!(Escaped("Größe €".as_bytes()).to_string(), "Größe €");
+        assert_eq!(
+            Escaped("a\u{3164}\u{fe0f}\u{2800}\u{e0101}".as_bytes()).to_string(),
+            r"a\u{3164}\u{fe0f}\u{2800}\u{e0101}"
+        );
     }
 }

@@ -15,7 +15,7 @@ fn fold(name: &[u8]) -> String {
     let text = String::from_utf8_lossy(name);
     // Upper case first: `ſ` and `K` have none of their own.
     let upper: String =
-        text.chars().filter(|character| !is_ignored(*character)).collect::<String>().to_uppercase();
+        text.chars().filter(|character| !is_hidden(*character)).collect::<String>().to_uppercase();
     let lower = upper.to_lowercase();
     let whole = lower.split(':').next().unwrap_or_default();
     let trimmed = whole.trim_end_matches([' ', '.']);
@@ -27,10 +27,6 @@ fn fold(name: &[u8]) -> String {
         }
         name => name.to_owned(),
     }
-}
-
-fn is_ignored(character: char) -> bool {
-    is_hidden(character) || matches!(character, '\u{fe00}'..='\u{fe0f}' | '\u{34f}')
 }
 
 /// A pattern of the table, taken apart.

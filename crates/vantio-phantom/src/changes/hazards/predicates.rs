@@ -125,7 +125,8 @@ pub(super) fn shadows_program(subject: &Subject<'_>) -> bool {
 pub(super) fn has_deceptive_name(subject: &Subject<'_>) -> bool {
     let (_, name) = beneath::split(&subject.change.path);
     let name = String::from_utf8_lossy(name);
-    name.chars().any(char::is_control) || text::hides(&name, false)
+    name.chars().any(|character| character.is_control() || character == '\u{2800}')
+        || text::hides(&name, false)
 }
 
 /// New lines with characters that hide.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::table::{HARMLESS_EDITOR_SETTINGS, HARMLESS_GIT_KEYS, INSTALL_SCRIPTS};
 
 /// True when a key that is not known to be harmless changed, or an address
-/// of a remote repository that the host knows.
+/// of a remote repository that the host knows, or which remote repository a branch has.
 pub(super) fn changes_git_config(after: &[u8], before: &[u8]) -> Option<bool> {
     let (after, before) = (git_settings(after)?, git_settings(before)?);
     let matters = |settings: &[(String, String)]| -> Vec<(String, String)> {
@@ -18,20 +18,28 @@ pub(super) fn changes_git_config(after: &[u8], before: &[u8]) -> Option<bool> {
     };
     let addresses = |settings: &[(String, String)]| -> BTreeMap<String, Vec<String>> {
         let mut map: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (key, value) in settings.iter().filter(|(key, _)| is_address(key)) {
+        for (key, value) in settings.iter().filter(|(key, _)| is_address(key) || is_branch_remote(key)) {
             map.entry(key.clone()).or_default().push(value.clone());
         }
         map
     };
     let (now, then) = (addresses(&after), addresses(&before));
-    let is_redirected = then.iter().any(|(key, values)| now.get(key) != Some(values));
-    Some(matters(&after) != matters(&before) || is_redirected)
+    let is_redirected = |(key, values): (&String, &Vec<String>)| match now.get(key) {
+        Some(now) => now != values,
+        // Who deletes a branch deletes what it had.
+        None => !is_branch_remote(key),
+    };
+    Some(matters(&after) != matters(&before) || then.iter().any(is_redirected))
 }
 
 fn is_harmless(key: &str, value: &str) -> bool {
     if is_address(key) {
-        // `ext::` and its kind run programs; an option begins with a dash.
-        return !value.contains("::") && !value.starts_with('-');
+        // `ext::` and its kind run programs, and git reads what quotes cut in two as one; an option begins with a dash.
+        return !value.contains("::") && !value.contains('"') && !value.starts_with('-');
+    }
+    if is_branch_remote(key) {
+        // Anything but a name is an address.
+        return value == "." || is_remote_name(value);
     }
     HARMLESS_GIT_KEYS.iter().any(|harmless| match harmless.split_once('*') {
         Some((first, last)) => {
@@ -43,6 +51,15 @@ fn is_harmless(key: &str, value: &str) -> bool {
 
 fn is_address(key: &str) -> bool {
     key.strip_prefix("remote.").and_then(|rest| rest.rsplit_once('.')).is_some_and(|(_, name)| name == "url")
+}
+
+fn is_branch_remote(key: &str) -> bool {
+    key.starts_with("branch.") && key.ends_with(".remote")
+}
+
+fn is_remote_name(value: &str) -> bool {
+    value.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && value.chars().all(|character| character.is_ascii_alphanumeric() || "-_.".contains(character))
 }
 
 /// Every key with its value, in order. Only the plainest form is understood:
@@ -249,6 +266,7 @@ mod tests {
             "# core.pager = x\n",
             "[remote \"origin\"]\n\turl = https://example.com/x.git\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n",
             "[branch \"main\"]\n\tremote = origin\n\tmerge = refs/heads/main\n",
+            "[branch \"local\"]\n\tremote = .\n\tmerge = refs/heads/main\n",
             "[user]\n\tname = \"A B\"\n",
         ] {
             assert_eq!(changed(harmless), Some(false), "{harmless}");
@@ -310,7 +328,12 @@ mod tests {
                 .map_or(format!("[{section}]"), |(name, sub)| format!("[{name} \"{sub}\"]"));
             assert_eq!(changed(&format!("{header}\n\t{name} = x\n")), Some(true), "{key}");
         }
-        assert_eq!(changed("[remote \"o\"]\n\turl = ext::sh -c x\n"), Some(true));
+        for address in ["ext::sh -c x", "ext\":\"\":\"sh -c x", "\"ext:\":sh -c x", "-x"] {
+            assert_eq!(changed(&format!("[remote \"o\"]\n\turl = {address}\n")), Some(true), "{address}");
+        }
+        for address in ["ext::sh -c x", "https://b.example/x", "../other", "..", "a:b", "\"o\""] {
+            assert_eq!(changed(&format!("[branch \"b\"]\n\tremote = {address}\n")), Some(true), "{address}");
+        }
     }
 
     #[test]
@@ -338,6 +361,9 @@ mod tests {
         let (one, other) = (remote("https://a.example/x"), remote("https://b.example/x"));
         assert_eq!(changes_git_config(other.as_bytes(), one.as_bytes()), Some(true));
         assert_eq!(changes_git_config(one.as_bytes(), b""), Some(false));
+        let branch = |remote: &str| format!("[branch \"b\"]\n\tremote = {remote}\n");
+        assert_eq!(changes_git_config(branch("two").as_bytes(), branch("one").as_bytes()), Some(true));
+        assert_eq!(changes_git_config(b"", branch("one").as_bytes()), Some(false));
     }
 
     #[test]

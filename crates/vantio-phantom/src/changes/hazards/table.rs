@@ -315,7 +315,7 @@ const CONTAINERS: &[&str] =
 /// A `*` stands for the part between the first and the last dot.
 #[rustfmt::skip]
 pub(super) const HARMLESS_GIT_KEYS: &[&str] = &[
-    "branch.*.description", "branch.*.merge", "branch.*.rebase", "branch.*.remote", "color.ui",
+    "branch.*.description", "branch.*.merge", "branch.*.rebase", "color.ui",
     "commit.verbose", "core.abbrev", "core.autocrlf", "core.bare", "core.eol", "core.filemode",
     "core.ignorecase", "core.logallrefupdates", "core.precomposeunicode", "core.quotepath",
     "core.repositoryformatversion", "core.safecrlf", "core.symlinks", "core.whitespace", "diff.algorithm",

@@ -119,17 +119,8 @@ pub(super) fn hides(text: &str, with_controls: bool) -> bool {
             }
             '\u{fe0f}' => !(is_emoji(before[1]) || after == '\u{20e3}'),
             '\u{fe0e}' => !is_emoji(before[1]),
-            '\u{fe00}'..='\u{fe0d}'
-            | '\u{e0100}'..='\u{e01ef}'
-            | '\u{34f}'
-            | '\u{115f}'
-            | '\u{1160}'
-            | '\u{17b4}'
-            | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}'
-            | '\u{3164}'
-            | '\u{ffa0}'
-            | '\u{1d173}'..='\u{1d17a}' => true,
+            // Programs draw with it.
+            '\u{2800}' => false,
             other => is_hidden(other),
         };
         if hidden {
