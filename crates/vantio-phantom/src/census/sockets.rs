@@ -1,6 +1,7 @@
 //! What the sockets of a run are connected to.
 
 use std::{
+    cell::OnceCell,
     collections::{HashMap, HashSet, VecDeque},
     mem,
     net::SocketAddr,
@@ -82,6 +83,9 @@ pub(super) struct Sockets<'a> {
     /// Local sockets; with the names they have. A name with a line break can make another line of the list: it takes
     /// nothing from what the kernel says of a socket, and only adds to it.
     local: HashMap<u64, Vec<Option<Channel>>>,
+    tables: Option<&'a dyn Tables>,
+    /// The sockets of lists that are known to be whole, once one is in none.
+    whole: OnceCell<Option<HashSet<u64>>>,
 }
 
 /// What a socket leads to.
@@ -93,24 +97,17 @@ pub(super) enum Ways {
 }
 
 impl<'a> Sockets<'a> {
-    pub(super) fn read(tables: Option<&dyn Tables>, registry: &'a Registry) -> io::Result<Self> {
-        let read = |name| tables.map_or_else(|| Ok(Vec::new()), |tables| tables.read(name));
+    pub(super) fn read(tables: Option<&'a dyn Tables>, registry: &'a Registry) -> io::Result<Self> {
         let mut internet = HashMap::new();
-        for (name, transport) in [
-            ("tcp", Transport::Tcp),
-            ("tcp6", Transport::Tcp),
-            ("udp", Transport::Udp),
-            ("udp6", Transport::Udp),
-        ] {
-            let table = read(name)?;
+        for (name, transport) in INTERNET {
+            let table = read(tables, name)?;
             internet.extend(lines(&table).map(|line| (line.inode, line.channels(transport))));
         }
-        let table = read("unix")?;
         let mut local: HashMap<u64, Vec<Option<Channel>>> = HashMap::new();
-        for (inode, name) in table.split(|byte| *byte == b'\n').filter_map(local_line) {
+        for (inode, name) in local_lines(&read(tables, "unix")?) {
             local.entry(inode).or_default().push(name);
         }
-        Ok(Self { registry, internet, local })
+        Ok(Self { registry, internet, local, tables, whole: OnceCell::new() })
     }
 
     pub(super) fn ways(&self, inode: u64) -> Ways {
@@ -126,11 +123,56 @@ impl<'a> Sockets<'a> {
         if self.registry.is_full() && names.is_none_or(|names| names.contains(&None)) {
             return Ways::Unknown;
         }
-        // In no list: never bound or connected, or of another family. What is put into it comes out of it.
-        let Some(names) = names else { return Ways::To(vec![Channel::Socket(inode)]) };
-        Ways::To(names.iter().map(|name| name.clone().unwrap_or(Channel::SocketPairs)).collect())
+        match names {
+            Some(names) => {
+                Ways::To(names.iter().map(|name| name.clone().unwrap_or(Channel::SocketPairs)).collect())
+            }
+            // In no list: never bound or connected, or of another family. What is put into it comes out of it.
+            None if self.is_in_no_list(inode) => Ways::To(vec![Channel::Socket(inode)]),
+            None => Ways::Unknown,
+        }
+    }
+
+    /// A list is read in parts, and when a socket is closed meanwhile the kernel may leave another one out. Only lists that say
+    /// the same twice, and nothing doubly, have left out nothing.
+    fn is_in_no_list(&self, inode: u64) -> bool {
+        let whole = self.whole.get_or_init(|| {
+            let mut listed = listed(self.tables).ok()?;
+            for _ in 0..ATTEMPTS {
+                let again = self::listed(self.tables).ok()?;
+                if listed == again && listed.windows(2).all(|pair| pair[0] != pair[1]) {
+                    return Some(listed.into_iter().map(|(inode, _)| inode).collect());
+                }
+                listed = again;
+            }
+            None
+        });
+        whole.as_ref().is_some_and(|listed| !listed.contains(&inode))
     }
 }
+
+fn read(tables: Option<&dyn Tables>, name: &str) -> io::Result<Vec<u8>> {
+    tables.map_or_else(|| Ok(Vec::new()), |tables| tables.read(name))
+}
+
+/// What all lists have, ordered: a socket and what tells its line from others.
+fn listed(tables: Option<&dyn Tables>) -> io::Result<Vec<(u64, String)>> {
+    let mut listed = Vec::new();
+    for (name, _) in INTERNET {
+        let table = read(tables, name)?;
+        let key = |line: Line| (line.inode, format!("{name} {} {}", line.local, line.remote));
+        listed.extend(lines(&table).map(key));
+    }
+    let table = read(tables, "unix")?;
+    listed.extend(local_lines(&table).map(|(inode, name)| (inode, format!("{name:?}"))));
+    listed.sort_unstable();
+    Ok(listed)
+}
+
+const INTERNET: [(&str, Transport); 4] =
+    [("tcp", Transport::Tcp), ("tcp6", Transport::Tcp), ("udp", Transport::Udp), ("udp6", Transport::Udp)];
+/// How often lists are read that do not stand still.
+const ATTEMPTS: usize = 8;
 
 /// One line of a list of internet sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +207,10 @@ pub(crate) fn lines(table: &[u8]) -> impl Iterator<Item = Line> {
     })
 }
 
+fn local_lines(table: &[u8]) -> impl Iterator<Item = (u64, Option<Channel>)> {
+    table.split(|byte| *byte == b'\n').filter_map(local_line)
+}
+
 /// `Num: RefCount Protocol Flags Type St Inode Path`
 fn local_line(line: &[u8]) -> Option<(u64, Option<Channel>)> {
     let (mut field, mut rest) = (line, line);
@@ -196,6 +242,8 @@ const RECENT: usize = 4096;
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};
+
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 
@@ -249,6 +297,39 @@ mod tests {
             let Ways::To(channels) = sockets.ways(inode) else { panic!("{name:?} is not known") };
             assert_eq!(channels, [named(&[b"\0", &name[..]].concat())], "{name:?}");
         }
+    }
+
+    /// Lists of local sockets, one after the other; the last stays.
+    struct Lists(AtomicUsize, Vec<&'static str>);
+
+    impl Tables for Lists {
+        fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+            if name != "unix" {
+                return Ok(Vec::new());
+            }
+            let turn = self.0.fetch_add(1, Ordering::Relaxed);
+            let inodes = self.1.get(turn).or(self.1.last()).unwrap().split(' ');
+            let lines: Vec<_> = inodes.map(|inode| format!("0: 2 0 0 1 1 {inode} @{inode}")).collect();
+            Ok(lines.join("\n").into_bytes())
+        }
+    }
+
+    #[test]
+    fn who_is_in_no_list_is_so_only_where_lists_are_whole() {
+        let registry = Registry::default();
+        let is_alone = |lists: &[&'static str], inode| {
+            let lists = Lists(AtomicUsize::new(0), lists.to_vec());
+            let sockets = Sockets::read(Some(&lists), &registry).unwrap();
+            matches!(sockets.ways(inode), Ways::To(channels) if channels == [Channel::Socket(inode)])
+        };
+        assert!(is_alone(&["1 2 3"], 7));
+        assert!(is_alone(&["1 2 3", "1 2", "1 3"], 7));
+        // Another was closed, and this one left out.
+        assert!(!is_alone(&["1 2 3", "1 2 3 7", "2 3 7"], 7));
+        // One was opened and closed meanwhile: others were read twice, and this one left out.
+        assert!(!is_alone(&["1 2 2 3"], 7));
+        let restless: Vec<_> = ["1", "2"].into_iter().cycle().take(20).collect();
+        assert!(!is_alone(&restless, 7));
     }
 
     #[test]
