@@ -64,6 +64,8 @@ pub(crate) struct Keeper {
     cgroup: Option<Cgroup>,
     gate: RwLock<()>,
     state: Mutex<State>,
+    /// What the next checkpoint will be, once it is laid ahead.
+    next: Mutex<Option<Epoch>>,
 }
 
 #[derive(Debug, Default)]
@@ -88,6 +90,7 @@ impl Keeper {
             cgroup,
             gate: RwLock::default(),
             state: Mutex::default(),
+            next: Mutex::default(),
         })
     }
 
@@ -224,6 +227,15 @@ impl Keeper {
         }
     }
 
+    /// Makes the folder and the files of the next checkpoint, which wait for the disk.
+    pub(crate) fn lay_ahead(&self) {
+        let mut next = self.next();
+        if next.is_none() {
+            // Whoever takes the checkpoint tries again.
+            *next = Epoch::begin(&self.folder).ok();
+        }
+    }
+
     /// Takes a checkpoint; whoever calls has the gate for itself.
     pub(crate) fn take(
         &self,
@@ -237,7 +249,9 @@ impl Keeper {
             return Err(CheckpointError::LabelTaken { label: label.clone(), id: *id });
         }
         let failed = |source| CheckpointError::failed("take a checkpoint in", &self.folder, source);
-        let mut epoch = Epoch::begin(&self.folder).map_err(failed)?;
+        let mut next = self.next();
+        let laid = next.take().filter(|epoch| epoch.is_in(&self.folder));
+        let mut epoch = laid.map_or_else(|| Epoch::begin(&self.folder), Ok).map_err(failed)?;
         let open = self.copy_open(&state.writers, &mut epoch, standing).map_err(failed)?;
         let checkpoint = Checkpoint {
             version: VERSION,
@@ -249,7 +263,7 @@ impl Keeper {
             moving: epoch.moving,
             commits: 0,
         };
-        Epoch::publish(&self.folder, &checkpoint).map_err(failed)?;
+        epoch.publish(&self.folder, &checkpoint).map_err(failed)?;
         state.writers.keep(open);
         state.labels.extend(label.map(|label| (label.to_owned(), id)));
         (state.last, state.epoch, state.changes) = (id, Some(epoch), 0);
@@ -297,6 +311,10 @@ impl Keeper {
         }
         let rest = &path[if length == 1 { 0 } else { length }..];
         Some((layer, rest.strip_prefix(b"/").unwrap_or(rest)))
+    }
+
+    fn next(&self) -> MutexGuard<'_, Option<Epoch>> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

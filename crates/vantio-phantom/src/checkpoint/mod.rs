@@ -109,6 +109,9 @@ pub trait Checkpoints: Send + Sync {
     /// As [`Checkpoints::take`], and when the processes cannot be kept.
     fn take_whole(&self, label: Option<&str>) -> Result<Checkpoint, CheckpointError>;
 
+    /// Makes what the next one will need, once nobody waits.
+    fn lay_ahead(&self);
+
     /// The checkpoints whose processes are kept, ascending.
     fn kept(&self) -> Vec<u64>;
 

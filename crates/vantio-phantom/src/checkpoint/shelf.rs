@@ -11,7 +11,7 @@ use std::{
 
 use rustix::{
     fd::{AsFd as _, BorrowedFd, OwnedFd},
-    fs::{CWD, Mode, OFlags, openat},
+    fs::{CWD, Mode, OFlags, fstat, openat, stat},
 };
 
 use super::{
@@ -59,7 +59,7 @@ pub fn take_ended(run: &RunFolder, label: Option<&str>) -> Result<Checkpoint, Ch
     let checkpoint =
         Checkpoint { version: VERSION, id, label, cause, time: now(), copied: 0, moving: 0, commits };
     let failed = |error| CheckpointError::failed("take a checkpoint in", &folder, error);
-    Epoch::begin(&folder).and_then(|_| Epoch::publish(&folder, &checkpoint)).map_err(failed)?;
+    Epoch::begin(&folder).and_then(|mut epoch| epoch.publish(&folder, &checkpoint)).map_err(failed)?;
     Ok(checkpoint)
 }
 
@@ -152,6 +152,8 @@ fn size(folder: &Path, seen: &mut HashSet<u64>) -> io::Result<u64> {
 pub(super) struct Epoch {
     slots: OwnedFd,
     journal: File,
+    /// For what is told of it, until it is published.
+    info: Option<File>,
     /// A line was torn.
     is_torn: bool,
     /// A move was announced.
@@ -172,10 +174,11 @@ impl Epoch {
         let place = folder.join(BEGUN);
         builder.recursive(false).create(&place)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let mut options = OpenOptions::new();
+        let create = |path| OpenOptions::new().append(true).create_new(true).mode(0o600).open(path);
         Ok(Self {
             slots: openat(CWD, &place, flags, Mode::empty())?,
-            journal: options.append(true).create_new(true).mode(0o600).open(record::path(&place))?,
+            journal: create(record::path(&place))?,
+            info: Some(create(place.join(INFO_FILE))?),
             is_torn: false,
             is_moving: false,
             count: 0,
@@ -184,13 +187,17 @@ impl Epoch {
         })
     }
 
+    /// Whether what was begun in `folder` is still there.
+    pub(super) fn is_in(&self, folder: &Path) -> bool {
+        let begun = stat(folder.join(BEGUN)).ok().zip(fstat(&self.slots).ok());
+        begun.is_some_and(|(there, own)| (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino))
+    }
+
     /// Makes what was begun in `folder` the checkpoint that `checkpoint` tells of.
-    pub(super) fn publish(folder: &Path, checkpoint: &Checkpoint) -> io::Result<()> {
-        let place = folder.join(BEGUN);
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o600).open(place.join(INFO_FILE))?;
-        file.write_all(&serde_json::to_vec(checkpoint)?)?;
-        fs::rename(place, folder.join(checkpoint.id.to_string()))
+    pub(super) fn publish(&mut self, folder: &Path, checkpoint: &Checkpoint) -> io::Result<()> {
+        let mut info = self.info.take().ok_or(io::ErrorKind::AlreadyExists)?;
+        info.write_all(&serde_json::to_vec(checkpoint)?)?;
+        fs::rename(folder.join(BEGUN), folder.join(checkpoint.id.to_string()))
     }
 
     /// A new name in the checkpoint's folder.

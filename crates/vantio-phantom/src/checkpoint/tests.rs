@@ -379,6 +379,9 @@ fn play(world: &World, operations: &[Operation]) -> Vec<(u64, Tree)> {
             let _gate = world.keeper.enter_alone();
             let taken = world.keeper.take(None, Cause::Asked, Standing::No).unwrap();
             trees.push((taken.id, world.upper()));
+            if taken.id.is_multiple_of(2) {
+                world.keeper.lay_ahead();
+            }
         } else {
             // Much of what is random cannot be done.
             drop(world.perform(operation, &mut held));
@@ -481,6 +484,32 @@ fn what_is_closed_is_forgotten_and_what_is_open_is_copied() {
         assert_eq!((taken.copied, taken.moving), (3, 0));
         drop(held);
         world.unmount();
+    });
+}
+
+#[test]
+fn a_checkpoint_that_was_laid_ahead_is_like_any_other() {
+    alone(|| {
+        let world = World::new();
+        let take = || world.keeper.take(None, Cause::Asked, Standing::No).unwrap().id;
+        let append = |byte| world.perform(&Operation::Append("x".into(), byte), &mut Vec::new()).unwrap();
+        world.keeper.lay_ahead();
+        assert_eq!(super::list(&world.run()).unwrap().len(), 0);
+        append(1);
+        assert_eq!(take(), 1);
+        let before = world.upper();
+        append(2);
+        world.keeper.lay_ahead();
+        world.keeper.lay_ahead();
+        assert_eq!(take(), 2);
+        append(3);
+        world.keeper.lay_ahead();
+        fs::remove_dir_all(super::shelf::folder(world.run().path()).join(".begun")).unwrap();
+        assert_eq!(take(), 3);
+        assert_eq!(super::list(&world.run()).unwrap().len(), 3);
+        world.unmount();
+        going_back(&world.run(), 1, Options::default()).unwrap();
+        assert_eq!(world.upper(), before);
     });
 }
 

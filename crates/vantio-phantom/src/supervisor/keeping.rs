@@ -140,6 +140,12 @@ impl Keeping {
         answered.recv().map_err(|_| Errno::IO)
     }
 
+    /// Has the thread make what the next checkpoint will need, while nobody waits for it.
+    fn lay_ahead(&self) {
+        // Nothing depends on it.
+        let _ = self.clerk.send(Box::new(Keeper::lay_ahead));
+    }
+
     /// What could not be saved must not change.
     pub(super) fn save(
         &self,
@@ -176,6 +182,10 @@ impl Checkpoints for Taker {
         let checkpoint = self.twins.take(label)?;
         self.oracle.checkpointed(&checkpoint);
         Ok(checkpoint)
+    }
+
+    fn lay_ahead(&self) {
+        self.keeper.lay_ahead();
     }
 
     fn kept(&self) -> Vec<u64> {
@@ -316,6 +326,8 @@ impl Plane {
         if self.keeping.keeper.has_many_writers() {
             let _gate = self.keeping.keeper.enter_alone();
             self.keeping.ask(Keeper::forget_closed)?;
+            // Who changes much may go back.
+            self.keeping.lay_ahead();
         }
         match self.keeping.automatic.writes {
             Some(writes) if self.keeping.keeper.changes() >= writes => self.take(Cause::Writes),
@@ -332,6 +344,7 @@ impl Plane {
             }
             self.keeping.ask(move |keeper| keeper.take(None, cause, Standing::No))?
         };
+        self.keeping.lay_ahead();
         // Where the policy asks for a checkpoint, nothing goes on without it.
         self.oracle.checkpointed(&taken.map_err(|_| Errno::NOSPC)?);
         Ok(())

@@ -44,9 +44,11 @@ fn answer(stream: &UnixStream, checkpoints: &dyn Checkpoints) -> io::Result<()> 
             let taken =
                 if processes { checkpoints.take_whole(label) } else { checkpoints.take(label, Cause::Asked) };
             match taken {
-                Ok(checkpoint) => say(stream, &Answer::Taken(checkpoint)),
-                Err(error) => say(stream, &Answer::Failed(error.to_string())),
+                Ok(checkpoint) => say(stream, &Answer::Taken(checkpoint))?,
+                Err(error) => say(stream, &Answer::Failed(error.to_string()))?,
             }
+            checkpoints.lay_ahead();
+            Ok(())
         }
         Question::Kept => say(stream, &Answer::Kept(checkpoints.kept())),
         Question::GoBack { id } => go_back(stream, id, checkpoints),

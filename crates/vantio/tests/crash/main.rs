@@ -156,6 +156,33 @@ fn a_discard_killed_at_any_call_leaves_the_host_and_is_taken_up_again() {
 }
 
 #[test]
+fn a_checkpoint_killed_at_any_call_is_there_or_not() {
+    let scene = Scene::new(&SMALL);
+    let mut taken = 0;
+    for call in 0.. {
+        let report = scene.killed_at(&["checkpoint", "last"], Point::Before(call));
+        let listed: serde_json::Value =
+            serde_json::from_str(&scene.ask(&["checkpoint", "last", "--list", "--json"])).unwrap();
+        let ids: Vec<_> = listed["checkpoints"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|taken| taken["id"].as_u64().unwrap())
+            .collect();
+        let most = taken + 1;
+        assert!(ids.len() == taken || ids.len() == most, "{call} ({:?}): {ids:?}", report.calls.last());
+        assert_eq!(ids, (1..=ids.len() as u64).collect::<Vec<_>>());
+        taken = ids.len();
+        if report.ending != Ending::Killed {
+            break;
+        }
+    }
+    assert!(taken > 1, "{taken}");
+    scene.ask(&["restore", "last", "1"]);
+    assert!(!scene.changes().is_empty());
+}
+
+#[test]
 fn a_run_that_commits_by_itself_killed_at_any_call_is_all_or_nothing() {
     let mut scene = Scene::automatic(&SMALL);
     let mut command = scene.run();
