@@ -2,7 +2,7 @@
 //! what the ledger says of it stays and names its policy.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
@@ -14,7 +14,8 @@ use super::{StoreError, error, folder};
 
 const FOLDER: &str = "policies";
 
-/// Writes the program under its hash in the state folder `root`: all of it, or nothing.
+/// Writes the program under its hash in the state folder `root`: all of it, or nothing. What is new is on disk before any
+/// entry names it.
 pub fn write(root: &Path, program: &PolicyProgram) -> Result<(), StoreError> {
     let target = file(root, program.hash());
     let failed = |cause: io::Error| error::folder(&target, cause);
@@ -26,8 +27,9 @@ pub fn write(root: &Path, program: &PolicyProgram) -> Result<(), StoreError> {
     }
     let mut temporary = tempfile::NamedTempFile::new_in(&policies).map_err(failed)?;
     temporary.write_all(&encoded).map_err(failed)?;
+    temporary.as_file().sync_all().map_err(failed)?;
     temporary.persist(&target).map_err(|cause| failed(cause.error))?;
-    Ok(())
+    File::open(&policies).and_then(|policies| policies.sync_all()).map_err(failed)
 }
 
 /// The program that has the hash; `None` where none was kept, or what was kept is another.
