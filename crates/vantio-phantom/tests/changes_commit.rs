@@ -17,7 +17,7 @@ fn becomes_what_the_run_saw(before: &str, script: &str) -> World {
     let world = World::new(before);
     let wanted = world.inside(script);
     let report = world.commit(&[]);
-    assert!(!report.is_incomplete(), "{report:?}");
+    assert!(!report.is_incomplete(), "{script}: {report:?}");
     assert_same(&world.listing(), &wanted, "the host");
     assert_eq!(world.kinds(), [""; 0]);
     assert!(world.commit(&[]).is_nothing_pending());
@@ -86,6 +86,39 @@ fn a_file_with_several_names_is_written_in_place() {
     assert_eq!((world.inode("a"), world.inode("b")), (inode, inode));
     assert_eq!(sh(&world.host(), "cat b; stat -c %a b"), "two\n600\n");
     assert_eq!(world.kinds(), [""; 0]);
+}
+
+#[test]
+fn each_name_of_a_file_becomes_what_the_run_saw() {
+    let first = ["echo more >> ONE", "printf '' > ONE", "chmod 600 ONE", "cat /dev/null >> ONE"];
+    let then = [
+        "ln -sfn a",
+        "rm",
+        "rm OTHER; echo n >",
+        "rm OTHER; mkdir",
+        "chmod 600",
+        "chmod 640",
+        "echo q >",
+        "ln -f ONE",
+    ];
+    for (one, other) in [("x", "y"), ("y", "x")] {
+        for (first, then) in first.iter().flat_map(|first| then.iter().map(move |then| (first, then))) {
+            let script = format!("{first}\n{then} OTHER").replace("ONE", one).replace("OTHER", other);
+            let world = World::new("echo 1 > x; ln x y; sleep 0.01");
+            let before = sh(&world.host(), "stat -c '%n %i' x y");
+            world.inside(&format!("{script}\nmkdir ../seen; cp -a . ../seen"));
+            let report = world.commit(&[]);
+            assert!(!report.is_incomplete(), "{script}: {report:?}");
+            // Whether names are still of one file is not asked: the run could not see it.
+            let look = "for name in x y; do stat -c '%n %F %a' $name || echo gone; test ! -f $name || cat $name; done 2>&1";
+            assert_eq!(sh(&world.host(), look), sh(&world.runs().join("../seen"), look), "{script}");
+            assert_eq!(world.kinds(), [""; 0], "{script}");
+            if report.number.is_some() {
+                assert!(world.undo().stayed.is_empty(), "{script}");
+            }
+            assert_eq!(sh(&world.host(), "stat -c '%n %i' x y; cat x y"), before + "1\n1\n", "{script}");
+        }
+    }
 }
 
 #[test]

@@ -8,7 +8,9 @@ use super::{
     select::{makes_directory, parent_of, takes_tree},
     steps::Dir,
 };
-use crate::changes::{Change, ChangeKind, ChangeSet, FileType, LayerRoot, Node, PathBytes, beneath, moved};
+use crate::changes::{
+    Change, ChangeKind, ChangeSet, FileType, LayerRoot, Node, PathBytes, beneath, moved, same_metadata,
+};
 
 /// A step that is not staged yet.
 pub(super) struct Planned<'a> {
@@ -81,7 +83,8 @@ impl<'a> Plan<'a> {
             slots: HashMap::new(),
             staged: HashMap::new(),
             first_copies: HashMap::new(),
-            rewritten: HashMap::new(),
+            names: names_of_one(set),
+            in_place: HashSet::new(),
             next_slot: 0,
         };
         // What goes, goes by its place on the host, deepest first.
@@ -93,7 +96,13 @@ impl<'a> Plan<'a> {
         for index in chosen {
             planner.put(*index);
         }
-        planner.link_and_meta(chosen);
+        for index in chosen {
+            planner.link(*index);
+        }
+        // Last: what is known of a file of which another name goes or is exchanged is what it was before.
+        for index in chosen {
+            planner.in_place(*index);
+        }
         planner.plan
     }
 
@@ -196,8 +205,10 @@ struct Planner<'a, 'l> {
     staged: HashMap<&'a [u8], Vec<u8>>,
     /// The staged copy of a file with several names in the run.
     first_copies: HashMap<(usize, u64), Vec<u8>>,
-    /// Files that are written in place: host file to the run's file.
-    rewritten: HashMap<(u64, u64), u64>,
+    /// The changes of files that have several names on the host.
+    names: HashMap<(u64, u64), Vec<&'a Change>>,
+    /// Files of the host that are changed where they are.
+    in_place: HashSet<(u64, u64)>,
     next_slot: u64,
 }
 
@@ -237,18 +248,30 @@ impl<'a> Planner<'a, '_> {
             (ChangeKind::Added | ChangeKind::Modified | ChangeKind::Retyped, _)
                 if self.becomes_link(change) => {}
             (ChangeKind::Added, _) => self.add(change),
-            (ChangeKind::Modified, Some(before)) if self.is_rewritten(change) => {
-                let run = change.after.as_ref().map_or(0, |after| after.id.1);
-                if self.rewritten.insert(before.id, run).is_none() {
-                    let slot = self.stage(change, None);
-                    self.step(change, &change.path, slot, Kind::Rewrite(before));
-                }
-            }
-            (ChangeKind::Modified | ChangeKind::Retyped, Some(before)) => {
+            (ChangeKind::Modified | ChangeKind::Retyped | ChangeKind::Metadata, Some(before))
+                if !self.is_in_place(change) =>
+            {
                 let slot = self.stage(change, None);
                 self.step(change, &change.path, slot, Kind::Swap(before));
             }
             _ => {}
+        }
+    }
+
+    /// Changes a file where it is, once for all names that it has on the host.
+    fn in_place(&mut self, index: usize) {
+        let change: &'a Change = &self.set.changes()[index];
+        let (Some(before), Some(after)) = (&change.before, &change.after) else { return };
+        if !self.is_in_place(change) || !self.in_place.insert(before.id) {
+            return;
+        }
+        if change.kind == ChangeKind::Metadata {
+            let slot = self.slot();
+            let after = self.replacement(change).map_or(after, |replacement| &replacement.node);
+            self.step(change, &change.path, slot, Kind::Meta(before, after));
+        } else {
+            let slot = self.stage(change, None);
+            self.step(change, &change.path, slot, Kind::Rewrite(before));
         }
     }
 
@@ -261,26 +284,13 @@ impl<'a> Planner<'a, '_> {
         }
     }
 
-    fn link_and_meta(&mut self, chosen: &[usize]) {
-        for index in chosen {
-            let change: &'a Change = &self.set.changes()[*index];
-            if let Some(existing) = self.link_target(change) {
-                let layer = &self.layers[change.origin.layer].layer;
-                let existing = layer.relative(existing).unwrap_or_default().to_vec();
-                let slot = self.slot();
-                self.step(change, &change.path, slot, Kind::Link(existing));
-            }
-        }
-        for index in chosen {
-            let change: &'a Change = &self.set.changes()[*index];
-            if let (ChangeKind::Metadata, Some(before), Some(after)) =
-                (change.kind, &change.before, &change.after)
-            {
-                let slot = self.slot();
-                let after = self.replacement(change).map_or(after, |replacement| &replacement.node);
-                self.step(change, &change.path, slot, Kind::Meta(before, after));
-            }
-        }
+    fn link(&mut self, index: usize) {
+        let change: &'a Change = &self.set.changes()[index];
+        let Some(existing) = self.link_target(change) else { return };
+        let layer = &self.layers[change.origin.layer].layer;
+        let existing = layer.relative(existing).unwrap_or_default().to_vec();
+        let slot = self.slot();
+        self.step(change, &change.path, slot, Kind::Link(existing));
     }
 
     /// True for a deletion that the move of its directory brings about.
@@ -289,19 +299,20 @@ impl<'a> Planner<'a, '_> {
             .is_some_and(|parent| self.chosen.contains(&parent) && takes_tree(&self.set.changes()[parent]))
     }
 
-    /// True for a file with several names on the host, all of which follow.
-    fn is_rewritten(&self, change: &Change) -> bool {
-        let (Some(before), Some(after)) = (&change.before, &change.after) else { return false };
-        before.file_type == FileType::File
-            && before.links > 1
-            && change.kind == ChangeKind::Modified
-            // The run has it apart under another name, and goes on seeing that.
-            && !self.set.kept_apart.contains(&before.id)
-            && !self.set.changes().iter().any(|other| {
-                other.kind == ChangeKind::Modified
-                    && other.before.as_ref().is_some_and(|node| node.id == before.id)
-                    && other.after.as_ref().is_some_and(|node| node.id != after.id)
-            })
+    /// True for a change that all names of the file on the host follow: of its metadata, or of a file with several names.
+    fn is_in_place(&self, change: &Change) -> bool {
+        let Some(before) = &change.before else { return false };
+        let may_be = match change.kind {
+            ChangeKind::Metadata => true,
+            ChangeKind::Modified => before.file_type == FileType::File && before.links > 1,
+            _ => false,
+        };
+        let is_alone = before.is_dir() || before.links < 2;
+        may_be
+            && (is_alone
+                // The run has it apart under another name, and goes on seeing that.
+                || !self.set.kept_apart.contains(&before.id)
+                    && self.names.get(&before.id).is_none_or(|names| names.iter().all(|other| is_one(change, other))))
     }
 
     fn becomes_link(&self, change: &'a Change) -> bool {
@@ -313,12 +324,12 @@ impl<'a> Planner<'a, '_> {
     fn link_target(&self, change: &'a Change) -> Option<&'a [u8]> {
         let after = change.after.as_ref()?;
         let is_new = matches!(change.kind, ChangeKind::Added | ChangeKind::Modified | ChangeKind::Retyped);
-        if after.is_dir() || after.links < 2 || !is_new || self.is_rewritten(change) {
+        if after.is_dir() || after.links < 2 || !is_new || self.is_in_place(change) {
             return None;
         }
         let set = self.set;
         let kept = set.kept_links.get(&(change.origin.layer, after.id.1)).and_then(|names| names.first());
-        let stays = |other: &&'a Change| other.kind == ChangeKind::Metadata || self.is_rewritten(other);
+        let stays = |other: &&'a Change| self.is_in_place(other);
         kept.map(Vec::as_slice).or_else(|| {
             let others =
                 change.links.iter().filter(|name| **name != change.path).filter_map(|name| set.get(name));
@@ -362,4 +373,27 @@ impl<'a> Planner<'a, '_> {
         self.next_slot += 1;
         self.next_slot.to_string()
     }
+}
+
+/// The changes that may be made in place, by the file of the host that they are of, where it has several names.
+fn names_of_one(set: &ChangeSet) -> HashMap<(u64, u64), Vec<&Change>> {
+    let mut names: HashMap<_, Vec<_>> = HashMap::new();
+    for change in set.changes() {
+        let is_changed = matches!(change.kind, ChangeKind::Modified | ChangeKind::Metadata);
+        if let Some(before) = &change.before
+            && is_changed
+            && !before.is_dir()
+            && before.links > 1
+        {
+            names.entry(before.id).or_default().push(change);
+        }
+    }
+    names
+}
+
+/// True for two names of one file on the host that the run left with the same file, or with two that are alike.
+fn is_one(one: &Change, other: &Change) -> bool {
+    let (Some(after), Some(other_after)) = (&one.after, &other.after) else { return false };
+    let are_marked = one.kind == ChangeKind::Metadata && other.kind == one.kind;
+    after.id == other_after.id || are_marked && same_metadata(after, other_after)
 }
