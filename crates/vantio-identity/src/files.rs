@@ -1,13 +1,13 @@
 //! The authority's files: `authority.key` (PKCS#8) and `bundle.pem`.
 //!
-//! Each is written under a temporary name, synced, and then linked to its own,
-//! so that of two processes that create at once one wins and both read what it
-//! wrote; a crash leaves a whole file or none.
+//! Each is written under a temporary name while its folder is locked, synced, and then
+//! renamed, so that of two processes that create at once one wins and both read what it
+//! wrote; a crash leaves a whole file or none, and what else it leaves the next one removes.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::Path,
 };
 
@@ -63,14 +63,24 @@ fn load_or_create(
 }
 
 fn create(path: &Path, text: &str) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    match file.persist_noclobber(path) {
-        Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(error.error),
-        _ => File::open(folder)?.sync_all(),
+    let folder = File::open(path.parent().unwrap_or(Path::new(".")))?;
+    folder.lock()?;
+    let created = if path.symlink_metadata().is_ok() { Ok(()) } else { create_locked(path, text, &folder) };
+    // A process that was forked meanwhile has the folder open too.
+    folder.unlock().and(created)
+}
+
+fn create_locked(path: &Path, text: &str, folder: &File) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
     }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    folder.sync_all()
 }
 
 fn load(path: &Path, forbidden: u32) -> Result<Zeroizing<String>, IdentityError> {

@@ -6,9 +6,10 @@
 //! deleted, so nobody signs another history of it; its file stays, read-only, beside its verifier key.
 
 use std::{
+    collections::HashSet,
     ffi::OsStr,
     fs::{self, DirBuilder, File, Permissions},
-    io::{self, Write as _},
+    io,
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
@@ -22,6 +23,7 @@ use crate::{
     ledger::append_alone,
     note::{TreeHead, VerifierKey},
     store::{Store as _, io_error, sqlite},
+    whole::{self, remove},
 };
 
 /// The operation of a closed ledger's last entry.
@@ -87,7 +89,7 @@ pub fn archive(path: &Path, options: Options) -> Result<Option<Archive>, LedgerE
         let own = key::open_or_make(&key::beside(path), options.domain)?;
         ledger.checkpoint(&own)?;
         begin(next, &own.verifier(), &ledger.newest_head()?, options)?;
-        replace(&key::public_beside(next), &format!("{}\n", own.verifier()))?;
+        write_public(&key::public_beside(next), &own.verifier())?;
         rename(&key::beside(next), &key::beside(path))?;
     }
     renameat_with(CWD, next, CWD, path, RenameFlags::EXCHANGE)
@@ -99,6 +101,14 @@ pub fn archive(path: &Path, options: Options) -> Result<Option<Archive>, LedgerE
 
 /// The archives of the ledger in the file `path`, the oldest first.
 pub fn archives(path: &Path) -> Result<Vec<Archive>, LedgerError> {
+    let mut archives =
+        archived(path, "db")?.iter().map(|file| describe(file)).collect::<Result<Vec<_>, _>>()?;
+    archives.sort_by_key(|archive| archive.period);
+    Ok(archives)
+}
+
+/// The files of one kind in the folder of archives.
+fn archived(path: &Path, kind: &str) -> Result<Vec<PathBuf>, LedgerError> {
     let folder = folder_of(path);
     let files = match fs::read_dir(&folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -107,15 +117,14 @@ pub fn archives(path: &Path) -> Result<Vec<Archive>, LedgerError> {
         }
     };
     let files = files.into_iter().map(|file| file.path());
-    let ledgers = files.filter(|file| file.extension() == Some(OsStr::new("db")));
-    let mut archives = ledgers.map(|file| describe(&file)).collect::<Result<Vec<_>, _>>()?;
-    archives.sort_by_key(|archive| archive.period);
-    Ok(archives)
+    Ok(files.filter(|file| file.extension() == Some(OsStr::new(kind))).collect())
 }
 
 /// Removes the archives that are kept no longer at `now`; the ledger in the file `path` tells of each
 /// before it goes.
 pub fn expire(path: &Path, now: Timestamp, options: Options) -> Result<Vec<Archive>, LedgerError> {
+    let told = told_expired(path)?;
+    remove_spare_keys(path, &told)?;
     let mut expired = archives(path)?;
     expired.retain(|archive| archive.kept_until() < now);
     if expired.is_empty() {
@@ -123,16 +132,43 @@ pub fn expire(path: &Path, now: Timestamp, options: Options) -> Result<Vec<Archi
     }
     let ledger = Ledger::open_with(path, options)?;
     for Archive { path, head, key, .. } in &expired {
-        ledger.append(draft(EXPIRE, named(key, head)))?;
-        fs::remove_file(path).map_err(io_error("remove", path))?;
-        let public = key::public_beside(path);
-        fs::remove_file(&public).map_err(io_error("remove", &public))?;
+        if !told.contains(&key.to_string()) {
+            ledger.append(draft(EXPIRE, named(key, head)))?;
+        }
+        remove(path)?;
+        remove(&key::public_beside(path))?;
         sync_folder(path)?;
     }
     Ok(expired)
 }
 
+/// The keys of the archives whose removal the ledger in the file `path` tells of: one may have been cut off there.
+fn told_expired(path: &Path) -> Result<HashSet<String>, LedgerError> {
+    let reader = match Reader::open(path) {
+        Err(LedgerError::NotFound { .. }) => return Ok(HashSet::new()),
+        reader => reader?,
+    };
+    let filter = Filter { op: Some(EXPIRE.into()), ..Filter::default() };
+    let keys = reader.entries(&filter).map(|entry| Ok(entry?.request().text("key").map(str::to_owned)));
+    keys.filter_map(Result::transpose).collect()
+}
+
+/// Removes the keys of archives that were removed themselves.
+fn remove_spare_keys(path: &Path, told: &HashSet<String>) -> Result<(), LedgerError> {
+    for public in archived(path, "vkey")?.iter().filter(|public| !public.with_extension("db").exists()) {
+        if key::public(public)?.is_some_and(|key| told.contains(&key.to_string())) {
+            remove(public)?;
+        }
+    }
+    Ok(())
+}
+
 impl Reader {
+    /// The key of this ledger, where its closing was cut off after its successor's key was put in the place of its own.
+    pub(crate) fn key_set_aside(&self) -> Result<Option<VerifierKey>, LedgerError> {
+        key::public(&key::public_beside(&successor_of(&self.path)))
+    }
+
     /// The key of the ledger that this one says to continue, and of the one that continues it.
     pub fn neighbours(&self) -> Result<[Option<String>; 2], LedgerError> {
         let named = |entry: Option<Entry>, op, member| {
@@ -157,7 +193,7 @@ fn begin(next: &Path, key: &VerifierKey, head: &TreeHead, options: Options) -> R
 /// Moves a closed ledger that is still at the successor's name to the archives.
 fn settle(next: &Path) -> Result<Option<Archive>, LedgerError> {
     let reader = match Reader::open(next) {
-        Err(LedgerError::NotFound { .. }) => return Ok(None),
+        Err(LedgerError::NotFound { .. }) => return tidy(next).map(|()| None),
         reader => reader?,
     };
     if newest(&reader)?.is_none_or(|entry| entry.op != END) {
@@ -170,11 +206,16 @@ fn settle(next: &Path) -> Result<Option<Archive>, LedgerError> {
     let end = found.period.1.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ").to_string();
     let path = folder.join(format!("ledger-{end}-{}.db", &found.head.root().to_string()[..8]));
     fs::set_permissions(next, Permissions::from_mode(0o400)).map_err(io_error("restrict", next))?;
-    replace(&key::public_beside(&path), &format!("{}\n", found.key))?;
+    write_public(&key::public_beside(&path), &found.key)?;
     rename(next, &path)?;
-    let spare = key::public_beside(next);
-    fs::remove_file(&spare).map_err(io_error("remove", &spare))?;
+    tidy(next)?;
     Ok(Some(Archive { path, ..found }))
+}
+
+/// Removes what belonged to a ledger that was at the successor's name: its key, and a log that a reader left.
+fn tidy(next: &Path) -> Result<(), LedgerError> {
+    remove(&key::public_beside(next))?;
+    sqlite::remove_log(next)
 }
 
 fn describe(path: &Path) -> Result<Archive, LedgerError> {
@@ -224,16 +265,8 @@ fn folder_of(path: &Path) -> PathBuf {
     path.with_file_name("archive")
 }
 
-/// Writes a file whole or not at all.
-fn replace(path: &Path, text: &str) -> Result<(), LedgerError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let written = tempfile::Builder::new().prefix(".key-").tempfile_in(folder).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        File::open(folder)?.sync_all()
-    });
-    written.map_err(io_error("write", path))
+fn write_public(path: &Path, key: &VerifierKey) -> Result<(), LedgerError> {
+    whole::replace(path, format!("{key}\n").as_bytes(), 0o600)
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), LedgerError> {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
@@ -15,6 +15,7 @@ use crate::{
     LedgerError,
     note::{KeyError, SigningKey, VerifierKey},
     store::io_error,
+    whole,
 };
 
 /// Where the key of the ledger in the file `path` is.
@@ -80,23 +81,15 @@ fn parse(path: &Path, text: &str) -> Result<SigningKey, LedgerError> {
     key.map_err(|error: KeyError| unusable(error.to_string()))
 }
 
-/// Makes a key under a temporary name and links it into place: the first of two makers wins.
+/// Makes a key: the first of two makers wins.
 fn make(path: &Path, domain: &str) -> Result<(), LedgerError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *seed).map_err(LedgerError::Randomness)?;
     let key = name(domain, &seed).and_then(|name| SigningKey::new(&name, &seed));
     let text =
         key.map_err(|error| LedgerError::Key { path: path.into(), reason: error.to_string() })?.secret_text();
-    let written = tempfile::Builder::new().prefix(".key-").tempfile_in(folder).and_then(|mut file| {
-        writeln!(file, "{}", *text)?;
-        file.as_file().sync_all()?;
-        match fs::hard_link(file.path(), path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => File::open(folder)?.sync_all(),
-        }
-    });
-    written.map_err(io_error("write", path))
+    let line = Zeroizing::new([text.as_bytes(), b"\n"].concat());
+    whole::create(path, &line)
 }
 
 /// A name that no other ledger has: that of the domain, and a part of the public key's digest.

@@ -72,6 +72,7 @@ mod store;
 mod tiles;
 pub mod tree;
 mod verify;
+mod whole;
 
 pub use archive::{Archive, RETENTION_DAYS, archive, archives, expire, no_run};
 pub use chain::{Fault, Malformed};

@@ -1,8 +1,7 @@
 //! A log as files that any static web server can serve (C2SP tlog-tiles).
 
 use std::{
-    fs,
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -11,6 +10,7 @@ use crate::{
     note::{SignedNote, TreeHead},
     store::io_error,
     tree::{self, Bundle, BundleError, Tile, Tiles as _, TreeError, encode_bundle, encode_tile},
+    whole,
 };
 
 /// The file that says how far the log goes.
@@ -122,22 +122,9 @@ impl Reader {
     }
 }
 
-/// Writes a file under a temporary name and moves it into place: whoever reads sees all or nothing.
+/// Writes a file that a web server reads, as somebody else perhaps.
 fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), LedgerError> {
     let path = folder.join(name);
-    let parent = path.parent().unwrap_or(folder);
-    let written = fs::create_dir_all(parent).and_then(|()| {
-        let mut file =
-            tempfile::Builder::new().prefix(".new-").permissions(readable()).tempfile_in(parent)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(&path).map_err(|error| error.error)?;
-        Ok(())
-    });
-    written.map_err(io_error("write", &path))
-}
-
-/// A web server runs as somebody else.
-fn readable() -> fs::Permissions {
-    std::os::unix::fs::PermissionsExt::from_mode(0o644)
+    fs::create_dir_all(path.parent().unwrap_or(folder)).map_err(io_error("write", &path))?;
+    whole::replace(&path, bytes, 0o644)
 }

@@ -126,10 +126,12 @@ impl Reader {
 
     /// The key that this ledger's checkpoints are signed with, where it is at hand.
     pub fn verifier_key(&self) -> Result<Option<VerifierKey>, LedgerError> {
-        match key::existing(&self.key)? {
-            Some(key) => Ok(Some(key.verifier())),
-            None => key::public(&key::public_beside(&self.path)),
-        }
+        let Some(key) = key::existing(&self.key)? else {
+            return key::public(&key::public_beside(&self.path));
+        };
+        let key = key.verifier();
+        let is_successors = |[_, next]: [Option<String>; 2]| next == Some(key.to_string());
+        if self.neighbours().is_ok_and(is_successors) { self.key_set_aside() } else { Ok(Some(key)) }
     }
 }
 

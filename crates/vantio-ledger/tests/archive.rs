@@ -3,23 +3,16 @@
 
 mod common;
 
-use std::{
-    env, fs,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-    process::{Command, Stdio},
-    slice::from_ref,
-    thread,
-    time::Instant,
-};
+use std::{env, fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command, slice::from_ref};
 
 use common::{open, place};
+use crash_points::{Ending, Point};
 use vantio_core::json::Value;
 use vantio_ledger::{
     Archive, Filter, Ledger, Options, RETENTION_DAYS, Reader, Terms, Timestamp, archive, archives, expire,
 };
 
-/// Set for a process that archives the ledger at this path.
+/// Set for a process that works on the ledger at this path.
 const LEDGER: &str = "VANTIO_TEST_ARCHIVE";
 
 fn fill(path: &Path, count: u32) {
@@ -82,12 +75,8 @@ fn a_ledger_is_closed_and_another_goes_on() {
         [301, 12]
     );
     check_links(&path);
-    let names = || fs::read_dir(path.parent().unwrap()).unwrap().map(|file| file.unwrap().file_name());
-    let mut names: Vec<_> =
-        names().filter(|name| !name.to_string_lossy().starts_with("ledger.db-")).collect();
-    names.sort();
     assert_eq!(
-        names,
+        names(path.parent().unwrap()),
         ["archive", "ledger.db", "ledger.key"],
         "nothing else is left, least of all a closed log's key"
     );
@@ -153,41 +142,85 @@ fn archives_go_after_seven_years_and_the_ledger_tells() {
 }
 
 #[test]
-fn archiving_that_is_killed_is_completed() {
+fn archiving_that_is_killed_at_any_call_is_completed() {
     if let Some(path) = env::var_os(LEDGER) {
         archive(Path::new(&path), Options::default()).unwrap();
         return;
     }
     let (_folder, path) = place();
-    fill(&path, 50);
-    let started = Instant::now();
-    assert!(child(&path).wait().unwrap().success());
-    let usual = started.elapsed();
-    let (mut written, mut interrupted) = (52_u64, 0);
-    for round in 0..40_u32 {
+    fill(&path, 3);
+    let child = child("archiving_that_is_killed_at_any_call_is_completed", &path);
+    let (mut written, mut interrupted) = (3, 0);
+    for call in 0.. {
         let before = archives(&path).unwrap().len();
-        // What was interrupted refuses entries until it is completed.
-        let Ok(ledger) = Ledger::open(&path) else { panic!("round {round}: it was completed before") };
-        ledger.append(open(round)).unwrap();
-        drop(ledger);
-        written += 1;
-        let mut process = child(&path);
-        thread::sleep(usual * round / 40);
-        process.kill().unwrap();
-        process.wait().unwrap();
-        interrupted += u32::from(archives(&path).unwrap().len() == before);
+        let report = crash_points::run(&child, Some(Point::Before(call))).unwrap();
+        if report.ending == Ending::Exited(0) {
+            break;
+        }
+        assert_eq!(report.ending, Ending::Killed);
+        let what = format!("{call} ({:?})", report.calls.last());
+        assert!(verify(&path) > 0, "{what}: it is read as it is");
+        let is_done = archives(&path).unwrap().len() > before;
+        interrupted += u32::from(!is_done);
         archive(&path, Options::default()).unwrap();
-        assert_eq!(archives(&path).unwrap().len(), before + 1, "round {round}");
-        written += 2;
+        assert_eq!(archives(&path).unwrap().len(), before + 1, "{what}");
+        assert_eq!(names(path.parent().unwrap()), ["archive", "ledger.db", "ledger.key"], "{what}");
+        // What was interrupted refuses entries until it is completed.
+        Ledger::open(&path).unwrap().append(open(0)).unwrap();
+        written += 3;
     }
-    assert!(interrupted > 5, "only {interrupted} were interrupted");
+    println!("killed at {interrupted} calls before the last step");
+    assert!(interrupted > 60, "{interrupted}");
     check_links(&path);
     let all: u64 = archives(&path).unwrap().iter().map(|archive| verify(&archive.path)).sum();
-    assert_eq!(all + verify(&path), written, "every entry, an end and a beginning for each archive");
+    assert_eq!(all + verify(&path), written + 2, "every entry, an end and a beginning for each archive");
 }
 
-fn child(path: &Path) -> std::process::Child {
+#[test]
+fn an_expiry_that_is_killed_at_any_call_is_completed_and_told_once() {
+    let now = Timestamp::now() + jiff::SignedDuration::from_hours(24 * (RETENTION_DAYS + 1));
+    if let Some(path) = env::var_os(LEDGER) {
+        expire(Path::new(&path), now, Options::default()).unwrap();
+        return;
+    }
+    let (_folder, path) = place();
+    let child = child("an_expiry_that_is_killed_at_any_call_is_completed_and_told_once", &path);
+    let mut closed = Vec::new();
+    fill(&path, 1);
+    for call in 0.. {
+        // What was told before stays in the ledger: only that of the last archive is looked for.
+        closed.push(close(&path).key.to_string());
+        let report = crash_points::run(&child, Some(Point::Before(call))).unwrap();
+        let what = format!("{call} ({:?})", report.calls.last());
+        verify(&path);
+        archives(&path).unwrap().iter().for_each(|archive| assert!(verify(&archive.path) > 0, "{what}"));
+        expire(&path, now, Options::default()).unwrap();
+        assert!(names(&path.with_file_name("archive")).is_empty(), "{what}");
+        let reader = Reader::open(&path).unwrap();
+        let filter = Filter { op: Some("ledger.expire".into()), ..Filter::default() };
+        let told: Vec<_> = reader.entries(&filter).map(|entry| entry.unwrap()).collect();
+        let told: Vec<_> = told.iter().map(|entry| entry.request().text("key").unwrap()).collect();
+        assert_eq!(told, [closed.last().unwrap()], "{what}");
+        if report.ending == Ending::Exited(0) {
+            break;
+        }
+        assert_eq!(report.ending, Ending::Killed);
+    }
+    println!("killed at {} calls", closed.len());
+    assert!(closed.len() > 20);
+}
+
+/// What is in a folder, but for the log of the ledger that is in use.
+fn names(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| !name.starts_with("ledger.db-")).collect();
+    names.sort();
+    names
+}
+
+/// This program with one test, which works on the ledger at `path`.
+fn child(test: &str, path: &Path) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["--exact", "archiving_that_is_killed_is_completed"]).env(LEDGER, path);
-    command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap()
+    command.args(["--exact", test]).env(LEDGER, path);
+    command
 }

@@ -14,7 +14,11 @@ use super::{
     schema::{APPLICATION_ID, LAYOUT, SCHEMA},
     store_error,
 };
-use crate::{LedgerError, store::io_error};
+use crate::{
+    LedgerError,
+    store::io_error,
+    whole::{Unfinished, remove},
+};
 
 /// Creates the folder, and resolves it so that only the file's own name can be
 /// a symbolic link, which is then refused.
@@ -30,23 +34,19 @@ fn split(path: &Path) -> Result<(&Path, &std::ffi::OsStr), LedgerError> {
     Ok((folder.unwrap_or(Path::new(".")), name))
 }
 
-/// Creates an empty ledger under a temporary name and links it into place, so
-/// that nobody ever sees a file without a schema.
+/// Creates an empty ledger under a temporary name, so that nobody ever sees a file without a schema.
 pub(super) fn create(path: &Path) -> Result<(), LedgerError> {
     let (folder, _) = split(path)?;
-    let temporary = tempfile::Builder::new()
-        .prefix(".ledger-")
-        .suffix(".new")
-        .tempfile_in(folder)
-        .map_err(io_error("create a file in", folder))?
-        .into_temp_path();
-    write_schema(&temporary).map_err(store_error(path))?;
-    File::open(&temporary).and_then(|file| file.sync_all()).map_err(io_error("write", path))?;
-    sync_above(folder)?;
-    match fs::hard_link(&temporary, path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(io_error("create", path)(error)),
-        _ => File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_error("write", folder)),
+    let unfinished = Unfinished::at(path)?;
+    if unfinished.is_needless() {
+        return Ok(());
     }
+    let temporary = unfinished.temporary();
+    remove_log(&temporary)?;
+    unfinished.write(&[], 0o600)?;
+    write_schema(&temporary).map_err(store_error(path))?;
+    sync_above(folder)?;
+    unfinished.finish()
 }
 
 /// Syncs the names of a folder and of those above it, up to where it is mounted: one that was just
@@ -65,7 +65,8 @@ fn sync_above(folder: &Path) -> Result<(), LedgerError> {
 
 fn write_schema(path: &Path) -> rusqlite::Result<()> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    // The file is synced as a whole before it gets its name.
+    // The file is synced as a whole before it gets its name, and thrown away where that does not come to pass.
+    connection.pragma_update_and_check(None, "journal_mode", "MEMORY", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "OFF")?;
     connection.pragma_update(None, "page_size", PAGE_SIZE)?;
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -97,7 +98,7 @@ pub(super) fn check_writable(path: &Path) -> Result<(), LedgerError> {
 /// synced with the log as a whole before anything that continues it is acknowledged, and before anything of it is
 /// copied into the file: SQLite syncs the log for either.
 pub(super) fn renew_log(path: &Path) -> Result<(), LedgerError> {
-    let log = log_of(path);
+    let log = beside(path, LOG);
     let renew = || -> io::Result<()> {
         let no_link = OFlags::NOFOLLOW.bits().cast_signed();
         let file = File::options().read(true).write(true).custom_flags(no_link).open(&log)?;
@@ -136,9 +137,21 @@ pub(super) fn identity(path: &Path) -> Result<(u64, u64), LedgerError> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-/// The write-ahead log of the file at `path`.
-pub(super) fn log_of(path: &Path) -> PathBuf {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    log.into()
+/// The file beside the one at `path` that SQLite keeps `part` of it in.
+pub(super) fn beside(path: &Path, part: &str) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(part);
+    beside.into()
+}
+
+/// The write-ahead log of a file,
+pub(super) const LOG: &str = "-wal";
+/// its index,
+const INDEX: &str = "-shm";
+/// and the pages as they were before a transaction that is not in the log.
+pub(super) const JOURNAL: &str = "-journal";
+
+/// Removes the log and its index, which have nothing that the file at `path` lacks.
+pub(crate) fn remove_log(path: &Path) -> Result<(), LedgerError> {
+    [LOG, INDEX].iter().try_for_each(|part| remove(&beside(path, part)))
 }

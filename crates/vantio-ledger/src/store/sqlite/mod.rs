@@ -31,6 +31,7 @@ use crate::{
 };
 
 use copier::{Copier, copy};
+pub(crate) use file::remove_log;
 pub(crate) use read::{File, has_log};
 use schema::{check_format, check_schema};
 
@@ -144,7 +145,7 @@ impl Appender {
     /// Copies a log that others left into the file and cuts it, once it is long: whoever opens the ledger reads all
     /// of it and writes it anew. What others still need of it stays.
     fn cut_log(&self, least: u64) {
-        let length = fs::metadata(file::log_of(&self.path)).map_or(0, |log| log.len());
+        let length = fs::metadata(file::beside(&self.path, file::LOG)).map_or(0, |log| log.len());
         if length >= least && self.connection.busy_timeout(Duration::ZERO).is_ok() {
             let _ = copy(&self.connection, "TRUNCATE");
             let _ = self.connection.busy_timeout(BUSY_STEP);

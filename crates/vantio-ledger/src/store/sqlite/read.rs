@@ -20,7 +20,7 @@ use vantio_core::Hash;
 
 use super::{
     check_format, check_schema,
-    file::log_of,
+    file::{JOURNAL, LOG, beside},
     lookup::{self, Lookup},
     read_head, store_error, tree,
 };
@@ -41,9 +41,9 @@ pub(crate) struct File {
 impl File {
     /// Opens the ledger at `path`. Its folder may be read-only.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
-        let (connection, copy) = match connect(path, "") {
+        let (connection, copy) = match connect(path, "", READ_ONLY) {
             Ok(connection) => (connection, None),
-            Err(error) if needs_writable_folder(&error) => connect_without_writing(path)?,
+            Err(error) if needs_writing(&error) => connect_without_writing(path)?,
             Err(error) => return Err(store_error(path)(error)),
         };
         check_format(&connection, path)?;
@@ -226,12 +226,10 @@ impl<'r> From<ValueRef<'r>> for Column<'r> {
     }
 }
 
-fn connect(path: &Path, parameters: &str) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_URI
-        | OpenFlags::SQLITE_OPEN_EXRESCODE;
-    let connection = Connection::open_with_flags(uri(path, parameters), flags)?;
+fn connect(path: &Path, parameters: &str, rights: OpenFlags) -> rusqlite::Result<Connection> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let connection = Connection::open_with_flags(uri(path, parameters), flags | rights)?;
     connection.busy_timeout(Duration::from_secs(10))?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()))?;
@@ -252,26 +250,40 @@ fn uri(path: &Path, parameters: &str) -> OsString {
     uri.into()
 }
 
-/// SQLite reads a file in WAL mode through an index that it creates beside it.
-fn needs_writable_folder(error: &rusqlite::Error) -> bool {
+/// SQLite reads a file in WAL mode through an index that it creates beside it, and takes back what a killed writer left
+/// half done before it reads.
+fn needs_writing(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{CannotOpen, ReadOnly};
     matches!(error.sqlite_error_code(), Some(CannotOpen | ReadOnly))
 }
 
-/// Reads the file alone when it has no write-ahead log, else a private copy of both.
+/// Reads the file alone when no part of it is in another, else a private copy of both.
 fn connect_without_writing(path: &Path) -> Result<(Connection, Option<TempDir>), LedgerError> {
-    if !has_log(path) {
-        return Ok((connect(path, "?immutable=1").map_err(store_error(path))?, None));
-    }
+    let parts = if has_log(path) {
+        ["", LOG]
+    } else if has_beside(path, JOURNAL) {
+        // The pages as they were come first: that a writer takes the others back meanwhile does no harm.
+        [JOURNAL, ""]
+    } else {
+        return Ok((connect(path, "?immutable=1", READ_ONLY).map_err(store_error(path))?, None));
+    };
     let folder = tempfile::tempdir().map_err(io_error("create a temporary copy of", path))?;
     let copy = folder.path().join("ledger");
-    fs::copy(path, &copy).map_err(io_error("copy", path))?;
-    let log = log_of(path);
-    fs::copy(&log, log_of(&copy)).map_err(io_error("copy", &log))?;
-    Ok((connect(&copy, "").map_err(store_error(path))?, Some(folder)))
+    for part in parts {
+        let original = beside(path, part);
+        fs::copy(&original, beside(&copy, part)).map_err(io_error("copy", &original))?;
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+    Ok((connect(&copy, "", flags).map_err(store_error(path))?, Some(folder)))
 }
 
 /// Whether a part of the file is in a write-ahead log beside it.
 pub(crate) fn has_log(path: &Path) -> bool {
-    fs::metadata(log_of(path)).is_ok_and(|log| log.len() > 0)
+    has_beside(path, LOG)
 }
+
+fn has_beside(path: &Path, part: &str) -> bool {
+    fs::metadata(beside(path, part)).is_ok_and(|part| part.len() > 0)
+}
+
+const READ_ONLY: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY;
