@@ -1,19 +1,27 @@
 //! `vantio discard`
 
-use vantio_core::json::Value;
+use vantio_core::{Hash, RunId, json::Value};
+use vantio_ledger::{Filter, Reader};
 use vantio_phantom::commit;
 
-use super::changes::{claim_ended, commit_failure, entry, ledger};
+use super::{
+    changes::{claim_ended, commit_failure, entry, ledger},
+    sweep,
+};
 use crate::{
     failure::Failure,
+    oracle::event,
     present::{note, print_json},
-    store::{State, Store},
+    store::{State, Store, StoreError},
 };
 
 /// Drops what a run changed.
 pub fn discard(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
     let id = store.resolve(reference)?;
     let short = store.short(id);
+    if let Err(StoreError::Damaged { .. }) = store.read(id) {
+        return erase(store, id, json);
+    }
     let mut claim = claim_ended(store, id)?;
     if claim.record.state == State::Discarded {
         note(format!("run {short} was discarded before: nothing to do\n"));
@@ -27,6 +35,29 @@ pub fn discard(store: &Store, reference: &str, json: bool) -> Result<u8, Failure
         note(format!("run {short} discarded: what was not committed is gone\n"));
     }
     claim.release()?;
+    told(id, json)
+}
+
+/// Drops a run whose record cannot be read: nothing else can be done with it.
+fn erase(store: &Store, id: RunId, json: bool) -> Result<u8, Failure> {
+    store.erase(id, |world| {
+        sweep::clean(id, world.path())?;
+        let request = Value::object([("pending", Value::Null)]);
+        ledger(store)?.append(event(id, policy_of(store, id)?, "phantom.discard", request))?;
+        commit::discard(&world).map_err(|error| commit_failure(&error))
+    })?;
+    note(format!("run {} discarded, its damaged record with it\n", store.short(id)));
+    told(id, json)
+}
+
+/// The policy that the ledger says the run has.
+fn policy_of(store: &Store, id: RunId) -> Result<Hash, Failure> {
+    let filter = Filter { run_id: Some(id), limit: Some(1), ..Filter::default() };
+    let first = Reader::open_at(&store.ledger())?.entries(&filter).next().transpose()?;
+    Ok(first.map_or(Hash::ZERO, |entry| entry.policy_hash))
+}
+
+fn told(id: RunId, json: bool) -> Result<u8, Failure> {
     if json {
         print_json(serde_json::json!({ "run": id.to_string(), "state": "discarded" }))?;
     }

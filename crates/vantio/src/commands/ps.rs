@@ -16,7 +16,7 @@ pub fn ps(store: &Store, all: bool, json: bool) -> Result<u8, Failure> {
         let record = match store.read(id) {
             Ok(record) => record,
             Err(error) => {
-                note(format!("vantio: {error}\n"));
+                note(format!("vantio: {error}: {}\n", error.advice()));
                 continue;
             }
         };

@@ -1,8 +1,8 @@
 //! Cleaning up after commands that died.
 
-use std::os::fd::AsFd as _;
+use std::{os::fd::AsFd as _, path::Path};
 
-use vantio_core::json::Value;
+use vantio_core::{RunId, json::Value};
 use vantio_phantom::{
     cgroup::Cgroup,
     changes::Escaped,
@@ -31,9 +31,9 @@ pub fn sweep(store: &Store) {
                 return;
             }
             for claim in claims {
-                let id = store.short(claim.record.id);
-                if let Err(failure) = recover(store, claim) {
-                    note(format!("vantio: run {id} could not be cleaned up: {failure}\n"));
+                match claim {
+                    Ok(claim) => recover_or_tell(store, claim),
+                    Err(error) => note(format!("vantio: {error}: {}\n", error.advice())),
                 }
             }
         }
@@ -61,13 +61,24 @@ fn is_half_discarded(store: &Store, claim: &Claim) -> bool {
     claim.world().is_discarded() && has_entry(store, &claim.record, "phantom.discard")
 }
 
+fn recover_or_tell(store: &Store, claim: Claim) {
+    let id = store.short(claim.record.id);
+    if let Err(failure) = recover(store, claim) {
+        note(format!("vantio: run {id} could not be cleaned up: {failure}\n"));
+    }
+}
+
+/// Removes what a dead run left outside its folder.
+pub fn clean(dead: RunId, folder: &Path) -> Result<(), Failure> {
+    Cgroup::sweep(&|run| run == dead);
+    keeper::remove(folder);
+    snapshot::remove(folder)
+        .map_err(|cause| Failure::new("E_STATE", "a copy of the workspace cannot be removed").because(cause))
+}
+
 fn recover(store: &Store, mut claim: Claim) -> Result<(), Failure> {
     let dead = claim.record.id;
-    Cgroup::sweep(&|run| run == dead);
-    keeper::remove(&store.folder(dead));
-    snapshot::remove(&store.folder(dead)).map_err(|cause| {
-        Failure::new("E_STATE", "a copy of the workspace cannot be removed").because(cause)
-    })?;
+    clean(dead, &store.folder(dead))?;
     if claim.record.state != State::Discarded && is_half_discarded(store, &claim) {
         commit::discard(&claim.world()).map_err(|error| commit_failure(&error))?;
         claim.record.state = State::Discarded;

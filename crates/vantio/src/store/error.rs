@@ -109,7 +109,8 @@ impl StoreError {
         }
     }
 
-    fn advice(&self) -> String {
+    /// What to do about it.
+    pub fn advice(&self) -> String {
         match self {
             Self::NoPlace => "set VANTIO_STATE to a folder of yours, or set HOME".into(),
             Self::NoStore => "write postgres://USER@HOST/DATABASE, or the path of an archive; to keep all of the state elsewhere, set VANTIO_STATE".into(),
@@ -124,7 +125,8 @@ impl StoreError {
             },
             Self::Owner { .. } => "set VANTIO_STATE to a folder of yours; under sudo, to one of root".into(),
             Self::Writable { path, .. } => format!("chmod go-w {}", shown_path(path)),
-            Self::Unknown { .. } | Self::Damaged { .. } => "`vantio ps --all` lists every run".into(),
+            Self::Unknown { .. } => "`vantio ps --all` lists every run".into(),
+            Self::Damaged { id, .. } => format!("what it changed cannot be told any more; drop it: vantio discard {id}"),
             Self::NoRuns => "start one: vantio run -- CMD".into(),
             Self::Ambiguous { candidates, .. } => {
                 let lines: Vec<String> = candidates.iter().take(8).map(|id| format!("  {id}")).collect();

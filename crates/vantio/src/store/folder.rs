@@ -2,9 +2,9 @@
 
 use std::{
     env,
-    fs::{self, DirBuilder, File},
+    fs::{self, DirBuilder, File, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -56,6 +56,13 @@ pub fn create(path: &Path) -> Result<(), StoreError> {
         Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => Err(error::folder(path, cause)),
         _ => Ok(()),
     }
+}
+
+/// Creates a file that only its owner may read, in the place of what a crash left there.
+pub fn create_file(path: &Path) -> Result<File, StoreError> {
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(path).map_err(|cause| error::folder(path, cause))
 }
 
 /// Has the file system keep what is in each of its folders apart (`chattr +T`), where it knows how: ext4 makes no file

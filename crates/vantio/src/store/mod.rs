@@ -221,20 +221,31 @@ impl Store {
         Lock::is_held(&self.lock(id))
     }
 
-    /// Runs that a command held when it died. They are held now.
-    pub fn abandoned(&self) -> Result<Vec<Claim>, StoreError> {
-        let mut claims = Vec::new();
-        for id in ids_in(&self.held())? {
-            if let Some(lock) = Lock::take(&self.lock(id))? {
-                match self.read(id) {
-                    Ok(record) => claims.push(Claim { record, store: self.clone(), lock }),
-                    // It died before its record was written: nothing ran.
-                    Err(StoreError::Unknown { .. }) => self.remove(id).and_then(|()| lock.remove())?,
-                    Err(other) => return Err(other),
-                }
-            }
+    /// Runs that a command held when it died. They are held now, but for those whose record cannot be read.
+    pub fn abandoned(&self) -> Result<Vec<Result<Claim, StoreError>>, StoreError> {
+        let claims = ids_in(&self.held())?.into_iter().map(|id| self.claim_abandoned(id));
+        Ok(claims.filter_map(Result::transpose).collect())
+    }
+
+    fn claim_abandoned(&self, id: RunId) -> Result<Option<Claim>, StoreError> {
+        let Some(lock) = Lock::take(&self.lock(id))? else { return Ok(None) };
+        match self.read(id) {
+            Ok(record) => Ok(Some(Claim { record, store: self.clone(), lock })),
+            // It died before its record was written: nothing ran.
+            Err(StoreError::Unknown { .. }) => self.remove(id).and_then(|()| lock.remove()).map(|()| None),
+            Err(other) => Err(other),
         }
-        Ok(claims)
+    }
+
+    /// Removes a run whose record cannot be read, with all that it left, once `clean` has cleaned up after it.
+    pub fn erase<E: From<StoreError>>(
+        &self,
+        id: RunId,
+        clean: impl FnOnce(RunFolder) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let lock = Lock::take(&self.lock(id))?.ok_or(StoreError::Busy { id })?;
+        clean(RunFolder::new(self.folder(id), 0))?;
+        Ok(self.remove(id).and_then(|()| lock.remove())?)
     }
 
     fn remove(&self, id: RunId) -> Result<(), StoreError> {
@@ -259,6 +270,11 @@ impl Store {
         id
     }
 
+    /// The run that `reference` names in a ledger, which may be of another host, or gone from here.
+    pub fn resolve_recorded(&self, reference: &str) -> Result<RunId, StoreError> {
+        reference.parse().or_else(|_| self.resolve(reference))
+    }
+
     /// The shortest beginning of `id` that names no other run, and stays so: at least the
     /// millisecond of its creation, which none shares that is made later.
     pub fn short(&self, id: RunId) -> String {
@@ -274,7 +290,7 @@ impl Claim {
 
     /// Keeps the policy that the run has.
     pub fn keep(&self, program: &PolicyProgram) -> Result<(), StoreError> {
-        program::write(&self.store.root, program)
+        program::write(&self.store.root, &self.store.folder(self.record.id), program)
     }
 
     /// The run's folder, as the mechanism names it.

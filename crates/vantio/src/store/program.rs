@@ -14,9 +14,9 @@ use super::{StoreError, error, folder};
 
 const FOLDER: &str = "policies";
 
-/// Writes the program under its hash in the state folder `root`: all of it, or nothing. What is new is on disk before any
-/// entry names it.
-pub fn write(root: &Path, program: &PolicyProgram) -> Result<(), StoreError> {
+/// Writes the program under its hash in the state folder `root`, by way of the `run`'s: all of it, or nothing. What is new
+/// is on disk before any entry names it.
+pub fn write(root: &Path, run: &Path, program: &PolicyProgram) -> Result<(), StoreError> {
     let target = file(root, program.hash());
     let failed = |cause: io::Error| error::folder(&target, cause);
     let policies = root.join(FOLDER);
@@ -25,10 +25,10 @@ pub fn write(root: &Path, program: &PolicyProgram) -> Result<(), StoreError> {
     if fs::read(&target).is_ok_and(|kept| kept == encoded) {
         return Ok(());
     }
-    let mut temporary = tempfile::NamedTempFile::new_in(&policies).map_err(failed)?;
-    temporary.write_all(&encoded).map_err(failed)?;
-    temporary.as_file().sync_all().map_err(failed)?;
-    temporary.persist(&target).map_err(|cause| failed(cause.error))?;
+    let temporary = run.join("policy.new");
+    let mut file = folder::create_file(&temporary)?;
+    file.write_all(&encoded).and_then(|()| file.sync_all()).map_err(failed)?;
+    fs::rename(&temporary, &target).map_err(failed)?;
     File::open(&policies).and_then(|policies| policies.sync_all()).map_err(failed)
 }
 

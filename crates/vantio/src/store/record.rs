@@ -230,10 +230,10 @@ pub fn write(folder: &Path, record: &Record) -> Result<(), StoreError> {
     let file = Versioned { format: FORMAT, record };
     let mut bytes = serde_json::to_vec_pretty(&file).map_err(|cause| failed(cause.into()))?;
     bytes.push(b'\n');
-    let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    temporary.write_all(&bytes).map_err(failed)?;
-    temporary.persist(&target).map_err(|cause| failed(cause.error))?;
-    Ok(())
+    // Whoever writes it holds the run.
+    let temporary = target.with_added_extension("new");
+    super::folder::create_file(&temporary)?.write_all(&bytes).map_err(failed)?;
+    fs::rename(&temporary, &target).map_err(failed)
 }
 
 #[derive(Deserialize)]

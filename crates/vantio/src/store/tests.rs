@@ -110,8 +110,28 @@ fn what_a_crash_left_is_found_and_held() {
     // A process that dies lets go of its locks, and leaves the file.
     drop(claim);
     let abandoned = store.abandoned().unwrap();
-    assert_eq!(abandoned.iter().map(|claim| claim.record.id).collect::<Vec<_>>(), [record(1).id]);
+    let ids = abandoned.iter().map(|claim| claim.as_ref().unwrap().record.id);
+    assert_eq!(ids.collect::<Vec<_>>(), [record(1).id]);
     assert!(store.is_held(record(1).id).unwrap());
+}
+
+#[test]
+fn a_damaged_record_is_in_no_other_runs_way_and_goes_with_its_run() {
+    let (_folder, store) = store();
+    for ms in [1, 2] {
+        drop(store.create(record(ms)).unwrap());
+    }
+    let id = record(1).id;
+    // The power was lost before it was on disk.
+    fs::write(store.folder(id).join("run.json"), "").unwrap();
+    let abandoned = store.abandoned().unwrap();
+    assert!(matches!(&abandoned[0], Err(StoreError::Damaged { id: damaged, .. }) if *damaged == id));
+    assert_eq!(abandoned[1].as_ref().unwrap().record.id, record(2).id);
+
+    let refused = store.erase(id, |_| Err(StoreError::NoPlace));
+    assert!(matches!(refused, Err(StoreError::NoPlace)) && store.folder(id).exists());
+    store.erase(id, |_| Ok::<_, StoreError>(())).unwrap();
+    assert!(!store.folder(id).exists() && !store.lock(id).exists());
 }
 
 #[test]

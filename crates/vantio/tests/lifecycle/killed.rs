@@ -150,3 +150,32 @@ fn vantio_kill_ends_a_run() {
     world.ask(&["kill", "last"]);
     assert_eq!(child.wait().unwrap().code(), Some(137));
 }
+
+#[test]
+fn a_run_whose_record_the_power_took_is_in_nobodys_way_and_can_be_dropped() {
+    let world = World::new();
+    let ids = || -> Vec<String> {
+        let listed: serde_json::Value = serde_json::from_str(&world.ask(&["ps", "--all", "--json"])).unwrap();
+        listed["runs"].as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap().into()).collect()
+    };
+    for _ in 0..2 {
+        world.run(WORKSPACE, &["/bin/sh", "-c", "echo $$ >> file"]).assert_success();
+    }
+    let [lost, other] = ids().try_into().unwrap();
+    // A command held both when the power went.
+    for id in [&lost, &other] {
+        fs::write(world.state().join("held").join(id), "").unwrap();
+    }
+    fs::write(world.state().join("runs").join(&lost).join("run.json"), "").unwrap();
+
+    let told = finish(&mut world.vantio(["ps"]));
+    assert!(told.stderr.contains(&format!("drop it: vantio discard {lost}")), "{}", told.describe());
+    assert_eq!(ids(), std::slice::from_ref(&other));
+    assert!(!world.state().join("held").join(&other).exists(), "it was cleaned up");
+    finish(&mut world.vantio(["diff", &lost])).assert_code(1);
+    world.ask(&["discard", &lost]);
+    assert_eq!(world.changes().len(), 1);
+    assert_eq!(finish(&mut world.vantio(["ps"])).stderr, "");
+    world.ask(&["ledger", "verify"]);
+    assert!(world.ask(&["ledger", "list", "--run", &lost]).contains("phantom.discard"));
+}

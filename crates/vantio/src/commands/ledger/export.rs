@@ -24,7 +24,7 @@ use crate::{
 
 /// Writes what was asked for, as it may be published.
 pub fn export(store: &Store, arguments: &Export) -> Result<(), Failure> {
-    let run = arguments.run.as_deref().map(|run| store.resolve(run)).transpose()?;
+    let run = arguments.run.as_deref().map(|run| store.resolve_recorded(run)).transpose()?;
     let reader = Reader::open_at(&store.ledger())?;
     let output = arguments.output.as_deref();
     if arguments.details {

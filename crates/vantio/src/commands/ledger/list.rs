@@ -16,7 +16,7 @@ use crate::{
 pub fn list(store: &Store, reader: &Reader, arguments: &List, json: bool) -> Result<(), Failure> {
     let limit = if arguments.limit == 0 { None } else { Some(arguments.limit) };
     let mut filter = Filter {
-        run_id: arguments.run.as_deref().map(|run| store.resolve(run)).transpose()?,
+        run_id: arguments.run.as_deref().map(|run| store.resolve_recorded(run)).transpose()?,
         op: arguments.op.clone(),
         decision: arguments.verdict.map(decision),
         since_seq: arguments.after.map_or(0, |after| after.saturating_add(1)),
