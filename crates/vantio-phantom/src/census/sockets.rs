@@ -137,17 +137,17 @@ impl<'a> Sockets<'a> {
     /// the same twice, and nothing doubly, have left out nothing.
     fn is_in_no_list(&self, inode: u64) -> bool {
         let whole = self.whole.get_or_init(|| {
-            let mut listed = listed(self.tables).ok()?;
+            let mut before = listed(self.tables).ok()?;
             for _ in 0..ATTEMPTS {
-                let again = self::listed(self.tables).ok()?;
-                if listed == again && listed.windows(2).all(|pair| pair[0] != pair[1]) {
-                    return Some(listed.into_iter().map(|(inode, _)| inode).collect());
+                let again = listed(self.tables).ok()?;
+                if before == again && again.windows(2).all(|pair| pair[0] != pair[1]) {
+                    return Some(again.into_iter().map(|(inode, _)| inode).collect());
                 }
-                listed = again;
+                before = again;
             }
             None
         });
-        whole.as_ref().is_some_and(|listed| !listed.contains(&inode))
+        whole.as_ref().is_some_and(|whole| !whole.contains(&inode))
     }
 }
 
@@ -241,9 +241,10 @@ const RECENT: usize = 4096;
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
-
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::{
+        net::{TcpListener, TcpStream},
+        sync::atomic::{AtomicUsize, Ordering},
+    };
 
     use super::*;
 

@@ -17,8 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CheckpointError, Shadow, VERSION, shelf::remove};
 use crate::{
-    changes::copy_content,
-    changes::{Between, Change, ChangeKind, FileType, Node, PathBytes, RunFolder, between},
+    changes::{Between, Change, ChangeKind, FileType, Node, PathBytes, RunFolder, between, copy_content},
     commit::meta::Meta,
 };
 

@@ -13,10 +13,10 @@ use rustix::{
 
 use super::record::{Id, Notes};
 use crate::{
-    changes::copy_content,
     changes::{
         FileType, Layer, LayerKind, Node,
-        beneath::{Pinned, magic, stat_fd},
+        beneath::{self, Pinned, magic, stat_fd},
+        copy_content, node,
     },
     commit::meta::Meta,
 };
@@ -48,7 +48,7 @@ impl Ground {
     /// What is at `path`, without an overlay's own attributes.
     pub(super) fn node(&self, path: &[u8]) -> io::Result<Option<Node>> {
         let file = match self.root.at(path, OFlags::PATH | OFlags::NOFOLLOW) {
-            Err(error) if crate::changes::beneath::is_absent(&error) => return Ok(None),
+            Err(error) if beneath::is_absent(&error) => return Ok(None),
             other => other?,
         };
         node_of(file.as_fd()).map(Some)
@@ -59,7 +59,7 @@ impl Ground {
 pub(super) fn node_of(fd: BorrowedFd<'_>) -> io::Result<Node> {
     let mut node = Node::of_stat(&stat_fd(fd)?);
     if node.file_type != FileType::Symlink {
-        node.xattrs = crate::changes::node::xattrs_of(fd)?;
+        node.xattrs = node::xattrs_of(fd)?;
     }
     Ok(node)
 }
