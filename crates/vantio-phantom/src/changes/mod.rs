@@ -19,6 +19,7 @@ pub(crate) mod node;
 mod patch;
 mod roots;
 mod scan;
+mod shared;
 mod sides;
 mod tree;
 mod trees;
@@ -42,5 +43,6 @@ pub(crate) use layers::{Committed, LAYERS_FILE, OVERLAY_PREFIXES, moved, path_no
 pub(crate) use model::Origin;
 pub(crate) use roots::LayerRoot;
 pub(crate) use scan::{open_layers, scan_layers};
+pub(crate) use shared::Shared;
 pub(crate) use sides::Sides;
 pub(crate) use walk::names_in;

@@ -8,9 +8,7 @@ use super::{
     select::{makes_directory, parent_of, takes_tree},
     steps::Dir,
 };
-use crate::changes::{
-    Change, ChangeKind, ChangeSet, FileType, LayerRoot, Node, PathBytes, beneath, moved, same_metadata,
-};
+use crate::changes::{Change, ChangeKind, ChangeSet, LayerRoot, Node, PathBytes, Shared, beneath, moved};
 
 /// A step that is not staged yet.
 pub(super) struct Planned<'a> {
@@ -83,7 +81,7 @@ impl<'a> Plan<'a> {
             slots: HashMap::new(),
             staged: HashMap::new(),
             first_copies: HashMap::new(),
-            names: names_of_one(set),
+            shared: Shared::new(set),
             in_place: HashSet::new(),
             next_slot: 0,
         };
@@ -205,8 +203,7 @@ struct Planner<'a, 'l> {
     staged: HashMap<&'a [u8], Vec<u8>>,
     /// The staged copy of a file with several names in the run.
     first_copies: HashMap<(usize, u64), Vec<u8>>,
-    /// The changes of files that have several names on the host.
-    names: HashMap<(u64, u64), Vec<&'a Change>>,
+    shared: Shared<'a>,
     /// Files of the host that are changed where they are.
     in_place: HashSet<(u64, u64)>,
     next_slot: u64,
@@ -249,7 +246,7 @@ impl<'a> Planner<'a, '_> {
                 if self.becomes_link(change) => {}
             (ChangeKind::Added, _) => self.add(change),
             (ChangeKind::Modified | ChangeKind::Retyped | ChangeKind::Metadata, Some(before))
-                if !self.is_in_place(change) =>
+                if !self.shared.is_in_place(change) =>
             {
                 let slot = self.stage(change, None);
                 self.step(change, &change.path, slot, Kind::Swap(before));
@@ -262,7 +259,7 @@ impl<'a> Planner<'a, '_> {
     fn in_place(&mut self, index: usize) {
         let change: &'a Change = &self.set.changes()[index];
         let (Some(before), Some(after)) = (&change.before, &change.after) else { return };
-        if !self.is_in_place(change) || !self.in_place.insert(before.id) {
+        if !self.shared.is_in_place(change) || !self.in_place.insert(before.id) {
             return;
         }
         if change.kind == ChangeKind::Metadata {
@@ -299,22 +296,6 @@ impl<'a> Planner<'a, '_> {
             .is_some_and(|parent| self.chosen.contains(&parent) && takes_tree(&self.set.changes()[parent]))
     }
 
-    /// True for a change that all names of the file on the host follow: of its metadata, or of a file with several names.
-    fn is_in_place(&self, change: &Change) -> bool {
-        let Some(before) = &change.before else { return false };
-        let may_be = match change.kind {
-            ChangeKind::Metadata => true,
-            ChangeKind::Modified => before.file_type == FileType::File && before.links > 1,
-            _ => false,
-        };
-        let is_alone = before.is_dir() || before.links < 2;
-        may_be
-            && (is_alone
-                // The run has it apart under another name, and goes on seeing that.
-                || !self.set.kept_apart.contains(&before.id)
-                    && self.names.get(&before.id).is_none_or(|names| names.iter().all(|other| is_one(change, other))))
-    }
-
     fn becomes_link(&self, change: &'a Change) -> bool {
         self.link_target(change).is_some()
     }
@@ -324,12 +305,12 @@ impl<'a> Planner<'a, '_> {
     fn link_target(&self, change: &'a Change) -> Option<&'a [u8]> {
         let after = change.after.as_ref()?;
         let is_new = matches!(change.kind, ChangeKind::Added | ChangeKind::Modified | ChangeKind::Retyped);
-        if after.is_dir() || after.links < 2 || !is_new || self.is_in_place(change) {
+        if after.is_dir() || after.links < 2 || !is_new || self.shared.is_in_place(change) {
             return None;
         }
         let set = self.set;
         let kept = set.kept_links.get(&(change.origin.layer, after.id.1)).and_then(|names| names.first());
-        let stays = |other: &&'a Change| self.is_in_place(other);
+        let stays = |other: &&'a Change| self.shared.is_in_place(other);
         kept.map(Vec::as_slice).or_else(|| {
             let others =
                 change.links.iter().filter(|name| **name != change.path).filter_map(|name| set.get(name));
@@ -373,27 +354,4 @@ impl<'a> Planner<'a, '_> {
         self.next_slot += 1;
         self.next_slot.to_string()
     }
-}
-
-/// The changes that may be made in place, by the file of the host that they are of, where it has several names.
-fn names_of_one(set: &ChangeSet) -> HashMap<(u64, u64), Vec<&Change>> {
-    let mut names: HashMap<_, Vec<_>> = HashMap::new();
-    for change in set.changes() {
-        let is_changed = matches!(change.kind, ChangeKind::Modified | ChangeKind::Metadata);
-        if let Some(before) = &change.before
-            && is_changed
-            && !before.is_dir()
-            && before.links > 1
-        {
-            names.entry(before.id).or_default().push(change);
-        }
-    }
-    names
-}
-
-/// True for two names of one file on the host that the run left with the same file, or with two that are alike.
-fn is_one(one: &Change, other: &Change) -> bool {
-    let (Some(after), Some(other_after)) = (&one.after, &other.after) else { return false };
-    let are_marked = one.kind == ChangeKind::Metadata && other.kind == one.kind;
-    after.id == other_after.id || are_marked && same_metadata(after, other_after)
 }

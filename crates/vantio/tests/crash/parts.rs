@@ -43,7 +43,7 @@ fn a_commit_of_hunks_and_merges_killed_at_any_call_is_all_or_nothing() {
             assert_eq!((scene.changes().len(), hunks(&scene)), (1, Some(2)), "{what}");
             assert_eq!(scene.lines(), after, "{what}");
             // What is left is no conflict.
-            scene.ask(&["commit", "last"]);
+            scene.ask(&["commit", "last", "--hazards"]);
             assert_eq!(hunks(&scene), None, "{what}");
         }
         scene.undo_all();

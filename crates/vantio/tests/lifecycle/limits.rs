@@ -217,7 +217,8 @@ except OSError as error:
         .arg(command.get_program())
         .args(command.get_args());
     let outcome = finish(&mut few);
-    assert_eq!(outcome.stdout, "ENOSPC\n", "{}", outcome.describe());
+    // On a busy machine it may be so far over before that is seen that it is ended.
+    assert!(outcome.stdout == "ENOSPC\n" || outcome.code() == 137, "{}", outcome.describe());
     world.assert_refused("resource.exhaust", "disk");
 }
 

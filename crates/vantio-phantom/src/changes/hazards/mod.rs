@@ -20,7 +20,9 @@ use std::{
 use rustix::fd::{AsFd as _, BorrowedFd};
 use serde::{Serialize, Serializer};
 
-use super::{Change, ChangeKind, ChangeSet, FileType, Node, Surroundings, beneath::join, sides::Sides};
+use super::{
+    Change, ChangeKind, ChangeSet, FileType, Node, Shared, Surroundings, beneath::join, sides::Sides,
+};
 use index::Index;
 use names::folded;
 use places::Places;
@@ -90,7 +92,7 @@ pub(super) fn mark(
         return;
     }
     let places = Places::new(surroundings, host_root);
-    let look = Look { sides, places, index: Index::new(), set };
+    let look = Look { sides, places, index: Index::new(), set, shared: Shared::new(set) };
     let found: Vec<Vec<Hazard>> = set.changes.iter().map(|change| look.hazards(change)).collect();
     for (change, hazards) in set.changes.iter_mut().zip(found) {
         change.hazards = hazards;
@@ -102,6 +104,7 @@ struct Look<'a> {
     places: Places,
     index: Index,
     set: &'a ChangeSet,
+    shared: Shared<'a>,
 }
 
 /// What a row is asked about.

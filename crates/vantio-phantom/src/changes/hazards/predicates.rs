@@ -31,6 +31,11 @@ pub(super) fn removes_policy(places: &Places, change: &Change) -> bool {
     places.is_policy(&change.path) || places.holds_policy(&change.path)
 }
 
+/// A file that is changed where it is, while other names of it are not the run's.
+pub(super) fn changes_other_names(subject: &Subject<'_>) -> bool {
+    subject.look.shared.changes_others(subject.change)
+}
+
 pub(super) fn is_set_id(subject: &Subject<'_>) -> bool {
     // On a directory, setgid passes a group on and runs nothing.
     subject.node.file_type == FileType::File && subject.node.mode & 0o6000 != 0
