@@ -18,6 +18,15 @@ fn path() -> impl Strategy<Value = String> {
 }
 
 fn operation() -> impl Strategy<Value = String> {
+    operation_on(path)
+}
+
+/// Few names, so that much is done to the names of one file.
+fn near() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["x", "y", "z", "w"]).prop_map(str::to_owned)
+}
+
+fn operation_on<S: Strategy<Value = String> + 'static>(path: fn() -> S) -> impl Strategy<Value = String> {
     prop_oneof![
         // Whoever opens a fifo waits for the other end.
         3 => (path(), 0..9u8).prop_map(|(path, text)| format!("test -p {path} || echo {text} > {path}")),
@@ -139,6 +148,40 @@ proptest! {
         assert_same(&sh(&world.host(), IDENTITY), &before, &context);
         world.commit(&[]);
         assert_same(&world.shape(), &committed, &context);
+    }
+
+    #[test]
+    fn much_that_is_done_to_the_names_of_one_file_is_committed(
+        operations in prop::collection::vec(operation_on(near), 1..6),
+        first in near(),
+        back in near(),
+    ) {
+        let world = World::new("echo 1 > x; ln x y; ln x z; echo 2 > w; chmod 644 x w");
+        // What comes back after later commits may be a file of its own.
+        let look = "stat -c '%n %F %a %s' *; cat x y z w";
+        let before = sh(&world.host(), look);
+        world.inside(&format!("{}\nmkdir ../seen; cp -a . ../seen", quiet(&operations)));
+        let set = world.scan();
+        let context = format!("{operations:#?}\n{first} {back}\n{:#?}", world.kinds());
+        let part = world.try_commit(&[&format!("/{first}")], Options::default());
+        prop_assert!(part.as_ref().map_or(true, |report| !report.is_incomplete()), "{context}\n{part:?}");
+        let report = world.commit(&[]);
+        prop_assert!(!report.is_incomplete(), "{context}\n{report:?}");
+        prop_assert_eq!(world.kinds(), Vec::<String>::new(), "{}", context);
+        for change in set.changes() {
+            let path = String::from_utf8(change.path.clone()).unwrap();
+            let look = format!("if test -f .{path} && test ! -h .{path}; then sha256sum < .{path}; fi; stat -c '%F %a' .{path} 2>&1 || true");
+            let (now, seen) = (sh(&world.host(), &look), sh(&world.runs().join("../seen"), &look));
+            prop_assert_eq!(now, seen, "{} {}", path, context);
+        }
+        match world.undo_paths(&[&format!("/{back}")]) {
+            Ok(report) => prop_assert_eq!(report.stayed, Vec::<Vec<u8>>::new(), "{}", context),
+            Err(error) => prop_assert!(is_no_part(&error), "{error} {context}"),
+        }
+        while let Ok(report) = world.try_undo() {
+            prop_assert_eq!(report.stayed, Vec::<Vec<u8>>::new(), "{}", context);
+        }
+        assert_same(&sh(&world.host(), look), &before, &context);
     }
 
     #[test]

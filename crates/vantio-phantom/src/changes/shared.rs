@@ -7,17 +7,17 @@ use super::{Change, ChangeKind, ChangeSet, FileType, same_metadata};
 /// The changes of names that are not their file's only one.
 pub(crate) struct Shared<'a> {
     set: &'a ChangeSet,
-    /// By the file of the host.
-    names: HashMap<(u64, u64), Vec<&'a Change>>,
+    /// Their indices, by the file of the host.
+    names: HashMap<(u64, u64), Vec<usize>>,
 }
 
 impl<'a> Shared<'a> {
     pub(crate) fn new(set: &'a ChangeSet) -> Self {
         let mut names: HashMap<_, Vec<_>> = HashMap::new();
-        for change in set.changes() {
+        for (index, change) in set.changes().iter().enumerate() {
             if let Some(before) = change.before.as_ref().filter(|before| !before.is_dir() && before.links > 1)
             {
-                names.entry(before.id).or_default().push(change);
+                names.entry(before.id).or_default().push(index);
             }
         }
         Self { set, names }
@@ -26,24 +26,28 @@ impl<'a> Shared<'a> {
     /// True for a change that all names of the file on the host follow: of its metadata, or of a file with several names.
     pub(crate) fn is_in_place(&self, change: &Change) -> bool {
         let Some(before) = &change.before else { return false };
-        let names = self.names.get(&before.id);
+        let names = self.of(change);
         let may_be = match change.kind {
             ChangeKind::Metadata => true,
-            ChangeKind::Modified => before.file_type == FileType::File && names.is_some(),
+            ChangeKind::Modified => before.file_type == FileType::File && !names.is_empty(),
             _ => false,
         };
-        let is_alone = names.is_none();
-        may_be
-            && (is_alone
-                // The run has it apart under another name, and goes on seeing that.
-                || !self.set.kept_apart.contains(&before.id)
-                    && names.is_some_and(|names| names.iter().all(|other| is_one(change, other))))
+        // The run has it apart under another name, and goes on seeing that.
+        let is_apart = !names.is_empty() && self.set.kept_apart.contains(&before.id);
+        may_be && !is_apart && names.iter().all(|other| is_one(change, &self.set.changes()[*other]))
+    }
+
+    /// The changes of all names of the file, by index; none where it has one name.
+    pub(crate) fn of(&self, change: &Change) -> &[usize] {
+        let names = change.before.as_ref().and_then(|before| self.names.get(&before.id));
+        names.map_or(&[], Vec::as_slice)
     }
 
     /// True for a change by which a name changes that the run left alone.
     pub(crate) fn changes_others(&self, change: &Change) -> bool {
-        let names = change.before.as_ref().and_then(|before| Some((before, self.names.get(&before.id)?)));
-        names.is_some_and(|(before, names)| before.links as usize > names.len()) && self.is_in_place(change)
+        let names = self.of(change).len();
+        let has_others = change.before.as_ref().is_some_and(|before| before.links as usize > names);
+        names > 0 && has_others && self.is_in_place(change)
     }
 }
 

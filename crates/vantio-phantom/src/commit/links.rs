@@ -24,7 +24,7 @@ use super::{
 use crate::changes::{
     FileType, Node, Readable, Stamp,
     beneath::{Pinned, stat_at},
-    copy_content, names_in,
+    copy_content, names_in, same_content,
 };
 
 /// Keeps copies of removed files that have names on the host still. May be
@@ -37,7 +37,7 @@ pub(super) fn release(grounds: &[Ground], steps: &Steps) {
     }
     for kept in &kept {
         if kept.node.links > names.get(&kept.node.id).copied().unwrap_or_default() {
-            let _ = kept.copy();
+            let _ = kept.copy(steps);
         }
     }
 }
@@ -69,16 +69,21 @@ pub(super) fn touched(grounds: &[Ground], steps: &Steps) -> io::Result<BTreeSet<
     Ok(touched)
 }
 
-/// Makes the copy in a slot a name of the file `wanted` again, where `dir`,
-/// the directory it returns to, still has another name of that file.
+/// Makes the copy in a slot a name of the file `wanted` again, where `dir`, the directory it returns to, still has another
+/// name of that file, and the file is what it was.
 pub(super) fn restore(depot: &Pinned, slot: &[u8], dir: &OwnedFd, wanted: Id) -> io::Result<()> {
     let is_copy = |node: &Node| node.id != wanted && node.file_type == FileType::File;
-    if !stat_at(depot.as_fd(), slot)?.is_some_and(|stat| is_copy(&Node::of_stat(&stat))) {
-        return Ok(());
-    }
+    let copy = stat_at(depot.as_fd(), slot)?.map(|stat| Node::of_stat(&stat)).filter(is_copy);
+    let Some(copy) = copy else { return Ok(()) };
+    let copied = Readable { node: &copy, dir: depot.as_fd(), name: slot };
+    let is_wanted = |node: &Node, name: &[u8]| {
+        node.id == wanted
+            && Node { id: copy.id, ..node.clone() }.is_still(&copy)
+            && same_content(&copied, &Readable { node, dir: dir.as_fd(), name }).is_ok_and(|same| same)
+    };
     let readable = openat(dir, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     for name in names_in(&readable)? {
-        if stat_at(dir.as_fd(), &name)?.is_some_and(|stat| Node::of_stat(&stat).id == wanted) {
+        if stat_at(dir.as_fd(), &name)?.is_some_and(|stat| is_wanted(&Node::of_stat(&stat), &name)) {
             let spare = spare(slot);
             let _ = unlinkat(depot.as_fd(), &spare[..], AtFlags::empty());
             linkat(dir, &name[..], depot.as_fd(), &spare[..], AtFlags::empty())?;
@@ -104,26 +109,46 @@ impl<'a> Kept<'a> {
         (node.file_type == FileType::File && node.links > 1).then_some(Self { depot, slot, node })
     }
 
-    fn copy(&self) -> io::Result<()> {
+    /// Copies the file as it was, also where a step changed it.
+    fn copy(&self, steps: &Steps) -> io::Result<()> {
         let (depot, spare) = (self.depot.as_fd(), spare(self.slot));
         let _ = unlinkat(depot, &spare[..], AtFlags::empty());
-        let made = self.copy_to(&spare);
+        let changed = steps.list.iter().find_map(|step| match &step.action {
+            Action::Rewrite { node, backup } if *node == self.node.id => {
+                Some(Before::File(backup.as_bytes()))
+            }
+            Action::Meta { node, old, .. } if *node == self.node.id => Some(Before::Meta(old)),
+            _ => None,
+        });
+        let made = self.copy_to(&spare, changed.unwrap_or(Before::File(self.slot)));
         if made.is_err() {
             let _ = unlinkat(depot, &spare[..], AtFlags::empty());
         }
         made
     }
 
-    fn copy_to(&self, spare: &[u8]) -> io::Result<()> {
+    fn copy_to(&self, spare: &[u8], before: Before<'_>) -> io::Result<()> {
         let depot = self.depot.as_fd();
-        let from = File::from(Readable { node: &self.node, dir: depot, name: self.slot }.open()?);
+        let name = if let Before::File(name) = before { name } else { self.slot };
+        let node = Node::at(depot, name)?.ok_or(io::ErrorKind::NotFound)?;
+        let from = File::from(Readable { node: &node, dir: depot, name }.open()?);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let to = File::from(openat(depot, spare, flags, Mode::RUSR | Mode::WUSR)?);
         copy_content(&from, &to)?;
-        Meta::of(&self.node).set(to.as_fd())?;
+        let meta = Meta::of(&node);
+        if let Before::Meta(old) = before { old } else { &meta }.set(to.as_fd())?;
         to.sync_all()?;
         Ok(renameat(depot, spare, depot, self.slot)?)
     }
+}
+
+/// Where what a file was before a commit is found.
+#[derive(Clone, Copy)]
+enum Before<'a> {
+    /// In the depot.
+    File(&'a [u8]),
+    /// In the file itself, but for this.
+    Meta(&'a Meta),
 }
 
 fn spare(slot: &[u8]) -> Vec<u8> {

@@ -31,8 +31,8 @@ mod undo;
 use std::{io, os::fd::BorrowedFd};
 
 use crate::changes::{
-    ChangeKind, ChangeSet, Committed, LayerRoot, Node, PathBytes, RunFolder, base::note_again, open_layers,
-    path_now, path_then, scan_layers,
+    ChangeKind, ChangeSet, Committed, LayerRoot, Node, PathBytes, RunFolder, Shared, base::note_again,
+    open_layers, path_now, path_then, scan_layers,
 };
 use apply::Stopped;
 use conflict::Known;
@@ -167,7 +167,7 @@ impl Work<'_> {
         finish::finish(self.run.path(), self.host_root)?;
         // Without the note, what waits counts as changed by the host: a
         // conflict that the user can settle, after a commit that is done.
-        let _ = self.note_waiting();
+        let _ = self.note_waiting(&plan);
         Ok(journal.number())
     }
 
@@ -190,16 +190,20 @@ impl Work<'_> {
         journal.record_applied()
     }
 
-    /// Notes anew the directories whose own change still waits: their change
-    /// time moved with the entries that were committed.
-    fn note_waiting(&self) -> io::Result<()> {
+    /// Notes anew the directories whose own change still waits, and the files of which another name does not: their
+    /// change time moved with what was committed.
+    fn note_waiting(&self, plan: &Plan<'_>) -> io::Result<()> {
         let known = conflict::Known::of_run(self.run).map_err(io::Error::other)?;
         let settled = self.run.committed().map_err(io::Error::other)?;
+        let (shared, linked) = (Shared::new(self.set), plan.linked(self.layers));
         let mut places = Vec::new();
         for (index, change) in self.set.changes().iter().enumerate() {
-            let waits = change.before.as_ref().is_some_and(Node::is_dir)
-                && self.chosen.indices.binary_search(&index).is_err();
-            if waits && matches!(conflict::of(change, &known, self.layers), Ok(None)) {
+            let is_chosen = |index: &usize| self.chosen.indices.binary_search(index).is_ok();
+            let is_moved = |node: &Node| node.is_dir() || linked.contains(&node.id);
+            let is_moved =
+                change.before.as_ref().is_some_and(is_moved) || shared.of(change).iter().any(is_chosen);
+            if is_moved && !is_chosen(&index) && matches!(conflict::of(change, &known, self.layers), Ok(None))
+            {
                 let place = path_now(&settled, change.host_path());
                 places.push((path_then(&settled, &place), place));
             }

@@ -109,6 +109,13 @@ impl<'a> Plan<'a> {
         self.steps.iter().map(|step| step.layer).collect()
     }
 
+    /// The files of the host that got another name.
+    pub(super) fn linked(&self, layers: &[LayerRoot]) -> HashSet<(u64, u64)> {
+        let linked = self.steps.iter().filter(|step| matches!(step.kind, Kind::Link(_)));
+        let found = linked.filter_map(|step| layers[step.layer].lower.stat(&step.path).ok().flatten());
+        found.map(|stat| Node::of_stat(&stat).id).collect()
+    }
+
     /// Where a path of the run's view is on the host before the first step.
     pub(super) fn before(&self, absolute: &[u8]) -> Vec<u8> {
         moved(absolute, self.renames.iter().map(|(from, to)| (*to, *from)))
@@ -246,7 +253,7 @@ impl<'a> Planner<'a, '_> {
                 if self.becomes_link(change) => {}
             (ChangeKind::Added, _) => self.add(change),
             (ChangeKind::Modified | ChangeKind::Retyped | ChangeKind::Metadata, Some(before))
-                if !self.shared.is_in_place(change) =>
+                if !self.is_in_place(change) =>
             {
                 let slot = self.stage(change, None);
                 self.step(change, &change.path, slot, Kind::Swap(before));
@@ -259,7 +266,7 @@ impl<'a> Planner<'a, '_> {
     fn in_place(&mut self, index: usize) {
         let change: &'a Change = &self.set.changes()[index];
         let (Some(before), Some(after)) = (&change.before, &change.after) else { return };
-        if !self.shared.is_in_place(change) || !self.in_place.insert(before.id) {
+        if !self.is_in_place(change) || !self.in_place.insert(before.id) {
             return;
         }
         if change.kind == ChangeKind::Metadata {
@@ -296,6 +303,13 @@ impl<'a> Planner<'a, '_> {
             .is_some_and(|parent| self.chosen.contains(&parent) && takes_tree(&self.set.changes()[parent]))
     }
 
+    /// True for a change that all names of the file follow, and that comes with all that the run did to these: what waits
+    /// finds them as they were.
+    fn is_in_place(&self, change: &Change) -> bool {
+        let is_whole = self.shared.of(change).iter().all(|name| self.chosen.contains(name));
+        is_whole && self.shared.is_in_place(change)
+    }
+
     fn becomes_link(&self, change: &'a Change) -> bool {
         self.link_target(change).is_some()
     }
@@ -305,12 +319,12 @@ impl<'a> Planner<'a, '_> {
     fn link_target(&self, change: &'a Change) -> Option<&'a [u8]> {
         let after = change.after.as_ref()?;
         let is_new = matches!(change.kind, ChangeKind::Added | ChangeKind::Modified | ChangeKind::Retyped);
-        if after.is_dir() || after.links < 2 || !is_new || self.shared.is_in_place(change) {
+        if after.is_dir() || after.links < 2 || !is_new || self.is_in_place(change) {
             return None;
         }
         let set = self.set;
         let kept = set.kept_links.get(&(change.origin.layer, after.id.1)).and_then(|names| names.first());
-        let stays = |other: &&'a Change| self.shared.is_in_place(other);
+        let stays = |other: &&'a Change| self.is_in_place(other);
         kept.map(Vec::as_slice).or_else(|| {
             let others =
                 change.links.iter().filter(|name| **name != change.path).filter_map(|name| set.get(name));
