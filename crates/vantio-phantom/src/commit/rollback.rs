@@ -208,7 +208,7 @@ pub(super) fn roll_back(
             stayed.add(index, path);
             continue;
         }
-        let back = Back { ground, step, reason };
+        let back = Back { ground, step, steps, reason };
         match back.take_back() {
             Ok(true) if matches!(step.action, Action::Put { .. } | Action::Link { .. }) => {}
             // What a step takes, it takes before the renames; the others
@@ -330,6 +330,7 @@ impl Scope {
 struct Back<'a> {
     ground: &'a Ground,
     step: &'a Step,
+    steps: &'a Steps,
     reason: Reason<'a>,
 }
 
@@ -367,7 +368,7 @@ impl Back<'_> {
         match self.on_host(path)? {
             Some(found) if found == node => {}
             // A directory that is renamed was not even taken from where it was.
-            None if self.reason.is_unfinished() => return Ok(true),
+            None if self.reason.is_unfinished() || self.is_whence_it_came(node)? => return Ok(true),
             _ => return Ok(false),
         }
         let (dir, name) = self.ground.lower.parent(path)?;
@@ -422,6 +423,16 @@ impl Back<'_> {
             }
             Some(_) => Ok(self.reason.is_unfinished()),
         }
+    }
+
+    /// Whether a directory that was renamed is where it was before: an undo that was cut off came so far.
+    fn is_whence_it_came(&self, node: Id) -> io::Result<bool> {
+        let is_take = |step: &&Step| {
+            (step.layer, &step.slot) == (self.step.layer, &self.step.slot)
+                && matches!(step.action, Action::Take { .. })
+        };
+        let Some(take) = self.steps.list.iter().find(is_take) else { return Ok(false) };
+        Ok(self.on_host(take.path.as_bytes())? == Some(node))
     }
 
     fn in_slot(&self) -> io::Result<Option<Id>> {

@@ -188,9 +188,15 @@ fn unwind(
         freed: steps.settled.clone(),
     };
     let stayed = roll_back(&RunFolder::new(run, 0), host_root, &grounds, steps, Reason::Undo(&scope))?;
-    for (layer, ground) in record.begin.layers.iter().zip(&grounds) {
-        if let Some(place) = layer.depot.as_ref().filter(|_| stayed.paths.is_empty()) {
-            depot::remove(place, &undo_folder(run, record.begin.number), &ground.lower, None)?;
+    if stayed.paths.is_empty() {
+        let folder = undo_folder(run, record.begin.number);
+        // Once a file is gone from a depot, nothing tells that its step was taken back.
+        let steps = (0..steps.list.len()).collect();
+        record_undone(&folder.join(JOURNAL_FILE), Undone { steps, returned: BTreeSet::new() })?;
+        for (layer, ground) in record.begin.layers.iter().zip(&grounds) {
+            if let Some(place) = &layer.depot {
+                depot::remove(place, &folder, &ground.lower, None)?;
+            }
         }
     }
     Ok(stayed.paths)

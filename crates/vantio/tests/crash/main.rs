@@ -121,7 +121,11 @@ fn an_undo_killed_at_any_call_is_taken_up_again() {
     for call in 0.. {
         scene.ask(&["commit", "last", "--hazards"]);
         let report = scene.killed_at(&["undo", "last"], Point::Before(call));
-        scene.settle(&format!("undo {call} ({:?})", report.calls.last()));
+        let what = format!("undo {call} ({:?})", report.calls.last());
+        let told = scene.told(&["ps"]);
+        assert!(!told.contains("stays as it is"), "{what}: {told}");
+        scene.settle(&what);
+        assert_eq!(scene.kept_for_undo(), 0, "{what}");
         tried += 1;
         if report.ending != Ending::Killed {
             break;

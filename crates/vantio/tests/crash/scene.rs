@@ -174,6 +174,11 @@ impl Scene {
         finish(&mut self.vantio(arguments)).assert_success().stdout.clone()
     }
 
+    /// What a command says on standard error.
+    pub fn told(&self, arguments: &[&str]) -> String {
+        finish(&mut self.vantio(arguments)).stderr.clone()
+    }
+
     pub fn killed_at(&self, arguments: &[&str], point: Point) -> Report {
         crash_points::run(&self.vantio(arguments), Some(point)).unwrap()
     }
@@ -226,6 +231,11 @@ impl Scene {
         names.retain(|name| !["run.json", "undo"].contains(&name.as_str()));
         names.sort();
         names.join(" ")
+    }
+
+    /// Of how many commits the run keeps what an undo needs.
+    pub fn kept_for_undo(&self) -> usize {
+        fs::read_dir(self.folder().join("undo")).unwrap().count()
     }
 
     fn pending(&self) -> usize {
