@@ -194,12 +194,12 @@ pub fn fail(store: &Store, mut claim: Claim, error: LaunchError) -> Failure {
     if claim.record.pending != Some(0) {
         claim.record.state = State::Died;
     }
-    // The first failure is the one to tell; the ledger may be what failed.
-    if has_begun(store, &claim) {
-        drop(ledger(store).and_then(|ledger| Ok(ledger.append(entry(&claim.record, "run.end", request))?)));
+    // The first failure is the one to tell; the ledger may be what failed. What could not be written down is left to
+    // the next command, as if this one had died.
+    let append = || Ok::<_, Failure>(ledger(store)?.append(entry(&claim.record, "run.end", request))?);
+    if (!has_begun(store, &claim) || append().is_ok()) && claim.save().is_ok() {
+        drop(claim.release());
     }
-    drop(claim.save());
-    drop(claim.release());
     Failure::from(error)
 }
 

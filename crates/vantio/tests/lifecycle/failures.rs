@@ -133,6 +133,34 @@ fn a_disk_without_a_single_byte_stops_the_run() {
 }
 
 #[test]
+fn a_run_that_had_no_room_to_begin_is_over_once_there_is_some() {
+    if needs_root("a_run_that_had_no_room_to_begin_is_over_once_there_is_some") {
+        return;
+    }
+    let world = World::new();
+    let script = "\
+run true && vantio discard last || exit 90
+for more in $(seq 0 5 80); do
+    used=$(df --output=iused $VANTIO_STATE | tail -n 1)
+    mount -o remount,nr_inodes=$((used + more)) $VANTIO_STATE
+    run touch ran 2>/dev/null; echo run: $?
+    mount -o remount,nr_inodes=10000 $VANTIO_STATE
+    vantio ps 2>&1; vantio ps --all --json; vantio discard last
+done
+vantio ledger verify; echo verify: $?";
+    let outcome = with_state_on_tmpfs(&world, "size=50m,nr_inodes=10000", script);
+    assert!(
+        outcome.stdout.contains("run: 125") && outcome.stdout.contains("run: 0"),
+        "{}",
+        outcome.describe()
+    );
+    assert!(!outcome.stdout.contains("\"state\":\"running\""), "{}", outcome.describe());
+    assert!(!outcome.stdout.contains("could not be"), "{}", outcome.describe());
+    assert!(outcome.stdout.contains("verify: 0"), "{}", outcome.describe());
+    assert!(!world.workspace().join("ran").exists());
+}
+
+#[test]
 fn a_run_that_does_not_exist_is_named() {
     let world = World::new();
     for command in ["diff", "commit", "discard", "why", "kill"] {
