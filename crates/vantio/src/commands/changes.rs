@@ -11,6 +11,7 @@ use vantio_phantom::{
     commit::CommitError,
 };
 
+use super::sweep::sweep;
 use crate::{
     failure::Failure,
     oracle::event,
@@ -53,6 +54,12 @@ pub fn claim_ended(store: &Store, id: RunId) -> Result<Claim, Failure> {
             let short = store.short(id);
             Err(Failure::new("E_RUN_LIVE", format!("run {short} still lives"))
                 .help(format!("wait until it ends, or end it: vantio kill {short}")))
+        }
+        // Whoever held it died since this command began, or what was left could not be cleaned up then.
+        Ok(claim) if claim.was_abandoned() => {
+            drop(claim);
+            sweep(store);
+            Ok(store.claim(id)?)
         }
         other => Ok(other?),
     }

@@ -20,6 +20,7 @@ use super::{PRIVATE, StoreError, error};
 pub struct Lock {
     path: PathBuf,
     _file: OwnedFd,
+    was_left: bool,
 }
 
 impl Lock {
@@ -28,7 +29,10 @@ impl Lock {
         let failed = |cause: Errno| error::folder(path, cause);
         loop {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-            let file = open(path, flags, PRIVATE).map_err(failed)?;
+            let (file, was_left) = match open(path, flags | OFlags::EXCL, PRIVATE) {
+                Err(Errno::EXIST) => (open(path, flags, PRIVATE).map_err(failed)?, true),
+                other => (other.map_err(failed)?, false),
+            };
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Err(Errno::WOULDBLOCK) => return Ok(None),
                 other => other.map_err(failed)?,
@@ -37,7 +41,7 @@ impl Lock {
             let held = fstat(&file).map_err(failed)?;
             match stat(path) {
                 Ok(named) if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino) => {
-                    return Ok(Some(Self { path: path.to_owned(), _file: file }));
+                    return Ok(Some(Self { path: path.to_owned(), _file: file, was_left }));
                 }
                 Ok(_) | Err(Errno::NOENT) => {}
                 Err(cause) => return Err(failed(cause)),
@@ -55,6 +59,11 @@ impl Lock {
             Err(Errno::WOULDBLOCK) => Ok(true),
             other => other.map(|()| false).map_err(|cause| error::folder(path, cause)),
         }
+    }
+
+    /// Whether whoever had it before died with it.
+    pub const fn was_left(&self) -> bool {
+        self.was_left
     }
 
     /// Gives the lock up and removes the file.

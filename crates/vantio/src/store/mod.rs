@@ -298,6 +298,11 @@ impl Claim {
         self.store.world(&self.record)
     }
 
+    /// Whether whoever held it before died, and left what [`Store::abandoned`] finds.
+    pub const fn was_abandoned(&self) -> bool {
+        self.lock.was_left()
+    }
+
     /// Lets go of the run: what follows needs no recovery.
     pub fn release(self) -> Result<(), StoreError> {
         self.lock.remove()

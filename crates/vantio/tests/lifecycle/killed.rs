@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::Duration,
 };
@@ -149,6 +149,42 @@ fn vantio_kill_ends_a_run() {
         .unwrap();
     world.ask(&["kill", "last"]);
     assert_eq!(child.wait().unwrap().code(), Some(137));
+}
+
+/// Starts a program, waits until it says that it is ready, and returns its run's id.
+fn ready(world: &World) -> (Child, String) {
+    let mut command = world.governed(WORKSPACE, &["/bin/bash", "-c", "echo x > file; echo ready; sleep 600"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
+        .unwrap();
+    let listed: serde_json::Value = serde_json::from_str(&world.ask(&["ps", "--json"])).unwrap();
+    (child, listed["runs"][0]["id"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_run_that_dies_while_a_command_waits_for_it_is_cleaned_up_by_that_command() {
+    let world = World::new();
+    let (mut child, id) = ready(&world);
+    world.ask(&["checkpoint", "last"]);
+    let [own, supervisor, ..] = vantio_processes(child.id())[..] else { panic!("no supervisor") };
+    for pid in [own, supervisor] {
+        finish(Command::new("kill").args(["-KILL", &pid.to_string()]));
+    }
+    child.wait().unwrap();
+    // Its processes are not gone yet, as it seems to the command, which begins now.
+    let held = fs::File::open(world.state().join("held").join(&id)).unwrap();
+    assert!(eventually(Duration::from_secs(10), || held.try_lock().is_ok()));
+    let command = world.vantio(["restore", "last", "1", "--kill"]).stderr(Stdio::null()).spawn().unwrap();
+    thread::sleep(Duration::from_millis(500));
+    drop(held);
+    assert!(command.wait_with_output().unwrap().status.success());
+
+    let record = fs::read_to_string(world.state().join("runs").join(&id).join("run.json")).unwrap();
+    assert!(record.contains("died"), "{record}");
+    assert_eq!(control_groups(&world), Vec::<String>::new());
+    assert!(world.ask(&["ledger", "list", "--run", &id]).contains("run.end"));
+    assert_eq!(world.changes().len(), 1);
 }
 
 #[test]
