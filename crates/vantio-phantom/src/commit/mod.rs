@@ -43,7 +43,7 @@ use stage::Stage;
 
 pub use discard::discard;
 pub use error::CommitError;
-pub use recover::{Recovered, recover};
+pub use recover::{Recovered, Remedy, recover};
 pub use report::{CommitReport, Conflict, Held, Lines, Offer, Overlap, Reason, Unmergeable};
 pub use select::Selector;
 pub use undo::{UndoReport, undo, undo_paths, undoable, undoable_paths};

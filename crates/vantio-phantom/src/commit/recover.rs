@@ -22,11 +22,22 @@ use crate::changes::RunFolder;
 pub struct Recovered {
     /// The run's folder.
     pub run: PathBuf,
-    /// True when the work was completed; false when it was taken back.
-    pub finished: bool,
+    /// What was done about it.
+    pub remedy: Remedy,
     /// Paths that could not be put back because the host changed them
     /// meanwhile; what was there before is in the run's `undo` folder.
     pub stayed: Vec<Vec<u8>>,
+}
+
+/// What was done about a commit or undo that a crash had cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// The commit was finished.
+    CommitFinished,
+    /// The commit was taken back.
+    CommitTakenBack,
+    /// The undo was finished.
+    UndoFinished,
 }
 
 /// Finishes or takes back every commit below `runs` that a crash cut off.
@@ -58,10 +69,14 @@ pub(super) fn recover_run(run: &Path, host_root: BorrowedFd<'_>) -> Result<Optio
     };
     if record.applied.is_some() {
         finish::finish(run, host_root)?;
-        return Ok(Some(Recovered { run: run.to_path_buf(), finished: true, stayed: Vec::new() }));
+        return Ok(Some(Recovered {
+            run: run.to_path_buf(),
+            remedy: Remedy::CommitFinished,
+            stayed: Vec::new(),
+        }));
     }
     let stayed = take_back(run, &record, host_root).map_err(|source| failed(run, source))?;
-    Ok(Some(Recovered { run: run.to_path_buf(), finished: false, stayed }))
+    Ok(Some(Recovered { run: run.to_path_buf(), remedy: Remedy::CommitTakenBack, stayed }))
 }
 
 fn take_back(run: &Path, record: &Record, host_root: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {

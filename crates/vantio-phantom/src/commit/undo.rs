@@ -14,7 +14,7 @@ use rustix::fd::AsFd as _;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CommitError, Recovered, Selector,
+    CommitError, Recovered, Remedy, Selector,
     depot::{self, undo_folder},
     discard::remove_tree,
     finish,
@@ -148,7 +148,7 @@ pub(super) fn resume(run: &Path, host_root: BorrowedFd<'_>) -> Result<Option<Rec
     };
     let undoing: Undoing = serde_json::from_slice(&text).map_err(|error| failed(run, error.into()))?;
     let report = take_back(run, &undoing, host_root)?;
-    Ok(Some(Recovered { run: run.to_path_buf(), finished: true, stayed: report.stayed }))
+    Ok(Some(Recovered { run: run.to_path_buf(), remedy: Remedy::UndoFinished, stayed: report.stayed }))
 }
 
 fn take_back(run: &Path, undoing: &Undoing, host_root: BorrowedFd<'_>) -> Result<UndoReport, CommitError> {

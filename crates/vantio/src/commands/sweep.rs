@@ -7,7 +7,8 @@ use vantio_phantom::{
     cgroup::Cgroup,
     changes::Escaped,
     checkpoint::{self, Shadow},
-    commit, keeper, snapshot,
+    commit::{self, Remedy},
+    keeper, snapshot,
 };
 
 use super::changes::{checkpoint_failure, commit_failure, entry, has_entry, host_root, ledger, pending};
@@ -47,8 +48,12 @@ fn recover_commits(store: &Store) -> Result<(), Failure> {
         commit::recover(&store.runs(), host_root()?.as_fd()).map_err(|error| commit_failure(&error))?;
     for commit in recovered {
         let run = shown_path(&commit.run);
-        let what = if commit.finished { "finished" } else { "taken back" };
-        note(format!("vantio: an interrupted commit was {what}: {run}\n"));
+        let what = match commit.remedy {
+            Remedy::CommitFinished => "commit was finished",
+            Remedy::CommitTakenBack => "commit was taken back",
+            Remedy::UndoFinished => "undo was finished",
+        };
+        note(format!("vantio: an interrupted {what}: {run}\n"));
         for path in commit.stayed {
             note(format!("vantio: {} stays as it is: the host changed it meanwhile\n", Escaped(&path)));
         }
