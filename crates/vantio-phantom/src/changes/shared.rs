@@ -43,6 +43,11 @@ impl<'a> Shared<'a> {
         names.map_or(&[], Vec::as_slice)
     }
 
+    /// True for a file of which the run changed several names.
+    pub(crate) fn has_several(&self, file: (u64, u64)) -> bool {
+        self.names.get(&file).is_some_and(|names| names.len() > 1)
+    }
+
     /// True for a change by which a name changes that the run left alone.
     pub(crate) fn changes_others(&self, change: &Change) -> bool {
         let names = self.of(change).len();

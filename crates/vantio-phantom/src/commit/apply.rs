@@ -20,10 +20,10 @@ use super::{
     moving::rename,
     plan::{Kind, Plan, Planned},
     stage::Stage,
-    steps::{Action, Dir, Id, Step},
+    steps::{Action, Dir, Step},
 };
 use crate::changes::{
-    ChangeKind, LayerRoot, Node,
+    ChangeKind, LayerRoot, Node, Shared,
     beneath::{self, Pinned, join, magic, stat_at, stat_fd},
     names_in,
 };
@@ -249,11 +249,7 @@ impl Apply<'_> {
             .filter(|change| change.kind == ChangeKind::Renamed)
             .map(crate::changes::Change::host_path)
             .collect();
-        let mut seen = HashSet::new();
-        let named_again = |node: &&Node| node.links > 1 && !seen.insert(node.id);
-        let shared = changes.iter().filter_map(|change| change.before.as_ref()).filter(named_again);
-        let shared = shared.map(|node| node.id).collect();
-        Expected { deleted, renamed, shared }
+        Expected { deleted, renamed, shared: &self.plan.shared }
     }
 }
 
@@ -322,14 +318,13 @@ struct Expected<'a> {
     /// What trees that go hold, by absolute path.
     deleted: HashMap<&'a [u8], &'a Node>,
     renamed: HashSet<&'a [u8]>,
-    /// Files of which the run changed several names.
-    shared: HashSet<Id>,
+    shared: &'a Shared<'a>,
 }
 
 impl Expected<'_> {
     /// True for what was not touched. What a step does to one name of a file moves the change time of all.
     fn is(&self, found: &Node, known: &Node) -> bool {
-        if known.is_dir() || self.shared.contains(&known.id) {
+        if known.is_dir() || self.shared.has_several(known.id) {
             found.is_still(known)
         } else {
             found.is_untouched_since(known)

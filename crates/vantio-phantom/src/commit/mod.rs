@@ -31,8 +31,8 @@ mod undo;
 use std::{io, os::fd::BorrowedFd};
 
 use crate::changes::{
-    ChangeKind, ChangeSet, Committed, LayerRoot, Node, PathBytes, RunFolder, Shared, base::note_again,
-    open_layers, path_now, path_then, scan_layers,
+    ChangeKind, ChangeSet, Committed, LayerRoot, Node, PathBytes, RunFolder, base::note_again, open_layers,
+    path_now, path_then, scan_layers,
 };
 use apply::Stopped;
 use conflict::Known;
@@ -195,13 +195,13 @@ impl Work<'_> {
     fn note_waiting(&self, plan: &Plan<'_>) -> io::Result<()> {
         let known = conflict::Known::of_run(self.run).map_err(io::Error::other)?;
         let settled = self.run.committed().map_err(io::Error::other)?;
-        let (shared, linked) = (Shared::new(self.set), plan.linked(self.layers));
+        let linked = plan.linked(self.layers);
         let mut places = Vec::new();
         for (index, change) in self.set.changes().iter().enumerate() {
             let is_chosen = |index: &usize| self.chosen.indices.binary_search(index).is_ok();
             let is_moved = |node: &Node| node.is_dir() || linked.contains(&node.id);
             let is_moved =
-                change.before.as_ref().is_some_and(is_moved) || shared.of(change).iter().any(is_chosen);
+                change.before.as_ref().is_some_and(is_moved) || plan.shared.of(change).iter().any(is_chosen);
             if is_moved && !is_chosen(&index) && matches!(conflict::of(change, &known, self.layers), Ok(None))
             {
                 let place = path_now(&settled, change.host_path());

@@ -58,6 +58,7 @@ impl Item<'_> {
 /// Everything a commit will do.
 pub(super) struct Plan<'a> {
     pub(super) set: &'a ChangeSet,
+    pub(super) shared: Shared<'a>,
     pub(super) steps: Vec<Planned<'a>>,
     pub(super) items: Vec<Item<'a>>,
     /// Old and new path of every rename among the steps.
@@ -77,11 +78,16 @@ impl<'a> Plan<'a> {
             set,
             replacements,
             chosen: chosen.iter().copied().collect(),
-            plan: Self { set, steps: Vec::new(), items: Vec::new(), renames: Vec::new() },
+            plan: Self {
+                set,
+                shared: Shared::new(set),
+                steps: Vec::new(),
+                items: Vec::new(),
+                renames: Vec::new(),
+            },
             slots: HashMap::new(),
             staged: HashMap::new(),
             first_copies: HashMap::new(),
-            shared: Shared::new(set),
             in_place: HashSet::new(),
             next_slot: 0,
         };
@@ -210,7 +216,6 @@ struct Planner<'a, 'l> {
     staged: HashMap<&'a [u8], Vec<u8>>,
     /// The staged copy of a file with several names in the run.
     first_copies: HashMap<(usize, u64), Vec<u8>>,
-    shared: Shared<'a>,
     /// Files of the host that are changed where they are.
     in_place: HashSet<(u64, u64)>,
     next_slot: u64,
@@ -306,8 +311,8 @@ impl<'a> Planner<'a, '_> {
     /// True for a change that all names of the file follow, and that comes with all that the run did to these: what waits
     /// finds them as they were.
     fn is_in_place(&self, change: &Change) -> bool {
-        let is_whole = self.shared.of(change).iter().all(|name| self.chosen.contains(name));
-        is_whole && self.shared.is_in_place(change)
+        let is_whole = self.plan.shared.of(change).iter().all(|name| self.chosen.contains(name));
+        is_whole && self.plan.shared.is_in_place(change)
     }
 
     fn becomes_link(&self, change: &'a Change) -> bool {
