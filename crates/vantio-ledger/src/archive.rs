@@ -266,7 +266,7 @@ fn folder_of(path: &Path) -> PathBuf {
 }
 
 fn write_public(path: &Path, key: &VerifierKey) -> Result<(), LedgerError> {
-    whole::replace(path, format!("{key}\n").as_bytes(), 0o600)
+    whole::replace(path, format!("{key}\n").as_bytes())
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), LedgerError> {

@@ -10,7 +10,7 @@ use crate::{
     note::{SignedNote, TreeHead},
     store::io_error,
     tree::{self, Bundle, BundleError, Tile, Tiles as _, TreeError, encode_bundle, encode_tile},
-    whole,
+    whole::Unfinished,
 };
 
 /// The file that says how far the log goes.
@@ -126,5 +126,7 @@ impl Reader {
 fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), LedgerError> {
     let path = folder.join(name);
     fs::create_dir_all(path.parent().unwrap_or(folder)).map_err(io_error("write", &path))?;
-    whole::replace(&path, bytes, 0o644)
+    let unfinished = Unfinished::at(&path)?;
+    unfinished.write(bytes, 0o644)?;
+    unfinished.name()
 }

@@ -19,10 +19,10 @@ pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
     unfinished.finish()
 }
 
-/// Writes the file at `path`, in the place of another perhaps.
-pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), LedgerError> {
+/// Writes the file at `path` for its owner only, in the place of another perhaps.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
     let unfinished = Unfinished::at(path)?;
-    unfinished.write(bytes, mode)?;
+    unfinished.write(bytes, 0o600)?;
     unfinished.finish()
 }
 
@@ -69,13 +69,17 @@ impl Unfinished {
         written.map_err(io_error("write", &self.path))
     }
 
-    /// Gives it its name.
+    /// Gives it its name, durably.
     pub fn finish(self) -> Result<(), LedgerError> {
-        let finished = File::open(self.temporary())
-            .and_then(|file| file.sync_all())
-            .and_then(|()| fs::rename(self.temporary(), &self.path))
-            .and_then(|()| self.folder.sync_all());
-        finished.map_err(io_error("write", &self.path))
+        self.name()?;
+        self.folder.sync_all().map_err(io_error("write", &self.path))
+    }
+
+    /// Gives it its name, which a loss of power may take again.
+    pub fn name(&self) -> Result<(), LedgerError> {
+        let synced = File::open(self.temporary()).and_then(|file| file.sync_all());
+        let named = synced.and_then(|()| fs::rename(self.temporary(), &self.path));
+        named.map_err(io_error("write", &self.path))
     }
 }
 
