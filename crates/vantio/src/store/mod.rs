@@ -153,29 +153,29 @@ impl Store {
 
     /// Adds a run and holds it.
     pub fn create(&self, record: Record) -> Result<Claim, StoreError> {
-        for _ in 0..CLAIM_TRIES {
-            if let Some(lock) = Lock::take(&self.lock(record.id))? {
-                folder::create_run(&self.folder(record.id))?;
-                let claim = Claim { record, store: self.clone(), lock };
-                claim.save()?;
-                return Ok(claim);
-            }
-            // Another command took it for one that had died there, or only asks whether it lives.
-            thread::sleep(Duration::from_millis(5));
-        }
-        Err(StoreError::Busy { id: record.id })
+        let lock = self.take(record.id)?;
+        folder::create_run(&self.folder(record.id))?;
+        let claim = Claim { record, store: self.clone(), lock };
+        claim.save()?;
+        Ok(claim)
     }
 
     /// Holds a run. [`StoreError::Busy`] when it lives or another command holds it.
     pub fn claim(&self, id: RunId) -> Result<Claim, StoreError> {
+        let lock = self.take(id)?;
+        match self.read(id) {
+            Ok(record) => Ok(Claim { record, store: self.clone(), lock }),
+            Err(error) => lock.remove().and(Err(error)),
+        }
+    }
+
+    fn take(&self, id: RunId) -> Result<Lock, StoreError> {
         for _ in 0..CLAIM_TRIES {
             if let Some(lock) = Lock::take(&self.lock(id))? {
-                return match self.read(id) {
-                    Ok(record) => Ok(Claim { record, store: self.clone(), lock }),
-                    Err(error) => lock.remove().and(Err(error)),
-                };
+                return Ok(lock);
             }
-            // Whoever only asks whether the run lives has the lock for a moment.
+            // Who only asks whether the run lives, or took it for one that had died while it was made, has the lock for a
+            // moment.
             thread::sleep(Duration::from_millis(5));
         }
         Err(StoreError::Busy { id })
@@ -243,7 +243,7 @@ impl Store {
         id: RunId,
         clean: impl FnOnce(RunFolder) -> Result<(), E>,
     ) -> Result<(), E> {
-        let lock = Lock::take(&self.lock(id))?.ok_or(StoreError::Busy { id })?;
+        let lock = self.take(id)?;
         clean(RunFolder::new(self.folder(id), 0))?;
         Ok(self.remove(id).and_then(|()| lock.remove())?)
     }
