@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{World, eventually, finish, parse};
+use super::{World, eventually, finish};
 
 /// Begins and ends waiting, in a shell, until [`Detached::go`].
 pub const READY: &str = "trap go=1 USR1";
@@ -36,9 +36,7 @@ impl<'w> Detached<'w> {
 
     /// The newest run.
     pub fn last(world: &'w World) -> Self {
-        let runs = parse(&world.ask(&["ps", "--all", "--json"]));
-        let newest = runs["runs"].as_array().unwrap().last().unwrap()["id"].as_str().unwrap().to_owned();
-        Self::named(world, &newest)
+        Self::named(world, world.runs().last().unwrap())
     }
 
     pub fn vantio(&self, command: &str, arguments: &[&str]) -> Command {

@@ -170,6 +170,13 @@ impl World {
         outcome.stdout
     }
 
+    /// The ids of all runs, as `vantio ps --all --json` has them.
+    pub fn runs(&self) -> Vec<String> {
+        let listed = parse(&self.ask(&["ps", "--all", "--json"]));
+        let id = |run: &Value| run["id"].as_str().unwrap().to_owned();
+        listed["runs"].as_array().unwrap().iter().map(id).collect()
+    }
+
     /// The changes that `vantio diff last --json` tells, as (kind, path).
     pub fn changes(&self) -> Vec<(String, PathBuf)> {
         let mut changes = Vec::new();

@@ -23,9 +23,8 @@ fn names(folder: &Path, found: &mut BTreeSet<String>, within: &str) {
 /// What a run leaves in the state folder once it is discarded. SQLite's own files beside the ledger come and go.
 fn left(world: &World) -> BTreeSet<String> {
     world.run(WORKSPACE, &["/bin/true"]).assert_success();
-    let listed: serde_json::Value = serde_json::from_str(&world.ask(&["ps", "--all", "--json"])).unwrap();
-    for run in listed["runs"].as_array().unwrap() {
-        world.ask(&["discard", run["id"].as_str().unwrap()]);
+    for run in world.runs() {
+        world.ask(&["discard", &run]);
     }
     let mut found = BTreeSet::new();
     names(&world.state(), &mut found, "");

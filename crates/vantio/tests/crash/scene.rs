@@ -176,7 +176,7 @@ impl Scene {
 
     /// What a command says on standard error.
     pub fn told(&self, arguments: &[&str]) -> String {
-        finish(&mut self.vantio(arguments)).stderr.clone()
+        finish(&mut self.vantio(arguments)).stderr
     }
 
     pub fn killed_at(&self, arguments: &[&str], point: Point) -> Report {

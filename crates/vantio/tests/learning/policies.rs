@@ -73,10 +73,8 @@ fn several_runs_make_one_policy() {
     for script in ["cat a > /dev/null; mkdir out1", "cat b > /dev/null"] {
         world.run(LEARN, &["/bin/bash", "-c", script]).assert_success();
     }
-    let runs = parse(&world.ask(&["ps", "--all", "--json"]));
-    let ids: Vec<&str> =
-        runs["runs"].as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap()).collect();
-    let document = world.ask(&["policy", "suggest", ids[0], ids[1]]);
+    let ids = world.runs();
+    let document = world.ask(&["policy", "suggest", &ids[0], &ids[1]]);
     world.run(&document, &["/bin/bash", "-c", "cat a b; mkdir out1"]).assert_success();
 }
 

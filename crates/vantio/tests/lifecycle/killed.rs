@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{WORKSPACE, World, binary, eventually, finish};
+use crate::common::{WORKSPACE, World, binary, detached::line_of, eventually, finish};
 
 /// How often, in the whole suite; `cargo xtask test --kills N` sets it.
 pub fn kills() -> u32 {
@@ -155,11 +155,8 @@ fn vantio_kill_ends_a_run() {
 fn ready(world: &World) -> (Child, String) {
     let mut command = world.governed(WORKSPACE, &["/bin/bash", "-c", "echo x > file; echo ready; sleep 600"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
-        .unwrap();
-    let listed: serde_json::Value = serde_json::from_str(&world.ask(&["ps", "--json"])).unwrap();
-    (child, listed["runs"][0]["id"].as_str().unwrap().to_owned())
+    line_of(child.stdout.take().unwrap());
+    (child, world.runs().remove(0))
 }
 
 #[test]
@@ -190,14 +187,10 @@ fn a_run_that_dies_while_a_command_waits_for_it_is_cleaned_up_by_that_command() 
 #[test]
 fn a_run_whose_record_the_power_took_is_in_nobodys_way_and_can_be_dropped() {
     let world = World::new();
-    let ids = || -> Vec<String> {
-        let listed: serde_json::Value = serde_json::from_str(&world.ask(&["ps", "--all", "--json"])).unwrap();
-        listed["runs"].as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap().into()).collect()
-    };
     for _ in 0..2 {
         world.run(WORKSPACE, &["/bin/sh", "-c", "echo $$ >> file"]).assert_success();
     }
-    let [lost, other] = ids().try_into().unwrap();
+    let [lost, other] = world.runs().try_into().unwrap();
     // A command held both when the power went.
     for id in [&lost, &other] {
         fs::write(world.state().join("held").join(id), "").unwrap();
@@ -206,7 +199,7 @@ fn a_run_whose_record_the_power_took_is_in_nobodys_way_and_can_be_dropped() {
 
     let told = finish(&mut world.vantio(["ps"]));
     assert!(told.stderr.contains(&format!("drop it: vantio discard {lost}")), "{}", told.describe());
-    assert_eq!(ids(), std::slice::from_ref(&other));
+    assert_eq!(world.runs(), std::slice::from_ref(&other));
     assert!(!world.state().join("held").join(&other).exists(), "it was cleaned up");
     finish(&mut world.vantio(["diff", &lost])).assert_code(1);
     world.ask(&["discard", &lost]);

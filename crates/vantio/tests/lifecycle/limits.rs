@@ -206,7 +206,8 @@ try:
     for number in range(0, 1500, 10):
         with open(f"d{number}/file", "wb", buffering=0) as file:
             file.write(b"x" * (1 << 20))
-        time.sleep(0.02)
+        # Slowly: who is far over before that is seen, as on a busy machine, is ended.
+        time.sleep(0.1)
     print("no end")
 except OSError as error:
     print(errno.errorcode[error.errno])
@@ -217,8 +218,7 @@ except OSError as error:
         .arg(command.get_program())
         .args(command.get_args());
     let outcome = finish(&mut few);
-    // On a busy machine it may be so far over before that is seen that it is ended.
-    assert!(outcome.stdout == "ENOSPC\n" || outcome.code() == 137, "{}", outcome.describe());
+    assert_eq!(outcome.stdout, "ENOSPC\n", "{}", outcome.describe());
     world.assert_refused("resource.exhaust", "disk");
 }
 
