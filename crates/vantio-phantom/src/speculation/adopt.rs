@@ -58,15 +58,15 @@ impl Thread {
     }
 
     fn carry(&self, live: &mut Live, request: &Request) -> Result<(), Failed> {
-        let mut again = HashSet::new();
         let stopped = live.stop(|tid| {
-            if let Some(call) = self.shared.deferred_of(tid).or_else(|| self.plane.take_waiting_now(tid)) {
+            let call = self.shared.deferred_of(tid).or_else(|| self.plane.take_waiting_now(tid));
+            call.is_some_and(|call| {
                 self.plane.oracle().steps_aside(tid.as_raw_pid().unsigned_abs());
                 call.answer(Reply::Error(Errno::INTR));
-                again.insert(tid);
-            }
+                true
+            })
         });
-        stopped.map_err(|_| Failed::Drop("a process of it could not be stopped"))?;
+        let mut again = stopped.map_err(|_| Failed::Drop("a process of it could not be stopped"))?;
         let members = self.members(live)?;
         let layers: Vec<_> =
             live.shadows.all.iter().map(|shadow| (shadow.root.as_path(), shadow.upper.as_fd())).collect();

@@ -71,7 +71,7 @@ pub(crate) fn start(
         let (ready, started) = sync_channel(1);
         let Setup { proc, init, roots, follows_flows, .. } = setup;
         let proc = Proc::new(proc);
-        thread::Builder::new().name("vantio-forks".into()).spawn(move || {
+        thread::Builder::new().name(NAME.into()).spawn(move || {
             let entered = Plane::see_run(namespace.as_fd()).and_then(|()| limit());
             let is_ready = entered.is_ok();
             let _ = ready.send(entered);
@@ -97,7 +97,12 @@ impl Thread {
     fn work(self) {
         while let Ok(job) = self.jobs.recv() {
             match job {
-                Job::Consider(request) => self.consider(request),
+                Job::Consider(request) => {
+                    self.consider(request);
+                    if !let_go() {
+                        return self.hand_on();
+                    }
+                }
                 // Of a fork that is gone.
                 Job::Settled(request) => self.plane.take_back(request),
                 Job::Met(request) => request.answer(Reply::Error(Errno::PERM)),
@@ -106,16 +111,20 @@ impl Thread {
         }
     }
 
+    /// Has another thread go on: whoever is traced yet is let go of when the thread that traces ends.
+    fn hand_on(self) {
+        let plane = Arc::clone(&self.plane);
+        if thread::Builder::new().name(NAME.into()).spawn(move || self.work()).is_err() {
+            plane.end_run();
+        }
+    }
+
     fn consider(&self, request: Request) {
         let tid = request.tid();
         self.shared.lock().original = Some(tid);
         match self.begin(&request) {
-            Ok(live) => {
-                self.attend(live);
-                let_go();
-            }
+            Ok(live) => self.attend(live),
             Err(Failed { obstacle, was_answered }) => {
-                let_go();
                 self.shared.forget();
                 self.plane.oracle().waits_because(tid.as_raw_pid().unsigned_abs(), &obstacle.to_string());
                 if was_answered {
@@ -140,6 +149,7 @@ impl Thread {
         let listed = self.proc.mounts(self.init).map_err(Obstacle::at("see the mounts of the run"))?;
         let mounts: BTreeSet<u64> = listed.iter().map(|mount| mount.id).collect();
         let ancestors = &pids[..pids.len() - 1];
+        self.check_memory(tid, ancestors)?;
         descriptors::check(&self.proc, tid, ancestors, (&mounts, &self.roots))?;
         let mut still = Line { thread: self, stopped: Vec::new() };
         for pid in ancestors {
@@ -156,6 +166,7 @@ impl Thread {
             top: born,
             ending: None,
             threads: HashMap::from([(born, true)]),
+            waits_for: HashMap::new(),
             shadows: Shadows { all: Vec::new() },
             covered: Covered { roots: Vec::new(), before: Vec::new() },
             standins: Vec::new(),
@@ -170,6 +181,17 @@ impl Thread {
             return Err(Failed { obstacle, was_answered: true });
         }
         Ok(live)
+    }
+
+    /// A process that uses its parent's memory cannot be forked: the parent would stand still for as long as the
+    /// fork's program runs.
+    fn check_memory(&self, held: Pid, ancestors: &[Pid]) -> Result<(), Obstacle> {
+        let Some(parent) = ancestors.last() else { return Ok(()) };
+        let failed = Obstacle::at("compare the memory of two processes");
+        if Proc::are_one_in_memory(*parent, held).map_err(&failed)? {
+            return Err(Obstacle::Lends(self.proc.own_number(*parent).map_err(&failed)?));
+        }
+        Ok(())
     }
 
     /// Covers the run, gives the fork what is its own, and lets it go on.
@@ -380,13 +402,18 @@ impl Thread {
 }
 
 /// Lets go of whoever is traced yet, and buries who has ended: a namespace lives as long as anybody in it is not buried.
-fn let_go() {
+/// Whether that could be done: who does not stop cannot be let go of.
+fn let_go() -> bool {
+    let deadline = Instant::now() + PATIENCE_TO_LET_GO;
     loop {
-        match trace::next(None, true) {
-            Ok(Some((_, Event::Ended(_))) | None) | Err(Errno::INTR) => {}
+        match trace::next(None, false) {
+            Ok(Some((_, Event::Ended(_)))) | Err(Errno::INTR) => {}
+            Ok(None) if Instant::now() > deadline => return false,
+            Ok(None) => thread::sleep(PAUSE),
             // One that is being killed ends by itself.
+            Ok(Some((tid, Event::Signal(signal)))) => drop(trace::detach_with(tid, signal)),
             Ok(Some((tid, _))) => drop(trace::detach(tid)),
-            Err(_) => return,
+            Err(_) => return true,
         }
     }
 }
@@ -418,6 +445,8 @@ fn is_revocable(number: i64) -> bool {
 /// Why a fork does not go on as a fork.
 const SETTLED: &str = "the call was answered";
 const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE_TO_LET_GO: Duration = Duration::from_millis(100);
+const NAME: &str = "vantio-forks";
 const PAUSE: Duration = Duration::from_micros(300);
 /// What a fork may change, in bytes.
 const MEMORY_MAX: u64 = 256 << 20;

@@ -122,16 +122,22 @@ pub(super) fn stopped(tid: Pid) -> io::Result<()> {
 /// As [`stopped`], for so long.
 pub(super) fn stopped_within(tid: Pid, patience: Duration) -> io::Result<()> {
     let deadline = Instant::now() + patience;
-    loop {
+    while Instant::now() < deadline {
         match trace::next(Some(tid), false)? {
             Some((_, Event::Trap)) => return Ok(()),
             Some((_, Event::Ended(_))) => return Err(Errno::SRCH),
-            Some((_, Event::Signal(signal))) => trace::resume(tid, Way::On(signal))?,
-            Some((_, _)) => trace::resume(tid, Way::On(0))?,
-            None if Instant::now() > deadline => return Err(Errno::TIMEDOUT),
+            // Job control has stopped it, and it stays so.
+            Some((_, Event::Group)) => return Err(Errno::TIMEDOUT),
+            Some((_, event)) => {
+                // Whatever else it stops for takes the place of the stop that it was asked for.
+                trace::interrupt(tid)?;
+                let signal = if let Event::Signal(signal) = event { signal } else { 0 };
+                trace::resume(tid, Way::On(signal))?;
+            }
             None => thread::sleep(PAUSE),
         }
     }
+    Err(Errno::TIMEDOUT)
 }
 
 /// What an ancestor may be doing.

@@ -1,7 +1,7 @@
 //! A fork that goes on: its threads, and what happens to them.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -42,6 +42,8 @@ pub(super) struct Live {
     pub(super) ending: Option<i32>,
     /// All threads of the fork, and where one stands still.
     pub(super) threads: HashMap<Pid, bool>,
+    /// Threads that do not stop before the child that they made has started a program or ended.
+    pub(super) waits_for: HashMap<Pid, Pid>,
     pub(super) shadows: Shadows,
     pub(super) covered: Covered,
     pub(super) standins: Vec<Standin>,
@@ -84,6 +86,7 @@ impl Live {
     }
 
     fn pass(&mut self, tid: Pid, event: Event) -> io::Result<Found> {
+        self.note_wait(tid, event)?;
         let way = match event {
             Event::Ended(status) => {
                 self.threads.remove(&tid);
@@ -100,7 +103,7 @@ impl Live {
             }
             Event::Group => Way::Stopped,
             Event::Signal(signal) => Way::On(signal),
-            Event::Birth | Event::Exit | Event::Call | Event::Trap => Way::On(0),
+            Event::Birth | Event::BirthAndWait | Event::Exit | Event::Call | Event::Trap => Way::On(0),
         };
         match trace::resume(tid, way) {
             // It is being killed.
@@ -109,40 +112,93 @@ impl Live {
         }
     }
 
-    /// Stops every thread; fails where one does not stop in time.
-    pub(super) fn stop(&mut self, mut unwind: impl FnMut(Pid)) -> io::Result<()> {
+    /// What a thread waits for after this.
+    fn note_wait(&mut self, tid: Pid, event: Event) -> io::Result<()> {
+        self.waits_for.remove(&tid);
+        if event == Event::BirthAndWait {
+            let child =
+                i32::try_from(trace::message(tid)?).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+            self.waits_for.insert(tid, child);
+        }
+        Ok(())
+    }
+
+    /// Stops every thread; fails where one does not stop in time. Those of which `unwind` says that it has broken off
+    /// a call, which they have to make once more, are returned.
+    pub(super) fn stop(&mut self, unwind: impl Fn(Pid) -> bool) -> io::Result<HashSet<Pid>> {
         let deadline = Instant::now() + PATIENCE;
+        let mut unwound = HashSet::new();
         let running: Vec<_> =
             self.threads.iter().filter(|(_, stands)| !**stands).map(|(tid, _)| *tid).collect();
         for tid in running {
             interrupt(tid)?;
-            unwind(tid);
+            if unwind(tid) {
+                unwound.insert(tid);
+            }
         }
         while self.threads.values().any(|stands| !stands) {
+            if Instant::now() > deadline {
+                return Err(Errno::TIMEDOUT);
+            }
             match ended(trace::next(None, false))? {
-                None if Instant::now() > deadline => return Err(Errno::TIMEDOUT),
-                None => std::thread::sleep(PAUSE),
-                Some((tid, Event::Ended(_))) => {
-                    self.threads.remove(&tid);
-                    if tid == self.top && self.ending.is_none() {
-                        return Err(Errno::SRCH);
-                    }
+                None => {
+                    self.let_hinderers_go_on(&unwound)?;
+                    std::thread::sleep(PAUSE);
                 }
-                Some((tid, Event::Trap)) => {
-                    self.threads.insert(tid, true);
+                Some((tid, event)) => self.stop_at(tid, event)?,
+            }
+        }
+        Ok(unwound)
+    }
+
+    /// Sees to what happened to a thread while all are stopped.
+    fn stop_at(&mut self, tid: Pid, event: Event) -> io::Result<()> {
+        let awaited = self.waits_for.get(&tid).copied();
+        self.note_wait(tid, event)?;
+        // It had to go on until now.
+        if let Some(child) = awaited.filter(|child| self.threads.get(child) == Some(&false)) {
+            interrupt(child)?;
+        }
+        match event {
+            Event::Ended(_) => {
+                self.threads.remove(&tid);
+                if tid == self.top && self.ending.is_none() {
+                    return Err(Errno::SRCH);
                 }
-                Some((tid, Event::Exit)) if tid == self.top => {
-                    self.ending = Some(i32::try_from(trace::message(tid)?).unwrap_or(0));
-                    self.threads.insert(tid, true);
-                }
-                Some((tid, event)) => {
-                    if let std::collections::hash_map::Entry::Vacant(entry) = self.threads.entry(tid) {
-                        entry.insert(false);
-                        interrupt(tid)?;
-                    }
-                    let signal = if let Event::Signal(signal) = event { signal } else { 0 };
-                    trace::resume(tid, Way::On(signal))?;
-                }
+            }
+            Event::Trap => {
+                self.threads.insert(tid, true);
+            }
+            Event::Exit if tid == self.top => {
+                self.ending = Some(i32::try_from(trace::message(tid)?).unwrap_or(0));
+                self.threads.insert(tid, true);
+            }
+            // It stays stopped by job control, and cannot be worked with.
+            Event::Group => {
+                self.threads.insert(tid, false);
+                trace::resume(tid, Way::Stopped)?;
+            }
+            _ => {
+                self.threads.insert(tid, false);
+                // Whatever else a thread stops for takes the place of the stop that it was asked for.
+                interrupt(tid)?;
+                let signal = if let Event::Signal(signal) = event { signal } else { 0 };
+                trace::resume(tid, Way::On(signal))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets those who stand go on whose parent cannot stop before they do. Who has a call to make once more must not
+    /// return from it.
+    fn let_hinderers_go_on(&mut self, unwound: &HashSet<Pid>) -> io::Result<()> {
+        for (parent, child) in &self.waits_for {
+            if self.threads.get(parent) == Some(&false)
+                && self.threads.get(child) == Some(&true)
+                && !unwound.contains(child)
+            {
+                trace::resume(*child, Way::On(0))?;
+                self.threads.insert(*child, false);
             }
         }
         Ok(())

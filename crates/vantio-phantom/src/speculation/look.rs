@@ -11,7 +11,10 @@ use rustix::{
     process::Pid,
 };
 
-use crate::proc;
+use crate::{
+    proc,
+    sys::process::{Shared, are_same},
+};
 
 /// Why a call waits and nothing goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub(crate) enum Obstacle {
     Children,
     /// An ancestor does something else than to wait.
     Busy(i32),
+    /// An ancestor shares its memory with the process until that runs a program of its own (`vfork(2)`).
+    Lends(i32),
     /// The process holds something that cannot be given to two.
     Holds(String),
     /// A call that sends something, or otherwise cannot be taken back.
@@ -48,6 +53,12 @@ impl fmt::Display for Obstacle {
             Self::Others => formatter.write_str("other processes of the run are at work beside it"),
             Self::Children => formatter.write_str("the process has children"),
             Self::Busy(pid) => write!(formatter, "process {pid}, which started it, does not wait for it"),
+            Self::Lends(pid) => {
+                write!(
+                    formatter,
+                    "process {pid} stands still until the process that it started runs a program"
+                )
+            }
             Self::Holds(what) => write!(formatter, "the process has {what}"),
             Self::Effect => formatter.write_str("what it would do cannot be taken back"),
             Self::Flows => formatter.write_str("the policy follows labels or an order"),
@@ -162,6 +173,12 @@ impl Proc {
             Ok(state) => state.starts_with(['Z', 'X']),
             Err(error) => matches!(error, Errno::NOENT | Errno::SRCH),
         }
+    }
+
+    /// Whether two processes are one in memory.
+    pub(super) fn are_one_in_memory(one: Pid, other: Pid) -> io::Result<bool> {
+        let [one, other] = [one, other].map(|pid| pid.as_raw_pid().unsigned_abs());
+        are_same(one, other, Shared::Memory)
     }
 
     /// Children of a process with one thread, those that have ended included where `all`.

@@ -149,7 +149,7 @@ impl Puppet {
             match event {
                 Event::Call => return Ok(()),
                 Event::Ended(_) => return Err(Errno::SRCH),
-                Event::Birth => {
+                Event::Birth | Event::BirthAndWait => {
                     let number = i32::try_from(trace::message(self.tid)?).map_err(|_| Errno::SRCH)?;
                     self.born = Pid::from_raw(number);
                 }

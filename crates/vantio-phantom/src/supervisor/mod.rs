@@ -224,7 +224,9 @@ impl Plane {
         let _answering = self.count_in();
         match catch_unwind(AssertUnwindSafe(|| self.answer(request))) {
             Ok(reply) => {
-                if let Some(speculator) = self.fork_going_on() {
+                if let Some(speculator) = self.fork_going_on()
+                    && !matches!(reply, Reply::Later)
+                {
                     speculator.answers(request);
                 }
                 request.reply(reply);

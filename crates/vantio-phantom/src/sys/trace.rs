@@ -50,6 +50,8 @@ pub(crate) enum Event {
     Ended(i32),
     /// It has made another.
     Birth,
+    /// It has made another, and does not stop until that has started a program or ended (`vfork(2)`).
+    BirthAndWait,
     /// It is about to end.
     Exit,
     /// It stands at the beginning or the end of a system call.
@@ -156,7 +158,12 @@ pub(crate) fn resume(tid: Pid, way: Way) -> io::Result<()> {
 
 /// Lets a stopped thread go.
 pub(crate) fn detach(tid: Pid) -> io::Result<()> {
-    control(libc::PTRACE_DETACH, tid, 0)
+    detach_with(tid, 0)
+}
+
+/// Lets a thread go that stopped for `signal`.
+pub(crate) fn detach_with(tid: Pid, signal: i32) -> io::Result<()> {
+    control(libc::PTRACE_DETACH, tid, signal as usize)
 }
 
 /// The registers of a stopped thread.
@@ -199,7 +206,8 @@ fn event(status: i32) -> Event {
     }
     let signal = libc::WSTOPSIG(status);
     match status >> 16 {
-        libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => Event::Birth,
+        libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_CLONE => Event::Birth,
+        libc::PTRACE_EVENT_VFORK => Event::BirthAndWait,
         libc::PTRACE_EVENT_EXIT => Event::Exit,
         libc::PTRACE_EVENT_STOP if signal == libc::SIGTRAP => Event::Trap,
         libc::PTRACE_EVENT_STOP => Event::Group,

@@ -50,6 +50,36 @@ print(open('log').read().split())
 }
 
 #[test]
+fn a_program_that_is_held_has_run() {
+    let script = "touch made; rm made; echo $?; sleep 1; ls held";
+    approved_in(&crate::held_program(), &["/bin/bash", "-c", script], "0\na\nb\nc");
+}
+
+/// The answer comes while one that stands still for its child has to stop.
+#[test]
+fn a_program_that_is_just_being_started_runs_on() {
+    approved_python(
+        r"
+import ctypes
+print(attempt('held/a'), flush=True)
+# A child that its parent waits for by `vfork(2)`, but in memory of its own.
+if (child := ctypes.CDLL(None).syscall(56, 0x4011, 0, 0, 0, 0)) == 0:
+    time.sleep(1)
+    os.execv('/bin/sh', ['sh', '-c', 'echo started; exit 3'])
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+",
+        "opened\nstarted\n3",
+    );
+    // And again and again, by a program that starts others all the time.
+    for _ in 0..4 {
+        approved(
+            "rm held/a; for step in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do /bin/sleep 0.03; done; echo ends",
+            "ends",
+        );
+    }
+}
+
+#[test]
 fn descriptors_that_share_a_place_go_on_sharing_it() {
     approved(
         "rm held/a; (for step in 1 2 3 4; do echo a$step; sleep 0.4; /bin/echo b$step; done) > log; cat log",

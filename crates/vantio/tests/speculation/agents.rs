@@ -58,7 +58,7 @@ fn delay<'w>(world: &'w World, begin: impl Fn(&'w World, &str) -> Run<'w>, print
 fn a_python_agent_that_is_approved_loses_no_time() {
     let world = world();
     let delay = delay(&world, |world, policy| Run::python(world, policy, PYTHON), PYTHON_PRINTS);
-    assert!(delay < HOLD / 2, "{delay:?}");
+    assert!(delay < HOLD / 2, "{delay:?}\n{}", world.ask(&["ledger", "list", "--limit", "0"]));
     let files = new_files(&world);
     for wanted in ["folder/moved", "made-2"] {
         assert!(files.iter().any(|file| file.ends_with(wanted)), "{wanted} in {files:#?}");
@@ -70,7 +70,7 @@ fn a_python_agent_that_is_approved_loses_no_time() {
 fn a_shell_agent_that_is_approved_loses_no_time() {
     let world = world();
     let delay = delay(&world, |world, policy| Run::shell(world, policy, SHELL), SHELL_PRINTS);
-    assert!(delay < HOLD / 2, "{delay:?}");
+    assert!(delay < HOLD / 2, "{delay:?}\n{}", world.ask(&["ledger", "list", "--limit", "0"]));
     let files = new_files(&world);
     for wanted in ["folder/moved", "held/a"] {
         assert!(files.iter().any(|file| file.ends_with(wanted)), "{wanted} in {files:#?}");

@@ -40,6 +40,11 @@ fn policy() -> String {
     POLICY.replace(", net.connect]", "]")
 }
 
+/// As [`policy`], and a program waits as well.
+fn held_program() -> String {
+    policy().replace("phantom:", "  - {effect: [proc.exec], target: /usr/bin/rm}\nphantom:")
+}
+
 /// A run that may be held.
 struct Run<'w> {
     world: &'w World,

@@ -69,6 +69,30 @@ fn a_process_that_is_not_alone_waits() {
     );
 }
 
+/// A child that its parent waits for by `vfork(2)`, but in memory of its own.
+const VFORK: &str = "import ctypes\npid = ctypes.CDLL(None).syscall(56, 0x4011, 0, 0, 0, 0)\n";
+
+#[test]
+fn a_process_whose_parent_cannot_stop_waits() {
+    let script = format!("{VFORK}if pid: os.waitpid(pid, 0), os._exit(0)");
+    waits(&script, "could not stop what waits for the process");
+    // One that is forked first.
+    waits(&format!("{VFORK}if pid or os.fork(): os.wait(), os._exit(0)"), "could not stop what waits");
+}
+
+#[test]
+fn a_program_that_is_started_in_the_memory_of_another_waits() {
+    let world = world();
+    // `dash` starts programs by `vfork(2)`.
+    let run =
+        Run::new(&world, &crate::held_program(), &["/bin/dash", "-c", "rm -f nothing; echo $?; cat held/b"]);
+    waits_because(&world, "stands still until the process that it started runs a program");
+    // Nothing is left that would be in the way of another.
+    let question = crate::going_on(&world);
+    answer(&world, "approve", &question);
+    run.prints("0\nb");
+}
+
 #[test]
 fn a_pipeline_waits() {
     let world = world();

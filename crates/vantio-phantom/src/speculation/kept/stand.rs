@@ -108,7 +108,9 @@ impl Room {
                 return self.look_after();
             }
             Event::Group => trace::resume(original, Way::Stopped),
-            Event::Birth | Event::Exit | Event::Trap => trace::resume(original, Way::ToCall),
+            Event::Birth | Event::BirthAndWait | Event::Exit | Event::Trap => {
+                trace::resume(original, Way::ToCall)
+            }
         };
         if went.is_err() && !self.proc.is_ended(original) {
             // Whoever waits for the original must not hear of another end.
