@@ -10,6 +10,7 @@ use rustix::{
 use super::{
     FileType, Layer, Node, RunFolder,
     beneath::{Pinned, magic},
+    names_in,
 };
 
 /// The two directories of a layer: what the run wrote, and the host's.
@@ -18,6 +19,7 @@ pub(crate) struct LayerRoot {
     pub(crate) layer: Layer,
     /// `None` for a layer that was not kept.
     pub(crate) upper: Option<Pinned>,
+    /// Where the host's is gone and the run wrote nothing there, the run's own: there is nothing to compare.
     pub(crate) lower: Pinned,
     relaxed: RefCell<Relaxed>,
 }
@@ -32,12 +34,14 @@ struct Relaxed {
 impl LayerRoot {
     pub(crate) fn open(run: &RunFolder, layer: Layer, host_root: BorrowedFd<'_>) -> io::Result<Self> {
         let mount_point = layer.mount_point.as_bytes();
-        let lower = Pinned::open(host_root, mount_point.strip_prefix(b"/").unwrap_or(mount_point))?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let upper = match openat(CWD, run.path().join(&layer.upper), flags, Mode::empty()) {
-            Ok(fd) => Some(Pinned::adopt(fd)?),
-            Err(rustix::io::Errno::NOENT) => None,
-            Err(error) => return Err(error.into()),
+        let upper = open_upper(run, &layer)?;
+        let lower = match Pinned::open(host_root, mount_point.strip_prefix(b"/").unwrap_or(mount_point)) {
+            // A mount that was there when the run began.
+            Err(_) if is_empty(upper.as_ref()) => match open_upper(run, &layer)? {
+                Some(upper) => upper,
+                None => Pinned::adopt(openat(CWD, run.path(), FOLDER, Mode::empty())?)?,
+            },
+            other => other?,
         };
         Ok(Self { layer, upper, lower, relaxed: RefCell::default() })
     }
@@ -63,6 +67,20 @@ impl LayerRoot {
     }
 }
 
+fn open_upper(run: &RunFolder, layer: &Layer) -> io::Result<Option<Pinned>> {
+    match openat(CWD, run.path().join(&layer.upper), FOLDER, Mode::empty()) {
+        Ok(fd) => Pinned::adopt(fd).map(Some),
+        Err(rustix::io::Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether the run wrote nothing into a layer.
+fn is_empty(upper: Option<&Pinned>) -> bool {
+    let names = |upper: &Pinned| names_in(&upper.at(b"", OFlags::RDONLY | OFlags::DIRECTORY)?);
+    upper.is_none_or(|upper| names(upper).is_ok_and(|names| names.is_empty()))
+}
+
 impl Drop for LayerRoot {
     fn drop(&mut self) {
         let Some(upper) = &self.upper else { return };
@@ -77,3 +95,5 @@ impl Drop for LayerRoot {
         }
     }
 }
+
+const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);

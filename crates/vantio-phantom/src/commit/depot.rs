@@ -184,7 +184,7 @@ fn keeping_times(dir: BorrowedFd<'_>, change: impl FnOnce() -> io::Result<()>) -
     set_times(dir, before.accessed, before.modified)
 }
 
-fn open_dir(path: &Path) -> Result<OwnedFd, Errno> {
+pub(super) fn open_dir(path: &Path) -> Result<OwnedFd, Errno> {
     openat(CWD, path, DIRECTORY, Mode::empty())
 }
 

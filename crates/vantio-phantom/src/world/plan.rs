@@ -1,7 +1,8 @@
 //! What the run's root is made of, decided before anything is mounted.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, ErrorKind},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
@@ -92,16 +93,19 @@ impl Plan<'_> {
             let mount = self.host.mounts.iter().find(|mount| mount.point == path);
             let fixed = mount.is_some_and(|mount| mount.read_only || is_pseudo(&mount.kind));
             if kind.is_symlink() {
-                self.pieces.push(Piece::Symlink(path.clone(), fs::read_link(&path)?));
+                // One that cannot be read is gone by now.
+                let target = fs::read_link(&path).ok();
+                self.pieces.extend(target.map(|target| Piece::Symlink(path, target)));
             } else if !kind.is_dir() {
                 if kind.is_file() {
                     self.pieces.push(Piece::Bind(path));
                 }
             } else if mounts::any_below(self.host.mounts, &path) {
                 self.pieces.push(Piece::Directory(path.clone()));
-                // A directory that cannot be listed shows nothing.
+                // A directory that cannot be listed, or is gone by now, shows nothing.
                 match self.by_directory(&path) {
-                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                    Err(error)
+                        if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NotFound) => {}
                     other => other?,
                 }
             } else if fixed {

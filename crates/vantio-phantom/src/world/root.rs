@@ -1,7 +1,8 @@
 //! Builds the root of a run and moves into it.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, ErrorKind},
     os::{
         fd::AsRawFd as _,
         unix::{
@@ -63,11 +64,13 @@ impl Folders {
     /// Creates what the pieces need. Runs with the caller's privileges.
     pub(crate) fn create(&self) -> Result<(), LaunchError> {
         for (number, lower) in self.layers.iter().enumerate() {
-            layers::prepare(&self.layer(number), &self.lower(lower), self.privileged).context(
-                "E_STATE",
-                || format!("could not make a layer over {}", lower.display()),
-                STATE_HELP,
-            )?;
+            self.if_there(lower, || {
+                layers::prepare(&self.layer(number), &self.lower(lower), self.privileged).context(
+                    "E_STATE",
+                    || format!("could not make a layer over {}", lower.display()),
+                    STATE_HELP,
+                )
+            })?;
         }
         let make = || -> io::Result<()> {
             fs::create_dir_all(self.stage())?;
@@ -101,14 +104,32 @@ impl Folders {
         for piece in &self.pieces {
             let Piece::Overlay { at, layer } = piece else { continue };
             let target = if is_island(at) { self.island(*layer) } else { below(&self.stage(), at) };
-            make_directory(&target).context(
-                "E_MOUNT",
-                || format!("could not stage {}", at.display()),
-                STATE_HELP,
-            )?;
-            self.overlay(at, *layer, &target)?;
+            self.if_there(at, || {
+                make_directory(&target).context(
+                    "E_MOUNT",
+                    || format!("could not stage {}", at.display()),
+                    STATE_HELP,
+                )?;
+                self.overlay(at, *layer, &target)
+            })?;
         }
         Ok(())
+    }
+
+    /// Takes a step for what the host has at `at`, which may come to be gone at any moment: mounts and files come and
+    /// go while a run begins. What is gone is left out.
+    fn if_there(&self, at: &Path, step: impl FnOnce() -> Result<(), LaunchError>) -> Result<(), LaunchError> {
+        let is_gone = || {
+            let found = fs::symlink_metadata(self.lower(at));
+            found.is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
+        };
+        if is_gone() {
+            return Ok(());
+        }
+        match step() {
+            Err(_) if is_gone() => Ok(()),
+            other => other,
+        }
     }
 
     /// Where an overlay waits, as root, until the fresh folder that it stands in is there.
@@ -184,17 +205,17 @@ impl Folders {
         };
         match piece {
             Piece::Overlay { at, .. } if self.privileged && !is_island(at) => Ok(()),
-            Piece::Overlay { at, layer } => {
+            Piece::Overlay { at, layer } => self.if_there(at, || {
                 let target = below(stage, at);
                 step(at, make_directory(&target))?;
                 if self.privileged {
                     return step(at, mount_bind(self.island(*layer), &target).map_err(io::Error::from));
                 }
                 self.overlay(at, *layer, &target)
-            }
+            }),
             Piece::Directory(at) => step(at, make_directory(&below(stage, at))),
             Piece::Symlink(at, target) => step(at, symlink(target, below(stage, at))),
-            Piece::Bind(at) => step(at, place(at, &below(stage, at))),
+            Piece::Bind(at) => self.if_there(at, || step(at, place(at, &below(stage, at)))),
             Piece::Fresh(at) => {
                 let target = below(stage, at);
                 let bind = || -> io::Result<()> {
@@ -281,7 +302,7 @@ fn place(source: &Path, target: &Path) -> io::Result<()> {
 
 fn make_directory(path: &Path) -> io::Result<()> {
     match fs::DirBuilder::new().mode(0o755).recursive(true).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         other => other,
     }
 }

@@ -92,7 +92,10 @@ pub fn scan_failure(error: &ScanError) -> Failure {
     match error {
         ScanError::Folder(error) => folder_failure(error),
         other @ ScanError::Read { .. } => coded(&other.to_string())
-            .help("the host and the run's folder must be readable; try as the user who ran it"),
+            .help(
+            "the host and the run's folder must be readable, and what was mounted where the run wrote must be mounted; \
+             try as the user who ran it",
+        ),
     }
 }
 

@@ -1,8 +1,8 @@
 //! When a run cannot begin or Vantio cannot go on: one screen, what to do, the right exit code.
 
-use std::{fs, os::unix::fs::PermissionsExt, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
-use crate::common::{Outcome, WORKSPACE, World, finish, is_root, needs_root};
+use crate::common::{Outcome, WORKSPACE, World, finish, is_root, needs_root, start};
 
 #[track_caller]
 fn assert_one_screen(outcome: &Outcome, code: i32, words: &[&str]) {
@@ -195,4 +195,68 @@ ledger.commit()
     let verify = finish(&mut world.vantio(["ledger", "verify"]));
     verify.assert_code(3);
     assert!(verify.describe().contains('1'), "{}", verify.describe());
+}
+
+/// Mounts of the host, elsewhere in what the run sees.
+#[test]
+fn mounts_that_come_and_go_stop_no_run() {
+    if needs_root("mounts_that_come_and_go_stop_no_run") {
+        return;
+    }
+    let world = World::new();
+    let script =
+        "while :; do mkdir -p one/two && mount -t tmpfs none one/two && umount one/two; rm -r one; done";
+    let elsewhere = tempfile::tempdir_in(world.workspace().parent().unwrap()).unwrap();
+    let mut host = start(Command::new("/bin/sh").args(["-c", script]).current_dir(elsewhere.path()));
+    for _ in 0..25 {
+        let outcome = world.run(WORKSPACE, &["/bin/echo", "ran"]);
+        outcome.assert_success();
+        assert_eq!(outcome.stdout, "ran\n");
+        assert_eq!(world.changes(), []);
+    }
+    host.kill().unwrap();
+    host.wait().unwrap();
+    // It may have been stopped in the middle.
+    drop(finish(Command::new("/bin/umount").arg(elsewhere.path().join("one/two"))));
+}
+
+#[test]
+fn a_mount_that_is_gone_hinders_nothing_that_is_elsewhere() {
+    if needs_root("a_mount_that_is_gone_hinders_nothing_that_is_elsewhere") {
+        return;
+    }
+    let world = World::new();
+    let elsewhere = tempfile::tempdir_in(world.workspace().parent().unwrap()).unwrap();
+    let point = elsewhere.path().join("point");
+    let policy = WORKSPACE.replace("${tmp}", &format!("{}\n    - ${{tmp}}", elsewhere.path().display()));
+
+    mount(&point);
+    world.run(&policy, &["/bin/sh", "-c", "echo new > made"]).assert_success();
+    unmount(&point);
+    assert_eq!(world.changes(), [("added".to_owned(), world.workspace().join("made"))]);
+    mount(&point);
+    world.ask(&["commit", "last"]);
+    unmount(&point);
+    world.ask(&["undo", "last"]);
+    assert!(!world.workspace().join("made").exists());
+
+    mount(&point);
+    let script = format!("echo new > made; echo new > {}/made", point.display());
+    world.run(&policy, &["/bin/sh", "-c", &script]).assert_success();
+    unmount(&point);
+    let outcome = finish(&mut world.vantio(["diff", "last"]));
+    assert_one_screen(&outcome, 1, &["E_SCAN", &point.display().to_string(), "must be mounted"]);
+    fs::create_dir(&point).unwrap();
+    world.ask(&["commit", "last"]);
+    assert_eq!(fs::read_to_string(point.join("made")).unwrap(), "new\n");
+}
+
+fn mount(point: &Path) {
+    fs::create_dir(point).unwrap();
+    finish(Command::new("/bin/mount").args(["-t", "tmpfs", "none"]).arg(point)).assert_success();
+}
+
+fn unmount(point: &Path) {
+    finish(Command::new("/bin/umount").arg(point)).assert_success();
+    fs::remove_dir(point).unwrap();
 }
