@@ -108,6 +108,9 @@ impl Plan<'_> {
                         if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NotFound) => {}
                     other => other?,
                 }
+            } else if fs::metadata(&path).is_err() {
+                // A mount of somebody else's, or one whose server is dead, shows nothing.
+                self.pieces.push(Piece::Directory(path));
             } else if fixed {
                 self.pieces.push(Piece::Bind(path));
             } else {
@@ -220,4 +223,44 @@ fn is_pseudo(kind: &str) -> bool {
         "tracefs",
     ];
     KINDS.contains(&kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::{
+        fs::open,
+        mount::{MountFlags, MountPropagationFlags, mount, mount_change},
+        process::geteuid,
+    };
+
+    use super::*;
+    use crate::sys::process::unshare;
+
+    /// What a user's run is made of where `point` is a mount whose server is dead.
+    fn with_a_dead_mount(point: &Path) -> io::Result<Vec<Piece>> {
+        unshare(libc::CLONE_NEWNS)?;
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        let server = open("/dev/fuse", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?;
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&server);
+        let options = std::ffi::CString::new(format!("fd={fd},rootmode=40000,user_id=0,group_id=0"))?;
+        mount("none", point, "fuse", MountFlags::empty(), options.as_c_str())?;
+        drop(server);
+        let mounts = mounts::reachable(&mounts::parse(&fs::read("/proc/thread-self/mountinfo")?));
+        let host = Host { mounts: &mounts, privileged: false, visible: &[], frozen: None };
+        plan(&host).map(|(pieces, _)| pieces)
+    }
+
+    #[test]
+    fn a_mount_whose_server_is_dead_shows_nothing() {
+        if !geteuid().is_root() || !Path::new("/dev/fuse").exists() {
+            return;
+        }
+        let folder = tempfile::tempdir_in("/var").unwrap();
+        let point = folder.path().join("dead");
+        fs::create_dir(&point).unwrap();
+        let thread = std::thread::scope(|scope| scope.spawn(|| with_a_dead_mount(&point)).join());
+        let pieces = thread.unwrap().unwrap();
+        let there: Vec<_> = pieces.iter().filter(|piece| format!("{piece:?}").contains("/dead")).collect();
+        assert_eq!(there, [&Piece::Directory(point)]);
+    }
 }
