@@ -19,7 +19,7 @@ use rustix::{
 };
 
 use super::{
-    Job, Speculator,
+    Job, Speculator, call_of,
     descriptors::{self, Covered, Given},
     freeze::{Failed, Line, fork_flags},
     live::{Found, Live},
@@ -128,7 +128,9 @@ impl Thread {
                 self.shared.forget();
                 self.plane.oracle().waits_because(tid.as_raw_pid().unsigned_abs(), &obstacle.to_string());
                 if was_answered {
-                    self.shared.lock().given_up = Some(call_of(&request));
+                    if obstacle != Obstacle::Answered {
+                        self.shared.lock().given_up = Some(call_of(&request));
+                    }
                 } else {
                     self.plane.take_back_considered(request);
                 }
@@ -159,6 +161,7 @@ impl Thread {
         if self.proc.line(self.init, tid)? != pids {
             return Err(Obstacle::Others.into());
         }
+        self.shared.expect(Some(call_of(request)));
         let born = still.fork_held(request)?;
         let mut live = Live {
             level: pids.len() - 1,
@@ -171,6 +174,7 @@ impl Thread {
             covered: Covered { roots: Vec::new(), before: Vec::new() },
             standins: Vec::new(),
             mounts,
+            is_told: false,
             settled: None,
             queue: VecDeque::new(),
             looks: 0,
@@ -201,7 +205,12 @@ impl Thread {
         listed: &[crate::world::mounts::Mount],
         request: &Request,
     ) -> Result<(), Obstacle> {
-        self.await_held(live)?;
+        let is_held = self.await_held(live);
+        self.shared.expect(None);
+        is_held?;
+        if live.settled.is_some() {
+            return Err(Obstacle::Answered);
+        }
         let roots: Vec<_> = self.roots.iter().filter(|root| root.is_dir()).cloned().collect();
         let before = roots.iter().map(|root| mount_of(root)).collect::<io::Result<_>>();
         let failed = Obstacle::at("cover the workspace");
@@ -220,8 +229,15 @@ impl Thread {
             .map_err(Obstacle::at("give the fork descriptors of its own"))?;
         self.shared.lock().assuming = Some(fork);
         let numbers = [original, fork].map(|pid| pid.as_raw_pid().unsigned_abs());
-        if !self.plane.oracle().speculates(numbers[0], numbers[1]) {
-            return Err(Obstacle::Refused("write it down", Errno::IO));
+        let oracle = self.plane.oracle();
+        live.is_told = oracle.speculates(numbers[0], numbers[1]);
+        if !live.is_told {
+            let is_answered = oracle.is_settled(numbers[0]);
+            return Err(if is_answered {
+                Obstacle::Answered
+            } else {
+                Obstacle::Refused("write it down", Errno::IO)
+            });
         }
         let again = puppet.before.again();
         let left = puppet.leave_at(&again).and_then(|()| trace::resume(fork, Way::On(0)));
@@ -416,10 +432,6 @@ fn let_go() -> bool {
             Err(_) => return true,
         }
     }
-}
-
-pub(super) fn call_of(request: &Request) -> (Pid, i64, [u64; 6]) {
-    (request.tid(), request.number(), request.syscall().arguments)
 }
 
 /// Whether what the call does stays in the run's files.

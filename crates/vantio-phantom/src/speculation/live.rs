@@ -49,6 +49,8 @@ pub(super) struct Live {
     pub(super) standins: Vec<Standin>,
     /// The mounts of the run before.
     pub(super) mounts: BTreeSet<u64>,
+    /// Whether the fork was written down.
+    pub(super) is_told: bool,
     /// The call of the original, once it was answered.
     pub(super) settled: Option<Request>,
     pub(super) queue: VecDeque<super::Job>,
@@ -189,14 +191,14 @@ impl Live {
         Ok(())
     }
 
-    /// Lets those who stand go on whose parent cannot stop before they do. Who has a call to make once more must not
-    /// return from it.
+    /// Lets those who stand go on whose parent cannot stop before they do. Fails where one has a call to make once more,
+    /// which it must not return from.
     fn let_hinderers_go_on(&mut self, unwound: &HashSet<Pid>) -> io::Result<()> {
         for (parent, child) in &self.waits_for {
-            if self.threads.get(parent) == Some(&false)
-                && self.threads.get(child) == Some(&true)
-                && !unwound.contains(child)
-            {
+            if self.threads.get(parent) == Some(&false) && self.threads.get(child) == Some(&true) {
+                if unwound.contains(child) {
+                    return Err(Errno::BUSY);
+                }
                 trace::resume(*child, Way::On(0))?;
                 self.threads.insert(*child, false);
             }

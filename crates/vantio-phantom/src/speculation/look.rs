@@ -35,6 +35,8 @@ pub(crate) enum Obstacle {
     Effect,
     /// The labels or the order of what a run does are followed.
     Flows,
+    /// The answer came before there was a fork.
+    Answered,
     /// The kernel refused a step.
     Refused(&'static str, Errno),
 }
@@ -62,6 +64,7 @@ impl fmt::Display for Obstacle {
             Self::Holds(what) => write!(formatter, "the process has {what}"),
             Self::Effect => formatter.write_str("what it would do cannot be taken back"),
             Self::Flows => formatter.write_str("the policy follows labels or an order"),
+            Self::Answered => formatter.write_str("it was answered meanwhile"),
             Self::Refused(step, errno) => write!(formatter, "could not {step}: {errno}"),
         }
     }

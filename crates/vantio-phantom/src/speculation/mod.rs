@@ -43,6 +43,8 @@ use crate::supervisor::request::{Reply, Request};
 pub(crate) struct Speculator {
     after: Duration,
     is_active: AtomicBool,
+    /// Whether an original is awaited.
+    awaits: AtomicBool,
     state: Mutex<State>,
     jobs: Mutex<Sender<Job>>,
 }
@@ -69,6 +71,8 @@ struct State {
     has_forked: bool,
     /// The thread whose call is held.
     original: Option<Pid>,
+    /// The call that the original makes again once it is forked: it waits then, even where its answer is there.
+    awaited: Option<Call>,
     /// Who is sent to make a call that nobody answers.
     sent: Option<Pid>,
     /// The fork whose next call is answered as if it were permitted.
@@ -80,13 +84,20 @@ struct State {
     /// Calls of the fork that cannot be taken back.
     deferred: Vec<Request>,
     /// The call that no fork is made for again.
-    given_up: Option<(Pid, i64, [u64; 6])>,
+    given_up: Option<Call>,
+}
+
+/// Who makes which call, with these arguments.
+type Call = (Pid, i64, [u64; 6]);
+
+fn call_of(request: &Request) -> Call {
+    (request.tid(), request.number(), request.syscall().arguments)
 }
 
 impl Speculator {
     fn new(after: Duration, jobs: Sender<Job>) -> Self {
-        let is_active = AtomicBool::new(false);
-        Self { after, is_active, state: Mutex::default(), jobs: Mutex::new(jobs) }
+        let [is_active, awaits] = [const { AtomicBool::new(false) }; 2];
+        Self { after, is_active, awaits, state: Mutex::default(), jobs: Mutex::new(jobs) }
     }
 
     /// Whether the run goes on as a fork, whose original stands in for it.
@@ -109,6 +120,7 @@ impl Speculator {
         let mut state = self.lock();
         let given_up = state.given_up.take();
         *state = State { given_up, ..State::default() };
+        self.awaits.store(false, Ordering::Release);
         self.activate(false);
     }
 
@@ -139,9 +151,8 @@ impl Speculator {
 
     /// Tells that a call has been held for long enough; whether it is taken over.
     pub(crate) fn consider(&self, request: &Request) -> bool {
-        let call = (request.tid(), request.number(), request.syscall().arguments);
         let mut state = self.lock();
-        if state.is_busy || state.given_up == Some(call) {
+        if state.is_busy || state.given_up == Some(call_of(request)) {
             return false;
         }
         state.is_busy = true;
@@ -156,6 +167,19 @@ impl Speculator {
 
     pub(crate) fn tell(&self, job: Job) -> bool {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner).send(job).is_ok()
+    }
+
+    /// Whether an original makes its call again that was forked at it: its answer is the fork's too, and nothing may
+    /// come of the call before.
+    pub(crate) fn awaits(&self, request: &Request) -> bool {
+        self.awaits.load(Ordering::Acquire) && self.lock().awaited == Some(call_of(request))
+    }
+
+    /// From here on the original of this call is awaited; or it is no longer.
+    fn expect(&self, call: Option<Call>) {
+        let mut state = self.lock();
+        state.awaited = call;
+        self.awaits.store(call.is_some(), Ordering::Release);
     }
 
     /// Takes a call over that a thread was sent to make.

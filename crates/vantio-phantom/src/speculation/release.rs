@@ -6,7 +6,8 @@ use rustix::{
 };
 
 use super::{
-    fork::{Thread, call_of},
+    call_of,
+    fork::Thread,
     freeze::stopped,
     live::{Live, Original, interrupt},
     puppet::Puppet,
@@ -26,8 +27,8 @@ impl Thread {
             // What the fork did may be seen: nothing may go on in such a world.
             return self.plane.end_run();
         }
-        let held = live.line.last().map_or(0, |original| original.pid.as_raw_pid().unsigned_abs());
-        let was_told = self.plane.oracle().speculated(held, Speculated::Dropped(why));
+        let held = live.line.last().map_or(0, |original| number(original.pid));
+        let was_told = !live.is_told || self.plane.oracle().speculated(held, Speculated::Dropped(why));
         if !was_told || self.release(live).is_err() && self.plane.is_going_on() {
             self.plane.end_run();
         }
@@ -45,7 +46,7 @@ impl Thread {
     fn release(&self, mut live: Live) -> io::Result<()> {
         let kept: Vec<_> = live.line.iter().map(|original| original.pid).collect();
         let Some(held) = live.line.pop() else { return Ok(()) };
-        let is_answered = live.settled.is_some();
+        let is_answered = live.settled.is_some() || self.plane.oracle().is_settled(number(held.pid));
         let request = live.settled.take().or_else(|| self.plane.take_waiting(held.pid));
         let released = match &request {
             // It makes its call once more: by then the oracle knows the answer, or asks again.
@@ -55,8 +56,8 @@ impl Thread {
                 }
                 self.release_held(&held, request)
             }
-            // It is gone, or answered for another reason and cannot be let go.
-            None => Err(Errno::SRCH),
+            // A handler of a signal has it do something else.
+            None => self.release_busy(&held),
         };
         for original in live.line {
             if !original.forks.is_empty() {
@@ -74,6 +75,14 @@ impl Thread {
         self.unhold(request)?;
         let puppet = Puppet::new(&self.proc, held.pid)?;
         self.bury(puppet, &[], |puppet| puppet.before.again())?;
+        trace::detach(held.pid)
+    }
+
+    fn release_busy(&self, held: &Original) -> io::Result<()> {
+        interrupt(held.pid)?;
+        stopped(held.pid)?;
+        let puppet = Puppet::new(&self.proc, held.pid)?;
+        self.bury(puppet, &[], |puppet| puppet.before.settled())?;
         trace::detach(held.pid)
     }
 
@@ -104,8 +113,12 @@ impl Thread {
     pub(super) fn unhold(&self, request: &Request) -> io::Result<()> {
         let tid = request.tid();
         interrupt(tid)?;
-        self.plane.oracle().steps_aside(tid.as_raw_pid().unsigned_abs());
+        self.plane.oracle().steps_aside(number(tid));
         request.answer(Reply::Error(Errno::INTR));
         stopped(tid)
     }
+}
+
+fn number(pid: Pid) -> u32 {
+    pid.as_raw_pid().unsigned_abs()
 }

@@ -24,6 +24,15 @@ impl Plane {
         self.speculator.as_deref().filter(|speculator| speculator.is_active())
     }
 
+    /// Has the original of a fork wait at the call that it makes again, whatever its answer is by now: that is the
+    /// fork's too.
+    pub(super) fn hold_original(self: &Arc<Self>, request: &Request) -> Option<Reply> {
+        self.speculator.as_ref().filter(|speculator| speculator.awaits(request))?;
+        self.rehearse(request);
+        request.wait();
+        Some(Reply::Error(Errno::INTR))
+    }
+
     /// Whether the call is put aside, because a fork makes it and it cannot be taken back.
     pub(super) fn defers(&self, request: &Request) -> bool {
         let defers = self.fork_going_on().is_some();

@@ -222,7 +222,8 @@ impl Plane {
 
     fn reply_to(self: &Arc<Self>, request: &Request) {
         let _answering = self.count_in();
-        match catch_unwind(AssertUnwindSafe(|| self.answer(request))) {
+        let answer = || self.hold_original(request).unwrap_or_else(|| self.answer(request));
+        match catch_unwind(AssertUnwindSafe(answer)) {
             Ok(reply) => {
                 if let Some(speculator) = self.fork_going_on()
                     && !matches!(reply, Reply::Later)

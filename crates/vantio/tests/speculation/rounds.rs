@@ -1,8 +1,8 @@
 //! Many forks, denied one after another, of one run.
 
-use std::{process::Stdio, thread, time::Duration};
+use std::{collections::BTreeSet, process::Stdio, thread, time::Duration};
 
-use crate::{Run, answer, entries, going_on, policy, world};
+use crate::{Run, answer, common::parse, entries, going_on, policy, world};
 
 /// Tries what is held as often as it is told; a fork does something by chance instead.
 const SCRIPT: &str = r"
@@ -58,6 +58,41 @@ fn rounds(count: usize) {
     assert_eq!(outcome.stdout.trim(), "['held', 'script.py'] ['a', 'b', 'c'] []", "{}", outcome.describe());
     assert!(world.changes().is_empty(), "{:#?}", world.changes());
     assert_eq!(entries(&world, "fork.end"), vec!["rolled back"; count]);
+}
+
+/// The answer comes just when the run is about to go on as a fork.
+#[test]
+fn an_answer_at_any_moment_is_for_one_call() {
+    const COUNT: usize = 24;
+    let world = world();
+    for step in 0..COUNT {
+        world.write(&format!("held/{step}"), "");
+    }
+    let script = format!(
+        "for step in range({COUNT}):\n    print(step, attempt(f'held/{{step}}'), file=open('log', 'a'))\nprint(open('log').read())"
+    );
+    let run = Run::python(&world, &policy(), &script);
+    let mut known = BTreeSet::new();
+    for round in 0..COUNT {
+        let mut id = None;
+        let is_asked = crate::common::eventually(crate::PATIENCE, || {
+            let list = parse(&world.ask(&["approvals", "--json"]));
+            let ids = list["approvals"].as_array().unwrap().iter().map(|question| question["id"].to_string());
+            id = ids.map(|id| id.trim_matches('"').to_owned()).find(|id| !known.contains(id));
+            id.is_some()
+        });
+        assert!(is_asked, "round {round}");
+        let id = id.unwrap();
+        // A fork is made after a quarter of a second.
+        thread::sleep(Duration::from_millis(160 + 6 * round as u64));
+        world.ask(&[if round % 3 == 0 { "deny" } else { "approve" }, &id]);
+        known.insert(id);
+    }
+    let expected = (0..COUNT).map(|step| match step % 3 {
+        0 => format!("{step} Permission denied"),
+        _ => format!("{step} opened"),
+    });
+    run.prints(&expected.collect::<Vec<_>>().join("\n"));
 }
 
 #[test]
