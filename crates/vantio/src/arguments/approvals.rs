@@ -51,7 +51,8 @@ For example:
   vantio approve 3f0c9a12 --pattern 'db.example:*'    whatever this covers, for the rest of the run
   vantio approve 3f0c9a12 --as security-engineer      where the rule names who may approve
 
-An approval settles what holds the call, and nothing else: it passes no deny, no budget and no label.
+An approval settles what holds the call, and nothing else: it passes no deny, no budget and no
+label.
 
 Exit status: 0, 1 when the question is not there any more or the answer is not taken, 4 when that
 happened to some of several.";

@@ -57,5 +57,5 @@ thread, whose parents wait for it, without sockets, terminals, locks or timers.
 pub(super) const RESTORE_HELP: &str = "\
 The run must have ended; --kill ends it. Later checkpoints are dropped. With --processes the
 run goes on from the checkpoint instead, as often as you like: what it started since is ended,
-later checkpoints stay, and what it read, printed, sent or spent is not taken back. What was committed
-to the host stays there: a commit drops the checkpoints before it.";
+later checkpoints stay, and what it read, printed, sent or spent is not taken back. What was
+committed to the host stays there: a commit drops the checkpoints before it.";
