@@ -203,6 +203,8 @@ fn settle(next: &Path) -> Result<Option<Archive>, LedgerError> {
     let found = describe(next)?;
     let folder = folder_of(next);
     DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(io_error("create", &folder))?;
+    // What is moved into a folder that is lost is lost.
+    sync_folder(&folder)?;
     let end = found.period.1.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ").to_string();
     let path = folder.join(format!("ledger-{end}-{}.db", &found.head.root().to_string()[..8]));
     fs::set_permissions(next, Permissions::from_mode(0o400)).map_err(io_error("restrict", next))?;

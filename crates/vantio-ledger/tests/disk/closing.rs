@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// How many images are tried.
-const IMAGES: u64 = 150;
+const IMAGES: u64 = 300;
 
 pub fn test() -> Outcome {
     if let Some(skipped) = world::unavailable() {
