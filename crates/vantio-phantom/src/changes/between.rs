@@ -4,7 +4,7 @@
 //! changed is in the other what the host has.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     io::{self, Write},
     sync::Arc,
 };
@@ -35,6 +35,8 @@ struct Side {
     layers: Vec<LayerRoot>,
     /// What is at each path that is not as the host has it, or is as the host has it elsewhere.
     states: BTreeMap<Vec<u8>, Option<State>>,
+    /// Of a name of a file of the run that has several: all of them.
+    names: HashMap<Vec<u8>, Arc<[Vec<u8>]>>,
 }
 
 #[derive(Clone)]
@@ -118,6 +120,31 @@ impl Between {
             let moved = before.node.modified != after.node.modified && !after.node.is_dir();
             (moved && self.set.get(path).is_none()).then_some((&**path, &after.node))
         })
+    }
+
+    /// All names that a file of the run has in the second state, where it has several.
+    pub(crate) fn names_of(&self, path: &[u8]) -> Option<&Arc<[Vec<u8>]>> {
+        self.sides[1].names.get(path)
+    }
+
+    /// What has to be made anew for the same names to be one file as in the second state.
+    pub(crate) fn relinked(&self) -> BTreeSet<&[u8]> {
+        let [first, second] = &self.sides;
+        let differs = |path: &&Vec<u8>| {
+            let is_changed = self.set.get(path).is_some_and(|change| change.kind != ChangeKind::Metadata);
+            is_changed || first.names.get(*path) != second.names.get(*path)
+        };
+        let found = first.names.keys().chain(second.names.keys()).filter(differs);
+        let all = found.flat_map(|path| match second.names.get(path) {
+            Some(names) => names.iter().map(Vec::as_slice).collect(),
+            None => vec![path.as_slice()],
+        });
+        all.filter(|path| self.set.get(path).is_none_or(|change| change.after.is_some())).collect()
+    }
+
+    /// What the second state has at `path`.
+    pub(crate) fn second(&self, path: &[u8]) -> io::Result<Option<Node>> {
+        Ok(self.state(1, path)?.map(|state| state.node))
     }
 
     fn compare(&self, path: &[u8]) -> io::Result<Option<Change>> {
@@ -257,8 +284,21 @@ impl Side {
             let moved = expand(&mut states, host, &set, (from, to), &|path| renames.contains_key(path));
             moved.map_err(|source| ScanError::Read { path: from.to_vec(), source })?;
         }
-        Ok(Self { layers, states })
+        Ok(Self { layers, states, names: names(&set) })
     }
+}
+
+/// Of every name of a file of the run that has several: all of them.
+fn names(set: &ChangeSet) -> HashMap<Vec<u8>, Arc<[Vec<u8>]>> {
+    let changed = set.changes().iter().map(|change| Arc::clone(&change.links));
+    let unchanged = set.kept_links.values().map(|names| names.clone().into());
+    let mut found = HashMap::new();
+    for names in changed.chain(unchanged).filter(|names: &Arc<[_]>| names.len() > 1) {
+        for name in names.iter() {
+            found.entry(name.clone()).or_insert_with(|| Arc::clone(&names));
+        }
+    }
+    found
 }
 
 /// Adds what a renamed directory brought along, and that it is gone where it was.

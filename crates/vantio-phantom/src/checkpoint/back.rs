@@ -5,7 +5,7 @@
 //! does, and leaves the steps in the run's folder for the supervisor, which takes them.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs::{DirBuilder, File, OpenOptions},
     io,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
@@ -61,9 +61,14 @@ pub fn prepare(run: &RunFolder, id: u64, host_root: BorrowedFd<'_>) -> Result<()
     DirBuilder::new().mode(0o700).create(&place).map_err(failed)?;
     let shadow = Shadow::new(run, Some(id))?;
     let compared = between(run, shadow.run(), host_root).map_err(|error| failed(io::Error::other(error)))?;
-    let mut planning = Planning { compared: &compared, place, steps: Vec::new(), files: HashMap::new() };
+    let relinked = compared.relinked();
+    let mut planning =
+        Planning { compared: &compared, place, steps: Vec::new(), relinked: &relinked, made: HashMap::new() };
     for change in compared.changes().changes() {
         planning.add(change).map_err(failed)?;
+    }
+    for path in relinked.iter().filter(|path| compared.changes().get(path).is_none()) {
+        planning.link(path).map_err(failed)?;
     }
     planning.steps.extend(
         compared
@@ -114,8 +119,10 @@ struct Planning<'a> {
     compared: &'a Between,
     place: PathBuf,
     steps: Vec<Step>,
-    /// The first path of each file that has several.
-    files: HashMap<(u64, u64), PathBytes>,
+    /// Files that are made anew for the sake of their names.
+    relinked: &'a BTreeSet<&'a [u8]>,
+    /// Of a file that has several names, by the first of them: the one that was made.
+    made: HashMap<&'a [u8], PathBytes>,
 }
 
 impl Planning<'_> {
@@ -129,10 +136,18 @@ impl Planning<'_> {
             self.steps.push(Step { path: path.clone(), becomes: Becomes::Nothing });
         }
         let meta = Meta::of(after);
+        let is_relinked = self.relinked.contains(&*change.path);
         let becomes = match (change.kind, after.file_type) {
+            (_, FileType::File) if is_relinked => self.file(&change.path, after, false)?,
             (ChangeKind::Metadata, _) | (ChangeKind::Modified, FileType::Directory) => Becomes::Looks(meta),
             (_, FileType::Directory) => Becomes::Directory(meta),
-            (_, FileType::File) => self.file(change, after)?,
+            (_, FileType::File) => {
+                let is_alone = |node: &Node| node.file_type == FileType::File && node.links == 1;
+                let is_in_place = change.kind == ChangeKind::Modified
+                    && is_alone(after)
+                    && change.before.as_ref().is_some_and(is_alone);
+                self.file(&change.path, after, is_in_place)?
+            }
             (_, FileType::Symlink) => {
                 Becomes::Symlink { target: after.target.clone().unwrap_or_default().into(), meta }
             }
@@ -144,24 +159,26 @@ impl Planning<'_> {
         Ok(())
     }
 
-    fn file(&mut self, change: &Change, after: &Node) -> io::Result<Becomes> {
+    /// A file whose content stays, and whose names do not.
+    fn link(&mut self, path: &[u8]) -> io::Result<()> {
+        let Some(node) = self.compared.second(path)?.filter(|node| node.file_type == FileType::File) else {
+            return Ok(());
+        };
+        let becomes = self.file(path, &node, false)?;
+        self.steps.push(Step { path: path.into(), becomes });
+        Ok(())
+    }
+
+    fn file(&mut self, path: &[u8], node: &Node, in_place: bool) -> io::Result<Becomes> {
         let slot = format!("slot-{}", self.steps.len());
         let mut options = OpenOptions::new();
         let to = options.write(true).create_new(true).mode(0o600).open(self.place.join(&slot))?;
-        copy_content(&self.compared.open_second(&change.path)?, &to)?;
-        let is_alone = |node: Option<&Node>| {
-            node.is_some_and(|node| node.file_type == FileType::File && node.links == 1)
-        };
-        let same_as = if after.links > 1 {
-            let path = change.path.clone().into();
-            let first = self.files.entry(after.id).or_insert(path).clone();
-            (first.as_bytes() != change.path).then_some(first)
-        } else {
-            None
-        };
-        let in_place =
-            change.kind == ChangeKind::Modified && after.links == 1 && is_alone(change.before.as_ref());
-        Ok(Becomes::File { slot, meta: Meta::of(after), in_place, same_as })
+        copy_content(&self.compared.open_second(path)?, &to)?;
+        let same_as = self.compared.names_of(path).and_then(|names| {
+            let made = self.made.entry(names.first()?).or_insert_with(|| path.into());
+            (made.as_bytes() != path).then(|| made.clone())
+        });
+        Ok(Becomes::File { slot, meta: Meta::of(node), in_place, same_as })
     }
 
     fn finish(self) -> io::Result<()> {

@@ -180,6 +180,51 @@ fn every_change_of_a_live_run_is_taken_back() {
     }
 }
 
+#[test]
+fn names_of_one_file_are_names_of_one_file_again() {
+    let world = World::new();
+    for name in ["one", "two", "three"] {
+        world.write(name, "as it was\n");
+    }
+    let mut run = shell(&world);
+    let back_after = |run: &mut Paused, changes: &[&str], then: &str| {
+        let id = keep(&world);
+        for change in changes {
+            run.ask(&format!("{change}; echo done"), "done\n");
+            go_back(&world, &id);
+            run.ask("echo $(stat -c %h one two three)", &format!("{then}\n"));
+            // A change of one shows in those that it shares a file with.
+            run.ask(
+                "echo more >> two; echo $(wc -l < one) $(wc -l < two) $(wc -l < three)",
+                match then {
+                    "1 1 1" => "1 2 1\n",
+                    "2 2 1" => "2 2 1\n",
+                    _ => "2 2 2\n",
+                },
+            );
+            go_back(&world, &id);
+        }
+    };
+    // The names that the run gives, with the content that the host has or had.
+    let changes = ["ln -f two one", "ln -f two one; ln -f two three; echo new > two", "rm two; ln three two"];
+    back_after(&mut run, &changes, "1 1 1");
+    run.ask("ln -f two one; echo done", "done\n");
+    let changes = [
+        "echo new > two",
+        "rm one; cp two one",
+        "rm one; echo new > one",
+        "rm one two",
+        "ln -f one three",
+        "ln -f three one; chmod 600 two",
+        "mv one other; echo new >> other",
+    ];
+    back_after(&mut run, &changes, "2 2 1");
+    run.ask("ln -f two three; echo done", "done\n");
+    back_after(&mut run, &["rm three; echo other > three", "chmod 600 one; ln -f two fourth"], "3 3 3");
+    run.say("exit");
+    assert!(run.ended());
+}
+
 /// What a shell sees of its workspace: names, types, modes, times of files, links, attributes and contents.
 fn inside(run: &mut Paused) -> String {
     run.say(
