@@ -14,6 +14,7 @@
 
 static const char *allowed, *forbidden;
 static volatile int stop;
+static volatile unsigned long flips;
 
 /* Every store of a flipping loop must reach memory. */
 #define FLUSH __asm__ volatile("" ::: "memory")
@@ -31,13 +32,15 @@ static void *flip_pointer(void *unused) {
     for (int i = 0; i < 2; i++) {
       memcpy(shared, pad[i], length + 1);
       FLUSH;
+      flips++;
     }
   return 0;
 }
 
 /* Flips what the name `door` stands for: a plain thing, or a link to the forbidden one. */
 static void *flip_name(void *unused) {
-  while (!stop) syscall(SYS_renameat2, AT_FDCWD, "door", AT_FDCWD, "other", 2 /* RENAME_EXCHANGE */);
+  for (; !stop; flips++)
+    syscall(SYS_renameat2, AT_FDCWD, "door", AT_FDCWD, "other", 2 /* RENAME_EXCHANGE */);
   return 0;
 }
 
@@ -45,6 +48,7 @@ static void *flip_port(void *unused) {
   for (int i = 0; !stop; i ^= 1) {
     shared_address.sin_port = ports[i];
     FLUSH;
+    flips++;
   }
   return 0;
 }
@@ -56,10 +60,15 @@ static void check_read(int fd) {
   close(fd);
 }
 
+/* On a busy machine a loop may run while the other does not: a round counts where both did. */
 static void *run(void *(*flip)(void *), void (*once)(void), int rounds) {
   pthread_t thread;
   pthread_create(&thread, 0, flip, 0);
-  for (int i = 0; i < rounds; i++) once();
+  for (int i = 0, raced = 0; i < rounds || (raced < rounds / 10 && i < rounds * 20); i++) {
+    unsigned long before = flips;
+    once();
+    raced += flips != before;
+  }
   stop = 1;
   pthread_join(thread, 0);
   return 0;
