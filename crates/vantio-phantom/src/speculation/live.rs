@@ -88,7 +88,7 @@ impl Live {
     }
 
     fn pass(&mut self, tid: Pid, event: Event) -> io::Result<Found> {
-        self.note_wait(tid, event)?;
+        self.note_wait(tid, event);
         let way = match event {
             Event::Ended(status) => {
                 self.threads.remove(&tid);
@@ -115,14 +115,13 @@ impl Live {
     }
 
     /// What a thread waits for after this.
-    fn note_wait(&mut self, tid: Pid, event: Event) -> io::Result<()> {
+    fn note_wait(&mut self, tid: Pid, event: Event) {
         self.waits_for.remove(&tid);
         if event == Event::BirthAndWait {
-            let child =
-                i32::try_from(trace::message(tid)?).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
-            self.waits_for.insert(tid, child);
+            // One that is being killed waits for nobody.
+            let number = trace::message(tid).ok().and_then(|number| i32::try_from(number).ok());
+            self.waits_for.extend(number.and_then(Pid::from_raw).map(|child| (tid, child)));
         }
-        Ok(())
     }
 
     /// Stops every thread; fails where one does not stop in time. Those of which `unwind` says that it has broken off
@@ -156,7 +155,7 @@ impl Live {
     /// Sees to what happened to a thread while all are stopped.
     fn stop_at(&mut self, tid: Pid, event: Event) -> io::Result<()> {
         let awaited = self.waits_for.get(&tid).copied();
-        self.note_wait(tid, event)?;
+        self.note_wait(tid, event);
         // It had to go on until now.
         if let Some(child) = awaited.filter(|child| self.threads.get(child) == Some(&false)) {
             interrupt(child)?;
