@@ -86,6 +86,10 @@ impl Table {
             waiter.state = State::Waits;
             return Place::Alike;
         }
+        if tid.is_some_and(|tid| self.is_told(tid, key)) {
+            // It was away, and is answered since it was judged: it has only to be judged again.
+            return Place::Alike;
+        }
         if self.waiters.iter().filter(|waiter| waiter.is_waiting()).count() >= WAITERS_MAX {
             return Place::None;
         }
@@ -268,6 +272,15 @@ impl Table {
     pub fn close(&mut self) -> Vec<Open> {
         self.waiters.clear();
         std::mem::take(&mut self.questions)
+    }
+
+    /// Whether an answer is kept for the thread that no call was judged by.
+    fn is_told(&self, tid: u32, key: Hash) -> bool {
+        self.waiters.iter().any(|waiter| {
+            waiter.tid == tid
+                && waiter.key == key
+                && matches!(waiter.state, State::Answered { is_used: false, .. })
+        })
     }
 
     fn waiter(&mut self, tid: u32, key: Hash) -> Option<&mut Waiter> {

@@ -126,9 +126,15 @@ proptest! {
             let now = start + Duration::from_millis(model.now);
             match step {
                 Step::Ask(tid, number) => {
-                    // A call that was told is not asked about again.
-                    if matches!(model.waiters.get(&(tid, number)), Some(Waiter::Told(..))) {
-                        continue;
+                    match model.waiters.get(&(tid, number)) {
+                        // It was told since it was judged: nobody is asked again.
+                        Some(Waiter::Told(_, false)) => {
+                            prop_assert_eq!(ask(&mut table, tid, number, now), Place::Alike);
+                            continue;
+                        }
+                        // What a call was judged by is not asked about.
+                        Some(Waiter::Told(_, true)) => continue,
+                        _ => {}
                     }
                     let is_first = !model.open.contains_key(&number);
                     let place = ask(&mut table, tid, number, now);
