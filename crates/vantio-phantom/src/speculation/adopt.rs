@@ -16,7 +16,7 @@ use super::{
     fork::Thread,
     live::Live,
     look::Descriptor,
-    merge,
+    merge, number,
     puppet::Puppet,
 };
 use crate::{
@@ -58,15 +58,11 @@ impl Thread {
     }
 
     fn carry(&self, live: &mut Live, request: &Request) -> Result<(), Failed> {
-        let stopped = live.stop(|tid| {
-            let call = self.shared.deferred_of(tid).or_else(|| self.plane.take_waiting_now(tid));
-            call.is_some_and(|call| {
-                self.plane.oracle().steps_aside(tid.as_raw_pid().unsigned_abs());
-                call.answer(Reply::Error(Errno::INTR));
-                true
-            })
-        });
-        let mut again = stopped.map_err(|_| Failed::Drop("a process of it could not be stopped"))?;
+        let mut again = self.stop(live)?;
+        // It would ask once more: nobody else's answer is for it.
+        if !self.shared.has_set_out() {
+            return Err(Failed::Drop("it had yet to make the call"));
+        }
         let members = self.members(live)?;
         let layers: Vec<_> =
             live.shadows.all.iter().map(|shadow| (shadow.root.as_path(), shadow.upper.as_fd())).collect();
@@ -82,6 +78,20 @@ impl Thread {
             merge::carry_over(&self.plane, root, upper.as_fd()).map_err(lost)?;
         }
         self.exchange(live, &members, &mut again).map_err(lost)
+    }
+
+    /// Has every thread of the fork stand still; those are returned that have broken off a call, which they have to make
+    /// once more.
+    fn stop(&self, live: &mut Live) -> Result<HashSet<Pid>, Failed> {
+        let stopped = live.stop(|tid| {
+            let call = self.shared.deferred_of(tid).or_else(|| self.plane.take_waiting_now(tid));
+            call.is_some_and(|call| {
+                self.plane.oracle().steps_aside(number(tid));
+                call.answer(Reply::Error(Errno::INTR));
+                true
+            })
+        });
+        stopped.map_err(|_| Failed::Drop("a process of it could not be stopped"))
     }
 
     /// The processes of the fork, where all that they have can be exchanged.
@@ -164,7 +174,7 @@ impl Thread {
 
     /// Lets the fork go, and has the original wait for its end and end likewise.
     fn stand_in(&self, mut live: Live, request: &Request) {
-        let tid = request.tid().as_raw_pid().unsigned_abs();
+        let tid = number(request.tid());
         let oracle = self.plane.oracle();
         let printed: Vec<_> = live.standins.iter().map(|standin| (standin, standin.printed())).collect();
         let was_told = oracle.speculated(tid, Speculated::Adopted);

@@ -24,6 +24,7 @@ use super::{
     freeze::{Failed, Line, fork_flags},
     live::{Found, Live},
     look::{Obstacle, Proc},
+    number,
     puppet::Puppet,
     shadow::{Shadows, mount_of},
 };
@@ -126,7 +127,7 @@ impl Thread {
             Ok(live) => self.attend(live),
             Err(Failed { obstacle, was_answered }) => {
                 self.shared.forget();
-                self.plane.oracle().waits_because(tid.as_raw_pid().unsigned_abs(), &obstacle.to_string());
+                self.plane.oracle().waits_because(number(tid), &obstacle.to_string());
                 if was_answered {
                     if obstacle != Obstacle::Answered {
                         self.shared.lock().given_up = Some(call_of(&request));
@@ -228,7 +229,7 @@ impl Thread {
         self.equip(live, original, &mut puppet)
             .map_err(Obstacle::at("give the fork descriptors of its own"))?;
         self.shared.lock().assuming = Some(fork);
-        let numbers = [original, fork].map(|pid| pid.as_raw_pid().unsigned_abs());
+        let numbers = [original, fork].map(number);
         let oracle = self.plane.oracle();
         live.is_told = oracle.speculates(numbers[0], numbers[1]);
         if !live.is_told {
@@ -313,9 +314,10 @@ impl Thread {
                 Err(_) => break "one of its processes was lost",
             }
         };
-        let is_approved = live.settled.as_ref().is_some_and(|request| {
-            self.plane.oracle().is_approved(request.tid().as_raw_pid().unsigned_abs())
-        });
+        let is_approved = live
+            .settled
+            .as_ref()
+            .is_some_and(|request| self.plane.oracle().is_approved(number(request.tid())));
         if is_approved {
             self.adopt(live);
         } else {
@@ -339,7 +341,8 @@ impl Thread {
         let job = live.queue.pop_front().map_or_else(|| self.jobs.try_recv(), Ok);
         match job {
             Ok(Job::Settled(request)) => live.settled = Some(request),
-            Ok(Job::GiveUp(why)) => return Ok(Some(why)),
+            // What was put aside because it is answered already is no reason.
+            Ok(Job::GiveUp(why)) => return Ok(Some(if self.is_answered(live) { SETTLED } else { why })),
             Ok(Job::Met(request)) => request.answer(Reply::Error(Errno::PERM)),
             Ok(Job::Consider(request)) => self.plane.take_back_considered(request),
             Ok(Job::Held) | Err(TryRecvError::Empty) => {}
@@ -359,6 +362,11 @@ impl Thread {
             }
         }
         Ok(None)
+    }
+
+    /// Whether somebody has answered what the original waits for.
+    pub(super) fn is_answered(&self, live: &Live) -> bool {
+        live.line.last().is_none_or(|held| self.plane.oracle().is_settled(number(held.pid)))
     }
 
     /// The fork is about to end: whoever waits for the original is forked as well, and told of the end.

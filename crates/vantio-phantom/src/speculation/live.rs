@@ -11,6 +11,7 @@ use rustix::{
 };
 
 use super::{
+    Job,
     descriptors::{Covered, Standin},
     shadow::Shadows,
 };
@@ -53,7 +54,7 @@ pub(super) struct Live {
     pub(super) is_told: bool,
     /// The call of the original, once it was answered.
     pub(super) settled: Option<Request>,
-    pub(super) queue: VecDeque<super::Job>,
+    pub(super) queue: VecDeque<Job>,
     /// How often it was looked at.
     pub(super) looks: u32,
 }
@@ -129,18 +130,13 @@ impl Live {
     pub(super) fn stop(&mut self, unwind: impl Fn(Pid) -> bool) -> io::Result<HashSet<Pid>> {
         let deadline = Instant::now() + PATIENCE;
         let mut unwound = HashSet::new();
-        let running: Vec<_> =
-            self.threads.iter().filter(|(_, stands)| !**stands).map(|(tid, _)| *tid).collect();
-        for tid in running {
-            interrupt(tid)?;
-            if unwind(tid) {
-                unwound.insert(tid);
-            }
-        }
-        while self.threads.values().any(|stands| !stands) {
+        self.running().try_for_each(interrupt)?;
+        while self.running().next().is_some() {
             if Instant::now() > deadline {
                 return Err(Errno::TIMEDOUT);
             }
+            // A call may be put aside only now.
+            unwound.extend(self.running().filter(|tid| unwind(*tid)));
             match ended(trace::next(None, false))? {
                 None => {
                     self.let_hinderers_go_on(&unwound)?;
@@ -150,6 +146,19 @@ impl Live {
             }
         }
         Ok(unwound)
+    }
+
+    /// The call of the original, where it was answered; what else was still to be seen to is of no use without the fork.
+    pub(super) fn take_settled(&mut self) -> Option<Request> {
+        let queued = self.queue.drain(..).find_map(|job| match job {
+            Job::Settled(request) => Some(request),
+            _ => None,
+        });
+        self.settled.take().or(queued)
+    }
+
+    fn running(&self) -> impl Iterator<Item = Pid> {
+        self.threads.iter().filter(|(_, stands)| !**stands).map(|(tid, _)| *tid)
     }
 
     /// Sees to what happened to a thread while all are stopped.

@@ -94,6 +94,11 @@ fn call_of(request: &Request) -> Call {
     (request.tid(), request.number(), request.syscall().arguments)
 }
 
+/// A thread, as the oracle is told of it.
+fn number(pid: Pid) -> u32 {
+    pid.as_raw_pid().unsigned_abs()
+}
+
 impl Speculator {
     fn new(after: Duration, jobs: Sender<Job>) -> Self {
         let [is_active, awaits] = [const { AtomicBool::new(false) }; 2];
@@ -197,15 +202,23 @@ impl Speculator {
     pub(crate) fn assumed(&self, request: &Request) -> Option<u32> {
         let state = self.lock();
         let original = state.original.filter(|_| state.assuming == Some(request.tid()))?;
-        Some(original.as_raw_pid().unsigned_abs())
+        Some(number(original))
     }
 
-    /// A call is about to be answered.
+    /// A call is about to be answered for good.
     pub(crate) fn answers(&self, request: &Request) {
+        if !self.is_active() {
+            return;
+        }
         let mut state = self.lock();
         if state.assuming == Some(request.tid()) {
             state.assuming = None;
         }
+    }
+
+    /// Whether the fork has made the call that it was forked at.
+    fn has_set_out(&self) -> bool {
+        self.lock().assuming.is_none()
     }
 
     /// Keeps a call until it is known whether it may happen.

@@ -10,6 +10,7 @@ use super::{
     fork::Thread,
     freeze::stopped,
     live::{Live, Original, interrupt},
+    number,
     puppet::Puppet,
 };
 use crate::{
@@ -45,9 +46,9 @@ impl Thread {
     /// Lets the originals go on.
     fn release(&self, mut live: Live) -> io::Result<()> {
         let kept: Vec<_> = live.line.iter().map(|original| original.pid).collect();
+        let is_answered = self.is_answered(&live);
         let Some(held) = live.line.pop() else { return Ok(()) };
-        let is_answered = live.settled.is_some() || self.plane.oracle().is_settled(number(held.pid));
-        let request = live.settled.take().or_else(|| self.plane.take_waiting(held.pid));
+        let request = live.take_settled().or_else(|| self.plane.take_waiting(held.pid));
         let released = match &request {
             // It makes its call once more: by then the oracle knows the answer, or asks again.
             Some(request) => {
@@ -117,8 +118,4 @@ impl Thread {
         request.answer(Reply::Error(Errno::INTR));
         stopped(tid)
     }
-}
-
-fn number(pid: Pid) -> u32 {
-    pid.as_raw_pid().unsigned_abs()
 }

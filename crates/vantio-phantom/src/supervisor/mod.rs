@@ -224,14 +224,7 @@ impl Plane {
         let _answering = self.count_in();
         let answer = || self.hold_original(request).unwrap_or_else(|| self.answer(request));
         match catch_unwind(AssertUnwindSafe(answer)) {
-            Ok(reply) => {
-                if let Some(speculator) = self.fork_going_on()
-                    && !matches!(reply, Reply::Later)
-                {
-                    speculator.answers(request);
-                }
-                request.reply(reply);
-            }
+            Ok(reply) => request.reply(reply),
             // Whatever it was, the agent found a way to lose those who answer it.
             Err(_) => self.end_run(),
         }

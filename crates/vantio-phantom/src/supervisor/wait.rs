@@ -120,6 +120,9 @@ impl WaitingRoom {
         if self.calls.is_some() {
             self.oracle.answers(number(request));
         }
+        if let Some(speculator) = &self.speculator {
+            speculator.answers(request);
+        }
     }
 
     fn take(&self, calls: &Mutex<Vec<Call>>) -> Vec<Call> {

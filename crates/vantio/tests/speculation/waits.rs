@@ -115,6 +115,19 @@ fn what_cannot_be_taken_back_waits() {
 }
 
 #[test]
+fn what_is_changed_outside_of_the_workspace_is_asked_about_once() {
+    let world = world();
+    let hold = "  - {effect: [fs.open], target: \"${home}/held\"}\nphantom:";
+    let policy = policy().replace("phantom:", hold).replace("${tmp}", "${home}");
+    let script = "write(os.path.expanduser('~/held'), 'x')\nprint('written')";
+    let run = Run::python(&world, &policy, script);
+    let asked = question(&world, "waits: ");
+    assert!(asked["meanwhile"].as_str().unwrap().contains("cannot be taken back"), "{asked:#}");
+    answer(&world, "approve", &asked);
+    run.prints("written");
+}
+
+#[test]
 fn a_run_whose_labels_are_followed_waits() {
     let world = world();
     let labels = "taint:\n  sources: [{label: secret, fs: [\"${workspace}/secret/**\"]}]\n  sinks: [{label: secret, net: [\"*\"]}]\nphantom:";

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     checkpoint::CheckpointError,
-    speculation::{freeze, look::Obstacle, puppet::Puppet},
+    speculation::{freeze, look::Obstacle, number, puppet::Puppet},
     supervisor::request::Reply,
     sys::{
         process::kill,
@@ -112,7 +112,7 @@ impl Room {
         let Some(request) = self.plane.take_waiting(root).filter(|_| is_asked_to) else {
             return Err(obstacle);
         };
-        self.plane.oracle().steps_aside(root.as_raw_pid().unsigned_abs());
+        self.plane.oracle().steps_aside(number(root));
         request.answer(Reply::Error(Errno::INTR));
         freeze::stopped_within(root, PATIENCE).map_err(Obstacle::at("stop the process"))?;
         self.loose.remove(&root);
