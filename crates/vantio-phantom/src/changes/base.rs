@@ -357,7 +357,7 @@ pub(crate) fn attributes_of(listed: &[(PathBytes, PathBytes)]) -> impl Iterator<
 }
 
 fn describe(host_root: BorrowedFd<'_>, path: &[u8]) -> io::Result<Option<Found>> {
-    let relative = path.strip_prefix(b"/").unwrap_or(path);
+    let relative = beneath::below_root(path);
     let (parent, name) = beneath::split(relative);
     let dir = match Pinned::open(host_root, parent) {
         Err(error) if beneath::is_absent(&error) => return Ok(None),

@@ -29,6 +29,10 @@ impl Pinned {
         Ok(Self { fd, mount })
     }
 
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { fd: self.fd.try_clone()?, mount: self.mount })
+    }
+
     /// The mount that the directory is on.
     pub(crate) fn mount(&self) -> u64 {
         self.mount
@@ -72,6 +76,11 @@ pub(crate) fn is_absent(error: &io::Error) -> bool {
         Errno::from_io_error(error),
         Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG)
     )
+}
+
+/// An absolute path as one that is relative to the root.
+pub(crate) fn below_root(path: &[u8]) -> &[u8] {
+    path.strip_prefix(b"/").unwrap_or(path)
 }
 
 /// Splits a relative path into its parent and its last component.

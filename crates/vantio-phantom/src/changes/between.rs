@@ -203,7 +203,7 @@ impl Between {
     fn locate(&self, side: usize, state: &State) -> io::Result<(OwnedFd, Vec<u8>)> {
         let (directory, name) = match &state.source {
             Source::Host(path) => {
-                let (parent, name) = beneath::split(path.strip_prefix(b"/").unwrap_or(path));
+                let (parent, name) = beneath::split(beneath::below_root(path));
                 let directory = Pinned::open(self.host.as_fd(), parent)?;
                 (directory.dir(b"")?, name)
             }
@@ -217,7 +217,7 @@ impl Between {
     }
 
     fn write(&self, change: &Change, out: &mut dyn Write) -> io::Result<()> {
-        let name = change.path.strip_prefix(b"/").unwrap_or(&change.path);
+        let name = beneath::below_root(&change.path);
         let modes = [&change.before, &change.after].map(|node| node.as_ref().and_then(git_mode));
         let content = |side: usize| -> io::Result<Content> {
             let Some(state) = self.state(side, &change.path)? else { return Ok(Content::Text(Vec::new())) };
@@ -313,7 +313,7 @@ fn expand(
     states.entry(from.to_vec()).or_insert(None);
     let mut waiting = vec![(from.to_vec(), to.to_vec())];
     while let Some((from, to)) = waiting.pop() {
-        let directory = Pinned::open(host.as_fd(), from.strip_prefix(b"/").unwrap_or(&from))?;
+        let directory = Pinned::open(host.as_fd(), beneath::below_root(&from))?;
         let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY;
         for name in names_in(&directory.at(b"", flags)?)? {
             let (old, new) = (join(&from, &name), join(&to, &name));
@@ -335,7 +335,7 @@ fn expand(
 }
 
 fn host_node(host: &Pinned, path: &[u8]) -> io::Result<Option<Node>> {
-    let (parent, name) = beneath::split(path.strip_prefix(b"/").unwrap_or(path));
+    let (parent, name) = beneath::split(beneath::below_root(path));
     match Pinned::open(host.as_fd(), parent) {
         Err(error) if beneath::is_absent(&error) => Ok(None),
         other => Node::at(other?.as_fd(), name),

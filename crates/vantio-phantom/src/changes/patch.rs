@@ -72,7 +72,7 @@ impl Sides<'_> {
             return note(out, "deleted", path, before);
         };
         let old = self.host_content(path, before);
-        let name = path.strip_prefix(b"/").unwrap_or(path);
+        let name = beneath::below_root(path);
         header(out, name, name)?;
         writeln!(out, "deleted file mode {mode}")?;
         body(out, Some(name), None, old, Content::Text(Vec::new()))
@@ -82,7 +82,7 @@ impl Sides<'_> {
         let Some(mode) = git_mode(after) else {
             return note(out, "added", &change.path, after);
         };
-        let name = change.path.strip_prefix(b"/").unwrap_or(&change.path);
+        let name = beneath::below_root(&change.path);
         header(out, name, name)?;
         writeln!(out, "new file mode {mode}")?;
         body(out, None, Some(name), Content::Text(Vec::new()), self.run_content(change, after))
@@ -98,8 +98,8 @@ impl Sides<'_> {
         let (Some(old_mode), Some(mode)) = (git_mode(before), git_mode(after)) else {
             return note(out, change.kind.name(), &change.path, after);
         };
-        let name = change.path.strip_prefix(b"/").unwrap_or(&change.path);
-        let old_name = change.host_path().strip_prefix(b"/").unwrap_or(change.host_path());
+        let name = beneath::below_root(&change.path);
+        let old_name = beneath::below_root(change.host_path());
         if change.kind == ChangeKind::Metadata && old_mode == mode && change.from.is_none() {
             return note(out, "metadata", &change.path, after);
         }
@@ -135,8 +135,7 @@ impl Sides<'_> {
                 if node.is_dir() {
                     waiting.push((old, new));
                 } else if !is_settled && git_mode(&node).is_some() {
-                    let (old, new) =
-                        (old.strip_prefix(b"/").unwrap_or(&old), new.strip_prefix(b"/").unwrap_or(&new));
+                    let (old, new) = (beneath::below_root(&old), beneath::below_root(&new));
                     header(out, old, new)?;
                     write_rename(out, old, new, true)?;
                 }

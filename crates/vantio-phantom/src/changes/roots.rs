@@ -9,7 +9,7 @@ use rustix::{
 
 use super::{
     FileType, Layer, Node, RunFolder,
-    beneath::{Pinned, magic},
+    beneath::{Pinned, below_root, magic},
     names_in,
 };
 
@@ -35,10 +35,10 @@ impl LayerRoot {
     pub(crate) fn open(run: &RunFolder, layer: Layer, host_root: BorrowedFd<'_>) -> io::Result<Self> {
         let mount_point = layer.mount_point.as_bytes();
         let upper = open_upper(run, &layer)?;
-        let lower = match Pinned::open(host_root, mount_point.strip_prefix(b"/").unwrap_or(mount_point)) {
+        let lower = match Pinned::open(host_root, below_root(mount_point)) {
             // A mount that was there when the run began.
-            Err(_) if is_empty(upper.as_ref()) => match open_upper(run, &layer)? {
-                Some(upper) => upper,
+            Err(_) if is_empty(upper.as_ref()) => match &upper {
+                Some(upper) => upper.try_clone()?,
                 None => Pinned::adopt(openat(CWD, run.path(), FOLDER, Mode::empty())?)?,
             },
             other => other?,

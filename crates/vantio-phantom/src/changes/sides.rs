@@ -27,7 +27,7 @@ impl<'a> Sides<'a> {
 
     /// Opens the host's regular file at the absolute `path`, which is `node`.
     pub(crate) fn host_file(&self, path: &[u8], node: &Node) -> io::Result<File> {
-        let relative = path.strip_prefix(b"/").unwrap_or(path);
+        let relative = beneath::below_root(path);
         let (parent, name) = beneath::split(relative);
         let dir = Pinned::open(self.host.as_fd(), parent)?;
         Readable { node, dir: dir.as_fd(), name }.open().map(File::from)
@@ -42,7 +42,7 @@ impl<'a> Sides<'a> {
 
     /// Opens the host's directory at the absolute `path`, and lists it.
     pub(crate) fn host_dir(&self, path: &[u8]) -> io::Result<(OwnedFd, Vec<Vec<u8>>)> {
-        let pinned = Pinned::open(self.host.as_fd(), path.strip_prefix(b"/").unwrap_or(path))?;
+        let pinned = Pinned::open(self.host.as_fd(), beneath::below_root(path))?;
         let dir = pinned.at(b"", OFlags::RDONLY | OFlags::DIRECTORY)?;
         let names = names_in(&dir)?;
         Ok((dir, names))
@@ -50,7 +50,7 @@ impl<'a> Sides<'a> {
 
     /// True when the host has something at the absolute `path`.
     pub(crate) fn is_on_host(&self, path: &[u8]) -> bool {
-        let (parent, name) = beneath::split(path.strip_prefix(b"/").unwrap_or(path));
+        let (parent, name) = beneath::split(beneath::below_root(path));
         let dir = Pinned::open(self.host.as_fd(), parent);
         dir.is_ok_and(|dir| !matches!(beneath::stat_at(dir.as_fd(), name), Ok(None)))
     }

@@ -82,7 +82,7 @@ fn put(tree: &Path, path: &[u8], node: &Node, open: impl FnOnce() -> io::Result<
 }
 
 fn place(tree: &Path, path: &[u8]) -> PathBuf {
-    tree.join(std::ffi::OsStr::from_bytes(path.strip_prefix(b"/").unwrap_or(path)))
+    tree.join(std::ffi::OsStr::from_bytes(super::beneath::below_root(path)))
 }
 
 fn directory(path: &Path) -> io::Result<()> {

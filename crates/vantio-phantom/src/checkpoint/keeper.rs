@@ -310,7 +310,7 @@ impl Keeper {
             return None;
         }
         let rest = &path[if length == 1 { 0 } else { length }..];
-        Some((layer, rest.strip_prefix(b"/").unwrap_or(rest)))
+        Some((layer, beneath::below_root(rest)))
     }
 
     fn next(&self) -> MutexGuard<'_, Option<Epoch>> {

@@ -103,8 +103,7 @@ impl Ground {
     ) -> io::Result<Vec<Self>> {
         let open = |ground: &super::journal::Ground| {
             let mount_point = ground.mount_point.0.clone();
-            let lower = match Pinned::open(host_root, mount_point.strip_prefix(b"/").unwrap_or(&mount_point))
-            {
+            let lower = match Pinned::open(host_root, beneath::below_root(&mount_point)) {
                 // No step is there.
                 Err(_) if ground.depot.is_none() => Pinned::adopt(depot::open_dir(folder)?)?,
                 other => other?,

@@ -11,7 +11,7 @@ use rustix::{
 use super::{
     super::{
         Surroundings,
-        beneath::{Pinned, is_within, magic, split, stat_at},
+        beneath::{Pinned, below_root, is_within, magic, split, stat_at},
     },
     names::{Pattern, folded, literal},
     table::{POLICY_FILES, POLICY_FOLDERS, ROWS},
@@ -77,7 +77,7 @@ impl Places {
     pub(super) fn has_program(&self, name: &[u8]) -> bool {
         let Some(host) = &self.host else { return true };
         self.program_folders.iter().any(|folder| {
-            let folder = Pinned::open(host.as_fd(), folder.strip_prefix(b"/").unwrap_or(folder));
+            let folder = Pinned::open(host.as_fd(), below_root(folder));
             folder.is_ok_and(|folder| !matches!(stat_at(folder.as_fd(), name), Ok(None)))
         })
     }
@@ -85,7 +85,7 @@ impl Places {
     /// What the symlink at the absolute `path` of the host says.
     pub(super) fn symlink(&self, path: &[u8]) -> Option<Vec<u8>> {
         let host = self.host.as_ref()?;
-        let (parent, name) = split(path.strip_prefix(b"/").unwrap_or(path));
+        let (parent, name) = split(below_root(path));
         let dir = Pinned::open(host.as_fd(), parent).ok()?;
         readlinkat(&dir, name, Vec::new()).ok().map(std::ffi::CString::into_bytes)
     }
