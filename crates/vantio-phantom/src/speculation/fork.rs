@@ -246,20 +246,28 @@ impl Thread {
         left.map_err(Obstacle::at("let the fork go on"))
     }
 
-    /// Waits until the original waits for its answer again.
+    /// Waits until the original waits for its answer again. A signal has it do something else before, which its fork would
+    /// not do.
     fn await_held(&self, live: &mut Live) -> Result<(), Obstacle> {
+        let failed = Obstacle::at("hold the original again");
         let deadline = Instant::now() + PATIENCE;
-        loop {
-            match self.jobs.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        while Instant::now() < deadline {
+            match self.jobs.recv_timeout(PAUSE) {
                 Ok(Job::Held) => return Ok(()),
                 Ok(Job::Settled(request)) => {
                     live.settled = Some(request);
                     return Ok(());
                 }
                 Ok(job) => live.queue.push_back(job),
-                Err(_) => return Err(Obstacle::Refused("hold the original again", Errno::TIMEDOUT)),
+                Err(RecvTimeoutError::Timeout) => {
+                    if live.is_called_away().map_err(&failed)? {
+                        return Err(Obstacle::Signal);
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
             }
         }
+        Err(failed(Errno::TIMEDOUT))
     }
 
     /// Moves a fork into the shadows, with descriptors of its own.

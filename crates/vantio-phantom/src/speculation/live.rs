@@ -74,18 +74,39 @@ impl Live {
     /// Sees to one thing that happened to a thread.
     pub(super) fn step(&mut self) -> io::Result<Found> {
         let Some((tid, event)) = ended(trace::next(None, false))? else { return Ok(Found::Nothing) };
-        if self.line.iter().any(|original| original.pid == tid) {
-            return match event {
-                Event::Ended(_) => Err(Errno::SRCH),
-                // It stands where it was stopped.
-                _ => Ok(Found::Something),
-            };
+        if self.is_original(tid) {
+            return self.of_original(tid, event).map(|_| Found::Something);
         }
         let is_new = !self.threads.contains_key(&tid) && !matches!(event, Event::Ended(_));
         if is_new {
             self.threads.insert(tid, false);
         }
         self.pass(tid, event).map(|found| if is_new { Found::Born(tid) } else { found })
+    }
+
+    fn is_original(&self, tid: Pid) -> bool {
+        self.line.iter().any(|original| original.pid == tid)
+    }
+
+    /// Sees to what happened to an original; whether it has a signal to handle. Those that wait for the one that is held
+    /// stand where they were stopped.
+    fn of_original(&self, tid: Pid, event: Event) -> io::Result<bool> {
+        let is_held = self.line.last().is_some_and(|held| held.pid == tid);
+        match event {
+            Event::Ended(_) => Err(Errno::SRCH),
+            Event::Signal(signal) if is_held => trace::resume(tid, Way::On(signal)).map(|()| true),
+            Event::Group if is_held => trace::resume(tid, Way::Stopped).map(|()| true),
+            _ => Ok(false),
+        }
+    }
+
+    /// Whether the original that is held has a signal to handle.
+    pub(super) fn is_called_away(&self) -> io::Result<bool> {
+        let Some(held) = self.line.last() else { return Ok(false) };
+        match ended(trace::next(Some(held.pid), false))? {
+            Some((tid, event)) => self.of_original(tid, event),
+            None => Ok(false),
+        }
     }
 
     fn pass(&mut self, tid: Pid, event: Event) -> io::Result<Found> {
@@ -142,6 +163,7 @@ impl Live {
                     self.let_hinderers_go_on(&unwound)?;
                     std::thread::sleep(PAUSE);
                 }
+                Some((tid, event)) if self.is_original(tid) => drop(self.of_original(tid, event)?),
                 Some((tid, event)) => self.stop_at(tid, event)?,
             }
         }
@@ -230,7 +252,8 @@ impl Live {
                 Some((tid, Event::Ended(_))) => {
                     self.threads.remove(&tid);
                 }
-                Some((tid, _)) if self.line.iter().any(|original| original.pid == tid) => {}
+                // Whoever is gone has nothing to go on with.
+                Some((tid, event)) if self.is_original(tid) => drop(self.of_original(tid, event)),
                 Some((tid, _)) => {
                     self.threads.insert(tid, false);
                     let _ = kill(tid.as_raw_pid(), libc::SIGKILL);

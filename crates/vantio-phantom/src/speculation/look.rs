@@ -37,6 +37,8 @@ pub(crate) enum Obstacle {
     Flows,
     /// The answer came before there was a fork.
     Answered,
+    /// A signal came for it just then.
+    Signal,
     /// The kernel refused a step.
     Refused(&'static str, Errno),
 }
@@ -65,6 +67,7 @@ impl fmt::Display for Obstacle {
             Self::Effect => formatter.write_str("what it would do cannot be taken back"),
             Self::Flows => formatter.write_str("the policy follows labels or an order"),
             Self::Answered => formatter.write_str("it was answered meanwhile"),
+            Self::Signal => formatter.write_str("the process got a signal"),
             Self::Refused(step, errno) => write!(formatter, "could not {step}: {errno}"),
         }
     }

@@ -81,7 +81,11 @@ impl Thread {
 
     fn release_busy(&self, held: &Original) -> io::Result<()> {
         interrupt(held.pid)?;
-        stopped(held.pid)?;
+        match stopped(held.pid) {
+            // It waits for a call of another kind: with this thread the kernel lets go of it.
+            Err(Errno::TIMEDOUT) => return Ok(()),
+            other => other?,
+        }
         let puppet = Puppet::new(&self.proc, held.pid)?;
         self.bury(puppet, &[], |puppet| puppet.before.settled())?;
         trace::detach(held.pid)

@@ -2,7 +2,14 @@
 
 use std::{collections::BTreeSet, process::Stdio, thread, time::Duration};
 
-use crate::{Run, answer, common::parse, entries, going_on, policy, world};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::{
+    PATIENCE, Run, answer,
+    common::{World, eventually, parse},
+    entries, going_on, policy, world,
+};
 
 /// Tries what is held as often as it is told; a fork does something by chance instead.
 const SCRIPT: &str = r"
@@ -39,13 +46,12 @@ fn rounds(count: usize) {
         let question = going_on(&world);
         thread::sleep(Duration::from_millis(round as u64 * 37 % 120));
         answer(&world, "deny", &question);
-        let is_gone =
-            crate::common::eventually(crate::PATIENCE, || entries(&world, "fork.end").len() > round);
+        let is_gone = eventually(PATIENCE, || entries(&world, "fork.end").len() > round);
         assert!(is_gone, "round {round}");
         // The program is alone, and there are the mounts and descriptors that there were after the first round but for
         // those of threads that came to work, and stay.
         let mut holds = [0; 3];
-        let is_clean = crate::common::eventually(crate::PATIENCE, || {
+        let is_clean = eventually(PATIENCE, || {
             holds = run.holds();
             let first: [usize; 3] = *before.get_or_insert(holds);
             holds[0] == 1 && holds[1] == first[1] && holds[2] <= first[2] + 8
@@ -82,24 +88,48 @@ fn answers(count: usize, moment: impl Fn(u64) -> u64) {
     let run = Run::python(&world, &policy(), &script);
     let mut known = BTreeSet::new();
     for round in 0..count {
-        let mut id = None;
-        let is_asked = crate::common::eventually(crate::PATIENCE, || {
-            let list = parse(&world.ask(&["approvals", "--json"]));
-            let ids = list["approvals"].as_array().unwrap().iter().map(|question| question["id"].to_string());
-            id = ids.map(|id| id.trim_matches('"').to_owned()).find(|id| !known.contains(id));
-            id.is_some()
-        });
-        assert!(is_asked, "round {round}");
-        let id = id.unwrap();
+        let question = next_question(&world, &known);
         thread::sleep(Duration::from_millis(moment(round as u64)));
-        world.ask(&[if round % 3 == 0 { "deny" } else { "approve" }, &id]);
-        known.insert(id);
+        answer(&world, if round % 3 == 0 { "deny" } else { "approve" }, &question);
+        known.insert(question["id"].to_string());
     }
     let expected = (0..count).map(|step| match step % 3 {
         0 => format!("{step} Permission denied"),
         _ => format!("{step} opened"),
     });
     run.prints(&expected.collect::<Vec<_>>().join("\n"));
+}
+
+/// The first question that is not known.
+fn next_question(world: &World, known: &BTreeSet<String>) -> Value {
+    let mut found = None;
+    let is_asked = eventually(PATIENCE, || {
+        let list = parse(&world.ask(&["approvals", "--json"]));
+        let is_new = |question: &&Value| !known.contains(&question["id"].to_string());
+        found = list["approvals"].as_array().unwrap().iter().find(is_new).cloned();
+        found.is_some()
+    });
+    assert!(is_asked, "no question but {known:?}");
+    found.unwrap()
+}
+
+/// A signal comes just when the run is about to go on as a fork.
+#[test]
+fn a_signal_at_any_moment_is_heard() {
+    let script = "\
+signal.signal(signal.SIGUSR1, lambda *_: print('heard', flush=True))
+print(attempt('held/a'))";
+    for step in 0..20 {
+        let world = world();
+        let run = Run::python(&world, &policy(), script);
+        let question = next_question(&world, &BTreeSet::new());
+        thread::sleep(Duration::from_millis(236 + 2 * step));
+        let pid = question["pids"][0].as_i64().and_then(|pid| Pid::from_raw(i32::try_from(pid).unwrap()));
+        kill_process(pid.unwrap(), Signal::USR1).unwrap();
+        thread::sleep(Duration::from_millis(100));
+        answer(&world, "approve", &question);
+        run.prints("heard\nopened");
+    }
 }
 
 #[test]
