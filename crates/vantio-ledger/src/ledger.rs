@@ -196,6 +196,12 @@ impl Ledger {
         }
     }
 
+    /// What stopped it, where something did: it takes nothing any more.
+    #[must_use]
+    pub fn failure(&self) -> Option<LedgerError> {
+        self.0.queue.failure()
+    }
+
     /// Returns when everything queued so far is on disk.
     pub fn flush(&self) -> Result<(), LedgerError> {
         self.check_owner()?;

@@ -223,6 +223,11 @@ impl Queue {
         }
     }
 
+    /// What has everything refused, where something has.
+    pub fn failure(&self) -> Option<LedgerError> {
+        self.lock().failed.as_deref().cloned()
+    }
+
     /// Refuses everything from now on, and whatever is still queued.
     pub fn fail(&self, cause: &LedgerError) {
         let mut state = self.lock();

@@ -63,6 +63,11 @@ pub trait Oracle: Send + Sync {
         self.decide(intent)
     }
 
+    /// What has failed since which everything is ruled with [`Ruling::Kill`], where something has.
+    fn failure(&self) -> Option<LaunchError> {
+        None
+    }
+
     /// Whether nothing is left to wait for of what the call of thread `tid` was told to: it was answered, or its
     /// time has run out. Asked often.
     fn is_settled(&self, tid: u32) -> bool {

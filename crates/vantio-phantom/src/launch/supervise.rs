@@ -130,11 +130,23 @@ fn attended(
             reap(started.init);
             Ending::Signaled(libc::SIGKILL)
         }
+        Err(lost) if lost.code == RUN_LOST => return Err(ended(&plane, &*oracle).unwrap_or(lost)),
         other => other?,
     };
     let account = oracle.end(ending);
     leave_to_the_end(world, started, plane);
     Ok(Over { ending, account, oracle })
+}
+
+/// Why the supervisor itself ended a run, where it did.
+fn ended(plane: &Plane, oracle: &dyn Oracle) -> Option<LaunchError> {
+    let why = plane.why_ended()?;
+    Some(oracle.failure().unwrap_or_else(|| LaunchError {
+        code: "E_RUN_ENDED".into(),
+        what: "Vantio ended the run".into(),
+        cause: io::Error::other(why),
+        help: "what it changed until then is kept: see `vantio diff`".into(),
+    }))
 }
 
 /// A run that is over.

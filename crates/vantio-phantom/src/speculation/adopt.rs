@@ -53,7 +53,7 @@ impl Thread {
         match self.carry(&mut live, &request) {
             Ok(()) => self.stand_in(live, &request),
             Err(Failed::Drop(why)) => self.drop_fork(live, why),
-            Err(Failed::Lost) => self.plane.end_run(),
+            Err(Failed::Lost) => self.plane.end_run(NOT_CARRIED_OVER),
         }
     }
 
@@ -184,7 +184,7 @@ impl Thread {
             || printed.iter().any(|(_, bytes)| bytes.is_err())
             || self.set_aside(&mut live.line, live.level, request).is_err();
         if is_lost {
-            return self.plane.end_run();
+            return self.plane.end_run(NOT_CARRIED_OVER);
         }
         for (standin, bytes) in printed {
             write_all(&standin.original, &bytes.unwrap_or_default());
@@ -346,6 +346,8 @@ fn write_all(file: &OwnedFd, mut bytes: &[u8]) {
     }
 }
 
+/// Why a run ends that cannot go on as its fork.
+const NOT_CARRIED_OVER: &str = "what it did while a call waited could not be carried over";
 /// What a thread has in its result register while it is about to make a call: `ENOSYS`.
 pub(super) const ENTERS: i64 = -38;
 /// What is sent to a whole group reaches the fork by itself.

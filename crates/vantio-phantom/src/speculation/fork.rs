@@ -116,7 +116,7 @@ impl Thread {
     fn hand_on(self) {
         let plane = Arc::clone(&self.plane);
         if thread::Builder::new().name(NAME.into()).spawn(move || self.work()).is_err() {
-            plane.end_run();
+            plane.end_run("no thread could be started for it");
         }
     }
 

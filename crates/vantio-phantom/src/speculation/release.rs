@@ -26,12 +26,12 @@ impl Thread {
         self.shared.lock().deferred.clear();
         if taken_apart.is_err() {
             // What the fork did may be seen: nothing may go on in such a world.
-            return self.plane.end_run();
+            return self.plane.end_run(NOT_TAKEN_BACK);
         }
         let held = live.line.last().map_or(0, |original| number(original.pid));
         let was_told = !live.is_told || self.plane.oracle().speculated(held, Speculated::Dropped(why));
         if !was_told || self.release(live).is_err() && self.plane.is_going_on() {
-            self.plane.end_run();
+            self.plane.end_run(NOT_TAKEN_BACK);
         }
         self.shared.forget();
     }
@@ -123,3 +123,6 @@ impl Thread {
         stopped(tid)
     }
 }
+
+/// Why a run ends that cannot go on without its fork.
+const NOT_TAKEN_BACK: &str = "what it did while a call waited could not be taken back";

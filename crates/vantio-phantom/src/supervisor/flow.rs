@@ -11,6 +11,7 @@ use vantio_core::Channel;
 
 use super::{
     Plane,
+    end::UNRULED,
     request::{Reply, Request},
     resolve::{Located, Object},
 };
@@ -203,7 +204,7 @@ impl Plane {
             // Nobody is asked about an end of a channel.
             Ruling::Refuse | Ruling::Wait => Err(Errno::ACCESS),
             Ruling::Kill => {
-                self.end_run();
+                self.end_run(UNRULED);
                 Err(Errno::ACCESS)
             }
         }

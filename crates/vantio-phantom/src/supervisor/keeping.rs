@@ -153,10 +153,7 @@ impl Keeping {
     ) -> io::Result<()> {
         // As long as there is no checkpoint, nothing is read or written for it.
         let saved = if self.keeper.is_active() { self.ask(work)? } else { work(&self.keeper) };
-        saved.map_err(|error| match Errno::from_io_error(&error) {
-            Some(errno @ (Errno::NOSPC | Errno::DQUOT)) => errno,
-            _ => Errno::IO,
-        })
+        saved.map_err(|error| super::unkept(&error))
     }
 }
 

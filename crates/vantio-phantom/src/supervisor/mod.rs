@@ -5,6 +5,7 @@
 
 mod back;
 mod change;
+mod end;
 mod execute;
 mod flow;
 mod forks;
@@ -36,11 +37,13 @@ use std::{
 
 use rustix::{
     fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, openat, statx},
+    io::Errno,
     process::Pid,
 };
 use vantio_core::{Access, Effect, Intent, Target};
 
 use self::{
+    end::{End, UNRULED},
     identity::Identity,
     request::{Reply, Request},
     resolve::{Object, View},
@@ -56,7 +59,6 @@ use crate::{
     net::{self, Pool, Watch},
     resources::Meters,
     speculation::{self, Speculator},
-    sys::process::kill,
     world::mounts,
 };
 
@@ -86,6 +88,7 @@ pub(crate) struct Plane {
     base: BaseJournal,
     keeping: Arc<Keeping>,
     init: Pid,
+    end: End,
     privileged: bool,
     /// What the run uses, where that is limited.
     meters: Option<Arc<Meters>>,
@@ -138,7 +141,7 @@ impl Inherited {
 impl Supervisor<'_> {
     /// Starts everything but the workers, while the world may still be built. The calling thread sees the host's mounts.
     pub(crate) fn start(self) -> io::Result<Arc<Plane>> {
-        let init = self.init;
+        let (init, end) = (self.init, End::of(self.init));
         let view = Arc::new(View::new()?);
         let tracks = self.spec.tracks_flows;
         let census = tracks.then(|| Census::new(self.has_terminal).map(Arc::new)).transpose()?;
@@ -152,7 +155,10 @@ impl Supervisor<'_> {
             resolvers: self.spec.resolvers.clone(),
             udp_ports: self.spec.udp_ports.clone(),
             paths: Arc::clone(&view) as Arc<dyn net::Paths>,
-            kill: Box::new(move || end_run(init)),
+            kill: {
+                let end = end.clone();
+                Box::new(move || end.now(UNRULED))
+            },
             hidden: self.spec.hidden.clone(),
         };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -172,6 +178,7 @@ impl Supervisor<'_> {
             meters: self.meters,
             base: BaseJournal::open(&self.spec.folder)?.frozen(self.spec)?,
             init,
+            end,
             privileged: self.privileged,
             host_root: openat(CWD, "/", flags, Mode::empty())?,
             hidden: self.spec.hidden.clone(),
@@ -226,7 +233,7 @@ impl Plane {
         match catch_unwind(AssertUnwindSafe(answer)) {
             Ok(reply) => request.reply(reply),
             // Whatever it was, the agent found a way to lose those who answer it.
-            Err(_) => self.end_run(),
+            Err(_) => self.end_run("an error in Vantio, as it answered a call"),
         }
     }
 
@@ -328,7 +335,7 @@ impl Plane {
         match ruling {
             // Its number may have been somebody else's already when the oracle looked at who asks.
             Ruling::Permit if !request.is_waiting() => return Ruling::Refuse,
-            Ruling::Kill => self.end_run(),
+            Ruling::Kill => self.end_run(UNRULED),
             Ruling::Wait => request.wait(),
             Ruling::Permit | Ruling::Refuse => {}
         }
@@ -357,7 +364,7 @@ impl Plane {
             return Ok(());
         }
         // Without the base a commit could not tell whose change it overwrites.
-        self.base.note(self.host_root.as_fd(), path).map_err(|_| rustix::io::Errno::IO)
+        self.base.note(self.host_root.as_fd(), path).map_err(|error| unkept(&error))
     }
 
     /// As [`Plane::note_base`], of what takes more room: `ENOSPC` where there is none.
@@ -367,14 +374,22 @@ impl Plane {
     }
 
     /// Ends every process of the run.
-    pub(crate) fn end_run(&self) {
-        end_run(self.init);
+    pub(crate) fn end_run(&self, why: &'static str) {
+        self.end.now(why);
+    }
+
+    /// Why the run was ended from here, where it was.
+    pub(crate) fn why_ended(&self) -> Option<&'static str> {
+        self.end.why()
     }
 }
 
-fn end_run(init: Pid) {
-    // Gone already: nothing is left to end.
-    let _ = kill(init.as_raw_pid(), libc::SIGKILL);
+/// What a call fails with that is not carried out because something could not be kept before.
+fn unkept(error: &io::Error) -> Errno {
+    match Errno::from_io_error(error) {
+        Some(errno @ (Errno::NOSPC | Errno::DQUOT)) => errno,
+        _ => Errno::IO,
+    }
 }
 
 /// The open files at 0, 1 and 2.

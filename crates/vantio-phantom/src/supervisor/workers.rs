@@ -120,7 +120,7 @@ impl Plane {
                 // The run is over.
                 Err(Errno::PIPE) => return,
                 // Without notifications nothing can be judged: the run must not go on.
-                Err(_) => return self.end_run(),
+                Err(_) => return self.end_run("its calls could not be heard any more"),
             }
         }
     }

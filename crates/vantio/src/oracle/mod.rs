@@ -269,6 +269,16 @@ impl Oracle for Warden {
         self.answer(intent, Some(ways))
     }
 
+    fn failure(&self) -> Option<LaunchError> {
+        let cause = self.ledger.failure()?;
+        Some(LaunchError {
+            code: cause.code().into(),
+            help: cause.help().into(),
+            what: "what the run does could not be written down, and so it was ended".into(),
+            cause: io::Error::other(cause),
+        })
+    }
+
     fn is_settled(&self, tid: u32) -> bool {
         self.holds.is_settled(tid)
     }

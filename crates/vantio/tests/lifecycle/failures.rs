@@ -120,6 +120,20 @@ run true; echo next: $?";
 }
 
 #[test]
+fn a_run_that_a_full_disk_ends_says_so() {
+    if needs_root("a_run_that_a_full_disk_ends_says_so") {
+        return;
+    }
+    let world = World::new();
+    let script = "\
+run sh -c 'head -c 40000000 /dev/zero > big; while :; do echo > more$((i += 1)); cat /etc/passwd; done' > /dev/null";
+    let outcome = with_state_on_tmpfs(&world, "size=8m", script);
+    outcome.assert_code(125);
+    let told = &outcome.stderr;
+    assert!(told.contains("E_LEDGER_FULL") && told.contains("could not be written down"), "{told}");
+}
+
+#[test]
 fn a_disk_without_a_single_byte_stops_the_run() {
     if needs_root("a_disk_without_a_single_byte_stops_the_run") {
         return;

@@ -41,18 +41,18 @@ impl Room {
         // Nobody who might change anything is left but the command that asks.
         let _gate = plane.enter_alone();
         if still.is_err() {
-            plane.end_run();
+            plane.end_run(NOT_RETURNED);
             let why = "what came after it could not be ended, and so the run was";
             return drop(stopped.send(Err(not_brought(why))));
         }
         drop(stopped.send(Ok(())));
-        let Some((steps, answer)) = self.steps() else { return plane.end_run() };
+        let Some((steps, answer)) = self.steps() else { return plane.end_run(NOT_RETURNED) };
         let done = match steps {
             Some((list, folder)) => self.bring_back(id, original_stands, (list, folder)),
             None => Err(not_brought("what changed could not be told, and the run was ended")),
         };
         if done.is_err() {
-            plane.end_run();
+            plane.end_run(NOT_RETURNED);
         }
         drop(answer.send(done));
     }
@@ -236,6 +236,8 @@ pub(super) fn drain(puppet: &mut Puppet) -> io::Result<()> {
 /// The steps of a return, and who hears what came of it.
 type Steps = (Option<(File, OwnedFd)>, SyncSender<Result<(), CheckpointError>>);
 
+/// Why a run ends that did not come back to a checkpoint.
+const NOT_RETURNED: &str = "it could not be brought back to a checkpoint";
 /// For how long may be compared while nothing moves.
 const PATIENCE_TO_COMPARE: Duration = Duration::from_mins(5);
 const PATIENCE_TO_END: Duration = Duration::from_secs(5);
