@@ -150,5 +150,5 @@ fn open_beneath(root: BorrowedFd<'_>, path: &[u8], flags: OFlags, more: ResolveF
     Err(Errno::AGAIN.into())
 }
 
-const STAT_MASK: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::MNT_ID);
+const STAT_MASK: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::MNT_ID).union(StatxFlags::BTIME);
 const RETRIES: usize = 128;

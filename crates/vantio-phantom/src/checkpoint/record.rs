@@ -9,12 +9,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::{Statx, StatxFlags};
 use serde::{Deserialize, Serialize};
 
-use crate::{changes::PathBytes, commit::meta::Meta};
+use crate::{
+    changes::{Node, PathBytes},
+    commit::meta::Meta,
+};
 
 /// Device and inode.
 pub(super) type Id = (u64, u64);
+
+/// Which file it is, and when it came into being, where the file system tells.
+pub(super) fn identity(stat: &Statx) -> (Id, Option<(i64, u32)>) {
+    let is_told = stat.stx_mask & StatxFlags::BTIME.bits() != 0;
+    let born = is_told.then_some((stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec));
+    (Node::of_stat(stat).id, born)
+}
 
 /// A name in an upper layer, relative to its root. The empty path is the root.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -138,6 +149,9 @@ pub(super) enum State {
         /// Which file the slot is, where that has everything that is said here and so can take the name as it is.
         #[serde(default)]
         whole: Option<Id>,
+        /// When that file came into being: in a copy of the run's folder the number may be another file's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        born: Option<(i64, u32)>,
     },
     /// Anything but a directory, of which only this changes.
     Same(Meta),

@@ -123,8 +123,9 @@ impl Saver<'_> {
         let meta = Meta::of(node);
         let (state, level) = if change == Change::Content && node.file_type == FileType::File {
             let slot = self.copy(&found.file, node)?;
-            let whole = if is_shared { None } else { dress(self.epoch.slots(), &slot, &meta) };
-            (State::Copied { slot, meta, shared: is_shared, whole }, Level::Content)
+            let dressed = if is_shared { None } else { dress(self.epoch.slots(), &slot, &meta) };
+            let (whole, born) = dressed.map_or((None, None), |(id, born)| (Some(id), born));
+            (State::Copied { slot, meta, shared: is_shared, whole, born }, Level::Content)
         } else {
             (State::Same(meta), Level::Metadata)
         };

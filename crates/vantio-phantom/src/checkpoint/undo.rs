@@ -23,7 +23,7 @@ use rustix::{
 
 use super::{
     CheckpointError,
-    record::{Id, Line, Move, Notes, Place, Segment, Source, State},
+    record::{Id, Line, Move, Notes, Place, Segment, Source, State, identity},
     restore::Clock,
     trash::Trash,
     upper::{Ground, node_of, open_to_read, set_notes},
@@ -65,8 +65,8 @@ struct Was<'s> {
     first: &'s State,
     kept: Option<&'s str>,
     copied: Option<(&'s str, bool)>,
-    /// Which file the slot of the copy is, where that has its metadata too.
-    whole: Option<Id>,
+    /// Which file the slot of the copy is, where that has its metadata too, and since when.
+    whole: Option<(Id, Option<(i64, u32)>)>,
 }
 
 impl Was<'_> {
@@ -164,11 +164,10 @@ impl<'a> Undo<'a> {
         directory: BorrowedFd<'_>,
         name: &[u8],
     ) -> io::Result<()> {
-        let now = stat_at(directory, name)?.map(|stat| Node::of_stat(&stat).id);
-        if now.is_none() {
+        let Some(now) = stat_at(directory, name)?.map(|stat| identity(&stat)) else {
             return self.put(slot, None, directory, name);
-        }
-        if now == was.whole {
+        };
+        if was.whole.is_some_and(|(id, born)| now.0 == id && (born.is_none() || now.1 == born)) {
             return Ok(());
         }
         let slots = self.slots.as_fd();
@@ -413,10 +412,10 @@ fn fold(lines: &[Line]) -> BTreeMap<&Place, Was<'_>> {
         let was = names.entry(at).or_insert(Was { first: state, kept: None, copied: None, whole: None });
         match state {
             State::Kept { slot, .. } if was.kept.is_none() => was.kept = Some(slot),
-            State::Copied { slot, shared, whole, .. } if was.copied.is_none() => {
+            State::Copied { slot, shared, whole, born, .. } if was.copied.is_none() => {
                 was.copied = Some((slot, *shared));
                 // What was said first may be other metadata.
-                was.whole = whole.filter(|_| std::ptr::eq(was.first, state));
+                was.whole = whole.filter(|_| std::ptr::eq(was.first, state)).map(|id| (id, *born));
             }
             _ => {}
         }

@@ -1,6 +1,8 @@
 //! Checkpoints of a run that lives.
 
-use std::fs;
+use std::{fs, os::unix::fs::MetadataExt as _, process::Command};
+
+use serde_json::Value;
 
 use crate::{
     Paused, committed,
@@ -54,6 +56,34 @@ fn every_checkpoint_of_a_live_run_can_be_gone_back_to() {
     assert_eq!(list(&world).len(), 1);
     assert_eq!((entries(&world, "run.checkpoint"), entries(&world, "run.restore")), (seen.len(), seen.len()));
     finish(&mut world.vantio(["ledger", "verify"])).assert_success();
+}
+
+/// Where the state was copied, or came back from a backup, a number may be that of another file.
+#[test]
+fn a_file_is_told_apart_by_more_than_its_number() {
+    let world = a_workspace();
+    let run = Paused::start(&world, "echo one > f; pause; echo two > f");
+    let id = take(&world, &[]);
+    run.end();
+    let layers = folder(&world).join("layers");
+    let found = finish(Command::new("find").arg(layers).args(["-path", "*/upper/*", "-name", "f"]));
+    let now = fs::metadata(found.stdout.trim()).unwrap();
+    let journal = folder(&world).join(format!("checkpoints/{id}/journal.jsonl"));
+    let text = fs::read_to_string(&journal).unwrap();
+    let mut is_changed = false;
+    let lines = text.lines().map(|line| {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        if let Some(number) = line.pointer_mut("/was/state/copied/whole/1") {
+            *number = now.ino().into();
+            is_changed = true;
+        }
+        line.to_string() + "\n"
+    });
+    let lines: String = lines.collect();
+    fs::write(&journal, lines).unwrap();
+    assert!(is_changed, "{text}");
+    world.ask(&["restore", "last", &id.to_string()]);
+    assert_eq!(fs::read_to_string(found.stdout.trim()).unwrap(), "one\n");
 }
 
 #[test]
