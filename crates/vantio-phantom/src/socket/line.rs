@@ -65,7 +65,11 @@ pub fn write<T: Serialize>(stream: &UnixStream, version: u64, says: T, time: Dur
 
 /// Reads a line, and nothing after it.
 pub fn read<T: DeserializeOwned>(stream: &UnixStream, version: u64, patience: Patience) -> io::Result<T> {
-    Ok(decode(version, &take(stream, patience)?.0)?)
+    let line = take(stream, patience)?.0;
+    if line.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it went away without a word"));
+    }
+    Ok(decode(version, &line)?)
 }
 
 /// Reads a line, and returns it with what came after it.
@@ -126,6 +130,13 @@ mod tests {
         (&theirs).write_all(b"rest").unwrap();
         let (taken, rest) = take(&ours, PATIENCE).unwrap();
         assert_eq!((decode::<String>(3, &taken), &rest[..]), (Ok("said".into()), &b"rest"[..]));
+    }
+
+    #[test]
+    fn who_goes_away_has_said_nothing_wrong() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        drop(theirs);
+        assert_eq!(read::<String>(&ours, 1, PATIENCE).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]

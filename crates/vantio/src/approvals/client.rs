@@ -60,6 +60,8 @@ pub fn answer(store: &Store, question: &Question, reply: Reply) -> Result<u64, F
             Err(Failure::new(&refused.code, refused.message).help(refused.help))
         }
         Ok(Response::Questions(_)) => Err(unheard(&store.short(run), io::ErrorKind::InvalidData.into())),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(unheard(&store.short(run), error)
+            .help("`vantio ledger list --op hold.answer` tells whether the answer was taken")),
         Err(error) if is_absent(&error) => Err(unknown()),
         Err(error) => Err(unheard(&store.short(run), error)),
     }
