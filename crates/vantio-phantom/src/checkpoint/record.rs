@@ -20,8 +20,11 @@ use crate::{
 /// Device and inode.
 pub(super) type Id = (u64, u64);
 
-/// Which file it is, and when it came into being, where the file system tells.
-pub(super) fn identity(stat: &Statx) -> (Id, Option<(i64, u32)>) {
+/// When a file came into being, in seconds and nanoseconds, where the file system tells.
+pub(super) type Born = Option<(i64, u32)>;
+
+/// Which file it is, and since when.
+pub(super) fn identity(stat: &Statx) -> (Id, Born) {
     let is_told = stat.stx_mask & StatxFlags::BTIME.bits() != 0;
     let born = is_told.then_some((stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec));
     (Node::of_stat(stat).id, born)
@@ -151,7 +154,7 @@ pub(super) enum State {
         whole: Option<Id>,
         /// When that file came into being: in a copy of the run's folder the number may be another file's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        born: Option<(i64, u32)>,
+        born: Born,
     },
     /// Anything but a directory, of which only this changes.
     Same(Meta),

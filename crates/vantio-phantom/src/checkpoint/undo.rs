@@ -23,7 +23,7 @@ use rustix::{
 
 use super::{
     CheckpointError,
-    record::{Id, Line, Move, Notes, Place, Segment, Source, State, identity},
+    record::{Born, Id, Line, Move, Notes, Place, Segment, Source, State, identity},
     restore::Clock,
     trash::Trash,
     upper::{Ground, node_of, open_to_read, set_notes},
@@ -66,7 +66,7 @@ struct Was<'s> {
     kept: Option<&'s str>,
     copied: Option<(&'s str, bool)>,
     /// Which file the slot of the copy is, where that has its metadata too, and since when.
-    whole: Option<(Id, Option<(i64, u32)>)>,
+    whole: Option<(Id, Born)>,
 }
 
 impl Was<'_> {

@@ -11,7 +11,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::record::{Id, Notes, identity};
+use super::record::{Born, Id, Notes, identity};
 use crate::{
     changes::{
         FileType, Layer, LayerKind, Node,
@@ -92,7 +92,7 @@ pub(super) fn copy(
 
 /// Gives a copy in a slot all that the file had besides its content, and says which file it is; `None` where that
 /// cannot be done here.
-pub(super) fn dress(slots: BorrowedFd<'_>, slot: &str, meta: &Meta) -> Option<(Id, Option<(i64, u32)>)> {
+pub(super) fn dress(slots: BorrowedFd<'_>, slot: &str, meta: &Meta) -> Option<(Id, Born)> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = openat(slots, slot, flags, Mode::empty()).ok()?;
     meta.set(file.as_fd()).ok()?;

@@ -233,8 +233,7 @@ impl Thread {
         let oracle = self.plane.oracle();
         live.is_told = oracle.speculates(numbers[0], numbers[1]);
         if !live.is_told {
-            let is_answered = oracle.is_settled(numbers[0]);
-            return Err(if is_answered {
+            return Err(if self.is_answered(live) {
                 Obstacle::Answered
             } else {
                 Obstacle::Refused("write it down", Errno::IO)
