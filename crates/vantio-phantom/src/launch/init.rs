@@ -87,7 +87,7 @@ impl Init<'_> {
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let instance = open("/dev/pts", flags, Mode::empty())?;
-        session::open_pair(instance.as_fd(), self.terminal).map(Some)
+        session::open_pair(instance.as_fd(), self.terminal.modes.as_ref(), self.terminal.size).map(Some)
     }
 
     /// Reaps until the agent itself is gone; the kernel ends the rest with this process.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use rustix::{
-    fs::FileType,
+    fs::{FileType, OFlags},
     io::{self, Errno},
     process::Pid,
 };
@@ -18,6 +18,7 @@ use super::{
     look::Descriptor,
     merge, number,
     puppet::Puppet,
+    standin::Standin,
 };
 use crate::{
     oracle::Speculated,
@@ -40,6 +41,8 @@ enum Failed {
 /// A process of the fork that stands still.
 struct Member {
     tid: Pid,
+    /// Of which it is a thread.
+    process: Pid,
     /// Its working directory, where that is in a shadow.
     directory: Option<Vec<u8>>,
     /// What it has that has to be exchanged.
@@ -63,7 +66,13 @@ impl Thread {
         if !self.shared.has_set_out() {
             return Err(Failed::Drop("it had yet to make the call"));
         }
+        if live.owed.is_some() && live.ending.is_none() {
+            return Err(Failed::Drop("it had yet to hear of the end of what it started"));
+        }
         let members = self.members(live)?;
+        if !live.standins.iter().all(|standin| standin.can_be_handed_back().unwrap_or(false)) {
+            return Err(Failed::Drop("it uses its terminal in another way"));
+        }
         let layers: Vec<_> =
             live.shadows.all.iter().map(|shadow| (shadow.root.as_path(), shadow.upper.as_fd())).collect();
         merge::survey(&layers).map_err(|_| Failed::Drop("what it changed cannot be carried over"))?;
@@ -77,7 +86,37 @@ impl Thread {
         for (root, upper) in &layers {
             merge::carry_over(&self.plane, root, upper.as_fd()).map_err(lost)?;
         }
+        self.print_whole(live, &members).map_err(lost)?;
         self.exchange(live, &members, &mut again).map_err(lost)
+    }
+
+    /// Takes over what threads were in the midst of printing: a call that waited for room has returned early, which a
+    /// program without signals need not expect.
+    fn print_whole(&self, live: &mut Live, members: &[Member]) -> io::Result<()> {
+        for tid in live.threads.keys().filter(|tid| live.ending.is_none() || **tid != live.top) {
+            let registers = trace::registers(*tid)?;
+            let [number, address, length] = [0, 1, 2].map(|index| registers.argument(index));
+            let printed =
+                u64::try_from(registers.result()).ok().filter(|printed| (1..length).contains(printed));
+            let Some(printed) = printed.filter(|_| registers.number() == libc::SYS_write) else { continue };
+            let process = self.proc.process(*tid)?;
+            let descriptors = members.iter().filter(|member| member.process == process);
+            let descriptor = descriptors.flat_map(|member| &member.descriptors).find(|descriptor| {
+                u64::from(descriptor.number.unsigned_abs()) == number
+                    && !descriptor.flags.contains(OFlags::NONBLOCK)
+            });
+            let standin = descriptor.and_then(|descriptor| {
+                live.standins.iter_mut().find(|standin| standin.is_behind(descriptor))
+            });
+            let Some(standin) = standin else { continue };
+            let mut rest = vec![0; usize::try_from(length - printed).unwrap_or(0).min(LARGEST_PRINTED)];
+            // Memory that is not there is for the program to meet.
+            let count = memory::read(*tid, address + printed, &mut rest).unwrap_or(0);
+            standin.add(&rest[..count]);
+            let printed = (printed + count as u64).cast_signed();
+            trace::set_registers(*tid, &registers.returning(printed))?;
+        }
+        Ok(())
     }
 
     /// Has every thread of the fork stand still; those are returned that have broken off a call, which they have to make
@@ -101,9 +140,11 @@ impl Thread {
             live.shadows.all.iter().flat_map(|shadow| shadow.mounts.iter().copied()).collect();
         let (mut members, mut seen) = (Vec::new(), HashSet::new());
         for tid in live.threads.keys() {
-            if live.ending.is_some() && *tid == live.top
-                || !seen.insert(self.proc.process(*tid).map_err(unseen)?)
-            {
+            if live.ending.is_some() && *tid == live.top {
+                continue;
+            }
+            let process = self.proc.process(*tid).map_err(unseen)?;
+            if !seen.insert(process) {
                 continue;
             }
             if self.proc.shares_memory(*tid, Some(&live.covered.roots)).map_err(unseen)? {
@@ -134,7 +175,7 @@ impl Thread {
             let link = format!("{}/cwd", tid.as_raw_pid());
             let is_shadowed = mounts.contains(&self.proc.mount_of(&link).map_err(unseen)?);
             let directory = is_shadowed.then(|| self.proc.link(&link)).transpose().map_err(unseen)?;
-            members.push(Member { tid: *tid, directory, descriptors });
+            members.push(Member { tid: *tid, process, directory, descriptors });
         }
         Ok(members)
     }
@@ -148,11 +189,7 @@ impl Thread {
             let mut own = Vec::new();
             for descriptor in &member.descriptors {
                 let file = exchanged(live, member.tid, descriptor, &mut known)?;
-                own.push(Given {
-                    number: descriptor.number,
-                    file,
-                    close_on_exec: descriptor.closes_on_exec(),
-                });
+                own.push(Given { number: descriptor.number, file });
             }
             given.push(own);
         }
@@ -176,27 +213,27 @@ impl Thread {
     fn stand_in(&self, mut live: Live, request: &Request) {
         let tid = number(request.tid());
         let oracle = self.plane.oracle();
-        let printed: Vec<_> = live.standins.iter().map(|standin| (standin, standin.printed())).collect();
+        let printed: Vec<_> = live.standins.iter_mut().map(Standin::printed).collect();
         let was_told = oracle.speculated(tid, Speculated::Adopted);
         oracle.answers(tid);
         self.shared.lock().original = None;
         let is_lost = !was_told
-            || printed.iter().any(|(_, bytes)| bytes.is_err())
+            || printed.iter().any(io::Result::is_err)
             || self.set_aside(&mut live.line, live.level, request).is_err();
         if is_lost {
             return self.plane.end_run(NOT_CARRIED_OVER);
         }
-        for (standin, bytes) in printed {
-            write_all(&standin.original, &bytes.unwrap_or_default());
+        for (standin, bytes) in live.standins.iter().zip(printed) {
+            standin.hand_back(&bytes.unwrap_or_default());
         }
+        let Some(original) = live.line.get(live.level).map(|original| original.pid) else { return };
+        self.shared.stands(self.proc.own_number(original).unwrap_or(0), live.top);
         for thread in live.threads.keys() {
             // One that was killed meanwhile is gone by itself.
             let _ = trace::detach(*thread);
         }
-        let (top, level) = (live.top, live.level);
+        let top = live.top;
         live.standins.clear();
-        let Some(original) = live.line.get(level).map(|original| original.pid) else { return };
-        self.shared.stands();
         if self.follow(original, top).is_err() {
             // Whoever waits for the original must not hear of another end.
             let _ = kill(original.as_raw_pid(), libc::SIGKILL);
@@ -238,15 +275,26 @@ impl Thread {
         let status = puppet.with_page(|puppet, page| {
             let set = u64::from(libc::SIG_SETMASK.unsigned_abs());
             puppet.call(libc::SYS_rt_sigprocmask, [set, page, 0, 8, 0, 0])?;
-            let all = u64::from(libc::__WALL.unsigned_abs());
-            puppet.begin(libc::SYS_wait4, [own.unsigned_abs().into(), page, all, 0, 0, 0])?;
-            for signal in puppet.signals() {
-                pass_on(signal, top);
+            let mut stop = None;
+            loop {
+                let options = u64::from((libc::__WALL | libc::WUNTRACED).unsigned_abs());
+                puppet.begin(libc::SYS_wait4, [own.unsigned_abs().into(), page, options, 0, 0, 0])?;
+                for signal in puppet.signals() {
+                    pass_on(signal, top);
+                }
+                await_change(original, top, stop)?;
+                let mut status = [0; 4];
+                memory::read(original, page, &mut status)?;
+                let status = i32::from_ne_bytes(status);
+                if !libc::WIFSTOPPED(status) {
+                    return Ok(status);
+                }
+                let signal = libc::WSTOPSIG(status);
+                if signal != libc::SIGSTOP {
+                    set_default(puppet, signal)?;
+                }
+                stop = Some(signal);
             }
-            await_end(original, top)?;
-            let mut status = [0; 4];
-            memory::read(original, page, &mut status)?;
-            Ok(i32::from_ne_bytes(status))
         })?;
         end_likewise(puppet, status)
     }
@@ -272,24 +320,41 @@ fn exchanged(
     Ok(file)
 }
 
-/// Waits for the end of the call by which `original` waits.
-fn await_end(original: Pid, top: Pid) -> io::Result<()> {
+/// Waits for the end of the call by which `original` waits. Where its fork was stopped by `stop`, it is too, until somebody
+/// continues it.
+fn await_change(original: Pid, top: Pid, mut stop: Option<i32>) -> io::Result<()> {
+    if let Some(signal) = stop {
+        kill(original.as_raw_pid(), signal)?;
+    }
     loop {
-        match trace::next(Some(original), true)? {
+        let way = match trace::next(Some(original), true)? {
             Some((_, Event::Call)) => match trace::registers(original)?.result() {
-                ENTERS | -514..=-512 => {}
+                ENTERS | -514..=-512 => Way::ToCall,
                 result if result < 0 => return Err(Errno::CHILD),
                 _ => return Ok(()),
             },
-            Some((_, Event::Signal(signal))) => pass_on(signal, top),
+            Some((_, Event::Signal(signal))) if stop == Some(signal) => {
+                stop = None;
+                Way::ToCallWith(signal)
+            }
+            Some((_, Event::Signal(signal))) => {
+                pass_on(signal, top);
+                Way::ToCall
+            }
+            Some((_, Event::Group)) => Way::Stopped,
+            Some((_, Event::Trap)) => {
+                // Whoever is continued alone is continued with its fork. That may be gone.
+                let _ = kill(top.as_raw_pid(), libc::SIGCONT);
+                Way::ToCall
+            }
             Some((_, Event::Ended(_))) => {
                 // The original was killed, and so is the fork.
                 let _ = kill(top.as_raw_pid(), libc::SIGKILL);
                 return Err(Errno::SRCH);
             }
-            _ => {}
-        }
-        trace::resume(original, Way::ToCall)?;
+            _ => Way::ToCall,
+        };
+        trace::resume(original, way)?;
     }
 }
 
@@ -308,12 +373,11 @@ pub(super) fn end_likewise(mut puppet: Puppet, status: i32) -> io::Result<()> {
         puppet.begin(libc::SYS_exit_group, [code, 0, 0, 0, 0, 0])?;
     } else {
         let signal = libc::WTERMSIG(status);
+        if signal != libc::SIGKILL {
+            set_default(&mut puppet, signal)?;
+        }
         puppet.with_page(|puppet, page| {
-            let number = u64::from(signal.unsigned_abs());
-            // An empty page: the default, and no signal blocked.
-            if signal != libc::SIGKILL {
-                puppet.call(libc::SYS_rt_sigaction, [number, page, 0, 8, 0, 0])?;
-            }
+            // An empty page: no signal is blocked.
             let set = u64::from(libc::SIG_SETMASK.unsigned_abs());
             puppet.call(libc::SYS_rt_sigprocmask, [set, page, 0, 8, 0, 0]).map(drop)
         })?;
@@ -329,27 +393,18 @@ pub(super) fn end_likewise(mut puppet: Puppet, status: i32) -> io::Result<()> {
     }
 }
 
-/// What the fork printed comes out. A reader that is gone hears nothing.
-fn write_all(file: &OwnedFd, mut bytes: &[u8]) {
-    while !bytes.is_empty() {
-        match io::write(file, bytes) {
-            Ok(count) => bytes = &bytes[count..],
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                let mut waiting = [rustix::event::PollFd::new(file, rustix::event::PollFlags::OUT)];
-                if rustix::event::poll(&mut waiting, None).is_err() {
-                    return;
-                }
-            }
-            Err(_) => return,
-        }
-    }
+/// Has a signal take its usual effect.
+fn set_default(puppet: &mut Puppet, signal: i32) -> io::Result<()> {
+    let number = u64::from(signal.unsigned_abs());
+    puppet.with_page(|puppet, page| puppet.call(libc::SYS_rt_sigaction, [number, page, 0, 8, 0, 0]).map(drop))
 }
 
 /// Why a run ends that cannot go on as its fork.
 const NOT_CARRIED_OVER: &str = "what it did while a call waited could not be carried over";
 /// What a thread has in its result register while it is about to make a call: `ENOSYS`.
 pub(super) const ENTERS: i64 = -38;
+/// What a call may be about to print yet, in bytes, to be taken over.
+const LARGEST_PRINTED: usize = 64 << 20;
 /// What is sent to a whole group reaches the fork by itself.
 const OF_GROUPS: &[i32] = &[
     libc::SIGHUP,

@@ -1,7 +1,7 @@
 //! What a fork gets in place of the descriptors that it was born with.
 //!
-//! Nothing it has may be an open file that another process has too: files are opened anew, what it prints goes into a pipe
-//! of its own, and from where it reads nothing comes until it is approved.
+//! Nothing it has may be an open file that another process has too: files are opened anew, and what it prints to or reads
+//! from stands [`standin`](super::standin) for what it had.
 
 use std::{
     collections::BTreeSet,
@@ -13,40 +13,26 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, FileType, Mode, OFlags, SeekFrom, fcntl_setfl, openat, seek},
+    fs::{CWD, FileType, Mode, OFlags, SeekFrom, openat, seek},
     io::{self, Errno},
-    pipe::{PipeFlags, fcntl_setpipe_size, pipe_with},
-    process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
+    process::Pid,
 };
 
 use super::{
     LARGEST_COPIED,
     look::{Descriptor, Obstacle, Proc},
+    puppet::Puppet,
+    standin::{self, Standin},
 };
-use crate::sys::process::is_same_file;
-
-/// A pipe of the fork's in place of what the original has.
-#[derive(Debug)]
-pub(super) struct Standin {
-    /// What the original has there.
-    of: (u64, (u32, u32), bool),
-    /// The number of the pipe.
-    pub(super) inode: u64,
-    /// The end that the fork gets.
-    end: OwnedFd,
-    /// The other end.
-    pub(super) ours: OwnedFd,
-    /// What the original has.
-    pub(super) original: OwnedFd,
-    /// Whether the fork prints into it.
-    pub(super) prints: bool,
-}
+use crate::{
+    supervisor::request::{Reply, Request},
+    sys::process::is_same_file,
+};
 
 /// A descriptor for a fork.
 pub(super) struct Given {
     pub(super) number: i32,
     pub(super) file: OwnedFd,
-    pub(super) close_on_exec: bool,
 }
 
 /// Where the run is covered, and by which mounts it was reached before.
@@ -73,6 +59,7 @@ pub(super) fn check(
     let seen = Obstacle::at("see what the process has open");
     let all = proc.descriptors(pid).map_err(&seen)?;
     let holds = |what: &str| Err(Obstacle::Holds(what.to_owned()));
+    let mut terminal = None;
     for descriptor in &all {
         if descriptor.is_locked {
             return holds("a lock on a file");
@@ -118,7 +105,16 @@ pub(super) fn check(
             FileType::Directory => {}
             FileType::Socket => return holds("a socket"),
             FileType::Fifo => return holds("a named pipe"),
-            FileType::CharacterDevice => return holds("a terminal"),
+            FileType::CharacterDevice if descriptor.is_terminal() && run.contains(&descriptor.mount) => {
+                let first = *terminal.get_or_insert(descriptor.number);
+                if !is_same_file((pid, first), (pid, descriptor.number)).map_err(&seen)? {
+                    return holds("a terminal open more than once");
+                }
+                if !standin::is_plain_terminal(pid, descriptor).map_err(&seen)? {
+                    return holds("a terminal that changes what is printed");
+                }
+            }
+            FileType::CharacterDevice => return holds("a terminal or device of its own"),
             _ => {
                 let name = String::from_utf8_lossy(&descriptor.path).replace("anon_inode:", "");
                 return Err(Obstacle::Holds(format!("a descriptor of the kind {name}")));
@@ -158,7 +154,7 @@ pub(super) fn give(
     let mut given: Vec<Given> = Vec::new();
     let all = proc.descriptors(pid)?;
     for descriptor in &all {
-        let (number, close_on_exec) = (descriptor.number, descriptor.closes_on_exec());
+        let number = descriptor.number;
         let mut twin = None;
         for earlier in &given {
             let was = all.iter().find(|other| other.number == earlier.number);
@@ -171,7 +167,7 @@ pub(super) fn give(
         // Descriptors that were one open file stay one.
         let file = twin
             .map_or_else(|| replacement(proc, pid, descriptor, covered, standins), |twin| Ok(Some(twin)))?;
-        given.extend(file.map(|file| Given { number, file, close_on_exec }));
+        given.extend(file.map(|file| Given { number, file }));
     }
     Ok(given)
 }
@@ -189,12 +185,11 @@ fn replacement(
     let is_covered = covered.has(&descriptor.path, descriptor.mount) && descriptor.links > 0;
     let is_pipe = descriptor.kind == FileType::Fifo;
     if !descriptor.flags.contains(OFlags::PATH) && (is_pipe || descriptor.may_write() && !is_covered) {
-        let of = (descriptor.inode, descriptor.device, descriptor.may_write());
-        if let Some(standin) = standins.iter().find(|standin| standin.of == of) {
-            return standin.end.try_clone().map(Some).map_err(|_| Errno::MFILE);
+        if let Some(standin) = standins.iter().find(|standin| standin.is_for(descriptor)) {
+            return standin.end().map(Some);
         }
         let standin = Standin::new(pid, descriptor)?;
-        let end = standin.end.try_clone().map_err(|_| Errno::MFILE)?;
+        let end = standin.end()?;
         standins.push(standin);
         return Ok(Some(end));
     }
@@ -209,6 +204,26 @@ fn replacement(
     Ok(Some(file))
 }
 
+/// Puts descriptors in place of those that a thread has, each closed by `execve(2)` where that was. The thread is sent to
+/// make a call that is always told, and answered by nobody else; `met` waits for it.
+pub(super) fn hand_over(
+    puppet: &mut Puppet,
+    given: &[Given],
+    met: impl FnOnce() -> io::Result<Request>,
+) -> io::Result<()> {
+    let close_on_exec: Vec<_> =
+        given.iter().map(|given| puppet.closes_on_exec(given.number)).collect::<io::Result<_>>()?;
+    puppet.begin(libc::SYS_chroot, [0; 6])?;
+    let request = met()?;
+    let replaced = given
+        .iter()
+        .zip(close_on_exec)
+        .try_for_each(|(given, closes)| request.replace(given.file.as_fd(), given.number, closes));
+    request.answer(Reply::Value(0));
+    puppet.end()?;
+    replaced
+}
+
 /// The same file by its path, with the same place in it.
 pub(super) fn reopen(descriptor: &Descriptor) -> io::Result<OwnedFd> {
     let flags = descriptor.flags & !MAKING | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -217,47 +232,6 @@ pub(super) fn reopen(descriptor: &Descriptor) -> io::Result<OwnedFd> {
         seek(&file, SeekFrom::Start(descriptor.position))?;
     }
     Ok(file)
-}
-
-impl Standin {
-    fn new(pid: Pid, descriptor: &Descriptor) -> io::Result<Self> {
-        let prints = descriptor.may_write();
-        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
-        // Without more room a fork that prints more waits: it is no failure.
-        let _ = fcntl_setpipe_size(&writer, ROOM);
-        let (end, ours) = if prints { (writer, reader) } else { (reader, writer) };
-        fcntl_setfl(&end, descriptor.flags & OFlags::NONBLOCK)?;
-        let process = pidfd_open(pid, PidfdFlags::empty())?;
-        let original = pidfd_getfd(process, descriptor.number, PidfdGetfdFlags::empty())?;
-        let inode = rustix::fs::fstat(&end)?.st_ino;
-        let of = (descriptor.inode, descriptor.device, prints);
-        Ok(Self { of, inode, end, ours, original, prints })
-    }
-
-    /// Keeps no end that only the fork shall have.
-    pub(super) fn original_for(&self, descriptor: &Descriptor) -> Option<io::Result<OwnedFd>> {
-        let is_it = descriptor.kind == FileType::Fifo && descriptor.inode == self.inode;
-        (is_it && descriptor.may_write() == self.prints)
-            .then(|| self.original.try_clone().map_err(|_| Errno::MFILE))
-    }
-
-    /// What the fork has printed, and nobody has seen.
-    pub(super) fn printed(&self) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        if !self.prints {
-            return Ok(bytes);
-        }
-        fcntl_setfl(&self.ours, OFlags::NONBLOCK)?;
-        let mut chunk = vec![0; 65_536];
-        loop {
-            match io::read(self.ours.as_fd(), &mut chunk) {
-                Ok(0) | Err(Errno::AGAIN) => return Ok(bytes),
-                Ok(count) => bytes.extend_from_slice(&chunk[..count]),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
 }
 
 impl std::fmt::Debug for Given {
@@ -269,5 +243,3 @@ impl std::fmt::Debug for Given {
 /// What an open has done already.
 pub(super) const MAKING: OFlags =
     OFlags::CREATE.union(OFlags::EXCL).union(OFlags::TRUNC).union(OFlags::NOCTTY);
-/// What a fork may print before it waits, in bytes.
-const ROOM: usize = 1 << 20;

@@ -21,7 +21,7 @@ use rustix::{
 use super::{
     Job, Speculator, call_of,
     descriptors::{self, Covered, Given},
-    freeze::{Failed, Line, fork_flags},
+    freeze::{Failed, Line},
     live::{Found, Live},
     look::{Obstacle, Proc},
     number,
@@ -33,10 +33,7 @@ use crate::{
         Plane, ROOT_CAPABILITIES,
         request::{Reply, Request},
     },
-    sys::{
-        process::kill,
-        trace::{self, Event, Options, Way},
-    },
+    sys::trace::{self, Event, Way},
 };
 
 /// The thread, in the run's mount namespace.
@@ -48,7 +45,7 @@ pub(super) struct Thread {
     init: Pid,
     follows_flows: bool,
     /// Folders that are covered, where they are there.
-    roots: Vec<PathBuf>,
+    pub(super) roots: Vec<PathBuf>,
 }
 
 /// What a run that may be forked is told besides.
@@ -177,6 +174,7 @@ impl Thread {
             mounts,
             is_told: false,
             settled: None,
+            owed: None,
             queue: VecDeque::new(),
             looks: 0,
         };
@@ -270,7 +268,7 @@ impl Thread {
     }
 
     /// Moves a fork into the shadows, with descriptors of its own.
-    fn equip(&self, live: &mut Live, original: Pid, puppet: &mut Puppet) -> io::Result<()> {
+    pub(super) fn equip(&self, live: &mut Live, original: Pid, puppet: &mut Puppet) -> io::Result<()> {
         let number = original.as_raw_pid();
         let directory = self.proc.link(&format!("{number}/cwd"))?;
         if live.covered.has(&directory, self.proc.mount_of(&format!("{number}/cwd"))?) {
@@ -286,27 +284,24 @@ impl Thread {
             return Ok(());
         }
         self.shared.lock().sent = Some(puppet.tid);
-        // A call that is always told, and answered by nobody else.
-        puppet.begin(libc::SYS_chroot, [0; 6])?;
+        descriptors::hand_over(puppet, given, || self.met(live))
+    }
+
+    /// The call of a thread that was sent to make it.
+    fn met(&self, live: &mut Live) -> io::Result<Request> {
         let deadline = Instant::now() + PATIENCE;
-        let request = loop {
+        loop {
             match self.jobs.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Job::Met(request)) => break request,
+                Ok(Job::Met(request)) => return Ok(request),
                 Ok(job) => live.queue.push_back(job),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     return Err(Errno::TIMEDOUT);
                 }
             }
-        };
-        let replaced = given
-            .iter()
-            .try_for_each(|given| request.replace(given.file.as_fd(), given.number, given.close_on_exec));
-        request.answer(Reply::Value(0));
-        puppet.end()?;
-        replaced
+        }
     }
 
-    fn join(&self, tid: Pid) -> io::Result<()> {
+    pub(super) fn join(&self, tid: Pid) -> io::Result<()> {
         let own = self.proc.own_number(tid)?;
         self.shared.lock().own_numbers.insert(own);
         Ok(())
@@ -359,6 +354,7 @@ impl Thread {
         if !live.looks.is_multiple_of(LOOKS) {
             return Ok(None);
         }
+        live.attend()?;
         if live.shadows.used()? > MEMORY_MAX {
             return Ok(Some("it changed more than is kept in memory"));
         }
@@ -374,61 +370,6 @@ impl Thread {
     /// Whether somebody has answered what the original waits for.
     pub(super) fn is_answered(&self, live: &Live) -> bool {
         live.line.last().is_none_or(|held| self.plane.oracle().is_settled(number(held.pid)))
-    }
-
-    /// The fork is about to end: whoever waits for the original is forked as well, and told of the end.
-    fn go_up(&self, live: &mut Live) {
-        let Some(above) = live.level.checked_sub(1) else { return };
-        let (parent, child) = (live.line[above].pid, live.line[live.level].pid);
-        let others: Vec<_> = live.line[..above].iter().map(|original| original.pid).collect();
-        let may = || -> Result<(), Obstacle> {
-            let seen = Obstacle::at("see the parent");
-            if trace::registers(parent).map_err(&seen)?.number() != libc::SYS_wait4 {
-                return Err(Obstacle::Busy(parent.as_raw_pid()));
-            }
-            if self.proc.children(parent, true).map_err(&seen)? != [child] {
-                return Err(Obstacle::Children);
-            }
-            descriptors::check(&self.proc, parent, &others, (&live.mounts, &self.roots))
-        };
-        if may().is_ok() {
-            // Where it fails the fork stands at its end until there is an answer.
-            let _ = self.fork_parent(live, above);
-        }
-    }
-
-    fn fork_parent(&self, live: &mut Live, above: usize) -> io::Result<()> {
-        let (parent, child) = (live.line[above].pid, live.line[live.level].pid);
-        let status = live.ending.ok_or(Errno::INVAL)?;
-        let own_number = self.proc.own_number(child)?;
-        let mut puppet = Puppet::new(&self.proc, parent)?;
-        let before = puppet.before;
-        let (has_timers, number) = puppet.timers_and_number()?;
-        live.line[above].settled = Some(before.settled());
-        if has_timers {
-            return Err(Errno::BUSY);
-        }
-        let born = puppet.fork(fork_flags(number), number)?;
-        live.line[above].forks.push(born);
-        live.threads.insert(born, true);
-        trace::set_options(born, Options::WHOLE)?;
-        self.join(born)?;
-        let mut fork = Puppet::new(&self.proc, born)?;
-        self.equip(live, parent, &mut fork)?;
-        if before.argument(1) != 0 {
-            crate::sys::memory::write(born, before.argument(1), &status.to_ne_bytes())?;
-        }
-        if before.argument(3) != 0 {
-            crate::sys::memory::write(born, before.argument(3), &[0; USAGE])?;
-        }
-        fork.leave_at(&before.returning(own_number.into()))?;
-        kill(born.as_raw_pid(), libc::SIGCHLD)?;
-        let old = live.top;
-        (live.top, live.level, live.ending) = (born, above, None);
-        live.threads.insert(born, false);
-        live.threads.insert(old, false);
-        trace::resume(old, Way::On(0))?;
-        trace::resume(born, Way::On(0))
     }
 }
 
@@ -480,5 +421,3 @@ const MEMORY_MAX: u64 = 256 << 20;
 /// How often is looked at events, for each time that is looked at everything else.
 const LOOKS: u32 = 32;
 const EVENTS_AT_ONCE: usize = 64;
-/// The size of `struct rusage`.
-const USAGE: usize = 144;

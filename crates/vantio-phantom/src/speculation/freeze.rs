@@ -141,7 +141,7 @@ pub(super) fn stopped_within(tid: Pid, patience: Duration) -> io::Result<()> {
 }
 
 /// What an ancestor may be doing.
-const WAITING: &[i64] = &[
+pub(super) const WAITING: &[i64] = &[
     libc::SYS_wait4,
     libc::SYS_waitid,
     libc::SYS_read,

@@ -10,11 +10,7 @@ use rustix::{
     process::Pid,
 };
 
-use super::{
-    Job,
-    descriptors::{Covered, Standin},
-    shadow::Shadows,
-};
+use super::{Job, ascent::Owed, descriptors::Covered, shadow::Shadows, standin::Standin};
 use crate::{
     supervisor::request::Request,
     sys::{
@@ -54,6 +50,8 @@ pub(super) struct Live {
     pub(super) is_told: bool,
     /// The call of the original, once it was answered.
     pub(super) settled: Option<Request>,
+    /// What the fork has yet to be told.
+    pub(super) owed: Option<Owed>,
     pub(super) queue: VecDeque<Job>,
     /// How often it was looked at.
     pub(super) looks: u32,
@@ -127,9 +125,13 @@ impl Live {
             }
             Event::Group => Way::Stopped,
             Event::Signal(signal) => Way::On(signal),
+            Event::Call if !self.tell_end(tid)? => {
+                self.threads.insert(tid, true);
+                return Ok(Found::Something);
+            }
             Event::Birth | Event::BirthAndWait | Event::Exit | Event::Call | Event::Trap => Way::On(0),
         };
-        match trace::resume(tid, way) {
+        match trace::resume(tid, self.way(tid, way)) {
             // It is being killed.
             Ok(()) | Err(Errno::SRCH) => Ok(Found::Something),
             Err(error) => Err(error),
@@ -144,6 +146,20 @@ impl Live {
             let number = trace::message(tid).ok().and_then(|number| i32::try_from(number).ok());
             self.waits_for.extend(number.and_then(Pid::from_raw).map(|child| (tid, child)));
         }
+    }
+
+    /// Makes room for what the fork prints, and has its terminal follow the size of the run's.
+    pub(super) fn attend(&mut self) -> io::Result<()> {
+        for standin in &mut self.standins {
+            standin.attend()?;
+            if standin.follows_size()? {
+                // The signal for it came before the size did. One that is gone needs none.
+                for tid in self.threads.keys() {
+                    let _ = kill(tid.as_raw_pid(), libc::SIGWINCH);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Stops every thread; fails where one does not stop in time. Those of which `unwind` says that it has broken off

@@ -77,6 +77,9 @@ impl fmt::Display for Obstacle {
 #[derive(Debug)]
 pub(super) struct Proc(OwnedFd);
 
+/// What a descriptor refers to, and whether that may be written.
+pub(super) type Identity = (FileType, u64, (u32, u32), bool);
+
 /// One descriptor of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Descriptor {
@@ -102,8 +105,17 @@ impl Descriptor {
         self.flags & OFlags::RWMODE != OFlags::RDONLY && !self.flags.contains(OFlags::PATH)
     }
 
-    pub(super) fn closes_on_exec(&self) -> bool {
-        self.flags.contains(OFlags::CLOEXEC)
+    /// What it refers to, and whether that may be written.
+    pub(super) fn identity(&self) -> Identity {
+        (self.kind, self.inode, self.device, self.may_write())
+    }
+
+    /// A pseudoterminal that is read and written.
+    pub(super) fn is_terminal(&self) -> bool {
+        self.kind == FileType::CharacterDevice
+            && PSEUDOTERMINALS.contains(&self.major)
+            && self.flags & OFlags::RWMODE == OFlags::RDWR
+            && !self.flags.contains(OFlags::PATH)
     }
 
     /// `null`, `zero`, `full`, `random`, `urandom`.
@@ -158,15 +170,10 @@ impl Proc {
         self.status(tid, "Tgid:")?.parse().ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)
     }
 
-    /// Signals that wait for the process and that it neither blocks nor ignores, but for those of its forks' ends.
+    /// Signals that the process has to handle, but for those of its forks' ends.
     pub(super) fn pending(&self, pid: Pid) -> io::Result<u64> {
-        let text = self.text(&format!("{}/status", pid.as_raw_pid()))?;
-        let mask = |key| {
-            let field = text.lines().find_map(|line| line.strip_prefix(key));
-            field.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(0)
-        };
         let of_forks = 1 << (libc::SIGCHLD - 1);
-        Ok((mask("SigPnd:") | mask("ShdPnd:")) & !mask("SigBlk:") & !mask("SigIgn:") & !of_forks)
+        Ok(proc::signals_to_handle(&self.text(&format!("{}/status", pid.as_raw_pid()))?) & !of_forks)
     }
 
     pub(super) fn is_single_threaded(&self, pid: Pid) -> io::Result<bool> {
@@ -347,3 +354,5 @@ impl Proc {
 }
 
 const SYSCALL: [u8; 2] = [0x0f, 0x05];
+/// The numbers of their drivers (`UNIX98_PTY_SLAVE_MAJOR`).
+const PSEUDOTERMINALS: std::ops::RangeInclusive<u32> = 136..=143;

@@ -1,13 +1,14 @@
 //! A run that is held goes on as a fork of itself, until somebody has answered.
 //!
 //! The held process is forked at its call, copy-on-write, and the fork goes on as if the call had been permitted. What it
-//! changes goes into a shadow of the workspace ([`shadow`]); what it prints waits in pipes; what cannot be
+//! changes goes into a shadow of the workspace ([`shadow`]); what it prints waits in pipes and a terminal of its own; what cannot be
 //! taken back holds it. Everybody else in the run stands still meanwhile. On a denial the fork and its shadow are gone; on an
 //! approval what it changed is carried over ([`merge`]), and the original stands in for it until it ends.
 //! Whatever cannot be carried over exactly is dropped instead: the original then goes on by itself, as if there had been
 //! no fork.
 
 mod adopt;
+mod ascent;
 mod descriptors;
 mod fork;
 mod freeze;
@@ -18,6 +19,7 @@ mod merge;
 mod puppet;
 mod release;
 mod shadow;
+mod standin;
 
 use std::{
     collections::BTreeSet,
@@ -69,6 +71,8 @@ struct State {
     is_busy: bool,
     /// Whether the run goes on as a fork.
     has_forked: bool,
+    /// The number of that original as the run counts, and the fork.
+    stands_in: Option<(i32, Pid)>,
     /// The thread whose call is held.
     original: Option<Pid>,
     /// The call that the original makes again once it is forked: it waits then, even where its answer is there.
@@ -116,8 +120,16 @@ impl Speculator {
         state.is_busy && !state.has_forked
     }
 
-    fn stands(&self) {
-        self.lock().has_forked = true;
+    /// The process of this number stands in for its fork from now on.
+    fn stands(&self, original: i32, fork: Pid) {
+        let mut state = self.lock();
+        state.has_forked = true;
+        state.stands_in = Some((original, fork));
+    }
+
+    /// The fork that the process of this number stands in for.
+    pub(crate) fn stood_in_for(&self, original: i32) -> Option<Pid> {
+        self.lock().stands_in.filter(|(number, _)| *number == original).map(|(_, fork)| fork)
     }
 
     /// There is no fork any more, or none that is different from others.

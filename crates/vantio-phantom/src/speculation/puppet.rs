@@ -124,6 +124,14 @@ impl Puppet {
         })
     }
 
+    /// Whether `execve(2)` closes one of its descriptors. The flags in `/proc` tell it wrongly for a terminal whose other
+    /// end was asked for it (`TIOCGPTPEER`).
+    pub(super) fn closes_on_exec(&mut self, number: i32) -> io::Result<bool> {
+        let number = u64::from(number.unsigned_abs());
+        let flags = self.call(libc::SYS_fcntl, [number, libc::F_GETFD as u64, 0, 0, 0, 0])?;
+        Ok(flags & libc::FD_CLOEXEC as u64 != 0)
+    }
+
     /// Gives it these registers, for when it goes on.
     pub(super) fn leave_at(self, registers: &Registers) -> io::Result<()> {
         trace::set_registers(self.tid, registers)?;

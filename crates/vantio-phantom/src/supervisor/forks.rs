@@ -16,6 +16,7 @@ use crate::{
     Oracle, Ruling,
     checkpoint::Change,
     speculation::{LARGEST_COPIED, Speculator},
+    sys::process::kill,
 };
 
 impl Plane {
@@ -83,6 +84,18 @@ impl Plane {
         let (target, signal) = (request.int(0), request.int(1));
         let is_probe = request.number() == libc::SYS_kill && signal == 0;
         is_probe || target > 0 && speculator.is_own(target)
+    }
+
+    /// Sends a signal to a fork that has become the run and sends it to the number that it had before, as it does to
+    /// itself: it has come before the call returns, which it would not by way of the original.
+    pub(super) fn signal_to_itself(&self, request: &Request) -> Option<Reply> {
+        let speculator = self.speculator.as_ref().filter(|_| request.number() == libc::SYS_kill)?;
+        let fork = speculator.stood_in_for(request.int(0))?;
+        if request.process() != Ok(fork) {
+            return None;
+        }
+        let sent = kill(fork.as_raw_pid(), request.int(1));
+        Some(sent.map_or_else(Reply::Error, |()| Reply::Value(0)))
     }
 
     pub(crate) fn oracle(&self) -> &dyn Oracle {

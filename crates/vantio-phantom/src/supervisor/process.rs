@@ -18,6 +18,9 @@ impl Plane {
             request.defer();
             return Reply::Later;
         }
+        if let Some(reply) = self.signal_to_itself(request) {
+            return reply;
+        }
         let (target, signal) = (request.int(0), request.int(1));
         let aims_outside = target == 1 || (target > 1 && self.is_supervisor(target));
         if self.is_kept(target) {

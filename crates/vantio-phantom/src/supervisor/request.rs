@@ -314,13 +314,7 @@ impl Request {
 
     /// As [`Self::is_interrupted`], without the signals of a mask.
     pub(super) fn is_interrupted_but_by(&self, but: u64) -> bool {
-        let text = self.read_proc("status").unwrap_or_default();
-        let mask = |key| {
-            let field = text.lines().find_map(|line| line.strip_prefix(key));
-            field.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(0)
-        };
-        let pending = mask("SigPnd:") | mask("ShdPnd:");
-        pending & !mask("SigBlk:") & !mask("SigIgn:") & !but != 0
+        proc::signals_to_handle(&self.read_proc("status").unwrap_or_default()) & !but != 0
     }
 
     /// The host's `/proc`.

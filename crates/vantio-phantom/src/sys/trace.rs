@@ -39,6 +39,8 @@ pub(crate) enum Way {
     On(i32),
     /// To the beginning or the end of the next system call.
     ToCall,
+    /// As [`Self::ToCall`], and this signal comes first.
+    ToCallWith(i32),
     /// It stays stopped by job control, and is told of its end.
     Stopped,
 }
@@ -88,6 +90,13 @@ impl Registers {
         registers.orig_rax = NO_CALL;
         [registers.rdi, registers.rsi, registers.rdx] = [arguments[0], arguments[1], arguments[2]];
         [registers.r10, registers.r8, registers.r9] = [arguments[3], arguments[4], arguments[5]];
+        Self(registers)
+    }
+
+    /// About to make another call than the one that it stands before.
+    pub(crate) const fn becoming(self, number: i64) -> Self {
+        let mut registers = self.0;
+        registers.orig_rax = number as u64;
         Self(registers)
     }
 
@@ -152,6 +161,7 @@ pub(crate) fn resume(tid: Pid, way: Way) -> io::Result<()> {
     match way {
         Way::On(signal) => control(libc::PTRACE_CONT, tid, signal as usize),
         Way::ToCall => control(libc::PTRACE_SYSCALL, tid, 0),
+        Way::ToCallWith(signal) => control(libc::PTRACE_SYSCALL, tid, signal as usize),
         Way::Stopped => control(libc::PTRACE_LISTEN, tid, 0),
     }
 }

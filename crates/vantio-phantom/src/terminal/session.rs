@@ -11,7 +11,7 @@ use rustix::{
     io,
     process::Pid,
     pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt},
-    termios::{OptionalActions, tcsetattr, tcsetpgrp, tcsetwinsize},
+    termios::{OptionalActions, Termios, Winsize, tcsetattr, tcsetpgrp, tcsetwinsize},
 };
 
 use super::Plan;
@@ -27,16 +27,20 @@ pub(crate) struct Pair {
 }
 
 /// Opens a pair in the `devpts` instance that `instance` is the root of, and
-/// gives it the modes and the size of the caller's terminal.
-pub(crate) fn open_pair(instance: BorrowedFd<'_>, plan: &Plan) -> io::Result<Pair> {
+/// gives it the modes and the size of another terminal.
+pub(crate) fn open_pair(
+    instance: BorrowedFd<'_>,
+    modes: Option<&Termios>,
+    size: Option<Winsize>,
+) -> io::Result<Pair> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let master = rustix::fs::openat(instance, "ptmx", flags, Mode::empty())?;
     unlockpt(&master)?;
     let slave = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-    if let Some(modes) = &plan.modes {
+    if let Some(modes) = modes {
         tcsetattr(&slave, OptionalActions::Now, modes)?;
     }
-    if let Some(size) = plan.size {
+    if let Some(size) = size {
         tcsetwinsize(&slave, size)?;
     }
     Ok(Pair { master, slave })

@@ -60,7 +60,12 @@ impl Drop for Terminal<'_> {
 
 /// `program` under Vantio, as a person would type it.
 pub fn governed(world: &World, program: &str) -> String {
+    governed_by(world, WORKSPACE, program)
+}
+
+/// As [`governed`], by this policy.
+pub fn governed_by(world: &World, rules: &str, program: &str) -> String {
     let policy = world.path().join("policy.yaml");
-    fs::write(&policy, WORKSPACE).unwrap();
+    fs::write(&policy, rules).unwrap();
     format!("{} run --policy {} -- {program}", binary().display(), policy.display())
 }

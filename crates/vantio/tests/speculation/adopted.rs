@@ -50,6 +50,13 @@ print(open('log').read().split())
 }
 
 #[test]
+fn what_it_is_in_the_midst_of_printing_is_printed_whole() {
+    let text = "x".repeat(3_000_000);
+    let script = "print(attempt('held/a'), flush=True)\nprint(os.write(1, b'x' * 3000000))";
+    approved_python(script, &format!("opened\n{text}3000000"));
+}
+
+#[test]
 fn a_program_that_is_held_has_run() {
     let script = "touch made; rm made; echo $?; sleep 1; ls held";
     approved_in(&crate::held_program(), &["/bin/bash", "-c", script], "0\na\nb\nc");

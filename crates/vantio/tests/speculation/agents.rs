@@ -76,10 +76,92 @@ fn a_shell_agent_that_is_approved_loses_no_time() {
     }
 }
 
+/// Has tools of its own read what is held, and goes by what they print.
+const CAPTURING: &str = r"
+print('begins', flush=True)
+read = subprocess.run('cat held/a; echo done >&2; exit 3', shell=True, capture_output=True, text=True)
+print(read.returncode, read.stdout.strip(), read.stderr.strip(), flush=True)
+for step in range(20):
+    made = subprocess.check_output(['/bin/sh', '-c', f'echo {step} > made; cat made']).decode()
+    time.sleep(0.1)
+print('ends', made.strip(), flush=True)
+";
+
+/// The same of a shell.
+const CAPTURING_SHELL: &str = "
+echo begins
+read=$(cat held/a; exit 3); echo $? $read
+for step in 1 2 3 4; do
+    made=$(echo $step > made; cat made); sleep 0.5
+done
+echo ends $made
+";
+
+#[test]
+fn agents_that_read_what_their_tools_print_lose_no_time() {
+    let world = world();
+    let python = |world, policy: &str| Run::python(world, policy, CAPTURING);
+    loses_no_time(&world, python, "begins\n3 a done\nends 19\n");
+    for shell in ["/bin/bash", "/bin/dash"] {
+        let begin = |world, policy: &str| Run::new(world, policy, &[shell, "-c", CAPTURING_SHELL]);
+        loses_no_time(&world, begin, "begins\n3 a\nends 4\n");
+    }
+}
+
+#[test]
+fn agents_that_read_what_their_tools_print_go_on_as_denied() {
+    let world = world();
+    for (program, prints) in [
+        (vec!["/bin/dash", "-c", CAPTURING_SHELL], "begins\n3\nends 4\n"),
+        (
+            vec!["/bin/bash", "-c", "made=$(cat held/a && echo x > fork; echo tool $?); echo $made"],
+            "tool 1\n",
+        ),
+    ] {
+        let run = Run::new(&world, &policy(), &program);
+        let question = going_on(&world);
+        std::thread::sleep(HOLD);
+        answer(&world, "deny", &question);
+        run.prints(prints);
+        assert_eq!(entries(&world, "fork.end").last().map(String::as_str), Some("rolled back"));
+    }
+}
+
+/// Tools print before they are held, more than a pipe holds, and are waited for before or after they are read.
+#[test]
+fn what_a_tool_prints_is_read_in_full() {
+    for script in [
+        "tool = subprocess.Popen('echo before; cat held/a; seq 1 5000; exit 7', shell=True, stdout=-1)\nprint(tool.wait(), len(tool.stdout.read()))",
+        "tool = subprocess.Popen('echo before; cat held/a; seq 1 5000; exit 7', shell=True, stdout=-1)\nread = tool.stdout.read()\nprint(tool.wait(), len(read))",
+        "tool = subprocess.Popen('echo before; cat held/a; seq 1 5000; exit 7', shell=True, stdout=-1)\nselect.select([tool.stdout], [], [])\nread = b''.join(tool.stdout)\nprint(tool.wait(), len(read))",
+    ] {
+        let world = world();
+        let run = Run::python(&world, &policy(), &format!("{script}\nprint('ends', flush=True)"));
+        let question = going_on(&world);
+        std::thread::sleep(HOLD / 2);
+        answer(&world, "approve", &question);
+        run.prints("7 23902\nends\n");
+        assert_eq!(entries(&world, "fork.end"), ["adopted"], "{script}");
+    }
+}
+
+/// It asks in a way in which a fork cannot be told of the end of what it did not start.
+#[test]
+fn a_child_that_is_waited_for_otherwise_is_told_of_as_it_ends() {
+    let world = world();
+    let script = "tool = subprocess.Popen(['/bin/cat', 'held/a'], stdout=-1)\nread = tool.stdout.read()\nprint(read, os.waitid(os.P_PID, tool.pid, os.WEXITED).si_status)";
+    let run = Run::python(&world, &policy(), script);
+    let question = going_on(&world);
+    std::thread::sleep(HOLD / 2);
+    answer(&world, "approve", &question);
+    run.prints("b'a\\n' 0");
+    assert_eq!(entries(&world, "fork.end"), ["rolled back"]);
+}
+
 #[test]
 fn the_status_of_a_fork_is_the_status_of_the_run() {
     let world = world();
-    for (script, code) in [("rm held/a; exit 7", 7), ("rm held/b; kill -TERM $$; sleep 1", 143)] {
+    for (script, code) in [("rm held/a; exit 7", 7), ("rm held/b; kill -TERM $$", 143)] {
         let run = Run::shell(&world, &policy(), script);
         answer(&world, "approve", &going_on(&world));
         run.end().assert_code(code);

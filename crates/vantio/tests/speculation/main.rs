@@ -9,6 +9,7 @@ mod adopted;
 mod agents;
 mod attacks;
 mod rounds;
+mod terminals;
 mod waits;
 
 use std::{

@@ -165,13 +165,12 @@ impl Room {
         let mut given: Vec<Given> = Vec::new();
         for one in carried {
             let descriptor = &one.descriptor;
-            let (number, close_on_exec) = (descriptor.number, descriptor.closes_on_exec());
             let same = given.iter().find(|given| Some(given.number) == one.same_as);
             let file = match same {
                 Some(same) => same.file.try_clone().map_err(|_| Errno::MFILE)?,
                 None => self.open_one(twin, one)?,
             };
-            given.push(Given { number, file, close_on_exec });
+            given.push(Given { number: descriptor.number, file });
         }
         Ok(given)
     }

@@ -17,7 +17,11 @@ use rustix::{
 
 use super::{Job, Twins, carry::Carried, stand::Stand};
 use crate::{
-    speculation::{descriptors::Given, look::Proc, puppet::Puppet},
+    speculation::{
+        descriptors::{self, Given},
+        look::Proc,
+        puppet::Puppet,
+    },
     supervisor::{
         Plane,
         request::{Reply, Request},
@@ -208,15 +212,7 @@ impl Room {
             return Ok(());
         }
         self.shared.lock().sent = Some(puppet.tid);
-        // A call that is always told, and answered by nobody else.
-        puppet.begin(libc::SYS_chroot, [0; 6])?;
-        let request = self.met()?;
-        let replaced = given.iter().try_for_each(|given| {
-            request.replace(std::os::fd::AsFd::as_fd(&given.file), given.number, given.close_on_exec)
-        });
-        request.answer(Reply::Value(0));
-        puppet.end()?;
-        replaced
+        descriptors::hand_over(puppet, given, || self.met())
     }
 
     fn met(&self) -> io::Result<Request> {

@@ -96,7 +96,8 @@ impl Stage {
 
     pub(super) fn start(scene: &Scene<'_>) -> Self {
         let plan = Plan { terminals: [true; 3], foreground: true, modes: None, size: Some(size(25, 91)) };
-        let session::Pair { master, slave } = session::open_pair(devices().as_fd(), &plan).unwrap();
+        let session::Pair { master, slave } =
+            session::open_pair(devices().as_fd(), plan.modes.as_ref(), plan.size).unwrap();
         let modes_before = modes_of(&slave);
         let (orders, theirs) = UnixStream::pair().unwrap();
         let shell = Command::new(env::current_exe().unwrap())
@@ -309,7 +310,7 @@ fn supervisor(scene: &Scene<'_>, plan: &Plan, channel: &Channel) -> i32 {
     let _held = HeldSignals::hold(&[libc::SIGHUP]).unwrap();
     let mut slave = None;
     if plan.needs_terminal() {
-        let pair = session::open_pair(devices().as_fd(), plan).unwrap();
+        let pair = session::open_pair(devices().as_fd(), plan.modes.as_ref(), plan.size).unwrap();
         channel.send(&Message::Terminal, Some(pair.master.as_fd())).unwrap();
         slave = Some(pair.slave);
     }
