@@ -1,6 +1,7 @@
 //! A fork has come to its end, and who waits for the original goes on as a fork as well.
 
 use std::{
+    collections::BTreeSet,
     thread,
     time::{Duration, Instant},
 };
@@ -72,11 +73,8 @@ impl Thread {
     }
 
     fn fork_parent(&self, live: &mut Live, above: usize) -> io::Result<()> {
-        let (parent, child) = (live.line[above].pid, live.line[live.level].pid);
-        let status = live.ending.ok_or(Errno::INVAL)?;
-        let [group, own_group] = [self.proc.group(child)?, self.proc.group(parent)?];
-        let number = self.proc.own_number(child)?;
-        let owed = Owed { number, group, is_of_group: group == own_group, status, is_being_told: false };
+        let parent = live.line[above].pid;
+        let owed = self.owed(live, above)?;
         let sources = self.sources(live, above)?;
         let mut puppet = Puppet::new(&self.proc, parent)?;
         let before = puppet.before;
@@ -88,34 +86,63 @@ impl Thread {
         let born = puppet.fork(fork_flags(address), address)?;
         live.line[above].forks.push(born);
         live.threads.insert(born, true);
+        let read: BTreeSet<_> = sources.iter().map(|(number, _)| *number).collect();
+        if let Err(error) = self.prepare(live, (parent, born), &before, sources, &owed) {
+            // It is nobody yet, and may not go on with what it has.
+            let _ = kill(born.as_raw_pid(), libc::SIGKILL);
+            live.await_end(born);
+            return Err(error);
+        }
+        // From now on it is the parent's to read.
+        let mut number = 0..;
+        live.standins.retain(|_| number.next().is_none_or(|number| !read.contains(&number)));
+        let old = live.top;
+        (live.top, live.level, live.ending) = (born, above, None);
+        live.owed = (before.number() != libc::SYS_wait4).then_some(owed);
+        live.threads.extend([(old, false), (born, false)]);
+        trace::resume(old, Way::On(0))?;
+        live.await_end(old);
+        trace::resume(born, live.way(born, Way::On(0)))
+    }
+
+    /// What the fork of a parent has to be told of the end of its child.
+    fn owed(&self, live: &Live, above: usize) -> io::Result<Owed> {
+        let (parent, child) = (live.line[above].pid, live.line[live.level].pid);
+        let group = self.proc.group(child)?;
+        Ok(Owed {
+            number: self.proc.own_number(child)?,
+            group,
+            is_of_group: group == self.proc.group(parent)?,
+            status: live.ending.ok_or(Errno::INVAL)?,
+            is_being_told: false,
+        })
+    }
+
+    /// Gives a fork of a parent what is its own, and has it stand where it is to go on.
+    fn prepare(
+        &self,
+        live: &mut Live,
+        (parent, born): (Pid, Pid),
+        before: &Registers,
+        sources: Vec<(usize, Standin)>,
+        owed: &Owed,
+    ) -> io::Result<()> {
         trace::set_options(born, Options::WHOLE)?;
         self.join(born)?;
         let mut fork = Puppet::new(&self.proc, born)?;
-        let (read, sources): (Vec<_>, Vec<_>) = sources.into_iter().unzip();
-        let printed = live.standins.len();
-        live.standins.extend(sources);
+        let known = live.standins.len();
+        let given = known..known + sources.len();
+        live.standins.extend(sources.into_iter().map(|(_, source)| source));
         let equipped = self.equip(live, parent, &mut fork);
-        live.standins.drain(printed..printed + read.len());
+        live.standins.drain(given);
         equipped?;
-        let is_waiting = before.number() == libc::SYS_wait4;
-        if is_waiting {
-            owed.tell(born, &before)?;
-            fork.leave_at(&before.returning(number.into()))?;
+        if before.number() == libc::SYS_wait4 {
+            owed.tell(born, before)?;
+            fork.leave_at(&before.returning(owed.number.into()))?;
         } else {
             fork.leave_at(&before.anew())?;
         }
-        kill(born.as_raw_pid(), libc::SIGCHLD)?;
-        // From now on it is the parent's to read.
-        let mut at = 0..;
-        live.standins.retain(|_| !at.next().is_some_and(|at| read.contains(&at)));
-        let old = live.top;
-        (live.top, live.level, live.ending) = (born, above, None);
-        live.owed = (!is_waiting).then_some(owed);
-        live.threads.insert(born, false);
-        live.threads.insert(old, false);
-        trace::resume(old, Way::On(0))?;
-        live.await_end(old)?;
-        trace::resume(born, live.way(born, Way::On(0)))
+        kill(born.as_raw_pid(), libc::SIGCHLD)
     }
 
     /// What a parent gets where it reads what its child prints, each with the number of what the child's fork printed
@@ -154,19 +181,20 @@ impl Thread {
 
 impl Live {
     /// Waits until a thread that is ending has ended. One whose process has other threads may not.
-    fn await_end(&mut self, tid: Pid) -> io::Result<()> {
+    fn await_end(&mut self, tid: Pid) {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
-            match trace::next(Some(tid), false)? {
-                Some((_, Event::Ended(_))) => {
+            match trace::next(Some(tid), false) {
+                Ok(Some((_, Event::Ended(_)))) => {
                     self.threads.remove(&tid);
-                    return Ok(());
+                    return;
                 }
-                Some(_) => trace::resume(tid, Way::On(0))?,
-                None => thread::sleep(PAUSE),
+                // One that is being killed does not stop again.
+                Ok(Some(_)) => drop(trace::resume(tid, Way::On(0))),
+                Ok(None) => thread::sleep(PAUSE),
+                Err(_) => return,
             }
         }
-        Ok(())
     }
 
     /// How a thread goes on, where it may have to be told of the end of a child.

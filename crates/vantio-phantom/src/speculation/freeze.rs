@@ -13,7 +13,10 @@ use rustix::{
 use super::{fork::Thread, live::Original, look::Obstacle, puppet::Puppet};
 use crate::{
     supervisor::request::Request,
-    sys::trace::{self, Event, Options, Way},
+    sys::{
+        memory,
+        trace::{self, Event, Options, Registers, Way},
+    },
 };
 
 /// A fork that could not be made.
@@ -42,11 +45,23 @@ impl Line<'_> {
         self.stopped.push(pid);
         trace::interrupt(pid).map_err(&failed)?;
         stopped(pid).map_err(&failed)?;
-        let number = trace::registers(pid).map_err(&failed)?.number();
-        if WAITING.contains(&number) {
+        let registers = trace::registers(pid).map_err(&failed)?;
+        if WAITING.contains(&registers.number())
+            && !self.waits_at_terminal(pid, &registers).map_err(&failed)?
+        {
             return Ok(());
         }
         Err(Obstacle::Busy(self.thread.proc.own_number(pid).map_err(&failed)?))
+    }
+
+    /// Whether a process that waits would go on with what somebody types.
+    fn waits_at_terminal(&self, pid: Pid, registers: &Registers) -> io::Result<bool> {
+        let is_terminal = |number: &i32| {
+            let path =
+                self.thread.proc.link(&format!("{}/fd/{number}", pid.as_raw_pid())).unwrap_or_default();
+            path.starts_with(b"/dev/pts/") || path == b"/dev/tty"
+        };
+        Ok(waited_for(pid, registers)?.iter().any(is_terminal))
     }
 
     /// Forks the thread that makes the call. On success it has made its call again, and the fork stands after it.
@@ -97,6 +112,35 @@ impl Drop for Line<'_> {
             let _ = trace::detach(*pid);
         }
     }
+}
+
+/// The descriptors that a call waits to read from.
+fn waited_for(pid: Pid, registers: &Registers) -> io::Result<Vec<i32>> {
+    let [first, second] = [registers.argument(0), registers.argument(1)];
+    let read = |address, length: u64| {
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+        let count = if length == 0 { 0 } else { memory::read(pid, address, &mut bytes)? };
+        bytes.truncate(count);
+        Ok::<_, Errno>(bytes)
+    };
+    Ok(match registers.number() {
+        libc::SYS_read => i32::try_from(first).into_iter().collect(),
+        libc::SYS_poll | libc::SYS_ppoll => {
+            let entries = read(first, second.min(DESCRIPTORS_MAX) * 8)?;
+            entries
+                .chunks_exact(8)
+                .map(|entry| i32::from_ne_bytes([entry[0], entry[1], entry[2], entry[3]]))
+                .collect()
+        }
+        libc::SYS_select | libc::SYS_pselect6 if second != 0 => {
+            let set = read(second, first.min(DESCRIPTORS_MAX).div_ceil(8))?;
+            let is_in = |number: &i32| {
+                set.get(*number as usize / 8).is_some_and(|byte| byte >> (number % 8) & 1 == 1)
+            };
+            (0..first.min(DESCRIPTORS_MAX) as i32).filter(is_in).collect()
+        }
+        _ => Vec::new(),
+    })
 }
 
 fn fork_quiet(puppet: &mut Puppet) -> Result<Pid, Obstacle> {
@@ -151,5 +195,7 @@ pub(super) const WAITING: &[i64] = &[
     libc::SYS_pselect6,
     libc::SYS_rt_sigsuspend,
 ];
+/// So many descriptors are looked at.
+const DESCRIPTORS_MAX: u64 = 1024;
 const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_micros(300);

@@ -8,7 +8,7 @@ use crate::{
         World,
         terminal::{Terminal, governed_by},
     },
-    entries, going_on, policy, waits_because, world,
+    entries, going_on, policy, question, waits_because, world,
 };
 
 /// Time for a fork to do something.
@@ -244,6 +244,22 @@ fn a_shell_goes_on_with_its_jobs() {
     terminal.send(&["kill %1; exit 3", "Enter"]);
     terminal.wait_for("exit");
     terminal.send(&["exit 3", "Enter"]);
+    terminal.wait_for("[exit 3]");
+}
+
+/// It goes by what is typed, whatever its job waits for.
+#[test]
+fn a_shell_whose_job_is_held_in_the_background_is_not_held_up() {
+    let world = world();
+    let terminal = Terminal::open(&world, &governed_by(&world, &policy(), "/bin/bash --norc -i"));
+    terminal.wait_for("bash-");
+    terminal.send(&["cat held/a &", "Enter"]);
+    let asked = question(&world, "waits: ");
+    assert!(asked["meanwhile"].as_str().unwrap().contains("does not wait for it"), "{asked:#}");
+    terminal.send(&["echo after=$((40+2))", "Enter"]);
+    terminal.wait_for("after=42");
+    answer(&world, "approve", &asked);
+    terminal.send(&["wait; exit 3", "Enter"]);
     terminal.wait_for("[exit 3]");
 }
 
