@@ -6,7 +6,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{FileType, OFlags},
+    fs::{AtFlags, CWD, FileType, StatxFlags, statx},
     io::{self, Errno},
     process::Pid,
 };
@@ -17,6 +17,7 @@ use super::{
     live::Live,
     look::Descriptor,
     merge, number,
+    printing::let_out,
     puppet::Puppet,
     standin::Standin,
 };
@@ -25,7 +26,7 @@ use crate::{
     supervisor::request::{Reply, Request},
     sys::{
         memory,
-        process::{is_same_file, kill},
+        process::{Shared, are_same, is_same_file, kill},
         trace::{self, Event, Way},
     },
 };
@@ -39,14 +40,14 @@ enum Failed {
 }
 
 /// A process of the fork that stands still.
-struct Member {
+pub(super) struct Member {
     tid: Pid,
     /// Of which it is a thread.
-    process: Pid,
+    pub(super) process: Pid,
     /// Its working directory, where that is in a shadow.
     directory: Option<Vec<u8>>,
     /// What it has that has to be exchanged.
-    descriptors: Vec<Descriptor>,
+    pub(super) descriptors: Vec<Descriptor>,
 }
 
 impl Thread {
@@ -73,6 +74,8 @@ impl Thread {
         if !live.standins.iter().all(|standin| standin.can_be_handed_back().unwrap_or(false)) {
             return Err(Failed::Drop("it uses its terminal in another way"));
         }
+        let rests = self.rests(live, &members).map_err(|_| Failed::Drop("what it prints cannot be seen"))?;
+        let Some(rests) = rests else { return Err(Failed::Drop("it is printing more than is kept")) };
         let layers: Vec<_> =
             live.shadows.all.iter().map(|shadow| (shadow.root.as_path(), shadow.upper.as_fd())).collect();
         merge::survey(&layers).map_err(|_| Failed::Drop("what it changed cannot be carried over"))?;
@@ -86,43 +89,14 @@ impl Thread {
         for (root, upper) in &layers {
             merge::carry_over(&self.plane, root, upper.as_fd()).map_err(lost)?;
         }
-        self.print_whole(live, &members).map_err(lost)?;
+        rests.iter().try_for_each(|rest| rest.take_over(&mut live.standins)).map_err(lost)?;
         self.exchange(live, &members, &mut again).map_err(lost)
-    }
-
-    /// Takes over what threads were in the midst of printing: a call that waited for room has returned early, which a
-    /// program without signals need not expect.
-    fn print_whole(&self, live: &mut Live, members: &[Member]) -> io::Result<()> {
-        for tid in live.threads.keys().filter(|tid| live.ending.is_none() || **tid != live.top) {
-            let registers = trace::registers(*tid)?;
-            let [number, address, length] = [0, 1, 2].map(|index| registers.argument(index));
-            let printed =
-                u64::try_from(registers.result()).ok().filter(|printed| (1..length).contains(printed));
-            let Some(printed) = printed.filter(|_| registers.number() == libc::SYS_write) else { continue };
-            let process = self.proc.process(*tid)?;
-            let descriptors = members.iter().filter(|member| member.process == process);
-            let descriptor = descriptors.flat_map(|member| &member.descriptors).find(|descriptor| {
-                u64::from(descriptor.number.unsigned_abs()) == number
-                    && !descriptor.flags.contains(OFlags::NONBLOCK)
-            });
-            let standin = descriptor.and_then(|descriptor| {
-                live.standins.iter_mut().find(|standin| standin.is_behind(descriptor))
-            });
-            let Some(standin) = standin else { continue };
-            let mut rest = vec![0; usize::try_from(length - printed).unwrap_or(0).min(LARGEST_PRINTED)];
-            // Memory that is not there is for the program to meet.
-            let count = memory::read(*tid, address + printed, &mut rest).unwrap_or(0);
-            standin.add(&rest[..count]);
-            let printed = (printed + count as u64).cast_signed();
-            trace::set_registers(*tid, &registers.returning(printed))?;
-        }
-        Ok(())
     }
 
     /// Has every thread of the fork stand still; those are returned that have broken off a call, which they have to make
     /// once more.
     fn stop(&self, live: &mut Live) -> Result<HashSet<Pid>, Failed> {
-        let stopped = live.stop(|tid| {
+        let stopped = live.stop(&self.proc, |tid| {
             let call = self.shared.deferred_of(tid).or_else(|| self.plane.take_waiting_now(tid));
             call.is_some_and(|call| {
                 self.plane.oracle().steps_aside(number(tid));
@@ -145,6 +119,11 @@ impl Thread {
             }
             let process = self.proc.process(*tid).map_err(unseen)?;
             if !seen.insert(process) {
+                let pids = [*tid, process].map(number);
+                let has_all = |what| are_same(pids[0], pids[1], what).map_err(unseen);
+                if !has_all(Shared::Descriptors)? || !has_all(Shared::Folders)? {
+                    return Err(Failed::Drop("its threads do not have the same open"));
+                }
                 continue;
             }
             if self.proc.shares_memory(*tid, Some(&live.covered.roots)).map_err(unseen)? {
@@ -163,7 +142,8 @@ impl Thread {
                     return Err(Failed::Drop("it watches descriptors or files"));
                 }
                 let moves = descriptor.kind == FileType::Directory && descriptor.position != 0;
-                if is_shadowed && (descriptor.is_locked || descriptor.links == 0 || moves) {
+                let is_other = is_shadowed && !is_at_its_path(&descriptor);
+                if is_shadowed && (descriptor.is_locked || descriptor.links == 0 || moves || is_other) {
                     return Err(Failed::Drop("it has a file open that cannot be opened again"));
                 }
                 if is_shadowed
@@ -223,18 +203,16 @@ impl Thread {
         if is_lost {
             return self.plane.end_run(NOT_CARRIED_OVER);
         }
-        for (standin, bytes) in live.standins.iter().zip(printed) {
-            standin.hand_back(&bytes.unwrap_or_default());
-        }
         let Some(original) = live.line.get(live.level).map(|original| original.pid) else { return };
+        let puppet = self.clear(original);
+        let printed = live.standins.drain(..).zip(printed.into_iter().map(Result::unwrap_or_default));
+        let_out(printed.collect());
         self.shared.stands(self.proc.own_number(original).unwrap_or(0), live.top);
         for thread in live.threads.keys() {
             // One that was killed meanwhile is gone by itself.
             let _ = trace::detach(*thread);
         }
-        let top = live.top;
-        live.standins.clear();
-        if self.follow(original, top).is_err() {
+        if puppet.and_then(|puppet| self.follow(puppet, live.top)).is_err() {
             // Whoever waits for the original must not hear of another end.
             let _ = kill(original.as_raw_pid(), libc::SIGKILL);
         }
@@ -265,14 +243,18 @@ impl Thread {
         Ok(())
     }
 
-    /// Has `original` wait until the fork ends, and end as that did. Signals that come for it are passed on.
-    fn follow(&self, original: Pid, top: Pid) -> io::Result<()> {
-        let own = self.proc.own_number(top)?;
+    /// Has `original` close what it has: whoever waits for the end of a pipe shall see it when the fork closes it.
+    fn clear(&self, original: Pid) -> io::Result<Puppet> {
         let mut puppet = Puppet::new(&self.proc, original)?;
-        // Whoever waits for the end of a pipe shall see it when the fork closes it, and a signal reaches the fork whatever
-        // the original has blocked.
         puppet.call(libc::SYS_close_range, [0, u32::MAX.into(), 0, 0, 0, 0])?;
+        Ok(puppet)
+    }
+
+    /// Has an original wait until the fork ends, and end as that did. Signals that come for it are passed on.
+    fn follow(&self, mut puppet: Puppet, top: Pid) -> io::Result<()> {
+        let (original, own) = (puppet.tid, self.proc.own_number(top)?);
         let status = puppet.with_page(|puppet, page| {
+            // A signal reaches the fork whatever the original has blocked.
             let set = u64::from(libc::SIG_SETMASK.unsigned_abs());
             puppet.call(libc::SYS_rt_sigprocmask, [set, page, 0, 8, 0, 0])?;
             let mut stop = None;
@@ -298,6 +280,14 @@ impl Thread {
         })?;
         end_likewise(puppet, status)
     }
+}
+
+/// Whether what a descriptor refers to is what is at its path, where it is opened again.
+fn is_at_its_path(descriptor: &Descriptor) -> bool {
+    let there = statx(CWD, &*descriptor.path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS);
+    there.is_ok_and(|there| {
+        (there.stx_ino, (there.stx_dev_major, there.stx_dev_minor)) == (descriptor.inode, descriptor.device)
+    })
 }
 
 /// What a process of the fork gets for a descriptor that it has.
@@ -403,8 +393,6 @@ fn set_default(puppet: &mut Puppet, signal: i32) -> io::Result<()> {
 const NOT_CARRIED_OVER: &str = "what it did while a call waited could not be carried over";
 /// What a thread has in its result register while it is about to make a call: `ENOSYS`.
 pub(super) const ENTERS: i64 = -38;
-/// What a call may be about to print yet, in bytes, to be taken over.
-const LARGEST_PRINTED: usize = 64 << 20;
 /// What is sent to a whole group reaches the fork by itself.
 const OF_GROUPS: &[i32] = &[
     libc::SIGHUP,

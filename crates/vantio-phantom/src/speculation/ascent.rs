@@ -68,6 +68,15 @@ impl Thread {
         if is_job && live.standins.iter().any(Standin::is_terminal) {
             return Err(Obstacle::Holds("jobs".to_owned()));
         }
+        let ignored = self.proc.status(parent, "SigIgn:").map_err(&seen)?;
+        let ignores_ends = u64::from_str_radix(&ignored, 16).is_ok_and(|mask| mask & SIGCHLD != 0);
+        let all = self.proc.descriptors(parent).map_err(&seen)?;
+        let has_another = all.iter().any(|descriptor| {
+            descriptor.kind == FileType::RegularFile && live.shadows.has_changed(&descriptor.path)
+        });
+        if ignores_ends || has_another {
+            return Err(Obstacle::Holds("what it cannot be given".to_owned()));
+        }
         let others: Vec<_> = live.line[..above].iter().map(|original| original.pid).collect();
         descriptors::check(&self.proc, parent, &others, (&live.mounts, &self.roots))
     }
@@ -78,12 +87,15 @@ impl Thread {
         let sources = self.sources(live, above)?;
         let mut puppet = Puppet::new(&self.proc, parent)?;
         let before = puppet.before;
-        let (has_timers, address) = puppet.timers_and_number()?;
         live.line[above].settled = Some(before.settled());
-        if has_timers {
-            return Err(Errno::BUSY);
+        let born = puppet.timers_and_number().and_then(|(has_timers, address)| {
+            if has_timers { Err(Errno::BUSY) } else { puppet.fork(fork_flags(address), address) }
+        });
+        for signal in puppet.signals() {
+            // Whoever has one to handle is no fork's parent for long.
+            let _ = kill(parent.as_raw_pid(), signal);
         }
-        let born = puppet.fork(fork_flags(address), address)?;
+        let born = born?;
         live.line[above].forks.push(born);
         live.threads.insert(born, true);
         let read: BTreeSet<_> = sources.iter().map(|(number, _)| *number).collect();
@@ -99,9 +111,13 @@ impl Thread {
         let old = live.top;
         (live.top, live.level, live.ending) = (born, above, None);
         live.owed = (before.number() != libc::SYS_wait4).then_some(owed);
-        live.threads.extend([(old, false), (born, false)]);
-        trace::resume(old, Way::On(0))?;
-        live.await_end(old);
+        live.threads.insert(born, false);
+        if let Some(stands) = live.threads.get_mut(&old) {
+            *stands = false;
+            // One that is being killed ends by itself.
+            let _ = trace::resume(old, Way::On(0));
+            live.await_end(old);
+        }
         trace::resume(born, live.way(born, Way::On(0)))
     }
 
@@ -233,7 +249,7 @@ impl Owed {
         match wait.argument(0) as i32 {
             -1 => true,
             0 => self.is_of_group,
-            number if number < 0 => -number == self.group,
+            number if number < 0 => number.checked_neg() == Some(self.group),
             number => number == self.number,
         }
     }
@@ -250,6 +266,8 @@ impl Owed {
     }
 }
 
+/// As a mask: no ends of children are told of where it is ignored.
+const SIGCHLD: u64 = 1 << (libc::SIGCHLD - 1);
 const PATIENCE: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_micros(200);
 /// The size of `struct rusage`.

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     os::fd::{AsFd as _, OwnedFd},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
         Arc,
@@ -96,7 +97,9 @@ impl Thread {
         while let Ok(job) = self.jobs.recv() {
             match job {
                 Job::Consider(request) => {
-                    self.consider(request);
+                    if catch_unwind(AssertUnwindSafe(|| self.consider(request))).is_err() {
+                        return self.plane.end_run("an error in Vantio, as a run went on speculatively");
+                    }
                     if !let_go() {
                         return self.hand_on();
                     }
@@ -333,7 +336,7 @@ impl Thread {
             return Ok(Some(SETTLED));
         }
         for _ in 0..EVENTS_AT_ONCE {
-            match live.step()? {
+            match live.step(&self.proc)? {
                 Found::Nothing => break,
                 Found::Something => {}
                 Found::Born(tid) => drop(self.join(tid)),

@@ -10,7 +10,7 @@ use rustix::{
     process::Pid,
 };
 
-use super::{Job, ascent::Owed, descriptors::Covered, shadow::Shadows, standin::Standin};
+use super::{Job, ascent::Owed, descriptors::Covered, look::Proc, shadow::Shadows, standin::Standin};
 use crate::{
     supervisor::request::Request,
     sys::{
@@ -70,7 +70,7 @@ pub(super) enum Found {
 
 impl Live {
     /// Sees to one thing that happened to a thread.
-    pub(super) fn step(&mut self) -> io::Result<Found> {
+    pub(super) fn step(&mut self, proc: &Proc) -> io::Result<Found> {
         let Some((tid, event)) = ended(trace::next(None, false))? else { return Ok(Found::Nothing) };
         if self.is_original(tid) {
             return self.of_original(tid, event).map(|_| Found::Something);
@@ -79,7 +79,7 @@ impl Live {
         if is_new {
             self.threads.insert(tid, false);
         }
-        self.pass(tid, event).map(|found| if is_new { Found::Born(tid) } else { found })
+        self.pass(proc, tid, event).map(|found| if is_new { Found::Born(tid) } else { found })
     }
 
     fn is_original(&self, tid: Pid) -> bool {
@@ -107,8 +107,9 @@ impl Live {
         }
     }
 
-    fn pass(&mut self, tid: Pid, event: Event) -> io::Result<Found> {
+    fn pass(&mut self, proc: &Proc, tid: Pid, event: Event) -> io::Result<Found> {
         self.note_wait(tid, event);
+        self.note_program(tid, event)?;
         let way = match event {
             Event::Ended(status) => {
                 self.threads.remove(&tid);
@@ -118,7 +119,7 @@ impl Live {
                 }
                 return Ok(Found::Something);
             }
-            Event::Exit if tid == self.top => {
+            Event::Exit if tid == self.top && is_last(proc, tid) => {
                 self.ending = Some(i32::try_from(trace::message(tid)?).unwrap_or(0));
                 self.threads.insert(tid, true);
                 return Ok(Found::Ending);
@@ -129,13 +130,25 @@ impl Live {
                 self.threads.insert(tid, true);
                 return Ok(Found::Something);
             }
-            Event::Birth | Event::BirthAndWait | Event::Exit | Event::Call | Event::Trap => Way::On(0),
+            Event::Birth | Event::BirthAndWait | Event::Exec | Event::Exit | Event::Call | Event::Trap => {
+                Way::On(0)
+            }
         };
         match trace::resume(tid, self.way(tid, way)) {
             // It is being killed.
             Ok(()) | Err(Errno::SRCH) => Ok(Found::Something),
             Err(error) => Err(error),
         }
+    }
+
+    /// A program that a thread began takes the place of all threads of its process, by the number of the first.
+    fn note_program(&mut self, tid: Pid, event: Event) -> io::Result<()> {
+        if event == Event::Exec {
+            let former = i32::try_from(trace::message(tid)?).ok().and_then(Pid::from_raw);
+            former.filter(|former| *former != tid).map(|former| self.threads.remove(&former));
+            self.threads.insert(tid, false);
+        }
+        Ok(())
     }
 
     /// What a thread waits for after this.
@@ -164,7 +177,7 @@ impl Live {
 
     /// Stops every thread; fails where one does not stop in time. Those of which `unwind` says that it has broken off
     /// a call, which they have to make once more, are returned.
-    pub(super) fn stop(&mut self, unwind: impl Fn(Pid) -> bool) -> io::Result<HashSet<Pid>> {
+    pub(super) fn stop(&mut self, proc: &Proc, unwind: impl Fn(Pid) -> bool) -> io::Result<HashSet<Pid>> {
         let deadline = Instant::now() + PATIENCE;
         let mut unwound = HashSet::new();
         self.running().try_for_each(interrupt)?;
@@ -180,7 +193,7 @@ impl Live {
                     std::thread::sleep(PAUSE);
                 }
                 Some((tid, event)) if self.is_original(tid) => drop(self.of_original(tid, event)?),
-                Some((tid, event)) => self.stop_at(tid, event)?,
+                Some((tid, event)) => self.stop_at(proc, tid, event)?,
             }
         }
         Ok(unwound)
@@ -200,7 +213,8 @@ impl Live {
     }
 
     /// Sees to what happened to a thread while all are stopped.
-    fn stop_at(&mut self, tid: Pid, event: Event) -> io::Result<()> {
+    fn stop_at(&mut self, proc: &Proc, tid: Pid, event: Event) -> io::Result<()> {
+        self.note_program(tid, event)?;
         let awaited = self.waits_for.get(&tid).copied();
         self.note_wait(tid, event);
         // It had to go on until now.
@@ -217,7 +231,7 @@ impl Live {
             Event::Trap => {
                 self.threads.insert(tid, true);
             }
-            Event::Exit if tid == self.top => {
+            Event::Exit if tid == self.top && is_last(proc, tid) => {
                 self.ending = Some(i32::try_from(trace::message(tid)?).unwrap_or(0));
                 self.threads.insert(tid, true);
             }
@@ -280,6 +294,11 @@ impl Live {
         }
         Ok(())
     }
+}
+
+/// Whether a thread that is about to end is the last of its process, which ends with it.
+fn is_last(proc: &Proc, tid: Pid) -> bool {
+    proc.is_single_threaded(tid).unwrap_or(false)
 }
 
 pub(super) fn interrupt(tid: Pid) -> io::Result<()> {

@@ -162,7 +162,7 @@ impl Puppet {
                     self.born = Pid::from_raw(number);
                 }
                 Event::Signal(signal) => self.signals.push(signal),
-                Event::Exit | Event::Trap | Event::Group => {}
+                Event::Exec | Event::Exit | Event::Trap | Event::Group => {}
             }
             trace::resume(self.tid, Way::ToCall)?;
         }

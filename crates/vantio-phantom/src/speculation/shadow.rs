@@ -4,7 +4,10 @@
 //! nobody can reach by a path, so nothing of it outlives the shadow.
 
 use std::{
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
     path::{Path, PathBuf},
 };
 
@@ -71,6 +74,17 @@ impl Shadows {
         self.all.iter().try_fold(0, |sum, shadow| {
             let data = fstatfs(&shadow.upper)?;
             Ok(sum + data.f_blocks.saturating_sub(data.f_bfree) * data.f_bsize.unsigned_abs())
+        })
+    }
+
+    /// Whether the fork has changed a file, or put another in its place.
+    pub(super) fn has_changed(&self, path: &[u8]) -> bool {
+        let path = Path::new(std::ffi::OsStr::from_bytes(path));
+        self.all.iter().any(|shadow| {
+            path.strip_prefix(&shadow.root).is_ok_and(|within| {
+                let there = statat(&shadow.upper, within, AtFlags::SYMLINK_NOFOLLOW);
+                !matches!(there, Err(Errno::NOENT))
+            })
         })
     }
 

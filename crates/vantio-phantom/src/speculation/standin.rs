@@ -4,12 +4,13 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::{
-    event::{PollFd, PollFlags, poll},
-    fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, fcntl_setfl, openat, statx},
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, fcntl_getfl, fcntl_setfl, openat, statx},
     io::{self, Errno, ioctl_fionread},
     pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, tee},
     process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
-    termios::{OptionalActions, OutputModes, tcgetattr, tcgetsid, tcgetwinsize, tcsetattr, tcsetwinsize},
+    termios::{
+        OptionalActions, OutputModes, Winsize, tcgetattr, tcgetsid, tcgetwinsize, tcsetattr, tcsetwinsize,
+    },
 };
 
 use super::look::{Descriptor, Identity};
@@ -32,6 +33,8 @@ pub(super) struct Standin {
     seen: Vec<u8>,
     /// What it was about to print after that.
     rest: Vec<u8>,
+    /// The size that its terminal was given.
+    size: Option<Winsize>,
 }
 
 impl Standin {
@@ -45,7 +48,9 @@ impl Standin {
         let device = (data.stx_dev_major, data.stx_dev_minor);
         let is = (kind, data.stx_ino, device, descriptor.may_write());
         fcntl_setfl(&ours, OFlags::NONBLOCK)?;
-        Ok(Self { of: descriptor.identity(), is, end, ours, original, seen: Vec::new(), rest: Vec::new() })
+        let size = descriptor.is_terminal().then(|| tcgetwinsize(&ours)).transpose()?;
+        let (seen, rest) = (Vec::new(), Vec::new());
+        Ok(Self { of: descriptor.identity(), is, end, ours, original, seen, rest, size })
     }
 
     /// Whether it stands for what a descriptor of an original refers to.
@@ -84,7 +89,8 @@ impl Standin {
         let of = reads.identity();
         // Nobody writes to it any more.
         let ours = original.try_clone().map_err(|_| Errno::MFILE)?;
-        Ok(Self { of, is: of, end: reader, ours, original, seen: Vec::new(), rest: Vec::new() })
+        let (seen, rest) = (Vec::new(), Vec::new());
+        Ok(Self { of, is: of, end: reader, ours, original, seen, rest, size: None })
     }
 
     /// Whether a descriptor of the fork is this.
@@ -102,12 +108,16 @@ impl Standin {
     }
 
     /// Follows the size of the original's terminal; whether that has changed.
-    pub(super) fn follows_size(&self) -> io::Result<bool> {
+    pub(super) fn follows_size(&mut self) -> io::Result<bool> {
         if !self.is_terminal() {
             return Ok(false);
         }
-        let [size, own] = [tcgetwinsize(&self.original)?, tcgetwinsize(&self.ours)?];
-        if size == own { Ok(false) } else { tcsetwinsize(&self.ours, size).map(|()| true) }
+        let size = Some(tcgetwinsize(&self.original)?);
+        if size == self.size {
+            return Ok(false);
+        }
+        self.size = size;
+        size.map_or(Ok(()), |size| tcsetwinsize(&self.ours, size)).map(|()| true)
     }
 
     /// Whether what the fork did with its terminal can be done with the original's.
@@ -117,7 +127,8 @@ impl Standin {
         }
         let [before, after] = [tcgetattr(&self.original)?, tcgetattr(&self.end)?];
         let is_of_a_session = tcgetsid(&self.ours).is_ok();
-        Ok(before.output_modes == after.output_modes && !is_of_a_session)
+        let has_size = Some(tcgetwinsize(&self.ours)?) == self.size;
+        Ok(before.output_modes == after.output_modes && has_size && !is_of_a_session)
     }
 
     /// Makes room for what the fork prints, up to a bound. A fork that prints more waits.
@@ -157,10 +168,24 @@ impl Standin {
         Ok(())
     }
 
-    /// Lets out what the fork printed, and gives the original's terminal the modes of the fork's. A reader that is gone
-    /// hears nothing.
-    pub(super) fn hand_back(&self, printed: &[u8]) {
-        write_all(&self.original, printed);
+    pub(super) const fn original(&self) -> &OwnedFd {
+        &self.original
+    }
+
+    /// Lets out some of what the fork printed. There is room for it.
+    pub(super) fn print(&self, bytes: &[u8]) -> io::Result<usize> {
+        let at_once = if self.is_terminal() { A_LITTLE } else { PIPE_BUF };
+        io::write(&self.original, &bytes[..bytes.len().min(at_once)])
+    }
+
+    /// Gives what the original has the flags and modes of the fork's.
+    pub(super) fn hand_back(&self) {
+        // What cannot be set is as it was.
+        if let (Ok(own), Ok(flags)) = (fcntl_getfl(&self.end), fcntl_getfl(&self.original))
+            && (own ^ flags).contains(OFlags::NONBLOCK)
+        {
+            let _ = fcntl_setfl(&self.original, flags ^ OFlags::NONBLOCK);
+        }
         if self.is_terminal() {
             let modes = tcgetattr(&self.end);
             let _ = modes.and_then(|modes| tcsetattr(&self.original, OptionalActions::Now, &modes));
@@ -198,26 +223,14 @@ fn unprocessed(bytes: &[u8]) -> Vec<u8> {
     (0..bytes.len()).filter(|at| !is_added(*at)).map(|at| bytes[at]).collect()
 }
 
-fn write_all(file: &OwnedFd, mut bytes: &[u8]) {
-    while !bytes.is_empty() {
-        match io::write(file, bytes) {
-            Ok(count) => bytes = &bytes[count..],
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                let mut waiting = [PollFd::new(file, PollFlags::OUT)];
-                if poll(&mut waiting, None).is_err() {
-                    return;
-                }
-            }
-            Err(_) => return,
-        }
-    }
-}
-
 /// A terminal that puts a carriage return before each line feed, and does nothing else.
 const RETURNS: OutputModes = OutputModes::OPOST.union(OutputModes::ONLCR);
 /// Where the run's pseudoterminals are.
 const INSTANCE: &str = "/dev/pts";
+/// What a pipe takes without waiting that has room (`pipe(7)`).
+const PIPE_BUF: usize = 4096;
+/// What a terminal takes that has room.
+const A_LITTLE: usize = 256;
 /// What a fork may print before it waits, in bytes.
 const ROOM: usize = 1 << 20;
 const CHUNK: usize = 1 << 16;

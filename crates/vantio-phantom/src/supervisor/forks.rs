@@ -91,7 +91,7 @@ impl Plane {
     pub(super) fn signal_to_itself(&self, request: &Request) -> Option<Reply> {
         let speculator = self.speculator.as_ref().filter(|_| request.number() == libc::SYS_kill)?;
         let fork = speculator.stood_in_for(request.int(0))?;
-        if request.process() != Ok(fork) {
+        if request.process() != Ok(fork) || !request.is_waiting() {
             return None;
         }
         let sent = kill(fork.as_raw_pid(), request.int(1));

@@ -73,6 +73,8 @@ pub(crate) fn exit(status: i32) -> ! {
 pub(crate) enum Shared {
     Memory,
     Descriptors,
+    /// The working directory and the root.
+    Folders,
 }
 
 /// Whether two processes share something (`kcmp(2)`).
@@ -81,6 +83,7 @@ pub(crate) fn are_same(one: u32, other: u32, what: Shared) -> io::Result<bool> {
     let kind: libc::c_int = match what {
         Shared::Memory => 1,
         Shared::Descriptors => 2,
+        Shared::Folders => 3,
     };
     // SAFETY: plain integers.
     let result = unsafe { libc::syscall(libc::SYS_kcmp, one, other, kind, 0, 0) };

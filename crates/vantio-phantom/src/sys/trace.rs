@@ -28,8 +28,9 @@ impl Options {
             | libc::PTRACE_O_TRACECLONE
             | libc::PTRACE_O_TRACESYSGOOD,
     );
-    /// Besides, it stops before it ends, and dies with whoever traces it.
-    pub(crate) const WHOLE: Self = Self(Self::BIRTHS.0 | libc::PTRACE_O_TRACEEXIT | libc::PTRACE_O_EXITKILL);
+    /// Besides, it stops when it runs a program and before it ends, and dies with whoever traces it.
+    pub(crate) const WHOLE: Self =
+        Self(Self::BIRTHS.0 | libc::PTRACE_O_TRACEEXEC | libc::PTRACE_O_TRACEEXIT | libc::PTRACE_O_EXITKILL);
 }
 
 /// How a stopped thread goes on.
@@ -54,6 +55,8 @@ pub(crate) enum Event {
     Birth,
     /// It has made another, and does not stop until that has started a program or ended (`vfork(2)`).
     BirthAndWait,
+    /// It runs another program. The thread that began it had the number in the event's message, and is this now.
+    Exec,
     /// It is about to end.
     Exit,
     /// It stands at the beginning or the end of a system call.
@@ -218,6 +221,7 @@ fn event(status: i32) -> Event {
     match status >> 16 {
         libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_CLONE => Event::Birth,
         libc::PTRACE_EVENT_VFORK => Event::BirthAndWait,
+        libc::PTRACE_EVENT_EXEC => Event::Exec,
         libc::PTRACE_EVENT_EXIT => Event::Exit,
         libc::PTRACE_EVENT_STOP if signal == libc::SIGTRAP => Event::Trap,
         libc::PTRACE_EVENT_STOP => Event::Group,

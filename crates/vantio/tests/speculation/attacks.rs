@@ -50,6 +50,84 @@ for _ in range(5):
     );
 }
 
+/// A program that a thread begins takes the place of the process, and the thread's number is gone.
+const PROGRAM_OF_A_THREAD: &str = "threading.Thread(target=lambda: os.execv('/bin/sh', ['sh', '-c', 'echo begun; sleep 1; exit 3'])).start()";
+
+#[test]
+fn a_program_that_a_thread_begins_is_gone() {
+    denied(PROGRAM_OF_A_THREAD, ALONE, "2\n");
+}
+
+#[test]
+fn a_program_that_a_thread_begins_goes_on() {
+    let world = world();
+    world.write(
+        "tool.py",
+        format!("{}attempt('held/a')\n{PROGRAM_OF_A_THREAD}\ntime.sleep(9)", crate::PRELUDE),
+    );
+    for script in ["python3 -B tool.py; echo $?", "x=$(python3 -B tool.py; echo $?); echo $x"] {
+        let run = Run::new(&world, &policy(), &["/bin/bash", "-c", script]);
+        let question = going_on(&world);
+        std::thread::sleep(Duration::from_millis(700));
+        answer(&world, "approve", &question);
+        let outcome = run.end();
+        assert_eq!(
+            outcome.stdout.split_whitespace().collect::<Vec<_>>(),
+            ["begun", "3"],
+            "{}",
+            outcome.describe()
+        );
+    }
+    assert_eq!(entries(&world, "fork.end"), ["adopted", "adopted"]);
+}
+
+/// The first thread of a tool ends before the tool does.
+#[test]
+fn a_tool_ends_with_its_last_thread() {
+    let world = world();
+    let tool = "attempt('held/a')\nthreading.Thread(target=lambda: (time.sleep(0.5), os._exit(3))).start()\nimport ctypes; ctypes.CDLL(None).syscall(60, 0)";
+    world.write("tool.py", format!("{}{tool}", crate::PRELUDE));
+    for wait in ["python3 -B tool.py; echo $?", "x=$(python3 -B tool.py; echo $?); echo $x"] {
+        let run = Run::new(&world, &policy(), &["/bin/bash", "-c", &format!("{wait}; sleep 0.1")]);
+        let question = going_on(&world);
+        std::thread::sleep(Duration::from_millis(1200));
+        answer(&world, "approve", &question);
+        run.prints("3");
+    }
+}
+
+/// A parent asks for its child in ways in which nobody does.
+#[test]
+fn strange_ways_to_wait_are_no_error() {
+    let world = world();
+    let script = r"
+import ctypes
+wait = lambda *arguments: ctypes.CDLL(None, use_errno=True).syscall(61, *arguments, 0)
+tool = subprocess.Popen(['/bin/cat', 'held/a'], stdout=-1)
+read = tool.stdout.read()
+print(read, wait(-0x80000000, 0, 0), wait(7654321, 0, 0), wait(-7654321, 0, 0), wait(tool.pid, 8, 0))
+";
+    let run = Run::python(&world, &policy(), script);
+    let question = going_on(&world);
+    std::thread::sleep(Duration::from_millis(700));
+    answer(&world, "deny", &question);
+    run.end().assert_success();
+}
+
+/// A shell goes on in the script that it has open, not in what a tool has put in its place.
+#[test]
+fn a_script_that_is_replaced_is_not_gone_on_with() {
+    let world = world();
+    world.write("other", "#########################################\necho new\necho new\necho new\n");
+    world.write("tool.sh", "cat held/a\nmv -f other script.sh\n");
+    world.write("script.sh", "sh tool.sh\necho old\n");
+    let run = Run::new(&world, &policy(), &["/bin/bash", "script.sh"]);
+    let question = going_on(&world);
+    std::thread::sleep(Duration::from_millis(700));
+    answer(&world, "approve", &question);
+    run.prints("a\nold");
+}
+
 #[test]
 fn processes_are_gone_whatever_they_are_called() {
     let renamed = "import ctypes; ctypes.CDLL(None).prctl(15, b'\\xff')";

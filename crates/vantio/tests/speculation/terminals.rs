@@ -123,15 +123,18 @@ print(len(sys.stdin.readline()), 'letters')
 }
 
 #[test]
-fn a_fork_that_has_its_terminal_print_otherwise_is_dropped() {
-    let world = world();
-    let terminal =
-        begin_held(&world, "attempt('held/a')\nos.system('stty -opost')\nprint('one\\r\\ntwo\\r\\n')");
-    thread::sleep(A_WHILE);
-    reply(&world, "approve");
-    terminal.wait_for("[exit 0]");
-    assert!(terminal.screen().contains("one\ntwo\n"), "{}", terminal.screen());
-    assert_eq!(entries(&world, "fork.end"), ["rolled back"]);
+fn a_fork_that_changes_what_its_terminal_is_is_dropped() {
+    for change in ["stty -opost", "stty rows 10", "setsid -c true"] {
+        let world = world();
+        let script = format!("attempt('held/a')\nos.system('{change}')\nprint('one\\r\\ntwo\\r\\n')");
+        let terminal = begin_held(&world, &script);
+        thread::sleep(A_WHILE);
+        reply(&world, "approve");
+        terminal.wait_for("[exit 0]");
+        assert!(terminal.screen().contains("one\ntwo\n"), "{}", terminal.screen());
+        let expected = if change.starts_with("setsid") { "adopted" } else { "rolled back" };
+        assert_eq!(entries(&world, "fork.end"), [expected], "{change}");
+    }
 }
 
 #[test]

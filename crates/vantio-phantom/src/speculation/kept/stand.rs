@@ -108,7 +108,7 @@ impl Room {
                 return self.look_after();
             }
             Event::Group => trace::resume(original, Way::Stopped),
-            Event::Birth | Event::BirthAndWait | Event::Exit | Event::Trap => {
+            Event::Birth | Event::BirthAndWait | Event::Exec | Event::Exit | Event::Trap => {
                 trace::resume(original, Way::ToCall)
             }
         };
