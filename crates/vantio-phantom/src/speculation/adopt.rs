@@ -118,12 +118,11 @@ impl Thread {
                 continue;
             }
             let process = self.proc.process(*tid).map_err(unseen)?;
+            let has_all = |what| are_same(number(*tid), number(process), what).map_err(unseen);
+            if !has_all(Shared::Descriptors)? || !has_all(Shared::Folders)? {
+                return Err(Failed::Drop("its threads do not have the same open"));
+            }
             if !seen.insert(process) {
-                let pids = [*tid, process].map(number);
-                let has_all = |what| are_same(pids[0], pids[1], what).map_err(unseen);
-                if !has_all(Shared::Descriptors)? || !has_all(Shared::Folders)? {
-                    return Err(Failed::Drop("its threads do not have the same open"));
-                }
                 continue;
             }
             if self.proc.shares_memory(*tid, Some(&live.covered.roots)).map_err(unseen)? {
@@ -207,14 +206,16 @@ impl Thread {
         let puppet = self.clear(original);
         let printed = live.standins.drain(..).zip(printed.into_iter().map(Result::unwrap_or_default));
         let_out(printed.collect());
-        self.shared.stands(self.proc.own_number(original).unwrap_or(0), live.top);
+        self.shared.stands(self.proc.own_number(original).ok(), live.top);
         for thread in live.threads.keys() {
             // One that was killed meanwhile is gone by itself.
             let _ = trace::detach(*thread);
         }
         if puppet.and_then(|puppet| self.follow(puppet, live.top)).is_err() {
-            // Whoever waits for the original must not hear of another end.
-            let _ = kill(original.as_raw_pid(), libc::SIGKILL);
+            // Whoever waits for the original must not hear of another end, and nothing goes on without it.
+            for pid in [original, live.top] {
+                let _ = kill(pid.as_raw_pid(), libc::SIGKILL);
+            }
         }
         self.shared.forget();
     }
@@ -246,6 +247,8 @@ impl Thread {
     /// Has `original` close what it has: whoever waits for the end of a pipe shall see it when the fork closes it.
     fn clear(&self, original: Pid) -> io::Result<Puppet> {
         let mut puppet = Puppet::new(&self.proc, original)?;
+        // Where it is ignored, the end of a child is seen by nobody.
+        set_default(&mut puppet, libc::SIGCHLD)?;
         puppet.call(libc::SYS_close_range, [0, u32::MAX.into(), 0, 0, 0, 0])?;
         Ok(puppet)
     }
@@ -262,9 +265,9 @@ impl Thread {
                 let options = u64::from((libc::__WALL | libc::WUNTRACED).unsigned_abs());
                 puppet.begin(libc::SYS_wait4, [own.unsigned_abs().into(), page, options, 0, 0, 0])?;
                 for signal in puppet.signals() {
-                    pass_on(signal, top);
+                    self.carry_on(signal, top);
                 }
-                await_change(original, top, stop)?;
+                self.await_change(original, top, stop)?;
                 let mut status = [0; 4];
                 memory::read(original, page, &mut status)?;
                 let status = i32::from_ne_bytes(status);
@@ -279,6 +282,58 @@ impl Thread {
             }
         })?;
         end_likewise(puppet, status)
+    }
+
+    /// Waits for the end of the call by which `original` waits. Where its fork was stopped by `stop`, it is too, until
+    /// somebody continues it.
+    fn await_change(&self, original: Pid, top: Pid, stop: Option<i32>) -> io::Result<()> {
+        // Continued meanwhile, it goes on.
+        let mut stop = stop.filter(|_| self.is_stopped(top));
+        if let Some(signal) = stop {
+            kill(original.as_raw_pid(), signal)?;
+        }
+        loop {
+            let way = match trace::next(Some(original), true)? {
+                Some((_, Event::Call)) => match trace::registers(original)?.result() {
+                    ENTERS | -514..=-512 => Way::ToCall,
+                    result if result < 0 => return Err(Errno::CHILD),
+                    _ => return Ok(()),
+                },
+                Some((_, Event::Signal(signal))) if stop == Some(signal) => {
+                    stop = None;
+                    Way::ToCallWith(signal)
+                }
+                Some((_, Event::Signal(signal))) => {
+                    self.carry_on(signal, top);
+                    if signal == libc::SIGCONT {
+                        stop = None;
+                    }
+                    Way::ToCall
+                }
+                Some((_, Event::Group)) => Way::Stopped,
+                Some((_, Event::Trap)) => {
+                    self.carry_on(libc::SIGCONT, top);
+                    Way::ToCall
+                }
+                Some((_, Event::Ended(_))) => return Err(Errno::SRCH),
+                _ => Way::ToCall,
+            };
+            trace::resume(original, way)?;
+        }
+    }
+
+    /// Has a signal that came for the original come for the fork. Whoever was continued alone is continued with it.
+    fn carry_on(&self, signal: i32, top: Pid) {
+        if signal == libc::SIGCONT && self.is_stopped(top) {
+            // It may be gone.
+            let _ = kill(top.as_raw_pid(), signal);
+        }
+        pass_on(signal, top);
+    }
+
+    /// Whether job control has stopped a process.
+    fn is_stopped(&self, pid: Pid) -> bool {
+        self.proc.status(pid, "State:").is_ok_and(|state| state.starts_with('T'))
     }
 }
 
@@ -308,44 +363,6 @@ fn exchanged(
     let file = reopen(descriptor)?;
     known.push((tid, descriptor.number, file.try_clone().map_err(|_| Errno::MFILE)?));
     Ok(file)
-}
-
-/// Waits for the end of the call by which `original` waits. Where its fork was stopped by `stop`, it is too, until somebody
-/// continues it.
-fn await_change(original: Pid, top: Pid, mut stop: Option<i32>) -> io::Result<()> {
-    if let Some(signal) = stop {
-        kill(original.as_raw_pid(), signal)?;
-    }
-    loop {
-        let way = match trace::next(Some(original), true)? {
-            Some((_, Event::Call)) => match trace::registers(original)?.result() {
-                ENTERS | -514..=-512 => Way::ToCall,
-                result if result < 0 => return Err(Errno::CHILD),
-                _ => return Ok(()),
-            },
-            Some((_, Event::Signal(signal))) if stop == Some(signal) => {
-                stop = None;
-                Way::ToCallWith(signal)
-            }
-            Some((_, Event::Signal(signal))) => {
-                pass_on(signal, top);
-                Way::ToCall
-            }
-            Some((_, Event::Group)) => Way::Stopped,
-            Some((_, Event::Trap)) => {
-                // Whoever is continued alone is continued with its fork. That may be gone.
-                let _ = kill(top.as_raw_pid(), libc::SIGCONT);
-                Way::ToCall
-            }
-            Some((_, Event::Ended(_))) => {
-                // The original was killed, and so is the fork.
-                let _ = kill(top.as_raw_pid(), libc::SIGKILL);
-                return Err(Errno::SRCH);
-            }
-            _ => Way::ToCall,
-        };
-        trace::resume(original, way)?;
-    }
 }
 
 pub(super) fn pass_on(signal: i32, top: Pid) {

@@ -63,17 +63,20 @@ impl Thread {
         if self.proc.children(parent, true).map_err(&seen)? != [child] {
             return Err(Obstacle::Children);
         }
+        let all = self.proc.descriptors(parent).map_err(&seen)?;
         // A shell that gives its terminal to whom it starts takes it back first, which a fork cannot.
         let is_job = self.proc.group(parent).map_err(&seen)? != self.proc.group(child).map_err(&seen)?;
-        if is_job && live.standins.iter().any(Standin::is_terminal) {
+        if is_job && all.iter().any(Descriptor::is_terminal) {
             return Err(Obstacle::Holds("jobs".to_owned()));
         }
         let ignored = self.proc.status(parent, "SigIgn:").map_err(&seen)?;
         let ignores_ends = u64::from_str_radix(&ignored, 16).is_ok_and(|mask| mask & SIGCHLD != 0);
-        let all = self.proc.descriptors(parent).map_err(&seen)?;
-        let has_another = all.iter().any(|descriptor| {
-            descriptor.kind == FileType::RegularFile && live.shadows.has_changed(&descriptor.path)
-        });
+        let directory = self.proc.link(&format!("{}/cwd", parent.as_raw_pid())).map_err(&seen)?;
+        let has_another = live.shadows.has_changed(&directory)
+            || all.iter().any(|descriptor| {
+                matches!(descriptor.kind, FileType::RegularFile | FileType::Directory)
+                    && live.shadows.has_changed(&descriptor.path)
+            });
         if ignores_ends || has_another {
             return Err(Obstacle::Holds("what it cannot be given".to_owned()));
         }

@@ -165,13 +165,25 @@ pub(super) fn stopped(tid: Pid) -> io::Result<()> {
 
 /// As [`stopped`], for so long.
 pub(super) fn stopped_within(tid: Pid, patience: Duration) -> io::Result<()> {
+    match stop_of(tid, patience)? {
+        Event::Trap => Ok(()),
+        // It stays so.
+        _ => Err(Errno::TIMEDOUT),
+    }
+}
+
+/// As [`stopped`], and one that job control has stopped counts.
+pub(super) fn stopped_anyhow(tid: Pid) -> io::Result<()> {
+    stop_of(tid, PATIENCE).map(drop)
+}
+
+/// By what a thread that was interrupted stands still: because of that, or by job control.
+fn stop_of(tid: Pid, patience: Duration) -> io::Result<Event> {
     let deadline = Instant::now() + patience;
     while Instant::now() < deadline {
         match trace::next(Some(tid), false)? {
-            Some((_, Event::Trap)) => return Ok(()),
+            Some((_, event @ (Event::Trap | Event::Group))) => return Ok(event),
             Some((_, Event::Ended(_))) => return Err(Errno::SRCH),
-            // Job control has stopped it, and it stays so.
-            Some((_, Event::Group)) => return Err(Errno::TIMEDOUT),
             Some((_, event)) => {
                 // Whatever else it stops for takes the place of the stop that it was asked for.
                 trace::interrupt(tid)?;

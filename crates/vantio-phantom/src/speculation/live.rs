@@ -278,7 +278,11 @@ impl Live {
         while !self.threads.is_empty() {
             match ended(trace::next(None, false))? {
                 None if Instant::now() > deadline => return Err(Errno::TIMEDOUT),
-                None => std::thread::sleep(PAUSE),
+                None => {
+                    // The number of a thread that began a program is gone with no word of it.
+                    self.threads.retain(|tid, _| kill(tid.as_raw_pid(), 0) != Err(Errno::SRCH));
+                    std::thread::sleep(PAUSE);
+                }
                 Some((tid, Event::Ended(_))) => {
                     self.threads.remove(&tid);
                 }

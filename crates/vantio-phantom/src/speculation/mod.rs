@@ -122,10 +122,10 @@ impl Speculator {
     }
 
     /// The process of this number stands in for its fork from now on.
-    fn stands(&self, original: i32, fork: Pid) {
+    fn stands(&self, original: Option<i32>, fork: Pid) {
         let mut state = self.lock();
         state.has_forked = true;
-        state.stands_in = Some((original, fork));
+        state.stands_in = original.map(|number| (number, fork));
     }
 
     /// The fork that the process of this number stands in for.

@@ -8,7 +8,7 @@ use rustix::{
 use super::{
     call_of,
     fork::Thread,
-    freeze::stopped,
+    freeze::{stopped, stopped_anyhow},
     live::{Live, Original, interrupt},
     number,
     puppet::Puppet,
@@ -120,7 +120,7 @@ impl Thread {
         interrupt(tid)?;
         self.plane.oracle().steps_aside(number(tid));
         request.answer(Reply::Error(Errno::INTR));
-        stopped(tid)
+        stopped_anyhow(tid)
     }
 }
 

@@ -13,8 +13,8 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, CWD, Gid, Mode, OFlags, StatxFlags, Uid, XattrFlags, chmodat, chownat, fsetxattr, fstatfs,
-        mkdirat, openat, statat, statx,
+        AtFlags, CWD, Gid, Mode, OFlags, StatxFlags, Uid, XattrFlags, chmodat, chownat, fgetxattr, fsetxattr,
+        fstatfs, mkdirat, openat, statat, statx,
     },
     io::{self, Errno},
     mount::{
@@ -77,14 +77,11 @@ impl Shadows {
         })
     }
 
-    /// Whether the fork has changed a file, or put another in its place.
+    /// Whether the fork has changed a file, or put another file or folder in its place.
     pub(super) fn has_changed(&self, path: &[u8]) -> bool {
         let path = Path::new(std::ffi::OsStr::from_bytes(path));
         self.all.iter().any(|shadow| {
-            path.strip_prefix(&shadow.root).is_ok_and(|within| {
-                let there = statat(&shadow.upper, within, AtFlags::SYMLINK_NOFOLLOW);
-                !matches!(there, Err(Errno::NOENT))
-            })
+            path.strip_prefix(&shadow.root).is_ok_and(|within| !is_as_below(&shadow.upper, within))
         })
     }
 
@@ -172,6 +169,23 @@ impl Prepared {
     }
 }
 
+/// Whether nothing in an upper layer hides what is at a path in the layer below.
+fn is_as_below(upper: &OwnedFd, within: &Path) -> bool {
+    let mut so_far = PathBuf::new();
+    for name in within {
+        so_far.push(name);
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = match openat(upper, &so_far, flags, Mode::empty()) {
+            Ok(folder) => folder,
+            Err(error) => return error == Errno::NOENT,
+        };
+        if fgetxattr(&folder, OPAQUE, &mut [0; 1][..]) != Err(Errno::NODATA) {
+            return false;
+        }
+    }
+    true
+}
+
 /// The number of the mount at a path.
 pub(super) fn mount_of(path: &Path) -> io::Result<u64> {
     Ok(statx(CWD, path, AtFlags::NO_AUTOMOUNT, StatxFlags::MNT_ID)?.stx_mnt_id)
@@ -206,6 +220,8 @@ fn attach(tree: &OwnedFd, at: &Path) -> io::Result<()> {
     move_mount(tree, "", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
 
+/// Marks a folder of an upper layer that hides the one below.
+const OPAQUE: &str = "user.overlay.opaque";
 /// What a shadow may take at most, in bytes: far more than what a fork is given up for.
 const SIZE: &str = "1073741824";
 const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE.union(OpenTreeFlags::OPEN_TREE_CLOEXEC);

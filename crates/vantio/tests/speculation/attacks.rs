@@ -94,6 +94,7 @@ fn a_tool_ends_with_its_last_thread() {
         answer(&world, "approve", &question);
         run.prints("3");
     }
+    assert_eq!(entries(&world, "fork.end"), ["adopted", "adopted"]);
 }
 
 /// A parent asks for its child in ways in which nobody does.
@@ -105,13 +106,75 @@ import ctypes
 wait = lambda *arguments: ctypes.CDLL(None, use_errno=True).syscall(61, *arguments, 0)
 tool = subprocess.Popen(['/bin/cat', 'held/a'], stdout=-1)
 read = tool.stdout.read()
-print(read, wait(-0x80000000, 0, 0), wait(7654321, 0, 0), wait(-7654321, 0, 0), wait(tool.pid, 8, 0))
+print(read, wait(-0x80000000, 0, 0), wait(7654321, 0, 0), wait(-7654321, 0, 0), wait(tool.pid, 0, 0) == tool.pid)
 ";
     let run = Run::python(&world, &policy(), script);
     let question = going_on(&world);
     std::thread::sleep(Duration::from_millis(700));
-    answer(&world, "deny", &question);
-    run.end().assert_success();
+    answer(&world, "approve", &question);
+    run.prints("b'a\\n' -1 -1 -1 True");
+    assert_eq!(entries(&world, "fork.end"), ["adopted"]);
+}
+
+/// Each has a table of its own.
+#[test]
+fn threads_that_do_not_have_the_same_open_are_dropped() {
+    let world = world();
+    let script = r"
+import ctypes
+def part():
+    ctypes.CDLL(None).unshare(0x400)
+    time.sleep(100)
+if attempt('held/a') == 'opened':
+    threading.Thread(target=part, daemon=True).start()
+    time.sleep(0.8)
+print('ends', flush=True)
+os._exit(0)
+";
+    let run = Run::python(&world, &policy(), script);
+    let question = going_on(&world);
+    std::thread::sleep(Duration::from_millis(500));
+    answer(&world, "approve", &question);
+    run.prints("ends");
+    assert_eq!(entries(&world, "fork.end"), ["rolled back"]);
+}
+
+/// Writes on and on; begun by a script that does things to it once it is approved.
+const TOOL: &str = r"
+import time
+open('held/a')
+for step in range(60):
+    open('steps', 'a').write('x')
+    time.sleep(0.1)
+";
+
+/// Who is stopped, continued and ended while it stands in.
+#[test]
+fn what_is_done_to_an_original_is_done_to_its_fork() {
+    let world = world();
+    world.write("tool.py", TOOL);
+    let script = r"
+tool = subprocess.Popen(['/usr/bin/python3', '-B', 'tool.py'])
+select.select([], [], [], 3)
+def grows():
+    before = os.path.getsize('steps'); time.sleep(0.5)
+    return os.path.getsize('steps') > before
+for _ in range(20):
+    os.kill(tool.pid, signal.SIGSTOP); os.kill(tool.pid, signal.SIGCONT)
+print('goes on', grows())
+os.kill(tool.pid, signal.SIGSTOP); time.sleep(0.5)
+print('stands', not grows(), os.waitid(os.P_PID, tool.pid, os.WSTOPPED | os.WEXITED).si_status)
+os.kill(tool.pid, signal.SIGCONT); time.sleep(0.5)
+print('goes on', grows())
+tool.kill(); print(tool.wait()); time.sleep(0.5)
+print('is gone', not grows())
+";
+    let run = Run::python(&world, &policy(), script);
+    let question = going_on(&world);
+    std::thread::sleep(Duration::from_millis(300));
+    answer(&world, "approve", &question);
+    run.prints("goes on True\nstands True 19\ngoes on True\n-9\nis gone True");
+    assert_eq!(entries(&world, "fork.end"), ["adopted"]);
 }
 
 /// A shell goes on in the script that it has open, not in what a tool has put in its place.
@@ -126,6 +189,7 @@ fn a_script_that_is_replaced_is_not_gone_on_with() {
     std::thread::sleep(Duration::from_millis(700));
     answer(&world, "approve", &question);
     run.prints("a\nold");
+    assert_eq!(entries(&world, "fork.end"), ["adopted"]);
 }
 
 #[test]

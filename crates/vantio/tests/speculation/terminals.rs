@@ -5,7 +5,8 @@ use std::{thread, time::Duration};
 use crate::{
     answer,
     common::{
-        World,
+        World, eventually,
+        held::PATIENCE,
         terminal::{Terminal, governed_by},
     },
     entries, going_on, policy, question, waits_because, world,
@@ -205,10 +206,19 @@ fn stopped_and_continued(is_approved: bool) {
         thread::sleep(A_WHILE);
     }
     for _ in 0..2 {
-        terminal.send(&["clear", "C-z"]);
+        terminal.send(&["C-z"]);
         terminal.wait_for("Stopped");
         terminal.send(&["C-l", "fg", "Enter"]);
+        // It goes on once its command stands alone.
+        let is_alone = || {
+            let screen = terminal.screen();
+            !screen.contains("Stopped") && screen.contains("-- /usr/bin/python3")
+        };
+        assert!(eventually(PATIENCE, is_alone), "{}", terminal.screen());
         thread::sleep(A_WHILE);
+    }
+    if is_approved {
+        was_adopted(&world);
     }
     if !is_approved {
         answer(&world, "approve", &question);
