@@ -12,9 +12,15 @@ mod supervise;
 
 pub(crate) use agent::LOADERS;
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    path::Path,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
-use rustix::process::geteuid;
+use rustix::process::{Pid, WaitOptions, geteuid, waitpid};
 
 use crate::{
     Account, Ending, LaunchError, Oracle, Spec,
@@ -65,7 +71,7 @@ pub fn run(
             };
             exit(code)
         }
-        Fork::Parent(_) => {
+        Fork::Parent(supervisor) => {
             // Nobody waits for what is let go of now.
             drop((theirs, their_notes, make_oracle));
             if let Some(end) = our_notes {
@@ -73,7 +79,11 @@ pub fn run(
                 served.context("E_SUPERVISOR", || "could not serve the supervisor".into(), "")?;
             }
             block_stops(false);
-            attend(&ours, &terminal, started)
+            let ended = attend(&ours, &terminal, started);
+            if ended.is_err() {
+                await_end(supervisor);
+            }
+            ended
         }
     }
 }
@@ -97,6 +107,14 @@ fn attend(
             what: "the run could not be attended".into(),
             cause: std::io::Error::other(error),
         }),
+    }
+}
+
+/// Waits a moment for a supervisor that has failed, and holds its run until it is gone.
+fn await_end(supervisor: Pid) {
+    let deadline = Instant::now() + PATIENCE;
+    while matches!(waitpid(Some(supervisor), WaitOptions::NOHANG), Ok(None)) && Instant::now() < deadline {
+        thread::sleep(PAUSE);
     }
 }
 
@@ -141,3 +159,6 @@ fn failed(error: &dyn std::error::Error) -> LaunchError {
         help: String::new(),
     }
 }
+
+const PATIENCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(1);
