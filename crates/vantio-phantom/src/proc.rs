@@ -28,17 +28,22 @@ pub(crate) fn text(folder: impl AsFd, name: &str) -> io::Result<String> {
 /// Signals that wait for a process, by its `status`, and that it has to handle: it does not block them, and they do more
 /// than nothing. Of one that is traced, those wait too that the kernel else forgets.
 pub(crate) fn signals_to_handle(status: &str) -> u64 {
-    let mask = |key| {
-        let field = status.lines().find_map(|line| line.strip_prefix(key));
-        field.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(0)
-    };
+    let mask = |key| signals(status, key);
     let do_nothing = mask("SigIgn:") | IGNORED_BY_DEFAULT & !mask("SigCgt:");
     (mask("SigPnd:") | mask("ShdPnd:")) & !mask("SigBlk:") & !do_nothing
 }
 
-/// By `signal(7)`.
-const IGNORED_BY_DEFAULT: u64 = of(libc::SIGCHLD) | of(libc::SIGCONT) | of(libc::SIGURG) | of(libc::SIGWINCH);
+/// The signals of a line of a process's `status`.
+pub(crate) fn signals(status: &str, key: &str) -> u64 {
+    let field = status.lines().find_map(|line| line.strip_prefix(key));
+    field.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(0)
+}
 
-const fn of(signal: i32) -> u64 {
+/// A signal among others.
+pub(crate) const fn mask(signal: i32) -> u64 {
     1 << (signal - 1)
 }
+
+/// By `signal(7)`.
+const IGNORED_BY_DEFAULT: u64 =
+    mask(libc::SIGCHLD) | mask(libc::SIGCONT) | mask(libc::SIGURG) | mask(libc::SIGWINCH);

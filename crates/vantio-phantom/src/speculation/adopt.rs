@@ -6,7 +6,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, FileType, StatxFlags, statx},
+    fs::FileType,
     io::{self, Errno},
     process::Pid,
 };
@@ -113,22 +113,19 @@ impl Thread {
         let mounts: BTreeSet<u64> =
             live.shadows.all.iter().flat_map(|shadow| shadow.mounts.iter().copied()).collect();
         let (mut members, mut seen) = (Vec::new(), HashSet::new());
-        for tid in live.threads.keys() {
-            if live.ending.is_some() && *tid == live.top {
-                continue;
-            }
-            let process = self.proc.process(*tid).map_err(unseen)?;
-            let has_all = |what| are_same(number(*tid), number(process), what).map_err(unseen);
+        for tid in live.lasting() {
+            let process = self.proc.process(tid).map_err(unseen)?;
+            let has_all = |what| are_same(number(tid), number(process), what).map_err(unseen);
             if !has_all(Shared::Descriptors)? || !has_all(Shared::Folders)? {
                 return Err(Failed::Drop("its threads do not have the same open"));
             }
             if !seen.insert(process) {
                 continue;
             }
-            if self.proc.shares_memory(*tid, Some(&live.covered.roots)).map_err(unseen)? {
+            if self.proc.shares_memory(tid, Some(&live.covered.roots)).map_err(unseen)? {
                 return Err(Failed::Drop("it shares memory of a file that it changed"));
             }
-            let all = self.proc.descriptors(*tid).map_err(unseen)?;
+            let all = self.proc.descriptors(tid).map_err(unseen)?;
             let mut descriptors = Vec::new();
             for descriptor in all {
                 let is_shadowed = mounts.contains(&descriptor.mount);
@@ -141,7 +138,7 @@ impl Thread {
                     return Err(Failed::Drop("it watches descriptors or files"));
                 }
                 let moves = descriptor.kind == FileType::Directory && descriptor.position != 0;
-                let is_other = is_shadowed && !is_at_its_path(&descriptor);
+                let is_other = is_shadowed && !descriptor.is_at_its_path();
                 if is_shadowed && (descriptor.is_locked || descriptor.links == 0 || moves || is_other) {
                     return Err(Failed::Drop("it has a file open that cannot be opened again"));
                 }
@@ -154,7 +151,7 @@ impl Thread {
             let link = format!("{}/cwd", tid.as_raw_pid());
             let is_shadowed = mounts.contains(&self.proc.mount_of(&link).map_err(unseen)?);
             let directory = is_shadowed.then(|| self.proc.link(&link)).transpose().map_err(unseen)?;
-            members.push(Member { tid: *tid, process, directory, descriptors });
+            members.push(Member { tid, process, directory, descriptors });
         }
         Ok(members)
     }
@@ -335,14 +332,6 @@ impl Thread {
     fn is_stopped(&self, pid: Pid) -> bool {
         self.proc.status(pid, "State:").is_ok_and(|state| state.starts_with('T'))
     }
-}
-
-/// Whether what a descriptor refers to is what is at its path, where it is opened again.
-fn is_at_its_path(descriptor: &Descriptor) -> bool {
-    let there = statx(CWD, &*descriptor.path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS);
-    there.is_ok_and(|there| {
-        (there.stx_ino, (there.stx_dev_major, there.stx_dev_minor)) == (descriptor.inode, descriptor.device)
-    })
 }
 
 /// What a process of the fork gets for a descriptor that it has.

@@ -69,8 +69,8 @@ impl Thread {
         if is_job && all.iter().any(Descriptor::is_terminal) {
             return Err(Obstacle::Holds("jobs".to_owned()));
         }
-        let ignored = self.proc.status(parent, "SigIgn:").map_err(&seen)?;
-        let ignores_ends = u64::from_str_radix(&ignored, 16).is_ok_and(|mask| mask & SIGCHLD != 0);
+        // No ends of children are told of where that is ignored.
+        let ignores_ends = self.proc.ignores(parent, libc::SIGCHLD).map_err(&seen)?;
         let directory = self.proc.link(&format!("{}/cwd", parent.as_raw_pid())).map_err(&seen)?;
         let has_another = live.shadows.has_changed(&directory)
             || all.iter().any(|descriptor| {
@@ -171,11 +171,7 @@ impl Thread {
         let theirs = self.proc.descriptors(child)?;
         let mut sources = Vec::new();
         for descriptor in self.proc.descriptors(parent)? {
-            let is_other_end = |other: &Descriptor| {
-                other.inode == descriptor.inode
-                    && other.device == descriptor.device
-                    && other.may_write() != descriptor.may_write()
-            };
+            let is_other_end = |other: &Descriptor| other.is_other_end_of(&descriptor);
             if descriptor.kind != FileType::Fifo || !theirs.iter().any(is_other_end) {
                 continue;
             }
@@ -269,8 +265,6 @@ impl Owed {
     }
 }
 
-/// As a mask: no ends of children are told of where it is ignored.
-const SIGCHLD: u64 = 1 << (libc::SIGCHLD - 1);
 const PATIENCE: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_micros(200);
 /// The size of `struct rusage`.

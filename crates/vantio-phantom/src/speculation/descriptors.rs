@@ -69,13 +69,8 @@ pub(super) fn check(
         }
         match descriptor.kind {
             FileType::Fifo if descriptor.path.starts_with(b"pipe:") => {
-                let is_other_end = |other: &&Descriptor| {
-                    other.inode == descriptor.inode
-                        && other.device == descriptor.device
-                        && other.may_write() != descriptor.may_write()
-                };
                 if descriptor.flags & OFlags::RWMODE == OFlags::RDWR
-                    || all.iter().any(|other| is_other_end(&other))
+                    || all.iter().any(|other| other.is_other_end_of(descriptor))
                 {
                     return holds("both ends of a pipe");
                 }

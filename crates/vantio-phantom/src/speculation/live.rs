@@ -208,6 +208,11 @@ impl Live {
         self.settled.take().or(queued)
     }
 
+    /// All threads but the one that is about to end.
+    pub(super) fn lasting(&self) -> impl Iterator<Item = Pid> {
+        self.threads.keys().copied().filter(|tid| self.ending.is_none() || *tid != self.top)
+    }
+
     fn running(&self) -> impl Iterator<Item = Pid> {
         self.threads.iter().filter(|(_, stands)| !**stands).map(|(tid, _)| *tid)
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Dir, FileType, Mode, OFlags, StatxFlags, openat, readlinkat, statx},
+    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, StatxFlags, openat, readlinkat, statx},
     io::{self, Errno},
     process::Pid,
 };
@@ -110,6 +110,19 @@ impl Descriptor {
         (self.kind, self.inode, self.device, self.may_write())
     }
 
+    /// Whether it is the other end of the same pipe.
+    pub(super) fn is_other_end_of(&self, other: &Self) -> bool {
+        self.inode == other.inode && self.device == other.device && self.may_write() != other.may_write()
+    }
+
+    /// Whether what it refers to is what its path leads to.
+    pub(super) fn is_at_its_path(&self) -> bool {
+        let there = statx(CWD, &*self.path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS);
+        there.is_ok_and(|there| {
+            (there.stx_ino, (there.stx_dev_major, there.stx_dev_minor)) == (self.inode, self.device)
+        })
+    }
+
     /// A pseudoterminal that is read and written.
     pub(super) fn is_terminal(&self) -> bool {
         self.kind == FileType::CharacterDevice
@@ -172,8 +185,14 @@ impl Proc {
 
     /// Signals that the process has to handle, but for those of its forks' ends.
     pub(super) fn pending(&self, pid: Pid) -> io::Result<u64> {
-        let of_forks = 1 << (libc::SIGCHLD - 1);
-        Ok(proc::signals_to_handle(&self.text(&format!("{}/status", pid.as_raw_pid()))?) & !of_forks)
+        let status = self.text(&format!("{}/status", pid.as_raw_pid()))?;
+        Ok(proc::signals_to_handle(&status) & !proc::mask(libc::SIGCHLD))
+    }
+
+    /// Whether the process ignores a signal.
+    pub(super) fn ignores(&self, pid: Pid, signal: i32) -> io::Result<bool> {
+        let status = self.text(&format!("{}/status", pid.as_raw_pid()))?;
+        Ok(proc::signals(&status, "SigIgn:") & proc::mask(signal) != 0)
     }
 
     pub(super) fn is_single_threaded(&self, pid: Pid) -> io::Result<bool> {

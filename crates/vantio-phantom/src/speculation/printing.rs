@@ -29,13 +29,13 @@ impl Thread {
     pub(super) fn rests(&self, live: &Live, members: &[Member]) -> io::Result<Option<Vec<Rest>>> {
         let mut rests = Vec::new();
         let mut room = ROOM;
-        for tid in live.threads.keys().filter(|tid| live.ending.is_none() || **tid != live.top) {
-            let registers = trace::registers(*tid)?;
+        for tid in live.lasting() {
+            let registers = trace::registers(tid)?;
             let [number, address, length] = [0, 1, 2].map(|index| registers.argument(index));
             let printed =
                 u64::try_from(registers.result()).ok().filter(|printed| (1..length).contains(printed));
             let Some(printed) = printed.filter(|_| registers.number() == libc::SYS_write) else { continue };
-            let process = self.proc.process(*tid)?;
+            let process = self.proc.process(tid)?;
             let descriptors = members.iter().filter(|member| member.process == process);
             let descriptor = descriptors.flat_map(|member| &member.descriptors).find(|descriptor| {
                 u64::from(descriptor.number.unsigned_abs()) == number
@@ -49,10 +49,10 @@ impl Thread {
             room = left;
             let mut bytes = vec![0; length];
             // Memory that is not there is for the program to meet.
-            let count = memory::read(*tid, address + printed, &mut bytes).unwrap_or(0);
+            let count = memory::read(tid, address + printed, &mut bytes).unwrap_or(0);
             bytes.truncate(count);
             let registers = registers.returning((printed + bytes.len() as u64).cast_signed());
-            rests.push(Rest { tid: *tid, standin, bytes, registers });
+            rests.push(Rest { tid, standin, bytes, registers });
         }
         Ok(Some(rests))
     }

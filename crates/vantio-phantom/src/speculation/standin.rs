@@ -156,8 +156,11 @@ impl Standin {
     /// Reads what can be read without waiting, until this much is there.
     fn drain(&mut self, enough: usize) -> io::Result<()> {
         let (.., prints) = self.is;
+        if !prints {
+            return Ok(());
+        }
         let mut chunk = vec![0; CHUNK];
-        while prints && self.seen.len() < enough {
+        while self.seen.len() < enough {
             match io::read(&self.ours, &mut chunk) {
                 Ok(0) | Err(Errno::AGAIN) => return Ok(()),
                 Ok(count) => self.seen.extend_from_slice(&chunk[..count]),

@@ -106,7 +106,7 @@ impl WaitingRoom {
     fn unheard(&self, tid: u32) -> u64 {
         let tid = i32::try_from(tid).ok().and_then(Pid::from_raw);
         let owner = self.speculator.as_ref().filter(|forks| tid.is_some_and(|tid| forks.owns(tid)));
-        owner.map_or(0, |_| SIGCHLD)
+        owner.map_or(0, |_| crate::proc::mask(libc::SIGCHLD))
     }
 
     /// Tells of the call that the run goes on for; whether it is taken over.
@@ -251,8 +251,6 @@ const LOOKS: u32 = 2;
 const LOOKS_OF_OTHERS: u32 = 10;
 /// Why nothing goes on of a run that has gone on so.
 const FORKED: &str = "the run goes on as a fork of itself already";
-/// As a mask.
-const SIGCHLD: u64 = 1 << (libc::SIGCHLD - 1);
 /// Why nothing goes on of what goes on so.
 const WITHIN: &str = "it is asked by a run that goes on as a fork";
 /// Calls that are answered at one time after they waited.

@@ -3,14 +3,10 @@
 //! While it is kept, the original reads and writes through the same open files. So files are opened anew, where they
 //! were; what leads out of the run stays as it is, for what was read or printed is not taken back.
 
-use std::{
-    collections::BTreeSet,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
-    path::Path,
-};
+use std::{collections::BTreeSet, os::fd::OwnedFd};
 
 use rustix::{
-    fs::{AtFlags, CWD, FileType, Mode, OFlags, SeekFrom, StatxFlags, openat, seek, statx},
+    fs::{CWD, FileType, Mode, OFlags, SeekFrom, openat, seek},
     io::{self, Errno},
     process::Pid,
 };
@@ -93,18 +89,18 @@ impl Room {
         }
         let is_kept = run.contains(&descriptor.mount) && self.plane.keeps(&descriptor.path);
         if descriptor.flags.contains(OFlags::PATH) {
-            return Ok(is_kept.then_some(Way::ByPath).filter(|_| has_its_name(descriptor)));
+            return Ok(is_kept.then_some(Way::ByPath).filter(|_| descriptor.is_at_its_path()));
         }
         match descriptor.kind {
             FileType::Fifo if descriptor.path.starts_with(b"pipe:") => {
-                if all.iter().any(|other| is_other_end(descriptor, other))
+                if all.iter().any(|other| other.is_other_end_of(descriptor))
                     || descriptor.flags & OFlags::RWMODE == OFlags::RDWR
                 {
                     return holds("both ends of a pipe");
                 }
                 for ancestor in ancestors {
                     let theirs = self.proc.descriptors(*ancestor).map_err(&seen)?;
-                    if theirs.iter().any(|other| is_other_end(descriptor, other)) {
+                    if theirs.iter().any(|other| other.is_other_end_of(descriptor)) {
                         return holds("a pipe to a process of the run");
                     }
                 }
@@ -125,13 +121,13 @@ impl Room {
                 if !is_kept {
                     return Ok(Some(Way::ByObject));
                 }
-                if has_its_name(descriptor) {
+                if descriptor.is_at_its_path() {
                     return Ok(Some(Way::ByPath));
                 }
                 holds("a file open that has lost its name")
             }
             FileType::Directory if descriptor.position != 0 => holds("a folder that it is reading"),
-            FileType::Directory if is_kept && has_its_name(descriptor) => Ok(Some(Way::ByPath)),
+            FileType::Directory if is_kept && descriptor.is_at_its_path() => Ok(Some(Way::ByPath)),
             FileType::Directory if is_kept => holds("a folder open that has lost its name"),
             FileType::Directory => Ok(None),
             FileType::Socket => holds("a socket"),
@@ -193,17 +189,5 @@ fn holds<T>(what: &str) -> Result<T, Obstacle> {
     Err(Obstacle::Holds(what.to_owned()))
 }
 
-fn is_other_end(one: &Descriptor, other: &Descriptor) -> bool {
-    other.inode == one.inode && other.device == one.device && other.may_write() != one.may_write()
-}
-
 /// Filters that every program of a run has.
 const FILTERS: u32 = 1;
-
-/// Whether what is open is what its path leads to.
-fn has_its_name(descriptor: &Descriptor) -> bool {
-    let path = Path::new(std::ffi::OsStr::from_bytes(&descriptor.path));
-    statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS).is_ok_and(|data| {
-        (data.stx_ino, (data.stx_dev_major, data.stx_dev_minor)) == (descriptor.inode, descriptor.device)
-    })
-}
