@@ -363,6 +363,10 @@ impl Plane {
             // What a fork changes is in its shadow, and is noted when it is carried over.
             return Ok(());
         }
+        if !self.view.is_layered(path) {
+            // It never comes to the host, and to look there could have an automounter mount something.
+            return Ok(());
+        }
         // Without the base a commit could not tell whose change it overwrites.
         self.base.note(self.host_root.as_fd(), path).map_err(|error| unkept(&error))
     }

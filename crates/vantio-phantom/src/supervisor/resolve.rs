@@ -5,7 +5,10 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
     sync::{Arc, OnceLock},
 };
 
@@ -18,7 +21,9 @@ use rustix::{
 };
 
 use super::{Keeping, request::Request};
-use crate::{census::DELETED, net, speculation::Speculator, world::mounts::Mount};
+use crate::{
+    census::DELETED, changes::beneath::is_within, net, speculation::Speculator, world::mounts::Mount,
+};
 
 /// The file system as the run sees it. Its methods are for threads in the run's mount namespace.
 pub(crate) struct View {
@@ -37,6 +42,8 @@ struct Mounts {
     all: HashSet<u64>,
     /// Those of them that are process files.
     of_proc: HashSet<u64>,
+    /// Where each is, and whether it is an overlay.
+    points: Vec<(Vec<u8>, bool)>,
 }
 
 /// An object, held by an `O_PATH` descriptor, so that it stays what it is.
@@ -107,7 +114,18 @@ impl View {
         let _ = self.mounts.set(Mounts {
             of_proc: of_proc.map(|mount| mount.id).collect(),
             all: mounts.iter().map(|mount| mount.id).collect(),
+            points: mounts
+                .iter()
+                .map(|mount| (mount.point.as_os_str().as_bytes().to_vec(), mount.kind == "overlay"))
+                .collect(),
         });
+    }
+
+    /// Whether what is written at `path` waits in a layer.
+    pub(super) fn is_layered(&self, path: &[u8]) -> bool {
+        let Some(mounts) = self.mounts.get() else { return true };
+        let above = mounts.points.iter().filter(|(point, _)| is_within(path, point));
+        above.max_by_key(|(point, _)| point.len()).is_none_or(|(_, is_overlay)| *is_overlay)
     }
 
     /// Has `keeping` told before a local socket gets a name.

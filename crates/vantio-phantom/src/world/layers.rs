@@ -14,13 +14,19 @@ use rustix::{
     mount::{MountFlags, mount},
 };
 
+use crate::changes::beneath::is_absent;
+
 /// Makes the upper and work folder of a layer over the host's `lower`; the upper
-/// folder shows as the root of the merged view, so it takes over what `lower` looks like.
+/// folder shows as the root of the merged view, so it takes over what `lower` looks like. A layer over what is
+/// gone by now stays empty.
 pub(crate) fn prepare(folder: &Path, lower: &Path, privileged: bool) -> io::Result<()> {
     let upper = folder.join("upper");
     fs::create_dir_all(&upper)?;
     fs::create_dir_all(folder.join("work"))?;
-    let data = fs::metadata(lower)?;
+    let data = match fs::metadata(lower) {
+        Err(error) if is_absent(&error) => return Ok(()),
+        other => other?,
+    };
     if privileged {
         chown(&upper, Some(data.uid()), Some(data.gid()))?;
         return fs::set_permissions(&upper, fs::Permissions::from_mode(data.mode() & 0o7777));

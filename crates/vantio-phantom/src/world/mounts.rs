@@ -1,6 +1,7 @@
 //! The host's mounts, read from `/proc/self/mountinfo`.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     os::unix::ffi::OsStringExt as _,
     path::{Path, PathBuf},
@@ -76,6 +77,15 @@ pub(crate) fn reachable(mounts: &[Mount]) -> Vec<Mount> {
 /// Whether anything is mounted strictly below `directory`.
 pub(crate) fn any_below(mounts: &[Mount], directory: &Path) -> bool {
     mounts.iter().any(|mount| mount.point != directory && mount.point.starts_with(directory))
+}
+
+/// The entries of `directory` that are mounts, or on the way to one.
+pub(crate) fn next_below(mounts: &[Mount], directory: &Path) -> BTreeSet<PathBuf> {
+    let next = |mount: &Mount| {
+        let name = mount.point.strip_prefix(directory).ok()?.components().next()?;
+        Some(directory.join(name))
+    };
+    mounts.iter().filter_map(next).collect()
 }
 
 #[cfg(test)]

@@ -32,6 +32,19 @@ pub(crate) enum Piece {
     Fresh(PathBuf),
 }
 
+impl Piece {
+    /// Where it appears.
+    pub(crate) fn place(&self) -> &Path {
+        match self {
+            Self::Overlay { at, .. }
+            | Self::Directory(at)
+            | Self::Symlink(at, _)
+            | Self::Bind(at)
+            | Self::Fresh(at) => at,
+        }
+    }
+}
+
 /// What is known about the host and the caller.
 pub(crate) struct Host<'a> {
     /// Mounts that can be reached.
@@ -65,14 +78,17 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// One overlay over the root, and one over every other mount.
+    /// One overlay over the root, and one over every other mount. An automounter's shows what is mounted there
+    /// already: no run has the host mount anything.
     fn whole_root(&mut self) {
         self.overlay(Path::new("/"));
         for mount in self.host.mounts {
             if mount.point == Path::new("/") || is_own(&mount.point) {
                 continue;
             }
-            if mount.read_only || !mount.point.is_dir() || is_pseudo(&mount.kind) {
+            if mount.kind == AUTOFS {
+                self.pieces.push(Piece::Directory(mount.point.clone()));
+            } else if mount.read_only || !mount.point.is_dir() || is_pseudo(&mount.kind) {
                 self.pieces.push(Piece::Bind(mount.point.clone()));
             } else {
                 self.overlay(&mount.point);
@@ -90,34 +106,50 @@ impl Plan<'_> {
             if is_own(&path) {
                 continue;
             }
-            let mount = self.host.mounts.iter().find(|mount| mount.point == path);
-            let fixed = mount.is_some_and(|mount| mount.read_only || is_pseudo(&mount.kind));
-            if kind.is_symlink() {
+            if kind.is_dir() {
+                self.directory(&path)?;
+            } else if kind.is_symlink() {
                 // One that cannot be read is gone by now.
                 let target = fs::read_link(&path).ok();
                 self.pieces.extend(target.map(|target| Piece::Symlink(path, target)));
-            } else if !kind.is_dir() {
-                if kind.is_file() {
-                    self.pieces.push(Piece::Bind(path));
-                }
-            } else if mounts::any_below(self.host.mounts, &path) {
-                self.pieces.push(Piece::Directory(path.clone()));
-                // A directory that cannot be listed, or is gone by now, shows nothing.
-                match self.by_directory(&path) {
-                    Err(error)
-                        if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NotFound) => {}
-                    other => other?,
-                }
-            } else if fs::metadata(&path).is_err() {
-                // A mount of somebody else's, or one whose server is dead, shows nothing.
-                self.pieces.push(Piece::Directory(path));
-            } else if fixed {
+            } else if kind.is_file() {
                 self.pieces.push(Piece::Bind(path));
-            } else {
-                self.overlay(&path);
             }
         }
         Ok(())
+    }
+
+    fn directory(&mut self, path: &Path) -> io::Result<()> {
+        let mount = self.host.mounts.iter().find(|mount| mount.point == path);
+        let fixed = mount.is_some_and(|mount| mount.read_only || is_pseudo(&mount.kind));
+        if self.is_automounted(path) {
+            self.pieces.push(Piece::Directory(path.to_owned()));
+            for below in mounts::next_below(self.host.mounts, path) {
+                self.directory(&below)?;
+            }
+        } else if mounts::any_below(self.host.mounts, path) {
+            self.pieces.push(Piece::Directory(path.to_owned()));
+            // A directory that cannot be listed, or is gone by now, shows nothing.
+            match self.by_directory(path) {
+                Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NotFound) => {}
+                other => other?,
+            }
+        } else if fs::metadata(path).is_err() {
+            // A mount of somebody else's, or one whose server is dead, shows nothing.
+            self.pieces.push(Piece::Directory(path.to_owned()));
+        } else if fixed {
+            self.pieces.push(Piece::Bind(path.to_owned()));
+        } else {
+            self.overlay(path);
+        }
+        Ok(())
+    }
+
+    /// Whether to look into `path` could have the host mount something.
+    fn is_automounted(&self, path: &Path) -> bool {
+        let covering = self.host.mounts.iter().filter(|mount| path.starts_with(&mount.point));
+        let nearest = covering.max_by_key(|mount| mount.point.as_os_str().len());
+        nearest.is_some_and(|mount| mount.kind == AUTOFS)
     }
 
     fn fresh(&mut self) {
@@ -198,9 +230,11 @@ fn is_fresh_place(path: &Path) -> bool {
     path.starts_with("/tmp") || path.starts_with("/var/tmp")
 }
 
+/// Mounts on demand (`autofs(5)`).
+const AUTOFS: &str = "autofs";
+
 fn is_pseudo(kind: &str) -> bool {
     const KINDS: &[&str] = &[
-        "autofs",
         "binfmt_misc",
         "bpf",
         "cgroup",
@@ -262,5 +296,56 @@ mod tests {
         let pieces = thread.unwrap().unwrap();
         let there: Vec<_> = pieces.iter().filter(|piece| format!("{piece:?}").contains("/dead")).collect();
         assert_eq!(there, [&Piece::Directory(point)]);
+    }
+
+    #[test]
+    fn an_automounter_shows_what_is_mounted_and_is_not_looked_into() {
+        let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["auto/mounted", "auto/not-yet", "auto/deeper/mounted", "plain"] {
+            fs::create_dir_all(at(name)).unwrap();
+        }
+        let mount = |kind: &str, point: PathBuf| Mount {
+            id: 1,
+            root: "/".into(),
+            point,
+            read_only: false,
+            kind: kind.into(),
+        };
+        let mounts = [
+            mount("ext4", "/".into()),
+            mount(AUTOFS, at("auto")),
+            mount("nfs4", at("auto/mounted")),
+            mount("nfs4", at("auto/deeper/mounted")),
+        ];
+        let planned = |privileged: bool| {
+            let host = Host { mounts: &mounts, privileged, visible: &[], frozen: None };
+            let mut plan = Plan { host: &host, pieces: Vec::new(), layers: Vec::new() };
+            if privileged {
+                plan.whole_root();
+            } else {
+                plan.directory(folder.path()).unwrap();
+            }
+            plan.pieces.iter().map(|piece| format!("{piece:?}")).collect::<Vec<_>>()
+        };
+        let (directory, overlay) = (
+            |name: &str| format!("Directory({:?})", at(name)),
+            |name: &str, layer: u8| format!("Overlay {{ at: {:?}, layer: {layer} }}", at(name)),
+        );
+        assert_eq!(
+            planned(false),
+            [
+                format!("Directory({:?})", folder.path()),
+                directory("auto"),
+                directory("auto/deeper"),
+                overlay("auto/deeper/mounted", 0),
+                overlay("auto/mounted", 1),
+                overlay("plain", 2),
+            ]
+        );
+        assert_eq!(
+            planned(true)[1..],
+            [directory("auto"), overlay("auto/mounted", 1), overlay("auto/deeper/mounted", 2)]
+        );
     }
 }

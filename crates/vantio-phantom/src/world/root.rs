@@ -23,7 +23,7 @@ use rustix::{
 };
 
 use super::{devices, layers, network, plan::Piece};
-use crate::{LaunchError, Spec, error::Context as _, snapshot};
+use crate::{LaunchError, Spec, changes::beneath::is_absent, error::Context as _, snapshot};
 
 /// The folders of a run that its world is made from.
 #[derive(Clone, Debug)]
@@ -64,13 +64,11 @@ impl Folders {
     /// Creates what the pieces need. Runs with the caller's privileges.
     pub(crate) fn create(&self) -> Result<(), LaunchError> {
         for (number, lower) in self.layers.iter().enumerate() {
-            self.if_there(lower, || {
-                layers::prepare(&self.layer(number), &self.lower(lower), self.privileged).context(
-                    "E_STATE",
-                    || format!("could not make a layer over {}", lower.display()),
-                    STATE_HELP,
-                )
-            })?;
+            layers::prepare(&self.layer(number), &self.lower(lower), self.privileged).context(
+                "E_STATE",
+                || format!("could not make a layer over {}", lower.display()),
+                STATE_HELP,
+            )?;
         }
         let make = || -> io::Result<()> {
             fs::create_dir_all(self.stage())?;
@@ -103,7 +101,7 @@ impl Folders {
         )?;
         for piece in &self.pieces {
             let Piece::Overlay { at, layer } = piece else { continue };
-            let target = if is_island(at) { self.island(*layer) } else { below(&self.stage(), at) };
+            let target = if self.is_island(at) { self.island(*layer) } else { below(&self.stage(), at) };
             self.if_there(at, || {
                 make_directory(&target).context(
                     "E_MOUNT",
@@ -119,10 +117,7 @@ impl Folders {
     /// Takes a step for what the host has at `at`, which may come to be gone at any moment: mounts and files come and
     /// go while a run begins. What is gone is left out.
     fn if_there(&self, at: &Path, step: impl FnOnce() -> Result<(), LaunchError>) -> Result<(), LaunchError> {
-        let is_gone = || {
-            let found = fs::symlink_metadata(self.lower(at));
-            found.is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
-        };
+        let is_gone = || fs::symlink_metadata(self.lower(at)).is_err_and(|error| is_absent(&error));
         if is_gone() {
             return Ok(());
         }
@@ -132,7 +127,17 @@ impl Folders {
         }
     }
 
-    /// Where an overlay waits, as root, until the fresh folder that it stands in is there.
+    /// Whether an overlay stands in what is placed in the run's own root only: a folder of the skeleton, a fresh one,
+    /// or a mount of the host's that is read-only.
+    fn is_island(&self, at: &Path) -> bool {
+        let is_it = |piece: &&Piece| !matches!(piece, Piece::Overlay { at: here, .. } if here == at);
+        self.pieces.iter().take_while(is_it).any(|piece| match piece {
+            Piece::Fresh(placed) | Piece::Bind(placed) | Piece::Directory(placed) => at.starts_with(placed),
+            Piece::Overlay { .. } | Piece::Symlink(..) => false,
+        })
+    }
+
+    /// Where an overlay waits, as root, until what it stands in is there.
     fn island(&self, layer: usize) -> PathBuf {
         self.run.join("islands").join(layer.to_string())
     }
@@ -204,7 +209,7 @@ impl Folders {
             result.context("E_MOUNT", || format!("could not place {} in the run", at.display()), KERNEL_HELP)
         };
         match piece {
-            Piece::Overlay { at, .. } if self.privileged && !is_island(at) => Ok(()),
+            Piece::Overlay { at, .. } if self.privileged && !self.is_island(at) => Ok(()),
             Piece::Overlay { at, layer } => self.if_there(at, || {
                 let target = below(stage, at);
                 step(at, make_directory(&target))?;
@@ -213,6 +218,7 @@ impl Folders {
                 }
                 self.overlay(at, *layer, &target)
             }),
+            Piece::Directory(at) if self.privileged => self.if_there(at, || step(at, self.bare(stage, at))),
             Piece::Directory(at) => step(at, make_directory(&below(stage, at))),
             Piece::Symlink(at, target) => step(at, symlink(target, below(stage, at))),
             Piece::Bind(at) => self.if_there(at, || step(at, place(at, &below(stage, at)))),
@@ -227,6 +233,17 @@ impl Folders {
                 step(at, bind())
             }
         }
+    }
+
+    /// A directory with nothing in it but the places of the pieces below.
+    fn bare(&self, stage: &Path, at: &Path) -> io::Result<()> {
+        let target = below(stage, at);
+        let flags = MountFlags::NOSUID | MountFlags::NODEV;
+        mount("tmpfs", &target, "tmpfs", flags, c"mode=755,size=1m")?;
+        for place in self.pieces.iter().map(Piece::place).filter(|place| place.starts_with(at)) {
+            make_place(place, &below(stage, place))?;
+        }
+        Ok(mount_remount(&target, flags | MountFlags::BIND | MountFlags::RDONLY, "")?)
     }
 
     /// The files that name the run's resolver and hosts, where the host has them.
@@ -292,12 +309,16 @@ pub(crate) fn make_read_only_recursive(target: &Path) -> io::Result<()> {
 
 /// The host's file or directory, read-only, where the run looks for it.
 fn place(source: &Path, target: &Path) -> io::Result<()> {
-    if source.is_dir() {
-        make_directory(target)?;
-    } else if !target.exists() {
-        fs::write(target, "")?;
-    }
+    make_place(source, target)?;
     bind_read_only(source, target)
+}
+
+/// Something that `source` can be mounted on.
+fn make_place(source: &Path, target: &Path) -> io::Result<()> {
+    if source.is_dir() {
+        return make_directory(target);
+    }
+    if target.exists() { Ok(()) } else { fs::write(target, "") }
 }
 
 fn make_directory(path: &Path) -> io::Result<()> {
@@ -305,11 +326,6 @@ fn make_directory(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         other => other,
     }
-}
-
-/// Whether a directory of the host shows below a folder that is the run's own.
-fn is_island(at: &Path) -> bool {
-    at.starts_with("/tmp")
 }
 
 fn below(stage: &Path, path: &Path) -> PathBuf {
