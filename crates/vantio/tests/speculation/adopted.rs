@@ -2,7 +2,7 @@
 
 use std::{fs, process::Stdio, thread, time::Duration};
 
-use crate::{Run, answer, children, common::eventually, entries, going_on, policy, world};
+use crate::{Run, answer, answer_after, children, common::eventually, entries, going_on, policy, world};
 
 /// Runs a script, approves it a while later, and fails unless it prints this and was adopted.
 #[track_caller]
@@ -25,9 +25,7 @@ fn approved_in(policy: &str, program: &[&str], expected: &str) {
 #[track_caller]
 fn approve(world: &crate::common::World, policy: &str, program: &[&str], expected: &str) {
     let run = Run::new(world, policy, program);
-    let question = going_on(world);
-    thread::sleep(Duration::from_millis(600));
-    answer(world, "approve", &question);
+    answer_after(world, Duration::from_millis(600), "approve");
     run.prints(expected);
     assert_eq!(entries(world, "fork.end"), ["adopted"]);
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{Run, answer, common::World, entries, going_on, new_files, policy, world};
+use crate::{Run, answer, answer_after, common::World, entries, going_on, new_files, policy, world};
 
 /// How long a hold lasts, at least.
 const HOLD: Duration = Duration::from_secs(2);
@@ -46,9 +46,7 @@ fn loses_no_time<'w>(world: &'w World, begin: impl Fn(&'w World, &str) -> Run<'w
     let plain = timed(|| begin(world, &open).prints(prints));
     let held = timed(|| {
         let run = begin(world, &policy());
-        let question = going_on(world);
-        std::thread::sleep(HOLD);
-        answer(world, "approve", &question);
+        answer_after(world, HOLD, "approve");
         run.prints(prints);
     });
     let delay = held.saturating_sub(plain);
@@ -119,9 +117,7 @@ fn agents_that_read_what_their_tools_print_go_on_as_denied() {
         ),
     ] {
         let run = Run::new(&world, &policy(), &program);
-        let question = going_on(&world);
-        std::thread::sleep(HOLD);
-        answer(&world, "deny", &question);
+        answer_after(&world, HOLD, "deny");
         run.prints(prints);
         assert_eq!(entries(&world, "fork.end").last().map(String::as_str), Some("rolled back"));
         assert!(!new_files(&world).iter().any(|file| file.ends_with("fork")), "{:#?}", new_files(&world));
@@ -138,9 +134,7 @@ fn what_a_tool_prints_is_read_in_full() {
     ] {
         let world = world();
         let run = Run::python(&world, &policy(), &format!("{script}\nprint('ends', flush=True)"));
-        let question = going_on(&world);
-        std::thread::sleep(HOLD / 2);
-        answer(&world, "approve", &question);
+        answer_after(&world, HOLD / 2, "approve");
         run.prints("7 23902\nends\n");
         assert_eq!(entries(&world, "fork.end"), ["adopted"], "{script}");
     }
@@ -152,9 +146,7 @@ fn a_child_that_is_waited_for_otherwise_is_told_of_as_it_ends() {
     let world = world();
     let script = "tool = subprocess.Popen(['/bin/cat', 'held/a'], stdout=-1)\nread = tool.stdout.read()\nprint(read, os.waitid(os.P_PID, tool.pid, os.WEXITED).si_status)";
     let run = Run::python(&world, &policy(), script);
-    let question = going_on(&world);
-    std::thread::sleep(HOLD / 2);
-    answer(&world, "approve", &question);
+    answer_after(&world, HOLD / 2, "approve");
     run.prints("b'a\\n' 0");
     assert_eq!(entries(&world, "fork.end"), ["rolled back"]);
 }
@@ -173,9 +165,7 @@ fn the_status_of_a_fork_is_the_status_of_the_run() {
 fn a_fork_that_ends_before_the_answer_waits_for_it() {
     let world = world();
     let run = Run::python(&world, &policy(), "print(attempt('held/a')); write('made', 'x'); sys.exit(5)");
-    let question = going_on(&world);
-    std::thread::sleep(Duration::from_millis(300));
-    answer(&world, "approve", &question);
+    answer_after(&world, Duration::from_millis(300), "approve");
     let outcome = run.end();
     outcome.assert_code(5);
     assert_eq!(outcome.stdout.trim(), "opened");
@@ -199,9 +189,7 @@ time.sleep(1)
 print(sorted(os.listdir('.')), os.listdir('/tmp'), sorted(os.listdir('held')), flush=True)
 ";
     let run = Run::python(&world, &policy(), script);
-    let question = going_on(&world);
-    std::thread::sleep(Duration::from_millis(700));
-    answer(&world, "deny", &question);
+    answer_after(&world, Duration::from_millis(700), "deny");
     run.prints("begins\nPermission denied\n['held', 'script.py'] [] ['a', 'b', 'c']");
     assert!(world.changes().is_empty(), "{:#?}", world.changes());
     assert_eq!(entries(&world, "fork.end"), ["rolled back"]);
@@ -211,8 +199,6 @@ print(sorted(os.listdir('.')), os.listdir('/tmp'), sorted(os.listdir('held')), f
 fn a_denied_shell_sees_its_tool_fail() {
     let world = world();
     let run = Run::shell(&world, &policy(), "rm held/a 2> /dev/null; echo $?; echo x > made; ls");
-    let question = going_on(&world);
-    std::thread::sleep(Duration::from_millis(500));
-    answer(&world, "deny", &question);
+    answer_after(&world, Duration::from_millis(500), "deny");
     run.prints("1\nheld\nmade");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Run, answer, entries, going_on, policy, world};
+use crate::{Run, answer, answer_after, entries, going_on, policy, world};
 
 /// Runs a script whose fork does `attack`, denies it, and fails unless the original prints `expected` and nothing has
 /// changed.
@@ -14,9 +14,7 @@ fn denied(attack: &str, after: &str, expected: &str) {
         "import fcntl\nparent, own = os.getppid(), os.getpid()\nif attempt('held/a') == 'opened':\n{attack}    time.sleep(100)\n{after}\nprint('goes on', flush=True)"
     );
     let run = Run::python(&world, &policy(), &script);
-    let question = going_on(&world);
-    std::thread::sleep(Duration::from_millis(700));
-    answer(&world, "deny", &question);
+    answer_after(&world, Duration::from_millis(700), "deny");
     run.prints(&format!("{expected}goes on"));
     assert!(world.changes().is_empty(), "{:#?}", world.changes());
     assert_eq!(entries(&world, "fork.end"), ["rolled back"]);
@@ -67,9 +65,7 @@ fn a_program_that_a_thread_begins_goes_on() {
     );
     for script in ["python3 -B tool.py; echo $?", "x=$(python3 -B tool.py; echo $?); echo $x"] {
         let run = Run::new(&world, &policy(), &["/bin/bash", "-c", script]);
-        let question = going_on(&world);
-        std::thread::sleep(Duration::from_millis(700));
-        answer(&world, "approve", &question);
+        answer_after(&world, Duration::from_millis(700), "approve");
         let outcome = run.end();
         assert_eq!(
             outcome.stdout.split_whitespace().collect::<Vec<_>>(),
@@ -89,9 +85,7 @@ fn a_tool_ends_with_its_last_thread() {
     world.write("tool.py", format!("{}{tool}", crate::PRELUDE));
     for wait in ["python3 -B tool.py; echo $?", "x=$(python3 -B tool.py; echo $?); echo $x"] {
         let run = Run::new(&world, &policy(), &["/bin/bash", "-c", &format!("{wait}; sleep 0.1")]);
-        let question = going_on(&world);
-        std::thread::sleep(Duration::from_millis(1200));
-        answer(&world, "approve", &question);
+        answer_after(&world, Duration::from_millis(1200), "approve");
         run.prints("3");
     }
     assert_eq!(entries(&world, "fork.end"), ["adopted", "adopted"]);
@@ -109,9 +103,7 @@ read = tool.stdout.read()
 print(read, wait(-0x80000000, 0, 0), wait(7654321, 0, 0), wait(-7654321, 0, 0), wait(tool.pid, 0, 0) == tool.pid)
 ";
     let run = Run::python(&world, &policy(), script);
-    let question = going_on(&world);
-    std::thread::sleep(Duration::from_millis(700));
-    answer(&world, "approve", &question);
+    answer_after(&world, Duration::from_millis(700), "approve");
     run.prints("b'a\\n' -1 -1 -1 True");
     assert_eq!(entries(&world, "fork.end"), ["adopted"]);
 }
@@ -132,9 +124,7 @@ print('ends', flush=True)
 os._exit(0)
 ";
     let run = Run::python(&world, &policy(), script);
-    let question = going_on(&world);
-    std::thread::sleep(Duration::from_millis(500));
-    answer(&world, "approve", &question);
+    answer_after(&world, Duration::from_millis(500), "approve");
     run.prints("ends");
     assert_eq!(entries(&world, "fork.end"), ["rolled back"]);
 }
@@ -170,9 +160,7 @@ tool.kill(); print(tool.wait()); time.sleep(0.5)
 print('is gone', not grows())
 ";
     let run = Run::python(&world, &policy(), script);
-    let question = going_on(&world);
-    std::thread::sleep(Duration::from_millis(300));
-    answer(&world, "approve", &question);
+    answer_after(&world, Duration::from_millis(300), "approve");
     run.prints("goes on True\nstands True 19\ngoes on True\n-9\nis gone True");
     assert_eq!(entries(&world, "fork.end"), ["adopted"]);
 }
@@ -185,9 +173,7 @@ fn a_script_that_is_replaced_is_not_gone_on_with() {
     world.write("tool.sh", "cat held/a\nmv -f other script.sh\n");
     world.write("script.sh", "sh tool.sh\necho old\n");
     let run = Run::new(&world, &policy(), &["/bin/bash", "script.sh"]);
-    let question = going_on(&world);
-    std::thread::sleep(Duration::from_millis(700));
-    answer(&world, "approve", &question);
+    answer_after(&world, Duration::from_millis(700), "approve");
     run.prints("a\nold");
     assert_eq!(entries(&world, "fork.end"), ["adopted"]);
 }
@@ -301,9 +287,7 @@ print(file.read(2))
 ";
     world.write("data", "0123456789");
     let run = Run::python(&world, &policy(), &script.replace("held/data", "data"));
-    let question = going_on(&world);
-    std::thread::sleep(Duration::from_millis(400));
-    answer(&world, "deny", &question);
+    answer_after(&world, Duration::from_millis(400), "deny");
     run.prints("b'23'");
 }
 

@@ -18,6 +18,7 @@ use std::{
     path::Path,
     process::{Child, ChildStderr, ChildStdout, Stdio},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use common::{
@@ -194,6 +195,14 @@ fn question(world: &World, meanwhile: &str) -> Value {
 #[track_caller]
 fn going_on(world: &World) -> Value {
     question(world, "goes on speculatively (pid ")
+}
+
+/// Answers the only question once the run has gone on as a fork for a while.
+#[track_caller]
+fn answer_after(world: &World, delay: Duration, verb: &str) {
+    let question = going_on(world);
+    thread::sleep(delay);
+    answer(world, verb, &question);
 }
 
 fn answer(world: &World, verb: &str, question: &Value) {

@@ -6,9 +6,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::{
-    PATIENCE, Run, answer,
+    PATIENCE, Run, answer, answer_after,
     common::{World, eventually, finish, parse},
-    entries, going_on, policy, world,
+    entries, policy, world,
 };
 
 /// Tries what is held as often as it is told; a fork does something by chance instead.
@@ -43,9 +43,7 @@ fn rounds(count: usize) {
     let mut run = Run::with_input(&world, &policy(), &program, Stdio::piped());
     let mut before = None;
     for round in 0..count {
-        let question = going_on(&world);
-        thread::sleep(Duration::from_millis(round as u64 * 37 % 120));
-        answer(&world, "deny", &question);
+        answer_after(&world, Duration::from_millis(round as u64 * 37 % 120), "deny");
         let is_gone = eventually(PATIENCE, || entries(&world, "fork.end").len() > round);
         assert!(is_gone, "round {round}");
         // The program is alone, and there are the mounts and descriptors that there were after the first round but for
