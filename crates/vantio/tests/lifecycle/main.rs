@@ -11,4 +11,5 @@ mod failures;
 mod hazards;
 mod killed;
 mod limits;
+mod mounts;
 mod streams;
