@@ -129,12 +129,7 @@ pub(super) fn remove(
             if is_ours(&parent, name.as_bytes())? {
                 keeping_times(parent.as_fd(), || remove_tree(parent.as_fd(), name.as_bytes()))?;
             }
-            let Some((accessed, modified)) = times else { return Ok(()) };
-            match set_times(parent.as_fd(), accessed, modified) {
-                // Another's directory keeps the times that the change gave it.
-                Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
-                other => other,
-            }
+            times.map_or(Ok(()), |times| give_times(parent.as_fd(), times))
         }
     }
 }
@@ -181,7 +176,17 @@ fn is_ours(parent: &OwnedFd, name: &[u8]) -> io::Result<bool> {
 fn keeping_times(dir: BorrowedFd<'_>, change: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let before = Node::of_stat(&stat_fd(dir)?);
     change()?;
-    set_times(dir, before.accessed, before.modified)
+    give_times(dir, (before.accessed, before.modified))
+}
+
+/// Another's directory keeps the times that a change gave it; one that nobody can write has those that it had.
+fn give_times(dir: BorrowedFd<'_>, (accessed, modified): Times) -> io::Result<()> {
+    match set_times(dir, accessed, modified) {
+        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 pub(super) fn open_dir(path: &Path) -> Result<OwnedFd, Errno> {

@@ -106,6 +106,10 @@ impl Ground {
             let lower = match Pinned::open(host_root, beneath::below_root(&mount_point)) {
                 // No step is there.
                 Err(_) if ground.depot.is_none() => Pinned::adopt(depot::open_dir(folder)?)?,
+                // None was taken anywhere, and what waited there is gone with the place.
+                Err(error) if record.steps.is_none() && beneath::is_absent(&error) => {
+                    Pinned::adopt(depot::open_dir(folder)?)?
+                }
                 other => other?,
             };
             let depot = match &ground.depot {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CommitError, Recovered, Remedy, Selector,
-    depot::{self, undo_folder},
+    depot::{self, DepotPlace, undo_folder},
     discard::remove_tree,
     finish,
     journal::{JOURNAL_FILE, Record, Undone, numbers, record_undone},
@@ -38,6 +38,8 @@ pub struct UndoReport {
     /// Paths that stayed as they are, because the host changed them since or
     /// because what was there before is not kept.
     pub stayed: Vec<Vec<u8>>,
+    /// Those of them that the host did not change: what was there before lay on another mount than the state folder.
+    pub unkept: Vec<Vec<u8>>,
     /// Where paths were named, those that went back with them.
     pub along: Vec<Vec<u8>>,
 }
@@ -74,7 +76,24 @@ pub fn undo_paths(
     write_json(run.path(), UNDOING_FILE, &undoing).map_err(failed)?;
     let report = take_back(run.path(), &undoing, host_root)?;
     along.retain(|path| !report.stayed.contains(path));
-    Ok(UndoReport { along, ..report })
+    let mut unkept = record.as_ref().map(|record| unkept(record, &undoing.stays)).unwrap_or_default();
+    unkept.retain(|path| report.stayed.contains(path));
+    Ok(UndoReport { unkept, along, ..report })
+}
+
+/// The paths of which nothing was kept, but for the steps in `changed`.
+fn unkept(record: &Record, changed: &BTreeSet<usize>) -> Vec<Vec<u8>> {
+    let steps = record.steps.iter().flat_map(|steps| steps.list.iter().enumerate());
+    let unkept = steps.filter(|(index, step)| {
+        let depot = record.begin.layers.get(step.layer).and_then(|layer| layer.depot.as_ref());
+        !changed.contains(index) && matches!(depot, Some(DepotPlace::Hidden { .. }))
+    });
+    unkept
+        .map(|(_, step)| {
+            let mount_point = record.begin.layers[step.layer].mount_point.as_bytes();
+            [b"/", &*beneath::join(beneath::below_root(mount_point), step.path.as_bytes())].concat()
+        })
+        .collect()
 }
 
 /// The commit of which [`undo_paths`] would take back what `selection` names.
@@ -170,7 +189,7 @@ fn take_back(run: &Path, undoing: &Undoing, host_root: BorrowedFd<'_>) -> Result
             Vec::new()
         }
     };
-    Ok(UndoReport { number, stayed, along: Vec::new() })
+    Ok(UndoReport { number, stayed, unkept: Vec::new(), along: Vec::new() })
 }
 
 fn unwind(

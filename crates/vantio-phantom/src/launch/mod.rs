@@ -133,8 +133,14 @@ fn prepare(spec: &Spec) -> Result<Folders, LaunchError> {
     };
     let (pieces, layers, privileged) =
         host().context("E_MOUNT", || "could not read the host's mounts".into(), "")?;
-    let folders =
-        Folders { run: spec.folder.clone(), layers, frozen: spec.frozen.clone(), pieces, privileged };
+    let folders = Folders {
+        run: spec.folder.clone(),
+        layers,
+        frozen: spec.frozen.clone(),
+        pieces,
+        needed: spec.visible.clone(),
+        privileged,
+    };
     folders.create()?;
     record_layers(&folders).context("E_STATE", || "could not record the layers".into(), "")?;
     Ok(folders)

@@ -1,7 +1,7 @@
 //! The host's mounts, read from `/proc/self/mountinfo`.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap, HashSet},
     ffi::OsString,
     os::unix::ffi::OsStringExt as _,
     path::{Path, PathBuf},
@@ -12,6 +12,8 @@ use std::{
 pub(crate) struct Mount {
     /// Its number, unique on the host while it is mounted.
     pub(crate) id: u64,
+    /// The number of the mount that it is mounted on.
+    pub(crate) parent: u64,
     /// Which directory of its file system it shows.
     pub(crate) root: PathBuf,
     /// Where it is mounted.
@@ -30,17 +32,25 @@ pub(crate) fn parse(text: &[u8]) -> Vec<Mount> {
 
 fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
-    let id = str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-    let (root, point) = (path(fields.nth(2)?), path(fields.next()?));
+    let number = |field| str::from_utf8(field).ok()?.parse().ok();
+    let (id, parent) = (number(fields.next()?)?, number(fields.next()?)?);
+    let (root, point) = (path(fields.nth(1)?), path(fields.next()?));
     let options = fields.next()?;
-    let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+    let mut of_file_system = fields.skip_while(|field| *field != b"-").skip(1);
+    let (kind, _source) = (of_file_system.next()?, of_file_system.next());
+    let all_options = [options, of_file_system.next().unwrap_or_default()];
     Some(Mount {
         id,
+        parent,
         root,
         point,
-        read_only: options.split(|byte| *byte == b',').any(|option| option == b"ro"),
+        read_only: all_options.iter().any(|options| is_read_only(options)),
         kind: String::from_utf8_lossy(kind).into_owned(),
     })
+}
+
+fn is_read_only(options: &[u8]) -> bool {
+    options.split(|byte| *byte == b',').any(|option| option == b"ro")
 }
 
 /// A path without the kernel's `\ooo` escapes.
@@ -64,14 +74,27 @@ fn path(field: &[u8]) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes))
 }
 
-/// Those of `mounts` that can be reached: a later mount at or above a point hides
-/// what was there before.
+/// Those of `mounts` that can be reached, each after the one that it is mounted on: what is mounted on a place hides
+/// what is there and below. A mount that was moved keeps its line, so their order tells nothing.
 pub(crate) fn reachable(mounts: &[Mount]) -> Vec<Mount> {
-    let hidden = |index: usize, mount: &Mount| {
-        mounts[index + 1..].iter().any(|later| mount.point.starts_with(&later.point))
+    let listed: HashSet<u64> = mounts.iter().map(|mount| mount.id).collect();
+    // The mount that the whole root is on is mounted on none of them.
+    let parent = |mount: &Mount| Some(mount.parent).filter(|id| *id != mount.id && listed.contains(id));
+    let on: HashMap<_, _> = mounts.iter().map(|mount| ((parent(mount), &*mount.point), mount.id)).collect();
+    let seen_at = |path: &Path| {
+        let mut here = None;
+        let mut steps: Vec<&Path> = path.ancestors().collect();
+        while let Some(step) = steps.pop() {
+            while let Some(id) = on.get(&(here, step)) {
+                here = Some(*id);
+            }
+        }
+        here
     };
-    let visible = mounts.iter().enumerate().filter(|(index, mount)| !hidden(*index, mount));
-    visible.map(|(_, mount)| mount.clone()).collect()
+    let mut reached: Vec<_> =
+        mounts.iter().filter(|mount| seen_at(&mount.point) == Some(mount.id)).cloned().collect();
+    reached.sort_by(|one, other| one.point.cmp(&other.point));
+    reached
 }
 
 /// Whether anything is mounted strictly below `directory`.
@@ -98,6 +121,7 @@ mod tests {
             37 36 0:5 / /proc ro shared:2 master:3 - proc proc rw\nnonsense\n";
         let mount = |id, root: &str, point: &str, read_only, kind: &str| Mount {
             id,
+            parent: id - 1,
             root: root.into(),
             point: point.into(),
             read_only,
@@ -107,6 +131,29 @@ mod tests {
             parse(text),
             [mount(36, "/mnt 1", "/mnt/a b\\", false, "ext3"), mount(37, "/", "/proc", true, "proc")]
         );
+    }
+
+    #[test]
+    fn a_file_system_that_is_read_only_is_so_through_every_mount() {
+        let mounts = parse(b"36 35 0:9 / /b rw,relatime - tmpfs t ro,size=1m\n");
+        assert!(mounts[0].read_only);
+    }
+
+    #[test]
+    fn a_mount_that_was_moved_keeps_its_line() {
+        // `/e` was moved to `/p/s`; the root was changed after `/run` was mounted.
+        let text = b"4 5 0:4 / /run rw - tmpfs t rw\n5 1 0:5 / / rw - ext4 t rw\n\
+            6 7 0:6 / /p/s rw - tmpfs t rw\n7 5 0:7 / /p rw - tmpfs t rw\n";
+        let points: Vec<_> = reachable(&parse(text)).into_iter().map(|mount| mount.point).collect();
+        assert_eq!(points, ["/", "/p", "/p/s", "/run"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn of_mounts_on_one_place_the_uppermost_is_seen() {
+        let text = b"1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 / /a rw - ext4 a rw\n3 2 0:3 / /a rw - ext4 a rw\n\
+            4 2 0:4 / /a/b rw - ext4 a rw\n5 3 0:5 / /a/c rw - ext4 a rw\n";
+        let ids: Vec<_> = reachable(&parse(text)).iter().map(|mount| mount.id).collect();
+        assert_eq!(ids, [1, 3, 5]);
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Plan<'_> {
             }
             if mount.kind == AUTOFS {
                 self.pieces.push(Piece::Directory(mount.point.clone()));
-            } else if mount.read_only || !mount.point.is_dir() || is_pseudo(&mount.kind) {
+            } else if mount.is_fixed() || !mount.point.is_dir() {
                 self.pieces.push(Piece::Bind(mount.point.clone()));
             } else {
                 self.overlay(&mount.point);
@@ -120,13 +120,13 @@ impl Plan<'_> {
     }
 
     fn directory(&mut self, path: &Path) -> io::Result<()> {
-        let mount = self.host.mounts.iter().find(|mount| mount.point == path);
-        let fixed = mount.is_some_and(|mount| mount.read_only || is_pseudo(&mount.kind));
         if self.is_automounted(path) {
             self.pieces.push(Piece::Directory(path.to_owned()));
             for below in mounts::next_below(self.host.mounts, path) {
                 self.directory(&below)?;
             }
+        } else if self.host.mounts.iter().any(|mount| mount.point == path && mount.is_fixed()) {
+            self.fixed(path)?;
         } else if mounts::any_below(self.host.mounts, path) {
             self.pieces.push(Piece::Directory(path.to_owned()));
             // A directory that cannot be listed, or is gone by now, shows nothing.
@@ -137,10 +137,29 @@ impl Plan<'_> {
         } else if fs::metadata(path).is_err() {
             // A mount of somebody else's, or one whose server is dead, shows nothing.
             self.pieces.push(Piece::Directory(path.to_owned()));
-        } else if fixed {
-            self.pieces.push(Piece::Bind(path.to_owned()));
         } else {
             self.overlay(path);
+        }
+        Ok(())
+    }
+
+    /// A mount that nobody can write, and what is mounted below it.
+    fn fixed(&mut self, path: &Path) -> io::Result<()> {
+        self.pieces.push(Piece::Bind(path.to_owned()));
+        let mounts = self.host.mounts;
+        let below = mounts.iter().filter(|mount| mount.point != path && mount.point.starts_with(path));
+        // What is below one of these, that one's own step sees to.
+        let is_next = |mount: &&Mount| {
+            let between = |other: &Mount| {
+                other.point != path
+                    && other.point.starts_with(path)
+                    && other.point != mount.point
+                    && mount.point.starts_with(&other.point)
+            };
+            !mounts.iter().any(between)
+        };
+        for mount in below.filter(is_next).filter(|mount| mount.point.is_dir()) {
+            self.directory(&mount.point)?;
         }
         Ok(())
     }
@@ -233,6 +252,13 @@ fn is_fresh_place(path: &Path) -> bool {
 /// Mounts on demand (`autofs(5)`).
 const AUTOFS: &str = "autofs";
 
+impl Mount {
+    /// Whether nobody writes files there.
+    fn is_fixed(&self) -> bool {
+        self.read_only || is_pseudo(&self.kind)
+    }
+}
+
 fn is_pseudo(kind: &str) -> bool {
     const KINDS: &[&str] = &[
         "binfmt_misc",
@@ -299,6 +325,46 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_writes_is_bound_whole_and_what_is_mounted_below_is_not() {
+        let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["proc/1", "proc/fs", "read-only/disk/deep", "read-only/file"] {
+            fs::create_dir_all(at(name)).unwrap();
+        }
+        let mount = |kind: &str, point: PathBuf| Mount {
+            id: 1,
+            parent: 0,
+            root: "/".into(),
+            read_only: point.ends_with("read-only"),
+            point,
+            kind: kind.into(),
+        };
+        let mounts = [
+            mount("ext4", "/".into()),
+            mount("proc", at("proc")),
+            mount("tmpfs", at("proc/fs")),
+            mount("ext4", at("read-only")),
+            mount("ext4", at("read-only/disk")),
+            mount("sysfs", at("read-only/disk/deep")),
+        ];
+        let host = Host { mounts: &mounts, privileged: false, visible: &[], frozen: None };
+        let mut plan = Plan { host: &host, pieces: Vec::new(), layers: Vec::new() };
+        plan.directory(folder.path()).unwrap();
+        let overlay = |name: &str, layer| Piece::Overlay { at: at(name), layer };
+        assert_eq!(
+            plan.pieces,
+            [
+                Piece::Directory(folder.path().into()),
+                Piece::Bind(at("proc")),
+                overlay("proc/fs", 0),
+                Piece::Bind(at("read-only")),
+                Piece::Directory(at("read-only/disk")),
+                Piece::Bind(at("read-only/disk/deep")),
+            ]
+        );
+    }
+
+    #[test]
     fn an_automounter_shows_what_is_mounted_and_is_not_looked_into() {
         let folder = tempfile::tempdir_in("/var/tmp").unwrap();
         let at = |name: &str| folder.path().join(name);
@@ -307,6 +373,7 @@ mod tests {
         }
         let mount = |kind: &str, point: PathBuf| Mount {
             id: 1,
+            parent: 0,
             root: "/".into(),
             point,
             read_only: false,

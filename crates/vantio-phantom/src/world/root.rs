@@ -15,6 +15,7 @@ use std::{
 
 use rustix::{
     fs::{CWD, Mode, OFlags, ResolveFlags, openat2},
+    io::Errno,
     mount::{
         MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive,
         mount_change, mount_remount, unmount,
@@ -36,6 +37,8 @@ pub(crate) struct Folders {
     pub(crate) frozen: Option<PathBuf>,
     /// The pieces of the root, in order.
     pub(crate) pieces: Vec<Piece>,
+    /// What a run is not without: the workspace, the home.
+    pub(crate) needed: Vec<PathBuf>,
     /// Whether overlays are mounted with the host's privileges.
     pub(crate) privileged: bool,
 }
@@ -142,13 +145,23 @@ impl Folders {
         self.run.join("islands").join(layer.to_string())
     }
 
+    /// Where the kernel takes no overlay, as over two of them, and the run needs none, what the host has is read-only.
     fn overlay(&self, at: &Path, layer: usize, target: &Path) -> Result<(), LaunchError> {
-        layers::mount_overlay(&self.layer(layer), &self.lower(at), target, self.privileged).context(
+        let mounted = layers::mount_overlay(&self.layer(layer), &self.lower(at), target, self.privileged);
+        let mounted = match mounted {
+            Err(Errno::INVAL) if !self.is_needed(at) => bind_read_only(at, target),
+            other => other.map_err(io::Error::from),
+        };
+        mounted.context(
             "E_OVERLAY",
             || format!("could not mount an overlay over {}", at.display()),
             "the state folder must be on a file system that overlayfs accepts as upper layer (ext4, xfs, btrfs, tmpfs); \
              set VANTIO_STATE to a folder on one, and see `vantio doctor`",
         )
+    }
+
+    fn is_needed(&self, at: &Path) -> bool {
+        at == Path::new("/") || self.needed.iter().any(|needed| needed.starts_with(at))
     }
 
     /// Builds the root in the calling process's mount namespace and enters it.
@@ -220,7 +233,7 @@ impl Folders {
             }),
             Piece::Directory(at) if self.privileged => self.if_there(at, || step(at, self.bare(stage, at))),
             Piece::Directory(at) => step(at, make_directory(&below(stage, at))),
-            Piece::Symlink(at, target) => step(at, symlink(target, below(stage, at))),
+            Piece::Symlink(at, target) => step(at, ok_if_there(symlink(target, below(stage, at)))),
             Piece::Bind(at) => self.if_there(at, || step(at, place(at, &below(stage, at)))),
             Piece::Fresh(at) => {
                 let target = below(stage, at);
@@ -322,7 +335,11 @@ fn make_place(source: &Path, target: &Path) -> io::Result<()> {
 }
 
 fn make_directory(path: &Path) -> io::Result<()> {
-    match fs::DirBuilder::new().mode(0o755).recursive(true).create(path) {
+    ok_if_there(fs::DirBuilder::new().mode(0o755).recursive(true).create(path))
+}
+
+fn ok_if_there(made: io::Result<()>) -> io::Result<()> {
+    match made {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         other => other,
     }

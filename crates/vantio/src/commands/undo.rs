@@ -65,7 +65,8 @@ pub fn undo(store: &Store, arguments: &Undo, json: bool) -> Result<u8, Failure> 
         Err(CommitError::NothingToUndo) => None,
         other => Some(other.map_err(|error| commit_failure(&error))?),
     };
-    let (stayed, along) = report.map(|report| (report.stayed, report.along)).unwrap_or_default();
+    let (stayed, unkept, along) =
+        report.map(|report| (report.stayed, report.unkept, report.along)).unwrap_or_default();
     let count = i64::try_from(stayed.len()).unwrap_or(i64::MAX);
     let response = Value::object([("stayed", Value::Integer(count))]);
     let end = store.read(id)?;
@@ -73,7 +74,8 @@ pub fn undo(store: &Store, arguments: &Undo, json: bool) -> Result<u8, Failure> 
     if json {
         let list = |paths: &[Vec<u8>]| paths.iter().map(|path| PathBytes(path.clone())).collect::<Vec<_>>();
         print_json(json!({
-            "run": id.to_string(), "commit": number, "stayed": list(&stayed), "along": list(&along),
+            "run": id.to_string(), "commit": number, "stayed": list(&stayed), "unkept": list(&unkept),
+            "along": list(&along),
         }))?;
     } else {
         let part = if selection.is_empty() { "" } else { "a part of " };
@@ -83,9 +85,13 @@ pub fn undo(store: &Store, arguments: &Undo, json: bool) -> Result<u8, Failure> 
         }
         for path in &stayed {
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "stays, because it changed since: {}", Escaped(path));
+            let why = if unkept.contains(path) { NOT_KEPT } else { "it changed since" };
+            let _ = writeln!(text, "stays, because {why}: {}", Escaped(path));
         }
         print(text)?;
     }
     Ok(if stayed.is_empty() { 0 } else { 4 })
 }
+
+const NOT_KEPT: &str =
+    "what was there before is not kept on another mount than the state folder's (VANTIO_STATE)";

@@ -101,6 +101,30 @@ fn a_mount_below_a_read_only_one_is_written_as_on_the_host() {
     assert_eq!(after.unwrap(), "new\n");
 }
 
+#[test]
+fn an_undo_says_what_is_not_kept_on_another_mount() {
+    if needs_root("an_undo_says_what_is_not_kept_on_another_mount") {
+        return;
+    }
+    let world = World::new();
+    let elsewhere = tempfile::tempdir_in(world.workspace().parent().unwrap()).unwrap();
+    let point = elsewhere.path().join("point");
+    mount(&point);
+    fs::write(point.join("file"), "old\n").unwrap();
+    world.write("here", "old\n");
+    let policy = WORKSPACE.replace("${tmp}", &format!("{}\n    - ${{tmp}}", elsewhere.path().display()));
+    let script = format!("echo new > {}/file; echo new > here", point.display());
+    world.run(&policy, &["/bin/sh", "-c", &script]).assert_success();
+    world.ask(&["commit", "last"]);
+    let undo = finish(&mut world.vantio(["undo", "last"]));
+    unmount(&point);
+    undo.assert_code(4);
+    let stays = format!("VANTIO_STATE): {}/file\n", point.display());
+    assert!(undo.stdout.contains(&stays), "{}", undo.describe());
+    assert_eq!(undo.stdout.matches("stays").count(), 1, "{}", undo.describe());
+    assert_eq!(fs::read_to_string(world.workspace().join("here")).unwrap(), "old\n");
+}
+
 /// An automounter with one thing mounted; it counts what it is asked for, and mounts nothing more. Ends with its input.
 const AUTOMOUNTER: &str = "
 import ctypes, fcntl, os, struct, subprocess, sys, threading
