@@ -102,14 +102,18 @@ pub fn visit(visit: &Visit<'_>, welcome: &mut dyn FnMut(Welcome)) -> Result<Leav
 
 /// Connects, and says what is wanted. Returns what came after the answer, too.
 fn connect(visit: &Visit<'_>) -> Result<(UnixStream, Vec<u8>, bool), KeeperError> {
-    let broken = failed("use the run's socket");
+    let broken = |error: io::Error| match error.kind() {
+        // It ended in this moment.
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => KeeperError::Absent,
+        _ => failed("use the run's socket")(error),
+    };
     let stream = match socket::connect(visit.folder, SOCKET) {
         Err(error) if is_absence(&error) => return Err(KeeperError::Absent),
         other => other.map_err(failed("reach the run's keeper"))?,
     };
     let ask = Ask { types: visit.types, from: visit.from };
-    line::write(&stream, VERSION, ask, PATIENCE.time).map_err(&broken)?;
-    let (line, rest) = line::take(&stream, PATIENCE).map_err(&broken)?;
+    line::write(&stream, VERSION, ask, PATIENCE.time).map_err(broken)?;
+    let (line, rest) = line::take(&stream, PATIENCE).map_err(broken)?;
     if line.is_empty() {
         return Err(KeeperError::Absent);
     }

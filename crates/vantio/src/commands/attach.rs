@@ -53,9 +53,12 @@ pub fn unreachable(error: &KeeperError, short: &str) -> Failure {
     match error {
         KeeperError::Absent => {
             Failure::new("E_KEEPER_ABSENT", format!("nobody keeps the terminal of run {short}"))
-                .help("it is only starting or just ending: try again; `vantio ps` tells whether it lives")
+                .help(format!(
+                    "it is only starting or just ending: try again. If `vantio ps` has it live for longer, its keeper \
+                     was killed and what it writes is lost: `vantio kill {short}` ends it"
+                ))
         }
-        error => Failure::new(error.code(), error).help(error.help()),
+        error => Failure::new(error.code(), error).help(error.help().replace("RUN", short)),
     }
 }
 

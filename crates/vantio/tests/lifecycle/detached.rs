@@ -48,6 +48,10 @@ fn a_run_that_ignores_the_hangup_goes_on_and_can_be_killed() {
     let refused = finish(&mut run.vantio("attach", &[]));
     refused.assert_code(1);
     assert!(refused.stderr.contains("E_KEEPER_ABSENT"), "{}", refused.describe());
+    let followed = finish(&mut run.vantio("logs", &["--follow"]));
+    followed.assert_code(1);
+    assert_eq!(followed.stdout, "ready\n");
+    assert!(followed.stderr.contains(&format!("vantio kill {}", &run.id[..8])), "{}", followed.describe());
     world.ask(&["kill", &run.id]);
     assert_eq!(run.state(), "ended (signal 9)");
 }
