@@ -170,6 +170,23 @@ pub fn take(
     })
 }
 
+/// Copies what is in the directory `from` to `to`, which is empty, and has it look like `from`.
+pub(crate) fn copy_tree(from: Pinned, to: Pinned) -> io::Result<()> {
+    let mut copying = Copying {
+        from,
+        to,
+        left_out: HashSet::new(),
+        links: HashMap::new(),
+        bounds: Bounds { entries: u64::MAX, bytes: u64::MAX },
+        taken: Taken::default(),
+        progress: &mut |_| {},
+    };
+    copying.all().map_err(|(_, stop)| match stop {
+        Stop::Failed(error) => error,
+        Stop::Entries | Stop::Bytes => io::ErrorKind::FileTooLarge.into(),
+    })
+}
+
 /// Removes the copy of a run that is over, if it had one.
 pub fn remove(run: &Path) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -8,13 +8,13 @@ use std::{
 };
 
 use rustix::{
-    fd::{AsFd as _, BorrowedFd, OwnedFd},
+    fd::{AsFd, BorrowedFd, OwnedFd},
     fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, unlinkat},
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{apply::Stopped, discard::remove_tree, journal::Ground, meta::set_times, plan::Plan};
+use super::{apply::Stopped, away, discard::remove_tree, journal::Ground, meta::set_times, plan::Plan};
 use crate::changes::{
     LayerRoot, Node, PathBytes, RunFolder, Stamp,
     beneath::{Pinned, is_within, split, stat_fd},
@@ -27,8 +27,8 @@ pub(super) enum DepotPlace {
     /// In the run's folder, which is on the same mount: it stays, so that the
     /// commit can be undone.
     Kept,
-    /// In a hidden folder of this directory (relative to the layer), until
-    /// the end of the commit.
+    /// In a hidden folder of this directory (relative to the layer), until the end of the commit, and again during an
+    /// undo; what is in it is kept [away](away) from there meanwhile.
     Hidden {
         parent: PathBytes,
         name: PathBytes,
@@ -137,7 +137,7 @@ pub(super) fn remove(
 /// Removes the folder of an undone commit, unless it still keeps a file that
 /// could not go back.
 pub(super) fn forget(run: &Path, folder: &Path) -> io::Result<()> {
-    if folder.join(KEPT).exists() {
+    if folder.join(KEPT).exists() || away::is_any(folder) {
         return Ok(());
     }
     let Some(name) = folder.file_name() else { return Ok(()) };
@@ -166,14 +166,14 @@ impl DepotPlace {
     }
 }
 
-fn is_ours(parent: &OwnedFd, name: &[u8]) -> io::Result<bool> {
+pub(super) fn is_ours(parent: impl AsFd, name: &[u8]) -> io::Result<bool> {
     let node = Node::at(parent.as_fd(), name)?;
     let me = rustix::process::geteuid().as_raw();
     Ok(node.is_some_and(|node| node.is_dir() && node.uid == me && node.mode == 0o700))
 }
 
 /// Changes the entries of a directory without moving its times.
-fn keeping_times(dir: BorrowedFd<'_>, change: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+pub(super) fn keeping_times(dir: BorrowedFd<'_>, change: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let before = Node::of_stat(&stat_fd(dir)?);
     change()?;
     give_times(dir, (before.accessed, before.modified))

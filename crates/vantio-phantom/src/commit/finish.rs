@@ -10,7 +10,7 @@ use std::{
 use rustix::fs::{FlockOperation, flock};
 
 use super::{
-    CommitError,
+    CommitError, away,
     depot::{self, DepotPlace, undo_folder},
     journal::{JOURNAL_FILE, Record, Undone, record_undone},
     links,
@@ -55,19 +55,22 @@ fn complete(run: &Path, record: &Record, host_root: BorrowedFd<'_>) -> io::Resul
         rebase(run, steps.rebased.iter().map(|rebased| (&rebased.known_by, &rebased.base)))?;
     }
     let grounds = Ground::open_all(record, &folder, host_root)?;
-    for (index, (layer, ground)) in record.begin.layers.iter().zip(&grounds).enumerate() {
-        if let Some(place @ DepotPlace::Hidden { parent, .. }) = &layer.depot {
-            let dirs = record.steps.iter().flat_map(|steps| &steps.dirs).filter(|dir| dir.layer == index);
-            let mut changed = dirs.filter_map(|dir| dir.after.as_ref()).filter(|(path, _)| path == parent);
-            let times = changed.next().map(|(_, meta)| (meta.accessed, meta.modified));
-            depot::remove(place, &folder, &ground.lower, times.or(place.times()))?;
-        }
-    }
     if let Some(steps) = &record.steps {
         links::release(&grounds, steps);
         let returned = links::touched(&grounds, steps)?;
         if !returned.is_empty() {
             record_undone(&run.join(JOURNAL_FILE), Undone { returned, ..Undone::default() })?;
+        }
+    }
+    for (index, (layer, ground)) in record.begin.layers.iter().zip(&grounds).enumerate() {
+        if let Some(place @ DepotPlace::Hidden { parent, .. }) = &layer.depot {
+            let dirs = record.steps.iter().flat_map(|steps| &steps.dirs).filter(|dir| dir.layer == index);
+            let mut changed = dirs.filter_map(|dir| dir.after.as_ref()).filter(|(path, _)| path == parent);
+            let times = changed.next().map(|(_, meta)| (meta.accessed, meta.modified));
+            if let Some(depot) = &ground.depot {
+                away::keep(&folder, index, depot)?;
+            }
+            depot::remove(place, &folder, &ground.lower, times.or(place.times()))?;
         }
     }
     fs::rename(run.join(JOURNAL_FILE), folder.join(JOURNAL_FILE))?;

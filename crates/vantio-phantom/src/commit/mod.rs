@@ -8,6 +8,7 @@
 //! looking, so a crash is undone by walking the steps backwards.
 
 mod apply;
+mod away;
 mod conflict;
 mod depot;
 pub(crate) mod discard;

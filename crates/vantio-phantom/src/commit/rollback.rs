@@ -10,7 +10,7 @@ use rustix::{
 
 use super::{
     apply::open_in_place,
-    depot,
+    depot::{self, DepotPlace},
     journal::{Rebased, Record, Steps},
     links,
     meta::{Meta, overwrite},
@@ -92,6 +92,8 @@ pub(super) struct Ground {
     mount_point: Vec<u8>,
     pub(super) lower: Pinned,
     pub(super) depot: Option<Pinned>,
+    /// Whether what an undo puts back is a copy, in every file of it.
+    is_away: bool,
 }
 
 impl Ground {
@@ -119,7 +121,8 @@ impl Ground {
                 },
                 None => None,
             };
-            Ok(Self { mount_point, lower, depot })
+            let is_away = matches!(ground.depot, Some(DepotPlace::Hidden { .. }));
+            Ok(Self { mount_point, lower, depot, is_away })
         };
         record.begin.layers.iter().map(open).collect()
     }
@@ -187,6 +190,22 @@ impl Ground {
         Ok(true)
     }
 
+    /// What the host has below the directory `path`, relative to it; nothing where it is none.
+    fn below(&self, path: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+        let (mut found, mut waiting) = (Vec::new(), vec![Vec::new()]);
+        while let Some(relative) = waiting.pop() {
+            let at = if relative.is_empty() { path.to_vec() } else { join(path, &relative) };
+            let is_dir = self.lower.stat(&at)?.is_some_and(|stat| Node::of_stat(&stat).is_dir());
+            if is_dir {
+                let dir = self.lower.at(&at, OFlags::RDONLY | OFlags::DIRECTORY)?;
+                waiting.extend(names_in(&dir)?.iter().map(|name| join(&relative, name)));
+            }
+            found.push(relative);
+        }
+        found.retain(|relative| !relative.is_empty());
+        Ok(found)
+    }
+
     pub(super) fn absolute(&self, path: &[u8]) -> Vec<u8> {
         let root = if self.mount_point == b"/" { &b""[..] } else { &self.mount_point };
         [root, b"/", path].concat()
@@ -219,10 +238,17 @@ pub(super) fn roll_back(
         let back = Back { ground, step, steps, reason };
         match back.take_back() {
             Ok(true) if matches!(step.action, Action::Put { .. } | Action::Link { .. }) => {}
-            // What a step takes, it takes before the renames; the others
-            // find their file where a rename has put it.
-            Ok(true) if matches!(step.action, Action::Take { .. }) => back_again.push(path),
-            Ok(true) => back_again.push(path_then(&scope.freed, &path)),
+            Ok(true) => {
+                // What a step takes, it takes before the renames; the others
+                // find their file where a rename has put it.
+                let is_take = matches!(step.action, Action::Take { .. });
+                let place = if is_take { path } else { path_then(&scope.freed, &path) };
+                if ground.is_away && !reason.is_unfinished() {
+                    let below = ground.below(step.path.as_bytes())?;
+                    back_again.extend(below.iter().map(|below| join(&place, below)));
+                }
+                back_again.push(place);
+            }
             Ok(false) => stayed.add(index, path),
             Err(error) if beneath::is_absent(&error) || is_occupied(&error) => stayed.add(index, path),
             Err(error) => return Err(error),

@@ -14,7 +14,7 @@ use rustix::fd::AsFd as _;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CommitError, Recovered, Remedy, Selector,
+    CommitError, Recovered, Remedy, Selector, away,
     depot::{self, DepotPlace, undo_folder},
     discard::remove_tree,
     finish,
@@ -38,7 +38,8 @@ pub struct UndoReport {
     /// Paths that stayed as they are, because the host changed them since or
     /// because what was there before is not kept.
     pub stayed: Vec<Vec<u8>>,
-    /// Those of them that the host did not change: what was there before lay on another mount than the state folder.
+    /// Those of them that the host did not change: what was there before lay on another mount than the state folder, and
+    /// there was no room to keep it.
     pub unkept: Vec<Vec<u8>>,
     /// Where paths were named, those that went back with them.
     pub along: Vec<Vec<u8>>,
@@ -66,33 +67,32 @@ pub fn undo_paths(
     let failed = |source| failed(run.path(), source);
     let (number, part) = find(run, selection, host_root)?;
     let record = Record::read(&undo_folder(run.path(), number).join(JOURNAL_FILE))?;
-    let mut along = Vec::new();
+    let (mut along, mut not_kept) = (Vec::new(), Vec::new());
     let mut undoing = Undoing { number, stays: BTreeSet::new(), part };
     if let Some(record) = &record {
         let grounds = grounds(run.path(), record, host_root).map_err(failed)?;
         undoing.stays = changed_since(&grounds, record).map_err(failed)?;
+        not_kept = unkept(run.path(), record, &grounds, &undoing.stays);
         along = undoing.part.as_ref().map_or(along, |part| part.along(record, &grounds, selection));
     }
     write_json(run.path(), UNDOING_FILE, &undoing).map_err(failed)?;
     let report = take_back(run.path(), &undoing, host_root)?;
     along.retain(|path| !report.stayed.contains(path));
-    let mut unkept = record.as_ref().map(|record| unkept(record, &undoing.stays)).unwrap_or_default();
-    unkept.retain(|path| report.stayed.contains(path));
-    Ok(UndoReport { unkept, along, ..report })
+    not_kept.retain(|path| report.stayed.contains(path));
+    Ok(UndoReport { unkept: not_kept, along, ..report })
 }
 
 /// The paths of which nothing was kept, but for the steps in `changed`.
-fn unkept(record: &Record, changed: &BTreeSet<usize>) -> Vec<Vec<u8>> {
+fn unkept(run: &Path, record: &Record, grounds: &[Ground], changed: &BTreeSet<usize>) -> Vec<Vec<u8>> {
+    let folder = undo_folder(run, record.begin.number);
+    let is_lost = |index: usize| {
+        let depot = record.begin.layers.get(index).and_then(|layer| layer.depot.as_ref());
+        matches!(depot, Some(DepotPlace::Hidden { .. })) && !away::is_kept(&folder, index)
+    };
     let steps = record.steps.iter().flat_map(|steps| steps.list.iter().enumerate());
-    let unkept = steps.filter(|(index, step)| {
-        let depot = record.begin.layers.get(step.layer).and_then(|layer| layer.depot.as_ref());
-        !changed.contains(index) && matches!(depot, Some(DepotPlace::Hidden { .. }))
-    });
-    unkept
-        .map(|(_, step)| {
-            let mount_point = record.begin.layers[step.layer].mount_point.as_bytes();
-            [b"/", &*beneath::join(beneath::below_root(mount_point), step.path.as_bytes())].concat()
-        })
+    steps
+        .filter(|(index, step)| !changed.contains(index) && is_lost(step.layer))
+        .filter_map(|(_, step)| Some(grounds.get(step.layer)?.absolute(step.path.as_bytes())))
         .collect()
 }
 
@@ -174,6 +174,14 @@ fn take_back(run: &Path, undoing: &Undoing, host_root: BorrowedFd<'_>) -> Result
     let number = undoing.number;
     let failed = |source| failed(run, source);
     let record = Record::read(&undo_folder(run, number).join(JOURNAL_FILE))?;
+    if let Some(record) = &record {
+        let grounds = grounds(run, record, host_root).map_err(failed)?;
+        if let Err(error) = away::bring_back(&undo_folder(run, number), record, &grounds) {
+            // Nothing was taken back yet.
+            forget_marker(run).map_err(failed)?;
+            return Err(failed(error));
+        }
+    }
     let stayed = match (&record, &undoing.part) {
         (Some(record), Some(part)) => {
             unwind_part(run, record, (part, &undoing.stays), host_root).map_err(failed)?
@@ -207,17 +215,17 @@ fn unwind(
         freed: steps.settled.clone(),
     };
     let stayed = roll_back(&RunFolder::new(run, 0), host_root, &grounds, steps, Reason::Undo(&scope))?;
-    if stayed.paths.is_empty() {
-        let folder = undo_folder(run, record.begin.number);
-        // Once a file is gone from a depot, nothing tells that its step was taken back.
-        let steps = (0..steps.list.len()).collect();
-        record_undone(&folder.join(JOURNAL_FILE), Undone { steps, returned: BTreeSet::new() })?;
-        for (layer, ground) in record.begin.layers.iter().zip(&grounds) {
-            if let Some(place) = &layer.depot {
-                depot::remove(place, &folder, &ground.lower, None)?;
-            }
+    let folder = undo_folder(run, record.begin.number);
+    // Once a file is gone from a depot, nothing tells that its step was taken back.
+    let done = (0..steps.list.len()).filter(|index| !stayed.steps.contains(index)).collect();
+    record_undone(&folder.join(JOURNAL_FILE), Undone { steps: done, returned: BTreeSet::new() })?;
+    let all = stayed.paths.is_empty();
+    for (layer, ground) in record.begin.layers.iter().zip(&grounds).filter(|_| all) {
+        if let Some(place @ DepotPlace::Kept) = &layer.depot {
+            depot::remove(place, &folder, &ground.lower, None)?;
         }
     }
+    away::clear(&folder, record, &grounds, all)?;
     Ok(stayed.paths)
 }
 
@@ -255,6 +263,7 @@ fn unwind_part(
             }
         }
     }
+    away::clear(&undo_folder(run, record.begin.number), record, &grounds, false)?;
     forget_marker(run)?;
     Ok(stayed)
 }

@@ -21,6 +21,8 @@ use vantio_phantom::{
 
 pub struct World {
     dir: TempDir,
+    /// Where the host is, if elsewhere.
+    other: Option<TempDir>,
     pub run: RunFolder,
     pub root: File,
 }
@@ -33,15 +35,15 @@ impl World {
 
     /// The same, with the host's files on another file system.
     pub fn with_host_on(other: &Path, script: &str) -> Self {
-        let host = tempfile::tempdir_in(other).unwrap().keep();
+        let host = tempfile::tempdir_in(other).unwrap();
         Self::in_dir(tempfile::tempdir().unwrap(), Some(host), script)
     }
 
-    fn in_dir(dir: TempDir, host: Option<PathBuf>, script: &str) -> Self {
+    fn in_dir(dir: TempDir, other: Option<TempDir>, script: &str) -> Self {
         let path = dir.path();
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-        match host {
-            Some(host) => std::os::unix::fs::symlink(host, path.join("host")).unwrap(),
+        match &other {
+            Some(host) => std::os::unix::fs::symlink(host.path(), path.join("host")).unwrap(),
             None => fs::create_dir(path.join("host")).unwrap(),
         }
         for part in ["merged", "runs/r/layers/0/upper", "runs/r/layers/0/work"] {
@@ -58,7 +60,7 @@ impl World {
         fs::write(run.join("run.json"), "{}").unwrap();
         let root = File::open(path.join("host")).unwrap();
         std::thread::sleep(Duration::from_millis(25));
-        Self { run: RunFolder::new(run, started), root, dir }
+        Self { run: RunFolder::new(run, started), root, dir, other }
     }
 
     pub fn host(&self) -> PathBuf {

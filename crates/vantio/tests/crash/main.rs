@@ -60,12 +60,10 @@ fn a_commit_to_another_file_system_killed_at_any_call_is_all_or_nothing() {
     let mut scene = Scene::elsewhere(&SMALL);
     let mut tried = 0;
     for call in 0.. {
-        let Some(state) = crash(&mut scene, Point::Before(call)) else { break };
-        tried += 1;
-        if state == State::After {
-            // Nothing is kept there that an undo could put back.
-            scene = Scene::elsewhere(&SMALL);
+        if crash(&mut scene, Point::Before(call)).is_none() {
+            break;
         }
+        tried += 1;
     }
     println!("killed at {tried} calls");
     assert!(tried > 150, "{tried}");
@@ -116,7 +114,15 @@ fn a_recovery_killed_at_any_call_is_taken_up_again() {
 
 #[test]
 fn an_undo_killed_at_any_call_is_taken_up_again() {
-    let mut scene = Scene::new(&SMALL);
+    undo_killed_everywhere(Scene::new(&SMALL));
+}
+
+#[test]
+fn an_undo_on_another_file_system_killed_at_any_call_is_taken_up_again() {
+    undo_killed_everywhere(Scene::elsewhere(&SMALL));
+}
+
+fn undo_killed_everywhere(mut scene: Scene) {
     let mut tried = 0;
     for call in 0.. {
         scene.ask(&["commit", "last", "--hazards"]);
