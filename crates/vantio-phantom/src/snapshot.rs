@@ -147,6 +147,7 @@ pub fn take(
         bounds,
         taken: Taken::default(),
         progress,
+        dress,
     }
     .all()
     .map_err(|(path, stop)| {
@@ -170,7 +171,8 @@ pub fn take(
     })
 }
 
-/// Copies what is in the directory `from` to `to`, which is empty, and has it look like `from`.
+/// Copies what is in the directory `from` to `to`, which is empty, exactly but for sockets and devices; fails where owner or
+/// attributes cannot be given.
 pub(crate) fn copy_tree(from: Pinned, to: Pinned) -> io::Result<()> {
     let mut copying = Copying {
         from,
@@ -180,6 +182,7 @@ pub(crate) fn copy_tree(from: Pinned, to: Pinned) -> io::Result<()> {
         bounds: Bounds { entries: u64::MAX, bytes: u64::MAX },
         taken: Taken::default(),
         progress: &mut |_| {},
+        dress: |copy, original| Meta::of(original).set(copy),
     };
     copying.all().map_err(|(_, stop)| match stop {
         Stop::Failed(error) => error,
@@ -222,6 +225,8 @@ struct Copying<'a> {
     bounds: Bounds,
     taken: Taken,
     progress: &'a mut dyn FnMut(Taken),
+    /// Gives a copy what the original has besides content.
+    dress: fn(BorrowedFd<'_>, &Node) -> io::Result<()>,
 }
 
 /// Why copying stopped.
@@ -256,7 +261,7 @@ impl Copying<'_> {
         for (path, node) in done.iter().rev() {
             let directory = self.to.dir(path);
             directory
-                .and_then(|directory| dress(directory.as_fd(), node))
+                .and_then(|directory| (self.dress)(directory.as_fd(), node))
                 .map_err(|error| (path.clone(), error.into()))?;
         }
         Ok(())
@@ -283,7 +288,7 @@ impl Copying<'_> {
             mkdirat(&parent, name, Mode::RWXU)?;
             let is_left_out = self.left_out.contains(path);
             if is_left_out {
-                dress(self.to.dir(path)?.as_fd(), &node)?;
+                (self.dress)(self.to.dir(path)?.as_fd(), &node)?;
             }
             return Ok(!is_left_out);
         }
@@ -291,11 +296,11 @@ impl Copying<'_> {
             FileType::File => self.file(path, &node, parent.as_fd(), name)?,
             FileType::Symlink => {
                 symlinkat(readlinkat(&found, "", Vec::new())?, &parent, name)?;
-                dress(self.to.at(path, OFlags::PATH | OFlags::NOFOLLOW)?.as_fd(), &node)?;
+                (self.dress)(self.to.at(path, OFlags::PATH | OFlags::NOFOLLOW)?.as_fd(), &node)?;
             }
             FileType::Fifo => {
                 mknodat(&parent, name, rustix::fs::FileType::Fifo, Mode::RWXU, 0)?;
-                dress(self.to.at(path, OFlags::PATH | OFlags::NOFOLLOW)?.as_fd(), &node)?;
+                (self.dress)(self.to.at(path, OFlags::PATH | OFlags::NOFOLLOW)?.as_fd(), &node)?;
             }
             // Nobody listens at a copy of a socket, and a device is the host's.
             _ => {}
@@ -312,10 +317,10 @@ impl Copying<'_> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let to = File::from(openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?);
         if self.left_out.contains(path) {
-            return Ok(dress(to.as_fd(), node)?);
+            return Ok((self.dress)(to.as_fd(), node)?);
         }
         let node = self.content(path, &to)?;
-        dress(to.as_fd(), &node)?;
+        (self.dress)(to.as_fd(), &node)?;
         if node.links > 1 {
             self.links.insert(node.id, path.to_vec());
         }

@@ -176,8 +176,10 @@ fn take_back(run: &Path, undoing: &Undoing, host_root: BorrowedFd<'_>) -> Result
     let record = Record::read(&undo_folder(run, number).join(JOURNAL_FILE))?;
     if let Some(record) = &record {
         let grounds = grounds(run, record, host_root).map_err(failed)?;
-        if let Err(error) = away::bring_back(&undo_folder(run, number), record, &grounds) {
+        let folder = undo_folder(run, number);
+        if let Err(error) = away::bring_back(&folder, record, &grounds) {
             // Nothing was taken back yet.
+            away::clear(&folder, record, &grounds, false).map_err(failed)?;
             forget_marker(run).map_err(failed)?;
             return Err(failed(error));
         }
