@@ -324,6 +324,10 @@ mod tests {
         assert_eq!(there, [&Piece::Directory(point)]);
     }
 
+    fn mounted(kind: &str, point: PathBuf) -> Mount {
+        Mount { id: 1, parent: 0, root: "/".into(), point, read_only: false, kind: kind.into() }
+    }
+
     #[test]
     fn what_nobody_writes_is_bound_whole_and_what_is_mounted_below_is_not() {
         let folder = tempfile::tempdir_in("/var/tmp").unwrap();
@@ -331,21 +335,13 @@ mod tests {
         for name in ["proc/1", "proc/fs", "read-only/disk/deep", "read-only/file"] {
             fs::create_dir_all(at(name)).unwrap();
         }
-        let mount = |kind: &str, point: PathBuf| Mount {
-            id: 1,
-            parent: 0,
-            root: "/".into(),
-            read_only: point.ends_with("read-only"),
-            point,
-            kind: kind.into(),
-        };
         let mounts = [
-            mount("ext4", "/".into()),
-            mount("proc", at("proc")),
-            mount("tmpfs", at("proc/fs")),
-            mount("ext4", at("read-only")),
-            mount("ext4", at("read-only/disk")),
-            mount("sysfs", at("read-only/disk/deep")),
+            mounted("ext4", "/".into()),
+            mounted("proc", at("proc")),
+            mounted("tmpfs", at("proc/fs")),
+            Mount { read_only: true, ..mounted("ext4", at("read-only")) },
+            mounted("ext4", at("read-only/disk")),
+            mounted("sysfs", at("read-only/disk/deep")),
         ];
         let host = Host { mounts: &mounts, privileged: false, visible: &[], frozen: None };
         let mut plan = Plan { host: &host, pieces: Vec::new(), layers: Vec::new() };
@@ -371,19 +367,11 @@ mod tests {
         for name in ["auto/mounted", "auto/not-yet", "auto/deeper/mounted", "plain"] {
             fs::create_dir_all(at(name)).unwrap();
         }
-        let mount = |kind: &str, point: PathBuf| Mount {
-            id: 1,
-            parent: 0,
-            root: "/".into(),
-            point,
-            read_only: false,
-            kind: kind.into(),
-        };
         let mounts = [
-            mount("ext4", "/".into()),
-            mount(AUTOFS, at("auto")),
-            mount("nfs4", at("auto/mounted")),
-            mount("nfs4", at("auto/deeper/mounted")),
+            mounted("ext4", "/".into()),
+            mounted(AUTOFS, at("auto")),
+            mounted("nfs4", at("auto/mounted")),
+            mounted("nfs4", at("auto/deeper/mounted")),
         ];
         let planned = |privileged: bool| {
             let host = Host { mounts: &mounts, privileged, visible: &[], frozen: None };
