@@ -12,7 +12,7 @@ use std::{
 
 use rustix::{
     fd::AsFd as _,
-    fs::{Mode, OFlags, RenameFlags, mkdirat, openat, renameat_with, syncfs},
+    fs::{Mode, OFlags, RenameFlags, mkdirat, renameat_with, syncfs},
     io::Errno,
 };
 
@@ -86,13 +86,7 @@ fn fill(parent: &Pinned, name: &[u8], kept: Pinned) -> io::Result<()> {
         let filled = || -> io::Result<()> {
             mkdirat(parent, &unfinished[..], Mode::RWXU)?;
             copy_tree(kept, Pinned::adopt(parent.dir(&unfinished)?)?)?;
-            let dir = openat(
-                parent,
-                &unfinished[..],
-                OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-                Mode::empty(),
-            )?;
-            syncfs(dir)?;
+            syncfs(parent.at(&unfinished, OFlags::RDONLY | OFlags::DIRECTORY)?)?;
             Ok(renameat_with(parent, &unfinished[..], parent, name, RenameFlags::NOREPLACE)?)
         };
         filled().inspect_err(|_| drop(remove_tree(parent.as_fd(), &unfinished)))

@@ -222,9 +222,10 @@ fn unwind(
     let done = (0..steps.list.len()).filter(|index| !stayed.steps.contains(index)).collect();
     record_undone(&folder.join(JOURNAL_FILE), Undone { steps: done, returned: BTreeSet::new() })?;
     let all = stayed.paths.is_empty();
-    for (layer, ground) in record.begin.layers.iter().zip(&grounds).filter(|_| all) {
-        if let Some(place @ DepotPlace::Kept) = &layer.depot {
-            depot::remove(place, &folder, &ground.lower, None)?;
+    for (layer, ground) in record.begin.layers.iter().zip(&grounds) {
+        match &layer.depot {
+            Some(place @ DepotPlace::Kept) if all => depot::remove(place, &folder, &ground.lower, None)?,
+            _ => {}
         }
     }
     away::clear(&folder, record, &grounds, all)?;

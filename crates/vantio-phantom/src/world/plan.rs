@@ -47,7 +47,7 @@ impl Piece {
 
 /// What is known about the host and the caller.
 pub(crate) struct Host<'a> {
-    /// Mounts that can be reached.
+    /// Mounts that can be reached, each before what is below it.
     pub(crate) mounts: &'a [Mount],
     /// Whether overlays are mounted with the host's full privileges.
     pub(crate) privileged: bool,
@@ -147,19 +147,14 @@ impl Plan<'_> {
     fn fixed(&mut self, path: &Path) -> io::Result<()> {
         self.pieces.push(Piece::Bind(path.to_owned()));
         let mounts = self.host.mounts;
-        let below = mounts.iter().filter(|mount| mount.point != path && mount.point.starts_with(path));
-        // What is below one of these, that one's own step sees to.
-        let is_next = |mount: &&Mount| {
-            let between = |other: &Mount| {
-                other.point != path
-                    && other.point.starts_with(path)
-                    && other.point != mount.point
-                    && mount.point.starts_with(&other.point)
-            };
-            !mounts.iter().any(between)
-        };
-        for mount in below.filter(is_next).filter(|mount| mount.point.is_dir()) {
+        let mut seen_to: Option<&Path> = None;
+        for mount in mounts.iter().filter(|mount| mount.point != path && mount.point.starts_with(path)) {
+            // What is below one of these comes after it, and its own step sees to that.
+            if seen_to.is_some_and(|above| mount.point.starts_with(above)) || !mount.point.is_dir() {
+                continue;
+            }
             self.directory(&mount.point)?;
+            seen_to = Some(&mount.point);
         }
         Ok(())
     }

@@ -1,14 +1,14 @@
 //! `vantio kill`
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use vantio_core::{RunId, json::Value};
 use vantio_phantom::cgroup::Cgroup;
 
-use super::changes::{entry, ledger};
+use super::{
+    changes::{entry, ledger},
+    wait::comes_true,
+};
 use crate::{
     failure::Failure,
     present::{note, print_json},
@@ -60,18 +60,11 @@ fn end(store: &Store, id: RunId, short: &str) -> Result<(), Failure> {
 
 /// Waits until the run's own command has let go of it.
 fn wait(store: &Store, id: RunId, short: &str) -> Result<(), Failure> {
-    let deadline = Instant::now() + PATIENCE;
-    while store.is_held(id)? {
-        if Instant::now() > deadline {
-            return Err(Failure::new(
-                "E_RUN_BUSY",
-                format!("run {short} was killed, but its command has not ended"),
-            )
-            .help("its terminal may be stopped; `vantio ps` tells when it is gone"));
-        }
-        thread::sleep(Duration::from_millis(10));
+    if comes_true(PATIENCE, || Ok(!store.is_held(id)?))? {
+        return Ok(());
     }
-    Ok(())
+    Err(Failure::new("E_RUN_BUSY", format!("run {short} was killed, but its command has not ended"))
+        .help("its terminal may be stopped; `vantio ps` tells when it is gone"))
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,18 +1,15 @@
 //! `vantio logs`
 
-use std::{
-    io,
-    path::Path,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{io, path::Path, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
-use vantio_core::RunId;
 use vantio_phantom::keeper::{KeeperError, Leave, Log, Visit, visit};
 
-use super::attach::{lives, lost, refuse_undetached, unreachable};
+use super::{
+    attach::{lives, lost, refuse_undetached, unreachable},
+    wait::comes_true,
+};
 use crate::{
     arguments,
     failure::Failure,
@@ -48,7 +45,8 @@ pub fn logs(store: &Store, arguments: &arguments::Logs, json: bool) -> Result<u8
             // It ended in this moment, or nobody writes down any more what it says.
             Err(error @ KeeperError::Absent) => {
                 each(&log, begin, &mut |bytes| print(bytes))?;
-                return if ends_soon(store, id)? { Ok(0) } else { Err(unreachable(&error, &short)) };
+                let has_ended = comes_true(PATIENCE, || Ok(!lives(store, id)?))?;
+                return if has_ended { Ok(0) } else { Err(unreachable(&error, &short)) };
             }
             Err(error) => return Err(unreachable(&error, &short)),
             Ok(Leave::Ended(_) | Leave::Detached) => return Ok(0),
@@ -63,18 +61,6 @@ pub fn logs(store: &Store, arguments: &arguments::Logs, json: bool) -> Result<u8
 /// Where to begin.
 fn begin(log: &Log, tail: Option<u64>) -> io::Result<u64> {
     tail.map_or_else(|| Ok(log.bounds()?.0), |lines| log.tail(lines))
-}
-
-/// Whether a run is about to end, and its keeper has only gone before it.
-fn ends_soon(store: &Store, id: RunId) -> Result<bool, Failure> {
-    let deadline = Instant::now() + PATIENCE;
-    while lives(store, id)? {
-        if Instant::now() > deadline {
-            return Ok(false);
-        }
-        thread::sleep(PAUSE);
-    }
-    Ok(true)
 }
 
 fn follow(folder: &Path, from: u64) -> Result<Leave, KeeperError> {
@@ -116,5 +102,5 @@ fn unreadable(cause: io::Error) -> Failure {
     Failure::new("E_LOGS", "what the run wrote cannot be read").because(cause)
 }
 
+/// How long a run goes on after its keeper.
 const PATIENCE: Duration = Duration::from_secs(2);
-const PAUSE: Duration = Duration::from_millis(20);

@@ -32,6 +32,7 @@ mod suggest;
 mod summary;
 mod sweep;
 mod undo;
+mod wait;
 mod why;
 
 pub use changes::coded;
