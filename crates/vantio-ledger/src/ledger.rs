@@ -285,9 +285,8 @@ impl Writer {
 
     fn write_all(&mut self) -> Result<(), LedgerError> {
         let (mut due, mut linger) = (None, (0, Duration::ZERO));
-        while let Some(Batch { mut links, promise, wants_checkpoint, wants_tidying, is_last, .. }) =
-            self.queue.take(due, linger)?
-        {
+        while let Some(batch) = self.queue.take(due, linger)? {
+            let Batch { mut links, promise, urgent, wants_checkpoint, wants_tidying, is_last, .. } = batch;
             let start = Instant::now();
             let uncovered = self.store.uncovered() + links.len() as u64;
             let is_time = is_last
@@ -304,7 +303,7 @@ impl Writer {
             }
             promise.keep(Ok(links.receipts()));
             self.store.catch_up();
-            linger = (links.len(), (start.elapsed() / LINGER).min(MAX_LINGER));
+            linger = (urgent, (start.elapsed() / LINGER).min(MAX_LINGER));
             due = match (self.store.uncovered(), due) {
                 (0, _) => None,
                 (_, Some(due)) if !is_due => Some(due),
@@ -328,7 +327,7 @@ impl Writer {
     }
 }
 
-/// For the entries that came together before, the writer waits for this part of the time that they took,
+/// For as many entries as were waited for together before, the writer waits for this part of the time that they took,
 const LINGER: u32 = 8;
 /// and no longer than this.
 const MAX_LINGER: Duration = Duration::from_millis(1);

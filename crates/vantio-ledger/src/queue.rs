@@ -36,7 +36,7 @@ struct State {
     /// When the oldest entry that nobody waits for must be written.
     due: Option<Instant>,
     is_urgent: bool,
-    /// The writer lingers until so many entries are there.
+    /// The writer lingers until so many entries are there that somebody waits for.
     awaited: usize,
     is_closing: bool,
     /// The last batch was taken.
@@ -48,6 +48,8 @@ struct State {
 pub(crate) struct Batch {
     pub links: Links,
     pub promise: Promise,
+    /// How many of its entries somebody waits for.
+    pub urgent: usize,
     /// Entries that found no room, by run and policy.
     dropped: BTreeMap<(RunId, Hash), u64>,
     /// A checkpoint belongs to what is waited for.
@@ -121,7 +123,8 @@ impl Queue {
         }
         let place = state.push(prepared)?;
         state.batch.wants_checkpoint |= wants_checkpoint;
-        if place + 1 == state.awaited {
+        state.batch.urgent += 1;
+        if state.batch.urgent == state.awaited {
             self.arrived.notify_one();
         }
         Ok((self.hurry(&mut state), place))
@@ -179,7 +182,7 @@ impl Queue {
     }
 
     /// Waits for work, but not beyond `until`; `None` when the queue is closed and its last batch
-    /// was taken. `linger` says for how many entries to wait a little longer, and how long.
+    /// was taken. `linger` says for how many entries that somebody waits for to wait a little longer, and how long.
     pub fn take(
         &self,
         until: Option<Instant>,
@@ -247,8 +250,8 @@ impl Queue {
         Arc::clone(&state.batch.promise.0)
     }
 
-    /// Waits until `count` entries are there, but not for long: those who waited for a batch together
-    /// come again together, and whoever is first should not have a sync of its own.
+    /// Waits until `count` entries are there that somebody waits for, but not for long: those who waited for a batch
+    /// together come again together, and whoever is first should not have a sync of its own.
     fn linger<'a>(
         &self,
         mut state: MutexGuard<'a, State>,
@@ -256,7 +259,7 @@ impl Queue {
     ) -> MutexGuard<'a, State> {
         let deadline = Instant::now() + time;
         state.awaited = count;
-        while state.is_urgent && !state.is_closing && state.batch.links.len() < count {
+        while state.is_urgent && !state.is_closing && state.batch.urgent < count {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || state.failed.is_some() {
                 break;
@@ -329,6 +332,7 @@ impl Batch {
         Self {
             links: Links::new(context, linker, capacity),
             promise: Promise::new(),
+            urgent: 0,
             dropped: BTreeMap::new(),
             wants_checkpoint: false,
             wants_tidying: false,
@@ -359,5 +363,27 @@ fn dropped_draft(run_id: RunId, policy_hash: Hash, count: u64) -> Draft {
         policy_hash,
         decision: None,
         anomaly: None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn prepared() -> Prepared {
+        let draft = dropped_draft(RunId::new(0, [0; 10]), Hash::ZERO, 1);
+        Prepared::new(draft, &Salts::new().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_not_lingered_for() {
+        let queue = Queue::new(Options::default(), Chain::GENESIS, None);
+        for _ in 0..3 {
+            assert!(matches!(queue.offer(prepared()).unwrap(), Offer::Taken));
+        }
+        let (_, place) = queue.push_urgent(prepared(), false).unwrap();
+        let batch = queue.take(None, (0, Duration::ZERO)).unwrap().unwrap();
+        assert_eq!((place, batch.links.len(), batch.urgent), (3, 4, 1));
     }
 }
