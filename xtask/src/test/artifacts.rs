@@ -25,6 +25,9 @@ pub const END_TO_END: [&str; 15] = [
     "detached",
 ];
 
+/// Tells `env` that signals do what they do by themselves: whoever starts the tests may ignore some, as `nohup` does.
+pub const DEFAULT_SIGNALS: &str = "--default-signal";
+
 /// A test executable.
 pub struct Artifact {
     /// The suite's name.
@@ -36,7 +39,9 @@ pub struct Artifact {
 impl Artifact {
     /// The command that runs it.
     pub fn command(&self) -> Command {
-        Command::new(&self.executable)
+        let mut command = Command::new("env");
+        command.arg(DEFAULT_SIGNALS).arg(&self.executable);
+        command
     }
 }
 

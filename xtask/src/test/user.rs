@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use super::artifacts::Artifact;
+use super::artifacts::{Artifact, DEFAULT_SIGNALS};
 use super::posix;
 use crate::{
     failure::{AtPath, Failure},
@@ -61,7 +61,7 @@ impl User {
     /// The command that runs `artifact` as the user.
     pub fn command(&self, artifact: &Artifact) -> Command {
         let mut command = self.as_user();
-        command.arg("env").arg(assignment("VANTIO_BIN", &self.stage.join("vantio")));
+        command.arg("env").arg(DEFAULT_SIGNALS).arg(assignment("VANTIO_BIN", &self.stage.join("vantio")));
         command.arg(assignment("VANTIO_TEST_DIR", &Path::new(HOME).join("scratch")));
         command.arg(assignment("VANTIO_TEST_TOOLS", &self.stage));
         if let Some(toolchain) = &self.toolchain {
