@@ -391,9 +391,7 @@ impl Request {
         if matches!(reply, Reply::Later) {
             return;
         }
-        let sent =
-            if self.stays { self.send(reply) } else { self.link.listener.elsewhere(|| self.send(reply)) };
-        match sent {
+        match self.send(reply) {
             Ok(()) | Err(Errno::NOENT) => {}
             // The descriptor table is full, or the kernel refused the answer: say so to the caller.
             Err(error) => {
@@ -411,9 +409,10 @@ impl Request {
     fn send(&self, reply: Reply) -> io::Result<()> {
         let (id, listener) = (self.notification.id, &self.link.listener);
         match reply {
-            Reply::Value(value) => listener.answer(id, value),
-            Reply::Error(error) => listener.refuse(id, error),
-            Reply::Continue => listener.resume(id),
+            Reply::Value(value) => self.wake(|| listener.answer(id, value)),
+            Reply::Error(error) => self.wake(|| listener.refuse(id, error)),
+            Reply::Continue => self.wake(|| listener.resume(id)),
+            // Here the kernel takes no hint on where the caller goes on.
             Reply::Inject { fd, close_on_exec, is_read_only: true } => {
                 listener.inject(id, fd.as_fd(), close_on_exec)
             }
@@ -421,10 +420,15 @@ impl Request {
                 // A program that was written cannot start while we could write it too.
                 let given = listener.give(id, fd.as_fd(), close_on_exec);
                 drop(fd);
-                given.and_then(|number| listener.answer(id, number.into()))
+                given.and_then(|number| self.wake(|| listener.answer(id, number.into())))
             }
             Reply::Later => Ok(()),
         }
+    }
+
+    /// Answers by `send`, so that the caller goes on where it should.
+    fn wake(&self, send: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        if self.stays { send() } else { self.link.listener.elsewhere(send) }
     }
 }
 
