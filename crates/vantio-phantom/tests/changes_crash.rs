@@ -26,8 +26,7 @@ fn script() -> String {
 }
 
 /// What an undisturbed commit makes of the host.
-fn committed_shape() -> String {
-    let world = World::new(BEFORE);
+fn committed_shape(world: &World) -> String {
     world.inside(&script());
     let report = world.commit(&[]);
     assert!(!report.is_incomplete(), "{report:?}");
@@ -36,10 +35,21 @@ fn committed_shape() -> String {
 
 #[test]
 fn a_crash_at_any_moment_leaves_all_or_nothing() {
+    crash_at_any_moment(World::new);
+}
+
+#[test]
+fn a_crash_at_any_moment_leaves_all_or_nothing_where_directories_cannot_be_renamed() {
+    if is_root() {
+        crash_at_any_moment(World::with_host_in_overlay);
+    }
+}
+
+fn crash_at_any_moment(host: fn(&str) -> World) {
     let mut outcomes = [0, 0];
-    let after = committed_shape();
+    let after = committed_shape(&host(BEFORE));
     for crash in 0.. {
-        let world = World::new(BEFORE);
+        let world = host(BEFORE);
         let before = world.listing();
         let times = "stat -c '%n %Y' . d";
         let times_before = sh(&world.host(), times);
@@ -93,7 +103,7 @@ fn a_killed_commit_is_made_good() {
         commit::commit(&RunFolder::new(run, started), &[], options, host.as_fd()).unwrap();
         return;
     }
-    let after = committed_shape();
+    let after = committed_shape(&World::new(BEFORE));
     for moment in [0, 3, 9, 14, 20] {
         let world = World::new(BEFORE);
         let before = world.listing();

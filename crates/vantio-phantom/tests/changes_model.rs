@@ -7,7 +7,7 @@ mod changes_support;
 
 use std::path::Path;
 
-use changes_support::{World, assert_same, sh};
+use changes_support::{World, assert_same, is_root, sh};
 use proptest::prelude::*;
 use vantio_phantom::commit::{CommitError, Options};
 
@@ -49,13 +49,28 @@ fn operation_on<S: Strategy<Value = String> + 'static>(path: fn() -> S) -> impl 
     ]
 }
 
-/// A host, on another file system than the run's folder perhaps, and what is the same of it after an undo.
-fn world(is_away: bool, before: &str) -> (World, &'static str) {
+/// Where a host is.
+#[derive(Clone, Copy, Debug)]
+enum Host {
+    /// With the run's folder.
+    Here,
+    /// On another file system.
+    Away,
+    /// In an overlay, where nothing that the run has from it can be renamed as a directory.
+    Overlay,
+}
+
+fn host() -> impl Strategy<Value = Host> {
+    prop::sample::select(vec![Host::Here, Host::Away, Host::Overlay])
+}
+
+/// A host, and what is the same of it after an undo.
+fn world(host: Host, before: &str) -> (World, &'static str) {
     let shm = Path::new("/dev/shm");
-    if is_away && shm.is_dir() {
-        (World::with_host_on(shm, before), LOOKS)
-    } else {
-        (World::new(before), IDENTITY)
+    match host {
+        Host::Away if shm.is_dir() => (World::with_host_on(shm, before), LOOKS),
+        Host::Overlay if is_root() => (World::with_host_in_overlay(before), LOOKS_IN_OVERLAY),
+        _ => (World::new(before), IDENTITY),
     }
 }
 
@@ -73,9 +88,9 @@ proptest! {
     fn the_host_becomes_what_the_run_saw_and_what_it_was(
         operations in prop::collection::vec(operation(), 1..14),
         first in path(),
-        is_away in any::<bool>(),
+        host in host(),
     ) {
-        let (world, identity) = world(is_away, BEFORE);
+        let (world, identity) = world(host, BEFORE);
         let before = sh(&world.host(), identity);
         let wanted = world.inside_shape(&format!("{}\n{ATTRIBUTES} > ../attributes", quiet(&operations)));
         let wanted_attributes = sh(&world.runs(), "cat ../attributes");
@@ -103,9 +118,9 @@ proptest! {
     fn a_part_that_is_taken_back_leaves_a_commit_that_can_be_taken_back(
         operations in prop::collection::vec(operation(), 1..14),
         parts in prop::collection::vec(path(), 1..4),
-        is_away in any::<bool>(),
+        host in host(),
     ) {
-        let (world, identity) = world(is_away, BEFORE);
+        let (world, identity) = world(host, BEFORE);
         let before = sh(&world.host(), identity);
         world.inside(&quiet(&operations));
         let context = format!("{operations:#?}\n{parts:?}\n{:#?}", world.kinds());
@@ -140,10 +155,10 @@ proptest! {
     #[test]
     fn names_that_the_host_gave_one_file_share_what_is_committed(
         operations in prop::collection::vec(operation(), 1..10),
-        is_away in any::<bool>(),
+        host in host(),
     ) {
         let several = format!("{BEFORE}; rm y; ln x y; ln a/x a/d; ln c/x c/y; ln c/x c/e");
-        let (world, identity) = world(is_away, &several);
+        let (world, identity) = world(host, &several);
         let before = sh(&world.host(), identity);
         world.inside(&format!("{}\nmkdir ../seen; cp -a . ../seen", quiet(&operations)));
         let set = world.scan();
@@ -171,9 +186,9 @@ proptest! {
         operations in prop::collection::vec(operation_on(near), 1..6),
         first in near(),
         back in near(),
-        is_away in any::<bool>(),
+        host in host(),
     ) {
-        let (world, _) = world(is_away, "echo 1 > x; ln x y; ln x z; echo 2 > w; chmod 644 x w");
+        let (world, _) = world(host, "echo 1 > x; ln x y; ln x z; echo 2 > w; chmod 644 x w");
         // What comes back after later commits may be a file of its own.
         let look = "stat -c '%n %F %a %s' *; cat x y z w";
         let before = sh(&world.host(), look);
@@ -302,3 +317,5 @@ fn quiet(operations: &[String]) -> String {
 const IDENTITY: &str = "find . -printf '%P|%y|%m|%n|%i|%s|%l|%T@\n' | LC_ALL=C sort; find . -type f -print0 | LC_ALL=C sort -z | xargs -0r sha256sum";
 /// Files that come back from another file system have other numbers.
 const LOOKS: &str = "find . -printf '%P|%y|%m|%n|%s|%l|%T@\n' | LC_ALL=C sort; find . -type f -print0 | LC_ALL=C sort -z | xargs -0r sha256sum";
+/// An overlay counts the names of a directory only where nothing of it comes from below.
+const LOOKS_IN_OVERLAY: &str = "find . -type d -printf '%P|%y|%m|%T@\n' -o -printf '%P|%y|%m|%n|%s|%l|%T@\n' | LC_ALL=C sort; find . -type f -print0 | LC_ALL=C sort -z | xargs -0r sha256sum";

@@ -13,10 +13,23 @@ const IDENTITY: &str = "find . -printf '%P|%y|%m|%n|%i|%s|%l|%T@\n' | LC_ALL=C s
 /// Files that come back from another file system have other numbers.
 const LOOKS: &str = "find . -printf '%P|%y|%m|%n|%s|%l|%T@\n' | LC_ALL=C sort";
 
+/// An overlay counts the names of a directory only where nothing of it comes from below.
+const LOOKS_IN_OVERLAY: &str =
+    "find . -type d -printf '%P|%y|%m|%T@\n' -o -printf '%P|%y|%m|%n|%s|%l|%T@\n' | LC_ALL=C sort";
+
 /// Commits what `run` does to `before`, takes `taken` back, then the rest; and checks that the host is what it was. The same
-/// where the host is on another file system than the run's folder.
+/// where the host is on another file system than the run's folder, and where it is an overlay.
 #[track_caller]
 fn part(before: &str, run: &str, taken: &[&str], seen: &str) -> UndoReport {
+    if is_root() {
+        part_of(&World::with_host_in_overlay(before), LOOKS_IN_OVERLAY, run, taken, seen);
+    }
+    part_where_directories_move(before, run, taken, seen)
+}
+
+/// As [`part`], of what is in a renamed directory, which in an overlay goes back with it.
+#[track_caller]
+fn part_where_directories_move(before: &str, run: &str, taken: &[&str], seen: &str) -> UndoReport {
     let shm = Path::new("/dev/shm");
     if shm.is_dir() {
         part_of(&World::with_host_on(shm, before), LOOKS, run, taken, seen);
@@ -125,10 +138,11 @@ fn a_rename_takes_what_stands_in_its_way_along() {
     let report =
         part("mkdir d; echo 1 > d/a; echo 1 > x", "mv d e; echo 2 > e/a; echo 2 > d; rm x", &["/e"], "d/a");
     assert_eq!(paths(&report.along), ["/d"]);
-    part("mkdir d; echo 1 > d/a; echo 1 > d/b", "mv d e; echo 2 > e/a; rm e/b", &["/e/a"], "e/a");
+    let before = "mkdir d; echo 1 > d/a; echo 1 > d/b";
+    part_where_directories_move(before, "mv d e; echo 2 > e/a; rm e/b", &["/e/a"], "e/a");
     part("mkdir -p d/s; echo 1 > d/s/a; echo 1 > x", "mv d/s e; rm -r d; rm x", &["/e"], "d/s/a");
     part("mkdir d e; echo 1 > d/a; echo 1 > x", "mv -T d e; rm x", &["/e"], "d/a");
-    part("mkdir d; echo 1 > d/a; echo 1 > d/b", "mv d e; rm e/b; echo 2 > e/c", &["/e/c"], "e/a");
+    part(before, "mv d e; rm e/b; echo 2 > e/c", &["/e/c"], "e/a");
 }
 
 #[test]

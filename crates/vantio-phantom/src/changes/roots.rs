@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::HashMap, io};
 
 use rustix::{
     fd::{AsFd as _, BorrowedFd},
-    fs::{CWD, Mode, OFlags, chmod, openat},
+    fs::{CWD, Mode, OFlags, chmod, fstatfs, openat},
 };
 
 use super::{
@@ -44,6 +44,12 @@ impl LayerRoot {
             other => other?,
         };
         Ok(Self { layer, upper, lower, relaxed: RefCell::default() })
+    }
+
+    /// Whether the host can rename every directory there. On an overlay, as the root of a container is, it cannot rename
+    /// one that comes from a lower layer (`EXDEV`).
+    pub(crate) fn moves_directories(&self) -> bool {
+        !fstatfs(self.lower.as_fd()).is_ok_and(|found| found.f_type == OVERLAYFS)
     }
 
     /// Makes a file of the upper layer readable for its owner, until the
@@ -96,4 +102,6 @@ impl Drop for LayerRoot {
     }
 }
 
+/// `OVERLAYFS_SUPER_MAGIC` of linux/magic.h.
+const OVERLAYFS: rustix::fs::FsWord = 0x794c_7630;
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);

@@ -8,7 +8,10 @@ use std::{
 
 use rustix::{
     fd::{AsFd as _, BorrowedFd, OwnedFd},
-    fs::{AtFlags, FallocateFlags, Mode, OFlags, RenameFlags, chmod, fallocate, linkat, openat, syncfs},
+    fs::{
+        AtFlags, FallocateFlags, Mode, OFlags, RenameFlags, chmod, fallocate, linkat, mkdirat, openat,
+        syncfs, unlinkat,
+    },
     io::Errno,
 };
 
@@ -20,7 +23,7 @@ use super::{
     moving::rename,
     plan::{Kind, Plan, Planned},
     stage::Stage,
-    steps::{Action, Dir, Step},
+    steps::{Action, Dir, Id, Step},
 };
 use crate::changes::{
     ChangeKind, LayerRoot, Node, Shared,
@@ -155,6 +158,11 @@ impl Apply<'_> {
                 let came = check(depot, slot, node, &self.absolute(step), expected);
                 or_back(came, || place.rename(depot.as_fd(), slot, RenameFlags::NOREPLACE, false))
             }
+            Kind::Remove(node) => {
+                place.require(node, expected)?;
+                Ok(unlinkat(&dir, name, AtFlags::REMOVEDIR).map_err(io::Error::from)?)
+            }
+            Kind::Make(node) => Ok(place.make(node)?),
             Kind::PutMoved(_) | Kind::PutNew => {
                 Ok(place.rename(depot.as_fd(), slot, RenameFlags::NOREPLACE, false)?)
             }
@@ -168,7 +176,7 @@ impl Apply<'_> {
                 place.require_content(old)?;
                 self.rewrite(step, depot)
             }
-            Kind::Meta(old, _) => set_meta(&place, step, old),
+            Kind::Meta(old, _) => set_meta(&place, step, old, expected),
             Kind::Link(existing) => self.link(&place, step, existing),
         }
     }
@@ -198,7 +206,7 @@ impl Apply<'_> {
         if linked.is_some_and(|linked| linked.id == *node) {
             return Ok(());
         }
-        rustix::fs::unlinkat(place.dir, place.name, AtFlags::empty()).map_err(io::Error::from)?;
+        unlinkat(place.dir, place.name, AtFlags::empty()).map_err(io::Error::from)?;
         Err(Trouble::Moved)
     }
 
@@ -249,7 +257,12 @@ impl Apply<'_> {
             .filter(|change| change.kind == ChangeKind::Renamed)
             .map(crate::changes::Change::host_path)
             .collect();
-        Expected { deleted, renamed, shared: &self.plan.shared }
+        let moved = |step: &Planned<'_>| match step.kind {
+            Kind::PutMoved(node) if !node.is_dir() => Some(node.id),
+            _ => None,
+        };
+        let moved = self.plan.steps.iter().filter_map(moved).collect();
+        Expected { deleted, renamed, shared: &self.plan.shared, moved }
     }
 }
 
@@ -300,12 +313,12 @@ fn check(
     Ok(true)
 }
 
-fn set_meta(place: &Place<'_>, step: &Step, old: &Node) -> Result<(), Trouble> {
+fn set_meta(place: &Place<'_>, step: &Step, old: &Node, expected: &Expected<'_>) -> Result<(), Trouble> {
     let Action::Meta { new, .. } = &step.action else { return Ok(()) };
     let file = place.open()?;
     let found = Node::of_stat(&stat_fd(file.as_fd())?);
     // The entries of a directory may have changed already, by a step.
-    let is_base = if old.is_dir() { found.id == old.id } else { found.is_untouched_since(old) };
+    let is_base = if old.is_dir() { found.id == old.id } else { expected.is(&found, old) };
     let is_relinked = found.links > 1 && found.is_still(old);
     if !(is_base || is_relinked) {
         return Err(Trouble::Moved);
@@ -319,12 +332,14 @@ struct Expected<'a> {
     deleted: HashMap<&'a [u8], &'a Node>,
     renamed: HashSet<&'a [u8]>,
     shared: &'a Shared<'a>,
+    /// Files that are moved by themselves, in pieces of a directory.
+    moved: HashSet<Id>,
 }
 
 impl Expected<'_> {
     /// True for what was not touched. What a step does to one name of a file moves the change time of all.
     fn is(&self, found: &Node, known: &Node) -> bool {
-        if known.is_dir() || self.shared.has_several(known.id) {
+        if known.is_dir() || self.shared.has_several(known.id) || self.moved.contains(&known.id) {
             found.is_still(known)
         } else {
             found.is_untouched_since(known)
@@ -365,6 +380,13 @@ impl Place<'_> {
     fn require_content(&self, node: &Node) -> Result<(), Trouble> {
         let found = stat_at(self.dir.as_fd(), self.name)?.map(|stat| Node::of_stat(&stat));
         if is_same_file(found.as_ref(), node) { Ok(()) } else { Err(Trouble::Moved) }
+    }
+
+    /// Makes a directory as `node` was. Its owner may write in it until it is settled.
+    fn make(&self, node: &Node) -> io::Result<()> {
+        mkdirat(self.dir, self.name, Mode::RWXU)?;
+        let mode = if rustix::process::geteuid().is_root() { node.mode } else { node.mode | 0o700 };
+        Meta { mode, ..Meta::of(node) }.set(self.open()?.as_fd())
     }
 
     /// Renames this entry to a slot, or a slot to this entry.

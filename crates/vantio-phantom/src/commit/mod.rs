@@ -19,6 +19,7 @@ mod links;
 mod merge;
 pub(crate) mod meta;
 mod moving;
+mod pieces;
 mod plan;
 mod recover;
 mod replace;
@@ -154,7 +155,10 @@ impl Work<'_> {
     /// Does everything, or leaves the host as it was, and returns the
     /// commit's number.
     fn perform(&self, dropped: &[Vec<u8>]) -> Result<u64, Stopped> {
-        let plan = Plan::new(self.layers, self.set, &self.chosen.indices, &self.chosen.replacements);
+        let Chosen { indices, replacements, .. } = self.chosen;
+        let pieces = pieces::of(self.layers, self.set, indices)
+            .map_err(|source| Stopped::failed("cannot read", b"/", source))?;
+        let plan = Plan::new(self.layers, self.set, indices, replacements, &pieces);
         let grounds = depot::choose(self.run, self.layers, &plan)?;
         let mut journal = Journal::begin(self.run.path(), grounds)?;
         let done = self.stage_and_apply(&plan, &mut journal, dropped);

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     meta::Meta,
+    pieces::{Piece, Pieces},
     replace::{Replacement, Replacements},
     select::{makes_directory, parent_of, takes_tree},
     steps::Dir,
@@ -23,6 +24,10 @@ pub(super) struct Planned<'a> {
 pub(super) enum Kind<'a> {
     /// Move this away from the host.
     Take(&'a Node),
+    /// Remove this directory of the host, which is empty by then.
+    Remove(&'a Node),
+    /// Make the directory that an earlier `Remove` removed elsewhere.
+    Make(&'a Node),
     /// Put what an earlier `Take` moved to the same slot.
     PutMoved(&'a Node),
     /// Put what was staged.
@@ -72,11 +77,13 @@ impl<'a> Plan<'a> {
         set: &'a ChangeSet,
         chosen: &[usize],
         replacements: &'a Replacements,
+        pieces: &'a Pieces,
     ) -> Self {
         let mut planner = Planner {
             layers,
             set,
             replacements,
+            pieces,
             chosen: chosen.iter().copied().collect(),
             plan: Self {
                 set,
@@ -85,10 +92,13 @@ impl<'a> Plan<'a> {
                 items: Vec::new(),
                 renames: Vec::new(),
             },
-            slots: HashMap::new(),
+            cleared: HashSet::new(),
+            put: HashSet::new(),
+            moved: HashMap::new(),
             staged: HashMap::new(),
             first_copies: HashMap::new(),
             in_place: HashSet::new(),
+            moves_directories: layers.iter().map(LayerRoot::moves_directories).collect(),
             next_slot: 0,
         };
         // What goes, goes by its place on the host, deepest first.
@@ -132,21 +142,22 @@ impl<'a> Plan<'a> {
         moved(absolute, self.renames.iter().copied())
     }
 
-    /// The directories whose entries change, and what they are afterwards.
+    /// The directories that are made anew or whose entries change, and what they are afterwards.
     pub(super) fn dirs(&self, layers: &[LayerRoot]) -> std::io::Result<Vec<Dir>> {
         let mut seen = HashSet::new();
         let mut dirs = Vec::new();
         for step in &self.steps {
-            let layer = &layers[step.layer];
-            let parent = beneath::split(&step.path).0;
-            let absolute = layer.layer.absolute(parent);
-            let (before, after) = match step.kind {
-                Kind::Take(_) => (absolute.clone(), self.after(&absolute)),
-                Kind::Rewrite(_) | Kind::Meta(..) => continue,
-                _ => (self.before(&absolute), absolute),
-            };
-            if seen.insert((before.clone(), after.clone())) {
-                dirs.push(self.dir(layers, step.layer, &before, &after)?);
+            let own = matches!(step.kind, Kind::Make(_)).then_some(&step.path[..]);
+            for place in own.into_iter().chain([beneath::split(&step.path).0]) {
+                let absolute = layers[step.layer].layer.absolute(place);
+                let (before, after) = match step.kind {
+                    Kind::Take(_) | Kind::Remove(_) => (absolute.clone(), self.after(&absolute)),
+                    Kind::Rewrite(_) | Kind::Meta(..) => continue,
+                    _ => (self.before(&absolute), absolute),
+                };
+                if seen.insert((before.clone(), after.clone())) {
+                    dirs.push(self.dir(layers, step.layer, &before, &after)?);
+                }
             }
         }
         // Deepest first, so that setting a parent's times comes last.
@@ -157,12 +168,14 @@ impl<'a> Plan<'a> {
     fn dir(&self, layers: &[LayerRoot], index: usize, before: &[u8], after: &[u8]) -> std::io::Result<Dir> {
         let layer = &layers[index];
         let change = self.set.get(after);
-        let is_new =
-            change.is_some_and(|change| makes_directory(change) && change.kind != ChangeKind::Renamed);
+        let is_else = |change: &Change| change.after.as_ref().is_some_and(|after| !after.is_dir());
+        let is_new = change.is_some_and(|change| {
+            makes_directory(change) && change.kind != ChangeKind::Renamed && !is_else(change)
+        });
         let relative = |path| layer.layer.relative(path).unwrap_or_default().to_vec();
         let old = if is_new { None } else { full_host_node(layer, &relative(before))? };
         let run = upper_node(layer, &relative(after))?;
-        let goes = change.is_some_and(|change| change.kind == ChangeKind::Deleted);
+        let goes = change.is_some_and(|change| change.kind == ChangeKind::Deleted || is_else(change));
         let wanted = change
             .filter(|change| change.kind != ChangeKind::Deleted)
             .and_then(|change| change.after.as_ref());
@@ -193,7 +206,8 @@ fn upper_node(layer: &LayerRoot, path: &[u8]) -> std::io::Result<Option<Node>> {
     }
 }
 
-fn full_host_node(layer: &LayerRoot, path: &[u8]) -> std::io::Result<Option<Node>> {
+/// The directory that the host has at `path`, with its attributes.
+pub(super) fn full_host_node(layer: &LayerRoot, path: &[u8]) -> std::io::Result<Option<Node>> {
     use rustix::fd::AsFd as _;
     let fd = match layer.lower.dir(path) {
         Err(error) if beneath::is_absent(&error) => return Ok(None),
@@ -208,16 +222,24 @@ struct Planner<'a, 'l> {
     layers: &'l [LayerRoot],
     set: &'a ChangeSet,
     replacements: &'a Replacements,
+    /// What renamed entries are moved as.
+    pieces: &'a Pieces,
     chosen: HashSet<usize>,
     plan: Plan<'a>,
-    /// Slots of renamed directories, by change.
-    slots: HashMap<usize, String>,
+    /// From where a step takes something away, by layer.
+    cleared: HashSet<(usize, Vec<u8>)>,
+    /// To where one moves something, by layer.
+    put: HashSet<(usize, Vec<u8>)>,
+    /// What goes to another place, by change, and its slots.
+    moved: HashMap<usize, Vec<(&'a Piece, String)>>,
     /// Where a new directory is staged, by its path on the host.
     staged: HashMap<&'a [u8], Vec<u8>>,
     /// The staged copy of a file with several names in the run.
     first_copies: HashMap<(usize, u64), Vec<u8>>,
     /// Files of the host that are changed where they are.
     in_place: HashSet<(u64, u64)>,
+    /// By layer, whether what goes may go with its directory.
+    moves_directories: Vec<bool>,
     next_slot: u64,
 }
 
@@ -226,37 +248,64 @@ impl<'a> Planner<'a, '_> {
         let change: &'a Change = &self.set.changes()[index];
         match (change.kind, &change.before) {
             (ChangeKind::Deleted, Some(before)) if !self.goes_with_parent(change) => {
-                let slot = self.slot();
-                self.step(change, change.host_path(), slot, Kind::Take(before));
+                self.clear(change, change.host_path(), before);
             }
-            (ChangeKind::Renamed, Some(before)) => {
+            (ChangeKind::Renamed, Some(_)) => {
                 if let Some(replaced) = &change.origin.replaced {
-                    let slot = self.slot();
-                    self.step(change, &change.path, slot, Kind::Take(replaced));
+                    self.clear(change, &change.path, replaced);
                 }
-                let slot = self.slot();
-                self.slots.insert(index, slot.clone());
-                self.step(change, change.host_path(), slot, Kind::Take(before));
+                for piece in self.pieces.get(&index).into_iter().flatten().rev() {
+                    let path = piece.path(change.host_path());
+                    if !self.cleared.contains(&(change.origin.layer, path.clone())) {
+                        let slot = self.clear(change, &path, &piece.node);
+                        self.moved.entry(index).or_default().push((piece, slot));
+                    }
+                }
             }
-            (ChangeKind::Modified | ChangeKind::Retyped, Some(before)) if self.becomes_link(change) => {
-                let slot = self.slot();
-                self.step(change, &change.path, slot, Kind::Take(before));
+            (ChangeKind::Modified | ChangeKind::Retyped, Some(before))
+                if self.becomes_link(change) || self.is_stuck(change, before) =>
+            {
+                self.clear(change, change.host_path(), before);
             }
             _ => {}
         }
     }
 
+    /// Has nothing be at `path`, where the host has `node`, and returns the slot that has it then.
+    fn clear(&mut self, change: &'a Change, path: &[u8], node: &'a Node) -> String {
+        let slot = self.slot();
+        let kind = if self.is_stuck(change, node) { Kind::Remove(node) } else { Kind::Take(node) };
+        self.step(change, path, slot.clone(), kind);
+        self.cleared.insert((change.origin.layer, path.to_vec()));
+        slot
+    }
+
+    /// True for a directory that can only be removed, not moved.
+    fn is_stuck(&self, change: &Change, node: &Node) -> bool {
+        node.is_dir() && !self.moves_directories[change.origin.layer]
+    }
+
     fn put(&mut self, index: usize) {
         let change: &'a Change = &self.set.changes()[index];
         match (change.kind, &change.before) {
-            (ChangeKind::Renamed, Some(before)) => {
-                let slot = self.slots.remove(&index).unwrap_or_default();
+            (ChangeKind::Renamed, Some(_)) => {
                 self.plan.renames.push((change.host_path(), &change.path));
-                self.step(change, &change.path, slot, Kind::PutMoved(before));
+                for (piece, slot) in self.moved.remove(&index).into_iter().flatten().rev() {
+                    let node = &piece.node;
+                    let path = piece.path(&change.path);
+                    let kind =
+                        if self.is_stuck(change, node) { Kind::Make(node) } else { Kind::PutMoved(node) };
+                    self.step(change, &path, slot, kind);
+                    self.put.insert((change.origin.layer, path));
+                }
             }
             (ChangeKind::Added | ChangeKind::Modified | ChangeKind::Retyped, _)
                 if self.becomes_link(change) => {}
             (ChangeKind::Added, _) => self.add(change),
+            (ChangeKind::Retyped, Some(before)) if self.is_stuck(change, before) => {
+                let slot = self.stage(change, None);
+                self.step(change, &change.path, slot, Kind::PutNew);
+            }
             (ChangeKind::Modified | ChangeKind::Retyped | ChangeKind::Metadata, Some(before))
                 if !self.is_in_place(change) =>
             {
@@ -272,6 +321,10 @@ impl<'a> Planner<'a, '_> {
         let change: &'a Change = &self.set.changes()[index];
         let (Some(before), Some(after)) = (&change.before, &change.after) else { return };
         if !self.is_in_place(change) || !self.in_place.insert(before.id) {
+            return;
+        }
+        // A directory that is made anew gets at once what it is to be.
+        if self.is_stuck(change, before) && self.put.contains(&(change.origin.layer, change.path.clone())) {
             return;
         }
         if change.kind == ChangeKind::Metadata {
@@ -304,8 +357,10 @@ impl<'a> Planner<'a, '_> {
 
     /// True for a deletion that the move of its directory brings about.
     fn goes_with_parent(&self, change: &Change) -> bool {
-        parent_of(self.set, &change.path)
-            .is_some_and(|parent| self.chosen.contains(&parent) && takes_tree(&self.set.changes()[parent]))
+        self.moves_directories[change.origin.layer]
+            && parent_of(self.set, &change.path).is_some_and(|parent| {
+                self.chosen.contains(&parent) && takes_tree(&self.set.changes()[parent])
+            })
     }
 
     /// True for a change that all names of the file follow, and that comes with all that the run did to these: what waits

@@ -1,10 +1,16 @@
 //! Walking the steps of a commit backwards.
 
-use std::{collections::BTreeSet, fs::File, io, os::fd::BorrowedFd, path::Path};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs::File,
+    io,
+    os::fd::BorrowedFd,
+    path::Path,
+};
 
 use rustix::{
     fd::AsFd as _,
-    fs::{AtFlags, OFlags, RenameFlags, unlinkat},
+    fs::{AtFlags, Mode, OFlags, RenameFlags, mkdirat, unlinkat},
     io::Errno,
 };
 
@@ -32,6 +38,8 @@ struct Since<'a> {
     returned: &'a BTreeSet<(Id, Stamp)>,
     /// Of what it brought a part.
     parts: &'a [Rebased],
+    /// What it did last at a path, by layer, but for what only took something away.
+    last: HashMap<(usize, &'a [u8]), usize>,
 }
 
 /// Why steps are taken back.
@@ -77,10 +85,17 @@ impl Reason<'_> {
 pub(super) fn changed_since(grounds: &[Ground], record: &Record) -> io::Result<BTreeSet<usize>> {
     let mut changed = BTreeSet::new();
     let (Some(steps), Some(done)) = (&record.steps, record.applied) else { return Ok(changed) };
-    let known = Since { done, returned: &record.undone.returned, parts: &steps.rebased };
+    // What was put there is judged by more than a change of its metadata.
+    let is_last = |step: &Step| !step.action.clears() && !matches!(step.action, Action::Meta { .. });
+    let lasting = steps.list.iter().enumerate().filter(|(_, step)| is_last(step));
+    let last = lasting.map(|(index, step)| ((step.layer, step.path.as_bytes()), index)).collect();
+    let known = Since { done, returned: &record.undone.returned, parts: &steps.rebased, last };
     for (index, step) in steps.list.iter().enumerate() {
         let Some(ground) = grounds.get(step.layer) else { continue };
-        if !ground.is_as_committed(step, &known)? {
+        let last = known.last.get(&(step.layer, step.path.as_bytes()));
+        // What came of one that another followed is judged with that.
+        let is_judged = last.is_none_or(|last| *last <= index);
+        if is_judged && !ground.is_as_committed(step, &known)? {
             changed.insert(index);
         }
     }
@@ -132,6 +147,8 @@ impl Ground {
     fn is_as_committed(&self, step: &Step, known: &Since<'_>) -> io::Result<bool> {
         let (wanted, is_whole) = match &step.action {
             Action::Take { .. } => return Ok(true),
+            Action::Remove { .. } => return Ok(self.lower.stat(step.path.as_bytes())?.is_none()),
+            Action::Make { .. } => return Ok(self.lower.dir(step.path.as_bytes()).is_ok()),
             Action::Put { node } | Action::Swap { new: node, .. } | Action::Rewrite { node, .. } => {
                 (node, true)
             }
@@ -237,12 +254,12 @@ pub(super) fn roll_back(
         }
         let back = Back { ground, step, steps, reason };
         match back.take_back() {
-            Ok(true) if matches!(step.action, Action::Put { .. } | Action::Link { .. }) => {}
+            Ok(true)
+                if matches!(step.action, Action::Make { .. } | Action::Put { .. } | Action::Link { .. }) => {}
             Ok(true) => {
-                // What a step takes, it takes before the renames; the others
+                // What a step takes away, it takes before the renames; the others
                 // find their file where a rename has put it.
-                let is_take = matches!(step.action, Action::Take { .. });
-                let place = if is_take { path } else { path_then(&scope.freed, &path) };
+                let place = if step.action.clears() { path } else { path_then(&scope.freed, &path) };
                 if ground.is_away && !reason.is_unfinished() {
                     let below = ground.below(step.path.as_bytes())?;
                     back_again.extend(below.iter().map(|below| join(&place, below)));
@@ -374,6 +391,8 @@ impl Back<'_> {
         let path = self.step.path.as_bytes();
         match &self.step.action {
             Action::Take { node } => self.untake(path, *node),
+            Action::Remove { meta, .. } => self.make(path, meta),
+            Action::Make { .. } => self.unmake(path),
             Action::Put { node } => self.unput(path, *node),
             Action::Swap { old, new } => self.unswap(path, *old, *new),
             Action::Rewrite { node, backup } => self.unwrite(path, *node, backup),
@@ -394,6 +413,35 @@ impl Back<'_> {
         Ok(true)
     }
 
+    /// Makes a directory anew. One that is there was not removed, or an undo that was cut off came so far.
+    fn make(&self, path: &[u8], meta: &Meta) -> io::Result<bool> {
+        if self.ground.depot.is_none() {
+            // Nor comes what was in it.
+            return Ok(self.reason.is_unfinished());
+        }
+        let (dir, name) = self.ground.lower.parent(path)?;
+        match mkdirat(&dir, name, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let Ok(made) = self.ground.lower.dir(path) else { return Ok(false) };
+        meta.set(made.as_fd())?;
+        Ok(true)
+    }
+
+    /// Removes a directory that was made. One that is not empty is the host's by now.
+    fn unmake(&self, path: &[u8]) -> io::Result<bool> {
+        if self.on_host(path)?.is_none() {
+            return Ok(true);
+        }
+        let (dir, name) = self.ground.lower.parent(path)?;
+        match unlinkat(&dir, name, AtFlags::REMOVEDIR) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOTEMPTY | Errno::NOTDIR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn unput(&self, path: &[u8], node: Id) -> io::Result<bool> {
         let Some(depot) = &self.ground.depot else { return Ok(self.reason.is_unfinished()) };
         if self.in_slot()?.is_some() {
@@ -401,6 +449,7 @@ impl Back<'_> {
         }
         match self.on_host(path)? {
             Some(found) if found == node => {}
+            Some(_) if self.is_a_copy_of(node)? => {}
             // A directory that is renamed was not even taken from where it was.
             None if self.reason.is_unfinished() || self.is_whence_it_came(node)? => return Ok(true),
             _ => return Ok(false),
@@ -459,6 +508,19 @@ impl Back<'_> {
         }
     }
 
+    /// Whether what is there came back as a copy of what was put there: it was exchanged for something after that.
+    fn is_a_copy_of(&self, node: Id) -> io::Result<bool> {
+        let (layer, path) = (self.step.layer, &self.step.path);
+        for step in self.steps.list.iter().filter(|step| (step.layer, &step.path) == (layer, path)) {
+            if let Action::Swap { old, new } = step.action
+                && old == node
+            {
+                return Ok(self.in_slot_of(step)? == Some(new));
+            }
+        }
+        Ok(false)
+    }
+
     /// Whether a directory that was renamed is where it was before: an undo that was cut off came so far.
     fn is_whence_it_came(&self, node: Id) -> io::Result<bool> {
         let is_take = |step: &&Step| {
@@ -470,8 +532,12 @@ impl Back<'_> {
     }
 
     fn in_slot(&self) -> io::Result<Option<Id>> {
+        self.in_slot_of(self.step)
+    }
+
+    fn in_slot_of(&self, step: &Step) -> io::Result<Option<Id>> {
         let Some(depot) = &self.ground.depot else { return Ok(None) };
-        let stat = stat_at(depot.as_fd(), self.step.slot.as_bytes())?;
+        let stat = stat_at(depot.as_fd(), step.slot.as_bytes())?;
         Ok(stat.map(|stat| Node::of_stat(&stat).id))
     }
 

@@ -80,6 +80,7 @@ pub(super) fn choose(
     let grounds = Grounds { known: &known, layers, sides };
     let (mut replacements, mut overruled) = (Replacements::new(), HashSet::new());
     let withheld: HashSet<&[u8]> = options.withheld.iter().map(Vec::as_slice).collect();
+    let late: HashSet<usize> = late.iter().flat_map(|path| concerned(set, path)).collect();
     let mut stopped = HashSet::new();
     for index in sorted(&wanted) {
         let change = &set.changes()[index];
@@ -92,7 +93,7 @@ pub(super) fn choose(
         } else if let Some(blocked) = change.blocked {
             report.never.push((change.path.clone(), blocked));
             stopped.insert(index);
-        } else if late.iter().any(|path| *path == change.path || change.from.as_ref() == Some(path)) {
+        } else if late.contains(&index) {
             let offer = Merge::of(change, &grounds).map_or_else(Offer::Impossible, Merge::offer);
             report.conflicts.push(Conflict { path: change.path.clone(), reason: Reason::Moved, offer });
             stopped.insert(index);
@@ -123,6 +124,22 @@ pub(super) fn choose(
     let overruled = overruled.into_iter().filter(|index| chosen.binary_search(index).is_ok());
     let overruled = overruled.flat_map(|index| known.names(&set.changes()[index])).collect();
     Ok(Chosen { indices: chosen, replacements, overruled })
+}
+
+/// The changes that cannot be made because the host changed `path`: what is moved piece by piece is one.
+fn concerned(set: &ChangeSet, path: &[u8]) -> Vec<usize> {
+    let all = || set.changes().iter().enumerate();
+    let is_own = |change: &Change| change.path == path || change.from.as_deref() == Some(path);
+    let own: Vec<usize> = all().filter(|(_, change)| is_own(change)).map(|(index, _)| index).collect();
+    if !own.is_empty() {
+        return own;
+    }
+    let holds = |change: &Change| {
+        change.kind == ChangeKind::Renamed
+            && (beneath::is_within(path, change.host_path()) || beneath::is_within(path, &change.path))
+    };
+    let above = all().filter(|(_, change)| holds(change)).max_by_key(|(_, change)| change.host_path().len());
+    above.map(|(index, _)| index).into_iter().collect()
 }
 
 fn reason(change: &Change, grounds: &Grounds<'_>) -> Result<Option<Reason>, CommitError> {

@@ -20,7 +20,7 @@ use super::{
     depot,
     journal::{Journal, Steps},
     meta::Meta,
-    plan::{Item, Kind, Plan, Planned},
+    plan::{Item, Kind, Plan, Planned, full_host_node},
     steps::{Action, Id, Step},
 };
 use crate::changes::{FileType, LayerRoot, Node, Readable, beneath::Pinned, copy_content};
@@ -152,6 +152,12 @@ impl<'a> Stage<'a> {
     fn step(&self, planned: &Planned<'_>) -> io::Result<Option<Step>> {
         let action = match &planned.kind {
             Kind::Take(node) => Action::Take { node: node.id },
+            Kind::Remove(node) => {
+                let found = full_host_node(&self.layers[planned.layer], &planned.path)?;
+                let found = found.ok_or(io::ErrorKind::NotFound)?;
+                Action::Remove { node: node.id, meta: Box::new(Meta::of(&found)) }
+            }
+            Kind::Make(node) => Action::Make { node: node.id, meta: Box::new(Meta::of(node)) },
             Kind::PutMoved(node) => Action::Put { node: node.id },
             Kind::PutNew => Action::Put { node: self.staged(planned)? },
             Kind::Swap(old) => Action::Swap { old: old.id, new: self.staged(planned)? },

@@ -30,6 +30,10 @@ pub(super) struct Step {
 pub(super) enum Action {
     /// Moves `node` from the host to the slot.
     Take { node: Id },
+    /// Removes the directory `node`, from which all that was in it went before, and which cannot be moved to a slot.
+    Remove { node: Id, meta: Box<Meta> },
+    /// Makes the directory anew that was `node` before it was removed elsewhere.
+    Make { node: Id, meta: Box<Meta> },
     /// Moves `node` from the slot to the host, where nothing is.
     Put { node: Id },
     /// Exchanges `new` in the slot with `old` on the host.
@@ -41,6 +45,13 @@ pub(super) enum Action {
     Meta { node: Id, old: Box<Meta>, new: Box<Meta> },
     /// Gives `node`, which the host has at `existing`, another name.
     Link { node: Id, existing: PathBytes },
+}
+
+impl Action {
+    /// Whether nothing is at the path when it is done.
+    pub(super) const fn clears(&self) -> bool {
+        matches!(self, Self::Take { .. } | Self::Remove { .. })
+    }
 }
 
 /// A directory whose entries the steps change: its times are set afterwards.

@@ -23,6 +23,8 @@ pub struct World {
     dir: TempDir,
     /// Where the host is, if elsewhere.
     other: Option<TempDir>,
+    /// The host is an overlay, mounted there.
+    overlay: Option<PathBuf>,
     pub run: RunFolder,
     pub root: File,
 }
@@ -30,16 +32,22 @@ pub struct World {
 impl World {
     /// A host that `script` fills, and a run that starts after it.
     pub fn new(script: &str) -> Self {
-        Self::in_dir(tempfile::tempdir().unwrap(), None, script)
+        Self::in_dir(tempfile::tempdir().unwrap(), None, false, script)
+    }
+
+    /// The same, with a host that is an overlay, as the root of a container is, and all that `script` makes in its lower
+    /// layer. Only root can.
+    pub fn with_host_in_overlay(script: &str) -> Self {
+        Self::in_dir(tempfile::tempdir().unwrap(), None, true, script)
     }
 
     /// The same, with the host's files on another file system.
     pub fn with_host_on(other: &Path, script: &str) -> Self {
         let host = tempfile::tempdir_in(other).unwrap();
-        Self::in_dir(tempfile::tempdir().unwrap(), Some(host), script)
+        Self::in_dir(tempfile::tempdir().unwrap(), Some(host), false, script)
     }
 
-    fn in_dir(dir: TempDir, other: Option<TempDir>, script: &str) -> Self {
+    fn in_dir(dir: TempDir, other: Option<TempDir>, is_overlay: bool, script: &str) -> Self {
         let path = dir.path();
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
         match &other {
@@ -50,6 +58,13 @@ impl World {
             fs::create_dir_all(path.join(part)).unwrap();
         }
         sh(&path.join("host"), script);
+        let overlay = is_overlay.then(|| path.join("host"));
+        if is_overlay {
+            sh(
+                path,
+                "mv host lower && mkdir host above work && mount -t overlay none -o lowerdir=lower,upperdir=above,workdir=work,index=on host",
+            );
+        }
         // File systems take change times from a clock that lags.
         std::thread::sleep(Duration::from_millis(25));
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as i64;
@@ -60,7 +75,7 @@ impl World {
         fs::write(run.join("run.json"), "{}").unwrap();
         let root = File::open(path.join("host")).unwrap();
         std::thread::sleep(Duration::from_millis(25));
-        Self { run: RunFolder::new(run, started), root, dir, other }
+        Self { run: RunFolder::new(run, started), root, dir, other, overlay }
     }
 
     pub fn host(&self) -> PathBuf {
@@ -210,6 +225,9 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        if let Some(mounted) = &self.overlay {
+            let _ = Command::new("umount").arg("--lazy").arg(mounted).status();
+        }
         let host = self.host();
         if !host.starts_with(self.dir.path()) {
             sh(Path::new("/"), &format!("chmod -R u+rwX '{0}'; rm -rf '{0}'", host.display()));

@@ -150,10 +150,11 @@ impl Finder<'_> {
             if is_tree(step) {
                 needed.extend(self.indices().filter(|other| is_below(&self.paths[*other], path)));
             }
-            if matches!(step.action, Action::Take { .. }) {
+            if step.action.clears() {
                 // It returns to a directory that is there again only then.
                 let went = |other: &usize| {
-                    matches!(self.step(*other).action, Action::Take { .. } | Action::Swap { .. })
+                    (self.step(*other).action.clears()
+                        || matches!(self.step(*other).action, Action::Swap { .. }))
                         && is_below(path, &self.paths[*other])
                 };
                 needed.extend(self.indices().filter(went));
@@ -168,7 +169,7 @@ impl Finder<'_> {
     }
 
     fn is_put(&self, index: usize) -> bool {
-        !matches!(self.step(index).action, Action::Take { .. })
+        !self.step(index).action.clears()
     }
 }
 
@@ -182,6 +183,8 @@ fn ids(step: &Step) -> Vec<Id> {
     match &step.action {
         Action::Swap { old, new } => vec![*old, *new],
         Action::Take { node }
+        | Action::Remove { node, .. }
+        | Action::Make { node, .. }
         | Action::Put { node }
         | Action::Rewrite { node, .. }
         | Action::Meta { node, .. }
@@ -191,7 +194,10 @@ fn ids(step: &Step) -> Vec<Id> {
 
 /// True for a step that brings or takes what is below its path too.
 fn is_tree(step: &Step) -> bool {
-    matches!(step.action, Action::Take { .. } | Action::Put { .. } | Action::Swap { .. })
+    matches!(
+        step.action,
+        Action::Take { .. } | Action::Make { .. } | Action::Put { .. } | Action::Swap { .. }
+    )
 }
 
 fn is_below(path: &[u8], folder: &[u8]) -> bool {
