@@ -383,3 +383,57 @@ fn a_name_that_the_run_left_as_it_was_stays_so_when_another_of_the_file_changes(
         assert_eq!(world.kinds(), [""; 0], "{apart}");
     }
 }
+
+/// What the run saw is on the host after a commit, and an undo brings back what was; in an overlay too.
+fn there_and_back(before: &str, run: &str) {
+    const LOOKS: &str = "find . -type d -printf '%P|%y|%m|%U|%T@\n' -o -printf '%P|%y|%m|%s|%l|%T@\n' | LC_ALL=C sort; getfattr -Rhd -m '^user[.][^o]' . 2>/dev/null | cat";
+    if !is_root() {
+        // Nobody else renames a directory.
+        return;
+    }
+    for host in [World::new, World::with_host_in_overlay] {
+        let world = host(before);
+        let was = sh(&world.host(), LOOKS);
+        let wanted = world.inside_shape(run);
+        let context = format!("{run}\n{:#?}", world.kinds());
+        let report = world.commit(&[]);
+        assert!(!report.is_incomplete(), "{context}\n{report:?}");
+        assert_same(&world.shape(), &wanted, &context);
+        assert_eq!(world.kinds(), [""; 0], "{context}");
+        let undone = world.undo();
+        assert!(undone.stayed.is_empty(), "{context}\n{undone:?}");
+        assert_same(&sh(&world.host(), LOOKS), &was, &context);
+    }
+}
+
+#[test]
+fn a_renamed_directory_gets_the_mode_owner_and_attributes_that_it_got() {
+    there_and_back("mkdir c; echo 1 > c/f", "chmod 750 c; mv c t");
+    there_and_back("mkdir c", "mv c t; chmod 700 t");
+    there_and_back(
+        "mkdir c; setfattr -n user.a -v 1 c; echo 1 > c/f",
+        "setfattr -n user.a -v 2 c; chown 5:5 c; mv c t",
+    );
+    there_and_back("mkdir -p c/s; echo 1 > c/s/f", "mv c t; chmod 700 t/s; echo 2 >> t/s/f");
+}
+
+#[test]
+fn a_directory_takes_the_place_of_its_own_parent() {
+    there_and_back("mkdir -p c/c; echo 1 > c/c/f", "mv c/c t; rmdir c; mv t c");
+    there_and_back("mkdir -p c/d; echo 1 > c/d/f; echo 2 > c/g", "mv c/d t; rm -rf c; mv t c");
+    there_and_back(
+        "mkdir -p v/src/deep; echo 1 > v/src/f; echo 2 > v/src/deep/g",
+        "mv v tmp; mv tmp/src v; rmdir tmp",
+    );
+    there_and_back("mkdir -p c/c; echo 1 > c/c/f; echo 2 > c/readme", "mv c t; mv t/c c; rm -rf t");
+}
+
+#[test]
+fn a_directory_is_moved_out_of_one_that_something_else_replaces() {
+    for other in ["ln -s c b", "echo 2 > b", "mkfifo b"] {
+        there_and_back(
+            "mkdir -p b/c; echo 1 > b/c/1; touch -d @1000000000 b",
+            &format!("mv b/c c; rm -rf b; {other}"),
+        );
+    }
+}

@@ -169,7 +169,11 @@ fn detail(change: &Change) -> String {
     let slash = if after.is_dir() { "/" } else { "" };
     let before = change.before.as_ref();
     let what = match (change.kind, after.file_type) {
-        (ChangeKind::Renamed, _) => format!("  (renamed from {})", Escaped(change.host_path())),
+        (ChangeKind::Renamed, _) => {
+            let moved = before.map_or(String::new(), |before| moved(before, after));
+            let also = if moved.is_empty() { String::new() } else { format!("; {moved}") };
+            format!("  (renamed from {}{also})", Escaped(change.host_path()))
+        }
         (ChangeKind::Metadata, _) => {
             format!("  ({})", before.map_or(String::new(), |before| moved(before, after)))
         }

@@ -9,7 +9,9 @@ use super::{
     select::{makes_directory, parent_of, takes_tree},
     steps::Dir,
 };
-use crate::changes::{Change, ChangeKind, ChangeSet, LayerRoot, Node, PathBytes, Shared, beneath, moved};
+use crate::changes::{
+    Change, ChangeKind, ChangeSet, LayerRoot, Node, PathBytes, Shared, beneath, moved, same_metadata,
+};
 
 /// A step that is not staged yet.
 pub(super) struct Planned<'a> {
@@ -102,10 +104,13 @@ impl<'a> Plan<'a> {
             next_slot: 0,
         };
         // What goes, goes by its place on the host, deepest first.
-        let mut going = chosen.to_vec();
-        going.sort_by(|one, other| set.changes()[*other].host_path().cmp(set.changes()[*one].host_path()));
-        for index in going {
-            planner.take(index);
+        for (_, index, goes) in going(set, chosen) {
+            match goes {
+                Goes::Own => planner.take(index),
+                Goes::Replaced(node) => {
+                    drop(planner.clear(&set.changes()[index], &set.changes()[index].path, node))
+                }
+            }
         }
         for index in chosen {
             planner.put(*index);
@@ -195,6 +200,28 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// What goes with a change.
+enum Goes<'a> {
+    /// What it is about.
+    Own,
+    /// What stands where something is moved to.
+    Replaced(&'a Node),
+}
+
+/// What goes with the `chosen` changes, by its place on the host, what is in a directory before that.
+fn going<'a>(set: &'a ChangeSet, chosen: &[usize]) -> Vec<(&'a [u8], usize, Goes<'a>)> {
+    let mut going = Vec::new();
+    for index in chosen {
+        let change = &set.changes()[*index];
+        going.push((change.host_path(), *index, Goes::Own));
+        if let (ChangeKind::Renamed, Some(replaced)) = (change.kind, &change.origin.replaced) {
+            going.push((&change.path, *index, Goes::Replaced(replaced)));
+        }
+    }
+    going.sort_by(|(one, ..), (other, ..)| other.cmp(one));
+    going
+}
+
 fn path_of(dir: &Dir) -> Option<&PathBytes> {
     dir.after.as_ref().or(dir.before.as_ref()).map(|(path, _)| path)
 }
@@ -251,9 +278,6 @@ impl<'a> Planner<'a, '_> {
                 self.clear(change, change.host_path(), before);
             }
             (ChangeKind::Renamed, Some(_)) => {
-                if let Some(replaced) = &change.origin.replaced {
-                    self.clear(change, &change.path, replaced);
-                }
                 for piece in self.pieces.get(&index).into_iter().flatten().rev() {
                     let path = piece.path(change.host_path());
                     if !self.cleared.contains(&(change.origin.layer, path.clone())) {
@@ -320,6 +344,13 @@ impl<'a> Planner<'a, '_> {
     fn in_place(&mut self, index: usize) {
         let change: &'a Change = &self.set.changes()[index];
         let (Some(before), Some(after)) = (&change.before, &change.after) else { return };
+        if change.kind == ChangeKind::Renamed {
+            if !self.is_stuck(change, before) && !same_metadata(before, after) {
+                let slot = self.slot();
+                self.step(change, &change.path, slot, Kind::Meta(before, after));
+            }
+            return;
+        }
         if !self.is_in_place(change) || !self.in_place.insert(before.id) {
             return;
         }
