@@ -55,9 +55,9 @@ fn complete(run: &Path, record: &Record, host_root: BorrowedFd<'_>) -> io::Resul
         rebase(run, steps.rebased.iter().map(|rebased| (&rebased.known_by, &rebased.base)))?;
     }
     let grounds = Ground::open_all(record, &folder, host_root)?;
-    if let Some(steps) = &record.steps {
-        links::release(&grounds, steps);
-        let returned = links::touched(&grounds, steps)?;
+    if let (Some(steps), Some(done)) = (&record.steps, record.applied) {
+        let mut returned = links::release(&grounds, steps, done);
+        returned.extend(links::touched(&grounds, steps)?);
         if !returned.is_empty() {
             record_undone(&run.join(JOURNAL_FILE), Undone { returned, ..Undone::default() })?;
         }

@@ -55,6 +55,9 @@ pub(super) struct Steps {
     pub(super) list: Vec<Step>,
     pub(super) dirs: Vec<Dir>,
     pub(super) settled: Vec<Committed>,
+    /// The files that steps take away or change, and their change times before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) was: Vec<(Id, Stamp)>,
     /// The new bases of changes of which a part is committed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) rebased: Vec<Rebased>,
@@ -94,6 +97,13 @@ pub(super) struct Undone {
 }
 
 impl Record {
+    /// The absolute path of a step.
+    pub(super) fn absolute(&self, step: &Step) -> Option<Vec<u8>> {
+        let mount_point = self.begin.layers.get(step.layer)?.mount_point.as_bytes();
+        let root = if mount_point == b"/" { &b""[..] } else { mount_point };
+        Some([root, b"/", step.path.as_bytes()].concat())
+    }
+
     /// Reads the journal at `path`; `None` when there is none, or none whose
     /// first line is whole (nothing happened yet).
     pub(super) fn read(path: &Path) -> Result<Option<Self>, CommitError> {

@@ -23,23 +23,28 @@ use super::{
 };
 use crate::changes::{
     FileType, Node, Readable, Stamp,
-    beneath::{Pinned, stat_at},
+    beneath::{Pinned, stat_at, stat_fd},
     copy_content, names_in, same_content,
 };
 
-/// Keeps copies of removed files that have names on the host still. May be
-/// repeated; a file that cannot be copied is kept with its link.
-pub(super) fn release(grounds: &[Ground], steps: &Steps) {
+/// Keeps copies of removed files that have names on the host still. May be repeated; a file that cannot be copied is kept
+/// with its link. Returns those that nobody had changed since `done`, with the change time that they have for it now.
+pub(super) fn release(grounds: &[Ground], steps: &Steps, done: Stamp) -> BTreeSet<(Id, Stamp)> {
     let kept: Vec<_> = steps.list.iter().filter_map(|step| Kept::of(grounds, step)).collect();
     let mut names: HashMap<Id, u32> = HashMap::new();
     for kept in &kept {
         *names.entry(kept.node.id).or_default() += 1;
     }
+    let mut released = BTreeSet::new();
     for kept in &kept {
         if kept.node.links > names.get(&kept.node.id).copied().unwrap_or_default() {
+            let file = kept.depot.at(kept.slot, OFlags::PATH | OFlags::NOFOLLOW);
             let _ = kept.copy(steps);
+            let now = file.and_then(|file| Ok(Node::of_stat(&stat_fd(file.as_fd())?)));
+            released.extend(now.ok().filter(|_| kept.node.changed <= done).map(|now| (now.id, now.changed)));
         }
     }
+    released
 }
 
 /// Files that were written in place and of which [`release`] took a name away, which moves their

@@ -19,6 +19,7 @@ mod links;
 mod merge;
 pub(crate) mod meta;
 mod moving;
+mod others;
 mod pieces;
 mod plan;
 mod recover;

@@ -26,20 +26,32 @@ pub(super) fn rename(from: Entry<'_>, to: Entry<'_>, flags: RenameFlags) -> io::
         Err(Errno::ACCESS) if !rustix::process::geteuid().is_root() => {}
         other => return Ok(other?),
     }
-    let lent: Vec<_> = [from, to].into_iter().filter_map(lend).collect();
-    let result = attempt();
-    for (directory, mode) in lent {
-        chmod(magic(directory.as_fd()), Mode::from_raw_mode(mode))?;
-    }
-    Ok(result?)
+    let lent = |(parent, name)| Lent::new(openat(parent, name, FOLDER, Mode::empty()).ok()?, 0o200);
+    let _lent: Vec<_> = [from, to].into_iter().filter_map(lent).collect();
+    Ok(attempt()?)
 }
 
-/// Makes a directory writable for its owner, and says what its mode was.
-fn lend((parent, name): Entry<'_>) -> Option<(OwnedFd, u32)> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = openat(parent, name, flags, Mode::empty()).ok()?;
-    let mode = Node::of_stat(&stat_fd(directory.as_fd()).ok()?).mode;
-    let is_lent =
-        mode & 0o200 == 0 && chmod(magic(directory.as_fd()), Mode::from_raw_mode(mode | 0o200)).is_ok();
-    is_lent.then_some((directory, mode))
+/// A directory in which its owner may do what its mode forbids, until this is dropped.
+pub(super) struct Lent {
+    directory: OwnedFd,
+    mode: u32,
 }
+
+impl Lent {
+    /// `None` where all that is `needed` is permitted already, or nobody may permit it.
+    pub(super) fn new(directory: OwnedFd, needed: u32) -> Option<Self> {
+        let mode = Node::of_stat(&stat_fd(directory.as_fd()).ok()?).mode;
+        let is_lent = mode & needed != needed
+            && !rustix::process::geteuid().is_root()
+            && chmod(magic(directory.as_fd()), Mode::from_raw_mode(mode | needed)).is_ok();
+        is_lent.then_some(Self { directory, mode })
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let _ = chmod(magic(self.directory.as_fd()), Mode::from_raw_mode(self.mode));
+    }
+}
+
+const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);

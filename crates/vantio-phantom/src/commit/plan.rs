@@ -108,7 +108,7 @@ impl<'a> Plan<'a> {
             match goes {
                 Goes::Own => planner.take(index),
                 Goes::Replaced(node) => {
-                    drop(planner.clear(&set.changes()[index], &set.changes()[index].path, node))
+                    drop(planner.clear(&set.changes()[index], &set.changes()[index].path, node));
                 }
             }
         }

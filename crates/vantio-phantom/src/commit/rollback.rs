@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustix::{
-    fd::AsFd as _,
+    fd::{AsFd as _, OwnedFd},
     fs::{AtFlags, Mode, OFlags, RenameFlags, mkdirat, unlinkat},
     io::Errno,
 };
@@ -20,7 +20,8 @@ use super::{
     journal::{Rebased, Record, Steps},
     links,
     meta::{Meta, overwrite},
-    moving::rename,
+    moving::{Lent, rename},
+    others,
     steps::{Action, Dir, Id, Step},
 };
 use crate::changes::{
@@ -188,7 +189,7 @@ impl Ground {
     }
 
     fn is_unchanged_since(&self, path: &[u8], known: &Since<'_>) -> io::Result<bool> {
-        let mut waiting = vec![path.to_vec()];
+        let (mut waiting, mut lent) = (vec![path.to_vec()], Vec::new());
         while let Some(path) = waiting.pop() {
             let Some(stat) = self.lower.stat(&path)? else { return Ok(false) };
             let node = Node::of_stat(&stat);
@@ -200,6 +201,7 @@ impl Ground {
                 return Ok(false);
             }
             if node.is_dir() {
+                lent.extend(Lent::new(self.lower.dir(&path)?, 0o500));
                 let dir = self.lower.at(&path, OFlags::RDONLY | OFlags::DIRECTORY)?;
                 waiting.extend(names_in(&dir)?.iter().map(|name| join(&path, name)));
             }
@@ -282,6 +284,10 @@ pub(super) fn roll_back(
         }
     }
     stayed.returned.clone_from(&back_again);
+    let linked = steps.list.iter().filter_map(|step| linked_at(grounds, step));
+    let told: Vec<_> = back_again.iter().cloned().chain(linked).collect();
+    // What they do not learn they take for a change by the host, and leave as it is.
+    let _ = others::tell(run.path().parent().unwrap_or(run.path()), host_root, steps, &told);
     if !run.is_discarded() {
         let settled = run.committed().map_err(io::Error::other)?;
         let earlier: Vec<_> = settled.into_iter().filter(|entry| !scope.freed.contains(entry)).collect();
@@ -296,6 +302,12 @@ pub(super) fn roll_back(
     stayed.paths.sort();
     stayed.paths.dedup();
     Ok(stayed)
+}
+
+/// The file that a step gave another name, which moves its change time.
+fn linked_at(grounds: &[Ground], step: &Step) -> Option<Vec<u8>> {
+    let Action::Link { existing, .. } = &step.action else { return None };
+    Some(grounds.get(step.layer)?.absolute(existing.as_bytes()))
 }
 
 fn restore_dir(ground: &Ground, dir: &Dir, reason: Reason<'_>) -> io::Result<()> {
@@ -401,15 +413,22 @@ impl Back<'_> {
         }
     }
 
+    /// The directory that holds `path`, in which its owner may make changes until this is dropped.
+    fn parent<'p>(&self, path: &'p [u8]) -> io::Result<Parent<'p>> {
+        let (directory, name) = self.ground.lower.parent(path)?;
+        let lent = Lent::new(directory.try_clone()?, 0o300);
+        Ok(Parent { directory, name, _lent: lent })
+    }
+
     fn untake(&self, path: &[u8], node: Id) -> io::Result<bool> {
         let Some(depot) = &self.ground.depot else { return Ok(self.reason.is_unfinished()) };
         if self.in_slot()?.is_none() {
             // Not taken, or back already.
             return Ok(true);
         }
-        let (dir, name) = self.ground.lower.parent(path)?;
-        links::restore(depot, self.step.slot.as_bytes(), &dir, node)?;
-        rename((depot.as_fd(), self.step.slot.as_bytes()), (dir.as_fd(), name), RenameFlags::NOREPLACE)?;
+        let Parent { directory: dir, name, _lent } = &self.parent(path)?;
+        links::restore(depot, self.step.slot.as_bytes(), dir, node)?;
+        rename((depot.as_fd(), self.step.slot.as_bytes()), (dir.as_fd(), *name), RenameFlags::NOREPLACE)?;
         Ok(true)
     }
 
@@ -419,8 +438,8 @@ impl Back<'_> {
             // Nor comes what was in it.
             return Ok(self.reason.is_unfinished());
         }
-        let (dir, name) = self.ground.lower.parent(path)?;
-        match mkdirat(&dir, name, Mode::RWXU) {
+        let Parent { directory: dir, name, _lent } = &self.parent(path)?;
+        match mkdirat(dir, *name, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }
@@ -434,8 +453,8 @@ impl Back<'_> {
         if self.on_host(path)?.is_none() {
             return Ok(true);
         }
-        let (dir, name) = self.ground.lower.parent(path)?;
-        match unlinkat(&dir, name, AtFlags::REMOVEDIR) {
+        let Parent { directory: dir, name, _lent } = &self.parent(path)?;
+        match unlinkat(dir, *name, AtFlags::REMOVEDIR) {
             Ok(()) => Ok(true),
             Err(Errno::NOTEMPTY | Errno::NOTDIR) => Ok(false),
             Err(error) => Err(error.into()),
@@ -454,8 +473,8 @@ impl Back<'_> {
             None if self.reason.is_unfinished() || self.is_whence_it_came(node)? => return Ok(true),
             _ => return Ok(false),
         }
-        let (dir, name) = self.ground.lower.parent(path)?;
-        rename((dir.as_fd(), name), (depot.as_fd(), self.step.slot.as_bytes()), RenameFlags::NOREPLACE)?;
+        let Parent { directory: dir, name, _lent } = &self.parent(path)?;
+        rename((dir.as_fd(), *name), (depot.as_fd(), self.step.slot.as_bytes()), RenameFlags::NOREPLACE)?;
         Ok(true)
     }
 
@@ -469,9 +488,9 @@ impl Back<'_> {
         if self.on_host(path)? != Some(new) {
             return Ok(false);
         }
-        let (dir, name) = self.ground.lower.parent(path)?;
-        links::restore(depot, self.step.slot.as_bytes(), &dir, old)?;
-        rename((depot.as_fd(), self.step.slot.as_bytes()), (dir.as_fd(), name), RenameFlags::EXCHANGE)?;
+        let Parent { directory: dir, name, _lent } = &self.parent(path)?;
+        links::restore(depot, self.step.slot.as_bytes(), dir, old)?;
+        rename((depot.as_fd(), self.step.slot.as_bytes()), (dir.as_fd(), *name), RenameFlags::EXCHANGE)?;
         Ok(true)
     }
 
@@ -500,8 +519,8 @@ impl Back<'_> {
         match self.on_host(path)? {
             None => Ok(true),
             Some(id) if id == node => {
-                let (dir, name) = self.ground.lower.parent(path)?;
-                unlinkat(&dir, name, AtFlags::empty())?;
+                let Parent { directory: dir, name, _lent } = &self.parent(path)?;
+                unlinkat(dir, *name, AtFlags::empty())?;
                 Ok(true)
             }
             Some(_) => Ok(self.reason.is_unfinished()),
@@ -544,6 +563,13 @@ impl Back<'_> {
     fn on_host(&self, path: &[u8]) -> io::Result<Option<Id>> {
         Ok(self.ground.lower.stat(path)?.map(|stat| Node::of_stat(&stat).id))
     }
+}
+
+/// A directory that is changed, and the name of the entry.
+struct Parent<'p> {
+    directory: OwnedFd,
+    name: &'p [u8],
+    _lent: Option<Lent>,
 }
 
 fn is_occupied(error: &io::Error) -> bool {

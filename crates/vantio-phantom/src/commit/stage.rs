@@ -23,7 +23,7 @@ use super::{
     plan::{Item, Kind, Plan, Planned, full_host_node},
     steps::{Action, Id, Step},
 };
-use crate::changes::{FileType, LayerRoot, Node, Readable, beneath::Pinned, copy_content};
+use crate::changes::{FileType, LayerRoot, Node, Readable, Stamp, beneath::Pinned, copy_content};
 
 /// The depots of a commit.
 pub(super) struct Stage<'a> {
@@ -81,7 +81,8 @@ impl<'a> Stage<'a> {
             let synced = depot.at(b"", OFlags::RDONLY | OFlags::DIRECTORY).and_then(|dir| Ok(syncfs(dir)?));
             synced.map_err(|source| Stopped::failed("cannot sync", b"/", source))?;
         }
-        Ok(Steps { list: steps, dirs, ..Steps::default() })
+        let was = self.plan.steps.iter().filter_map(|planned| self.before(planned)).collect();
+        Ok(Steps { list: steps, dirs, was, ..Steps::default() })
     }
 
     fn check_space(&self) -> Result<(), Stopped> {
@@ -168,17 +169,32 @@ impl<'a> Stage<'a> {
                 Action::Meta { node: old.id, old: Box::new(Meta::of(old)), new: Box::new(new) }
             }
             Kind::Link(existing) => {
-                let layer = &self.layers[planned.layer];
-                // The file may stand at its new path only after a rename.
-                let absolute = layer.layer.absolute(existing);
-                let before = self.plan.before(&absolute);
-                let stat = layer.lower.stat(layer.layer.relative(&before).unwrap_or_default())?;
-                let stat = stat.ok_or(io::ErrorKind::NotFound)?;
-                Action::Link { node: Node::of_stat(&stat).id, existing: existing.clone().into() }
+                let node = self.linked(planned.layer, existing)?.id;
+                Action::Link { node, existing: existing.clone().into() }
             }
         };
         let path = planned.path.clone().into();
         Ok(Some(Step { layer: planned.layer, path, slot: planned.slot.clone(), action }))
+    }
+
+    /// The file that a step takes away or changes, and its change time.
+    fn before(&self, planned: &Planned<'_>) -> Option<(Id, Stamp)> {
+        let node = match &planned.kind {
+            Kind::Take(node) | Kind::Swap(node) | Kind::Rewrite(node) | Kind::Meta(node, _) => {
+                (*node).clone()
+            }
+            Kind::Link(existing) => self.linked(planned.layer, existing).ok()?,
+            Kind::Remove(_) | Kind::Make(_) | Kind::PutMoved(_) | Kind::PutNew => return None,
+        };
+        (!node.is_dir()).then_some((node.id, node.changed))
+    }
+
+    /// The file that a step gives another name. It may stand at its new path only after a rename.
+    fn linked(&self, layer: usize, existing: &[u8]) -> io::Result<Node> {
+        let layer = &self.layers[layer];
+        let before = self.plan.before(&layer.layer.absolute(existing));
+        let stat = layer.lower.stat(layer.layer.relative(&before).unwrap_or_default())?;
+        Ok(Node::of_stat(&stat.ok_or(io::ErrorKind::NotFound)?))
     }
 
     fn staged(&self, planned: &Planned<'_>) -> io::Result<Id> {

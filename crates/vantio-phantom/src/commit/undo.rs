@@ -272,7 +272,7 @@ fn unwind_part(
 }
 
 /// What the host has at the absolute `path`, and when it was last changed.
-fn changed_at(host_root: BorrowedFd<'_>, path: &[u8]) -> Option<(Id, Stamp)> {
+pub(super) fn changed_at(host_root: BorrowedFd<'_>, path: &[u8]) -> Option<(Id, Stamp)> {
     let (parent, name) = beneath::split(beneath::below_root(path));
     let stat = beneath::stat_at(Pinned::open(host_root, parent).ok()?.as_fd(), name).ok()??;
     let node = Node::of_stat(&stat);

@@ -162,6 +162,58 @@ fn a_file_larger_than_the_disk_is_compared_committed_and_taken_back() {
     world.ask(&["discard", "last"]);
 }
 
+/// Runs each script, commits what it did, and takes all of it back, the last one first.
+#[track_caller]
+fn taken_back_in_turn(before: &str, scripts: &[&str]) {
+    let world = World::new();
+    finish(world.command("/bin/bash").args(["-euc", before])).assert_success();
+    let was = world.manifest();
+    for script in scripts {
+        world.run(WORKSPACE, &["/bin/bash", "-euc", script]).assert_success();
+        world.ask(&["commit", "last", "--hazards"]);
+    }
+    for run in world.runs().iter().rev() {
+        let undone = finish(&mut world.vantio(["undo", run]));
+        assert!(undone.status.success(), "{scripts:?}: {}", undone.describe());
+    }
+    assert_eq!(differences(&world, &was), Vec::<String>::new(), "{scripts:?}");
+}
+
+#[test]
+fn what_several_runs_did_to_the_same_is_taken_back_in_turn() {
+    taken_back_in_turn("echo 0 > f", &["echo 1 > f", "echo 2 > f"]);
+    taken_back_in_turn("true", &["echo 1 > f", "rm f", "echo 3 > f", "chmod 600 f"]);
+    taken_back_in_turn("mkdir d; echo 0 > d/f", &["echo 1 > d/f; echo 1 > d/g", "echo 2 >> d/f", "rm -r d"]);
+    taken_back_in_turn(
+        "true",
+        &["mkdir n; echo 1 > n/one; echo 2 > n/two", "rm n/one", "mv n/two n/three; echo 3 > n/one"],
+    );
+    taken_back_in_turn("echo 0 > f; ln f g", &["echo 1 >> f", "ln f h", "echo 2 >> g; chmod 600 h"]);
+}
+
+#[test]
+fn a_file_whose_other_name_goes_is_taken_back_with_the_folder_it_is_in() {
+    let world = World::new();
+    let before = "mkdir a h; echo 2 > a/2; ln a/2 h/2";
+    finish(world.command("/bin/bash").args(["-euc", before])).assert_success();
+    world.run(WORKSPACE, &["/bin/bash", "-euc", "rm h/2; cp -al a a3"]).assert_success();
+    world.ask(&["commit", "last"]);
+    world.ask(&["undo", "last"]);
+    assert!(world.workspace().join("h/2").exists() && !world.workspace().join("a3").exists());
+    taken_back_in_turn(
+        "mkdir a; echo 2 > a/2; ln a/2 a/3",
+        &["mkdir a3; echo 2 > a3/2; rm a/3; ln -f a3/2 a/2"],
+    );
+}
+
+#[test]
+fn what_its_owner_may_not_change_is_taken_back() {
+    let before = "mkdir ro; echo r > ro/r; chmod 555 ro; echo o > other";
+    taken_back_in_turn(before, &["chmod 755 ro; echo n > ro/n; rm ro/r; chmod 555 ro; echo p >> other"]);
+    taken_back_in_turn("true", &["mkdir m; echo s > m/f; chmod 311 m"]);
+    taken_back_in_turn("mkdir -p d/ro; echo 1 > d/ro/f; chmod 500 d/ro d", &["chmod -R u+w d; rm -r d"]);
+}
+
 #[test]
 fn what_ends_as_it_began_is_no_change() {
     let world = World::new();

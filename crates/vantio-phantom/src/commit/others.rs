@@ -1,0 +1,69 @@
+//! What the other commits of a state folder learn of files that came back.
+//!
+//! A commit that changes what an earlier one brought, and is taken back, leaves every file as it was, but with another
+//! change time. By that time the earlier one would take it for changed by the host.
+
+use std::{collections::HashMap, fs, io, os::fd::BorrowedFd, path::Path};
+
+use super::{
+    depot::undo_folder,
+    journal::{JOURNAL_FILE, Record, Steps, Undone, numbers, record_undone},
+    steps::Id,
+    undo::changed_at,
+};
+use crate::changes::{Stamp, beneath::is_within};
+
+/// A file that came back.
+struct Returned<'a> {
+    path: &'a [u8],
+    id: Id,
+    /// Its change time before the commit, and now.
+    then: Stamp,
+    now: Stamp,
+}
+
+/// Tells the other commits of the runs in `runs` that `paths` came back when these steps were taken back.
+pub(super) fn tell(
+    runs: &Path,
+    host_root: BorrowedFd<'_>,
+    steps: &Steps,
+    paths: &[Vec<u8>],
+) -> io::Result<()> {
+    let before: HashMap<Id, Stamp> = steps.was.iter().copied().collect();
+    let returned = |path| {
+        let (id, now) = changed_at(host_root, path)?;
+        Some(Returned { path, id, then: *before.get(&id)?, now })
+    };
+    let returned: Vec<_> = paths.iter().filter_map(|path| returned(path)).collect();
+    if returned.is_empty() {
+        return Ok(());
+    }
+    for run in fs::read_dir(runs)? {
+        let run = run?.path();
+        for number in numbers(&run).unwrap_or_default() {
+            let journal = undo_folder(&run, number).join(JOURNAL_FILE);
+            // What cannot be read can neither be taken back.
+            if let Ok(Some(record)) = Record::read(&journal) {
+                let returned = known_by(&record, &returned);
+                if !returned.returned.is_empty() {
+                    record_undone(&journal, returned)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Of what came back, that which was as `record` left it.
+fn known_by(record: &Record, returned: &[Returned<'_>]) -> Undone {
+    let mut undone = Undone::default();
+    let (Some(steps), Some(done)) = (&record.steps, record.applied) else { return undone };
+    let places: Vec<_> = steps.list.iter().filter_map(|step| record.absolute(step)).collect();
+    for file in returned {
+        let was_known = file.then <= done || record.undone.returned.contains(&(file.id, file.then));
+        if was_known && places.iter().any(|place| is_within(file.path, place)) {
+            undone.returned.insert((file.id, file.now));
+        }
+    }
+    undone
+}
