@@ -183,8 +183,25 @@ fn an_undo_leaves_and_names_what_the_host_changed_since() {
     let report = world.undo();
     assert_eq!(changes_support::paths(&report.stayed), ["/b", "/n"]);
     assert_eq!(sh(&world.host(), "cat a b n/m n/mine"), "1\nmine\n3\nmine\n");
-    let error = commit::undo(&world.run, world.root.as_fd()).unwrap_err();
-    assert!(matches!(error, CommitError::NothingToUndo), "{error}");
+    // What stays can be taken back once the host has it as it was committed.
+    assert_eq!(changes_support::paths(&world.undo().stayed), ["/b", "/n"]);
+    world.on_host("rm n/mine");
+    assert_eq!(changes_support::paths(&world.undo().stayed), ["/b"]);
+    assert_eq!(sh(&world.host(), "cat a b; ls"), "1\nmine\na\nb\n");
+}
+
+#[test]
+fn a_commit_of_which_all_stays_is_passed_over() {
+    let world = World::new("echo 1 > a; echo 1 > b");
+    world.inside("echo 2 > a; echo 2 > b");
+    world.commit(&["/a"]);
+    world.commit(&["/b"]);
+    std::thread::sleep(std::time::Duration::from_millis(25));
+    world.on_host("echo mine > b");
+    assert_eq!(world.undo().number, 1);
+    assert_eq!(sh(&world.host(), "cat a b"), "1\nmine\n");
+    let report = world.undo();
+    assert_eq!((report.number, changes_support::paths(&report.stayed)), (2, vec!["/b".to_owned()]));
 }
 
 #[test]

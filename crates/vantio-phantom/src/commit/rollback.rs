@@ -81,7 +81,7 @@ impl Reason<'_> {
 }
 
 /// The steps, by index, that an undo must leave because the host changed
-/// their outcome after `done`. To be asked before the first is taken back:
+/// their outcome since. To be asked before the first is taken back:
 /// that moves change times.
 pub(super) fn changed_since(grounds: &[Ground], record: &Record) -> io::Result<BTreeSet<usize>> {
     let mut changed = BTreeSet::new();
@@ -93,6 +93,9 @@ pub(super) fn changed_since(grounds: &[Ground], record: &Record) -> io::Result<B
     let known = Since { done, returned: &record.undone.returned, parts: &steps.rebased, last };
     for (index, step) in steps.list.iter().enumerate() {
         let Some(ground) = grounds.get(step.layer) else { continue };
+        if record.undone.steps.contains(&index) {
+            continue;
+        }
         let last = known.last.get(&(step.layer, step.path.as_bytes()));
         // What came of one that another followed is judged with that.
         let is_judged = last.is_none_or(|last| *last <= index);
@@ -147,8 +150,9 @@ impl Ground {
     /// below it changed after `done`.
     fn is_as_committed(&self, step: &Step, known: &Since<'_>) -> io::Result<bool> {
         let (wanted, is_whole) = match &step.action {
-            Action::Take { .. } => return Ok(true),
-            Action::Remove { .. } => return Ok(self.lower.stat(step.path.as_bytes())?.is_none()),
+            Action::Take { .. } | Action::Remove { .. } => {
+                return Ok(self.lower.stat(step.path.as_bytes())?.is_none());
+            }
             Action::Make { .. } => return Ok(self.lower.dir(step.path.as_bytes()).is_ok()),
             Action::Put { node } | Action::Swap { new: node, .. } | Action::Rewrite { node, .. } => {
                 (node, true)

@@ -74,6 +74,10 @@ pub fn undo_paths(
         undoing.stays = changed_since(&grounds, record).map_err(failed)?;
         not_kept = unkept(run.path(), record, &grounds, &undoing.stays);
         along = undoing.part.as_ref().map_or(along, |part| part.along(record, &grounds, selection));
+        if undoing.part.is_none() && !undoing.stays.is_empty() {
+            // What stays can be taken back later.
+            undoing.part = Some(Part::whole(record, &grounds));
+        }
     }
     write_json(run.path(), UNDOING_FILE, &undoing).map_err(failed)?;
     let report = take_back(run.path(), &undoing, host_root)?;
@@ -136,7 +140,10 @@ fn find(
 ) -> Result<(u64, Option<Part>), CommitError> {
     let numbers = all_undoable(run)?;
     let last = *numbers.last().ok_or(CommitError::NothingToUndo)?;
-    let Some(first) = selection.first() else { return Ok((last, None)) };
+    let Some(first) = selection.first() else {
+        let is_free = |number: &&u64| has_something_to_take_back(run, **number, host_root).unwrap_or(true);
+        return Ok((numbers.iter().rev().find(is_free).copied().unwrap_or(last), None));
+    };
     let mut missing = first;
     for number in numbers.into_iter().rev() {
         let Some(record) = Record::read(&undo_folder(run.path(), number).join(JOURNAL_FILE))? else {
@@ -153,6 +160,23 @@ fn find(
         }
     }
     Err(CommitError::NotCommitted { path: missing.path().to_vec() })
+}
+
+/// Whether not all that is left of a commit would stay because the host changed it.
+fn has_something_to_take_back(
+    run: &RunFolder,
+    number: u64,
+    host_root: BorrowedFd<'_>,
+) -> Result<bool, CommitError> {
+    let Some(record) = Record::read(&undo_folder(run.path(), number).join(JOURNAL_FILE))? else {
+        return Ok(true);
+    };
+    let failed = |source| failed(run.path(), source);
+    let grounds = grounds(run.path(), &record, host_root).map_err(failed)?;
+    let stays = changed_since(&grounds, &record).map_err(failed)?;
+    let count = record.steps.as_ref().map_or(0, |steps| steps.list.len());
+    let is_free = |index: &usize| !stays.contains(index) && !record.undone.steps.contains(index);
+    Ok(count == 0 || (0..count).any(|index| is_free(&index)))
 }
 
 fn grounds(run: &Path, record: &Record, host_root: BorrowedFd<'_>) -> io::Result<Vec<Ground>> {

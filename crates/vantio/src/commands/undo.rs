@@ -79,7 +79,9 @@ pub fn undo(store: &Store, arguments: &Undo, json: bool) -> Result<u8, Failure> 
         }))?;
     } else {
         let part = if selection.is_empty() { "" } else { "a part of " };
-        let mut text = format!("{part}commit {number} of run {short} taken back: its changes wait again\n");
+        let whole = if stayed.is_empty() { "" } else { ", but for what stays" };
+        let then = if world.is_discarded() { DISCARDED } else { "its changes wait again" };
+        let mut text = format!("{part}commit {number} of run {short} taken back{whole}: {then}\n");
         for path in &along {
             let _ = writeln!(text, "  went along: {}", Escaped(path));
         }
@@ -93,5 +95,6 @@ pub fn undo(store: &Store, arguments: &Undo, json: bool) -> Result<u8, Failure> 
     Ok(if stayed.is_empty() { 0 } else { 4 })
 }
 
+const DISCARDED: &str = "what it had brought is gone, for the run was discarded";
 const NOT_KEPT: &str =
     "what was there before is not kept on another mount than the state folder's (VANTIO_STATE)";

@@ -67,6 +67,16 @@ impl Part {
         Ok(Some(Self { steps: taken, freed, is_all }))
     }
 
+    /// All that is left of a commit.
+    pub(super) fn whole(record: &Record, grounds: &[Ground]) -> Self {
+        let Some(steps) = &record.steps else { return Self::default() };
+        let finder = Finder { steps, grounds, paths: absolute(steps, grounds), undone: &record.undone.steps };
+        let freed = steps.settled.iter().map(|entry| (entry.path.clone(), finder.step_of(entry)));
+        let is_left = |step: &Option<usize>| step.is_none_or(|step| !record.undone.steps.contains(&step));
+        let freed = freed.filter(|(_, step)| is_left(step)).collect();
+        Self { steps: finder.indices().collect(), freed, is_all: true }
+    }
+
     /// The settled paths that wait again when the steps `stayed` were not taken back.
     pub(super) fn freed(&self, steps: &Steps, stayed: &BTreeSet<usize>) -> Vec<Committed> {
         let is_freed = |entry: &&Committed| {
