@@ -323,7 +323,28 @@ impl Holds {
         }
         // Somebody else may be quicker.
         let open = self.lock().table.claim(&id).ok_or_else(|| AnswerError::Unknown(shown(&id)))?;
-        Ok(self.conclude(&open, Answer { who, reason, uid: Some(uid), ..answer })?)
+        let answer = Answer { who, reason, uid: Some(uid), ..answer };
+        Ok(self.conclude(&open, answer.clone())? + self.conclude_covered(&answer)?)
+    }
+
+    /// Answers what waits already as an answer that stands says. Returns how many waited for it.
+    fn conclude_covered(&self, standing: &Answer) -> Result<u64, LedgerError> {
+        if standing.reach == Reach::Once {
+            return Ok(0);
+        }
+        let is_covered = |open: &Open| standing.settles_all_of(&open.asked);
+        let listed = |table: &Table| {
+            table.list().filter(|(open, ..)| is_covered(open)).map(|(open, ..)| open.id.clone()).collect()
+        };
+        let covered: Vec<String> = listed(&self.lock().table);
+        let mut waiting = 0;
+        for id in covered {
+            let Some(open) = self.lock().table.claim(&id) else { continue };
+            let (who, reason, uid) = (standing.who.clone(), standing.reason.clone(), standing.uid);
+            let own = Answer { who, reason, uid, ..Answer::new(&id, &open.asked, standing.said) };
+            waiting += self.conclude(&open, own)?;
+        }
+        Ok(waiting)
     }
 
     fn reaching(&self, answer: Answer, reach: Reach, asked: &Asked) -> Result<Answer, AnswerError> {

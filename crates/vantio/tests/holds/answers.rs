@@ -2,7 +2,7 @@
 
 use crate::{
     POLICY, Run, answer, assert_replayed,
-    common::{World, parse},
+    common::{World, finish, parse},
     entries, fails, id, question, questions, world,
 };
 
@@ -144,6 +144,19 @@ fn an_approved_pattern_covers_more_and_no_more_than_it_says() {
     world.ask(&["approve", id(&question), "--pattern", "${workspace}/held/**"]);
     // The pattern covers it, and a deny is no hold.
     run.prints("held/a opened\nheld/b opened\nheld/c Permission denied");
+}
+
+#[test]
+fn an_answer_with_a_pattern_is_for_what_waits_already_too() {
+    for (verb, says) in [("approve", "a\nb"), ("deny", "no a\nno b")] {
+        let world = world();
+        let script = "(cat held/a || echo no a) > a & (cat held/b || echo no b) > b & wait; cat a b";
+        let run = Run::shell(&world, POLICY, script);
+        let two = questions(&world, 2);
+        let told = finish(&mut world.vantio([verb, id(&two[1]), "--pattern", "${workspace}/held/**"]));
+        assert!(told.stderr.contains("2 calls waited"), "{}", told.describe());
+        run.prints(says);
+    }
 }
 
 #[test]
