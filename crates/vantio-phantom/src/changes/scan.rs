@@ -61,7 +61,7 @@ pub(crate) fn scan_layers(run: &RunFolder, roots: &[LayerRoot]) -> Result<Change
     let mut links: Links = HashMap::new();
     let mut kept_apart = HashSet::new();
     for (index, root) in roots.iter().enumerate() {
-        let mut walk = Walk::new(index, root, &committed);
+        let mut walk = Walk::new(index, root, &committed, run);
         walk.run()?;
         changes.append(&mut walk.changes);
         kept_apart.extend(walk.kept_apart);

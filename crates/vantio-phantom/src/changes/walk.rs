@@ -1,6 +1,7 @@
 //! The walk over one layer.
 
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, HashMap, HashSet},
     io,
     sync::Arc,
@@ -12,9 +13,9 @@ use rustix::{
 };
 
 use super::{
-    Blocked, Change, ChangeKind, FileType, LayerKind, Node, Origin, Readable, ScanError,
+    Bases, Blocked, Change, ChangeKind, FileType, LayerKind, Node, Origin, Readable, RunFolder, ScanError,
     beneath::{self, Pinned, join},
-    layers::{Committed, path_now},
+    layers::{Committed, path_now, path_then},
     node::xattr,
     roots::LayerRoot,
     same_content, same_metadata,
@@ -25,6 +26,9 @@ pub(crate) struct Walk<'a> {
     index: usize,
     root: &'a LayerRoot,
     committed: &'a [Committed],
+    run: &'a RunFolder,
+    /// What the host had, once that is asked for.
+    bases: OnceCell<Bases>,
     /// Renames that wait: the directory's path in the upper layer, and where
     /// the host has it.
     renames: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -66,11 +70,18 @@ struct Lower<'f> {
 }
 
 impl<'a> Walk<'a> {
-    pub(crate) fn new(index: usize, root: &'a LayerRoot, committed: &'a [Committed]) -> Self {
+    pub(crate) fn new(
+        index: usize,
+        root: &'a LayerRoot,
+        committed: &'a [Committed],
+        run: &'a RunFolder,
+    ) -> Self {
         Self {
             index,
             root,
             committed,
+            run,
+            bases: OnceCell::new(),
             renames: BTreeMap::new(),
             moved: HashSet::new(),
             changes: Vec::new(),
@@ -160,7 +171,7 @@ impl<'a> Walk<'a> {
                     self.push(entry, ChangeKind::Metadata, None);
                 }
                 frame.lower = Some(lower.path.clone());
-                frame.opaque = self.is_opaque(entry)?;
+                frame.opaque = self.is_opaque(entry)? && !self.is_made_anew(entry)?;
             }
         }
         waiting.push(frame);
@@ -410,6 +421,16 @@ impl<'a> Walk<'a> {
             return Ok(true);
         }
         Ok(self.overlay_note(entry.dir, entry.name, "opaque")?.as_deref() == Some(b"y"))
+    }
+
+    /// Whether the host had nothing there when the run made it. What it has by now the run did not remove.
+    fn is_made_anew(&self, entry: &Entry<'_>) -> io::Result<bool> {
+        if self.bases.get().is_none() {
+            // Set once, and by nobody else.
+            let _ = self.bases.set(Bases::of_run(self.run.path())?);
+        }
+        let path = path_then(self.committed, &self.root.layer.absolute(&entry.path));
+        Ok(self.bases.get().is_some_and(|bases| matches!(bases.get(&path), Some(None))))
     }
 
     fn is_committed_rename(&self, path: &[u8]) -> bool {

@@ -341,7 +341,7 @@ impl Holds {
         for id in covered {
             let Some(open) = self.lock().table.claim(&id) else { continue };
             let (who, reason, uid) = (standing.who.clone(), standing.reason.clone(), standing.uid);
-            let own = Answer { who, reason, uid, ..Answer::new(&id, &open.asked, standing.said) };
+            let own = Answer { who, uid, reason, ..Answer::new(&id, &open.asked, standing.said) };
             waiting += self.conclude(&open, own)?;
         }
         Ok(waiting)

@@ -215,6 +215,27 @@ fn what_its_owner_may_not_change_is_taken_back() {
 }
 
 #[test]
+fn a_folder_that_both_made_holds_what_both_put_there() {
+    let world = World::new();
+    let script = "mkdir -p pkg/sub; echo r > pkg/r; echo s > pkg/sub/s";
+    world.run(WORKSPACE, &["/bin/bash", "-euc", script]).assert_success();
+    let folder = world.workspace().join("pkg");
+    fs::create_dir_all(folder.join("sub")).unwrap();
+    fs::write(folder.join("host"), "h").unwrap();
+    fs::write(folder.join("sub/host"), "h").unwrap();
+    assert!(!world.changes().iter().any(|(kind, _)| kind == "deleted"), "{:?}", world.changes());
+    world.ask(&["commit", "last"]);
+    for name in ["r", "host", "sub/s", "sub/host"] {
+        assert!(folder.join(name).exists(), "{name}");
+    }
+    // One that the run removed and made anew is another matter.
+    let script = "rm -r pkg; mkdir pkg; echo n > pkg/n";
+    world.run(WORKSPACE, &["/bin/bash", "-euc", script]).assert_success();
+    world.ask(&["commit", "last"]);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+}
+
+#[test]
 fn what_ends_as_it_began_is_no_change() {
     let world = World::new();
     a_tree(&world.workspace());
