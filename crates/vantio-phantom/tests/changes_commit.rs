@@ -429,6 +429,19 @@ fn a_directory_takes_the_place_of_its_own_parent() {
 }
 
 #[test]
+fn a_directory_is_made_anew_where_one_was_that_was_moved() {
+    there_and_back("mkdir -p d/x; echo 1 > d/x/f; echo 1 > d/y", "mv d/x t; mv d e; mkdir d; echo 2 > d/x");
+    there_and_back(
+        "mkdir -p d/x; echo 1 > d/x/f; echo 1 > d/y",
+        "mv d/x t; mv d e; mkdir -p d/x; echo 2 > d/x/f",
+    );
+    there_and_back(
+        "mkdir -p d/s; echo 1 > d/s/x",
+        "mv d/s t; rm t/x; echo 3 > t/w; mkdir d/s; echo 2 > d/s/z",
+    );
+}
+
+#[test]
 fn a_directory_is_moved_out_of_one_that_something_else_replaces() {
     for other in ["ln -s c b", "echo 2 > b", "mkfifo b"] {
         there_and_back(

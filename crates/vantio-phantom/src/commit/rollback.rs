@@ -43,6 +43,20 @@ struct Since<'a> {
     last: HashMap<(usize, &'a [u8]), usize>,
 }
 
+impl Since<'_> {
+    /// Whether the commit put something where `step` took something away, or into the place of what that was in.
+    fn has_filled(&self, step: &Step) -> bool {
+        let mut path = step.path.as_bytes();
+        while !path.is_empty() {
+            if self.last.contains_key(&(step.layer, path)) {
+                return true;
+            }
+            path = beneath::split(path).0;
+        }
+        false
+    }
+}
+
 /// Why steps are taken back.
 #[derive(Clone, Copy)]
 pub(super) enum Reason<'a> {
@@ -151,7 +165,7 @@ impl Ground {
     fn is_as_committed(&self, step: &Step, known: &Since<'_>) -> io::Result<bool> {
         let (wanted, is_whole) = match &step.action {
             Action::Take { .. } | Action::Remove { .. } => {
-                return Ok(self.lower.stat(step.path.as_bytes())?.is_none());
+                return Ok(known.has_filled(step) || self.lower.stat(step.path.as_bytes())?.is_none());
             }
             Action::Make { .. } => return Ok(self.lower.dir(step.path.as_bytes()).is_ok()),
             Action::Put { node } | Action::Swap { new: node, .. } | Action::Rewrite { node, .. } => {
