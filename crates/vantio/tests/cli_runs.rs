@@ -178,7 +178,7 @@ fn a_commit_is_taken_back_and_what_changed_since_stays() {
     world.write("kept.txt", "three\n");
     insta::assert_snapshot!(world.run(&["undo", "last"]), @"
     exit 4
-    commit 1 of run [RUN] taken back: its changes wait again
+    commit 1 of run [RUN] taken back, but for what stays: its changes wait again
     stays, because it changed since: [WORK]/kept.txt
     ");
     assert_eq!(fs::read_to_string(world.work().join("kept.txt")).unwrap(), "three\n");

@@ -104,8 +104,12 @@ impl Folders {
         )?;
         for piece in &self.pieces {
             let Piece::Overlay { at, layer } = piece else { continue };
-            let target = if self.is_island(at) { self.island(*layer) } else { below(&self.stage(), at) };
+            let is_island = self.is_island(at);
+            let target = if is_island { self.island(*layer) } else { below(&self.stage(), at) };
             self.if_there(at, || {
+                if !is_island && at != Path::new("/") {
+                    return self.overlay_what_is_there(at, *layer, &target);
+                }
                 make_directory(&target).context(
                     "E_MOUNT",
                     || format!("could not stage {}", at.display()),
@@ -115,6 +119,11 @@ impl Folders {
             })?;
         }
         Ok(())
+    }
+
+    /// Mounts an overlay in another one. A place that is gone from there is not made: it would count as the run's change.
+    fn overlay_what_is_there(&self, at: &Path, layer: usize, target: &Path) -> Result<(), LaunchError> {
+        if target.is_dir() { self.overlay(at, layer, target) } else { Ok(()) }
     }
 
     /// Takes a step for what the host has at `at`, which may come to be gone at any moment: mounts and files come and
