@@ -442,6 +442,27 @@ fn a_directory_is_made_anew_where_one_was_that_was_moved() {
 }
 
 #[test]
+fn what_was_deleted_from_a_renamed_directory_goes_though_something_new_is_where_it_was() {
+    there_and_back(
+        "mkdir d; echo 1 > d/x; echo 1 > d/y",
+        "mv d e; rm e/x; mkdir d; echo 2 > d/x; echo 2 > d/z",
+    );
+    there_and_back(
+        "mkdir -p d/s; echo 1 > d/s/x; echo 1 > d/y",
+        "mv d e; rm -r e/s; mkdir -p d/s; echo 2 > d/s/x",
+    );
+    there_and_back(
+        "mkdir -p d/s; echo 1 > d/s/x; echo 1 > d/s/y",
+        "mv d/s t; rm t/x; mkdir d/s; echo 2 > d/s/x",
+    );
+    there_and_back("mkdir d f; echo 1 > d/x; echo 1 > f/x", "mv d e; rm e/x; mv f d; echo 2 > d/x");
+    there_and_back(
+        "mkdir -p d/s; echo 1 > d/s/x; echo 1 > d/s/y",
+        "mv d e; rm -r e/s; mkdir d; echo 2 > d/s",
+    );
+}
+
+#[test]
 fn a_directory_is_moved_out_of_one_that_something_else_replaces() {
     for other in ["ln -s c b", "echo 2 > b", "mkfifo b"] {
         there_and_back(

@@ -130,7 +130,9 @@ impl Sides<'_> {
                 let new = beneath::join(&to, &name);
                 let is_settled = set.get(&old).is_some_and(|change| change.kind == ChangeKind::Deleted)
                     || sources.contains(old.as_slice())
-                    || set.get(&new).is_some_and(|change| change.kind != ChangeKind::Deleted);
+                    || set.get(&new).is_some_and(|change| {
+                        change.kind != ChangeKind::Deleted || change.from.as_ref() == Some(&old)
+                    });
                 let Some(node) = Node::at(dir.as_fd(), &name)? else { continue };
                 if node.is_dir() {
                     waiting.push((old, new));

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    io,
+    io, mem,
     sync::Arc,
 };
 
@@ -10,7 +10,7 @@ use rustix::fd::BorrowedFd;
 use thiserror::Error;
 
 use super::{
-    Change, ChangeKind, ChangeSet, Escaped, RunFolder, RunFolderError, hazards, layers::Committed,
+    Change, ChangeKind, ChangeSet, Escaped, RunFolder, RunFolderError, hazards, layers::Committed, moved,
     roots::LayerRoot, sides::Sides, walk::Walk,
 };
 
@@ -74,6 +74,7 @@ pub(crate) fn scan_layers(run: &RunFolder, roots: &[LayerRoot]) -> Result<Change
 type Links = HashMap<(usize, u64), Vec<Vec<u8>>>;
 
 fn assemble(mut changes: Vec<Change>, links: &Links, committed: &[Committed]) -> ChangeSet {
+    tell_deletions_apart(&mut changes);
     changes.sort_by(|one, other| {
         let rank = |change: &Change| change.kind == ChangeKind::Deleted;
         one.path.cmp(&other.path).then(rank(one).cmp(&rank(other)))
@@ -89,6 +90,24 @@ fn assemble(mut changes: Vec<Change>, links: &Links, committed: &[Committed]) ->
         link_group(&mut set, *key, names);
     }
     set
+}
+
+/// What was deleted from a renamed directory is known by where the host has it. Where something new is there, it is known by
+/// where it would be.
+fn tell_deletions_apart(changes: &mut [Change]) {
+    let of = |kind_is: fn(ChangeKind) -> bool| changes.iter().filter(move |change| kind_is(change.kind));
+    let renames = of(|kind| kind == ChangeKind::Renamed);
+    let renames: Vec<_> = renames.map(|change| (change.host_path().to_vec(), change.path.clone())).collect();
+    let there = of(|kind| kind != ChangeKind::Deleted).map(|change| change.path.clone());
+    let there: HashSet<Vec<u8>> = if renames.is_empty() { HashSet::new() } else { there.collect() };
+    for change in changes.iter_mut().filter(|change| change.kind == ChangeKind::Deleted) {
+        if there.contains(&change.path) {
+            let path = moved(&change.path, renames.iter().map(|(from, to)| (&from[..], &to[..])));
+            if path != change.path {
+                change.from = Some(mem::replace(&mut change.path, path));
+            }
+        }
+    }
 }
 
 fn link_group(set: &mut ChangeSet, key: (usize, u64), names: &[Vec<u8>]) {

@@ -250,7 +250,7 @@ impl Apply<'_> {
         let deleted = changes
             .iter()
             .filter(|change| change.kind == ChangeKind::Deleted)
-            .filter_map(|change| Some((change.path.as_slice(), change.before.as_ref()?)))
+            .filter_map(|change| Some((change.host_path(), change.before.as_ref()?)))
             .collect();
         let renamed = changes
             .iter()
