@@ -99,9 +99,8 @@ pub(super) struct Undone {
 impl Record {
     /// The absolute path of a step.
     pub(super) fn absolute(&self, step: &Step) -> Option<Vec<u8>> {
-        let mount_point = self.begin.layers.get(step.layer)?.mount_point.as_bytes();
-        let root = if mount_point == b"/" { &b""[..] } else { mount_point };
-        Some([root, b"/", step.path.as_bytes()].concat())
+        let layer = self.begin.layers.get(step.layer)?;
+        Some(absolute(layer.mount_point.as_bytes(), step.path.as_bytes()))
     }
 
     /// Reads the journal at `path`; `None` when there is none, or none whose
@@ -134,6 +133,12 @@ impl Record {
         }
         Ok(record)
     }
+}
+
+/// The absolute path of what a layer that begins at `mount_point` has at `path`.
+pub(super) fn absolute(mount_point: &[u8], path: &[u8]) -> Vec<u8> {
+    let root = if mount_point == b"/" { &b""[..] } else { mount_point };
+    [root, b"/", path].concat()
 }
 
 /// Records in the journal of a commit that this was taken back.

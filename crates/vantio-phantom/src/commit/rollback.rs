@@ -17,7 +17,7 @@ use rustix::{
 use super::{
     apply::open_in_place,
     depot::{self, DepotPlace},
-    journal::{Rebased, Record, Steps},
+    journal::{Rebased, Record, Steps, absolute},
     links,
     meta::{Meta, overwrite},
     moving::{Lent, rename},
@@ -244,8 +244,7 @@ impl Ground {
     }
 
     pub(super) fn absolute(&self, path: &[u8]) -> Vec<u8> {
-        let root = if self.mount_point == b"/" { &b""[..] } else { &self.mount_point };
-        [root, b"/", path].concat()
+        absolute(&self.mount_point, path)
     }
 }
 
