@@ -391,8 +391,11 @@ fn there_and_back(before: &str, run: &str) {
         // Nobody else renames a directory.
         return;
     }
+    let before = format!(
+        "{before}\nfind . -depth -type d | {{ t=0; while read -r d; do t=$((t+1)); touch -d @$t \"$d\"; done; }}"
+    );
     for host in [World::new, World::with_host_in_overlay] {
-        let world = host(before);
+        let world = host(&before);
         let was = sh(&world.host(), LOOKS);
         let wanted = world.inside_shape(run);
         let context = format!("{run}\n{:#?}", world.kinds());
@@ -426,6 +429,17 @@ fn a_directory_takes_the_place_of_its_own_parent() {
         "mv v tmp; mv tmp/src v; rmdir tmp",
     );
     there_and_back("mkdir -p c/c; echo 1 > c/c/f; echo 2 > c/readme", "mv c t; mv t/c c; rm -rf t");
+}
+
+#[test]
+fn a_directory_that_takes_anothers_place_keeps_its_time() {
+    if !is_root() {
+        return;
+    }
+    let world = World::new("mkdir -p c/c; echo 1 > c/c/f; touch -d @1 c/c; touch -d @2 c");
+    world.inside("mv c/c t; rmdir c; mv t c");
+    world.commit(&[]);
+    assert_eq!(sh(&world.host(), "stat -c %Y c"), "1\n");
 }
 
 #[test]

@@ -12,7 +12,8 @@ use proptest::prelude::*;
 use vantio_phantom::commit::{CommitError, Options};
 
 const BEFORE: &str = "mkdir -p a/b c/d/e; echo 1 > a/x; echo 2 > a/b/y; echo 3 > c/x; echo 4 > c/d/y; echo 5 > c/d/e/x; echo 6 > x
-     ln -s a/x y; mkdir b; chmod 700 b; setfattr -n user.k -v old c/x; truncate -s 100000 c/sparse; printf 1 >> c/sparse";
+     ln -s a/x y; mkdir b; chmod 700 b; setfattr -n user.k -v old c/x; truncate -s 100000 c/sparse; printf 1 >> c/sparse
+     find . -depth -type d | { t=0; while read -r d; do t=$((t+1)); touch -d @$t \"$d\"; done; }";
 
 fn path() -> impl Strategy<Value = String> {
     let name = || prop::sample::select(vec!["a", "b", "c", "d", "e", "x", "y"]);
@@ -77,6 +78,17 @@ fn world(host: Host, before: &str) -> (World, &'static str) {
 /// Extended attributes, an overlay's own apart.
 const ATTRIBUTES: &str = "find . -mindepth 1 -print0 | LC_ALL=C sort -z | xargs -0r getfattr -hd -m '^user[.][^o]' 2>/dev/null | cat";
 
+/// When directories changed.
+const DIR_TIMES: &str = "find . -mindepth 1 -type d -printf '%P|%T@\n' | LC_ALL=C sort";
+
+/// What is `wanted` where the host has it earlier: there the run took back what it did, and the host has nothing of it.
+fn unless_older(found: &str, wanted: &str) -> String {
+    let is_old = |line: &str| line.rsplit_once('|').is_some_and(|(_, time)| time.len() < "1000000000.0000000000".len());
+    let both = found.lines().zip(wanted.lines());
+    both.map(|(found, wanted)| if is_old(found) && !is_old(wanted) { wanted } else { found })
+        .fold(String::new(), |text, line| text + line + "\n")
+}
+
 fn attributes(world: &World) -> String {
     sh(&world.host(), ATTRIBUTES)
 }
@@ -92,7 +104,8 @@ proptest! {
     ) {
         let (world, identity) = world(host, BEFORE);
         let before = sh(&world.host(), identity);
-        let wanted = world.inside_shape(&format!("{}\n{ATTRIBUTES} > ../attributes", quiet(&operations)));
+        let wanted = world.inside_shape(&format!("{}\n{ATTRIBUTES} > ../attributes\n{DIR_TIMES} > ../times", quiet(&operations)));
+        let wanted_times = sh(&world.runs(), "cat ../times");
         let wanted_attributes = sh(&world.runs(), "cat ../attributes");
         let context = format!("{operations:#?}\n{:#?}", world.kinds());
         let absolute = format!("/{first}");
@@ -103,6 +116,8 @@ proptest! {
         assert_same(&world.shape(), &wanted, &context);
         prop_assert_eq!(world.kinds(), Vec::<String>::new(), "{}", context);
         assert_same(&attributes(&world), &wanted_attributes, &context);
+        let times = sh(&world.host(), DIR_TIMES);
+        assert_same(&unless_older(&times, &wanted_times), &wanted_times, &context);
         let done = [part.ok().and_then(|report| report.number), report.number];
         for number in done.into_iter().flatten().rev() {
             let undone = world.undo();

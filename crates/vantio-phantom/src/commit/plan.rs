@@ -180,7 +180,9 @@ impl<'a> Plan<'a> {
         let relative = |path| layer.layer.relative(path).unwrap_or_default().to_vec();
         let old = if is_new { None } else { full_host_node(layer, &relative(before))? };
         let run = upper_node(layer, &relative(after))?;
-        let goes = change.is_some_and(|change| change.kind == ChangeKind::Deleted || is_else(change));
+        let is_replaced = self.before(after) != before;
+        let goes = is_replaced
+            || change.is_some_and(|change| change.kind == ChangeKind::Deleted || is_else(change));
         let wanted = change
             .filter(|change| change.kind != ChangeKind::Deleted)
             .and_then(|change| change.after.as_ref());
