@@ -156,6 +156,9 @@ impl Stay {
                 }
             }
             let [signals, stream, keyboard] = self.wait()?;
+            if self.is_in_background() && self.screen.as_ref().map(Screen::ground) == Some(Ground::Fore) {
+                self.come_back()?;
+            }
             if signals && let Some(leave) = self.on_signals()? {
                 return Ok(leave);
             }
@@ -177,7 +180,7 @@ impl Stay {
             PollFd::new(&self.signals, PollFlags::IN),
             PollFd::from_borrowed_fd(self.stream.as_fd(), stream),
         ];
-        let in_background = self.screen.as_ref().is_some_and(|screen| !screen.is_attached());
+        let in_background = self.is_in_background();
         if self.reads && !in_background && self.outbox.len() < OUTBOX {
             asked.push(PollFd::from_borrowed_fd(self.keyboard(&input), PollFlags::IN));
         }
@@ -189,6 +192,11 @@ impl Stay {
         }
         let is_ready = |index: usize| asked.get(index).is_some_and(|fd| !fd.revents().is_empty());
         Ok([0, 1, 2].map(is_ready))
+    }
+
+    /// Whether the caller's terminal is somebody else's now.
+    fn is_in_background(&self) -> bool {
+        self.screen.as_ref().is_some_and(|screen| !screen.is_attached())
     }
 
     fn keyboard<'a>(&'a self, input: &'a io::Stdin) -> BorrowedFd<'a> {

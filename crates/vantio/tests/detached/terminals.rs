@@ -52,13 +52,14 @@ fn jobs_and_interrupts_work_in_a_joined_shell() {
     let _run = start(&world, "/bin/bash --norc -i");
     let terminal = Terminal::open(&world, &attach());
     terminal.wait_for("bash-");
-    terminal.send(&["echo $((40+1)); sleep 600", "Enter"]);
+    // Before a job has the terminal, a ^Z is for the shell, which ignores it.
+    terminal.send(&["/bin/sh -c 'echo $((40+1)); exec sleep 600'", "Enter"]);
     terminal.wait_for("41");
     terminal.send(&["C-z"]);
     terminal.wait_for("Stopped");
     terminal.send(&["fg", "Enter"]);
     // A ^C takes back what was typed and not read.
-    let in_foreground = || terminal.screen().trim_end().ends_with("sleep 600");
+    let in_foreground = || terminal.screen().trim_end().ends_with("sleep 600'");
     assert!(eventually(Duration::from_mins(1), in_foreground), "{}", terminal.screen());
     terminal.send(&["C-c"]);
     terminal.send(&["echo after=$((40+2))", "Enter"]);
@@ -74,6 +75,24 @@ fn a_program_that_stops_itself_is_continued() {
     );
     run.wait_for("continued");
     run.wait_for("again");
+}
+
+#[test]
+fn who_joins_in_the_background_types_once_in_the_foreground() {
+    let world = World::new();
+    let _run = start(&world, "/bin/bash --norc -i");
+    let terminal = Terminal::open(&world, "/bin/bash --norc -i");
+    terminal.wait_for("bash-");
+    terminal.send(&[&format!("{} &", attach()), "Enter"]);
+    terminal.wait_for("detaches");
+    terminal.send(&["fg", "Enter"]);
+    let is_answered = || {
+        terminal.send(&["echo here=$((40+1))", "Enter"]);
+        eventually(Duration::from_secs(2), || terminal.screen().contains("here=41"))
+    };
+    assert!((0..10).any(|_| is_answered()), "{}", terminal.screen());
+    terminal.send(&["C-p", "C-q"]);
+    terminal.wait_for("goes on");
 }
 
 #[test]

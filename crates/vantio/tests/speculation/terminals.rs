@@ -251,7 +251,9 @@ fn a_shell_goes_on_with_its_jobs() {
     assert!(!terminal.screen().contains("after=42"), "{}", terminal.screen());
     reply(&world, "approve");
     terminal.wait_for("after=42");
-    terminal.send(&["sleep 600", "Enter"]);
+    // Before the job has the terminal, a ^Z is for the shell, which ignores it.
+    terminal.send(&["/bin/sh -c 'echo going=$((40+3)); exec sleep 600'", "Enter"]);
+    terminal.wait_for("going=43");
     terminal.send(&["C-z"]);
     terminal.wait_for("Stopped");
     terminal.send(&["kill %1; exit 3", "Enter"]);
