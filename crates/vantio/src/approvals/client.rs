@@ -12,25 +12,30 @@ use super::{
     Question, Reply, SOCKET,
     wire::{Request, Response, VERSION},
 };
-use crate::{failure::Failure, present::note, store::Store};
+use crate::{failure::Failure, store::Store};
 
-/// The questions that wait for an answer, of one run or of all, the oldest first. Of all runs, one that does not say is
-/// told about on standard error.
-pub fn waiting(store: &Store, run: Option<RunId>) -> Result<Vec<Question>, Failure> {
-    let mut questions = match run {
-        Some(run) => of_run(store, run)?,
-        None => Vec::new(),
-    };
-    if run.is_none() {
-        for run in store.ids()? {
-            match of_run(store, run) {
-                Ok(more) => questions.extend(more),
-                Err(failure) => note(format!("vantio: {failure}\n")),
-            }
+/// What waits for an answer.
+pub struct Waiting {
+    /// The oldest first.
+    pub questions: Vec<Question>,
+    /// Of the runs that do not say.
+    pub unheard: Vec<Failure>,
+}
+
+/// What waits in one run, which must say so, or in all of them.
+pub fn waiting(store: &Store, run: Option<RunId>) -> Result<Waiting, Failure> {
+    if let Some(run) = run {
+        return Ok(Waiting { questions: of_run(store, run)?, unheard: Vec::new() });
+    }
+    let (mut questions, mut unheard) = (Vec::new(), Vec::new());
+    for run in store.ids()? {
+        match of_run(store, run) {
+            Ok(more) => questions.extend(more),
+            Err(failure) => unheard.push(failure),
         }
     }
     questions.sort_by(|left, right| (left.since_ms, &left.id).cmp(&(right.since_ms, &right.id)));
-    Ok(questions)
+    Ok(Waiting { questions, unheard })
 }
 
 fn of_run(store: &Store, run: RunId) -> Result<Vec<Question>, Failure> {
@@ -42,9 +47,9 @@ fn of_run(store: &Store, run: RunId) -> Result<Vec<Question>, Failure> {
     }
 }
 
-/// How many questions of a run wait; none where nobody can say.
-pub fn count(store: &Store, run: RunId) -> usize {
-    of_run(store, run).map_or(0, |questions| questions.len())
+/// How many questions of a run wait; `None` where it does not say.
+pub fn count(store: &Store, run: RunId) -> Option<usize> {
+    of_run(store, run).ok().map(|questions| questions.len())
 }
 
 /// Answers a question as it was listed; returns how many calls waited for it. What changed since is refused.
@@ -60,10 +65,9 @@ pub fn answer(store: &Store, question: &Question, reply: Reply) -> Result<u64, F
             Err(Failure::new(&refused.code, refused.message).help(refused.help))
         }
         Ok(Response::Questions(_)) => Err(unheard(&store.short(run), io::ErrorKind::InvalidData.into())),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(unheard(&store.short(run), error)
+        Err(error) if is_absent(&error) && error.kind() != io::ErrorKind::UnexpectedEof => Err(unknown()),
+        Err(error) => Err(unheard(&store.short(run), error)
             .help("`vantio ledger list --op hold.answer` tells whether the answer was taken")),
-        Err(error) if is_absent(&error) => Err(unknown()),
-        Err(error) => Err(unheard(&store.short(run), error)),
     }
 }
 
@@ -86,7 +90,14 @@ fn is_absent(error: &io::Error) -> bool {
 }
 
 fn unheard(run: &str, cause: io::Error) -> Failure {
-    Failure::new("E_APPROVALS", format!("run {run} does not say what waits")).because(cause).help("try again")
+    let failure = Failure::new("E_APPROVALS", format!("run {run} does not say what waits"));
+    let failure =
+        if is_timeout(&cause) { failure.because("it does not answer") } else { failure.because(cause) };
+    failure.help(format!("it is stopped, or has too much to do: try again; `vantio kill {run}` ends it"))
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// An answer is written to disk before it is told.

@@ -14,7 +14,7 @@ mod table;
 mod tests;
 mod wire;
 
-pub use client::{answer, count, remove, waiting};
+pub use client::{Waiting, answer, count, remove, waiting};
 pub use holds::{Announcement, Asking, Holds, Place};
 pub use question::{Answer, Asked, answers_of, intent_hash, is_too_many, with_answers};
 pub use server::serve;

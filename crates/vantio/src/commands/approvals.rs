@@ -6,7 +6,7 @@ use vantio_core::{RunId, Section};
 
 use super::places::Places;
 use crate::{
-    approvals::{self, Question, Reach, Reply},
+    approvals::{self, Question, Reach, Reply, Waiting},
     arguments::{Answering, Approvals},
     failure::Failure,
     present::{self, Paint, note, plural, shown, span},
@@ -16,17 +16,37 @@ use crate::{
 /// Lists what waits for an answer.
 pub fn list(store: &Store, arguments: &Approvals, json: bool) -> Result<u8, Failure> {
     let run = arguments.run.as_deref().map(|run| store.resolve(run)).transpose()?;
-    let questions = approvals::waiting(store, run)?;
+    let Waiting { questions, mut unheard } = approvals::waiting(store, run)?;
+    if questions.is_empty()
+        && !arguments.follow
+        && let Some(failure) = unheard.pop()
+    {
+        return Err(told(unheard, failure, json));
+    }
+    for failure in &unheard {
+        failure.print(json);
+    }
     if json && !arguments.follow {
         let list: Vec<_> = questions.iter().map(|question| to_json(store, question)).collect();
         present::print_json(serde_json::json!({ "approvals": list }))?;
-        return Ok(0);
+    } else {
+        if questions.is_empty() {
+            note("nothing waits for an answer\n");
+        }
+        print(store, &questions, json)?;
     }
-    if questions.is_empty() {
-        note("nothing waits for an answer\n");
+    if arguments.follow {
+        return follow(store, run, questions, json);
     }
-    print(store, &questions, json)?;
-    if arguments.follow { follow(store, run, questions, json) } else { Ok(0) }
+    Ok(if unheard.is_empty() { 0 } else { PART })
+}
+
+/// The last of several failures, when the others are told.
+fn told(others: Vec<Failure>, last: Failure, json: bool) -> Failure {
+    for failure in others {
+        failure.print(json);
+    }
+    last
 }
 
 /// Prints what comes to wait, until the process is interrupted.
@@ -34,7 +54,7 @@ fn follow(store: &Store, run: Option<RunId>, questions: Vec<Question>, json: boo
     let mut seen: BTreeSet<String> = questions.into_iter().map(|question| question.id).collect();
     loop {
         thread::sleep(POLL);
-        let questions = approvals::waiting(store, run)?;
+        let Waiting { questions, .. } = approvals::waiting(store, run)?;
         let new: Vec<Question> =
             questions.iter().filter(|question| !seen.contains(&question.id)).cloned().collect();
         seen = questions.into_iter().map(|question| question.id).collect();
@@ -45,12 +65,16 @@ fn follow(store: &Store, run: Option<RunId>, questions: Vec<Question>, json: boo
 /// Answers questions.
 pub fn answer(store: &Store, arguments: &Answering, approves: bool, json: bool) -> Result<u8, Failure> {
     let run = arguments.run.as_deref().map(|run| store.resolve(run)).transpose()?;
-    let waiting = approvals::waiting(store, run)?;
-    let chosen = if arguments.all {
-        waiting.into_iter().map(Ok).collect()
+    let Waiting { questions, mut unheard } = approvals::waiting(store, run)?;
+    let mut chosen: Vec<_> = if arguments.all {
+        questions.into_iter().map(Ok).collect()
     } else {
-        arguments.ids.iter().map(|id| find(&waiting, id)).collect::<Vec<_>>()
+        arguments.ids.iter().map(|id| find(&questions, id, unheard.is_empty())).collect()
     };
+    // What is not found may wait where nobody says so.
+    if arguments.all || chosen.iter().any(Result::is_err) {
+        chosen.extend(unheard.drain(..).map(Err));
+    }
     if chosen.is_empty() {
         note("nothing waits for an answer\n");
     }
@@ -78,12 +102,12 @@ pub fn answer(store: &Store, arguments: &Answering, approves: bool, json: bool) 
     if failures.len() == count
         && let Some(failure) = failures.pop()
     {
-        return Err(failure);
+        return Err(told(failures, failure, json));
     }
     for failure in &failures {
         failure.print(json);
     }
-    Ok(if failures.is_empty() { 0 } else { 4 })
+    Ok(if failures.is_empty() { 0 } else { PART })
 }
 
 fn reply(arguments: &Answering, approves: bool, question: &Question) -> Reply {
@@ -103,8 +127,8 @@ fn reply(arguments: &Answering, approves: bool, question: &Question) -> Reply {
     }
 }
 
-/// The question that an id, or the beginning of one, names.
-fn find(waiting: &[Question], id: &str) -> Result<Question, Failure> {
+/// The question that an id, or the beginning of one, names. `are_all` where every run said what waits.
+fn find(waiting: &[Question], id: &str, are_all: bool) -> Result<Question, Failure> {
     let mut found = waiting.iter().filter(|question| !id.is_empty() && question.id.starts_with(id));
     let unknown = |what: &str| {
         Failure::new("E_APPROVAL_UNKNOWN", format!("{what} `{}` waits for an answer", shown(id)))
@@ -112,7 +136,8 @@ fn find(waiting: &[Question], id: &str) -> Result<Question, Failure> {
     };
     match (found.next(), found.next()) {
         (Some(question), None) => Ok(question.clone()),
-        (None, _) => Err(unknown("no question")),
+        (None, _) if are_all => Err(unknown("no question")),
+        (None, _) => Err(unknown("in the runs that answer no question")),
         (Some(_), Some(_)) => Err(unknown("more than one question that begins with")),
     }
 }
@@ -191,5 +216,7 @@ fn to_json(store: &Store, question: &Question) -> serde_json::Value {
     value
 }
 
+/// The exit status where some of it failed.
+const PART: u8 = 4;
 /// How often runs are asked for more.
 const POLL: Duration = Duration::from_millis(200);

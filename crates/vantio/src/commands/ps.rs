@@ -23,7 +23,7 @@ pub fn ps(store: &Store, all: bool, json: bool) -> Result<u8, Failure> {
         let is_live = record.state == State::Running && store.is_held(id)?;
         let waits = record.pending != Some(0) && matches!(record.state, State::Ended | State::Died);
         if all || is_live || waits {
-            let waiting = if is_live { approvals::count(store, id) } else { 0 };
+            let waiting = if is_live { approvals::count(store, id) } else { Some(0) };
             let checkpoints = checkpoint::list(&store.world(&record)).unwrap_or_default();
             let bytes = checkpoints.iter().map(|(_, bytes)| bytes).sum();
             let checkpoints = (checkpoints.len(), bytes);
@@ -43,12 +43,12 @@ pub fn ps(store: &Store, all: bool, json: bool) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// A run, how many questions of it wait for an answer, and how many checkpoints it has in how many bytes.
+/// A run, how many questions of it wait for an answer (`None` where it does not say), and how many checkpoints it has in how many bytes.
 struct Row {
     short: String,
     record: Record,
     is_live: bool,
-    waiting: usize,
+    waiting: Option<usize>,
     checkpoints: (usize, u64),
 }
 
@@ -59,7 +59,11 @@ fn table(rows: &[Row]) -> String {
     let shown = |title: &&str| any_kept || *title != "CHECKPOINTS";
     let mut table = Table::new(&titles.into_iter().filter(shown).collect::<Vec<_>>());
     for Row { short, record, is_live, waiting, checkpoints: (count, bytes) } in rows {
-        let waits = if *waiting > 0 { format!(", {waiting} to answer") } else { String::new() };
+        let waits = match waiting {
+            Some(0) => String::new(),
+            Some(waiting) => format!(", {waiting} to answer"),
+            None => ", does not answer".into(),
+        };
         let kept = if *count > 0 { format!("{count} ({} kB)", bytes.div_ceil(1000)) } else { "-".into() };
         let cells = [
             short.clone(),

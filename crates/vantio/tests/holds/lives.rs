@@ -2,9 +2,11 @@
 
 use std::{fs, process::Stdio};
 
+use serde_json::Value;
+
 use crate::{
     PATIENCE, POLICY, Run, answer, assert_replayed,
-    common::{Helper, compile, eventually, parse},
+    common::{Helper, compile, eventually, finish, parse},
     entries, fails, id, question, questions, signal, world,
 };
 
@@ -161,8 +163,18 @@ fn a_run_that_says_nothing_hides_no_other() {
     let supervisor = fs::read_to_string(world.state().join("runs").join(run).join("supervisor")).unwrap();
     let pid = supervisor.split(' ').next().unwrap().parse().unwrap();
     signal(pid, "STOP");
+    for command in [&["approvals"][..], &["approve", id(&first)], &["deny", "--all"]] {
+        fails(&world, command, 1, "does not say what waits");
+    }
+    assert!(world.ask(&["ps"]).contains("does not answer"));
     let other = Run::shell(&world, POLICY, "cat held/b");
-    let second = question(&world);
+    let mut second = Value::Null;
+    let is_listed = || {
+        let outcome = finish(&mut world.vantio(["approvals", "--json"]));
+        second = parse(outcome.stdout.lines().next().unwrap_or("{}"))["approvals"][0].clone();
+        outcome.status.code() == Some(4) && outcome.stderr.contains("does not say what waits")
+    };
+    assert!(eventually(PATIENCE, is_listed));
     assert_ne!(first["id"], second["id"]);
     fails(&world, &["approvals", run], 1, "does not say what waits");
     world.ask(&["approve", id(&second)]);
