@@ -83,7 +83,9 @@ const DIR_TIMES: &str = "find . -mindepth 1 -type d -printf '%P|%T@\n' | LC_ALL=
 
 /// What is `wanted` where the host has it earlier: there the run took back what it did, and the host has nothing of it.
 fn unless_older(found: &str, wanted: &str) -> String {
-    let is_old = |line: &str| line.rsplit_once('|').is_some_and(|(_, time)| time.len() < "1000000000.0000000000".len());
+    let is_old = |line: &str| {
+        line.rsplit_once('|').is_some_and(|(_, time)| time.len() < "1000000000.0000000000".len())
+    };
     let both = found.lines().zip(wanted.lines());
     both.map(|(found, wanted)| if is_old(found) && !is_old(wanted) { wanted } else { found })
         .fold(String::new(), |text, line| text + line + "\n")

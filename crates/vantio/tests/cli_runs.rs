@@ -244,6 +244,17 @@ fn what_would_be_committed_is_printed_as_a_patch() {
     assert!(tree("before").join("gone.txt").exists() && !tree("after").join("gone.txt").exists());
     assert!(!tree("after").join(".envrc").exists());
     assert!(world.run(&["commit", "last", "--to", "elsewhere"]).contains("E_NOT_EMPTY"));
+    let told = world.run(&["commit", "last", "--to", "third", "kept.txt", "--json"]);
+    assert!(
+        told.starts_with("exit 0\n") && told.contains(r#""written":["#) && told.contains("kept.txt"),
+        "{told}"
+    );
+    for way in ["--patch", "--to=fourth"] {
+        let none = world.run(&["commit", "last", way, "unchanged"]);
+        assert!(none.starts_with("exit 1\n") && none.contains("E_NO_SUCH_CHANGE"), "{none}");
+    }
+    let twice = world.run(&["commit", "last", "--ours", "kept.txt", "--theirs", "kept.txt"]);
+    assert!(twice.starts_with("exit 2\n") && twice.contains("E_SETTLED_TWICE"), "{twice}");
     assert!(world.run(&["review", "last"]).contains("E_NO_TERMINAL"));
 }
 

@@ -181,8 +181,8 @@ impl<'a> Plan<'a> {
         let old = if is_new { None } else { full_host_node(layer, &relative(before))? };
         let run = upper_node(layer, &relative(after))?;
         let is_replaced = self.before(after) != before;
-        let goes = is_replaced
-            || change.is_some_and(|change| change.kind == ChangeKind::Deleted || is_else(change));
+        let goes =
+            is_replaced || change.is_some_and(|change| change.kind == ChangeKind::Deleted || is_else(change));
         let wanted = change
             .filter(|change| change.kind != ChangeKind::Deleted)
             .and_then(|change| change.after.as_ref());

@@ -42,7 +42,7 @@ pub struct Commit {
     #[arg(long, conflicts_with_all = ["json", "paths", "glob", "hazards", "theirs", "ours", "merge", "markers", "hunks", "patch", "to"])]
     pub interactive: bool,
     /// Print what would be committed as a unified patch, and commit nothing
-    #[arg(long, conflicts_with_all = ["theirs", "ours", "merge"])]
+    #[arg(long, conflicts_with_all = ["json", "theirs", "ours", "merge"])]
     pub patch: bool,
     /// Write what would be committed to DIR/before and DIR/after, to compare them elsewhere, and commit nothing
     #[arg(long, value_name = "DIR", conflicts_with_all = ["theirs", "ours", "merge", "patch"])]

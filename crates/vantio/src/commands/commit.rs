@@ -3,10 +3,11 @@
 mod hunks;
 mod outcome;
 
-use std::{os::fd::AsFd as _, path::PathBuf};
+use std::{collections::HashMap, os::fd::AsFd as _, path::PathBuf};
 
 use vantio_core::{RunId, json::Value};
 use vantio_phantom::{
+    changes::Escaped,
     checkpoint,
     commit::{self, CommitReport, HunkChoice, Options, Selector},
 };
@@ -105,7 +106,7 @@ pub struct Settled {
     pub hunks: Vec<HunkChoice>,
 }
 
-pub use outcome::offered;
+pub use outcome::{offered, paths_json};
 
 fn perform(store: &Store, claim: &mut Claim, arguments: &Commit) -> Result<Outcome, Failure> {
     may_be_committed(&claim.record)?;
@@ -115,6 +116,7 @@ fn perform(store: &Store, claim: &mut Claim, arguments: &Commit) -> Result<Outco
     };
     let (theirs, ours) = (resolve(&arguments.theirs)?, resolve(&arguments.ours)?);
     let merge = resolve(&arguments.merge)?;
+    settled_once([&theirs, &ours, &merge])?;
     let mut asked = Asked::from_arguments(arguments)?;
     let changes = pending(store, &claim.record)?;
     let hunks = hunks::chosen(store, &claim.record, &changes, &arguments.hunks)?;
@@ -122,15 +124,27 @@ fn perform(store: &Store, claim: &mut Claim, arguments: &Commit) -> Result<Outco
     asked.all &= hunks.is_empty();
     let parts = hunks.iter().map(|choice| &choice.path);
     theirs.iter().chain(&ours).chain(&merge).chain(parts).for_each(|path| asked.add(path));
+    asked.must_match(&changes)?;
     let pick = pick(&changes, &asked);
-    if pick.selection.is_none() && pick.hazards.is_empty() && !asked.patterns.is_empty() {
-        return Err(Failure::misuse("E_NO_SUCH_CHANGE", "no pending change matches the pattern")
-            .help("`vantio diff RUN` lists what waits; patterns are relative to this folder"));
-    }
     let selectors = |paths: Vec<Vec<u8>>| paths.into_iter().map(Selector::new).collect();
     let (theirs, ours, merge) = (selectors(theirs), selectors(ours), selectors(merge));
     let settled = Settled { theirs, ours, merge, with_markers: arguments.markers, hunks };
     apply(store, claim, pick, &settled)
+}
+
+/// Fails where a conflict is to be settled in two ways.
+fn settled_once(ways: [&Vec<Vec<u8>>; 3]) -> Result<(), Failure> {
+    let mut seen = HashMap::new();
+    for (way, path) in
+        ways.iter().enumerate().flat_map(|(way, paths)| paths.iter().map(move |path| (way, path)))
+    {
+        if seen.insert(path, way).is_some_and(|before| before != way) {
+            let text = format!("`{}` is to be settled in two ways", Escaped(path));
+            return Err(Failure::misuse("E_SETTLED_TWICE", text)
+                .help("name it with one of --theirs, --ours and --merge"));
+        }
+    }
+    Ok(())
 }
 
 /// Commits a pick; the ledger knows before the host changes, and again afterwards.

@@ -9,10 +9,12 @@ use std::{
     os::fd::AsFd as _,
 };
 
+use serde_json::json;
 use vantio_phantom::changes::{ChangeSet, Escaped, ScanError};
 
 use super::{
     changes::{host_root, pending, scan_failure},
+    commit::paths_json,
     pick::Asked,
 };
 use crate::{
@@ -72,7 +74,7 @@ pub fn patch(store: &Store, arguments: &Commit) -> Result<u8, Failure> {
 }
 
 /// Writes the same to a folder, as two trees.
-pub fn trees(store: &Store, arguments: &Commit) -> Result<u8, Failure> {
+pub fn trees(store: &Store, arguments: &Commit, json: bool) -> Result<u8, Failure> {
     let folder = arguments.to.clone().unwrap_or_default();
     let is_empty = fs::read_dir(&folder).map(|mut entries| entries.next().is_none());
     if matches!(is_empty, Ok(false)) {
@@ -85,7 +87,14 @@ pub fn trees(store: &Store, arguments: &Commit) -> Result<u8, Failure> {
     for path in &left {
         note(format!("not in it as it is: {}\n", Escaped(path)));
     }
-    if !taken.is_empty() {
+    if json {
+        present::print_json(json!({
+            "run": record.id.to_string(),
+            "folder": shown_path(&folder),
+            "written": paths_json(taken.changes().iter().map(|change| &change.path)),
+            "left": paths_json(&left),
+        }))?;
+    } else if !taken.is_empty() {
         let name = shown_path(&folder);
         present::print(format!("written to {name}: compare {name}/before with {name}/after\n"))?;
     }
@@ -97,6 +106,7 @@ fn taken(store: &Store, arguments: &Commit) -> Result<(Record, ChangeSet, bool),
     let record = store.read(store.resolve(&arguments.reference.run)?)?;
     let changes = pending(store, &record)?;
     let asked = Asked::from_arguments(arguments)?;
+    asked.must_match(&changes)?;
     let taken = changes.filtered(|change| asked.takes(change));
     if taken.is_empty() {
         note(format!("run {}: nothing of it would be committed\n", store.short(record.id)));

@@ -60,7 +60,7 @@ pub fn perform(arguments: Arguments) -> Result<u8, Failure> {
             review::interactive(&open(place)?, &commit.reference.run)
         }
         Command::Commit(commit) if commit.patch => diff::patch(&open(place)?, &commit),
-        Command::Commit(commit) if commit.to.is_some() => diff::trees(&open(place)?, &commit),
+        Command::Commit(commit) if commit.to.is_some() => diff::trees(&open(place)?, &commit, json),
         Command::Commit(commit) => commit::commit(&open(place)?, &commit, json),
         Command::Checkpoint(arguments) => checkpoint::checkpoint(&open(place)?, &arguments, json),
         Command::Restore(arguments) => restore::restore(&open(place)?, &arguments, json),

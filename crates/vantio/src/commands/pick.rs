@@ -9,9 +9,10 @@ use std::{
 
 use vantio_phantom::{
     changes::{Change, ChangeSet},
-    commit::Selector,
+    commit::{CommitError, Selector},
 };
 
+use super::changes::commit_failure;
 use crate::{arguments::Commit, failure::Failure, present::shown_path, run::policy::current_directory};
 
 /// What a person asked for.
@@ -57,6 +58,21 @@ impl Asked {
     /// Adds a path that is taken with everything below.
     pub fn add(&mut self, path: &[u8]) {
         self.paths.push(path.to_vec());
+    }
+
+    /// Fails where one of the paths, or all of the patterns, have none of `changes`.
+    pub fn must_match(&self, changes: &ChangeSet) -> Result<(), Failure> {
+        let has = |asked: &Self| changes.changes().iter().any(|change| asked.covers(change));
+        for path in &self.paths {
+            if !has(&Self { paths: vec![path.clone()], ..Self::default() }) {
+                return Err(commit_failure(&CommitError::NoSuchChange { path: path.clone() }));
+            }
+        }
+        if self.patterns.is_empty() || has(&Self { patterns: self.patterns.clone(), ..Self::default() }) {
+            return Ok(());
+        }
+        Err(Failure::misuse("E_NO_SUCH_CHANGE", "no pending change matches the pattern")
+            .help("`vantio diff RUN` lists what waits; patterns are relative to this folder"))
     }
 
     /// Whether a commit takes it, conflicts and dependencies apart.

@@ -90,8 +90,6 @@ impl Outcome {
 
     /// The same, for a program.
     pub fn to_json(&self, run: &str) -> serde_json::Value {
-        let list =
-            |paths: &[Vec<u8>]| paths.iter().map(|path| path_json(path)).collect::<serde_json::Value>();
         let report = &self.report;
         let conflicts = report.conflicts.iter().map(|conflict| {
             json!({
@@ -110,11 +108,11 @@ impl Outcome {
             report.never.iter().map(|(path, blocked)| json!({ "path": path_json(path), "reason": blocked }));
         json!({
             "run": run,
-            "committed": list(&report.committed),
-            "along": list(&report.along),
-            "merged": list(&report.merged),
-            "partly": list(&report.partly),
-            "dropped": list(&report.dropped),
+            "committed": paths_json(&report.committed),
+            "along": paths_json(&report.along),
+            "merged": paths_json(&report.merged),
+            "partly": paths_json(&report.partly),
+            "dropped": paths_json(&report.dropped),
             "conflicts": conflicts.collect::<serde_json::Value>(),
             "held": held.collect::<serde_json::Value>(),
             "hazards": hazards.collect::<serde_json::Value>(),
@@ -197,6 +195,10 @@ fn offer_json(offer: &Offer) -> serde_json::Value {
             json!({ "state": "overlapping", "overlaps": places.collect::<serde_json::Value>() })
         }
     }
+}
+
+pub fn paths_json<'a>(paths: impl IntoIterator<Item = &'a Vec<u8>>) -> serde_json::Value {
+    paths.into_iter().map(|path| path_json(path)).collect()
 }
 
 fn path_json(path: &[u8]) -> serde_json::Value {
