@@ -5,6 +5,7 @@ use std::{
     io::{self, Read as _, Write as _},
     os::{fd::OwnedFd, unix::net::UnixStream},
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use rustix::{
@@ -159,9 +160,11 @@ fn null() -> rustix::io::Result<OwnedFd> {
 }
 
 impl Starting {
-    /// Waits until it is known how the start went.
-    pub fn wait(self) -> News {
+    /// Waits until it is known how the start went; every second until then calls `meanwhile`.
+    pub fn wait(self, meanwhile: &mut dyn FnMut()) -> News {
         let (mut inbox, mut bytes, mut stream) = (Inbox::default(), [0; 4096], self.0);
+        // Without a limit it is waited for in silence.
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
         loop {
             match inbox.frame() {
                 Ok(Some(Frame::Started)) => return News::Started,
@@ -171,6 +174,7 @@ impl Starting {
             }
             match stream.read(&mut bytes) {
                 Ok(count) if count > 0 => inbox.push(&bytes[..count]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => meanwhile(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 _ => return News::Lost,
             }

@@ -12,6 +12,7 @@ use super::{
     summary::Summary,
 };
 use crate::{
+    approvals,
     failure::{Failure, Told},
     present::{Paint, has_colour, note, print, print_json},
     store::Store,
@@ -20,12 +21,12 @@ use crate::{
 /// Runs in the background what is prepared. Returns in the caller's process once the program executes, and in the runner's
 /// when the run is over.
 pub fn start(store: &Store, prepared: Prepared, inherited: &Inherited, json: bool) -> Result<u8, Failure> {
-    let (id, short) = (prepared.claim.record.id, store.short(prepared.claim.record.id));
+    let id = prepared.claim.record.id;
     match keeper::split(inherited) {
         Err(error) => Err(fail(store, prepared.claim, error)),
         Ok(Part::Caller(starting)) => {
             drop(prepared);
-            await_start(starting, id, &short, json)
+            await_start(store, starting, id, json)
         }
         Ok(Part::Keeper(seat)) => {
             drop(prepared);
@@ -35,8 +36,9 @@ pub fn start(store: &Store, prepared: Prepared, inherited: &Inherited, json: boo
     }
 }
 
-fn await_start(starting: Starting, id: RunId, short: &str, json: bool) -> Result<u8, Failure> {
-    match starting.wait() {
+fn await_start(store: &Store, starting: Starting, id: RunId, json: bool) -> Result<u8, Failure> {
+    let (short, mut is_told) = (&store.short(id), false);
+    match starting.wait(&mut || is_told = is_told || tell_of_question(store, id)) {
         News::Started => {
             if json {
                 print_json(json!({ "run": id.to_string(), "short": short, "detached": true }))?;
@@ -51,6 +53,18 @@ fn await_start(starting: Starting, id: RunId, short: &str, json: bool) -> Result
         News::Lost => Err(Failure::new("E_KEEPER", format!("run {short} was lost before its program ran"))
             .help("it was killed from outside, or the machine is out of memory; `vantio ps --all` lists it")),
     }
+}
+
+/// Says that the program itself is held, where it is; returns whether it was.
+fn tell_of_question(store: &Store, id: RunId) -> bool {
+    let (is_held, short) = (approvals::count(store, id).is_some_and(|count| count > 0), store.short(id));
+    if is_held {
+        note(format!(
+            "run {short} waits for an answer before it starts: `vantio approvals` shows the question\n\
+             ^C leaves it waiting; `vantio kill {short}` ends it\n"
+        ));
+    }
+    is_held
 }
 
 /// Becomes the keeper; returns only when that fails, to nobody who would hear.

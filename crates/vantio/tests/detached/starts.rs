@@ -1,11 +1,11 @@
 //! What `vantio run --detach` says, and when.
 
-use std::process::Stdio;
+use std::{process::Stdio, time::Duration};
 
 use crate::common::{
     WORKSPACE, World,
     detached::{Detached, READY, WAIT, detached},
-    finish, parse,
+    eventually, finish, parse,
 };
 
 #[test]
@@ -21,6 +21,20 @@ fn the_id_is_all_that_standard_output_has_and_the_program_runs() {
     assert_eq!((told["detached"].as_bool(), started.stdout.lines().count()), (Some(true), 1));
     let listed = world.ask(&["ps", "--all", "--json"]);
     assert!(listed.contains(told["run"].as_str().unwrap()), "{listed}");
+}
+
+#[test]
+fn a_program_that_is_held_says_so_before_it_starts() {
+    let world = World::new();
+    let policy = format!("{WORKSPACE}hold: [{{effect: [proc.exec], target: /usr/bin/echo}}]\n");
+    let said = world.path().join("said");
+    let mut command = detached(&world.governed(&policy, &["/usr/bin/echo", "held"]));
+    let mut starting = command.stderr(std::fs::File::create(&said).unwrap()).spawn().unwrap();
+    let is_told = || std::fs::read_to_string(&said).unwrap().contains("waits for an answer before it starts");
+    assert!(eventually(Duration::from_mins(1), is_told));
+    world.ask(&["approve", "--all"]);
+    assert!(starting.wait().unwrap().success());
+    Detached::last(&world).wait_for("held");
 }
 
 #[test]
