@@ -35,6 +35,11 @@ pub enum Speculated<'a> {
     Dropped(&'a str),
 }
 
+impl Speculated<'_> {
+    /// Why a fork is dropped whose call was not approved.
+    pub const ANSWERED: &'static str = "the call was answered";
+}
+
 /// Which way data can go through what is opened, for the flow of labels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ways {

@@ -30,6 +30,7 @@ use super::{
     shadow::{Shadows, mount_of},
 };
 use crate::{
+    oracle::Speculated,
     supervisor::{
         Plane, ROOT_CAPABILITIES,
         request::{Reply, Request},
@@ -333,7 +334,7 @@ impl Thread {
     /// Looks at what happened; why the fork does not go on, where it does not.
     fn look(&self, live: &mut Live) -> io::Result<Option<&'static str>> {
         if live.settled.is_some() {
-            return Ok(Some(SETTLED));
+            return Ok(Some(Speculated::ANSWERED));
         }
         for _ in 0..EVENTS_AT_ONCE {
             match live.step(&self.proc)? {
@@ -347,7 +348,9 @@ impl Thread {
         match job {
             Ok(Job::Settled(request)) => live.settled = Some(request),
             // What was put aside because it is answered already is no reason.
-            Ok(Job::GiveUp(why)) => return Ok(Some(if self.is_answered(live) { SETTLED } else { why })),
+            Ok(Job::GiveUp(why)) => {
+                return Ok(Some(if self.is_answered(live) { Speculated::ANSWERED } else { why }));
+            }
             Ok(Job::Met(request)) => request.answer(Reply::Error(Errno::PERM)),
             Ok(Job::Consider(request)) => self.plane.take_back_considered(request),
             Ok(Job::Held) | Err(TryRecvError::Empty) => {}
@@ -413,8 +416,6 @@ fn is_revocable(number: i64) -> bool {
     )
 }
 
-/// Why a fork does not go on as a fork.
-const SETTLED: &str = "the call was answered";
 const PATIENCE: Duration = Duration::from_secs(2);
 const PATIENCE_TO_LET_GO: Duration = Duration::from_millis(100);
 const NAME: &str = "vantio-forks";

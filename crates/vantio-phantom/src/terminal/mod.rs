@@ -119,7 +119,7 @@ impl TerminalError {
     pub(crate) const fn help(&self) -> &'static str {
         match self {
             Self::SupervisorLost | Self::Control(_) => {
-                "nothing of the run is left alive; what it changed until then is kept, see `vantio diff last`"
+                "nothing of the run is left alive; what it changed until then is kept: `vantio diff RUN` shows it"
             }
             Self::Failed { .. } => "run it without a terminal: `vantio run … </dev/null 2>&1 | cat`",
         }

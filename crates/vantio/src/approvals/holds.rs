@@ -15,6 +15,7 @@ use vantio_policy::{Bindings, Held};
 
 use super::{
     Answer, Asked, HOLD_ANSWER, Reach, Said,
+    orphans::withdrawn,
     question::key,
     table::{Due, Open, Table},
     wire::{Question, Refused, Reply},
@@ -393,11 +394,7 @@ impl Holds {
     }
 
     fn withdraw(&self, open: &Open) {
-        let request = Value::object([
-            ("answer", Value::from("withdrawn")),
-            ("intent_hash", open.asked.intent.to_string().into()),
-            ("question", open.id.as_str().into()),
-        ]);
+        let request = withdrawn(&open.id, &open.asked.intent.to_string());
         drop(self.ledger.record(self.event(request)));
     }
 

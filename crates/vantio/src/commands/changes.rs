@@ -1,9 +1,12 @@
 //! What commands on a run's changes share.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd as _, OwnedFd},
+};
 
 use rustix::fs::{Mode, OFlags};
-use vantio_core::{Hash, RunId};
+use vantio_core::{Hash, RunId, json::Value};
 use vantio_ledger::{Draft, Entry, Filter, Ledger, LedgerError, Reader};
 use vantio_phantom::{
     changes::{ChangeSet, RunFolder, RunFolderError, ScanError, scan},
@@ -13,6 +16,7 @@ use vantio_phantom::{
 
 use super::sweep::sweep;
 use crate::{
+    approvals,
     failure::Failure,
     oracle::event,
     present::shown,
@@ -80,6 +84,20 @@ pub fn has_entry(store: &Store, record: &Record, op: &str) -> bool {
 pub fn first_entry(store: &Store, record: &Record, op: &str) -> Option<Result<Entry, LedgerError>> {
     let filter = Filter { run_id: Some(record.id), op: Some(op.into()), limit: Some(1), ..Filter::default() };
     Reader::open_at(&store.ledger()).ok()?.entries(&filter).next()
+}
+
+/// Writes the last entries of a run whose supervisor cannot: nobody waits for an answer any more, and it is over.
+pub fn write_end(store: &Store, record: &Record, request: Value) -> Result<(), Failure> {
+    let open = match Reader::open_at(&store.ledger()) {
+        Err(LedgerError::NotFound { .. }) => BTreeMap::new(),
+        reader => approvals::orphans(&reader?, record.id)?,
+    };
+    let ledger = ledger(store)?;
+    for (question, intent) in &open {
+        ledger.append(entry(record, approvals::HOLD_ANSWER, approvals::withdrawn(question, intent)))?;
+    }
+    ledger.append(entry(record, "run.end", request))?;
+    Ok(())
 }
 
 /// Opens the ledger for appending.

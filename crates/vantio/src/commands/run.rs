@@ -9,21 +9,21 @@ use vantio_core::json::Value;
 use vantio_phantom::{
     Account, Ending, LaunchError, MakeOracle, Spec,
     cgroup::Cgroup,
-    keeper::{self, Inherited},
+    keeper::Inherited,
     snapshot::{self, Bounds},
 };
 
 use super::{
-    changes::{entry, has_entry, ledger, pending},
+    changes::{has_entry, pending, write_end},
     commit::auto_commit,
     detach,
     summary::Summary,
-    sweep::sweep,
+    sweep::{close, sweep},
     why::refusals,
 };
 use crate::{
     approvals::{self, Announcement},
-    arguments, checkpoints,
+    arguments,
     failure::Failure,
     nested,
     oracle::{Charge, Warden, ending_value, ledger_failed},
@@ -82,9 +82,7 @@ pub fn conduct(
         // A supervisor that was lost has left its control group.
         Cgroup::sweep(&|run| run == claim.record.id);
     }
-    approvals::remove(&store.folder(claim.record.id));
-    checkpoints::remove(&store.folder(claim.record.id));
-    keeper::remove(&store.folder(claim.record.id));
+    close(&store.folder(claim.record.id));
     // What stays is removed with the run.
     drop(snapshot::remove(&store.folder(claim.record.id)));
     match ending {
@@ -174,7 +172,7 @@ fn finish(
     }
     if account == Account::Unwritten && !has_entry(store, &claim.record, "run.end") {
         // The supervisor writes it, unless it was killed.
-        ledger(store)?.append(entry(&claim.record, "run.end", ending_value(ending)))?;
+        write_end(store, &claim.record, ending_value(ending))?;
     }
     let refusals = if account == Account::Quiet { Vec::new() } else { refusals(store, &claim.record)? };
     let summary =
@@ -188,6 +186,7 @@ fn finish(
 /// Writes down that the run could not start, or that its supervisor was lost.
 pub fn fail(store: &Store, mut claim: Claim, error: LaunchError) -> Failure {
     let request = Value::object([("code", Value::from(error.code.as_str())), ("ending", "failed".into())]);
+    let error = LaunchError { help: error.help.replace("RUN", &store.short(claim.record.id)), ..error };
     claim.record.ended = Some(now_ms());
     claim.record.state = State::Failed;
     claim.record.pending = pending(store, &claim.record).ok().map(|changes| changes.changes().len() as u64);
@@ -196,8 +195,8 @@ pub fn fail(store: &Store, mut claim: Claim, error: LaunchError) -> Failure {
     }
     // The first failure is the one to tell; the ledger may be what failed. What could not be written down is left to
     // the next command, as if this one had died.
-    let append = || Ok::<_, Failure>(ledger(store)?.append(entry(&claim.record, "run.end", request))?);
-    if (!has_begun(store, &claim) || append().is_ok()) && claim.save().is_ok() {
+    let is_written = !has_begun(store, &claim) || write_end(store, &claim.record, request).is_ok();
+    if is_written && claim.save().is_ok() {
         drop(claim.release());
     }
     Failure::from(error)

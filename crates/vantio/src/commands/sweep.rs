@@ -11,8 +11,9 @@ use vantio_phantom::{
     keeper, snapshot,
 };
 
-use super::changes::{checkpoint_failure, commit_failure, entry, has_entry, host_root, ledger, pending};
+use super::changes::{checkpoint_failure, commit_failure, has_entry, host_root, pending, write_end};
 use crate::{
+    approvals, checkpoints,
     failure::Failure,
     present::{note, now_ms, shown_path},
     store::{Claim, State, Store},
@@ -76,9 +77,16 @@ fn recover_or_tell(store: &Store, claim: Claim) {
 /// Removes what a dead run left outside its folder.
 pub fn clean(dead: RunId, folder: &Path) -> Result<(), Failure> {
     Cgroup::sweep(&|run| run == dead);
-    keeper::remove(folder);
+    close(folder);
     snapshot::remove(folder)
         .map_err(|cause| Failure::new("E_STATE", "a copy of the workspace cannot be removed").because(cause))
+}
+
+/// Removes the sockets of a run that is over.
+pub fn close(folder: &Path) {
+    approvals::remove(folder);
+    checkpoints::remove(folder);
+    keeper::remove(folder);
 }
 
 fn recover(store: &Store, mut claim: Claim) -> Result<(), Failure> {
@@ -92,7 +100,7 @@ fn recover(store: &Store, mut claim: Claim) -> Result<(), Failure> {
     if claim.record.state == State::Running {
         if has_entry(store, &claim.record, "run.start") && !has_entry(store, &claim.record, "run.end") {
             let request = Value::object([("ending", Value::from("died"))]);
-            ledger(store)?.append(entry(&claim.record, "run.end", request))?;
+            write_end(store, &claim.record, request)?;
         }
         claim.record.state = State::Died;
         claim.record.ended = Some(now_ms());

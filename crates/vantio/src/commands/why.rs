@@ -3,7 +3,8 @@
 use std::{fmt::Write as _, io};
 
 use vantio_core::Section;
-use vantio_ledger::{Filter, LedgerError, Reader};
+use vantio_ledger::{Entry, Filter, LedgerError, Reader};
+use vantio_phantom::Speculated;
 use vantio_policy::Bindings;
 
 use super::{
@@ -15,6 +16,7 @@ use super::{
 };
 use crate::{
     account::{self, Refusal},
+    approvals,
     failure::Failure,
     oracle::{FORK_END, FORK_NONE},
     present::{self, Paint, clock, note, now_ms, shown},
@@ -34,11 +36,11 @@ pub fn why(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
     if json {
         let list: serde_json::Value = refusals.iter().map(|refusal| past_run.to_json(refusal)).collect();
         let run = record.id.to_string();
-        let waits: Vec<_> = waits(store, &record)?
-            .into_iter()
-            .map(|(question, why)| serde_json::json!({ "question": question, "why": why }))
-            .collect();
-        present::print_json(serde_json::json!({ "run": run, "refusals": list, "waits": waits }))?;
+        let waits: Vec<_> = waits(store, &record)?.iter().map(Wait::to_json).collect();
+        let withdrawn = withdrawn(store, &record)?;
+        present::print_json(
+            serde_json::json!({ "run": run, "refusals": list, "waits": waits, "withdrawn": withdrawn }),
+        )?;
         return Ok(0);
     }
     let short = store.short(record.id);
@@ -52,8 +54,11 @@ pub fn why(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
             note("the run was under several policies: `vantio policy show --effective` tells them apart\n");
         }
     }
-    for (question, why) in waits(store, &record)? {
-        note(format!("question {question} had the run wait, and nothing went on meanwhile: {why}\n"));
+    for wait in waits(store, &record)? {
+        note(wait.line());
+    }
+    for question in withdrawn(store, &record)? {
+        note(format!("question {question} was not answered while anybody waited for it\n"));
     }
     if !observed.is_empty() {
         let watched = watched(observed.len());
@@ -62,21 +67,58 @@ pub fn why(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Why the run did not go on, or not for long, while it waited for an answer: each question with its reason.
-fn waits(store: &Store, record: &Record) -> Result<Vec<(String, String)>, Failure> {
-    let Ok(reader) = Reader::open_at(&store.ledger()) else { return Ok(Vec::new()) };
+/// Why the run did not go on, or not for long, while it waited for an answer.
+struct Wait {
+    question: String,
+    why: String,
+    /// It went on for a while, and what it did was taken back.
+    went_on: bool,
+}
+
+impl Wait {
+    fn line(&self) -> String {
+        let Self { question, why, went_on } = self;
+        let what = if *went_on {
+            "had the run wait, and what went on meanwhile was taken back"
+        } else {
+            "had the run wait, and nothing went on meanwhile"
+        };
+        format!("question {question} {what}: {why}\n")
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({ "question": self.question, "why": self.why, "went_on": self.went_on })
+    }
+}
+
+fn waits(store: &Store, record: &Record) -> Result<Vec<Wait>, Failure> {
     let mut found = Vec::new();
     for op in [FORK_NONE, FORK_END] {
-        let filter = Filter { run_id: Some(record.id), op: Some(op.into()), ..Filter::default() };
-        for entry in reader.entries(&filter) {
-            let entry = entry?;
-            let text = |key| entry.request().text(key).map(shown);
-            if let (Some(question), Some(why)) = (text("question"), text("why")) {
-                found.push((question, why));
+        for entry in entries(store, record, op)? {
+            let text = |key| entry.request().text(key);
+            if let (Some(question), Some(why)) = (text("question"), text("why"))
+                && why != Speculated::ANSWERED
+            {
+                found.push(Wait { question: shown(question), why: shown(why), went_on: op == FORK_END });
             }
         }
     }
     Ok(found)
+}
+
+/// The questions for which nobody waited any more before there was an answer.
+fn withdrawn(store: &Store, record: &Record) -> Result<Vec<String>, Failure> {
+    let answers = entries(store, record, approvals::HOLD_ANSWER)?;
+    let unanswered =
+        answers.iter().filter(|entry| entry.request().text("answer") == Some(approvals::WITHDRAWN));
+    Ok(unanswered.filter_map(|entry| entry.request().text("question").map(shown)).collect())
+}
+
+/// The entries of a run with one operation.
+fn entries(store: &Store, record: &Record, op: &str) -> Result<Vec<Entry>, Failure> {
+    let Ok(reader) = Reader::open_at(&store.ledger()) else { return Ok(Vec::new()) };
+    let filter = Filter { run_id: Some(record.id), op: Some(op.into()), ..Filter::default() };
+    Ok(reader.entries(&filter).collect::<Result<_, _>>()?)
 }
 
 /// What was refused to a run, as the ledger has it.

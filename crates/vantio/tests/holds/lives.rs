@@ -1,12 +1,12 @@
 //! Whoever waits may be interrupted, killed, or lose whoever answers.
 
-use std::{fs, process::Stdio};
+use std::{fs, path::Path, process::Stdio};
 
 use serde_json::Value;
 
 use crate::{
     PATIENCE, POLICY, Run, answer, assert_replayed,
-    common::{Helper, compile, eventually, finish, parse},
+    common::{Helper, World, compile, eventually, finish, parse},
     entries, fails, id, question, questions, signal, world,
 };
 
@@ -33,6 +33,44 @@ fn whoever_started_a_run_dies_while_it_waits() {
     questions(&world, 0);
     fails(&world, &["approve", id(&question)], 1, "E_APPROVAL_UNKNOWN");
     assert!(world.changes().is_empty());
+}
+
+#[test]
+fn what_a_supervisor_asked_that_is_killed_is_withdrawn() {
+    let world = world();
+    let mut run = Run::shell(&world, POLICY, "rm held/a");
+    let asked = question(&world);
+    let folder = world.state().join("runs").join(asked["run"].as_str().unwrap());
+    signal(supervisor(&folder), "KILL");
+    run.child.wait().unwrap();
+    withdrawn(&world, &asked);
+    // Both at once: the next command cleans up.
+    let mut run = Run::shell(&world, POLICY, "rm held/b");
+    let asked = question(&world);
+    let folder = world.state().join("runs").join(asked["run"].as_str().unwrap());
+    let pid = supervisor(&folder);
+    run.child.kill().unwrap();
+    signal(pid, "KILL");
+    run.child.wait().unwrap();
+    world.ask(&["ps"]);
+    withdrawn(&world, &asked);
+    let left: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".sock")), "{left:?}");
+}
+
+/// Fails unless nobody waits any more for the answer to the last run's question, and it says so.
+fn withdrawn(world: &World, asked: &Value) {
+    fails(world, &["approve", id(asked)], 1, "E_APPROVAL_UNKNOWN");
+    let told = parse(&world.ask(&["why", "last", "--json"]));
+    assert_eq!(told["withdrawn"], serde_json::json!([id(asked)]), "{told:#}");
+    let list = world.ask(&["ledger", "list", "--op", "hold.answer"]);
+    assert_eq!(list.matches(id(asked)).count(), 1, "{list}");
+}
+
+/// The supervisor of the run in a folder.
+fn supervisor(folder: &Path) -> u32 {
+    let text = fs::read_to_string(folder.join("supervisor")).unwrap();
+    text.split(' ').next().unwrap().parse().unwrap()
 }
 
 #[test]
@@ -160,8 +198,7 @@ fn a_run_that_says_nothing_hides_no_other() {
     let stopped = Run::shell(&world, POLICY, "cat held/a");
     let first = question(&world);
     let run = first["run"].as_str().unwrap();
-    let supervisor = fs::read_to_string(world.state().join("runs").join(run).join("supervisor")).unwrap();
-    let pid = supervisor.split(' ').next().unwrap().parse().unwrap();
+    let pid = supervisor(&world.state().join("runs").join(run));
     signal(pid, "STOP");
     for command in [&["approvals"][..], &["approve", id(&first)], &["deny", "--all"]] {
         fails(&world, command, 1, "does not say what waits");
