@@ -41,7 +41,24 @@ pub struct Held<'p> {
 }
 
 impl<'p> Held<'p> {
-    fn verdict(self) -> Verdict<'p> {
+    /// The rule of the policy that has this text, whatever it holds now.
+    pub fn of(program: &'p PolicyProgram, state: &'p State, section: Section, rule: &str) -> Option<Self> {
+        let (parts, guards) = (&program.parts.guards, state.guards());
+        let thresholds = guards.thresholds.iter().map(|bound| Self::of_threshold(&bound.text));
+        let rules = parts.hold.iter().zip(&guards.hold).map(|(held, bound)| Self::of_rule(held, &bound.text));
+        thresholds.chain(rules).find(|held| (held.section, held.rule) == (section, rule))
+    }
+
+    const fn of_threshold(rule: &'p str) -> Self {
+        Self { section: Section::Thresholds, rule, approvers: &[], timeout_ms: DEFAULT_TIMEOUT_MS }
+    }
+
+    fn of_rule(HoldRule { approvers, timeout_ms, .. }: &'p HoldRule, rule: &'p str) -> Self {
+        Self { section: Section::Hold, rule, approvers, timeout_ms: *timeout_ms }
+    }
+
+    /// What it decides.
+    pub const fn verdict(self) -> Verdict<'p> {
         let Self { section, rule, .. } = self;
         Verdict { decision: Decision::Hold, cause: Cause::Rule { section, text: rule } }
     }
@@ -79,15 +96,11 @@ pub fn holds<'p>(
         let is_held = threshold.then == Then::Hold
             && bound.scope.covers(state, intent)
             && window.is_passed_by(threshold, now, intent);
-        let section = Section::Thresholds;
-        is_held.then_some(Held { section, rule: &bound.text, approvers: &[], timeout_ms: DEFAULT_TIMEOUT_MS })
+        is_held.then(|| Held::of_threshold(&bound.text))
     });
     let rules = program.parts.guards.hold.iter().zip(&guards.hold);
-    let held = rules.filter_map(move |(HoldRule { approvers, timeout_ms, .. }, bound)| {
-        let section = Section::Hold;
-        let held = Held { section, rule: &bound.text, approvers, timeout_ms: *timeout_ms };
-        bound.scope.covers(state, intent).then_some(held)
-    });
+    let covering = rules.filter(move |(_, bound)| bound.scope.covers(state, intent));
+    let held = covering.map(|(rule, bound)| Held::of_rule(rule, &bound.text));
     passed.chain(held)
 }
 

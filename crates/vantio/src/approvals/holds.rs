@@ -181,6 +181,15 @@ impl Holds {
             .map(|answer| Arc::clone(answer))
     }
 
+    /// That the call which the thread makes now was denied, where it is about the intent with this hash.
+    pub fn denial_of(&self, tid: u32, hash: impl FnOnce() -> Hash) -> Option<Arc<Answer>> {
+        let mut inner = self.lock();
+        if inner.table.is_idle() {
+            return None;
+        }
+        inner.table.denial_of(tid, hash())
+    }
+
     /// Has the call wait for an answer; the first question of its kind is on disk when this returns. `draft` makes its
     /// entry, which is given its name.
     pub fn ask(

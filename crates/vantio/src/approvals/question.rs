@@ -177,6 +177,11 @@ impl Answer {
         matches!(self.said, Said::Approve)
     }
 
+    /// Whether the intent with this hash was asked about and not approved.
+    pub fn denies(&self, intent: Hash) -> bool {
+        !self.approves() && self.intent == intent
+    }
+
     /// Whether it is about this rule and this intent.
     pub fn settles(&self, held: &Held<'_>, intent: &Intent<'_>, hash: Hash, names: &[String]) -> bool {
         self.section == held.section

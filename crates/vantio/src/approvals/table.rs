@@ -180,6 +180,18 @@ impl Table {
         })
     }
 
+    /// That a thread was denied the intent with this hash, for the call that it makes now.
+    pub fn denial_of(&mut self, tid: u32, intent: Hash) -> Option<Arc<Answer>> {
+        let mut own = self.waiters.iter_mut().filter(|waiter| waiter.tid == tid);
+        own.find_map(|waiter| match &mut waiter.state {
+            State::Answered { answer, is_used, .. } if answer.denies(intent) => {
+                *is_used = true;
+                Some(Arc::clone(answer))
+            }
+            _ => None,
+        })
+    }
+
     /// What the thread waits to hear about this key.
     pub fn question_of(&self, tid: u32, key: Option<Hash>) -> Option<&Open> {
         let is_its = |waiter: &&Waiter| {

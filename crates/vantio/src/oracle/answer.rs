@@ -16,11 +16,13 @@ pub struct Judged<'p> {
 }
 
 impl<'p> Judged<'p> {
-    /// Decides; `answer_for` tells what was answered about a rule that holds the intent.
+    /// Decides; `answer_for` tells what was answered about a rule that holds the intent, and `denial` that its call was
+    /// denied.
     pub fn new(
         program: &'p PolicyProgram,
         state: &'p State,
         intent: &Intent<'_>,
+        denial: Option<Arc<Answer>>,
         mut answer_for: impl FnMut(&Held<'p>) -> Option<Arc<Answer>>,
     ) -> Self {
         let mut answers = Vec::new();
@@ -30,7 +32,18 @@ impl<'p> Judged<'p> {
             answers.extend(answer);
             is_approved
         });
-        Self { verdict, answers }
+        Self { verdict, answers }.after(denial, program, state)
+    }
+
+    /// A call that was denied is refused, though the threshold that held it is not passed any more: time went by while it
+    /// waited.
+    fn after(self, denial: Option<Arc<Answer>>, program: &'p PolicyProgram, state: &'p State) -> Self {
+        let is_undecided = matches!(self.verdict.decision, Decision::Permit | Decision::Hold);
+        let Some(denial) = denial.filter(|_| is_undecided && self.denial().is_none()) else { return self };
+        let unknown = Held { section: denial.section, rule: "", approvers: &[], timeout_ms: 0 };
+        let held = Held::of(program, state, denial.section, &denial.rule).unwrap_or(unknown);
+        let answers = self.answers.into_iter().chain([denial]).collect();
+        Self { verdict: held.verdict(), answers }
     }
 
     /// The verdict of the policy.

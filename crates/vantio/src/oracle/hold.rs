@@ -20,12 +20,14 @@ pub struct Waiting {
 impl Warden {
     /// Decides, with what people have answered.
     pub(super) fn judge<'s>(&'s self, state: &'s State, intent: &Intent<'_>) -> Judged<'s> {
+        let name = || {
+            let names = names(state, intent);
+            (intent_hash(intent.effect, &describe::target(&intent.target), &names), names)
+        };
+        let denial = self.holds.denial_of(intent.pid, || name().0);
         let mut identity = None;
-        Judged::new(&self.program, state, intent, |held| {
-            let (hash, names) = identity.get_or_insert_with(|| {
-                let names = names(state, intent);
-                (intent_hash(intent.effect, &describe::target(&intent.target), &names), names)
-            });
+        Judged::new(&self.program, state, intent, denial, |held| {
+            let (hash, names) = identity.get_or_insert_with(name);
             self.holds.answer_for(intent.pid, held, intent, *hash, names)
         })
     }

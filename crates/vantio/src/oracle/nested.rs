@@ -76,7 +76,7 @@ fn of_nobody() -> Refused {
 fn refused_by(layer: &Layer, state: &State, intent: &Intent<'_>) -> Option<Refused> {
     let mut intent = *intent;
     intent.context.elapsed_ms = u64::try_from(layer.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let judged = Judged::new(&layer.program, state, &intent, |_| None);
+    let judged = Judged::new(&layer.program, state, &intent, None, |_| None);
     if judged.verdict().is_permit() {
         return None;
     }

@@ -29,7 +29,7 @@ impl Warden {
         let mut intent = *intent;
         intent.context.elapsed_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let Ok(state) = self.state.read() else { return Ruling::Kill };
-        let judged = Judged::new(&self.program, &state, &intent, |held| {
+        let judged = Judged::new(&self.program, &state, &intent, None, |held| {
             let names = names(&state, &intent);
             let hash = intent_hash(intent.effect, &describe::target(&intent.target), &names);
             let assumed = self.holds.assumed(original, held, hash);

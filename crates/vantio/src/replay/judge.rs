@@ -177,7 +177,8 @@ impl Judge {
         answers: &[Option<Arc<Answer>>],
     ) -> (Decision, Value) {
         let hash = intent_hash(intent.effect, &asked.request, &asked.names);
-        let judged = Judged::new(&self.program, &self.state, intent, |held| {
+        let denial = answers.iter().flatten().find(|answer| answer.denies(hash)).map(Arc::clone);
+        let judged = Judged::new(&self.program, &self.state, intent, denial, |held| {
             answers.iter().find_map(|answer| match answer {
                 Some(answer) => answer.settles(held, intent, hash, &asked.names).then(|| Arc::clone(answer)),
                 None => Some(Answer::too_many(held, intent).into()),

@@ -1,5 +1,7 @@
 //! What an answer does, and how far it reaches.
 
+use std::{thread, time::Duration};
+
 use crate::{
     POLICY, Run, answer, assert_replayed,
     common::{World, finish, parse},
@@ -232,6 +234,22 @@ fn a_threshold_asks_as_a_rule_does() {
     let question = answer(&world, "approve", &[]);
     assert_eq!(question["section"], "thresholds", "{question:#}");
     run.prints("a\nb\nc");
+}
+
+#[test]
+fn what_a_threshold_held_is_denied_though_its_time_went_by() {
+    for (verb, left) in [("deny", "b\n"), ("approve", "")] {
+        let world = world();
+        let policy = POLICY.split("hold:").next().unwrap().to_owned()
+            + "thresholds: [{effect: fs.unlink, count: 1, within: 1s, then: hold}]\n";
+        let run = Run::shell(&world, &policy, "rm -f held/a held/b 2>/dev/null; ls held | grep '^[ab]$'");
+        question(&world);
+        thread::sleep(Duration::from_millis(1500));
+        answer(&world, verb, &[]);
+        run.prints(left);
+        let refused = parse(&world.ask(&["why", "last", "--json"]));
+        assert_eq!(refused["refusals"].as_array().unwrap().len(), left.lines().count(), "{refused:#}");
+    }
 }
 
 #[test]
