@@ -74,10 +74,7 @@ pub fn undo_paths(
         undoing.stays = changed_since(&grounds, record).map_err(failed)?;
         not_kept = unkept(run.path(), record, &grounds, &undoing.stays);
         along = undoing.part.as_ref().map_or(along, |part| part.along(record, &grounds, selection));
-        if undoing.part.is_none() && !undoing.stays.is_empty() {
-            // What stays can be taken back later.
-            undoing.part = Some(Part::whole(record, &grounds));
-        }
+        undoing.part.get_or_insert_with(|| Part::whole(record, &grounds));
     }
     write_json(run.path(), UNDOING_FILE, &undoing).map_err(failed)?;
     let report = take_back(run.path(), &undoing, host_root)?;
@@ -198,89 +195,62 @@ fn take_back(run: &Path, undoing: &Undoing, host_root: BorrowedFd<'_>) -> Result
     let number = undoing.number;
     let failed = |source| failed(run, source);
     let record = Record::read(&undo_folder(run, number).join(JOURNAL_FILE))?;
-    if let Some(record) = &record {
-        let grounds = grounds(run, record, host_root).map_err(failed)?;
-        let folder = undo_folder(run, number);
-        if let Err(error) = away::bring_back(&folder, record, &grounds) {
-            // Nothing was taken back yet.
-            away::clear(&folder, record, &grounds, false).map_err(failed)?;
-            forget_marker(run).map_err(failed)?;
-            return Err(failed(error));
-        }
-    }
-    let stayed = match (&record, &undoing.part) {
-        (Some(record), Some(part)) => {
-            unwind_part(run, record, (part, &undoing.stays), host_root).map_err(failed)?
-        }
-        (Some(record), None) => {
-            let stayed = unwind(run, record, &undoing.stays, host_root).map_err(failed)?;
-            clear(run, number).map_err(failed)?;
-            stayed
-        }
+    let Some(record) = &record else {
         // Everything but the marker was cleared away before the crash.
-        (None, _) => {
-            clear(run, number).map_err(failed)?;
-            Vec::new()
-        }
+        clear(run, number).map_err(failed)?;
+        return Ok(UndoReport { number, stayed: Vec::new(), unkept: Vec::new(), along: Vec::new() });
     };
+    let (folder, grounds) = (undo_folder(run, number), grounds(run, record, host_root).map_err(failed)?);
+    if let Err(error) = away::bring_back(&folder, record, &grounds) {
+        // Nothing was taken back yet.
+        away::clear(&folder, record, &grounds, false).map_err(failed)?;
+        forget_marker(run).map_err(failed)?;
+        return Err(failed(error));
+    }
+    let part = undoing.part.clone().unwrap_or_else(|| Part::whole(record, &grounds));
+    let stayed = unwind(run, record, (&part, &undoing.stays), host_root).map_err(failed)?;
     Ok(UndoReport { number, stayed, unkept: Vec::new(), along: Vec::new() })
 }
 
+/// Takes a part back. What is left of the commit can still be taken back afterwards.
 fn unwind(
-    run: &Path,
-    record: &Record,
-    stays: &BTreeSet<usize>,
-    host_root: BorrowedFd<'_>,
-) -> io::Result<Vec<Vec<u8>>> {
-    let grounds = grounds(run, record, host_root)?;
-    let Some(steps) = &record.steps else { return Ok(Vec::new()) };
-    let scope = Scope {
-        stays: stays.clone(),
-        undone: record.undone.steps.clone(),
-        left_out: BTreeSet::new(),
-        freed: steps.settled.clone(),
-    };
-    let stayed = roll_back(&RunFolder::new(run, 0), host_root, &grounds, steps, Reason::Undo(&scope))?;
-    let folder = undo_folder(run, record.begin.number);
-    // Once a file is gone from a depot, nothing tells that its step was taken back.
-    let done = (0..steps.list.len()).filter(|index| !stayed.steps.contains(index)).collect();
-    record_undone(&folder.join(JOURNAL_FILE), Undone { steps: done, returned: BTreeSet::new() })?;
-    let all = stayed.paths.is_empty();
-    for (layer, ground) in record.begin.layers.iter().zip(&grounds) {
-        match &layer.depot {
-            Some(place @ DepotPlace::Kept) if all => depot::remove(place, &folder, &ground.lower, None)?,
-            _ => {}
-        }
-    }
-    away::clear(&folder, record, &grounds, all)?;
-    Ok(stayed.paths)
-}
-
-/// Takes a part back; the rest of the commit can still be taken back afterwards.
-fn unwind_part(
     run: &Path,
     record: &Record,
     (part, stays): (&Part, &BTreeSet<usize>),
     host_root: BorrowedFd<'_>,
 ) -> io::Result<Vec<Vec<u8>>> {
-    let grounds = grounds(run, record, host_root)?;
-    let Some(steps) = &record.steps else { return Ok(Vec::new()) };
-    let mut stayed = Vec::new();
-    let mut done: BTreeSet<usize> = part.steps.intersection(&record.undone.steps).copied().collect();
+    let (number, grounds) = (record.begin.number, grounds(run, record, host_root)?);
+    let Some(steps) = &record.steps else { return clear(run, number).map(|()| Vec::new()) };
+    let all = 0..steps.list.len();
+    let (mut stayed, undone) = (Vec::new(), &record.undone.steps);
+    let mut done: BTreeSet<usize> = part.steps.intersection(undone).copied().collect();
     if done.is_empty() {
+        let is_left_out = |index: &usize| !part.steps.contains(index) && !undone.contains(index);
         let scope = Scope {
             stays: part.steps.intersection(stays).copied().collect(),
-            undone: record.undone.steps.clone(),
-            left_out: (0..steps.list.len()).filter(|index| !part.steps.contains(index)).collect(),
+            undone: undone.clone(),
+            left_out: all.clone().filter(is_left_out).collect(),
             freed: part.freed(steps, stays),
         };
         let left = roll_back(&RunFolder::new(run, 0), host_root, &grounds, steps, Reason::Undo(&scope))?;
         done = part.steps.difference(&left.steps).copied().collect();
         free(run, &part.freed(steps, &left.steps))?;
         let returned = left.returned.iter().filter_map(|path| changed_at(host_root, path)).collect();
+        // Once a file is gone from a depot, nothing tells that its step was taken back.
         let undone = Undone { steps: done.clone(), returned };
-        record_undone(&undo_folder(run, record.begin.number).join(JOURNAL_FILE), undone)?;
+        record_undone(&undo_folder(run, number).join(JOURNAL_FILE), undone)?;
         stayed = left.paths;
+    }
+    let folder = undo_folder(run, number);
+    if all.clone().all(|index| done.contains(&index) || undone.contains(&index)) && part.is_all {
+        for (layer, ground) in record.begin.layers.iter().zip(&grounds) {
+            if let Some(place @ DepotPlace::Kept) = &layer.depot {
+                depot::remove(place, &folder, &ground.lower, None)?;
+            }
+        }
+        away::clear(&folder, record, &grounds, true)?;
+        clear(run, number)?;
+        return Ok(stayed);
     }
     for (layer, slot, id) in part::garbage(steps, &done) {
         if let Some(depot) = grounds.get(layer).and_then(|ground| ground.depot.as_ref()) {
@@ -290,7 +260,7 @@ fn unwind_part(
             }
         }
     }
-    away::clear(&undo_folder(run, record.begin.number), record, &grounds, false)?;
+    away::clear(&folder, record, &grounds, false)?;
     forget_marker(run)?;
     Ok(stayed)
 }

@@ -20,7 +20,7 @@ pub(super) struct Part {
     /// Settled paths that wait again, each with the step that it hangs on.
     freed: Vec<(PathBytes, Option<usize>)>,
     /// Nothing of the commit is left without it.
-    #[serde(skip)]
+    #[serde(default)]
     pub(super) is_all: bool,
 }
 
