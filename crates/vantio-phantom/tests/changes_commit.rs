@@ -294,6 +294,21 @@ fn a_host_on_another_file_system_leaves_no_temporary_folder() {
 }
 
 #[test]
+fn a_folder_that_sets_the_group_keeps_nothing_of_a_commit() {
+    let shm = Path::new("/dev/shm");
+    if !shm.is_dir() {
+        return;
+    }
+    let world = World::with_host_on(shm, "chmod 2775 .; mkdir d; echo 1 > d/f");
+    sh(&world.upper(), "mkdir d; echo new > d/f; mkdir n; echo 2 > n/m; chmod 755 n");
+    let report = world.commit(&[]);
+    assert!(!report.is_incomplete(), "{report:?}");
+    assert_eq!(sh(&world.host(), "cat d/f; ls -A; stat -c %a n"), "new\nd\nn\n755\n");
+    assert!(world.undo().stayed.is_empty());
+    assert_eq!(sh(&world.host(), "cat d/f; ls -A"), "1\nd\n");
+}
+
+#[test]
 fn every_step_stays_below_the_directory_it_was_planned_for() {
     // At each moment in turn, somebody on the host replaces the directory by
     // a symlink that leads elsewhere.
@@ -418,6 +433,98 @@ fn a_renamed_directory_gets_the_mode_owner_and_attributes_that_it_got() {
         "setfattr -n user.a -v 2 c; chown 5:5 c; mv c t",
     );
     there_and_back("mkdir -p c/s; echo 1 > c/s/f", "mv c t; chmod 700 t/s; echo 2 >> t/s/f");
+    there_and_back("mkdir c; echo 1 > c/f", "setfattr -n user.z -v 1 c; mv c t");
+    there_and_back("mkdir -p c/s; setfattr -n user.z -v 1 c/s; echo 1 > c/s/f", "mv c t");
+    there_and_back("mkdir c; echo 1 > c/f", "setfacl -m u:33:rx c; mv c t");
+}
+
+#[test]
+fn a_file_with_several_names_is_written_in_place_wherever_its_folder_goes() {
+    if !is_root() {
+        return;
+    }
+    for (before, run, names) in [
+        ("mkdir d; echo 1 > d/x; ln d/x y", "echo 2 >> d/x; mv d e", "e/x y"),
+        ("mkdir d; echo 1 > d/x; ln d/x d/y", "echo 2 >> d/x; mv d e", "e/x e/y"),
+        ("mkdir d a; echo 1 > d/x; ln d/x y; echo 3 > a/e", "echo 2 >> d/x; rm -r a; mv d a", "a/x y"),
+        ("mkdir d e; echo 1 > d/x; ln d/x y; echo 3 > e/x", "echo 2 >> d/x; mv d t; mv e d; mv t e", "e/x y"),
+    ] {
+        for host in [World::new, World::with_host_in_overlay] {
+            let world = host(before);
+            let was = world.shape();
+            world.inside(run);
+            let report = world.commit(&[]);
+            assert!(!report.is_incomplete(), "{run}\n{report:?}");
+            assert_eq!(sh(&world.host(), &format!("cat {names}")), "1\n2\n1\n2\n", "{run}");
+            assert!(world.undo().stayed.is_empty(), "{run}");
+            assert_same(&world.shape(), &was, run);
+        }
+    }
+}
+
+#[test]
+fn a_directory_is_replaced_by_another_with_the_same_names() {
+    there_and_back("mkdir a b; echo 1 > a/f; echo 2 > b/f", "echo 3 >> b/f; rm -r a; mv b a");
+    there_and_back(
+        "mkdir -p a/s b/s; echo 1 > a/s/f; echo 2 > b/s/f; echo 2 > b/g",
+        "echo 3 >> b/s/f; rm -r a; mv b a; echo 4 > a/h",
+    );
+    there_and_back("mkdir -p a/s b/s; echo 1 > a/s/f; echo 2 > b/s/f", "rm -r a; mv b a; rm a/s/f");
+    there_and_back("mkdir -p a/s b/s; echo 1 > a/s/f; echo 2 > b/s/f", "rm -r a; mv b a; chmod 700 a/s");
+    there_and_back("mkdir a b; echo 1 > a/f; echo 1 > a/g; echo 2 > b/f", "rm -r a; mv b a; echo 4 > a/g");
+    there_and_back("mkdir -p a/s b; echo 1 > a/s/g; echo 2 > b/s", "rm -r a; mv b a; echo 4 > a/s");
+}
+
+#[test]
+fn a_part_brings_nothing_that_its_folder_got() {
+    let world = World::new("mkdir d; echo 1 > d/f; echo 1 > d/g; chmod 755 d; setfattr -n user.k -v 1 d");
+    world.inside("chmod 700 d; setfattr -n user.k -v 2 d; echo 2 > d/f; rm d/g; echo 3 > d/n");
+    world.commit(&["/d/f"]);
+    world.commit(&["/d/n"]);
+    world.commit(&["/d/g"]);
+    let look = || sh(&world.host(), "stat -c %a d; getfattr -d d | grep user; ls d");
+    assert_eq!(look(), "755\nuser.k=\"1\"\nf\nn\n");
+    assert_eq!(world.kinds(), ["metadata /d"]);
+    let report = world.commit(&[]);
+    assert!(!report.is_incomplete(), "{report:?}");
+    assert_eq!(look(), "700\nuser.k=\"2\"\nf\nn\n");
+    for _ in 0..4 {
+        assert!(world.undo().stayed.is_empty());
+    }
+    assert_eq!(look(), "755\nuser.k=\"1\"\nf\ng\n");
+    let report = world.commit(&[]);
+    assert!(!report.is_incomplete(), "{report:?}");
+    assert_eq!(look(), "700\nuser.k=\"2\"\nf\nn\n");
+}
+
+#[test]
+fn what_a_part_moved_away_makes_room_for_the_rest() {
+    if !is_root() {
+        return;
+    }
+    for host in [World::new, World::with_host_in_overlay] {
+        let world = host("mkdir d; echo x > d/f");
+        let wanted = world.inside_shape("mv d n; mkdir d; echo new > d/g");
+        world.commit(&["/n"]);
+        let report = world.commit(&[]);
+        assert!(!report.is_incomplete(), "{report:?}");
+        assert_same(&world.shape(), &wanted, "");
+        assert!(world.undo().stayed.is_empty());
+        assert!(world.undo().stayed.is_empty());
+        assert_eq!(sh(&world.host(), "find . -type f"), "./d/f\n");
+    }
+}
+
+#[test]
+fn what_is_in_a_renamed_directory_is_exchanged() {
+    there_and_back(
+        "mkdir -p p/d; echo f > p/f; echo c > p/d/c",
+        "mv p/f p/t; mv p/d p/f; mv p/t p/d; mv p q",
+    );
+    there_and_back(
+        "mkdir -p Z/d d; echo f > f; echo c > Z/d/c; echo c > d/e",
+        "mv f t; mv Z/d f; mv t Z/d; mv d t; mv Z d; mv t Z",
+    );
 }
 
 #[test]

@@ -13,11 +13,11 @@ use vantio_phantom::{
 };
 
 const BEFORE: &str = "mkdir -p d/sub gone/deep ren; echo 1 > d/mod; echo 2 > d/del; echo 4 > gone/deep/f; echo 5 > h1; ln h1 h2
-     echo 6 > file; mkdir dir; echo 7 > dir/in; echo 8 > meta; chmod 644 meta; echo 9 > ren/f
+     echo 6 > file; mkdir dir; echo 7 > dir/in; echo 8 > meta; chmod 644 meta; echo 9 > ren/f; echo 9 > ren/h; ln ren/h hren
      touch -d @1000000000 d gone dir ren .";
 
 fn script() -> String {
-    let rename = if is_root() { "mv ren d/ren2; echo x >> d/ren2/f" } else { "true" };
+    let rename = if is_root() { "mv ren d/ren2; echo x >> d/ren2/f; echo y >> d/ren2/h" } else { "true" };
     format!(
         "echo more >> d/mod; rm d/del; rm -r gone; echo in place > h1; rm file; mkdir file; echo n > file/n
          rm -r dir; echo f > dir; chmod 600 meta; mkdir -p new/a; echo z > new/a/c; ln new/a/c link; ln -s q sym
@@ -74,7 +74,8 @@ fn crash_at_any_moment(host: fn(&str) -> World) {
             outcomes[0] += 1;
             assert_eq!(sh(&world.host(), times), times_before, "moment {crash}");
             // What was taken back can be committed again.
-            world.commit(&[]);
+            let report = world.commit(&[]);
+            assert!(!report.is_incomplete(), "moment {crash}: {report:?}");
         } else {
             outcomes[1] += 1;
         }
@@ -188,6 +189,25 @@ fn an_undo_leaves_and_names_what_the_host_changed_since() {
     world.on_host("rm n/mine");
     assert_eq!(changes_support::paths(&world.undo().stayed), ["/b"]);
     assert_eq!(sh(&world.host(), "cat a b; ls"), "1\nmine\na\nb\n");
+}
+
+#[test]
+fn what_has_no_folder_to_go_back_to_goes_back_once_it_has() {
+    let world = World::new("mkdir d; echo 1 > d/f; echo 1 > d/g");
+    world.inside("rm d/f; echo 2 > d/g");
+    world.commit(&["/d/f"]);
+    world.commit(&[]);
+    let before = world.listing();
+    world.on_host("mv d elsewhere");
+    for _ in 0..2 {
+        assert_eq!(changes_support::paths(&world.undo_paths(&["/d/f"]).unwrap().stayed), ["/d/f"]);
+    }
+    world.on_host("mv elsewhere d");
+    assert_eq!(world.listing(), before);
+    for _ in 0..2 {
+        assert!(world.undo().stayed.is_empty());
+    }
+    assert_eq!(sh(&world.host(), "cat d/f d/g"), "1\n1\n");
 }
 
 #[test]

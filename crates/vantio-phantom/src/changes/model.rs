@@ -120,8 +120,8 @@ pub(crate) struct Origin {
     pub(crate) layer: usize,
     /// Path within the layer's upper directory; `None` for a deletion.
     pub(crate) upper: Option<Vec<u8>>,
-    /// What the host has at the new name of a rename.
-    pub(crate) replaced: Option<Node>,
+    /// What the host has, and where, that is gone because this is in its place now, and that is no base of it.
+    pub(crate) replaced: Vec<(Vec<u8>, Node)>,
     /// The host had this directory when the run first wrote below it.
     pub(crate) had_lower: bool,
     /// What the host has at this path, or above it, the run moved elsewhere.

@@ -81,7 +81,13 @@ fn assemble(mut changes: Vec<Change>, links: &Links, committed: &[Committed]) ->
     });
     // Where a directory was renamed onto another, what it brings hides the
     // deletion of what stood at the same path.
-    changes.dedup_by(|later, earlier| later.path == earlier.path);
+    changes.dedup_by(|later, earlier| {
+        let is_hidden = later.path == earlier.path;
+        if let (true, Some(before)) = (is_hidden, &later.before) {
+            earlier.origin.replaced.push((later.host_path().to_vec(), before.clone()));
+        }
+        is_hidden
+    });
     changes.retain(|change| {
         committed.binary_search_by(|entry| entry.path.as_bytes().cmp(&change.path)).is_err()
     });

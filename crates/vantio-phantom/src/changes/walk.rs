@@ -191,6 +191,8 @@ impl<'a> Walk<'a> {
             None => None,
         };
         let path = self.root.layer.absolute(&entry.path);
+        let replaced =
+            entry.lower.iter().map(|lower| (self.root.layer.absolute(&lower.path), lower.node.clone()));
         self.changes.push(Change {
             hazards: Vec::new(),
             path,
@@ -203,7 +205,7 @@ impl<'a> Walk<'a> {
             origin: Origin {
                 layer: self.index,
                 upper: Some(entry.path.clone()),
-                replaced: entry.lower.as_ref().map(|lower| lower.node.clone()),
+                replaced: replaced.collect(),
                 had_lower: true,
                 is_vacated: entry.vacated,
             },

@@ -134,7 +134,8 @@ impl Apply<'_> {
         if size <= old.size {
             return Ok(());
         }
-        let file = self.host_file(step, OFlags::RDWR)?;
+        let now = self.plan.now(&self.layers[step.layer].layer, step.path.as_bytes());
+        let file = self.host_file(step, &now, OFlags::RDWR)?;
         if !is_same_file(Some(&Node::of_stat(&stat_fd(file.as_fd())?)), old) {
             return Err(Errno::STALE.into());
         }
@@ -185,17 +186,17 @@ impl Apply<'_> {
         let from = File::from(depot.at(step.slot.as_bytes(), OFlags::RDONLY | OFlags::NOFOLLOW)?);
         let dir = depot.dir(b"")?;
         let node = Node::at(dir.as_fd(), step.slot.as_bytes())?.ok_or(Trouble::Moved)?;
-        let to = self.host_file(step, OFlags::RDWR)?;
+        let to = self.host_file(step, step.path.as_bytes(), OFlags::RDWR)?;
         Ok(overwrite(&from, &to, &Meta::of(&node))?)
     }
 
     /// Opens the host's file of a step that works in place.
-    fn host_file(&self, step: &Step, flags: OFlags) -> io::Result<File> {
+    fn host_file(&self, step: &Step, path: &[u8], flags: OFlags) -> io::Result<File> {
         let (Action::Rewrite { node, .. } | Action::Meta { node, .. }) = &step.action else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         let lower = &self.layers[step.layer].lower;
-        open_in_place(lower, step.path.as_bytes(), *node, flags)
+        open_in_place(lower, path, *node, flags)
     }
 
     fn link(&self, place: &Place<'_>, step: &Step, existing: &[u8]) -> Result<(), Trouble> {
@@ -247,10 +248,12 @@ impl Apply<'_> {
 
     fn expected(&self) -> Expected<'_> {
         let changes = self.plan.set.changes();
+        let replaced = changes.iter().flat_map(|change| &change.origin.replaced);
         let deleted = changes
             .iter()
             .filter(|change| change.kind == ChangeKind::Deleted)
             .filter_map(|change| Some((change.host_path(), change.before.as_ref()?)))
+            .chain(replaced.map(|(path, node)| (&path[..], node)))
             .collect();
         let renamed = changes
             .iter()

@@ -12,12 +12,12 @@ use std::{
 
 use rustix::{
     fd::AsFd as _,
-    fs::{Mode, OFlags, RenameFlags, mkdirat, renameat_with, syncfs},
+    fs::{OFlags, RenameFlags, renameat_with, syncfs},
     io::Errno,
 };
 
 use super::{
-    depot::{self, DepotPlace, is_ours, keeping_times, open_dir},
+    depot::{self, DepotPlace, is_ours, keeping_times, make_ours, open_dir},
     discard::remove_tree,
     journal::Record,
     rollback::Ground,
@@ -84,7 +84,7 @@ fn fill(parent: &Pinned, name: &[u8], kept: Pinned) -> io::Result<()> {
             remove_tree(parent.as_fd(), &unfinished)?;
         }
         let filled = || -> io::Result<()> {
-            mkdirat(parent, &unfinished[..], Mode::RWXU)?;
+            make_ours(parent, &unfinished)?;
             copy_tree(kept, Pinned::adopt(parent.dir(&unfinished)?)?)?;
             syncfs(parent.at(&unfinished, OFlags::RDONLY | OFlags::DIRECTORY)?)?;
             Ok(renameat_with(parent, &unfinished[..], parent, name, RenameFlags::NOREPLACE)?)

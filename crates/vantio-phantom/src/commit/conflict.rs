@@ -8,26 +8,29 @@ use super::{Reason, Unmergeable};
 use crate::changes::{
     Base, Bases, Change, ChangeKind, Committed, LayerRoot, Node, PathBytes, RunFolder, ScanError, Stamp,
     base::{LARGEST_HASHED, digest},
-    path_then,
+    path_now, path_then,
 };
 use crate::changes::{FileType, Readable};
 
 /// What the host did to the path of `change` since the run first changed it.
 pub(super) fn of(change: &Change, known: &Known, layers: &[LayerRoot]) -> io::Result<Option<Reason>> {
     let judge = Judge { known, layer: &layers[change.origin.layer] };
-    if change.kind == ChangeKind::Renamed {
-        let replaced = change.origin.replaced.as_ref();
-        if replaced.is_some() || !change.origin.is_vacated {
-            let target = judge.judge(&change.path, replaced)?;
-            if target.is_some() {
-                return Ok(target);
-            }
-        }
-        if change.before.is_none() {
-            return Ok(Some(Reason::Vanished));
+    let (replaced, is_renamed) = (&change.origin.replaced, change.kind == ChangeKind::Renamed);
+    for (path, node) in replaced {
+        if let Some(reason) = judge.judge(path, Some(node))? {
+            return Ok(Some(reason));
         }
     }
-    if change.before.is_none() && change.origin.is_vacated {
+    if is_renamed && replaced.is_empty() && !change.origin.is_vacated {
+        let target = judge.judge(&change.path, None)?;
+        if target.is_some() {
+            return Ok(target);
+        }
+    }
+    if is_renamed && change.before.is_none() {
+        return Ok(Some(Reason::Vanished));
+    }
+    if change.before.is_none() && (change.origin.is_vacated || !replaced.is_empty()) {
         return Ok(None);
     }
     if change.before.is_none() && change.origin.had_lower {
@@ -75,7 +78,13 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     fn judge(&self, path: &[u8], now: Option<&Node>) -> io::Result<Option<Reason>> {
-        Ok(match (self.known.bases.get(&path_then(&self.known.settled, path)), now) {
+        let then = path_then(&self.known.settled, path);
+        let base = match self.known.bases.get(&then) {
+            // A commit of the run took it elsewhere.
+            Some(Some(_)) if then == path && path_now(&self.known.settled, path) != path => Some(None),
+            known => known,
+        };
+        Ok(match (base, now) {
             (None | Some(None), None) => None,
             (Some(None), Some(_)) => Some(Reason::Appeared),
             (Some(Some(_)), None) => Some(Reason::Vanished),

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
-    fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, unlinkat},
+    fs::{AtFlags, CWD, Mode, OFlags, chmodat, mkdirat, openat, unlinkat},
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
@@ -102,9 +102,7 @@ pub(super) fn create(place: &DepotPlace, folder: &Path, lower: &Pinned) -> io::R
         },
         DepotPlace::Hidden { parent, name, .. } => {
             let parent = lower.dir(parent.as_bytes())?;
-            keeping_times(parent.as_fd(), || {
-                Ok(mkdirat(&parent, name.as_bytes(), Mode::from_raw_mode(0o700))?)
-            })?;
+            keeping_times(parent.as_fd(), || make_ours(&parent, name.as_bytes()))?;
         }
     }
     open(place, folder, lower)
@@ -166,10 +164,17 @@ impl DepotPlace {
     }
 }
 
+/// Makes a hidden folder. In one with the set-group-ID bit it gets that bit too, and would give it to what is made in it.
+pub(super) fn make_ours(parent: impl AsFd, name: &[u8]) -> io::Result<()> {
+    mkdirat(&parent, name, Mode::RWXU)?;
+    Ok(chmodat(parent, name, Mode::RWXU, AtFlags::empty())?)
+}
+
+/// Whether a folder is one that [`make_ours`] made, or began to make.
 pub(super) fn is_ours(parent: impl AsFd, name: &[u8]) -> io::Result<bool> {
     let node = Node::at(parent.as_fd(), name)?;
     let me = rustix::process::geteuid().as_raw();
-    Ok(node.is_some_and(|node| node.is_dir() && node.uid == me && node.mode == 0o700))
+    Ok(node.is_some_and(|node| node.is_dir() && node.uid == me && node.mode & 0o777 == 0o700))
 }
 
 /// Changes the entries of a directory without moving its times.

@@ -10,7 +10,7 @@ use super::{
     steps::Dir,
 };
 use crate::changes::{
-    Change, ChangeKind, ChangeSet, LayerRoot, Node, PathBytes, Shared, beneath, moved, same_metadata,
+    Change, ChangeKind, ChangeSet, Layer, LayerRoot, Node, PathBytes, Shared, beneath, moved, same_metadata,
 };
 
 /// A step that is not staged yet.
@@ -70,6 +70,8 @@ pub(super) struct Plan<'a> {
     pub(super) items: Vec<Item<'a>>,
     /// Old and new path of every rename among the steps.
     renames: Vec<(&'a [u8], &'a [u8])>,
+    /// Which of the changes it commits.
+    chosen: HashSet<usize>,
 }
 
 impl<'a> Plan<'a> {
@@ -86,13 +88,13 @@ impl<'a> Plan<'a> {
             set,
             replacements,
             pieces,
-            chosen: chosen.iter().copied().collect(),
             plan: Self {
                 set,
                 shared: Shared::new(set),
                 steps: Vec::new(),
                 items: Vec::new(),
                 renames: Vec::new(),
+                chosen: chosen.iter().copied().collect(),
             },
             cleared: HashSet::new(),
             put: HashSet::new(),
@@ -104,12 +106,12 @@ impl<'a> Plan<'a> {
             next_slot: 0,
         };
         // What goes, goes by its place on the host, deepest first.
-        for (_, index, goes) in going(set, chosen) {
+        for (path, index, goes) in going(set, chosen) {
+            let change = &set.changes()[index];
             match goes {
                 Goes::Own => planner.take(index),
-                Goes::Replaced(node) => {
-                    drop(planner.clear(&set.changes()[index], &set.changes()[index].path, node));
-                }
+                Goes::Replaced(_) if planner.goes_with_parent(change.origin.layer, path) => {}
+                Goes::Replaced(node) => drop(planner.clear(change, path, node)),
             }
         }
         for index in chosen {
@@ -147,6 +149,11 @@ impl<'a> Plan<'a> {
         moved(absolute, self.renames.iter().copied())
     }
 
+    /// Where what the plan has at `path` of a layer is before the first step.
+    pub(super) fn now(&self, layer: &Layer, path: &[u8]) -> Vec<u8> {
+        layer.relative(&self.before(&layer.absolute(path))).unwrap_or_default().to_vec()
+    }
+
     /// The directories that are made anew or whose entries change, and what they are afterwards.
     pub(super) fn dirs(&self, layers: &[LayerRoot]) -> std::io::Result<Vec<Dir>> {
         let mut seen = HashSet::new();
@@ -172,7 +179,8 @@ impl<'a> Plan<'a> {
 
     fn dir(&self, layers: &[LayerRoot], index: usize, before: &[u8], after: &[u8]) -> std::io::Result<Dir> {
         let layer = &layers[index];
-        let change = self.set.get(after);
+        let change = self.set.position(after).filter(|index| self.chosen.contains(index));
+        let change = change.map(|index| &self.set.changes()[index]);
         let is_else = |change: &Change| change.after.as_ref().is_some_and(|after| !after.is_dir());
         let is_new = change.is_some_and(|change| {
             makes_directory(change) && change.kind != ChangeKind::Renamed && !is_else(change)
@@ -216,9 +224,8 @@ fn going<'a>(set: &'a ChangeSet, chosen: &[usize]) -> Vec<(&'a [u8], usize, Goes
     for index in chosen {
         let change = &set.changes()[*index];
         going.push((change.host_path(), *index, Goes::Own));
-        if let (ChangeKind::Renamed, Some(replaced)) = (change.kind, &change.origin.replaced) {
-            going.push((&change.path, *index, Goes::Replaced(replaced)));
-        }
+        let replaced = change.origin.replaced.iter();
+        going.extend(replaced.map(|(path, node)| (&path[..], *index, Goes::Replaced(node))));
     }
     going.sort_by(|(one, ..), (other, ..)| other.cmp(one));
     going
@@ -253,7 +260,6 @@ struct Planner<'a, 'l> {
     replacements: &'a Replacements,
     /// What renamed entries are moved as.
     pieces: &'a Pieces,
-    chosen: HashSet<usize>,
     plan: Plan<'a>,
     /// From where a step takes something away, by layer.
     cleared: HashSet<(usize, Vec<u8>)>,
@@ -276,7 +282,9 @@ impl<'a> Planner<'a, '_> {
     fn take(&mut self, index: usize) {
         let change: &'a Change = &self.set.changes()[index];
         match (change.kind, &change.before) {
-            (ChangeKind::Deleted, Some(before)) if !self.goes_with_parent(change) => {
+            (ChangeKind::Deleted, Some(before))
+                if !self.goes_with_parent(change.origin.layer, &change.path) =>
+            {
                 self.clear(change, change.host_path(), before);
             }
             (ChangeKind::Renamed, Some(_)) => {
@@ -388,18 +396,18 @@ impl<'a> Planner<'a, '_> {
         self.step(change, &change.path, slot, Kind::Link(existing));
     }
 
-    /// True for a deletion that the move of its directory brings about.
-    fn goes_with_parent(&self, change: &Change) -> bool {
-        self.moves_directories[change.origin.layer]
-            && parent_of(self.set, &change.path).is_some_and(|parent| {
-                self.chosen.contains(&parent) && takes_tree(&self.set.changes()[parent])
+    /// True for what the move of its directory takes away.
+    fn goes_with_parent(&self, layer: usize, path: &[u8]) -> bool {
+        self.moves_directories[layer]
+            && parent_of(self.set, path).is_some_and(|parent| {
+                self.plan.chosen.contains(&parent) && takes_tree(&self.set.changes()[parent])
             })
     }
 
     /// True for a change that all names of the file follow, and that comes with all that the run did to these: what waits
     /// finds them as they were.
     fn is_in_place(&self, change: &Change) -> bool {
-        let is_whole = self.plan.shared.of(change).iter().all(|name| self.chosen.contains(name));
+        let is_whole = self.plan.shared.of(change).iter().all(|name| self.plan.chosen.contains(name));
         is_whole && self.plan.shared.is_in_place(change)
     }
 

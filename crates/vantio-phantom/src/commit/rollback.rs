@@ -27,7 +27,7 @@ use super::{
 use crate::changes::{
     Committed, Node, PathBytes, Readable, RunFolder, Stamp,
     base::{digest, note_again},
-    beneath::{self, Pinned, join, stat_at, stat_fd},
+    beneath::{self, Pinned, join, stat_fd},
     names_in, path_then,
 };
 
@@ -515,7 +515,7 @@ impl Back<'_> {
         let Some(depot) = &self.ground.depot else { return Ok(self.reason.is_unfinished()) };
         let Some(saved) = Node::at(depot.as_fd(), backup.as_bytes())? else { return Ok(true) };
         if self.on_host(path)? != Some(node) {
-            return Ok(false);
+            return self.is_where_it_was(path, node);
         }
         let from = File::from(depot.at(backup.as_bytes(), OFlags::RDONLY | OFlags::NOFOLLOW)?);
         let to = open_in_place(&self.ground.lower, path, node, OFlags::RDWR)?;
@@ -525,7 +525,7 @@ impl Back<'_> {
 
     fn unset(&self, path: &[u8], node: Id, old: &Meta) -> io::Result<bool> {
         if self.on_host(path)? != Some(node) {
-            return Ok(false);
+            return self.is_where_it_was(path, node);
         }
         let file = self.ground.lower.at(path, OFlags::PATH | OFlags::NOFOLLOW)?;
         old.set(file.as_fd())?;
@@ -567,18 +567,52 @@ impl Back<'_> {
         Ok(self.on_host(take.path.as_bytes())? == Some(node))
     }
 
+    /// Whether a file that is changed after the renames is where it was before them, or on its way: nothing was done to it
+    /// yet.
+    fn is_where_it_was(&self, path: &[u8], node: Id) -> io::Result<bool> {
+        let before = path_then(&self.steps.settled, &self.ground.absolute(path));
+        let Some(before) = self.ground.relative(&before).filter(|before| *before != path) else {
+            return Ok(false);
+        };
+        if self.on_host(before)? == Some(node) {
+            return Ok(true);
+        }
+        let took = |step: &&Step| {
+            step.layer == self.step.layer
+                && step.action.clears()
+                && beneath::is_within(before, step.path.as_bytes())
+        };
+        for step in self.steps.list.iter().filter(took) {
+            let below = before.get(step.path.as_bytes().len()..).unwrap_or_default();
+            if self.in_depot(&[step.slot.as_bytes(), below].concat())? == Some(node) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn in_slot(&self) -> io::Result<Option<Id>> {
         self.in_slot_of(self.step)
     }
 
     fn in_slot_of(&self, step: &Step) -> io::Result<Option<Id>> {
-        let Some(depot) = &self.ground.depot else { return Ok(None) };
-        let stat = stat_at(depot.as_fd(), step.slot.as_bytes())?;
-        Ok(stat.map(|stat| Node::of_stat(&stat).id))
+        self.in_depot(step.slot.as_bytes())
+    }
+
+    fn in_depot(&self, path: &[u8]) -> io::Result<Option<Id>> {
+        self.ground.depot.as_ref().map_or(Ok(None), |depot| id_at(depot, path))
     }
 
     fn on_host(&self, path: &[u8]) -> io::Result<Option<Id>> {
-        Ok(self.ground.lower.stat(path)?.map(|stat| Node::of_stat(&stat).id))
+        id_at(&self.ground.lower, path)
+    }
+}
+
+/// What is at a path; nothing, where its folder is not there.
+fn id_at(root: &Pinned, path: &[u8]) -> io::Result<Option<Id>> {
+    match root.stat(path) {
+        Err(error) if beneath::is_absent(&error) => Ok(None),
+        stat => Ok(stat?.map(|stat| Node::of_stat(&stat).id)),
     }
 }
 

@@ -233,12 +233,10 @@ pub(super) fn makes_directory(change: &Change) -> bool {
 
 /// True for a change that removes a directory of the host with all in it.
 pub(super) fn takes_tree(change: &Change) -> bool {
-    let node = match change.kind {
-        ChangeKind::Renamed => change.origin.replaced.as_ref(),
-        ChangeKind::Deleted | ChangeKind::Retyped => change.before.as_ref(),
-        _ => None,
-    };
-    node.is_some_and(crate::changes::Node::is_dir)
+    let goes = matches!(change.kind, ChangeKind::Deleted | ChangeKind::Retyped);
+    let before = change.before.iter().filter(|_| goes);
+    let replaced = change.origin.replaced.iter().map(|(_, node)| node);
+    before.chain(replaced).any(crate::changes::Node::is_dir)
 }
 
 pub(super) fn parent_of(set: &ChangeSet, path: &[u8]) -> Option<usize> {

@@ -192,8 +192,7 @@ impl<'a> Stage<'a> {
     /// The file that a step gives another name. It may stand at its new path only after a rename.
     fn linked(&self, layer: usize, existing: &[u8]) -> io::Result<Node> {
         let layer = &self.layers[layer];
-        let before = self.plan.before(&layer.layer.absolute(existing));
-        let stat = layer.lower.stat(layer.layer.relative(&before).unwrap_or_default())?;
+        let stat = layer.lower.stat(&self.plan.now(&layer.layer, existing))?;
         Ok(Node::of_stat(&stat.ok_or(io::ErrorKind::NotFound)?))
     }
 
@@ -205,7 +204,9 @@ impl<'a> Stage<'a> {
     /// Keeps the content of a file that will be written in place.
     fn back_up(&self, planned: &Planned<'_>, old: &Node) -> io::Result<String> {
         let backup = format!("{}-old", planned.slot);
-        let (dir, name) = self.layers[planned.layer].lower.parent(&planned.path)?;
+        let layer = &self.layers[planned.layer];
+        let path = self.plan.now(&layer.layer, &planned.path);
+        let (dir, name) = layer.lower.parent(&path)?;
         let from = File::from(Readable { node: old, dir: dir.as_fd(), name }.open()?);
         let depot = self.depot(planned.layer)?.dir(b"")?;
         let to = create(&depot, backup.as_bytes())?;
