@@ -290,16 +290,7 @@ pub(super) fn roll_back(
             Err(error) => return Err(error),
         }
     }
-    // Parents last: their times move with their entries.
-    for dir in &steps.dirs {
-        if let Some(ground) = grounds.get(dir.layer) {
-            match scope.left_of(steps, dir, &stayed) {
-                Left::Nothing => restore_dir(ground, dir, reason)?,
-                Left::Part => keep_times(ground, dir)?,
-                Left::All => {}
-            }
-        }
-    }
+    restore_dirs(grounds, steps, reason, &stayed.steps)?;
     stayed.returned.clone_from(&back_again);
     let linked = steps.list.iter().filter_map(|step| linked_at(grounds, step));
     let told: Vec<_> = back_again.iter().cloned().chain(linked).collect();
@@ -319,6 +310,28 @@ pub(super) fn roll_back(
     stayed.paths.sort();
     stayed.paths.dedup();
     Ok(stayed)
+}
+
+/// Gives directories the times that they are to have when all but the steps `stayed` is taken back.
+pub(super) fn restore_dirs(
+    grounds: &[Ground],
+    steps: &Steps,
+    reason: Reason<'_>,
+    stayed: &BTreeSet<usize>,
+) -> io::Result<()> {
+    let whole = Scope::default();
+    let scope = if let Reason::Undo(scope) = reason { scope } else { &whole };
+    // Parents last: their times move with their entries.
+    for dir in &steps.dirs {
+        if let Some(ground) = grounds.get(dir.layer) {
+            match scope.left_of(steps, dir, stayed) {
+                Left::Nothing => restore_dir(ground, dir, reason)?,
+                Left::Part => keep_times(ground, dir)?,
+                Left::All => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The file that a step gave another name, which moves its change time.
@@ -380,7 +393,7 @@ enum Left {
 
 impl Scope {
     /// In a directory whose entries the steps changed. Where nothing was left out, the host's own changes do not count.
-    fn left_of(&self, steps: &Steps, dir: &Dir, stayed: &Stayed) -> Left {
+    fn left_of(&self, steps: &Steps, dir: &Dir, stayed: &BTreeSet<usize>) -> Left {
         if self.left_out.is_empty() {
             return Left::Nothing;
         }
@@ -398,7 +411,7 @@ impl Scope {
         let here =
             steps.list.iter().enumerate().filter(|(index, step)| !self.undone.contains(index) && is_in(step));
         let (left, back): (Vec<_>, Vec<_>) =
-            here.partition(|(index, _)| self.left_out.contains(index) || stayed.steps.contains(index));
+            here.partition(|(index, _)| self.left_out.contains(index) || stayed.contains(index));
         match (back.is_empty(), left.is_empty()) {
             (true, _) => Left::All,
             (false, false) => Left::Part,

@@ -20,7 +20,7 @@ use super::{
     finish,
     journal::{JOURNAL_FILE, Record, Undone, numbers, record_undone},
     recover::recover_run,
-    rollback::{Ground, Reason, Scope, changed_since, roll_back},
+    rollback::{Ground, Reason, Scope, changed_since, restore_dirs, roll_back},
     steps::Id,
 };
 use crate::changes::{
@@ -224,15 +224,16 @@ fn unwind(
     let all = 0..steps.list.len();
     let (mut stayed, undone) = (Vec::new(), &record.undone.steps);
     let mut done: BTreeSet<usize> = part.steps.intersection(undone).copied().collect();
+    let is_left_out = |index: &usize| !part.steps.contains(index) && !undone.contains(index);
+    let scope = Scope {
+        stays: part.steps.intersection(stays).copied().collect(),
+        undone: undone.difference(&part.steps).copied().collect(),
+        left_out: all.clone().filter(is_left_out).collect(),
+        freed: part.freed(steps, stays),
+    };
+    let reason = Reason::Undo(&scope);
     if done.is_empty() {
-        let is_left_out = |index: &usize| !part.steps.contains(index) && !undone.contains(index);
-        let scope = Scope {
-            stays: part.steps.intersection(stays).copied().collect(),
-            undone: undone.clone(),
-            left_out: all.clone().filter(is_left_out).collect(),
-            freed: part.freed(steps, stays),
-        };
-        let left = roll_back(&RunFolder::new(run, 0), host_root, &grounds, steps, Reason::Undo(&scope))?;
+        let left = roll_back(&RunFolder::new(run, 0), host_root, &grounds, steps, reason)?;
         done = part.steps.difference(&left.steps).copied().collect();
         free(run, &part.freed(steps, &left.steps))?;
         let returned = left.returned.iter().filter_map(|path| changed_at(host_root, path)).collect();
@@ -249,6 +250,8 @@ fn unwind(
             }
         }
         away::clear(&folder, record, &grounds, true)?;
+        // Removing a hidden folder moved them, where a crash came before that was made good.
+        restore_dirs(&grounds, steps, reason, &BTreeSet::new())?;
         clear(run, number)?;
         return Ok(stayed);
     }
@@ -261,6 +264,7 @@ fn unwind(
         }
     }
     away::clear(&folder, record, &grounds, false)?;
+    restore_dirs(&grounds, steps, reason, &part.steps.difference(&done).copied().collect())?;
     forget_marker(run)?;
     Ok(stayed)
 }
