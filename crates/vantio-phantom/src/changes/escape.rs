@@ -8,26 +8,41 @@ use std::fmt;
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'a>(pub &'a [u8]);
 
+/// A line of text, likewise: a backslash and a tab in it stay what they are.
+#[derive(Clone, Copy, Debug)]
+pub struct EscapedText<'a>(pub &'a [u8]);
+
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use fmt::Write as _;
-        for chunk in self.0.utf8_chunks() {
-            for character in chunk.valid().chars() {
-                match character {
-                    '\\' => formatter.write_str("\\\\")?,
-                    '\n' => formatter.write_str("\\n")?,
-                    '\t' => formatter.write_str("\\t")?,
-                    '\r' => formatter.write_str("\\r")?,
-                    hidden if is_hidden(hidden) => write!(formatter, "\\u{{{:x}}}", hidden as u32)?,
-                    plain => formatter.write_char(plain)?,
-                }
-            }
-            for byte in chunk.invalid() {
-                write!(formatter, "\\x{byte:02x}")?;
+        let is_kept = |character| character != '\\' && !is_hidden(character);
+        escape(self.0, formatter, is_kept)
+    }
+}
+
+impl fmt::Display for EscapedText<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        escape(self.0, formatter, |character| character == '\t' || !is_hidden(character))
+    }
+}
+
+fn escape(bytes: &[u8], formatter: &mut fmt::Formatter<'_>, is_kept: impl Fn(char) -> bool) -> fmt::Result {
+    use fmt::Write as _;
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                kept if is_kept(kept) => formatter.write_char(kept)?,
+                '\\' => formatter.write_str("\\\\")?,
+                '\n' => formatter.write_str("\\n")?,
+                '\t' => formatter.write_str("\\t")?,
+                '\r' => formatter.write_str("\\r")?,
+                hidden => write!(formatter, "\\u{{{:x}}}", hidden as u32)?,
             }
         }
-        Ok(())
+        for byte in chunk.invalid() {
+            write!(formatter, "\\x{byte:02x}")?;
+        }
     }
+    Ok(())
 }
 
 /// Controls, the format characters that are invisible or change the direction of text (Unicode UAX #9, and
@@ -49,6 +64,7 @@ mod tests {
     fn what_could_deceive_is_spelled_out() {
         let name = b"a\x1b[2J\xe2\x80\xaegpj.exe\n\xff\\";
         assert_eq!(Escaped(name).to_string(), r"a\u{1b}[2J\u{202e}gpj.exe\n\xff\\");
+        assert_eq!(EscapedText(b"a\\d\t\x1b\xff").to_string(), "a\\d\t\\u{1b}\\xff");
         assert_eq!(Escaped("Größe €".as_bytes()).to_string(), "Größe €");
         assert_eq!(
             Escaped("a\u{3164}\u{fe0f}\u{2800}\u{e0101}".as_bytes()).to_string(),

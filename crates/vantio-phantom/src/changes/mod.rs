@@ -28,7 +28,7 @@ mod walk;
 pub use base::{Base, BaseJournal, Bases, Kept};
 pub use between::{Between, between};
 pub use bytes::PathBytes;
-pub use escape::Escaped;
+pub use escape::{Escaped, EscapedText};
 pub use hazards::Hazard;
 pub use hunks::Hunks;
 pub use layers::{Layer, LayerKind, RunFolder, RunFolderError, Surroundings, write_layers};

@@ -12,7 +12,10 @@ use similar::TextDiff;
 
 use super::{
     Change, ChangeKind, ChangeSet, Escaped, FileType, Hunks, Node, RunFolder, ScanError, beneath,
-    hunks::is_fit, scan::open_layers, sides::Sides,
+    hunks::is_fit,
+    scan::open_layers,
+    sides::Sides,
+    tree::{moved, type_name},
 };
 
 impl ChangeSet {
@@ -100,8 +103,12 @@ impl Sides<'_> {
         };
         let name = beneath::below_root(&change.path);
         let old_name = beneath::below_root(change.host_path());
+        let moved = moved(before, after);
+        if !moved.is_empty() {
+            writeln!(out, "# metadata: {} ({moved})", Escaped(&change.path))?;
+        }
         if change.kind == ChangeKind::Metadata && old_mode == mode && change.from.is_none() {
-            return note(out, "metadata", &change.path, after);
+            return Ok(());
         }
         header(out, old_name, name)?;
         if old_mode != mode {
@@ -234,7 +241,7 @@ pub(super) fn note<'n>(
     if node.is_dir() && what != "metadata" {
         return Ok(());
     }
-    writeln!(out, "# {what}: {} ({:?}, mode {:04o})", Escaped(path), node.file_type, node.mode)
+    writeln!(out, "# {what}: {} ({}, mode {:04o})", Escaped(path), type_name(node.file_type), node.mode)
 }
 
 /// The mode that git gives a file, or `None` where it knows no such type.

@@ -182,7 +182,10 @@ fn detail(change: &Change) -> String {
             format!("  ({old} -> {})", type_name(after.file_type))
         }
         (ChangeKind::Modified, FileType::File) => {
-            format!("  ({} -> {})", before.map_or(String::new(), |node| bytes(node.size)), bytes(after.size))
+            let size = before.map_or(String::new(), |node| bytes(node.size));
+            let moved = before.map_or(String::new(), |before| moved(before, after));
+            let also = if moved.is_empty() { String::new() } else { format!("; {moved}") };
+            format!("  ({size} -> {}{also})", bytes(after.size))
         }
         (_, FileType::File) => format!("  ({})", bytes(after.size)),
         (_, FileType::Symlink) => format!(" -> {}", Escaped(after.target.as_deref().unwrap_or_default())),
@@ -192,7 +195,8 @@ fn detail(change: &Change) -> String {
     format!("{slash}{what}")
 }
 
-fn moved(before: &super::Node, after: &super::Node) -> String {
+/// What became of mode, owner and attributes.
+pub(super) fn moved(before: &super::Node, after: &super::Node) -> String {
     let mut parts = Vec::new();
     if before.mode != after.mode {
         parts.push(format!("mode {:04o} -> {:04o}", before.mode, after.mode));
@@ -210,7 +214,7 @@ fn blocked(change: &Change) -> String {
     change.blocked.map(|blocked| format!("  ({})", blocked.reason())).unwrap_or_default()
 }
 
-const fn type_name(kind: FileType) -> &'static str {
+pub(super) const fn type_name(kind: FileType) -> &'static str {
     match kind {
         FileType::File => "file",
         FileType::Directory => "directory",

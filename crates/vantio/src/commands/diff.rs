@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::json;
-use vantio_phantom::changes::{ChangeSet, Escaped, ScanError};
+use vantio_phantom::changes::{ChangeSet, Escaped, EscapedText, ScanError};
 
 use super::{
     changes::{host_root, pending, scan_failure},
@@ -140,9 +140,7 @@ fn print_written(write: impl Fn(&mut dyn io::Write) -> Result<(), ScanError>) ->
 /// A line of a patch, as a terminal may show it.
 pub fn paint_line(paint: Paint, line: &[u8]) -> String {
     // Tabs are what a patch is made of; they move the cursor only forward.
-    let parts: Vec<String> =
-        line.split(|byte| *byte == b'\t').map(|part| Escaped(part).to_string()).collect();
-    let text = parts.join("\t");
+    let text = EscapedText(line).to_string();
     match line.first() {
         Some(b'+') => paint.green(&text),
         Some(b'-') => paint.red(&text),

@@ -7,7 +7,7 @@ use ratatui::{
     text::{Line, Span},
     widgets::{Block, Borders, Clear, Paragraph, Wrap},
 };
-use vantio_phantom::changes::{Change, ChangeKind, Escaped, Hunks};
+use vantio_phantom::changes::{Change, ChangeKind, Escaped, EscapedText, Hunks};
 
 use super::{
     chosen,
@@ -154,9 +154,7 @@ impl View<'_> {
     }
 
     fn patch_line(&self, line: &[u8]) -> Line<'static> {
-        let parts: Vec<String> =
-            line.split(|byte| *byte == b'\t').map(|part| Escaped(part).to_string()).collect();
-        let text = parts.join("    ");
+        let text = EscapedText(line).to_string().replace('\t', "    ");
         let style = match line.first() {
             Some(b'+') => self.colour(Color::Green),
             Some(b'-') => self.colour(Color::Red),
