@@ -378,7 +378,7 @@ fn a_state_folder_that_others_may_write_in() {
     E_STATE_UNSAFE
 
       x others may write in the state folder `[STATE]` (mode 0777)
-      help: chmod go-w [STATE]
+      help: set VANTIO_STATE to a folder that is yours alone; it is made if it does not exist
     ");
 }
 

@@ -5,22 +5,26 @@ use std::{
     io::{self, Read as _, Write as _},
     os::{fd::OwnedFd, unix::net::UnixStream},
     process::{Command, Stdio},
-    time::Duration,
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     fs::{Mode, OFlags, open},
+    io::Errno,
     pipe::{PipeFlags, pipe_with},
     process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal, setsid},
     pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt},
     termios::{OptionalActions, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize},
 };
 
+use libc::{SIGHUP, SIGINT, SIGTERM};
+
 use super::wire::{Frame, Inbox};
 use crate::{
     LaunchError,
     error::Context as _,
     sys::process::{Fork, close_inherited, close_on_exec_from, exit, fork},
+    sys::tty::HeldSignals,
 };
 
 /// The descriptors that the process was started with, beside the standard ones.
@@ -51,6 +55,8 @@ pub enum News {
     Ended(Vec<u8>),
     /// The keeper or the runner is gone without a word.
     Lost,
+    /// A signal came first, and the start goes on.
+    Signaled(i32),
 }
 
 /// The runner's way to tell the keeper.
@@ -163,8 +169,7 @@ impl Starting {
     /// Waits until it is known how the start went; every second until then calls `meanwhile`.
     pub fn wait(self, meanwhile: &mut dyn FnMut()) -> News {
         let (mut inbox, mut bytes, mut stream) = (Inbox::default(), [0; 4096], self.0);
-        // Without a limit it is waited for in silence.
-        let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
+        let Ok(signals) = HeldSignals::hold(&[SIGHUP, SIGINT, SIGTERM]) else { return News::Lost };
         loop {
             match inbox.frame() {
                 Ok(Some(Frame::Started)) => return News::Started,
@@ -172,9 +177,22 @@ impl Starting {
                 Ok(None) => {}
                 _ => return News::Lost,
             }
+            let mut asked = [PollFd::new(&stream, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+            let found = poll(&mut asked, Some(&GLANCE));
+            let is_heard = !asked[0].revents().is_empty();
+            if let Ok(Some(signal)) = signals.next() {
+                return News::Signaled(signal);
+            }
+            match found {
+                Ok(0) => meanwhile(),
+                Err(error) if error != Errno::INTR => return News::Lost,
+                _ => {}
+            }
+            if !is_heard {
+                continue;
+            }
             match stream.read(&mut bytes) {
                 Ok(count) if count > 0 => inbox.push(&bytes[..count]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => meanwhile(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 _ => return News::Lost,
             }
@@ -212,3 +230,6 @@ impl Seat {
         command.exec()
     }
 }
+
+/// How often something else is looked at while a start goes on.
+const GLANCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, io, thread, time::Duration};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vantio_core::{RunId, Section};
 
 use super::places::Places;
@@ -49,10 +50,11 @@ fn told(others: Vec<Failure>, last: Failure, json: bool) -> Failure {
     last
 }
 
-/// Prints what comes to wait, until the process is interrupted.
+/// Prints what comes to wait, until the run has ended, nobody reads it any more, or the process is interrupted.
 fn follow(store: &Store, run: Option<RunId>, questions: Vec<Question>, json: bool) -> Result<u8, Failure> {
     let mut seen: BTreeSet<String> = questions.into_iter().map(|question| question.id).collect();
-    loop {
+    let lives = || run.map_or(Ok(true), |run| super::attach::lives(store, run));
+    while lives()? && !is_closed(&io::stdout()) {
         thread::sleep(POLL);
         let Waiting { questions, .. } = approvals::waiting(store, run)?;
         let new: Vec<Question> =
@@ -60,6 +62,14 @@ fn follow(store: &Store, run: Option<RunId>, questions: Vec<Question>, json: boo
         seen = questions.into_iter().map(|question| question.id).collect();
         print(store, &new, json)?;
     }
+    Ok(0)
+}
+
+/// Whether nobody reads any more what is written to a pipe.
+fn is_closed(output: &io::Stdout) -> bool {
+    let mut asked = [PollFd::new(output, PollFlags::empty())];
+    poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|count| count > 0)
+        && asked[0].revents().contains(PollFlags::ERR)
 }
 
 /// Answers questions.

@@ -50,6 +50,10 @@ fn await_start(store: &Store, starting: Starting, id: RunId, json: bool) -> Resu
             Ok(0)
         }
         News::Ended(said) => Said::read(&said)?.pass_on(json),
+        News::Signaled(signal) => {
+            note(format!("\nrun {short} goes on in the background: `vantio kill {short}` ends it\n"));
+            Ok(u8::try_from(128 + signal).unwrap_or(u8::MAX))
+        }
         News::Lost => Err(Failure::new("E_KEEPER", format!("run {short} was lost before its program ran"))
             .help("it was killed from outside, or the machine is out of memory; `vantio ps --all` lists it")),
     }

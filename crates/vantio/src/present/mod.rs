@@ -44,6 +44,24 @@ pub fn shown(text: &str) -> String {
     Escaped(text.as_bytes()).to_string()
 }
 
+/// A word that a shell reads as these bytes, and a terminal may show.
+pub fn for_shell(word: &[u8]) -> String {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(byte);
+    if !word.is_empty() && word.iter().all(is_plain) {
+        return Escaped(word).to_string();
+    }
+    let text = String::from_utf8_lossy(word);
+    if text.as_bytes() == word && Escaped(word).to_string().replace("\\\\", "\\") == text {
+        return format!("'{}'", text.replace('\'', "'\\''"));
+    }
+    // What `$'…'` means is in POSIX.1-2024, Shell Command Language, 2.2.4.
+    let escaped = word.iter().map(|byte| match byte {
+        b' '..=b'~' if !b"\\'".contains(byte) => char::from(*byte).to_string(),
+        other => format!("\\{other:03o}"),
+    });
+    format!("$'{}'", escaped.collect::<String>())
+}
+
 /// `1 word`, `2 words`.
 pub fn plural(count: usize, word: &str) -> String {
     if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
@@ -124,5 +142,28 @@ impl Paint {
 
     fn paint(self, code: &str, text: &str) -> String {
         if self.is_on { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_a_word_as_what_it_stands_for() {
+        for word in [
+            &b""[..],
+            b"plain/a.b",
+            b"a b",
+            b"it's",
+            b"a\\d",
+            b"h;touch X;#",
+            b"\xff\n\x1b'",
+            "\u{202e}é".as_bytes(),
+        ] {
+            let script = format!("printf %s {}", for_shell(word));
+            let said = std::process::Command::new("/bin/bash").args(["-c", &script]).output().unwrap();
+            assert_eq!(said.stdout, word, "{script}");
+        }
     }
 }

@@ -124,7 +124,9 @@ impl StoreError {
                 _ => "set VANTIO_STATE to a folder of yours".into(),
             },
             Self::Owner { .. } => "set VANTIO_STATE to a folder of yours; under sudo, to one of root".into(),
-            Self::Writable { path, .. } => format!("chmod go-w {}", shown_path(path)),
+            Self::Writable { .. } => {
+                "set VANTIO_STATE to a folder that is yours alone; it is made if it does not exist".into()
+            }
             Self::Unknown { .. } => "`vantio ps --all` lists every run".into(),
             Self::Damaged { id, .. } => format!("what it changed cannot be told any more; drop it: vantio discard {id}"),
             Self::NoRuns => "start one: vantio run -- CMD".into(),
@@ -133,7 +135,7 @@ impl StoreError {
                 let more = if candidates.len() > lines.len() { "\n  …" } else { "" };
                 format!("type more of one of these:\n{}{more}", lines.join("\n"))
             }
-            Self::Busy { id } => format!("it still lives, or another command works on it: wait, or end it with `vantio kill {id}`"),
+            Self::Busy { id } => format!("it still lives, or another command works on it: wait, or end it with `vantio kill {id}` if `vantio ps` has it live"),
             Self::Version { .. } => "use the version of Vantio that made the run".into(),
         }
     }

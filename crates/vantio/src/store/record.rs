@@ -14,6 +14,7 @@ use vantio_phantom::{
 };
 
 use super::{StoreError, error};
+use crate::present::for_shell;
 
 /// The format that this version writes and reads.
 const FORMAT: u64 = 1;
@@ -101,18 +102,8 @@ impl Record {
 
     /// The command as a person may safely see it, quoted where a shell would need it.
     pub fn command_line(&self) -> String {
-        let words: Vec<String> = self.command.iter().map(|word| quoted(word.as_bytes())).collect();
+        let words: Vec<String> = self.command.iter().map(|word| for_shell(word.as_bytes())).collect();
         words.join(" ")
-    }
-}
-
-fn quoted(word: &[u8]) -> String {
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(byte);
-    let shown = Escaped(word).to_string();
-    if !word.is_empty() && word.iter().all(is_plain) {
-        shown
-    } else {
-        format!("'{}'", shown.replace('\'', "'\\''"))
     }
 }
 

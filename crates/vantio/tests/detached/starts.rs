@@ -1,6 +1,9 @@
 //! What `vantio run --detach` says, and when.
 
-use std::{process::Stdio, time::Duration};
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use crate::common::{
     WORKSPACE, World,
@@ -35,6 +38,14 @@ fn a_program_that_is_held_says_so_before_it_starts() {
     world.ask(&["approve", "--all"]);
     assert!(starting.wait().unwrap().success());
     Detached::last(&world).wait_for("held");
+
+    // Whoever interrupts the start hears that it goes on.
+    let mut starting = command.spawn().unwrap();
+    assert!(eventually(Duration::from_mins(1), || world.ask(&["approvals"]).contains("/usr/bin/echo")));
+    finish(Command::new("/bin/kill").args(["-INT", &starting.id().to_string()])).assert_success();
+    assert_eq!(starting.wait().unwrap().code(), Some(130));
+    assert!(std::fs::read_to_string(&said).unwrap().contains("goes on in the background"));
+    world.ask(&["kill", "last"]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use vantio_phantom::{
 };
 
 use super::Outcome;
-use crate::oracle::bytes_value;
+use crate::{oracle::bytes_value, present::for_shell};
 
 impl Outcome {
     /// Whether there was nothing to do.
@@ -56,17 +56,20 @@ impl Outcome {
             offered(conflict).into_iter().for_each(&mut line);
         }
         if let Some(conflict) = report.conflicts.first() {
-            let path = Escaped(&conflict.path);
+            let path = for_shell(&conflict.path);
             line(format!("  to take the run's:   vantio commit {short} --theirs {path}"));
             line(format!("  to keep the host's:  vantio commit {short} --ours {path}"));
         }
         let has =
             |wanted: fn(&Offer) -> bool| report.conflicts.iter().find(|conflict| wanted(&conflict.offer));
         if let Some(conflict) = has(|offer| *offer == Offer::Clean) {
-            line(format!("  to take both:        vantio commit {short} --merge {}", Escaped(&conflict.path)));
+            line(format!(
+                "  to take both:        vantio commit {short} --merge {}",
+                for_shell(&conflict.path)
+            ));
         }
         if let Some(conflict) = has(|offer| matches!(offer, Offer::Overlapping(_))) {
-            let path = Escaped(&conflict.path);
+            let path = for_shell(&conflict.path);
             line(format!("  to mark the lines:   vantio commit {short} --merge {path} --markers"));
         }
         for held in &report.held {
@@ -79,7 +82,7 @@ impl Outcome {
             line(format!("  … {} more hazards: vantio diff {short}", self.hazards.len() - HAZARD_LINES));
         }
         if let Some((path, _)) = self.hazards.first() {
-            line(format!("  to commit one, name it:  vantio commit {short} {}", Escaped(path)));
+            line(format!("  to commit one, name it:  vantio commit {short} {}", for_shell(path)));
             line(format!("  to commit all of them:   vantio commit {short} --hazards"));
         }
         for (path, blocked) in &report.never {
