@@ -15,8 +15,17 @@ use crate::{
     store::{State, Store, StoreError},
 };
 
-/// Drops what a run changed.
-pub fn discard(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
+/// Drops what a run changed, on a full disk too.
+pub fn discard(place: Option<&str>, reference: &str, json: bool) -> Result<u8, Failure> {
+    let store = Store::open(place)?;
+    store.spend_reserve();
+    sweep::sweep(&store);
+    let dropped = drop_run(&store, reference, json);
+    store.keep_reserve();
+    dropped
+}
+
+fn drop_run(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
     let id = store.resolve(reference)?;
     let short = store.short(id);
     if let Err(StoreError::Damaged { .. }) = store.read(id) {

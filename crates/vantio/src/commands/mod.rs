@@ -64,7 +64,7 @@ pub fn perform(arguments: Arguments) -> Result<u8, Failure> {
         Command::Commit(commit) => commit::commit(&open(place)?, &commit, json),
         Command::Checkpoint(arguments) => checkpoint::checkpoint(&open(place)?, &arguments, json),
         Command::Restore(arguments) => restore::restore(&open(place)?, &arguments, json),
-        Command::Discard(reference) => discard::discard(&open(place)?, &reference.run, json),
+        Command::Discard(reference) => discard::discard(place, &reference.run, json),
         Command::Review(reference) => review::review(&open(place)?, &reference.run, json),
         Command::Undo(reference) => undo::undo(&open(place)?, &reference, json),
         Command::Ps(ps) => ps::ps(&open(place)?, ps.all, json),

@@ -11,6 +11,7 @@
 //!     ledger.db              the ledger, unless a server keeps it
 //!     LOG_ID.key             the key of a ledger that a server keeps
 //!     identity/              the trust domain
+//!     reserve                room for a discard on a full disk
 
 mod error;
 mod folder;
@@ -20,6 +21,7 @@ mod process;
 mod program;
 mod record;
 mod reference;
+mod reserve;
 
 use std::{
     env, fs, io,
@@ -30,6 +32,7 @@ use std::{
 };
 
 use rustix::fs::Mode;
+use serde::de::Error as _;
 use vantio_core::{Hash, RunId};
 use vantio_ledger::Location;
 use vantio_phantom::changes::{RunFolder, Surroundings};
@@ -151,9 +154,20 @@ impl Store {
         RunFolder::new(self.folder(record.id), record.started_ns).among(surroundings(record))
     }
 
+    /// Keeps room for a discard, should the disk be full by then.
+    pub fn keep_reserve(&self) {
+        reserve::keep(&self.root);
+    }
+
+    /// Gives that room back.
+    pub fn spend_reserve(&self) {
+        reserve::spend(&self.root);
+    }
+
     /// Adds a run and holds it.
     pub fn create(&self, record: Record) -> Result<Claim, StoreError> {
         let lock = self.take(record.id)?;
+        self.keep_reserve();
         folder::create_run(&self.folder(record.id))?;
         let claim = Claim { record, store: self.clone(), lock };
         claim.save()?;
@@ -198,7 +212,15 @@ impl Store {
 
     /// What is known about a run.
     pub fn read(&self, id: RunId) -> Result<Record, StoreError> {
-        record::read(&self.folder(id).join("run.json"), id)
+        let folder = self.folder(id);
+        match record::read(&folder.join("run.json"), id) {
+            // A run that is only being made is held.
+            Err(StoreError::Unknown { .. }) if folder.exists() && !self.is_held(id)? => {
+                let cause = serde_json::Error::custom("it is gone");
+                Err(StoreError::Damaged { id, cause })
+            }
+            other => other,
+        }
     }
 
     /// The policy that a run had; `None` where it is not known any more.
