@@ -37,6 +37,9 @@ impl ChangeSet {
         };
         let layers = open_layers(run, host_root)?;
         let sides = Sides::new(&layers, host_root).map_err(failed(b"/"))?;
+        for side in ["before", "after"] {
+            fs::create_dir_all(folder.join(side)).map_err(failed(b"/"))?;
+        }
         let mut left = Vec::new();
         for change in self.changes() {
             let mut is_whole = change.kind != ChangeKind::Renamed;

@@ -158,7 +158,9 @@ pub enum CheckpointError {
         found: u32,
     },
     /// A commit came after it.
-    #[error("E_CHECKPOINT_COMMITTED: some of what the run changed was committed after checkpoint {id}")]
+    #[error(
+        "E_CHECKPOINT_COMMITTED: after checkpoint {id}, some of what the run changed was committed or taken back"
+    )]
     Committed {
         /// Its number.
         id: u64,

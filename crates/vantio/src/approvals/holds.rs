@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::Read as _,
+    io::{self, IsTerminal as _, Read as _},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -437,7 +437,9 @@ impl Holds {
 /// Tells whoever started the run.
 fn announce(text: Option<String>, id: &str) {
     let Some(text) = text else { return };
-    let line = format!("{text}\r\n  vantio approve {id}    or: vantio deny {id}\r\n");
+    // The program may have the terminal as it needs it.
+    let end = if io::stderr().is_terminal() { "\r\n" } else { "\n" };
+    let line = format!("{text}{end}  vantio approve {id}    or: vantio deny {id}{end}");
     // A terminal that is stopped takes nothing, and stops whoever writes to it.
     drop(thread::Builder::new().name("vantio-announce".into()).spawn(move || note(line)));
 }

@@ -22,7 +22,7 @@ pub struct Checkpoint {
 
 /// A label is no number, so that it names one checkpoint only.
 fn label(text: &str) -> Result<String, String> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err("a label that is a number would be taken for a checkpoint's own".to_owned());
     }
     run_name(text)

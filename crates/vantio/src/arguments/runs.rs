@@ -46,7 +46,8 @@ pub const ATTACH_HELP: &str = "\
 Several may be attached: all see what the run writes, all may type, and the run's window has
 the size of the one that attached, or was resized, last.
 
-Exit status: the run's own when it ends meanwhile, as `vantio run` has it; 0 when detached.";
+Exit status: the run's own when it ends meanwhile, as `vantio run` has it; 0 when detached,
+or left with ^C under --no-stdin.";
 
 pub const LOGS_HELP: &str = "\
 The last 16 MiB are kept, until the run is discarded. With --follow it ends when the run does.

@@ -29,6 +29,11 @@ pub fn attach(store: &Store, arguments: &arguments::Attach, json: bool) -> Resul
         }
         Leave::Ended(said) => Said::read(&said)?.pass_on(json),
         Leave::Lost => Err(lost(&short)),
+        // It is how one who only looks leaves.
+        Leave::Signaled(SIGINT) if arguments.no_stdin => {
+            note(format!("\nvantio: left; run {short} goes on\n"));
+            Ok(0)
+        }
         Leave::Signaled(signal) => Ok(u8::try_from(128 + signal).unwrap_or(u8::MAX)),
     }
 }
@@ -81,3 +86,5 @@ fn greeting(short: &str, welcome: Welcome) -> String {
         (false, false) => format!("vantio: looking at run {short}; ^C leaves it\n"),
     }
 }
+
+const SIGINT: i32 = 2;

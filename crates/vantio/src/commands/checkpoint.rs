@@ -22,6 +22,10 @@ pub fn checkpoint(store: &Store, arguments: &arguments::Checkpoint, json: bool) 
     if arguments.list {
         let list = checkpoint::list(&world).map_err(failed)?;
         let kept = if lives && !list.is_empty() { kept(&store.folder(id)) } else { Vec::new() };
+        if list.is_empty() && record.state == State::Discarded && !json {
+            note(format!("run {short} was discarded: nothing of it is left\n"));
+            return Ok(0);
+        }
         return print_list(&short, &list, &kept, json);
     }
     let label = arguments.label.as_deref();

@@ -111,9 +111,14 @@ fn taken(store: &Store, arguments: &Commit) -> Result<(Record, ChangeSet, bool),
     if taken.is_empty() {
         note(format!("run {}: nothing of it would be committed\n", store.short(record.id)));
     }
-    let wanted = changes.changes().iter().filter(|change| asked.covers(change)).count();
-    let is_whole = taken.changes().len() == wanted;
-    Ok((record, taken, is_whole))
+    let left = changes.changes().iter().filter(|change| asked.covers(change) && !asked.takes(change));
+    let left: Vec<_> = left.collect();
+    for change in &left {
+        let hazards = change.hazards.iter().map(|hazard| hazard.reason());
+        let reasons: Vec<_> = change.blocked.iter().map(|blocked| blocked.reason()).chain(hazards).collect();
+        note(format!("left out: {}: {}\n", Escaped(&change.path), reasons.join(", ")));
+    }
+    Ok((record, taken, left.is_empty()))
 }
 
 fn print_patch(store: &Store, record: &Record, changes: &ChangeSet) -> Result<(), Failure> {

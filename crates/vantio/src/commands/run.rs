@@ -1,9 +1,6 @@
 //! `vantio run`
 
-use std::{
-    io::{self, IsTerminal as _},
-    sync::Arc,
-};
+use std::{io, sync::Arc};
 
 use vantio_core::json::Value;
 use vantio_phantom::{
@@ -45,7 +42,7 @@ pub fn run(place: Option<&str>, arguments: &arguments::Run, json: bool) -> Resul
     let store = Store::open(place)?;
     sweep(&store);
     let mut plan = Plan::new(&store, policy, arguments)?;
-    if io::stderr().is_terminal() && !json {
+    if !json {
         plan.charge.announcement = Announcement::Of(store.short(plan.record.id));
     }
     let claim = store.create(plan.record)?;

@@ -86,6 +86,10 @@ impl Summary {
         }
         let sentence = match (self.record.commit.as_str(), count) {
             ("never", _) => format!("{}; the policy commits none", plural(count, "change")),
+            ("auto", _) if matches!(self.record.outcome, Some(Outcome::Signaled(_))) => {
+                let changes = plural(count, "change");
+                format!("{changes} to review: what a signal cut off is not committed by itself")
+            }
             (_, 1) => "1 change waits for review".to_owned(),
             _ => format!("{count} changes wait for review"),
         };

@@ -198,8 +198,8 @@ pub fn what(refusal: &Refusal) -> String {
 /// The smallest change that would permit what a list of the policy, `section`, refused.
 pub fn remedy(advice: Option<&str>, section: Option<&str>) -> String {
     match (advice, section) {
-        (Some(advice), Some("hold")) => {
-            format!("approve it while it waits (`vantio approvals`), or {}", shown(advice))
+        (_, Some("hold")) => {
+            "approve it while it waits (`vantio approvals`), or change the rule of `hold` that asks".into()
         }
         (Some(advice), _) => shown(advice),
         (None, Some("fs.deny")) => {

@@ -76,7 +76,8 @@ impl View<'_> {
         };
         self.draw_list(frame, left);
         self.draw_page(frame, right);
-        frame.render_widget(Paragraph::new(HELP).style(Style::new().add_modifier(Modifier::DIM)), foot);
+        let help = if usize::from(foot.width) < HELP.len() { SHORT_HELP } else { HELP };
+        frame.render_widget(Paragraph::new(help).style(Style::new().add_modifier(Modifier::DIM)), foot);
         if let Some(question) = self.question {
             let width = area.width.min(60);
             let height = area.height.min(4);
@@ -184,6 +185,8 @@ fn shortened(text: &str, width: usize) -> String {
 }
 
 const HELP: &str = " j/k move  J/K scroll  Tab hunk  a accept  r reject  u undecide  m merge  A all but hazards  c commit  q quit";
+/// What fits in a narrow window; `vantio review --help` has them all.
+const SHORT_HELP: &str = " j/k move  Tab hunk  a accept  r reject  u undecide  m merge  c commit  q quit";
 const WIDE: u16 = 80;
 
 #[cfg(test)]

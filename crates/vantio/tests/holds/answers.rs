@@ -88,7 +88,7 @@ fn what_nobody_answers_is_refused_when_its_time_is_over() {
     opens(&world, &policy, &["held/a"]).prints("held/a Permission denied");
     let why = world.ask(&["why", "last"]);
     assert!(why.contains("nobody answered within 1s"), "{why}");
-    assert!(why.contains("approve it while it waits (`vantio approvals`), or remove"), "{why}");
+    assert!(why.contains("approve it while it waits (`vantio approvals`), or change the rule"), "{why}");
     assert_eq!(entries(&world, &["hold.answer"]).len(), 1);
 }
 
