@@ -182,3 +182,64 @@ fn the_last_commit_that_brought_a_path_is_found() {
     let error = world.undo_paths(&["/none"]).unwrap_err();
     assert!(matches!(&error, CommitError::NotCommitted { path } if path == b"/none"), "{error}");
 }
+
+/// A run's `before` and `run` are committed, and the host does `edit`: an undo leaves `keep` somewhere on the host, however
+/// often it is tried, and brings everything back once the host has done `repair`.
+fn is_never_lost(before: &str, run: &str, edit: &str, repair: &str) {
+    if !is_root() {
+        return;
+    }
+    let shm = Path::new("/dev/shm");
+    for host in [World::new, World::with_host_in_overlay, |before: &str| {
+        World::with_host_on(Path::new("/dev/shm"), before)
+    }] {
+        if !shm.is_dir() {
+            return;
+        }
+        let world = host(before);
+        let was = world.shape();
+        world.inside(run);
+        world.commit(&[]);
+        std::thread::sleep(std::time::Duration::from_millis(25));
+        world.on_host(edit);
+        for _ in 0..2 {
+            world.undo();
+            let found = sh(&world.host(), "grep -rlx keep . || true");
+            assert_eq!(found.lines().count(), 1, "{run} | {edit}: {found}");
+        }
+        world.on_host(repair);
+        while !world.shape().eq(&was) {
+            let undone = world.try_undo();
+            assert!(
+                undone.as_ref().is_ok_and(|report| report.stayed.is_empty()),
+                "{run} | {edit}: {undone:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_was_renamed_is_somewhere_whatever_stays() {
+    is_never_lost("mkdir z; echo keep > z/k", "mv z e", "touch e/h", "rm -f e/h");
+    is_never_lost(
+        "mkdir -p d/s; echo keep > d/s/c",
+        "chmod 700 d; mv d/s e",
+        "mkdir d/s; echo h > d/s/h",
+        "rm -r d/s",
+    );
+    is_never_lost("mkdir d; echo keep > d/k", "mv d e", "mkdir d; echo h > d/h", "rm -r d");
+    is_never_lost("mkdir d; echo keep > d/k", "mv d e", "echo h > d", "rm d");
+    is_never_lost("mkdir -p d/s; echo keep > d/s/c", "mv d/s e", "rm -r d", "mkdir d");
+    is_never_lost(
+        "mkdir -p d/s; echo keep > d/s/c",
+        "mv d/s e; rm -r d; echo f > d",
+        "touch e/h",
+        "rm -f e/h",
+    );
+    is_never_lost(
+        "mkdir -p d/s; echo keep > d/s/c; echo 1 > d/x",
+        "mv d/s e; mv d q",
+        "mkdir q/s; echo h > q/s/h",
+        "rm -r q/s",
+    );
+}

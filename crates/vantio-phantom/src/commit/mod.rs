@@ -30,6 +30,7 @@ mod select;
 mod stage;
 mod steps;
 mod undo;
+mod ways;
 
 use std::{io, os::fd::BorrowedFd};
 

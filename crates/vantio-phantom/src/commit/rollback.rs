@@ -23,6 +23,7 @@ use super::{
     moving::{Lent, rename},
     others,
     steps::{Action, Dir, Id, Step},
+    ways,
 };
 use crate::changes::{
     Committed, Node, PathBytes, Readable, RunFolder, Stamp,
@@ -117,6 +118,7 @@ pub(super) fn changed_since(grounds: &[Ground], record: &Record) -> io::Result<B
             changed.insert(index);
         }
     }
+    ways::close(grounds, steps, &record.undone.steps, &mut changed)?;
     Ok(changed)
 }
 

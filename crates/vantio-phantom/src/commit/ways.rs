@@ -1,0 +1,169 @@
+//! Whether what a commit took from a place can go back there.
+//!
+//! What was renamed goes back as a whole or not at all: it is nowhere else. So the undo of a step is not begun where another
+//! that it needs cannot be done.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    io,
+};
+
+use super::{
+    journal::Steps,
+    rollback::Ground,
+    steps::{Action, Step},
+};
+use crate::changes::{
+    Node,
+    beneath::{self, Pinned},
+};
+
+/// Adds to the steps that must stay those that cannot go back without them, or have no place to go to. `undone` are those
+/// that went back before.
+pub(super) fn close(
+    grounds: &[Ground],
+    steps: &Steps,
+    undone: &BTreeSet<usize>,
+    stays: &mut BTreeSet<usize>,
+) -> io::Result<()> {
+    let ways = Ways::new(grounds, steps, undone)?;
+    loop {
+        let others = ways.left.iter().copied().filter(|index| !stays.contains(index));
+        let blocked: Vec<_> = others.filter(|index| ways.is_blocked(*index, stays)).collect();
+        if blocked.is_empty() {
+            return Ok(());
+        }
+        stays.extend(blocked);
+    }
+}
+
+struct Ways<'a> {
+    steps: &'a Steps,
+    /// The steps that are not undone yet, by index.
+    left: Vec<usize>,
+    /// Those at a path, by layer.
+    at: HashMap<(usize, &'a [u8]), Vec<usize>>,
+    /// Those that move something by a slot, by layer.
+    moving: HashMap<(usize, &'a str), Vec<usize>>,
+    /// Where the steps that took something have it go.
+    places: HashMap<usize, Place>,
+}
+
+/// A place that something was taken from.
+struct Place {
+    /// Where it is now, if something is there.
+    occupied: Option<Vec<u8>>,
+    /// So much of that moves back with the folder itself.
+    moving: usize,
+    /// Whether its folder is there.
+    has_folder: bool,
+    /// The step that took its folder, or one above.
+    above: Option<usize>,
+}
+
+impl<'a> Ways<'a> {
+    fn new(grounds: &[Ground], steps: &'a Steps, undone: &BTreeSet<usize>) -> io::Result<Self> {
+        let left = (0..steps.list.len()).filter(|index| !undone.contains(index)).collect();
+        let (at, moving, places) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let mut ways = Self { steps, left, at, moving, places };
+        for index in &ways.left {
+            let step = &steps.list[*index];
+            ways.at.entry((step.layer, step.path.as_bytes())).or_default().push(*index);
+            if moves(step) {
+                ways.moving.entry((step.layer, &step.slot[..])).or_default().push(*index);
+            }
+        }
+        for index in &ways.left {
+            let step = &steps.list[*index];
+            if let (true, Some(ground)) = (step.action.clears(), grounds.get(step.layer)) {
+                let place = ways.place(step, &ground.lower)?;
+                ways.places.insert(*index, place);
+            }
+        }
+        Ok(ways)
+    }
+
+    fn place(&self, step: &Step, lower: &Pinned) -> io::Result<Place> {
+        let path = step.path.as_bytes();
+        let above = self.above(step);
+        let (now, moving) = match above.map(|above| &self.steps.list[above]) {
+            Some(taken) if !matches!(taken.action, Action::Remove { .. }) => {
+                let Some(put) = self.put_of(taken) else {
+                    // Nobody can have put anything there: its folder is kept.
+                    return Ok(Place { occupied: None, moving: 0, has_folder: true, above });
+                };
+                let below = path.get(taken.path.as_bytes().len()..).unwrap_or_default();
+                ([put, below].concat(), put.len())
+            }
+            _ => (path.to_vec(), 0),
+        };
+        // A directory that was removed may be there again.
+        let is_removed = matches!(step.action, Action::Remove { .. });
+        let found = lower.stat(&now);
+        let found = if is_absence(&found) { None } else { found?.map(|stat| Node::of_stat(&stat)) };
+        let occupied = found.filter(|node| !(is_removed && node.is_dir())).map(|_| now.clone());
+        let folder = lower.dir(beneath::split(&now).0);
+        let has_folder = !is_absence(&folder) && folder.map(|_| true)?;
+        Ok(Place { occupied, moving, has_folder, above })
+    }
+
+    /// The step that took the nearest folder above that was taken, or replaced.
+    fn above(&self, step: &Step) -> Option<usize> {
+        let mut folder = step.path.as_bytes();
+        while !folder.is_empty() {
+            folder = beneath::split(folder).0;
+            let mut there = self.at.get(&(step.layer, folder)).into_iter().flatten();
+            let takes = |action: &Action| action.clears() || matches!(action, Action::Swap { .. });
+            if let Some(above) = there.find(|index| takes(&self.steps.list[**index].action)) {
+                return Some(*above);
+            }
+        }
+        None
+    }
+
+    /// Where what was taken is now; `None` where that is kept.
+    fn put_of(&self, taken: &Step) -> Option<&[u8]> {
+        let mut with = self.moving.get(&(taken.layer, &taken.slot[..])).into_iter().flatten();
+        let put = with.find(|index| !self.steps.list[**index].action.clears())?;
+        Some(self.steps.list[*put].path.as_bytes())
+    }
+
+    fn is_blocked(&self, index: usize, stays: &BTreeSet<usize>) -> bool {
+        let step = &self.steps.list[index];
+        let mut with = self.moving.get(&(step.layer, &step.slot[..])).into_iter().flatten();
+        if moves(step) && with.any(|other| stays.contains(other)) {
+            return true;
+        }
+        let Some(place) = self.places.get(&index) else { return false };
+        let is_left = |path: &Vec<u8>| !self.goes(step.layer, path, place.moving, stays);
+        place.occupied.as_ref().is_some_and(is_left)
+            || place.above.map_or(!place.has_folder, |above| stays.contains(&above))
+    }
+
+    /// Whether what is at `path` goes when the steps that do not stay are undone: itself, or a folder above it that is not
+    /// among the first `moving` bytes.
+    fn goes(&self, layer: usize, path: &[u8], moving: usize, stays: &BTreeSet<usize>) -> bool {
+        let mut at = path;
+        while at.len() > moving {
+            let mut there = self.at.get(&(layer, at)).into_iter().flatten();
+            if there.any(|other| !stays.contains(other) && brings(&self.steps.list[*other].action)) {
+                return true;
+            }
+            at = beneath::split(at).0;
+        }
+        false
+    }
+}
+
+/// Whether something is at the path that was not there before.
+const fn brings(action: &Action) -> bool {
+    matches!(action, Action::Put { .. } | Action::Swap { .. } | Action::Make { .. } | Action::Link { .. })
+}
+
+fn moves(step: &Step) -> bool {
+    matches!(step.action, Action::Take { .. } | Action::Put { .. })
+}
+
+fn is_absence<T>(found: &io::Result<T>) -> bool {
+    found.as_ref().is_err_and(beneath::is_absent)
+}
