@@ -402,6 +402,7 @@ fn a_name_that_the_run_left_as_it_was_stays_so_when_another_of_the_file_changes(
 /// What the run saw is on the host after a commit, and an undo brings back what was; in an overlay too.
 fn there_and_back(before: &str, run: &str) {
     const LOOKS: &str = "find . -type d -printf '%P|%y|%m|%U|%T@\n' -o -printf '%P|%y|%m|%s|%l|%T@\n' | LC_ALL=C sort; getfattr -Rhd -m '^user[.][^o]' . 2>/dev/null | cat";
+    const OWN: &str = "(find . -mindepth 1 -printf '%P|%U|%G\n' | LC_ALL=C sort; find . -mindepth 1 | LC_ALL=C sort | xargs -r getfattr -hd -m '^(user[.][^o]|system)' 2>/dev/null)";
     if !is_root() {
         // Nobody else renames a directory.
         return;
@@ -412,11 +413,13 @@ fn there_and_back(before: &str, run: &str) {
     for host in [World::new, World::with_host_in_overlay] {
         let world = host(&before);
         let was = sh(&world.host(), LOOKS);
-        let wanted = world.inside_shape(run);
+        let wanted = world.inside_shape(&format!("{run}\n{OWN} > ../own"));
+        let wanted_own = sh(&world.runs(), "cat ../own");
         let context = format!("{run}\n{:#?}", world.kinds());
         let report = world.commit(&[]);
         assert!(!report.is_incomplete(), "{context}\n{report:?}");
         assert_same(&world.shape(), &wanted, &context);
+        assert_same(&sh(&world.host(), OWN), &wanted_own, &context);
         assert_eq!(world.kinds(), [""; 0], "{context}");
         let undone = world.undo();
         assert!(undone.stayed.is_empty(), "{context}\n{undone:?}");
@@ -428,6 +431,9 @@ fn there_and_back(before: &str, run: &str) {
 fn a_renamed_directory_gets_the_mode_owner_and_attributes_that_it_got() {
     there_and_back("mkdir c; echo 1 > c/f", "chmod 750 c; mv c t");
     there_and_back("mkdir c", "mv c t; chmod 700 t");
+    there_and_back("mkdir c", "chown 33:33 c; mv c t");
+    there_and_back("mkdir c", "chgrp 33 c; mv c t");
+    there_and_back("mkdir -p r/x; echo 1 > r/x/f; echo 1 > r/y", "rm -r r/x; mv r q");
     there_and_back(
         "mkdir c; setfattr -n user.a -v 1 c; echo 1 > c/f",
         "setfattr -n user.a -v 2 c; chown 5:5 c; mv c t",

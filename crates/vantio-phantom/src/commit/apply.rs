@@ -217,7 +217,9 @@ impl Apply<'_> {
             let layer = &self.layers[dir.layer];
             let set = layer.lower.dir(path.as_bytes()).and_then(|opened| {
                 let now = Node::of_stat(&stat_fd(opened.as_fd())?);
-                if now.mode == meta.mode { meta.set_times(opened.as_fd()) } else { meta.set(opened.as_fd()) }
+                let stays = dir.before.as_ref().is_some_and(|(_, before)| before.is_like(meta));
+                let is_set = stays && now.mode == meta.mode;
+                if is_set { meta.set_times(opened.as_fd()) } else { meta.set(opened.as_fd()) }
             });
             match set {
                 // Another's directory keeps the times that the change gave it.

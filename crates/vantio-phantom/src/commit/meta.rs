@@ -46,6 +46,12 @@ impl Meta {
         }
     }
 
+    /// Whether nothing but times differs.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let all = |meta: &Self| (meta.file_type, meta.mode, meta.uid, meta.gid);
+        all(self) == all(other) && self.xattrs == other.xattrs
+    }
+
     /// Gives everything to the file that `fd` (which may be an `O_PATH`
     /// descriptor) has open.
     pub(crate) fn set(&self, fd: BorrowedFd<'_>) -> io::Result<()> {

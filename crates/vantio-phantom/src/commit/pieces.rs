@@ -7,7 +7,7 @@ use std::{collections::HashMap, io};
 
 use rustix::{fd::AsFd as _, fs::OFlags};
 
-use crate::changes::{ChangeKind, ChangeSet, LayerRoot, Node, beneath::join, names_in};
+use crate::changes::{ChangeKind, ChangeSet, LayerRoot, Node, beneath::join, names_in, node::xattrs_of};
 
 /// What the host has of the renamed entries, by change: each directory before what is in it.
 pub(super) type Pieces = HashMap<usize, Vec<Piece>>;
@@ -48,9 +48,10 @@ fn within(layer: &LayerRoot, path: &[u8]) -> io::Result<Vec<Piece>> {
     while let Some(below) = waiting.pop() {
         let at = if below.is_empty() { path.to_vec() } else { join(path, &below) };
         let (dir, name) = layer.lower.parent(&at)?;
-        let Some(node) = Node::at(dir.as_fd(), name)? else { continue };
+        let Some(mut node) = Node::at(dir.as_fd(), name)? else { continue };
         if node.is_dir() {
             let opened = layer.lower.at(&at, OFlags::RDONLY | OFlags::DIRECTORY)?;
+            node.xattrs = xattrs_of(opened.as_fd())?;
             waiting.extend(names_in(&opened)?.iter().map(|name| join(&below, name)));
         }
         found.push(Piece { below, node });

@@ -188,7 +188,12 @@ impl<'a> Plan<'a> {
         let relative = |path| layer.layer.relative(path).unwrap_or_default().to_vec();
         let old = if is_new { None } else { full_host_node(layer, &relative(before))? };
         let run = upper_node(layer, &relative(after))?;
-        let is_replaced = self.before(after) != before;
+        let is_chosen = |path: &[u8], kind: ChangeKind| {
+            let found = self.set.position(path).filter(|index| self.chosen.contains(index));
+            found.is_some_and(|index| self.set.changes()[index].kind == kind)
+        };
+        // A deletion is known by where the host has it.
+        let is_replaced = self.before(after) != before || is_chosen(before, ChangeKind::Deleted);
         let goes =
             is_replaced || change.is_some_and(|change| change.kind == ChangeKind::Deleted || is_else(change));
         let wanted = change
