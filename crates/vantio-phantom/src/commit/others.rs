@@ -3,7 +3,12 @@
 //! A commit that changes what an earlier one brought, and is taken back, leaves every file as it was, but with another
 //! change time. By that time the earlier one would take it for changed by the host.
 
-use std::{collections::HashMap, fs, io, os::fd::BorrowedFd, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    fs, io,
+    os::fd::BorrowedFd,
+    path::Path,
+};
 
 use super::{
     depot::undo_folder,
@@ -59,9 +64,12 @@ fn known_by(record: &Record, returned: &[Returned<'_>]) -> Undone {
     let mut undone = Undone::default();
     let (Some(steps), Some(done)) = (&record.steps, record.applied) else { return undone };
     let places: Vec<_> = steps.list.iter().filter_map(|step| record.absolute(step)).collect();
+    let own: HashSet<Id> = steps.list.iter().flat_map(|step| step.action.ids()).collect();
     for file in returned {
         let was_known = file.then <= done || record.undone.returned.contains(&(file.id, file.then));
-        if was_known && places.iter().any(|place| is_within(file.path, place)) {
+        // It may have come back under another of its names, or before the renames that took it elsewhere.
+        let is_its = own.contains(&file.id) || places.iter().any(|place| is_within(file.path, place));
+        if was_known && is_its {
             undone.returned.insert((file.id, file.now));
         }
     }

@@ -48,6 +48,20 @@ pub(super) enum Action {
 }
 
 impl Action {
+    /// The files that it moves or changes: what is done to one shows on each of its names.
+    pub(super) fn ids(&self) -> Vec<Id> {
+        match self {
+            Self::Swap { old, new } => vec![*old, *new],
+            Self::Take { node }
+            | Self::Remove { node, .. }
+            | Self::Make { node, .. }
+            | Self::Put { node }
+            | Self::Rewrite { node, .. }
+            | Self::Meta { node, .. }
+            | Self::Link { node, .. } => vec![*node],
+        }
+    }
+
     /// Whether nothing is at the path when it is done.
     pub(super) const fn clears(&self) -> bool {
         matches!(self, Self::Take { .. } | Self::Remove { .. })

@@ -189,6 +189,8 @@ fn what_several_runs_did_to_the_same_is_taken_back_in_turn() {
         &["mkdir n; echo 1 > n/one; echo 2 > n/two", "rm n/one", "mv n/two n/three; echo 3 > n/one"],
     );
     taken_back_in_turn("echo 0 > f; ln f g", &["echo 1 >> f", "ln f h", "echo 2 >> g; chmod 600 h"]);
+    taken_back_in_turn("mkdir b; echo a > a; ln a b/e", &["echo x >> a", "chmod 600 b/e"]);
+    taken_back_in_turn("mkdir b; echo a > a; ln a b/e", &["echo x >> a", "setfattr -n user.k -v 1 b/e"]);
 }
 
 #[test]

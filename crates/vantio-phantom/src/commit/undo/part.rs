@@ -147,7 +147,7 @@ impl Finder<'_> {
         let mut by_id: HashMap<Id, Vec<usize>> = HashMap::new();
         for index in self.indices() {
             by_path.entry(&self.paths[index]).or_default().push(index);
-            for id in ids(self.step(index)) {
+            for id in self.step(index).action.ids() {
                 by_id.entry(id).or_default().push(index);
             }
         }
@@ -156,7 +156,7 @@ impl Finder<'_> {
         while let Some(index) = waiting.pop() {
             let (step, path) = (self.step(index), &self.paths[index]);
             let mut needed: Vec<usize> = by_path.get(&path[..]).cloned().unwrap_or_default();
-            needed.extend(ids(step).iter().filter_map(|id| by_id.get(id)).flatten());
+            needed.extend(step.action.ids().iter().filter_map(|id| by_id.get(id)).flatten());
             if is_tree(step) {
                 needed.extend(self.indices().filter(|other| is_below(&self.paths[*other], path)));
             }
@@ -186,20 +186,6 @@ impl Finder<'_> {
 fn absolute(steps: &Steps, grounds: &[Ground]) -> Vec<Vec<u8>> {
     let of = |step: &Step| grounds.get(step.layer).map(|ground| ground.absolute(step.path.as_bytes()));
     steps.list.iter().map(|step| of(step).unwrap_or_default()).collect()
-}
-
-/// The files that a step moves or changes: what is done to one shows on each of its names.
-fn ids(step: &Step) -> Vec<Id> {
-    match &step.action {
-        Action::Swap { old, new } => vec![*old, *new],
-        Action::Take { node }
-        | Action::Remove { node, .. }
-        | Action::Make { node, .. }
-        | Action::Put { node }
-        | Action::Rewrite { node, .. }
-        | Action::Meta { node, .. }
-        | Action::Link { node, .. } => vec![*node],
-    }
 }
 
 /// True for a step that brings or takes what is below its path too.
