@@ -5,7 +5,7 @@
 mod changes_support;
 
 use changes_support::{World, paths, sh};
-use vantio_phantom::commit::Reason;
+use vantio_phantom::commit::{Options, Reason, Selector};
 
 /// The conflicts after the run did `run` to `noted` paths and then the host
 /// did `host`.
@@ -140,4 +140,26 @@ fn a_journal_whose_last_line_was_torn_still_tells_the_others() {
     let report = world.commit(&[]);
     let conflicts: Vec<_> = report.conflicts.iter().map(|conflict| conflict.path.clone()).collect();
     assert_eq!(paths(&conflicts), ["/b", "/c"]);
+}
+
+#[test]
+fn what_is_kept_in_a_folder_keeps_the_folder() {
+    for (run, host) in [("rm -r d", "echo h >> d/a"), ("rm -r d; echo x > d", "setfattr -n user.k -v 1 d/a")]
+    {
+        let world = World::new("mkdir -p d/e; echo 1 > d/a; echo 1 > d/b; echo 1 > d/e/c");
+        world.inside(run);
+        std::thread::sleep(std::time::Duration::from_millis(25));
+        world.on_host(host);
+        assert!(world.commit(&[]).is_incomplete(), "{run}");
+        let ours = [Selector::new("/d/a")];
+        let options = Options { ours: &ours, ..Options::default() };
+        assert_eq!(paths(&world.try_commit(&["/d/a"], options).unwrap().dropped), ["/d", "/d/a"], "{run}");
+        let report = world.commit(&[]);
+        assert!(!report.is_incomplete(), "{run}: {report:?}");
+        assert_eq!(
+            (world.kinds(), sh(&world.host(), "find d | sort")),
+            (vec![], "d\nd/a\n".to_owned()),
+            "{run}"
+        );
+    }
 }

@@ -71,7 +71,9 @@ pub(super) fn choose(
     report: &mut CommitReport,
 ) -> Result<Chosen, CommitError> {
     let needs = needs(set);
-    let asked = asked(run, set, selection, *options)?;
+    let mut asked = asked(run, set, selection, *options)?;
+    let kept = trees_of_kept(set, options.ours);
+    asked.extend(&kept);
     let wanted = closure(&asked, &needs);
     report.along = wanted.difference(&asked).map(|index| set.changes()[*index].path.clone()).collect();
     let known = Known::of_run(run)?;
@@ -85,7 +87,7 @@ pub(super) fn choose(
     for index in sorted(&wanted) {
         let change = &set.changes()[index];
         let covered = |selectors: &[Selector]| selectors.iter().any(|selector| selector.covers(change));
-        if covered(options.ours) {
+        if covered(options.ours) || kept.contains(&index) {
             report.dropped.push(change.path.clone());
             stopped.insert(index);
         } else if withheld.contains(change.path.as_slice()) {
@@ -124,6 +126,22 @@ pub(super) fn choose(
     let overruled = overruled.into_iter().filter(|index| chosen.binary_search(index).is_ok());
     let overruled = overruled.flat_map(|index| known.names(&set.changes()[index])).collect();
     Ok(Chosen { indices: chosen, replacements, overruled })
+}
+
+/// The removals of folders in which something stays that the run removed: they cannot be made.
+fn trees_of_kept(set: &ChangeSet, ours: &[Selector]) -> HashSet<usize> {
+    let is_kept = |change: &&Change| {
+        change.kind == ChangeKind::Deleted && ours.iter().any(|selector| selector.covers(change))
+    };
+    let mut trees = HashSet::new();
+    for kept in set.changes().iter().filter(is_kept) {
+        let mut path = kept.host_path();
+        while !path.is_empty() {
+            path = beneath::split(path).0;
+            trees.extend(set.position(path).filter(|index| takes_tree(&set.changes()[*index])));
+        }
+    }
+    trees
 }
 
 /// The changes that cannot be made because the host changed `path`: what is moved piece by piece is one.
