@@ -179,8 +179,11 @@ impl<'a> Plan<'a> {
 
     fn dir(&self, layers: &[LayerRoot], index: usize, before: &[u8], after: &[u8]) -> std::io::Result<Dir> {
         let layer = &layers[index];
-        let change = self.set.position(after).filter(|index| self.chosen.contains(index));
-        let change = change.map(|index| &self.set.changes()[index]);
+        let chosen = |path: &[u8]| {
+            let found = self.set.position(path).filter(|index| self.chosen.contains(index));
+            found.map(|index| &self.set.changes()[index])
+        };
+        let change = chosen(after);
         let is_else = |change: &Change| change.after.as_ref().is_some_and(|after| !after.is_dir());
         let is_new = change.is_some_and(|change| {
             makes_directory(change) && change.kind != ChangeKind::Renamed && !is_else(change)
@@ -188,17 +191,11 @@ impl<'a> Plan<'a> {
         let relative = |path| layer.layer.relative(path).unwrap_or_default().to_vec();
         let old = if is_new { None } else { full_host_node(layer, &relative(before))? };
         let run = upper_node(layer, &relative(after))?;
-        let is_chosen = |path: &[u8], kind: ChangeKind| {
-            let found = self.set.position(path).filter(|index| self.chosen.contains(index));
-            found.is_some_and(|index| self.set.changes()[index].kind == kind)
-        };
+        let is_deleted = |change: &Change| change.kind == ChangeKind::Deleted;
         // A deletion is known by where the host has it.
-        let is_replaced = self.before(after) != before || is_chosen(before, ChangeKind::Deleted);
-        let goes =
-            is_replaced || change.is_some_and(|change| change.kind == ChangeKind::Deleted || is_else(change));
-        let wanted = change
-            .filter(|change| change.kind != ChangeKind::Deleted)
-            .and_then(|change| change.after.as_ref());
+        let is_gone = self.before(after) != before || chosen(before).is_some_and(is_deleted);
+        let goes = is_gone || change.is_some_and(|change| is_deleted(change) || is_else(change));
+        let wanted = change.filter(|change| !is_deleted(change)).and_then(|change| change.after.as_ref());
         let mut new = wanted.or(old.as_ref()).map(Meta::of);
         if let (Some(new), Some(run)) = (&mut new, &run) {
             let host = old.as_ref().map(|old| old.modified);

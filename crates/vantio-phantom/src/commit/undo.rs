@@ -18,7 +18,7 @@ use super::{
     depot::{self, DepotPlace, undo_folder},
     discard::remove_tree,
     finish,
-    journal::{JOURNAL_FILE, Record, Undone, numbers, record_undone},
+    journal::{JOURNAL_FILE, Record, Steps, Undone, numbers, record_undone},
     recover::recover_run,
     rollback::{Ground, Reason, Scope, changed_since, restore_dirs, roll_back},
     steps::Id,
@@ -242,20 +242,36 @@ fn unwind(
         record_undone(&undo_folder(run, number).join(JOURNAL_FILE), undone)?;
         stayed = left.paths;
     }
-    let folder = undo_folder(run, number);
-    if all.clone().all(|index| done.contains(&index) || undone.contains(&index)) && part.is_all {
-        for (layer, ground) in record.begin.layers.iter().zip(&grounds) {
-            if let Some(place @ DepotPlace::Kept) = &layer.depot {
-                depot::remove(place, &folder, &ground.lower, None)?;
-            }
-        }
-        away::clear(&folder, record, &grounds, true)?;
-        // Removing a hidden folder moved them, where a crash came before that was made good.
-        restore_dirs(&grounds, steps, reason, &BTreeSet::new())?;
-        clear(run, number)?;
-        return Ok(stayed);
+    let is_over = part.is_all && all.clone().all(|index| done.contains(&index) || undone.contains(&index));
+    if is_over {
+        empty(&undo_folder(run, number), record, &grounds)?;
+    } else {
+        drop_garbage(&grounds, steps, &done)?;
     }
-    for (layer, slot, id) in part::garbage(steps, &done) {
+    away::clear(&undo_folder(run, number), record, &grounds, is_over)?;
+    // Removing a hidden folder moved them, where a crash came before that was made good.
+    restore_dirs(&grounds, steps, reason, &part.steps.difference(&done).copied().collect())?;
+    if is_over {
+        clear(run, number)?;
+    } else {
+        forget_marker(run)?;
+    }
+    Ok(stayed)
+}
+
+/// Removes what was kept for an undo that is over.
+fn empty(folder: &Path, record: &Record, grounds: &[Ground]) -> io::Result<()> {
+    for (layer, ground) in record.begin.layers.iter().zip(grounds) {
+        if let Some(place @ DepotPlace::Kept) = &layer.depot {
+            depot::remove(place, folder, &ground.lower, None)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what the steps `done`, which are taken back, had brought.
+fn drop_garbage(grounds: &[Ground], steps: &Steps, done: &BTreeSet<usize>) -> io::Result<()> {
+    for (layer, slot, id) in part::garbage(steps, done) {
         if let Some(depot) = grounds.get(layer).and_then(|ground| ground.depot.as_ref()) {
             let found = Node::at(depot.as_fd(), slot.as_bytes())?;
             if found.is_some_and(|found| found.id == id) {
@@ -263,10 +279,7 @@ fn unwind(
             }
         }
     }
-    away::clear(&folder, record, &grounds, false)?;
-    restore_dirs(&grounds, steps, reason, &part.steps.difference(&done).copied().collect())?;
-    forget_marker(run)?;
-    Ok(stayed)
+    Ok(())
 }
 
 /// What the host has at the absolute `path`, and when it was last changed.
