@@ -143,7 +143,7 @@ fn what_a_patch_cannot_hold_is_named() {
     world.inside("printf 'a\\0c' > bin; mkfifo pipe");
     let patch = String::from_utf8(world.patch()).unwrap();
     assert!(patch.contains("Binary files a/bin and b/bin differ\n"), "{patch}");
-    assert!(patch.contains("# added: /pipe (Fifo, mode 0644)\n"), "{patch}");
+    assert!(patch.contains("# added: /pipe (fifo, mode 0644)\n"), "{patch}");
 }
 
 #[test]
