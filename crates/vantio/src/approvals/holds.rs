@@ -184,10 +184,7 @@ impl Holds {
     /// That the call which the thread makes now was denied, where it is about the intent with this hash.
     pub fn denial_of(&self, tid: u32, hash: impl FnOnce() -> Hash) -> Option<Arc<Answer>> {
         let mut inner = self.lock();
-        if inner.table.is_idle() {
-            return None;
-        }
-        inner.table.denial_of(tid, hash())
+        if inner.table.is_denied(tid) { inner.table.denial_of(tid, hash()) } else { None }
     }
 
     /// Has the call wait for an answer; the first question of its kind is on disk when this returns. `draft` makes its

@@ -180,6 +180,13 @@ impl Table {
         })
     }
 
+    /// Whether a thread was denied anything, and has not gone on since.
+    pub fn is_denied(&self, tid: u32) -> bool {
+        let is_denial =
+            |waiter: &Waiter| matches!(&waiter.state, State::Answered { answer, .. } if !answer.approves());
+        self.waiters.iter().any(|waiter| waiter.tid == tid && is_denial(waiter))
+    }
+
     /// That a thread was denied the intent with this hash, for the call that it makes now.
     pub fn denial_of(&mut self, tid: u32, intent: Hash) -> Option<Arc<Answer>> {
         let mut own = self.waiters.iter_mut().filter(|waiter| waiter.tid == tid);
