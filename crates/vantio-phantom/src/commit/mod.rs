@@ -11,6 +11,7 @@ mod apply;
 mod away;
 mod conflict;
 mod depot;
+mod dirs;
 pub(crate) mod discard;
 mod error;
 pub(crate) mod finish;

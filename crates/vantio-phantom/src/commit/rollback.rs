@@ -17,18 +17,19 @@ use rustix::{
 use super::{
     apply::open_in_place,
     depot::{self, DepotPlace},
+    dirs,
     journal::{Rebased, Record, Steps, absolute},
     links,
     meta::{Meta, overwrite},
     moving::{Lent, rename},
     others,
-    steps::{Action, Dir, Id, Step},
+    steps::{Action, Id, Step},
     ways,
 };
 use crate::changes::{
-    Committed, Node, PathBytes, Readable, RunFolder, Stamp,
+    Committed, Node, Readable, RunFolder, Stamp,
     base::{digest, note_again},
-    beneath::{self, Pinned, join, stat_fd},
+    beneath::{self, Pinned, join},
     names_in, path_then,
 };
 
@@ -292,7 +293,7 @@ pub(super) fn roll_back(
             Err(error) => return Err(error),
         }
     }
-    restore_dirs(grounds, steps, reason, &stayed.steps)?;
+    dirs::restore(grounds, steps, reason, &stayed.steps)?;
     stayed.returned.clone_from(&back_again);
     let linked = steps.list.iter().filter_map(|step| linked_at(grounds, step));
     let told: Vec<_> = back_again.iter().cloned().chain(linked).collect();
@@ -314,111 +315,16 @@ pub(super) fn roll_back(
     Ok(stayed)
 }
 
-/// Gives directories the times that they are to have when all but the steps `stayed` is taken back.
-pub(super) fn restore_dirs(
-    grounds: &[Ground],
-    steps: &Steps,
-    reason: Reason<'_>,
-    stayed: &BTreeSet<usize>,
-) -> io::Result<()> {
-    let whole = Scope::default();
-    let scope = if let Reason::Undo(scope) = reason { scope } else { &whole };
-    // Parents last: their times move with their entries.
-    for dir in &steps.dirs {
-        if let Some(ground) = grounds.get(dir.layer) {
-            match scope.left_of(steps, dir, stayed) {
-                Left::Nothing => restore_dir(ground, dir, reason)?,
-                Left::Part => keep_times(ground, dir)?,
-                Left::All => {}
-            }
-        }
-    }
-    Ok(())
-}
-
 /// The file that a step gave another name, which moves its change time.
 fn linked_at(grounds: &[Ground], step: &Step) -> Option<Vec<u8>> {
     let Action::Link { existing, .. } = &step.action else { return None };
     Some(grounds.get(step.layer)?.absolute(existing.as_bytes()))
 }
 
-fn restore_dir(ground: &Ground, dir: &Dir, reason: Reason<'_>) -> io::Result<()> {
-    let Some((path, meta)) = &dir.before else { return Ok(()) };
-    let opened = match ground.lower.dir(path.as_bytes()) {
-        Err(error) if beneath::is_absent(&error) => return Ok(()),
-        other => other?,
-    };
-    let now = Node::of_stat(&stat_fd(opened.as_fd())?);
-    let is = |meta: &Meta| (now.mode, now.uid, now.gid) == (meta.mode, meta.uid, meta.gid);
-    // A step of its own may have given it back its metadata, but not its times.
-    let is_ours = match (reason, &dir.after) {
-        (Reason::Undo(_), Some((_, after))) => is(after) || is(meta),
-        _ => true,
-    };
-    let set = match is_ours {
-        true if is(meta) => meta.set_times(opened.as_fd()),
-        true => meta.set(opened.as_fd()),
-        false => Ok(()),
-    };
-    match set {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        other => other,
-    }
-}
-
-/// Sets the times that a directory has after a commit of which it still holds a part.
-fn keep_times(ground: &Ground, dir: &Dir) -> io::Result<()> {
-    let Some((path, meta)) = &dir.after else { return Ok(()) };
-    let opened = match ground.lower.dir(path.as_bytes()) {
-        Err(error) if beneath::is_absent(&error) => return Ok(()),
-        other => other?,
-    };
-    match meta.set_times(opened.as_fd()) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        other => other,
-    }
-}
-
 impl Stayed {
     fn add(&mut self, step: usize, path: Vec<u8>) {
         self.steps.insert(step);
         self.paths.push(path);
-    }
-}
-
-/// What of the commit is left in a directory.
-enum Left {
-    Nothing,
-    Part,
-    All,
-}
-
-impl Scope {
-    /// In a directory whose entries the steps changed. Where nothing was left out, the host's own changes do not count.
-    fn left_of(&self, steps: &Steps, dir: &Dir, stayed: &BTreeSet<usize>) -> Left {
-        if self.left_out.is_empty() {
-            return Left::Nothing;
-        }
-        let place = |end: &Option<(PathBytes, Meta)>| end.as_ref().map(|(path, _)| path.0.clone());
-        let places = [place(&dir.before), place(&dir.after)];
-        let is_in = |step: &Step| {
-            let path = step.path.as_bytes();
-            let within = match step.action {
-                Action::Rewrite { .. } => return false,
-                Action::Meta { .. } => path,
-                _ => beneath::split(path).0,
-            };
-            step.layer == dir.layer && places.iter().flatten().any(|place| place == within)
-        };
-        let here =
-            steps.list.iter().enumerate().filter(|(index, step)| !self.undone.contains(index) && is_in(step));
-        let (left, back): (Vec<_>, Vec<_>) =
-            here.partition(|(index, _)| self.left_out.contains(index) || stayed.contains(index));
-        match (back.is_empty(), left.is_empty()) {
-            (true, _) => Left::All,
-            (false, false) => Left::Part,
-            (false, true) => Left::Nothing,
-        }
     }
 }
 
@@ -624,11 +530,15 @@ impl Back<'_> {
 }
 
 /// What is at a path; nothing, where its folder is not there.
-fn id_at(root: &Pinned, path: &[u8]) -> io::Result<Option<Id>> {
+pub(super) fn node_at(root: &Pinned, path: &[u8]) -> io::Result<Option<Node>> {
     match root.stat(path) {
         Err(error) if beneath::is_absent(&error) => Ok(None),
-        stat => Ok(stat?.map(|stat| Node::of_stat(&stat).id)),
+        stat => Ok(stat?.map(|stat| Node::of_stat(&stat))),
     }
+}
+
+fn id_at(root: &Pinned, path: &[u8]) -> io::Result<Option<Id>> {
+    Ok(node_at(root, path)?.map(|node| node.id))
 }
 
 /// A directory that is changed, and the name of the entry.

@@ -16,11 +16,12 @@ use serde::{Deserialize, Serialize};
 use super::{
     CommitError, Recovered, Remedy, Selector, away,
     depot::{self, DepotPlace, undo_folder},
+    dirs,
     discard::remove_tree,
     finish,
     journal::{JOURNAL_FILE, Record, Steps, Undone, numbers, record_undone},
     recover::recover_run,
-    rollback::{Ground, Reason, Scope, changed_since, restore_dirs, roll_back},
+    rollback::{Ground, Reason, Scope, changed_since, roll_back},
     steps::Id,
 };
 use crate::changes::{
@@ -250,7 +251,7 @@ fn unwind(
     }
     away::clear(&undo_folder(run, number), record, &grounds, is_over)?;
     // Removing a hidden folder moved them, where a crash came before that was made good.
-    restore_dirs(&grounds, steps, reason, &part.steps.difference(&done).copied().collect())?;
+    dirs::restore(&grounds, steps, reason, &part.steps.difference(&done).copied().collect())?;
     if is_over {
         clear(run, number)?;
     } else {

@@ -10,13 +10,10 @@ use std::{
 
 use super::{
     journal::Steps,
-    rollback::Ground,
+    rollback::{Ground, node_at},
     steps::{Action, Step},
 };
-use crate::changes::{
-    Node,
-    beneath::{self, Pinned},
-};
+use crate::changes::beneath::{self, Pinned};
 
 /// Adds to the steps that must stay those that cannot go back without them, or have no place to go to. `undone` are those
 /// that went back before.
@@ -99,11 +96,12 @@ impl<'a> Ways<'a> {
         };
         // A directory that was removed may be there again.
         let is_removed = matches!(step.action, Action::Remove { .. });
-        let found = lower.stat(&now);
-        let found = if is_absence(&found) { None } else { found?.map(|stat| Node::of_stat(&stat)) };
-        let occupied = found.filter(|node| !(is_removed && node.is_dir())).map(|_| now.clone());
-        let folder = lower.dir(beneath::split(&now).0);
-        let has_folder = !is_absence(&folder) && folder.map(|_| true)?;
+        let occupied =
+            node_at(lower, &now)?.filter(|node| !(is_removed && node.is_dir())).map(|_| now.clone());
+        let has_folder = match lower.dir(beneath::split(&now).0) {
+            Err(error) if beneath::is_absent(&error) => false,
+            folder => folder.map(|_| true)?,
+        };
         Ok(Place { occupied, moving, has_folder, above })
     }
 
@@ -162,8 +160,4 @@ const fn brings(action: &Action) -> bool {
 
 fn moves(step: &Step) -> bool {
     matches!(step.action, Action::Take { .. } | Action::Put { .. })
-}
-
-fn is_absence<T>(found: &io::Result<T>) -> bool {
-    found.as_ref().is_err_and(beneath::is_absent)
 }
