@@ -64,6 +64,11 @@ impl Failure {
         Self::new(code, message).of_kind(Kind::Unverified)
     }
 
+    /// It is the command that cannot mean anything.
+    pub fn misused(self) -> Self {
+        self.of_kind(Kind::Misused)
+    }
+
     fn of_kind(mut self, kind: Kind) -> Self {
         self.0.kind = kind;
         self
@@ -149,7 +154,8 @@ impl Failure {
             cause = error.source();
         }
         let next_steps: Vec<String> = shown.help().map(|help| help.to_string()).into_iter().collect();
-        let mut object = json!({ "error": self.0.code, "detail": detail, "next_steps": next_steps });
+        let mut object =
+            json!({ "version": 1, "error": self.0.code, "detail": detail, "next_steps": next_steps });
         if let Some(document) = &self.0.document {
             object["file"] = document.file_name().into();
             object["problems"] = document.problems().iter().map(problem_json).collect();

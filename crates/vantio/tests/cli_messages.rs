@@ -8,6 +8,21 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 use cli_world::World;
 
 #[test]
+fn misuse_is_told_in_json_where_that_is_asked_for() {
+    let world = World::new();
+    insta::assert_snapshot!(world.run(&["diff", "--json", "--pach", "last"]), @r#"
+    exit 2
+    {"detail":"unexpected argument '--pach' found","error":"E_USAGE","next_steps":["tip: a similar argument exists: '--patch'\n\nUsage: vantio diff --json --patch <RUN>\n\nFor more information, try '--help'."],"version":1}
+    "#);
+    insta::assert_snapshot!(world.run(&["--json", "replay", "./missing"]), @r#"
+    exit 2
+    {"detail":"there is no file `./missing`","error":"E_REPLAY_FILE","next_steps":["name a run, or a file that `vantio replay RUN --export FILE` wrote"],"version":1}
+    "#);
+    assert!(world.run(&["run", "--json", "--", "--json"]).starts_with("exit 12"));
+    assert!(!world.run(&["run", "--nme", "--", "--json"]).contains('{'));
+}
+
+#[test]
 fn help_lists_commands_and_exit_codes() {
     let world = World::new();
     insta::assert_snapshot!(world.run(&["--help"]), @"
@@ -222,7 +237,7 @@ fn an_error_in_the_policy() {
     ");
     insta::assert_snapshot!(world.run(&["policy", "check", "vantio.yaml", "--json"]), @r#"
     exit 1
-    {"detail":"`fs` has no key `raed`","error":"E_POLICY_UNKNOWN_KEY","file":"vantio.yaml","next_steps":["did you mean `read`?"],"problems":[{"column":3,"detail":"`fs` has no key `raed`","error":"E_POLICY_UNKNOWN_KEY","help":"did you mean `read`?","line":3}]}
+    {"detail":"`fs` has no key `raed`","error":"E_POLICY_UNKNOWN_KEY","file":"vantio.yaml","next_steps":["did you mean `read`?"],"problems":[{"column":3,"detail":"`fs` has no key `raed`","error":"E_POLICY_UNKNOWN_KEY","help":"did you mean `read`?","line":3}],"version":1}
     "#);
 }
 
@@ -360,7 +375,7 @@ fn runs_that_do_not_exist() {
     ");
     insta::assert_snapshot!(world.run(&["commit", "last", "--json"]), @r#"
     exit 1
-    {"detail":"run 00000000-0001-7000-8000-000000000002 was discarded","error":"E_RUN_DISCARDED","next_steps":["nothing of it is left; its entries in the ledger are: `vantio ledger list --run RUN`"]}
+    {"detail":"run 00000000-0001-7000-8000-000000000002 was discarded","error":"E_RUN_DISCARDED","next_steps":["nothing of it is left; its entries in the ledger are: `vantio ledger list --run RUN`"],"version":1}
     "#);
     insta::assert_snapshot!(world.run(&["commit", "00000000-0001-7000-8000-000000000001"]), @"
     exit 0

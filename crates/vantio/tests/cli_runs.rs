@@ -251,8 +251,10 @@ fn what_would_be_committed_is_printed_as_a_patch() {
     );
     for way in ["--patch", "--to=fourth"] {
         let none = world.run(&["commit", "last", way, "unchanged"]);
-        assert!(none.starts_with("exit 1\n") && none.contains("E_NO_SUCH_CHANGE"), "{none}");
+        assert!(none.starts_with("exit 2\n") && none.contains("E_NO_SUCH_CHANGE"), "{none}");
     }
+    let full = world.shell("$VANTIO diff last --patch 2>&1 >/dev/full; echo exit $?");
+    assert!(full.contains("E_OUTPUT") && full.ends_with("exit 1\n"), "{full}");
     let twice = world.run(&["commit", "last", "--ours", "kept.txt", "--theirs", "kept.txt"]);
     assert!(twice.starts_with("exit 2\n") && twice.contains("E_SETTLED_TWICE"), "{twice}");
     assert!(world.run(&["review", "last"]).contains("E_NO_TERMINAL"));

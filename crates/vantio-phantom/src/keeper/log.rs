@@ -70,9 +70,56 @@ impl Log {
         }
     }
 
+    /// What is kept now.
+    pub fn kept(&self) -> io::Result<Kept> {
+        loop {
+            let open = |piece| File::open(path_of(&self.folder, piece)).map(|file| (piece, file));
+            match pieces(&self.folder)?.into_iter().map(open).collect::<io::Result<Vec<_>>>() {
+                // It was the oldest, and has just gone.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                pieces => return Kept::new(pieces?),
+            }
+        }
+    }
+}
+
+/// What is kept of a log at one moment. It can be read whatever is written and removed meanwhile, and has an end.
+#[derive(Debug)]
+pub struct Kept {
+    /// Each with how many bytes came before it.
+    pieces: Vec<(u64, File)>,
+    end: u64,
+}
+
+impl Kept {
+    fn new(pieces: Vec<(u64, File)>) -> io::Result<Self> {
+        let end = pieces
+            .last()
+            .map_or(Ok(0), |(start, file)| Ok::<_, io::Error>(start + file.metadata()?.len()))?;
+        Ok(Self { pieces, end })
+    }
+
+    /// How much was written before it, in bytes.
+    pub fn begin(&self) -> u64 {
+        self.pieces.first().map_or(0, |(start, _)| *start)
+    }
+
+    /// Reads what was written after the first `place` bytes, or what is kept after them. Returns the place of what was
+    /// read, and how much it is; nothing at the end.
+    pub fn read(&self, place: u64, into: &mut [u8]) -> io::Result<(u64, usize)> {
+        let place = place.max(self.begin());
+        let next = self.pieces.partition_point(|(start, _)| *start <= place);
+        let Some((start, file)) = next.checked_sub(1).map(|index| &self.pieces[index]) else {
+            return Ok((place, 0));
+        };
+        let end = self.pieces.get(next).map_or(self.end, |(start, _)| *start);
+        let length = usize::try_from(end.saturating_sub(place)).unwrap_or(usize::MAX).min(into.len());
+        Ok((place, file.read_at(&mut into[..length], place - start)?))
+    }
+
     /// The place where the last `lines` lines begin.
     pub fn tail(&self, lines: u64) -> io::Result<u64> {
-        let (mut place, end) = self.bounds()?;
+        let mut place = self.begin();
         let mut starts = std::collections::VecDeque::from([place]);
         let mut bytes = vec![0; 64 * 1024];
         loop {
@@ -92,7 +139,7 @@ impl Log {
         } else if starts.len() as u64 > lines {
             starts.pop_front();
         }
-        Ok(if lines == 0 { end } else { starts.front().copied().unwrap_or(end) })
+        Ok(if lines == 0 { self.end } else { starts.front().copied().unwrap_or(self.end) })
     }
 }
 
@@ -202,9 +249,9 @@ mod tests {
         writer.append(b"three");
         assert_eq!(all(&log, 4), (4, b"two\nthree".to_vec()));
         assert_eq!(all(&log, 99), (99, Vec::new()));
-        assert_eq!([0, 1, 2, 3, 9].map(|lines| log.tail(lines).unwrap()), [13, 8, 4, 0, 0]);
+        assert_eq!([0, 1, 2, 3, 9].map(|lines| log.kept().unwrap().tail(lines).unwrap()), [13, 8, 4, 0, 0]);
         writer.append(b"\n");
-        assert_eq!([0, 1, 2, 3, 9].map(|lines| log.tail(lines).unwrap()), [14, 8, 4, 0, 0]);
+        assert_eq!([0, 1, 2, 3, 9].map(|lines| log.kept().unwrap().tail(lines).unwrap()), [14, 8, 4, 0, 0]);
         let modes = [run.path().join(FOLDER), path_of(&run.path().join(FOLDER), 0)]
             .map(|path| fs::metadata(path).unwrap().permissions().mode() & 0o777);
         assert_eq!(modes, [0o700, 0o600]);
@@ -225,7 +272,17 @@ mod tests {
         assert_eq!(end, expected.len() as u64);
         assert!(begin > 0 && end - begin <= Log::KEPT && end - begin > Log::KEPT / 2, "{begin} {end}");
         assert_eq!(all(&log, 0), (begin, expected[begin as usize..].to_vec()));
-        assert_eq!(log.tail(1).unwrap(), end - 9000);
-        assert_eq!(log.tail(1_000_000).unwrap(), begin);
+        assert_eq!(log.kept().unwrap().tail(1).unwrap(), end - 9000);
+        assert_eq!(log.kept().unwrap().tail(1_000_000).unwrap(), begin);
+        // What was kept is read to its end, though all of it has gone.
+        let kept = log.kept().unwrap();
+        (0..3_000).for_each(|_| writer.append(&[b'x'; 9000]));
+        assert_eq!((kept.begin(), kept.tail(1).unwrap()), (begin, end - 9000));
+        let (mut place, mut text, mut bytes) = (0, Vec::new(), vec![0; 10_000]);
+        while let (found, count @ 1..) = kept.read(place, &mut bytes).unwrap() {
+            text.extend_from_slice(&bytes[..count]);
+            place = found + count as u64;
+        }
+        assert_eq!(text, expected[begin as usize..]);
     }
 }

@@ -26,7 +26,7 @@ mod wire;
 use std::path::Path;
 
 pub use error::KeeperError;
-pub use log::Log;
+pub use log::{Kept, Log};
 pub use serve::{Duty, keep};
 pub use split::{Inherited, News, Part, Seat, Starting, Word, split};
 pub use visit::{Leave, Visit, Welcome, visit};

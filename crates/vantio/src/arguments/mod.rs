@@ -21,6 +21,8 @@ pub use checkpoint::{Checkpoint, Restore};
 pub use ledger::{Archive, Export, ExportFormat, Ledger, List, Prove, Verdict, Verify, Witness};
 pub use runs::{Attach, Keep, Logs};
 
+use crate::failure::Failure;
+
 /// The outcome of reading the command line.
 pub enum Parsed {
     /// A command to perform.
@@ -39,8 +41,7 @@ pub fn parse(raw: impl IntoIterator<Item = OsString>) -> Parsed {
     match Arguments::try_parse_from(&raw) {
         Ok(arguments) => Parsed::Arguments(arguments),
         Err(error) => {
-            // Nobody is left to tell when the message itself cannot be written.
-            drop(error.print());
+            print(&error, asks_for_json(&raw));
             let is_run =
                 raw.iter().skip(1).find(|word| !starts_with_dash(word)).is_some_and(|word| word == "run");
             Parsed::Answered(match error.exit_code() {
@@ -50,6 +51,24 @@ pub fn parse(raw: impl IntoIterator<Item = OsString>) -> Parsed {
             })
         }
     }
+}
+
+/// Prints what the parser says: help and the version as they are, what is wrong as every failure.
+fn print(error: &clap::Error, as_json: bool) {
+    if error.exit_code() == 0 || !as_json {
+        // Nobody is left to tell when the message itself cannot be written.
+        drop(error.print());
+        return;
+    }
+    let text = error.render().to_string();
+    let (what, advice) = text.trim_end().split_once("\n\n").unwrap_or((text.trim_end(), ""));
+    let what = what.strip_prefix("error: ").unwrap_or(what);
+    Failure::misuse("E_USAGE", what).help(advice.trim_start()).print(true);
+}
+
+/// Whether JSON is asked for before the program and its arguments.
+fn asks_for_json(raw: &[OsString]) -> bool {
+    raw.iter().take_while(|word| *word != "--").any(|word| word == "--json")
 }
 
 fn starts_with_dash(word: &OsStr) -> bool {

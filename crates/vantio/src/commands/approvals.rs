@@ -81,6 +81,9 @@ pub fn answer(store: &Store, arguments: &Answering, approves: bool, json: bool) 
     } else {
         arguments.ids.iter().map(|id| find(&questions, id, unheard.is_empty())).collect()
     };
+    // One question may have been named twice.
+    let mut seen = BTreeSet::new();
+    chosen.retain(|question| question.as_ref().map_or(true, |question| seen.insert(question.id.clone())));
     // What is not found may wait where nobody says so.
     if arguments.all || chosen.iter().any(Result::is_err) {
         chosen.extend(unheard.drain(..).map(Err));

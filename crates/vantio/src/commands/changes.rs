@@ -123,7 +123,9 @@ pub fn commit_failure(error: &CommitError) -> Failure {
         CommitError::Folder(error) => return folder_failure(error),
         CommitError::Scan(error) => return scan_failure(error),
         CommitError::NoSuchChange { .. } => {
-            "`vantio diff RUN` lists what waits; paths are relative to this folder"
+            return coded(&error.to_string())
+                .misused()
+                .help("`vantio diff RUN` lists what waits; paths are relative to this folder");
         }
         CommitError::NoSpace { .. } => "free space, or commit a part: vantio commit RUN PATH",
         CommitError::Step { .. } => "nothing was committed; see to the cause and commit again",

@@ -5,7 +5,7 @@ mod states;
 
 use std::{
     fs,
-    io::{self, BufWriter, IsTerminal as _},
+    io::{self, BufWriter, IsTerminal as _, Write as _},
     os::fd::AsFd as _,
 };
 
@@ -136,9 +136,43 @@ fn print_written(write: impl Fn(&mut dyn io::Write) -> Result<(), ScanError>) ->
             patch.split(|byte| *byte == b'\n').map(|line| paint_line(paint, line)).collect();
         return present::print(lines.join("\n"));
     }
-    match write(&mut BufWriter::new(io::stdout().lock())) {
-        Err(ScanError::Read { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(|error| scan_failure(&error)),
+    let mut output = Output { stream: BufWriter::new(io::stdout().lock()), failure: None };
+    let written = write(&mut output);
+    // Its failure is kept, as those of the others.
+    drop(output.flush());
+    match output.failure {
+        Some(cause) => present::unprintable(cause),
+        None => written.map_err(|error| scan_failure(&error)),
+    }
+}
+
+/// Standard output, and why it could not be written: what writes to it has failures of its own.
+struct Output<W> {
+    stream: W,
+    failure: Option<io::Error>,
+}
+
+impl<W: io::Write> Output<W> {
+    fn keep<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        result.map_err(|error| {
+            let told = io::Error::from(error.kind());
+            if error.kind() != io::ErrorKind::Interrupted {
+                self.failure.get_or_insert(error);
+            }
+            told
+        })
+    }
+}
+
+impl<W: io::Write> io::Write for Output<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let result = self.stream.write(bytes);
+        self.keep(result)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let result = self.stream.flush();
+        self.keep(result)
     }
 }
 

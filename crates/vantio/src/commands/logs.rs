@@ -4,7 +4,7 @@ use std::{io, path::Path, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
-use vantio_phantom::keeper::{KeeperError, Leave, Log, Visit, visit};
+use vantio_phantom::keeper::{KeeperError, Kept, Leave, Log, Visit, visit};
 
 use super::{
     attach::{lives, lost, refuse_undetached, unreachable},
@@ -14,7 +14,7 @@ use crate::{
     arguments,
     failure::Failure,
     present::{note, print, print_json},
-    store::Store,
+    store::{State, Store},
 };
 
 /// Prints what a run wrote; goes on until its end if that is asked for.
@@ -32,19 +32,23 @@ pub fn logs(store: &Store, arguments: &arguments::Logs, json: bool) -> Result<u8
         Failure::new("E_NO_LOGS", format!("nothing is kept of what run {short} wrote"))
             .help("it never began, or was discarded")
     })?;
-    let begin = begin(&log, arguments.tail).map_err(unreadable)?;
+    // What it writes until its end is in the log once it has ended.
+    let is_followed = arguments.follow && lives(store, id)?;
+    let kept = log.kept().map_err(unreadable)?;
+    let gone = kept.begin();
+    let begin = arguments.tail.map_or(Ok(gone), |lines| kept.tail(lines)).map_err(unreadable)?;
     if json {
-        return in_full(&log, begin, &id.to_string());
+        return in_full(&kept, begin, &id.to_string());
     }
-    let (kept, _) = log.bounds().map_err(unreadable)?;
-    if kept > 0 && arguments.tail.is_none() {
-        note(format!("vantio: the first {kept} bytes are gone: the last {} are kept\n", Log::KEPT));
+    if gone > 0 && arguments.tail.is_none() {
+        note(format!("vantio: the first {gone} bytes are gone: the last {} are kept\n", Log::KEPT));
     }
-    if arguments.follow && lives(store, id)? {
+    if is_followed {
         match follow(&folder, begin) {
             // It ended in this moment, or nobody writes down any more what it says.
             Err(error @ KeeperError::Absent) => {
-                each(&log, begin, &mut |bytes| print(bytes))?;
+                let kept = log.kept().map_err(unreadable)?;
+                each(&kept, begin, &mut |bytes| print(bytes))?;
                 let has_ended = comes_true(PATIENCE, || Ok(!lives(store, id)?))?;
                 return if has_ended { Ok(0) } else { Err(unreachable(&error, &short)) };
             }
@@ -54,22 +58,20 @@ pub fn logs(store: &Store, arguments: &arguments::Logs, json: bool) -> Result<u8
             Ok(Leave::Signaled(signal)) => return Ok(u8::try_from(128 + signal).unwrap_or(u8::MAX)),
         }
     }
-    each(&log, begin, &mut |bytes| print(bytes))?;
+    each(&kept, begin, &mut |bytes| print(bytes))?;
+    if arguments.follow && store.read(id)?.state == State::Died {
+        return Err(lost(&short));
+    }
     Ok(0)
-}
-
-/// Where to begin.
-fn begin(log: &Log, tail: Option<u64>) -> io::Result<u64> {
-    tail.map_or_else(|| Ok(log.bounds()?.0), |lines| log.tail(lines))
 }
 
 fn follow(folder: &Path, from: u64) -> Result<Leave, KeeperError> {
     visit(&Visit { folder, types: false, from: Some(from) }, &mut |_| {})
 }
 
-fn in_full(log: &Log, begin: u64, run: &str) -> Result<u8, Failure> {
+fn in_full(kept: &Kept, begin: u64, run: &str) -> Result<u8, Failure> {
     let mut text = Vec::new();
-    each(log, begin, &mut |bytes| {
+    each(kept, begin, &mut |bytes| {
         text.extend_from_slice(bytes);
         Ok(())
     })?;
@@ -81,15 +83,15 @@ fn in_full(log: &Log, begin: u64, run: &str) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Hands over what was written after the first `place` bytes, until there is no more now.
+/// Hands over what was written after the first `place` bytes.
 fn each(
-    log: &Log,
+    kept: &Kept,
     mut place: u64,
     take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut bytes = vec![0; 64 * 1024];
     loop {
-        let (found, count) = log.read(place, &mut bytes).map_err(unreadable)?;
+        let (found, count) = kept.read(place, &mut bytes).map_err(unreadable)?;
         if count == 0 {
             return Ok(());
         }

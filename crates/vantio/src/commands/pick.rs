@@ -139,8 +139,8 @@ fn reasons(change: &Change) -> Vec<&'static str> {
 pub fn absolute(directory: &Path, path: &Path) -> Result<Vec<u8>, Failure> {
     let joined = directory.join(path);
     let wrong = |why: &str| {
-        Failure::misuse("E_PATH", format!("`{}` cannot be committed: {why}", shown_path(path)))
-            .help("`vantio diff RUN` lists what can")
+        Failure::misuse("E_PATH", format!("`{}` is no change: {why}", shown_path(path)))
+            .help("`vantio diff RUN` lists those that wait")
     };
     let mut rest = Vec::new();
     let mut folder = joined.as_path();

@@ -23,6 +23,11 @@ pub fn replay(place: Option<&str>, arguments: &arguments::Replay, json: bool) ->
         }
         return tell(replay::open(Path::new(&arguments.run))?, json);
     }
+    if arguments.run.contains(['/', '.']) {
+        let path = Path::new(&arguments.run);
+        return Err(Failure::misuse("E_REPLAY_FILE", format!("there is no file `{}`", shown_path(path)))
+            .help("name a run, or a file that `vantio replay RUN --export FILE` wrote"));
+    }
     let store = super::open(place)?;
     let run_id = resolve(&store, &arguments.run)?;
     let reader = Reader::open_at(&store.ledger())?;

@@ -21,12 +21,15 @@ pub use time::{age, clock, now_ms, span};
 /// Writes to standard output. A reader that went away is no failure: `vantio … | head`.
 pub fn print(bytes: impl AsRef<[u8]>) -> Result<(), Failure> {
     let mut output = io::stdout().lock();
-    match output.write_all(bytes.as_ref()).and_then(|()| output.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new("E_OUTPUT", "standard output cannot be written").because(error))
-        }
-        _ => Ok(()),
+    output.write_all(bytes.as_ref()).and_then(|()| output.flush()).or_else(unprintable)
+}
+
+/// Standard output could not be written.
+pub fn unprintable(cause: io::Error) -> Result<(), Failure> {
+    if cause.kind() == io::ErrorKind::BrokenPipe {
+        return Ok(());
     }
+    Err(Failure::new("E_OUTPUT", "standard output cannot be written").because(cause))
 }
 
 /// Writes a note to standard error; lost when nobody can read it.

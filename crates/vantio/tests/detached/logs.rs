@@ -42,6 +42,19 @@ fn following_ends_with_the_run() {
 }
 
 #[test]
+fn following_a_run_whose_command_was_killed_fails() {
+    let world = World::new();
+    let run = Detached::start(&world, WORKSPACE, &["/bin/sh", "-c", "echo written; sleep 600"]);
+    run.wait_for("written");
+    let pids = run.processes().map(|pid| pid.to_string());
+    finish(std::process::Command::new("/bin/kill").arg("-KILL").args(&pids)).assert_success();
+    run.wait_for_end();
+    let follow = finish(&mut run.vantio("logs", &["--follow"]));
+    follow.assert_code(1);
+    assert_eq!((follow.stdout.as_str(), follow.stderr.contains("E_RUN_LOST")), ("written\n", true));
+}
+
+#[test]
 fn the_last_of_much_output_is_kept_and_the_rest_said_to_be_gone() {
     let world = World::new();
     let script = "yes 123456789012345678901234567890 | head -n 1000000; echo the end";
@@ -56,6 +69,19 @@ fn the_last_of_much_output_is_kept_and_the_rest_said_to_be_gone() {
     let on_disk = finish(std::process::Command::new("du").arg("-sk").arg(run.folder().join("output")));
     let kilobytes: u64 = on_disk.stdout.split_whitespace().next().unwrap().parse().unwrap();
     assert!(kilobytes <= 17 << 10, "{kilobytes} kB on disk");
+}
+
+#[test]
+fn output_without_end_is_read_to_where_it_is() {
+    let world = World::new();
+    let run = Detached::start(&world, WORKSPACE, &["/usr/bin/yes"]);
+    run.wait_for("y\ny");
+    for arguments in [&["--tail", "1"][..], &[], &["--json"]] {
+        let outcome = finish(&mut run.vantio("logs", arguments));
+        outcome.assert_success();
+        assert!(outcome.stdout.contains('y'), "{arguments:?}");
+    }
+    world.ask(&["kill", &run.id]);
 }
 
 #[test]

@@ -132,6 +132,7 @@ fn a_killed_run_ends_for_who_is_attached() {
     world.ask(&["kill", &run.id]);
     assert_eq!(attached.wait().unwrap().code(), Some(137));
     assert_eq!(run.state(), "ended (signal 9)");
+    finish(&mut run.vantio("logs", &["--follow"])).assert_success();
 }
 
 #[test]

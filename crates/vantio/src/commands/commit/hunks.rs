@@ -69,7 +69,7 @@ fn split(text: &OsStr) -> Result<(&Path, Vec<usize>), Failure> {
     let bytes = text.as_bytes();
     let wrong = || {
         Failure::misuse("E_HUNKS", format!("`{}` does not name hunks", shown_path(Path::new(text))))
-            .help("write PATH:1,3 with the numbers that `vantio diff RUN --json` gives them")
+            .help("write PATH:1,3 with the numbers that `vantio diff RUN` gives them")
     };
     let colon = bytes.iter().rposition(|byte| *byte == b':').filter(|at| *at > 0).ok_or_else(wrong)?;
     let numbers = std::str::from_utf8(&bytes[colon + 1..]).map_err(|_| wrong())?;

@@ -52,15 +52,24 @@ pub(super) fn print(
     present::print(text)
 }
 
-/// A terminal gets nothing that it would obey; a file or pipe gets it as it is.
+/// A terminal gets nothing that it would obey; a file or pipe gets it as it is. Hunks have the numbers by which
+/// `vantio commit` takes them.
 fn show(lines: &[&[u8]], out: &mut Vec<u8>) {
     let is_terminal = io::stdout().is_terminal();
     let paint = Paint::for_stream(&io::stdout());
+    let is_head = |line: &[u8]| line.starts_with(b"@@ ");
+    let has_many = lines.iter().filter(|line| is_head(line)).count() > 1;
+    let mut hunk = 0;
     for line in lines {
+        let mut line = line.to_vec();
+        if has_many && is_head(&line) {
+            hunk += 1;
+            line.extend(format!(" hunk {hunk}").into_bytes());
+        }
         if is_terminal {
-            out.extend(paint_line(paint, line).into_bytes());
+            out.extend(paint_line(paint, &line).into_bytes());
         } else {
-            out.extend_from_slice(line);
+            out.append(&mut line);
         }
         out.push(b'\n');
     }
@@ -110,6 +119,20 @@ const LARGEST_TEXT: usize = 1 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hunks_have_their_numbers_where_there_are_several() {
+        let shown = |lines: &[&[u8]]| {
+            let mut out = Vec::new();
+            show(lines, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(shown(&[b"@@ -1 +1 @@", b"-@@ "]), "@@ -1 +1 @@\n-@@ \n");
+        assert_eq!(
+            shown(&[b"@@ -1 +1 @@", b"-@@ ", b"@@ -9 +9 @@"]),
+            "@@ -1 +1 @@ hunk 1\n-@@ \n@@ -9 +9 @@ hunk 2\n"
+        );
+    }
 
     #[test]
     fn a_patch_falls_into_its_files() {
