@@ -56,7 +56,9 @@ impl LayerRoot {
     /// layer is closed: a run may leave files without any permission.
     pub(crate) fn relax(&self, path: &[u8], node: &Node) -> io::Result<()> {
         let needed = if node.is_dir() { 0o700 } else { 0o400 };
-        let is_exempt = rustix::process::geteuid().is_root() || node.mode & needed == needed;
+        let is_exempt = rustix::process::geteuid().is_root()
+            || node.mode & needed == needed
+            || self.true_mode(path).is_some();
         let may = node.is_dir() || node.file_type == FileType::File;
         let (false, true, Some(upper)) = (is_exempt, may, &self.upper) else { return Ok(()) };
         let file = upper.at(path, OFlags::PATH | OFlags::NOFOLLOW)?;

@@ -67,6 +67,8 @@ struct Lower<'f> {
     dir: BorrowedFd<'f>,
     path: Vec<u8>,
     node: Node,
+    /// Its attributes may not be read.
+    is_sealed: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -115,10 +117,7 @@ impl<'a> Walk<'a> {
         };
         for name in &names {
             let path = join(&frame.upper, name);
-            let Some(mut node) = Node::at(upper_dir.as_fd(), name)? else { continue };
-            if let Some(mode) = self.root.true_mode(&path) {
-                node.mode = mode;
-            }
+            let Some(node) = self.upper_node(upper_dir.as_fd(), name, &path)? else { continue };
             let lower = match (&lower_dir, &frame.lower) {
                 (Some(dir), Some(parent)) => match self.lower_at(dir.as_fd(), parent, name)? {
                     Found::Nothing => None,
@@ -139,11 +138,21 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
+    /// What the run has there, made readable.
+    fn upper_node(&self, dir: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> io::Result<Option<Node>> {
+        let Some(stat) = beneath::stat_at(dir, name)? else { return Ok(None) };
+        self.root.relax(path, &Node::of_stat(&stat))?;
+        let mut node = Node::complete(&stat, dir, name)?;
+        if let Some(mode) = self.root.true_mode(path) {
+            node.mode = mode;
+        }
+        Ok(Some(node))
+    }
+
     fn entry(&mut self, entry: Entry<'_>, waiting: &mut Vec<Frame>) -> io::Result<()> {
         if entry.node.is_whiteout() {
             return entry.lower.map_or(Ok(()), |lower| self.delete(lower.path, lower.node));
         }
-        self.root.relax(&entry.path, &entry.node)?;
         if self.root.layer.absolute(&entry.path).len() > LONGEST_PATH {
             self.push(&entry, ChangeKind::Added, Some(Blocked::TooDeep));
             return Ok(());
@@ -167,7 +176,7 @@ impl<'a> Walk<'a> {
             }
             Some(lower) if !lower.node.is_dir() => self.push(entry, ChangeKind::Retyped, None),
             Some(lower) => {
-                if !same_metadata(&lower.node, &entry.node) {
+                if !lower.is_sealed && !same_metadata(&lower.node, &entry.node) {
                     self.push(entry, ChangeKind::Metadata, None);
                 }
                 frame.lower = Some(lower.path.clone());
@@ -234,6 +243,10 @@ impl<'a> Walk<'a> {
                 let path = lower.path.clone();
                 self.delete_entries(&dir, &path, |_| true)?;
             }
+            return Ok(());
+        }
+        if lower.is_sealed {
+            self.push(entry, ChangeKind::Modified, Some(Blocked::Unreadable));
             return Ok(());
         }
         let upper = Readable { node: &entry.node, dir: entry.dir, name: entry.name };
@@ -347,8 +360,11 @@ impl<'a> Walk<'a> {
         if stat.stx_mnt_id != self.root.lower.mount() {
             return Ok(Found::Mount);
         }
-        let node = Node::complete(&stat, dir, name)?;
-        Ok(Found::Entry(Box::new(Lower { dir, path, node })))
+        let (node, is_sealed) = match Node::complete(&stat, dir, name) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => (Node::of_stat(&stat), true),
+            node => (node?, false),
+        };
+        Ok(Found::Entry(Box::new(Lower { dir, path, node, is_sealed })))
     }
 
     fn host_dir(&self, path: &[u8]) -> io::Result<Option<OwnedFd>> {
