@@ -16,21 +16,23 @@ use rustix::{
 };
 
 use super::{
+    depot::keeping_times,
     journal::Steps,
     meta::Meta,
-    rollback::Ground,
+    moving::Lent,
+    rollback::{Ground, node_at},
     steps::{Action, Id, Step},
 };
 use crate::changes::{
     FileType, Node, Readable, Stamp,
-    beneath::{Pinned, stat_at, stat_fd},
+    beneath::{Pinned, join, stat_at, stat_fd},
     copy_content, names_in, same_content,
 };
 
 /// Keeps copies of removed files that have names on the host still. May be repeated; a file that cannot be copied is kept
 /// with its link. Returns those that nobody had changed since `done`, with the change time that they have for it now.
 pub(super) fn release(grounds: &[Ground], steps: &Steps, done: Stamp) -> BTreeSet<(Id, Stamp)> {
-    let kept: Vec<_> = steps.list.iter().filter_map(|step| Kept::of(grounds, step)).collect();
+    let kept: Vec<_> = steps.list.iter().flat_map(|step| Kept::of(grounds, step)).collect();
     let mut names: HashMap<Id, u32> = HashMap::new();
     for kept in &kept {
         *names.entry(kept.node.id).or_default() += 1;
@@ -38,7 +40,7 @@ pub(super) fn release(grounds: &[Ground], steps: &Steps, done: Stamp) -> BTreeSe
     let mut released = BTreeSet::new();
     for kept in &kept {
         if kept.node.links > names.get(&kept.node.id).copied().unwrap_or_default() {
-            let file = kept.depot.at(kept.slot, OFlags::PATH | OFlags::NOFOLLOW);
+            let file = kept.depot.at(&kept.path, OFlags::PATH | OFlags::NOFOLLOW);
             let _ = kept.copy(steps);
             let now = file.and_then(|file| Ok(Node::of_stat(&stat_fd(file.as_fd())?)));
             released.extend(now.ok().filter(|_| kept.node.changed <= done).map(|now| (now.id, now.changed)));
@@ -58,7 +60,7 @@ pub(super) fn touched(grounds: &[Ground], steps: &Steps) -> io::Result<BTreeSet<
     let mut touched = BTreeSet::new();
     for step in &steps.list {
         let Action::Rewrite { node, .. } = step.action else { continue };
-        let ground = grounds.get(step.layer).filter(|_| went.contains(&node));
+        let ground = grounds.get(step.layer).filter(|ground| ground.is_away() || went.contains(&node));
         let Some((ground, depot)) = ground.and_then(|ground| Some((ground, ground.depot.as_ref()?))) else {
             continue;
         };
@@ -98,20 +100,32 @@ pub(super) fn restore(depot: &Pinned, slot: &[u8], dir: &OwnedFd, wanted: Id) ->
     Ok(())
 }
 
-/// A regular file in the slot of a step that took it from the host.
+/// A file with several names that a step took from the host.
 struct Kept<'a> {
     depot: &'a Pinned,
     slot: &'a [u8],
+    /// Where in the depot it is.
+    path: Vec<u8>,
     node: Node,
 }
 
 impl<'a> Kept<'a> {
-    fn of(grounds: &'a [Ground], step: &'a Step) -> Option<Self> {
-        let (Action::Take { .. } | Action::Swap { .. }) = step.action else { return None };
-        let depot = grounds.get(step.layer)?.depot.as_ref()?;
+    /// What is in the slot of a step; all that is in it where the depot is copied before long, which parts the names.
+    fn of(grounds: &'a [Ground], step: &'a Step) -> Vec<Self> {
+        let (Action::Take { .. } | Action::Swap { .. }) = step.action else { return Vec::new() };
+        let Some(ground) = grounds.get(step.layer) else { return Vec::new() };
+        let Some(depot) = &ground.depot else { return Vec::new() };
         let slot = step.slot.as_bytes();
-        let node = Node::at(depot.as_fd(), slot).ok()??;
-        (node.file_type == FileType::File && node.links > 1).then_some(Self { depot, slot, node })
+        let (mut found, mut waiting) = (Vec::new(), vec![slot.to_vec()]);
+        while let Some(path) = waiting.pop() {
+            let Ok(Some(node)) = node_at(depot, &path) else { continue };
+            if node.is_dir() && ground.is_away() {
+                waiting.extend(names(depot, &path).unwrap_or_default().iter().map(|name| join(&path, name)));
+            } else if node.file_type == FileType::File && node.links > 1 {
+                found.push(Self { depot, slot, path, node });
+            }
+        }
+        found
     }
 
     /// Copies the file as it was, also where a step changed it.
@@ -125,7 +139,7 @@ impl<'a> Kept<'a> {
             Action::Meta { node, old, .. } if *node == self.node.id => Some(Before::Meta(old)),
             _ => None,
         });
-        let made = self.copy_to(&spare, changed.unwrap_or(Before::File(self.slot)));
+        let made = self.copy_to(&spare, changed.unwrap_or(Before::Same));
         if made.is_err() {
             let _ = unlinkat(depot, &spare[..], AtFlags::empty());
         }
@@ -134,22 +148,33 @@ impl<'a> Kept<'a> {
 
     fn copy_to(&self, spare: &[u8], before: Before<'_>) -> io::Result<()> {
         let depot = self.depot.as_fd();
-        let name = if let Before::File(name) = before { name } else { self.slot };
-        let node = Node::at(depot, name)?.ok_or(io::ErrorKind::NotFound)?;
-        let from = File::from(Readable { node: &node, dir: depot, name }.open()?);
+        let (parent, own) = self.depot.parent(&self.path)?;
+        let (dir, name) =
+            if let Before::File(backup) = before { (depot, backup) } else { (parent.as_fd(), own) };
+        let node = Node::at(dir, name)?.ok_or(io::ErrorKind::NotFound)?;
+        let from = File::from(Readable { node: &node, dir, name }.open()?);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let to = File::from(openat(depot, spare, flags, Mode::RUSR | Mode::WUSR)?);
         copy_content(&from, &to)?;
         let meta = Meta::of(&node);
         if let Before::Meta(old) = before { old } else { &meta }.set(to.as_fd())?;
         to.sync_all()?;
-        Ok(renameat(depot, spare, depot, self.slot)?)
+        let _lent = Lent::new(parent.try_clone()?, 0o300);
+        keeping_times(parent.as_fd(), || Ok(renameat(depot, spare, &parent, own)?))
     }
+}
+
+/// The names in a directory of the depot.
+fn names(depot: &Pinned, path: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+    let _lent = Lent::new(depot.dir(path)?, 0o500);
+    names_in(&depot.at(path, OFlags::RDONLY | OFlags::DIRECTORY)?)
 }
 
 /// Where what a file was before a commit is found.
 #[derive(Clone, Copy)]
 enum Before<'a> {
+    /// In the file itself.
+    Same,
     /// In the depot.
     File(&'a [u8]),
     /// In the file itself, but for this.
