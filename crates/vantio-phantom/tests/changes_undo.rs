@@ -243,3 +243,39 @@ fn what_was_renamed_is_somewhere_whatever_stays() {
         "rm -r q/s",
     );
 }
+
+#[test]
+fn a_file_that_lost_a_name_with_its_folder_comes_back_on_another_file_system() {
+    let shm = Path::new("/dev/shm");
+    if !shm.is_dir() {
+        return;
+    }
+    for run in ["echo new > g", "echo x > d; echo new > g", "chmod 600 g"] {
+        let world = World::with_host_on(
+            shm,
+            "mkdir -p d/e; echo old > d/e/f; ln d/e/f g; chmod 644 g; chmod 555 d/e",
+        );
+        let look = "stat -c '%n %a' d/e d/e/f g; cat d/e/f g";
+        let was = sh(&world.host(), look);
+        world.inside(&format!("chmod 755 d/e; rm -r d; {run}"));
+        assert!(!world.commit(&[]).is_incomplete(), "{run}");
+        assert_eq!(world.undo().stayed, Vec::<Vec<u8>>::new(), "{run}");
+        assert_eq!(sh(&world.host(), look), was, "{run}");
+    }
+}
+
+#[test]
+fn what_the_host_writes_to_a_file_of_which_the_mode_was_committed_survives_an_undo() {
+    for write in ["echo host > f", "echo tsoh > f; touch -r g f"] {
+        let world = World::new("echo mode > f; chmod 644 f; echo > g");
+        world.inside("chmod 600 f");
+        world.commit(&[]);
+        std::thread::sleep(std::time::Duration::from_millis(25));
+        world.on_host(write);
+        let written = sh(&world.host(), "cat f");
+        assert_eq!(world.undo().stayed, Vec::<Vec<u8>>::new());
+        assert_eq!(sh(&world.host(), "stat -c %a f; cat f"), format!("644\n{written}"));
+        assert!(world.commit(&[]).is_incomplete(), "{write}");
+        assert_eq!(sh(&world.host(), "cat f"), written);
+    }
+}

@@ -37,7 +37,7 @@ pub use node::{FileType, Node, Stamp};
 pub use scan::{ScanError, scan};
 
 pub(crate) use compare::{Readable, same_content, same_metadata};
-pub(crate) use content::copy_content;
+pub(crate) use content::{copy_content, data_after};
 pub(crate) use hunks::is_fit;
 pub(crate) use layers::{Committed, LAYERS_FILE, OVERLAY_PREFIXES, moved, path_now, path_then, write_json};
 pub(crate) use model::Origin;

@@ -55,6 +55,12 @@ impl Meta {
     /// Gives everything to the file that `fd` (which may be an `O_PATH`
     /// descriptor) has open.
     pub(crate) fn set(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.set_but_times(fd)?;
+        self.set_times(fd)
+    }
+
+    /// Gives it all but the times.
+    pub(crate) fn set_but_times(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         let path = magic(fd);
         let now = Node::of_stat(&stat_fd(fd)?);
         if (now.uid, now.gid) != (self.uid, self.gid) {
@@ -62,11 +68,11 @@ impl Meta {
             chownat(CWD, &path, Some(owner.0), Some(owner.1), AtFlags::empty())?;
         }
         // An owner that changes, or an access list, changes the mode too.
-        let is_else = self.set_xattrs(fd)? || (now.uid, now.gid) != (self.uid, self.gid);
+        let is_else = self.set_xattrs(fd, &now)? || (now.uid, now.gid) != (self.uid, self.gid);
         if self.file_type != FileType::Symlink && (is_else || now.mode != self.mode) {
             chmod(&path, Mode::from_raw_mode(self.mode))?;
         }
-        self.set_times(fd)
+        Ok(())
     }
 
     /// Sets access and modification time.
@@ -74,8 +80,18 @@ impl Meta {
         set_times(fd, self.accessed, self.modified)
     }
 
-    /// Whether there was anything to set.
-    fn set_xattrs(&self, fd: BorrowedFd<'_>) -> io::Result<bool> {
+    /// Whether there was anything to set, or the mode is not what it was. An ordinary user must be permitted to read and
+    /// write a file to see and change its attributes.
+    fn set_xattrs(&self, fd: BorrowedFd<'_>, now: &Node) -> io::Result<bool> {
+        match self.try_xattrs(fd) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && now.mode & 0o600 != 0o600 => {}
+            other => return other,
+        }
+        chmod(magic(fd), Mode::from_raw_mode(now.mode | 0o600))?;
+        self.try_xattrs(fd).map(|_| true)
+    }
+
+    fn try_xattrs(&self, fd: BorrowedFd<'_>) -> io::Result<bool> {
         let mut is_changed = false;
         let path = magic(fd);
         let present = crate::changes::node::xattrs_of(fd)?;

@@ -1,7 +1,7 @@
 //! Walking the steps of a commit backwards.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     fs::File,
     io,
     os::fd::BorrowedFd,
@@ -24,7 +24,7 @@ use super::{
     moving::{Lent, rename},
     others,
     steps::{Action, Id, Step},
-    ways,
+    undo, ways,
 };
 use crate::changes::{
     Committed, Node, Readable, RunFolder, Stamp,
@@ -34,18 +34,37 @@ use crate::changes::{
 };
 
 /// What this program itself did to the outcome of a commit.
-struct Since<'a> {
+pub(super) struct Since<'a> {
     /// When the commit was done.
-    done: Stamp,
+    pub(super) done: Stamp,
     /// What came back since when a part of it was taken back.
     returned: &'a BTreeSet<(Id, Stamp)>,
     /// Of what it brought a part.
     parts: &'a [Rebased],
     /// What it did last at a path, by layer, but for what only took something away.
     last: HashMap<(usize, &'a [u8]), usize>,
+    /// Files whose change time an undo has moved: the time of their content tells.
+    touched: HashSet<Id>,
+    /// Files that it writes in place, which is judged by itself.
+    written: HashSet<Id>,
 }
 
-impl Since<'_> {
+impl<'a> Since<'a> {
+    fn new(record: &'a Record, steps: &'a Steps, done: Stamp) -> Self {
+        // What was put there is judged by more than a change of its metadata.
+        let is_last = |step: &Step| !step.action.clears() && !matches!(step.action, Action::Meta { .. });
+        let lasting = steps.list.iter().enumerate().filter(|(_, step)| is_last(step));
+        let last = lasting.map(|(index, step)| ((step.layer, step.path.as_bytes()), index)).collect();
+        let (returned, parts) = (&record.undone.returned, &steps.rebased[..]);
+        Self { done, returned, parts, last, touched: HashSet::new(), written: HashSet::new() }
+    }
+
+    /// The same, where an undo has begun.
+    pub(super) fn again(record: &'a Record, steps: &'a Steps, done: Stamp) -> Self {
+        let (touched, written) = undo::touched(steps);
+        Self { touched, written, ..Self::new(record, steps, done) }
+    }
+
     /// Whether the commit put something where `step` took something away, or into the place of what that was in.
     fn has_filled(&self, step: &Step) -> bool {
         let mut path = step.path.as_bytes();
@@ -79,6 +98,8 @@ pub(super) struct Scope {
     pub(super) left_out: BTreeSet<usize>,
     /// What of the settled paths waits again.
     pub(super) freed: Vec<Committed>,
+    /// Steps that are undone, and of which the host changed what comes back: that is not taken for what was there before.
+    pub(super) changed: BTreeSet<usize>,
 }
 
 /// What stayed, and what came back.
@@ -102,11 +123,7 @@ impl Reason<'_> {
 pub(super) fn changed_since(grounds: &[Ground], record: &Record) -> io::Result<BTreeSet<usize>> {
     let mut changed = BTreeSet::new();
     let (Some(steps), Some(done)) = (&record.steps, record.applied) else { return Ok(changed) };
-    // What was put there is judged by more than a change of its metadata.
-    let is_last = |step: &Step| !step.action.clears() && !matches!(step.action, Action::Meta { .. });
-    let lasting = steps.list.iter().enumerate().filter(|(_, step)| is_last(step));
-    let last = lasting.map(|(index, step)| ((step.layer, step.path.as_bytes()), index)).collect();
-    let known = Since { done, returned: &record.undone.returned, parts: &steps.rebased, last };
+    let known = Since::new(record, steps, done);
     for (index, step) in steps.list.iter().enumerate() {
         let Some(ground) = grounds.get(step.layer) else { continue };
         if record.undone.steps.contains(&index) {
@@ -121,6 +138,27 @@ pub(super) fn changed_since(grounds: &[Ground], record: &Record) -> io::Result<B
     }
     ways::close(grounds, steps, &record.undone.steps, &mut changed)?;
     Ok(changed)
+}
+
+/// The steps, by index, that changed nothing but metadata of a file to which the host wrote since. To be asked before the
+/// first is taken back.
+pub(super) fn written_since(grounds: &[Ground], record: &Record) -> io::Result<BTreeSet<usize>> {
+    let mut written = BTreeSet::new();
+    let (Some(steps), Some(done)) = (&record.steps, record.applied) else { return Ok(written) };
+    let known = Since::new(record, steps, done);
+    for (index, step) in steps.list.iter().enumerate() {
+        let (Some(ground), Action::Meta { node, .. }) = (grounds.get(step.layer), &step.action) else {
+            continue;
+        };
+        let path = step.path.as_bytes();
+        if let Some(now) = node_at(&ground.lower, path)?
+            && now.id == *node
+            && !ground.is_known(path, &now, &known)?
+        {
+            written.insert(index);
+        }
+    }
+    Ok(written)
 }
 
 /// The two directories of a layer that a commit worked on.
@@ -161,6 +199,11 @@ impl Ground {
             Ok(Self { mount_point, lower, depot, is_away })
         };
         record.begin.layers.iter().map(open).collect()
+    }
+
+    /// Whether what an undo puts back is a copy, in every file of it.
+    pub(super) const fn is_away(&self) -> bool {
+        self.is_away
     }
 
     /// True when the host still has what the step left, and nothing at or
@@ -209,16 +252,22 @@ impl Ground {
         path.strip_prefix(root)?.strip_prefix(b"/")
     }
 
-    fn is_unchanged_since(&self, path: &[u8], known: &Since<'_>) -> io::Result<bool> {
+    /// Whether nobody but this program changed a file since.
+    pub(super) fn is_known(&self, path: &[u8], node: &Node, known: &Since<'_>) -> io::Result<bool> {
+        Ok(node.is_dir()
+            || node.changed <= known.done
+            || known.returned.contains(&(node.id, node.changed))
+            || known.touched.contains(&node.id) && node.modified <= known.done
+            || known.written.contains(&node.id)
+            || self.is_part(path, node, known.parts)?)
+    }
+
+    pub(super) fn is_unchanged_since(&self, path: &[u8], known: &Since<'_>) -> io::Result<bool> {
         let (mut waiting, mut lent) = (vec![path.to_vec()], Vec::new());
         while let Some(path) = waiting.pop() {
             let Some(stat) = self.lower.stat(&path)? else { return Ok(false) };
             let node = Node::of_stat(&stat);
-            let is_known = node.is_dir()
-                || node.changed <= known.done
-                || known.returned.contains(&(node.id, node.changed))
-                || self.is_part(&path, &node, known.parts)?;
-            if !is_known {
+            if !self.is_known(&path, &node, known)? {
                 return Ok(false);
             }
             if node.is_dir() {
@@ -274,10 +323,11 @@ pub(super) fn roll_back(
             stayed.add(index, path);
             continue;
         }
-        let back = Back { ground, step, steps, reason };
+        let back = Back { ground, step, steps, reason, is_written: scope.changed.contains(&index) };
         match back.take_back() {
             Ok(true)
                 if matches!(step.action, Action::Make { .. } | Action::Put { .. } | Action::Link { .. }) => {}
+            Ok(true) if scope.changed.contains(&index) => {}
             Ok(true) => {
                 // What a step takes away, it takes before the renames; the others
                 // find their file where a rename has put it.
@@ -333,6 +383,8 @@ struct Back<'a> {
     step: &'a Step,
     steps: &'a Steps,
     reason: Reason<'a>,
+    /// Whether the host wrote to what comes back.
+    is_written: bool,
 }
 
 impl Back<'_> {
@@ -449,7 +501,8 @@ impl Back<'_> {
             return self.is_where_it_was(path, node);
         }
         let file = self.ground.lower.at(path, OFlags::PATH | OFlags::NOFOLLOW)?;
-        old.set(file.as_fd())?;
+        // The times tell of the host's content.
+        if self.is_written { old.set_but_times(file.as_fd()) } else { old.set(file.as_fd()) }?;
         Ok(true)
     }
 

@@ -1,5 +1,6 @@
 //! Taking a commit back, or a part of it.
 
+mod meanwhile;
 mod part;
 
 use std::{
@@ -21,7 +22,7 @@ use super::{
     finish,
     journal::{JOURNAL_FILE, Record, Steps, Undone, numbers, record_undone},
     recover::recover_run,
-    rollback::{Ground, Reason, Scope, changed_since, roll_back},
+    rollback::{Ground, Reason, Scope, changed_since, roll_back, written_since},
     steps::Id,
 };
 use crate::changes::{
@@ -29,6 +30,7 @@ use crate::changes::{
     beneath::{self, Pinned},
     write_json,
 };
+pub(super) use meanwhile::touched;
 use part::Part;
 
 /// What an undo did.
@@ -69,16 +71,18 @@ pub fn undo_paths(
     let (number, part) = find(run, selection, host_root)?;
     let record = Record::read(&undo_folder(run.path(), number).join(JOURNAL_FILE))?;
     let (mut along, mut not_kept) = (Vec::new(), Vec::new());
-    let mut undoing = Undoing { number, stays: BTreeSet::new(), part };
+    let begun = Some(Stamp::now());
+    let mut undoing = Undoing { number, stays: BTreeSet::new(), part, begun, changed: BTreeSet::new() };
     if let Some(record) = &record {
         let grounds = grounds(run.path(), record, host_root).map_err(failed)?;
         undoing.stays = changed_since(&grounds, record).map_err(failed)?;
+        undoing.changed = written_since(&grounds, record).map_err(failed)?;
         not_kept = unkept(run.path(), record, &grounds, &undoing.stays);
         along = undoing.part.as_ref().map_or(along, |part| part.along(record, &grounds, selection));
         undoing.part.get_or_insert_with(|| Part::whole(record, &grounds));
     }
     write_json(run.path(), UNDOING_FILE, &undoing).map_err(failed)?;
-    let report = take_back(run.path(), &undoing, host_root)?;
+    let report = take_back(run.path(), &mut undoing, false, host_root)?;
     along.retain(|path| !report.stayed.contains(path));
     not_kept.retain(|path| report.stayed.contains(path));
     Ok(UndoReport { unkept: not_kept, along, ..report })
@@ -128,6 +132,12 @@ struct Undoing {
     /// What is asked for, where that is not all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     part: Option<Part>,
+    /// When it began, on the host's coarse real-time clock.
+    #[serde(default)]
+    begun: Option<Stamp>,
+    /// Steps that are taken back, and of which the host changed what comes back.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    changed: BTreeSet<usize>,
 }
 
 /// The commit to take back, and what of it.
@@ -187,12 +197,17 @@ pub(super) fn resume(run: &Path, host_root: BorrowedFd<'_>) -> Result<Option<Rec
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(|error| failed(run, error))?,
     };
-    let undoing: Undoing = serde_json::from_slice(&text).map_err(|error| failed(run, error.into()))?;
-    let report = take_back(run, &undoing, host_root)?;
+    let mut undoing: Undoing = serde_json::from_slice(&text).map_err(|error| failed(run, error.into()))?;
+    let report = take_back(run, &mut undoing, true, host_root)?;
     Ok(Some(Recovered { run: run.to_path_buf(), remedy: Remedy::UndoFinished, stayed: report.stayed }))
 }
 
-fn take_back(run: &Path, undoing: &Undoing, host_root: BorrowedFd<'_>) -> Result<UndoReport, CommitError> {
+fn take_back(
+    run: &Path,
+    undoing: &mut Undoing,
+    is_resumed: bool,
+    host_root: BorrowedFd<'_>,
+) -> Result<UndoReport, CommitError> {
     let number = undoing.number;
     let failed = |source| failed(run, source);
     let record = Record::read(&undo_folder(run, number).join(JOURNAL_FILE))?;
@@ -209,17 +224,40 @@ fn take_back(run: &Path, undoing: &Undoing, host_root: BorrowedFd<'_>) -> Result
         return Err(failed(error));
     }
     let part = undoing.part.clone().unwrap_or_else(|| Part::whole(record, &grounds));
-    let stayed = unwind(run, record, (&part, &undoing.stays), host_root).map_err(failed)?;
+    if is_resumed {
+        judge_again(run, record, &part, undoing, host_root).map_err(failed)?;
+    }
+    let stayed = unwind(run, record, &part, undoing, host_root).map_err(failed)?;
     Ok(UndoReport { number, stayed, unkept: Vec::new(), along: Vec::new() })
+}
+
+/// What the host changed since the undo was cut off is not overwritten.
+fn judge_again(
+    run: &Path,
+    record: &Record,
+    part: &Part,
+    undoing: &mut Undoing,
+    host_root: BorrowedFd<'_>,
+) -> io::Result<()> {
+    // All that was to be taken back is.
+    let is_done = part.steps.iter().any(|step| record.undone.steps.contains(step));
+    let Some(begun) = undoing.begun.filter(|_| !is_done) else { return Ok(()) };
+    let grounds = grounds(run, record, host_root)?;
+    let meanwhile = meanwhile::judge(record, &grounds, &part.steps, &undoing.stays, begun)?;
+    undoing.stays = meanwhile.stays;
+    undoing.changed.extend(meanwhile.changed);
+    write_json(run, UNDOING_FILE, undoing)
 }
 
 /// Takes a part back. What is left of the commit can still be taken back afterwards.
 fn unwind(
     run: &Path,
     record: &Record,
-    (part, stays): (&Part, &BTreeSet<usize>),
+    part: &Part,
+    undoing: &Undoing,
     host_root: BorrowedFd<'_>,
 ) -> io::Result<Vec<Vec<u8>>> {
+    let stays = &undoing.stays;
     let (number, grounds) = (record.begin.number, grounds(run, record, host_root)?);
     let Some(steps) = &record.steps else { return clear(run, number).map(|()| Vec::new()) };
     let all = 0..steps.list.len();
@@ -231,6 +269,7 @@ fn unwind(
         undone: undone.difference(&part.steps).copied().collect(),
         left_out: all.clone().filter(is_left_out).collect(),
         freed: part.freed(steps, stays),
+        changed: undoing.changed.clone(),
     };
     let reason = Reason::Undo(&scope);
     if done.is_empty() {

@@ -10,6 +10,7 @@
 mod common;
 
 mod first;
+mod meanwhile;
 mod parts;
 mod scene;
 

@@ -22,7 +22,7 @@ pub const SMALL: Tree = Tree {
         echo x > attr; setfattr -n user.k -v old attr; echo l > l1; ln l1 l2; truncate -s 1M sparse; touch -d @1000000000 d gone dir ren .",
     script: "echo more >> d/mod; rm d/del; rm -r gone; echo in place > h1; rm file; mkdir file; echo n > file/n; rm -r dir; echo f > dir
         chmod 600 meta; mkdir -p new/a; echo z > new/a/c; ln new/a/c link; ln -s q added; ln -sfn b sym; chmod 700 d/sub; mkfifo pipe
-        rm -r opaque; mkdir opaque; echo p > opaque/p; setfattr -n user.k -v new attr; rm l2; ln h2 h3
+        rm -r opaque; mkdir opaque; echo p > opaque/p; setfattr -n user.k -v new attr; chmod 400 attr; rm l2; ln h2 h3
         printf x | dd of=sparse bs=1 seek=500000 conv=notrunc status=none",
     script_of_root: "mv ren d/ren2; echo x >> d/ren2/f",
 };
@@ -32,6 +32,14 @@ pub const TEXT: Tree = Tree {
     before: "seq 40 > text; chmod 644 text; mkdir d; echo 1 > d/a; ln text linked; seq 40 > both; touch -d @1000000000 d .",
     script: "sed 's/^2$/two/; s/^20$/twenty/; s/^39$/last/' text > t; cat t > text; sed 's/^2$/two/; s/^39$/last/' both > t; cat t > both; rm t
         echo 2 > d/a; echo 3 > d/b; chmod 600 both",
+    script_of_root: "true",
+};
+
+/// Files that a run writes, replaces, renames, removes and makes.
+pub const WRITTEN: Tree = Tree {
+    before: "echo 1 > mod; echo 2 > both; ln both named; echo 3 > gone; echo 4 > old; echo 5 > meta; chmod 644 meta; echo 6 > swapped
+        touch -d @1000000000 .",
+    script: "echo more >> mod; echo in place > both; rm gone; mv old renamed; chmod 600 meta; rm swapped; echo new > swapped; mkdir n; echo x > n/x",
     script_of_root: "true",
 };
 
@@ -172,6 +180,16 @@ impl Scene {
     #[track_caller]
     pub fn ask(&self, arguments: &[&str]) -> String {
         finish(&mut self.vantio(arguments)).assert_success().stdout.clone()
+    }
+
+    /// Runs a command that may fail.
+    pub fn attempt(&self, arguments: &[&str]) -> String {
+        finish(&mut self.vantio(arguments)).stdout
+    }
+
+    /// What the host has in a file of the tree.
+    pub fn read(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.world.workspace().join(name)).ok()
     }
 
     /// What a command says on standard error.

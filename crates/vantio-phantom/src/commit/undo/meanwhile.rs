@@ -1,0 +1,227 @@
+//! What the host did after an undo was cut off, and before it is finished.
+//!
+//! What an undo had not come to is judged again. It has moved change times by then, so a file of which it changed
+//! anything, or a name, is known by the time of its content.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    fs::File,
+    io,
+    os::unix::fs::FileExt as _,
+};
+
+use rustix::fs::OFlags;
+
+use super::super::{
+    journal::{Record, Steps},
+    rollback::{Ground, Since, node_at},
+    steps::{Action, Id, Step},
+    ways,
+};
+use crate::changes::{Node, Stamp, data_after};
+
+/// What became of the steps of an undo that was cut off.
+#[derive(Debug, Default)]
+pub(super) struct Meanwhile {
+    /// Those that are not taken back any more, by index.
+    pub(super) stays: BTreeSet<usize>,
+    /// Those that are taken back, and of which the host changed what comes back.
+    pub(super) changed: BTreeSet<usize>,
+}
+
+/// Judges the steps `asked` of an undo that has begun at `begun`; `stays` are those that it leaves anyway.
+pub(super) fn judge(
+    record: &Record,
+    grounds: &[Ground],
+    asked: &BTreeSet<usize>,
+    stays: &BTreeSet<usize>,
+    begun: Stamp,
+) -> io::Result<Meanwhile> {
+    let mut meanwhile = Meanwhile { stays: stays.clone(), ..Meanwhile::default() };
+    let (Some(steps), Some(done)) = (&record.steps, record.applied) else { return Ok(meanwhile) };
+    let judge = Judge { steps, known: Since::again(record, steps, done), begun };
+    let mut back = record.undone.steps.clone();
+    for index in asked.difference(&record.undone.steps).filter(|index| !stays.contains(index)) {
+        let step = &steps.list[*index];
+        let Some(ground) = grounds.get(step.layer) else { continue };
+        match judge.state(ground, step)? {
+            State::Waits => {}
+            State::Changed => drop(meanwhile.stays.insert(*index)),
+            State::Back => drop(back.insert(*index)),
+            State::Written => {
+                back.insert(*index);
+                meanwhile.changed.insert(*index);
+            }
+        }
+    }
+    ways::close(grounds, steps, &back, &mut meanwhile.stays)?;
+    Ok(meanwhile)
+}
+
+/// How far an undo has come with a step.
+#[derive(Clone, Copy)]
+enum State {
+    /// It is to be taken back, or that may be repeated.
+    Waits,
+    /// The host changed its outcome.
+    Changed,
+    /// It was taken back.
+    Back,
+    /// The same, or it may be; and the host wrote to what comes back.
+    Written,
+}
+
+struct Judge<'a> {
+    steps: &'a Steps,
+    known: Since<'a>,
+    begun: Stamp,
+}
+
+impl Judge<'_> {
+    fn state(&self, ground: &Ground, step: &Step) -> io::Result<State> {
+        let Some(depot) = &ground.depot else { return Ok(State::Waits) };
+        let path = step.path.as_bytes();
+        let (host, slot) = (node_at(&ground.lower, path)?, node_at(depot, step.slot.as_bytes())?);
+        let is_there = |wanted: Id| host.as_ref().is_some_and(|host| host.id == wanted);
+        Ok(match &step.action {
+            Action::Put { .. } if slot.is_some() => State::Back,
+            Action::Put { node } if is_there(*node) => self.whole(ground, path)?,
+            Action::Put { node } if self.has_moved_back(ground, step, *node)? => State::Back,
+            Action::Take { .. } if slot.is_none() => host.map_or(State::Waits, |host| self.back(&host)),
+            Action::Swap { new, .. } => match slot {
+                Some(slot) if slot.id == *new => host.map_or(State::Back, |host| self.back(&host)),
+                Some(_) if is_there(*new) => self.whole(ground, path)?,
+                Some(_) => State::Changed,
+                None => State::Waits,
+            },
+            Action::Rewrite { node, backup } if is_there(*node) => self.written(ground, step, backup)?,
+            Action::Meta { node, old, new } if is_there(*node) => {
+                let Some(host) = &host else { return Ok(State::Changed) };
+                let is_ours = [old.mode, new.mode].contains(&host.mode)
+                    && [old.uid, new.uid].contains(&host.uid)
+                    && [old.gid, new.gid].contains(&host.gid);
+                match is_ours {
+                    false => State::Changed,
+                    true if ground.is_known(path, host, &self.known)? => State::Waits,
+                    true => State::Written,
+                }
+            }
+            _ => State::Waits,
+        })
+    }
+
+    fn whole(&self, ground: &Ground, path: &[u8]) -> io::Result<State> {
+        Ok(if ground.is_unchanged_since(path, &self.known)? { State::Waits } else { State::Changed })
+    }
+
+    /// Of what an undo puts back the content is older than the undo.
+    fn back(&self, host: &Node) -> State {
+        if host.is_dir() || host.modified < self.begun { State::Back } else { State::Written }
+    }
+
+    /// Whether a directory that was renamed is where it was before.
+    fn has_moved_back(&self, ground: &Ground, put: &Step, node: Id) -> io::Result<bool> {
+        let is_take = |step: &&Step| {
+            (step.layer, &step.slot) == (put.layer, &put.slot) && matches!(step.action, Action::Take { .. })
+        };
+        let Some(take) = self.steps.list.iter().find(is_take) else { return Ok(false) };
+        Ok(node_at(&ground.lower, take.path.as_bytes())?.is_some_and(|there| there.id == node))
+    }
+
+    /// What is written back in place may be repeated, unless the host has written there.
+    fn written(&self, ground: &Ground, step: &Step, backup: &str) -> io::Result<State> {
+        let path = step.path.as_bytes();
+        let (Some(depot), Some(node)) = (&ground.depot, node_at(&ground.lower, path)?) else {
+            return Ok(State::Waits);
+        };
+        if node.changed <= self.known.done || node.modified <= self.known.done {
+            return Ok(State::Waits);
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW;
+        let (now, saved) = (ground.lower.at(path, flags), depot.at(backup.as_bytes(), flags));
+        let (Ok(now), Ok(saved)) = (now, saved) else { return Ok(State::Changed) };
+        Ok(if is_begun(&now.into(), &saved.into())? { State::Waits } else { State::Changed })
+    }
+}
+
+/// Whether `now` is a copy of `saved`, as far as it goes: zeros follow where a copy was cut off.
+fn is_begun(now: &File, saved: &File) -> io::Result<bool> {
+    let (mut left, mut right) = (vec![0; BLOCK], vec![0; BLOCK]);
+    let (mut offset, mut is_cut) = (0, false);
+    while let Some(data) = data_after(now, offset)? {
+        let length = usize::try_from(data.end - data.start).unwrap_or(BLOCK).min(BLOCK);
+        now.read_exact_at(&mut left[..length], data.start)?;
+        right[..length].fill(0);
+        fill(saved, &mut right[..length], data.start)?;
+        let same = left.iter().zip(&right[..length]).take_while(|(left, right)| left == right).count();
+        is_cut |= same < length;
+        if is_cut && left[same..length].iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        offset = data.start + length as u64;
+    }
+    Ok(true)
+}
+
+/// Reads as much as there is.
+fn fill(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !buffer.is_empty() {
+        let count = file.read_at(buffer, offset)?;
+        if count == 0 {
+            break;
+        }
+        buffer = &mut buffer[count..];
+        offset += count as u64;
+    }
+    Ok(())
+}
+
+/// The files of which an undo changes something, or a name, which moves their change time; and those that it writes in place.
+pub(in super::super) fn touched(steps: &Steps) -> (HashSet<Id>, HashSet<Id>) {
+    let written = |step: &Step| match step.action {
+        Action::Rewrite { node, .. } => Some(node),
+        _ => None,
+    };
+    let touches = |step: &&Step| !matches!(step.action, Action::Put { .. } | Action::Make { .. });
+    let ids = |step: &Step| match step.action {
+        Action::Swap { old, .. } => vec![old],
+        _ => step.action.ids(),
+    };
+    (
+        steps.list.iter().filter(touches).flat_map(ids).collect(),
+        steps.list.iter().filter_map(written).collect(),
+    )
+}
+
+const BLOCK: usize = 1 << 16;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_that_was_cut_off_is_known_from_a_change() {
+        let file = |bytes: &[u8], length: u64| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(bytes).unwrap();
+            file.set_len(length).unwrap();
+            file
+        };
+        let text: Vec<u8> = (0..200_000_u32).map(|number| (number % 251 + 1) as u8).collect();
+        let saved = file(&text, 200_000);
+        for (bytes, length, is) in [
+            (&[][..], 0, true),
+            (&text[..70_000], 70_000, true),
+            (&text[..70_001], 200_000, true),
+            (&text, 200_000, true),
+            (b"host", 4, false),
+            (&text, 200_001, true),
+            (&[&text[..], b"host"].concat(), 200_004, false),
+            (&[&text[..100], b"host"].concat(), 200_000, false),
+        ] {
+            assert_eq!(is_begun(&file(bytes, length), &saved).unwrap(), is, "{} {length}", bytes.len());
+        }
+    }
+}
