@@ -138,6 +138,7 @@ const HARMLESS: &[Case] = &[
     case("", "printf 'a\\342\\200\\213\\n' > x.py", "printf 'plain\\na\\342\\200\\213\\n' > x.py", "x.py"),
     case("", "", "printf 'Gr\\303\\266\\303\\237e \\342\\202\\254\\n' > x.md", "x.md"),
     case("", "", "printf '\\177ELF\\000\\377\\342\\200\\256\\377' > program", "program"),
+    case("", "", "printf '\\313\\015\\015\\012\\000\\000\\000\\000\\012a\\342\\200\\256b\\012' > x.pyc", "x.pyc"),
     case("", "", "mkdir -p .git/hooks; echo > .git/hooks/pre-commit.sample", ".git/hooks/pre-commit.sample"),
     case("", "", "mkdir .git; printf '[core]\\n\\tbare = false\\n\\tfilemode = true\\n' > .git/config", ".git/config"),
     case("", "", "mkdir .git; echo 'ref: x' > .git/HEAD", ".git/HEAD"),

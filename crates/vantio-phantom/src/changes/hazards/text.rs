@@ -48,6 +48,9 @@ pub(super) fn lines(mut file: impl Read, manner: Manner) -> io::Result<Lines> {
         let filled = piece.len();
         (&mut file).take((PIECE - filled) as u64).read_to_end(&mut piece)?;
         is_over = piece.len() < PIECE;
+        if manner == Manner::Other && place.offset == 0 && is_binary(&piece) {
+            break;
+        }
         let wide = *encoding.get_or_insert_with(|| Wide::of(&piece));
         if let Some(wide) = wide {
             if manner == Manner::Source {
@@ -72,6 +75,11 @@ pub(super) fn lines(mut file: impl Read, manner: Manner) -> io::Result<Lines> {
         }
     }
     Ok(lines)
+}
+
+/// What git takes for no text, by its first bytes.
+fn is_binary(start: &[u8]) -> bool {
+    start[..start.len().min(8000)].contains(&0)
 }
 
 struct Place {
@@ -243,6 +251,9 @@ mod tests {
         let bytes = b"\x7fELF\0\xff\xe2\x80\xae\xff";
         assert!(!has(bytes, Manner::Other) && has(bytes, Manner::Source));
         assert!(has("text \u{202e}".as_bytes(), Manner::Other));
+        // Between two line feeds of a compiled program, anything may look like a line.
+        let compiled = [b"\xcb\r\r\n\0\0\0\0\n".as_slice(), "a\u{202e}\n".as_bytes()].concat();
+        assert!(!has(&compiled, Manner::Other) && has(&compiled, Manner::Source));
         let wide: Vec<u8> = "\u{feff}a\u{202e}".encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert!(has(&wide, Manner::Source));
     }
