@@ -96,8 +96,14 @@ const MARKED: &[Case] = &[
     case("shell-start", "echo > .zshenv", "echo x > .zshenv", ".zshenv"),
     case("shell-start", "", "mkdir -p .config/fish/conf.d; echo > .config/fish/conf.d/x.fish", ".config/fish/conf.d/x.fish"),
     case("shell-start", "mkdir other", "ln -s other .config", ".config"),
+    case("shell-start", "", "echo > .zshrc.zwc", ".zshrc.zwc"),
+    case("shell-start", "", "mkdir -p .local/share/fish/vendor_conf.d; echo > .local/share/fish/vendor_conf.d/x.fish", ".local/share/fish/vendor_conf.d/x.fish"),
+    case("shell-start", "", "mkdir -p .local/share/fish/vendor_functions.d; echo > .local/share/fish/vendor_functions.d/x.fish", ".local/share/fish/vendor_functions.d/x.fish"),
+    case("shell-start", "", "mkdir .config; echo > .config/bash_completion", ".config/bash_completion"),
+    case("shell-start", "", "mkdir -p .local/share/bash-completion/completions; echo > .local/share/bash-completion/completions/x", ".local/share/bash-completion/completions/x"),
     case("envrc", "", "mkdir -p a/b; echo > a/b/.envrc", "a/b/.envrc"),
     case("session-start", "", "mkdir -p .config/autostart; echo > .config/autostart/x.desktop", ".config/autostart/x.desktop"),
+    case("credentials", "", "echo > .netrc", ".netrc"),
     case("credentials", "", "mkdir .ssh; echo > .ssh/authorized_keys", ".ssh/authorized_keys"),
     case("editor-task", "", "mkdir .vscode; echo > .vscode/tasks.json", ".vscode/tasks.json"),
     case("editor-task", "", "mkdir -p .idea/runConfigurations; echo > .idea/runConfigurations/x.xml", ".idea/runConfigurations/x.xml"),
@@ -105,21 +111,32 @@ const MARKED: &[Case] = &[
     case("editor-task", "", "echo > .exrc", ".exrc"),
     case("editor-task", "mkdir v", "ln -s v .vscode", ".vscode"),
     case("editor-settings", "mkdir .vscode; echo '{}' > .vscode/settings.json", "echo '{\"python.defaultInterpreterPath\": \"x\"}' > .vscode/settings.json", ".vscode/settings.json"),
+    case("editor-settings", "", "mkdir .vscode; echo '{\"cSpell.import\": [\"./x.js\"]}' > .vscode/settings.json", ".vscode/settings.json"),
     case("editor-settings", "", "mkdir .vscode; echo '{' > .vscode/settings.json", ".vscode/settings.json"),
     case("tool-start", "", "echo > .tmux.conf", ".tmux.conf"),
+    case("tool-start", "", "echo > .iex.exs", ".iex.exs"),
+    case("tool-start", "", "echo > .ocamlinit", ".ocamlinit"),
     case("agent-config", "", "echo > .mcp.json", ".mcp.json"),
+    case("agent-config", "", "mkdir -p .gemini/commands; echo > .gemini/commands/x.toml", ".gemini/commands/x.toml"),
+    case("agent-config", "", "mkdir .copilot; echo > .copilot/mcp-config.json", ".copilot/mcp-config.json"),
     case("ci", "", "mkdir -p .github/workflows; echo > .github/workflows/x.yml", ".github/workflows/x.yml"),
     case("ci", "", "mkdir -p sub/.github/WORKFLOWS; echo > sub/.github/WORKFLOWS/x.yml", "sub/.github/WORKFLOWS/x.yml"),
     case("ci", "", "echo > .gitlab-ci.yml; echo > Jenkinsfile", "Jenkinsfile"),
     case("ci", "mkdir -p .github ci", "ln -s ../ci .github/workflows", ".github/workflows"),
     case("package-script", "echo '{\"scripts\": {}}' > package.json", "echo '{\"scripts\": {\"postinstall\": \"x\"}}' > package.json", "package.json"),
     case("package-script", "", "mkdir -p node_modules/x; echo '{\"scripts\": {\"install\": \"x\"}}' > node_modules/x/package.json", "node_modules/x/package.json"),
+    case("package-script", "echo '{}' > package.json", "echo '{\"gitHooks\": {\"pre-commit\": \"x\"}}' > package.json", "package.json"),
+    case("package-script", "", "echo '{\"pre-commit\": [\"x\"]}' > package.json", "package.json"),
     case("package-script", "", "echo '{\"scripts\": {\"x\": \"y\"}}' > composer.json", "composer.json"),
     case("package-manager", "", "mkdir .cargo; echo > .cargo/config.toml", ".cargo/config.toml"),
     case("package-manager", "", "echo > .npmrc", ".npmrc"),
     case("package-manager", "", "mkdir -p .config/pip; echo > .config/pip/pip.conf", ".config/pip/pip.conf"),
     case("container", "", "mkdir .devcontainer; echo > .devcontainer/devcontainer.json", ".devcontainer/devcontainer.json"),
     case("python-start", "", "echo > sitecustomize.py", "sitecustomize.py"),
+    case("python-start", "", "mkdir sitecustomize; echo > sitecustomize/__init__.py", "sitecustomize/__init__.py"),
+    case("python-start", "", "mkdir usercustomize; echo > usercustomize/__init__.py", "usercustomize/__init__.py"),
+    case("python-start", "", "echo > sitecustomize.cpython-312-x86_64-linux-gnu.so", "sitecustomize.cpython-312-x86_64-linux-gnu.so"),
+    case("python-start", "", "echo > sitecustomize.pyc", "sitecustomize.pyc"),
 ];
 
 #[rustfmt::skip]
@@ -148,6 +165,7 @@ const HARMLESS: &[Case] = &[
     case("", "echo '{\"scripts\": {\"a\": \"b\"}}' > package.json", "echo '{\"version\": \"2\", \"scripts\": {\"a\": \"b\"}}' > package.json", "package.json"),
     case("", "", "mkdir -p node_modules/x; echo '{\"scripts\": {\"test\": \"x\"}}' > node_modules/x/package.json", "node_modules/x/package.json"),
     case("", "", "mkdir .vscode; echo '{\"editor.tabSize\": 4}' > .vscode/settings.json", ".vscode/settings.json"),
+    case("", "", "mkdir .vscode; echo '{\"cSpell.words\": [\"x\"]}' > .vscode/settings.json", ".vscode/settings.json"),
     case("", "", "mkdir .github; echo > .github/ISSUE_TEMPLATE.md", ".github/ISSUE_TEMPLATE.md"),
     case("", "", "mkdir -p .git/hooks .github/workflows", ".github/workflows"),
     case("", "echo > .envrc", "rm .envrc", ".envrc"),
@@ -235,6 +253,30 @@ fn what_only_root_can_leave_is_marked() {
     assert_eq!(names(&set, "/w/marked"), ["overlay-attributes"]);
     for path in ["/etc/cron.d/x", "/etc/sudoers.d/x", "/etc/ld.so.preload"] {
         assert_eq!(names(&set, path), ["system"], "{path}");
+    }
+}
+
+#[test]
+fn what_the_system_obeys_is_marked() {
+    let folders = [
+        "etc/update-motd.d",
+        "etc/logrotate.d",
+        "etc/default",
+        "etc/sysctl.d",
+        "etc/tmpfiles.d",
+        "etc/NetworkManager/dispatcher.d",
+        "etc/apt/apt.conf.d",
+        "etc/kernel/postinst.d",
+        "etc/dhcp/dhclient-exit-hooks.d",
+        "usr/local/lib/systemd/system",
+        "usr/lib/tmpfiles.d",
+    ];
+    let world = World::new(&format!("mkdir -p w {}", folders.join(" ")));
+    let written: Vec<_> = folders.iter().map(|folder| format!("echo > {folder}/x")).collect();
+    world.inside(&written.join("; "));
+    let set = scanned(&world, Vec::new());
+    for folder in folders {
+        assert_eq!(names(&set, &format!("/{folder}/x")), ["system"], "{folder}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::table::{HARMLESS_EDITOR_SETTINGS, HARMLESS_GIT_KEYS, INSTALL_SCRIPTS};
+use super::table::{HARMLESS_EDITOR_SETTINGS, HARMLESS_GIT_KEYS, INSTALL_SCRIPTS, SCRIPT_KEYS};
 
 /// True when a key that is not known to be harmless changed, or an address
 /// of a remote repository that the host knows, or which remote repository a branch has.
@@ -131,10 +131,9 @@ fn attribute_lines(text: &[u8]) -> Option<Vec<&str>> {
 /// True when the scripts changed; of a package below `node_modules`, see
 /// [`changes_installed_scripts`].
 pub(super) fn changes_package_scripts(after: &[u8], before: &[u8]) -> Option<bool> {
-    let keys = ["scripts", "simple-git-hooks", "husky", "lint-staged", "pnpm", "gypfile", "packageManager"];
     let pick = |text: &[u8]| -> Option<Vec<Option<Value>>> {
         let mut object = object(text)?;
-        Some(keys.iter().map(|key| object.remove(*key)).collect())
+        Some(SCRIPT_KEYS.iter().map(|key| object.remove(*key)).collect())
     };
     Some(pick(after)? != pick(before)?)
 }
@@ -374,6 +373,10 @@ mod tests {
         assert_eq!(changed(r#"{"name": "a", "scripts": {"test": "x"}}"#), Some(true));
         assert_eq!(changed(r#"{"scripts": {"test": "t"}, "scripts": {}}"#), None);
         assert_eq!(changed("{"), None);
+        for key in ["gitHooks", "pre-commit", "pre-push", "husky"] {
+            let after = format!(r#"{{"scripts": {{"test": "t"}}, "{key}": {{"pre-commit": "x"}}}}"#);
+            assert_eq!(changed(&after), Some(true), "{key}");
+        }
         assert_eq!(changes_installed_scripts(br#"{"scripts": {"test": "x"}}"#, b""), Some(false));
         assert_eq!(changes_installed_scripts(br#"{"scripts": {"postinstall": "x"}}"#, b""), Some(true));
     }
@@ -386,6 +389,8 @@ mod tests {
             Some(false)
         );
         assert_eq!(changed(r#"{"python.defaultInterpreterPath": "./x"}"#), Some(true));
+        assert_eq!(changed(r#"{"cSpell.words": ["vantio"]}"#), Some(false));
+        assert_eq!(changed(r#"{"cSpell.import": ["./x.js"]}"#), Some(true));
         assert_eq!(changed(r#"{"terminal.integrated.profiles.linux": {}}"#), Some(true));
         assert_eq!(changed("{\"a\": "), None);
         assert_eq!(changed("// only\n"), Some(false));

@@ -150,7 +150,7 @@ pub(super) const ROWS: &[Row] = &[
     place(
         "python-start",
         "Python runs it whenever it starts",
-        &["*.pth", "sitecustomize.py", "usercustomize.py"],
+        &["*.pth", "sitecustomize.*", "usercustomize.*", "sitecustomize/**", "usercustomize/**"],
     ),
 ];
 
@@ -197,7 +197,8 @@ const SHELL_START: &[&str] = &[
     ".zshrc", ".zshenv", ".zprofile", ".zlogin", ".zlogout", ".zshrc.d/**", ".oh-my-zsh/**", ".kshrc",
     ".mkshrc", ".shrc", ".shinit", ".cshrc", ".tcshrc", ".login", ".logout", ".config/fish/**",
     ".config/nushell/**", ".config/xonsh/**", ".xonshrc", ".config/powershell/**", ".config/starship.toml",
-    ".inputrc", ".env.sh",
+    ".inputrc", ".env.sh", "*.zwc", ".local/share/fish/vendor_*/**", ".bash_completion",
+    ".config/bash_completion", ".local/share/bash-completion/**",
 ];
 
 #[rustfmt::skip]
@@ -226,13 +227,19 @@ const SYSTEM: &[&str] = &[
     "/etc/polkit*/**", "/etc/dbus*/**", "/etc/udev/**", "/etc/modprobe.d/**", "/etc/modules*",
     "/etc/modules*/**", "/etc/apt/**", "/etc/ssh/**", "/etc/xdg/autostart/**", "/etc/X11/**",
     "/etc/NetworkManager/**", "/etc/network/**", "/etc/hosts", "/etc/nsswitch.conf", "/usr/lib/systemd/**",
-    "/lib/systemd/**", "/usr/lib/udev/**", "/boot/**",
+    "/lib/systemd/**", "/usr/lib/udev/**", "/boot/**", "/usr/local/lib/systemd/**", "/etc/update-motd.d/**",
+    "/etc/logrotate*", "/etc/logrotate.d/**", "/etc/default/**", "/etc/sysctl*", "/etc/sysctl.d/**",
+    "/usr/lib/sysctl.d/**", "/etc/tmpfiles.d/**", "/usr/lib/tmpfiles.d/**", "/usr/local/lib/tmpfiles.d/**",
+    "/etc/sysusers.d/**", "/usr/lib/sysusers.d/**", "/etc/binfmt.d/**", "/usr/lib/binfmt.d/**",
+    "/usr/lib/modprobe.d/**", "/etc/kernel/**", "/etc/dhcp*", "/etc/dhcp*/**", "/etc/ppp/**",
+    "/etc/acpi/**", "/etc/alternatives/**", "/etc/initramfs-tools/**", "/etc/grub.d/**",
 ];
 
 #[rustfmt::skip]
 const CREDENTIALS: &[&str] = &[
     ".ssh/**", ".gnupg/**", ".aws/config", ".aws/credentials", ".kube/config", ".docker/config.json",
-    ".config/gh/**", ".config/gcloud/**", ".git-credentials", ".rhosts", ".shosts", ".k5login",
+    ".config/gh/**", ".config/gcloud/**", ".git-credentials", ".netrc", "_netrc", ".pgpass", ".rhosts",
+    ".shosts", ".k5login",
 ];
 
 #[rustfmt::skip]
@@ -251,12 +258,13 @@ const EDITORS: &[&str] = &[
 /// other that changes is a hazard.
 #[rustfmt::skip]
 pub(super) const HARMLESS_EDITOR_SETTINGS: &[&str] = &[
-    "breadcrumbs.", "cSpell.", "diffEditor.", "editor.bracketPairColorization.", "editor.cursor",
-    "editor.detectIndentation", "editor.find.", "editor.folding", "editor.font", "editor.guides.",
-    "editor.insertSpaces", "editor.lineNumbers", "editor.minimap.", "editor.render", "editor.rulers",
-    "editor.tabSize", "editor.wordWrap", "explorer.", "files.encoding", "files.eol", "files.exclude",
-    "files.insertFinalNewline", "files.trim", "files.watcherExclude", "outline.", "search.",
-    "workbench.color", "workbench.editor.", "workbench.iconTheme", "workbench.tree.", "zenMode.",
+    "breadcrumbs.", "cSpell.words", "cSpell.ignoreWords", "cSpell.flagWords", "cSpell.userWords",
+    "cSpell.ignorePaths", "cSpell.enabled", "diffEditor.", "editor.bracketPairColorization.",
+    "editor.cursor", "editor.detectIndentation", "editor.find.", "editor.folding", "editor.font",
+    "editor.guides.", "editor.insertSpaces", "editor.lineNumbers", "editor.minimap.", "editor.render",
+    "editor.rulers", "editor.tabSize", "editor.wordWrap", "explorer.", "files.encoding", "files.eol",
+    "files.exclude", "files.insertFinalNewline", "files.trim", "files.watcherExclude", "outline.",
+    "search.", "workbench.color", "workbench.editor.", "workbench.iconTheme", "workbench.tree.", "zenMode.",
 ];
 
 #[rustfmt::skip]
@@ -267,7 +275,8 @@ const TOOL_START: &[&str] = &[
     ".ghci", ".sbclrc", ".guile", ".curlrc", "_curlrc", ".wgetrc", ".mailcap", ".lesskey", ".lessfilter",
     ".muttrc", ".config/mpv/**", ".hgrc", ".hg/hgrc", ".hg/**/hgrc", ".subversion/**", ".jjconfig.toml",
     ".jj/**", ".config/jj/**", ".terraformrc", ".config/alacritty/**", ".config/kitty/**", ".wezterm.lua",
-    ".config/wezterm/**", ".perldb", ".perltidyrc",
+    ".config/wezterm/**", ".perldb", ".perltidyrc", ".iex.exs", ".ocamlinit", ".config/ocaml/**",
+    ".config/utop/**",
 ];
 
 #[rustfmt::skip]
@@ -275,10 +284,10 @@ const AGENTS: &[&str] = &[
     ".mcp.json", "mcp.json", "mcp_config.json", ".claude/settings*.json", ".claude/hooks/**",
     ".claude/commands/**", ".claude/agents/**", ".claude/skills/**", ".claude/plugins/**", ".claude.json",
     ".codex/config.toml", ".codex/hooks*", ".codex/rules/**", ".cursor/**", ".gemini/settings.json",
-    ".gemini/extensions/**", ".gemini/.env", ".qwen/settings.json", ".aider.conf.yml", ".continue/**",
-    ".windsurf/**", ".roo/**", ".kilocode/**", ".amazonq/**", ".kiro/**", ".opencode/**", "opencode.json",
-    "opencode.jsonc", ".config/opencode/**", ".goose/**", ".config/goose/**", ".pi/**", "crush.json",
-    ".crush.json",
+    ".gemini/extensions/**", ".gemini/commands/**", ".gemini/.env", ".copilot/mcp-config.json",
+    ".copilot/config.json", ".qwen/settings.json", ".aider.conf.yml", ".continue/**", ".windsurf/**",
+    ".roo/**", ".kilocode/**", ".amazonq/**", ".kiro/**", ".opencode/**", "opencode.json", "opencode.jsonc",
+    ".config/opencode/**", ".goose/**", ".config/goose/**", ".pi/**", "crush.json", ".crush.json",
 ];
 
 #[rustfmt::skip]
@@ -305,7 +314,7 @@ const PACKAGE_MANAGERS: &[&str] = &[
     ".gradle/init.d/**", ".gradle/init.gradle*", ".gradle/gradle.properties", "gradle/wrapper/**",
     "gradle.properties", ".sbtopts", ".jvmopts", ".bazelrc", "*.bazelrc", ".bazeliskrc", ".bazelversion",
     ".buckconfig", ".buckconfig.local", ".config/nix/**", ".nuget/**", "nuget.config", "Directory.Build.*",
-    ".cpanm/**", ".config/containers/**", ".bash_completion", ".local/share/bash-completion/**",
+    ".cpanm/**", ".config/containers/**",
 ];
 
 const CONTAINERS: &[&str] =
@@ -325,6 +334,14 @@ pub(super) const HARMLESS_GIT_KEYS: &[&str] = &[
     "merge.ff", "pull.ff", "pull.rebase", "push.autosetupremote", "push.default", "rebase.autosquash",
     "rebase.autostash", "remote.*.fetch", "remote.*.prune", "remote.*.tagopt", "rerere.enabled",
     "status.short", "user.email", "user.name",
+];
+
+/// Keys of a `package.json` that name what is run: by the package manager, or
+/// on git's hooks by a tool that reads them there.
+#[rustfmt::skip]
+pub(super) const SCRIPT_KEYS: &[&str] = &[
+    "scripts", "simple-git-hooks", "husky", "gitHooks", "git-hooks", "pre-commit", "precommit", "pre-push",
+    "prepush", "lint-staged", "config", "pnpm", "gypfile", "packageManager",
 ];
 
 /// Scripts of an installed package that a package manager runs by itself.
