@@ -51,6 +51,8 @@ const MARKED: &[Case] = &[
     case("shadows-program", "", "mkdir bin; echo > bin/git; chmod 755 bin/git", "bin/git"),
     case("shadows-program", "mkdir bin; echo > bin/git", "chmod 755 bin/git", "bin/git"),
     case("shadows-program", "", "mkdir -p node_modules/.bin; ln -s ../x node_modules/.bin/git", "node_modules/.bin/git"),
+    case("shadows-program", "", "mkdir tools; ln -s tools bin", "bin"),
+    case("shadows-program", "mkdir -p bin o; echo > o/x", "rm -r bin; ln -s o bin", "bin"),
     case("deceptive-name", "", "touch \"$(printf 'a\\342\\200\\256txt.exe')\"", "a\u{202e}txt.exe"),
     case("deceptive-name", "", "touch \"$(printf 'a\\033[8m')\"", "a\x1b[8m"),
     case("hidden-text", "", "printf 'if a\\342\\200\\256 { }\\n' > x.rs", "x.rs"),
@@ -193,10 +195,14 @@ fn judged(cases: &[Case]) -> (World, ChangeSet) {
 }
 
 fn scanned(world: &World, policies: Vec<Vec<u8>>) -> ChangeSet {
+    scanned_with(world, &["/home/.local/bin", "/programs"], policies)
+}
+
+fn scanned_with(world: &World, search_path: &[&str], policies: Vec<Vec<u8>>) -> ChangeSet {
     let surroundings = Surroundings {
         workspace: b"/w".to_vec(),
         home: b"/home".to_vec(),
-        search_path: vec![b"/home/.local/bin".to_vec(), b"/programs".to_vec()],
+        search_path: search_path.iter().map(|folder| folder.as_bytes().to_vec()).collect(),
         policies,
     };
     scan(&world.run.clone().among(surroundings), world.root.as_fd()).unwrap()
@@ -287,6 +293,100 @@ fn anything_executable_in_a_folder_of_path_is_marked() {
     let set = scanned(&world, Vec::new());
     assert_eq!(names(&set, "/real/new"), ["shadows-program"]);
     assert_eq!(names(&set, "/real/data"), [""; 0]);
+}
+
+#[test]
+fn a_symlink_in_the_place_of_a_folder_of_path_is_marked() {
+    let world = World::new(
+        "mkdir -p w/tools w/venv/v w/real w/other w/plain home; ln -s ../real w/link; mkdir w/a; ln -s ../real w/a/b; ln -s real w/step; ln -s step w/first",
+    );
+    world.inside(
+        "cd w; rmdir tools; ln -s x tools; mkdir x; rm -r venv; ln -s x venv; ln -s x missing; rm -r a; ln -s x a; rm step; ln -s x step
+         rmdir plain; ln -s x plain; echo > x/ls; chmod 755 x/ls",
+    );
+    let set =
+        scanned_with(&world, &["/w/tools/", "/w/venv/v", "/w/missing/v", "/w/a/b", "/w/first"], Vec::new());
+    for path in ["/w/tools", "/w/venv", "/w/missing", "/w/a", "/w/step"] {
+        assert_eq!(names(&set, path), ["shadows-program"], "{path}");
+    }
+    assert_eq!(names(&set, "/w/plain"), [""; 0]);
+}
+
+#[test]
+fn a_folder_in_the_place_of_a_symlink_of_path_is_marked_for_its_programs() {
+    let world = World::new("mkdir -p w/real home; ln -s real w/step; ln -s step w/first; ln -s real w/plain");
+    world.inside(
+        "cd w; rm step plain; mkdir step plain; for d in step plain; do echo > $d/of-my-own; chmod 755 $d/of-my-own; done",
+    );
+    let set = scanned_with(&world, &["/w/first"], Vec::new());
+    assert_eq!(names(&set, "/w/step/of-my-own"), ["shadows-program"]);
+    assert_eq!(names(&set, "/w/plain/of-my-own"), [""; 0]);
+}
+
+#[test]
+fn a_folder_that_is_renamed_to_one_of_path_is_marked() {
+    if !is_root() {
+        return;
+    }
+    let world = World::new(
+        "mkdir -p w/venv/v w/new/v w/next w/k w/o home; echo > w/new/v/of-my-own; chmod 755 w/new/v/of-my-own; ln -s ../k w/next/v",
+    );
+    world.inside("cd w; rm -r venv; mv new venv; mv next second; mv o plain");
+    let set = scanned_with(&world, &["/w/venv/v", "/w/second/v"], Vec::new());
+    for path in ["/w/venv", "/w/second"] {
+        assert_eq!(names(&set, path), ["shadows-program"], "{path}");
+    }
+    assert_eq!(names(&set, "/w/plain"), [""; 0]);
+}
+
+#[test]
+fn a_symlink_that_leads_out_after_its_folder_moved_is_marked() {
+    if !is_root() {
+        return;
+    }
+    let world = World::new(
+        "mkdir -p w/a/b w/a/c w/secrets secrets w/d home; ln -s ../../secrets w/a/b/link; ln -s ../../secrets w/a/c/link; ln -s /etc w/d/out",
+    );
+    world.inside("cd w; mv a/b b; mkdir e; mv a/c e/c; mv d f");
+    let set = scanned(&world, Vec::new());
+    assert_eq!(names(&set, "/w/b"), ["leaving-symlink"]);
+    assert_eq!(names(&set, "/w/e/c"), [""; 0]);
+    // It led out before, and leads where it led.
+    assert_eq!(names(&set, "/w/f"), [""; 0]);
+}
+
+#[test]
+fn a_file_that_is_obeyed_under_a_name_in_a_folder_below_is_marked() {
+    let world = World::new(
+        "mkdir -p w/p/q/.vscode w/shared w/vs w/one w/two w/node_modules/x home; echo 1 > w/shared/tasks.json; ln -s ../../../shared/tasks.json w/p/q/.vscode/tasks.json
+         ln -s ../vs w/one/.vscode; ln -s ../shared/env w/two/.envrc; ln -s step w/two/.exrc; ln -s ../shared/rc w/two/step; ln -s ../shared/plain w/two/name
+         echo 1 > w/shared/rc; ln -s ../../shared/installed w/node_modules/x/.envrc; mkdir w/over; echo > w/over/env; ln -s ../over/env w/one/.envrc",
+    );
+    world.inside(
+        "cd w; echo 2 > shared/tasks.json; echo > vs/launch.json; echo > shared/env; echo > shared/plain; rm two/step; ln -s ../x two/step; echo 2 > shared/rc
+         echo > shared/installed; rm -r over; ln -s x over; echo > vs/other",
+    );
+    let set = scanned(&world, Vec::new());
+    for path in ["/w/shared/tasks.json", "/w/vs/launch.json", "/w/shared/rc", "/w/two/step"] {
+        assert_eq!(names(&set, path), ["editor-task"], "{path}");
+    }
+    // What the host has not yet, and what is reached through a folder that is none now.
+    for path in ["/w/shared/env", "/w/over"] {
+        assert_eq!(names(&set, path), ["envrc"], "{path}");
+    }
+    for path in ["/w/shared/plain", "/w/shared/installed", "/w/vs/other"] {
+        assert_eq!(names(&set, path), [""; 0], "{path}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_renamed_to_where_a_symlink_leads_is_marked() {
+    if !is_root() {
+        return;
+    }
+    let world = World::new("mkdir -p w/p w/new home; echo > w/new/env; ln -s ../shared/env w/p/.envrc");
+    world.inside("cd w; mv new shared");
+    assert_eq!(names(&scanned(&world, Vec::new()), "/w/shared"), ["envrc"]);
 }
 
 #[test]

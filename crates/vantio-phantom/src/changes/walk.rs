@@ -494,12 +494,18 @@ fn directories_in(dir: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
 }
 
 fn entries_in(dir: &OwnedFd, wanted: impl Fn(rustix::fs::FileType) -> bool) -> io::Result<Vec<Vec<u8>>> {
+    let names = typed_names_in(dir)?;
+    Ok(names.into_iter().filter(|(_, kind)| wanted(*kind)).map(|(name, _)| name).collect())
+}
+
+/// The same names with the types that the file system tells.
+pub(crate) fn typed_names_in(dir: &OwnedFd) -> io::Result<Vec<(Vec<u8>, rustix::fs::FileType)>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(dir)? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
-        if !matches!(name, b"." | b"..") && wanted(entry.file_type()) {
-            names.push(name.to_vec());
+        if !matches!(name, b"." | b"..") {
+            names.push((name.to_vec(), entry.file_type()));
         }
     }
     Ok(names)

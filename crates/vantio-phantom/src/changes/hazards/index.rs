@@ -59,4 +59,16 @@ impl Index {
     pub(super) fn covers(&self, row: &Row, names: &[String], node: &Node) -> bool {
         self.rows(names, node).any(|other| std::ptr::eq(other, row))
     }
+
+    /// True when a symlink at these names would be what a pattern says, or on the way to it.
+    pub(super) fn is_about(&self, names: &[String]) -> bool {
+        let mut candidates =
+            names.iter().filter_map(|name| self.by_name.get(name)).flatten().chain(&self.loose);
+        candidates.any(|(_, pattern)| pattern.matches(names))
+            || self.patterns().any(|pattern| pattern.leads_to(names))
+    }
+
+    fn patterns(&self) -> impl Iterator<Item = &Pattern> {
+        self.by_name.values().flatten().chain(&self.loose).map(|(_, pattern)| pattern)
+    }
 }

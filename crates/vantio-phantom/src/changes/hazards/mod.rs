@@ -4,10 +4,12 @@
 //! The list is in `table.rs`. This room looks every change up in it; what
 //! cannot be read or understood counts as a hazard.
 
+mod aliases;
 mod index;
 mod names;
 mod places;
 mod predicates;
+mod root;
 mod says;
 mod table;
 mod text;
@@ -91,8 +93,9 @@ pub(super) fn mark(
     if set.changes.is_empty() {
         return;
     }
-    let places = Places::new(surroundings, host_root);
-    let look = Look { sides, places, index: Index::new(), set, shared: Shared::new(set) };
+    let index = Index::new();
+    let places = Places::new(surroundings, host_root, &index);
+    let look = Look { sides, places, index, set, shared: Shared::new(set) };
     let found: Vec<Vec<Hazard>> = set.changes.iter().map(|change| look.hazards(change)).collect();
     for (change, hazards) in set.changes.iter_mut().zip(found) {
         change.hazards = hazards;
@@ -121,7 +124,7 @@ impl Look<'_> {
     fn hazards(&self, change: &Change) -> Vec<Hazard> {
         let Some(node) = &change.after else { return self.of_deletion(change) };
         let mut found = Vec::new();
-        let aliases = self.places.aliases(&change.path);
+        let aliases = self.aliases(&change.path, node);
         for path in std::iter::once(change.path.as_slice()).chain(aliases.iter().map(Vec::as_slice)) {
             let subject = Subject { look: self, change, node, path, names: folded(path) };
             let rows = self.index.rows(&subject.names, node);
@@ -131,6 +134,15 @@ impl Look<'_> {
             self.below(change, &mut found);
         }
         found
+    }
+
+    /// The names of the table by which the host reaches what will be at `path`.
+    fn aliases(&self, path: &[u8], node: &Node) -> Vec<Vec<u8>> {
+        let mut aliases = self.places.aliases(path);
+        if node.file_type == FileType::Symlink {
+            aliases.extend(self.places.aliases_through(path));
+        }
+        aliases
     }
 
     /// Nothing runs that is gone, but a policy that is gone permits more.
@@ -162,6 +174,18 @@ impl Look<'_> {
 
     /// A file that changes only its place: a hazard by that alone.
     fn moved(&self, change: &Change, node: &Node, old: &[u8], new: &[u8], found: &mut Vec<Hazard>) {
+        self.moved_to(change, node, old, new, found);
+        for alias in self.aliases(new, node) {
+            self.moved_to(change, node, old, &alias, found);
+        }
+        let leads_out = |path| predicates::leads_out_of_workspace(&self.places, path, node);
+        if leads_out(new) && !leads_out(old) {
+            add_called("leaving-symlink", found);
+        }
+    }
+
+    /// The same at one name of the new place.
+    fn moved_to(&self, change: &Change, node: &Node, old: &[u8], new: &[u8], found: &mut Vec<Hazard>) {
         let (old_names, new_names) = (folded(old), folded(new));
         let is_old = |row: &Row| self.index.rows(&old_names, node).any(|old| std::ptr::eq(old, row));
         let by_place = self.index.rows(&new_names, node).filter(|row| !row.paths.is_empty());
@@ -179,12 +203,16 @@ impl Look<'_> {
         }
         let subject = Subject { look: self, change, node, path: new, names: new_names };
         if predicates::shadows_program(&subject) {
-            ROWS.iter().filter(|row| row.name == "shadows-program").for_each(|row| add(found, row));
+            add_called("shadows-program", found);
         }
         if self.places.is_policy(new) && !self.places.is_policy(old) {
-            ROWS.iter().filter(|row| row.name == "policy").for_each(|row| add(found, row));
+            add_called("policy", found);
         }
     }
+}
+
+fn add_called(name: &str, found: &mut Vec<Hazard>) {
+    ROWS.iter().filter(|row| row.name == name).for_each(|row| add(found, row));
 }
 
 fn add(found: &mut Vec<Hazard>, row: &'static Row) {
@@ -235,3 +263,5 @@ fn read(file: std::fs::File) -> io::Result<Vec<u8>> {
 
 const LARGEST_READ: u64 = 1 << 20;
 const MOST_LOOKED_THROUGH: usize = 100_000;
+/// After so many symlinks the kernel gives up, and so do we.
+const MOST_SYMLINKS: u32 = 40;

@@ -63,6 +63,11 @@ impl Pattern {
     }
 
     fn is(&self, parts: &[String], names: &[String]) -> bool {
+        // Most paths differ in the last name already.
+        let differs = |(part, name): (&String, &String)| part != "**" && !is_name(part, name);
+        if parts.last().zip(names.last()).is_some_and(differs) {
+            return false;
+        }
         let starts = if self.is_rooted { 1 } else { names.len() };
         (0..starts).any(|start| all(parts, &names[start..]))
     }

@@ -4,10 +4,12 @@
 use rustix::fd::AsFd as _;
 
 use super::{
-    super::{ChangeKind, FileType, beneath, content::Dense, node::foreign_overlay_attributes},
-    Subject,
+    super::{ChangeKind, FileType, Node, beneath, content::Dense, node::foreign_overlay_attributes},
+    MOST_SYMLINKS, Subject,
     places::Places,
-    read, says,
+    read,
+    root::components,
+    says,
     table::{PROGRAM_FOLDERS, SOURCE_ENDINGS},
     text::{self, Manner},
 };
@@ -67,9 +69,15 @@ pub(super) fn has_overlay_attributes(subject: &Subject<'_>) -> bool {
 
 /// A symlink whose target is not certainly below the workspace.
 pub(super) fn leaves_workspace(subject: &Subject<'_>) -> bool {
-    let Some(target) = &subject.node.target else { return false };
+    // It says where it leads from its own place; not from another name of that.
+    leads_out_of_workspace(&subject.look.places, &subject.change.path, subject.node)
+}
+
+/// The same for one that is, or will be, at `path`.
+pub(super) fn leads_out_of_workspace(places: &Places, path: &[u8], node: &Node) -> bool {
+    let Some(target) = &node.target else { return false };
     let mut steps = MOST_SYMLINKS;
-    leads_out(&subject.look.places, subject.path, target, &mut steps)
+    leads_out(places, path, target, &mut steps)
 }
 
 fn leads_out(places: &Places, path: &[u8], target: &[u8], steps: &mut u32) -> bool {
@@ -103,27 +111,31 @@ fn leads_out(places: &Places, path: &[u8], target: &[u8], steps: &mut u32) -> bo
     })
 }
 
-fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"."))
-}
-
-/// Anything executable in a folder of PATH, and what is called like a program
-/// of PATH in a folder that people put before it.
+/// Anything executable in a folder of PATH, a symlink in the place of such a
+/// folder, and what is called like a program of PATH in a folder that people
+/// put before it.
 pub(super) fn shadows_program(subject: &Subject<'_>) -> bool {
     let node = subject.node;
+    let places = &subject.look.places;
+    let is_program_folder_name =
+        |name: Option<&String>| name.is_some_and(|name| PROGRAM_FOLDERS.contains(&name.as_str()));
     let can_run = match node.file_type {
         FileType::File => node.mode & 0o111 != 0,
+        // Whatever is in the other folder is found from now on.
+        FileType::Symlink
+            if places.leads_to_programs(subject.path) || is_program_folder_name(subject.names.last()) =>
+        {
+            return true;
+        }
         FileType::Symlink => true,
         _ => false,
     };
     if !can_run {
         return false;
     }
-    let places = &subject.look.places;
     let (folder, name) = beneath::split(subject.path);
     let above = subject.names.len().checked_sub(2).and_then(|index| subject.names.get(index));
-    let is_likely =
-        folder == places.workspace || above.is_some_and(|above| PROGRAM_FOLDERS.contains(&above.as_str()));
+    let is_likely = folder == places.workspace || is_program_folder_name(above);
     places.is_program_folder(folder) || is_likely && places.has_program(name)
 }
 
@@ -188,6 +200,3 @@ pub(super) fn is_loose_git_config(subject: &Subject<'_>) -> bool {
         _ => true,
     }
 }
-
-/// After so many symlinks the kernel gives up, and so do we.
-const MOST_SYMLINKS: u32 = 40;
