@@ -40,6 +40,13 @@ const MARKED: &[Case] = &[
     case("setuid", "echo > s; chmod 755 s", "chmod 2755 s", "s"),
     case("setuid", "", "mkdir d; echo > d/s; chmod 4755 d/s; ln d/s l", "l"),
     case("socket", "", "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"sock\")'", "sock"),
+    case("others-write", "mkdir d", "chmod 777 d", "d"),
+    case("others-write", "mkdir -m 1777 d", "chmod 777 d", "d"),
+    case("others-write", "mkdir d", "python3 -c 'import os; os.setxattr(\"d\", \"system.posix_acl_default\", bytes.fromhex(\"0200000001000700ffffffff04000500ffffffff20000700ffffffff\"))'", "d"),
+    case("others-write", "mkdir -p .git/hooks; chmod 755 .git .git/hooks", "chmod g+w .git/hooks", ".git/hooks"),
+    case("others-write", "mkdir -m 755 .vscode", "chmod 1777 .vscode", ".vscode"),
+    case("others-write", "", "mkdir -m 777 .husky", ".husky"),
+    case("others-write", "echo '{}' > package.json; chmod 644 package.json", "chmod 666 package.json", "package.json"),
     case("other-names", "echo 1 > a; ln a b", "echo 2 > a", "a"),
     case("other-names", "echo 1 > a; ln a b; ln a c", "chmod 600 a b", "b"),
     case("leaving-symlink", "", "ln -s /etc/passwd l", "l"),
@@ -154,6 +161,13 @@ const HARMLESS: &[Case] = &[
     case("", "", "mkdir bin; echo > bin/git", "bin/git"),
     case("", "", "mkdir bin; echo > bin/of-my-own; chmod 755 bin/of-my-own", "bin/of-my-own"),
     case("", "", "mkdir d; chmod 2755 d", "d"),
+    case("", "mkdir -m 755 build", "chmod 775 build", "build"),
+    case("", "mkdir -m 755 build", "chmod 1777 build", "build"),
+    case("", "mkdir -m 777 build", "chmod 757 build", "build"),
+    case("", "", "mkdir -m 777 build", "build"),
+    case("", "", "mkdir -m 775 .git", ".git"),
+    case("", "echo > run; chmod 644 run", "chmod 777 run", "run"),
+    case("", "echo '{}' > package.json; chmod 644 package.json", "chmod 664 package.json", "package.json"),
     case("", "printf 'a\\342\\200\\213\\n' > x.py", "printf 'plain\\na\\342\\200\\213\\n' > x.py", "x.py"),
     case("", "", "printf 'Gr\\303\\266\\303\\237e \\342\\202\\254\\n' > x.md", "x.md"),
     case("", "", "printf '\\177ELF\\000\\377\\342\\200\\256\\377' > program", "program"),
@@ -337,6 +351,68 @@ fn a_folder_that_is_renamed_to_one_of_path_is_marked() {
         assert_eq!(names(&set, path), ["shadows-program"], "{path}");
     }
     assert_eq!(names(&set, "/w/plain"), [""; 0]);
+}
+
+#[test]
+fn a_folder_that_programs_or_the_user_depend_on_is_marked_when_a_group_may_write_there() {
+    let world = World::new(
+        "mkdir -p w/x w/y home/sub real programs; ln -s ../real home/path; chmod -R u=rwx,go=rx .",
+    );
+    world.inside("chmod g+w w w/x home home/sub real programs");
+    let set = scanned_with(&world, &["/home/path", "/programs"], Vec::new());
+    for path in ["/w", "/home", "/real", "/programs"] {
+        assert_eq!(names(&set, path), ["others-write"], "{path}");
+    }
+    for path in ["/w/x", "/home/sub"] {
+        assert_eq!(names(&set, path), [""; 0], "{path}");
+    }
+}
+
+#[test]
+fn a_folder_that_everybody_may_write_is_marked_where_something_depends_on_it() {
+    if !is_root() {
+        return;
+    }
+    let world = World::new("mkdir -p w/a/in w/b/in w/c/in home; chmod 777 w/a w/b; chmod 775 w/c");
+    world.inside("cd w; mv a .git; mv b plain; mv c .husky");
+    let set = scanned(&world, Vec::new());
+    assert_eq!(names(&set, "/w/.git"), ["others-write"]);
+    for path in ["/w/plain", "/w/.husky"] {
+        assert_eq!(names(&set, path), [""; 0], "{path}");
+    }
+}
+
+#[test]
+fn an_access_list_that_lets_another_write_is_marked() {
+    if !is_root() {
+        return;
+    }
+    let world =
+        World::new("mkdir -p w/.ssh w/.git w/d w/.vscode home; chmod -R 755 w; echo '{}' > w/package.json");
+    // Owner, user 1000, group, mask and others.
+    let list = |user: u8, mask: u8| {
+        format!(
+            "0200000001000700ffffffff0200{user:02}00e803000004000500ffffffff1000{mask:02}00ffffffff20000500ffffffff"
+        )
+    };
+    let set_list = |path: &str, list: &str| {
+        format!("os.setxattr(\"w/{path}\", \"system.posix_acl_access\", bytes.fromhex(\"{list}\"))")
+    };
+    let lines = [
+        set_list(".ssh", &list(7, 7)),
+        set_list("package.json", &list(7, 7)),
+        set_list("d", &list(7, 7)),
+        set_list(".git", &list(5, 7)),
+        set_list(".vscode", &list(7, 5)),
+    ];
+    world.inside(&format!("python3 -c 'import os; {}'; chown 1000 w/.ssh", lines.join("; ")));
+    let set = scanned(&world, Vec::new());
+    for path in ["/w/.ssh", "/w/package.json"] {
+        assert_eq!(names(&set, path), ["others-write"], "{path}");
+    }
+    for path in ["/w/d", "/w/.git", "/w/.vscode"] {
+        assert_eq!(names(&set, path), [""; 0], "{path}");
+    }
 }
 
 #[test]

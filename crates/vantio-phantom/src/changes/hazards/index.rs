@@ -60,12 +60,22 @@ impl Index {
         self.rows(names, node).any(|other| std::ptr::eq(other, row))
     }
 
+    /// True when a pattern is about something of this type at these names.
+    pub(super) fn is_listed(&self, names: &[String], node: &Node) -> bool {
+        self.rows(names, node).any(|row| !row.paths.is_empty())
+    }
+
     /// True when a symlink at these names would be what a pattern says, or on the way to it.
     pub(super) fn is_about(&self, names: &[String]) -> bool {
         let mut candidates =
             names.iter().filter_map(|name| self.by_name.get(name)).flatten().chain(&self.loose);
         candidates.any(|(_, pattern)| pattern.matches(names))
             || self.patterns().any(|pattern| pattern.leads_to(names))
+    }
+
+    /// True when a folder at these names holds what a pattern says.
+    pub(super) fn is_on_way(&self, names: &[String]) -> bool {
+        self.patterns().any(|pattern| pattern.leads_to(names) || pattern.is_open() && pattern.matches(names))
     }
 
     fn patterns(&self) -> impl Iterator<Item = &Pattern> {

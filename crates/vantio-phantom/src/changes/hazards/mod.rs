@@ -4,6 +4,7 @@
 //! The list is in `table.rs`. This room looks every change up in it; what
 //! cannot be read or understood counts as a hazard.
 
+mod access;
 mod aliases;
 mod index;
 mod names;

@@ -57,6 +57,11 @@ impl Pattern {
         })
     }
 
+    /// True when it says no last name: what is below is meant.
+    pub(super) fn is_open(&self) -> bool {
+        self.parts.last().is_some_and(|last| last == "**")
+    }
+
     /// A name that every path has which matches.
     pub(super) fn key(&self) -> Option<&str> {
         self.parts.iter().map(String::as_str).find(|part| !part.contains('*'))

@@ -17,6 +17,7 @@ use super::{
 /// What of the host decides about hazards.
 pub(super) struct Places {
     pub(super) workspace: Vec<u8>,
+    home: Vec<u8>,
     policies: HashSet<Vec<u8>>,
     policy_files: Vec<Pattern>,
     policy_folders: Vec<Pattern>,
@@ -44,6 +45,7 @@ impl Places {
         }
         Self {
             workspace: surroundings.workspace.clone(),
+            home: surroundings.home.clone(),
             policies: surroundings.policies.iter().cloned().collect(),
             policy_files: POLICY_FILES.iter().map(|text| Pattern::new(text)).collect(),
             policy_folders: POLICY_FOLDERS.iter().map(|text| Pattern::new(text)).collect(),
@@ -97,6 +99,15 @@ impl Places {
     pub(super) fn has_program(&self, name: &[u8]) -> bool {
         let Some(root) = &self.root else { return true };
         self.program_folders.iter().any(|folder| root.has(folder, name))
+    }
+
+    /// True for the workspace, the home, the folders of PATH and of policies,
+    /// and every folder above one.
+    pub(super) fn depends_on(&self, path: &[u8]) -> bool {
+        is_within(&self.workspace, path)
+            || is_within(&self.home, path)
+            || self.leads_to_programs(path)
+            || self.holds_policy(path)
     }
 
     /// What the symlink at the absolute `path` of the host says.

@@ -10,6 +10,7 @@
 //! would (see `names.rs`).
 
 use super::{
+    access::lets_others_write,
     predicates::{
         changes_other_names, has_capabilities, has_deceptive_name, has_hidden_text, has_overlay_attributes,
         is_device, is_loose_git_config, is_policy, is_set_id, is_socket, leaves_workspace, shadows_program,
@@ -70,6 +71,11 @@ pub(super) const ROWS: &[Row] = &[
     is("device", "device node", is_device),
     is("socket", "socket", is_socket),
     is("overlay-attributes", "carries attributes that mean something to an overlay", has_overlay_attributes),
+    is(
+        "others-write",
+        "somebody may write there who could not (mode, owner or access list)",
+        lets_others_write,
+    ),
     is("other-names", "has another name on the host, which changes with it (hard link)", changes_other_names),
     is("leaving-symlink", "symlink that leads out of the workspace", leaves_workspace),
     is("shadows-program", "would be started in place of a program, by its name (PATH)", shadows_program),
