@@ -1,7 +1,7 @@
 //! Walking the steps of a commit backwards.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     fs::File,
     io,
     os::fd::BorrowedFd,
@@ -24,7 +24,8 @@ use super::{
     moving::{Lent, rename},
     others,
     steps::{Action, Id, Step},
-    undo, ways,
+    undo::Begun,
+    ways,
 };
 use crate::changes::{
     Committed, Node, Readable, RunFolder, Stamp,
@@ -43,26 +44,17 @@ pub(super) struct Since<'a> {
     parts: &'a [Rebased],
     /// What it did last at a path, by layer, but for what only took something away.
     last: HashMap<(usize, &'a [u8]), usize>,
-    /// Files whose change time an undo has moved: the time of their content tells.
-    touched: HashSet<Id>,
-    /// Files that it writes in place, which is judged by itself.
-    written: HashSet<Id>,
+    /// What an undo has moved that was cut off.
+    pub(super) begun: Option<Begun>,
 }
 
 impl<'a> Since<'a> {
-    fn new(record: &'a Record, steps: &'a Steps, done: Stamp) -> Self {
+    pub(super) fn new(record: &'a Record, steps: &'a Steps, done: Stamp) -> Self {
         // What was put there is judged by more than a change of its metadata.
         let is_last = |step: &Step| !step.action.clears() && !matches!(step.action, Action::Meta { .. });
         let lasting = steps.list.iter().enumerate().filter(|(_, step)| is_last(step));
         let last = lasting.map(|(index, step)| ((step.layer, step.path.as_bytes()), index)).collect();
-        let (returned, parts) = (&record.undone.returned, &steps.rebased[..]);
-        Self { done, returned, parts, last, touched: HashSet::new(), written: HashSet::new() }
-    }
-
-    /// The same, where an undo has begun.
-    pub(super) fn again(record: &'a Record, steps: &'a Steps, done: Stamp) -> Self {
-        let (touched, written) = undo::touched(steps);
-        Self { touched, written, ..Self::new(record, steps, done) }
+        Self { done, returned: &record.undone.returned, parts: &steps.rebased, last, begun: None }
     }
 
     /// Whether the commit put something where `step` took something away, or into the place of what that was in.
@@ -257,8 +249,10 @@ impl Ground {
         Ok(node.is_dir()
             || node.changed <= known.done
             || known.returned.contains(&(node.id, node.changed))
-            || known.touched.contains(&node.id) && node.modified <= known.done
-            || known.written.contains(&node.id)
+            || known
+                .begun
+                .as_ref()
+                .is_some_and(|begun| begun.has_moved(&self.absolute(path), node, known.done))
             || self.is_part(path, node, known.parts)?)
     }
 
@@ -280,7 +274,7 @@ impl Ground {
     }
 
     /// What the host has below the directory `path`, relative to it; nothing where it is none.
-    fn below(&self, path: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+    pub(super) fn below(&self, path: &[u8]) -> io::Result<Vec<Vec<u8>>> {
         let (mut found, mut waiting) = (Vec::new(), vec![Vec::new()]);
         while let Some(relative) = waiting.pop() {
             let at = if relative.is_empty() { path.to_vec() } else { join(path, &relative) };

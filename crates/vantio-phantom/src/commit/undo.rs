@@ -30,7 +30,7 @@ use crate::changes::{
     beneath::{self, Pinned},
     write_json,
 };
-pub(super) use meanwhile::touched;
+pub(super) use meanwhile::Begun;
 use part::Part;
 
 /// What an undo did.

@@ -18,7 +18,11 @@ use super::super::{
     steps::{Action, Id, Step},
     ways,
 };
-use crate::changes::{Node, Stamp, data_after};
+use crate::changes::{
+    Node, Stamp,
+    beneath::{self, join},
+    data_after,
+};
 
 /// What became of the steps of an undo that was cut off.
 #[derive(Debug, Default)]
@@ -27,6 +31,45 @@ pub(super) struct Meanwhile {
     pub(super) stays: BTreeSet<usize>,
     /// Those that are taken back, and of which the host changed what comes back.
     pub(super) changed: BTreeSet<usize>,
+}
+
+/// What an undo that has begun has moved the change time of.
+pub(in super::super) struct Begun {
+    at: Stamp,
+    /// Files of which it changes something, or a name.
+    touched: HashSet<Id>,
+    /// Files that it writes in place, which is judged by itself.
+    written: HashSet<Id>,
+    /// The places to which it has brought something back, maybe a copy.
+    back: HashSet<Vec<u8>>,
+}
+
+impl Begun {
+    fn new(steps: &Steps, at: Stamp) -> Self {
+        let (mut touched, mut written) = (HashSet::new(), HashSet::new());
+        for step in &steps.list {
+            match &step.action {
+                Action::Put { .. } | Action::Make { .. } => {}
+                Action::Swap { old, .. } => touched.extend([*old]),
+                action => touched.extend(action.ids()),
+            }
+            if let Action::Rewrite { node, .. } = step.action {
+                written.insert(node);
+            }
+        }
+        Self { at, touched, written, back: HashSet::new() }
+    }
+
+    /// Whether that explains the change time of `node`, which is at `place`: its content is older.
+    pub(in super::super) fn has_moved(&self, place: &[u8], node: &Node, done: Stamp) -> bool {
+        let mut above = place;
+        while !above.is_empty() && !self.back.contains(above) {
+            above = beneath::split(above).0;
+        }
+        self.written.contains(&node.id)
+            || self.touched.contains(&node.id) && node.modified <= done
+            || !above.is_empty() && node.modified < self.at
+    }
 }
 
 /// Judges the steps `asked` of an undo that has begun at `begun`; `stays` are those that it leaves anyway.
@@ -39,19 +82,26 @@ pub(super) fn judge(
 ) -> io::Result<Meanwhile> {
     let mut meanwhile = Meanwhile { stays: stays.clone(), ..Meanwhile::default() };
     let (Some(steps), Some(done)) = (&record.steps, record.applied) else { return Ok(meanwhile) };
-    let judge = Judge { steps, known: Since::again(record, steps, done), begun };
+    let mut known = Since::new(record, steps, done);
+    known.begun = Some(Begun::new(steps, begun));
+    let mut judge = Judge { steps, known, begun };
     let mut back = record.undone.steps.clone();
-    for index in asked.difference(&record.undone.steps).filter(|index| !stays.contains(index)) {
-        let step = &steps.list[*index];
-        let Some(ground) = grounds.get(step.layer) else { continue };
-        match judge.state(ground, step)? {
-            State::Waits => {}
-            State::Changed => drop(meanwhile.stays.insert(*index)),
-            State::Back => drop(back.insert(*index)),
-            State::Written => {
-                back.insert(*index);
-                meanwhile.changed.insert(*index);
-            }
+    // In the order in which they are taken back.
+    for (index, step) in steps.list.iter().enumerate().rev() {
+        let is_asked = asked.contains(&index) && !record.undone.steps.contains(&index);
+        let Some(ground) = grounds.get(step.layer).filter(|_| is_asked && !stays.contains(&index)) else {
+            continue;
+        };
+        let state = judge.state(ground, step)?;
+        if matches!(state, State::Back | State::Written) {
+            back.insert(index);
+            let place = ground.absolute(step.path.as_bytes());
+            judge.known.begun.iter_mut().for_each(|begun| begun.back.extend([place.clone()]));
+        }
+        match state {
+            State::Changed => meanwhile.stays.extend([index]),
+            State::Written => meanwhile.changed.extend([index]),
+            State::Waits | State::Back => {}
         }
     }
     ways::close(grounds, steps, &back, &mut meanwhile.stays)?;
@@ -87,9 +137,11 @@ impl Judge<'_> {
             Action::Put { .. } if slot.is_some() => State::Back,
             Action::Put { node } if is_there(*node) => self.whole(ground, path)?,
             Action::Put { node } if self.has_moved_back(ground, step, *node)? => State::Back,
-            Action::Take { .. } if slot.is_none() => host.map_or(State::Waits, |host| self.back(&host)),
+            Action::Take { node } if slot.is_none() && (is_there(*node) || self.is_copied(ground, step)) => {
+                self.back(ground, path)?
+            }
             Action::Swap { new, .. } => match slot {
-                Some(slot) if slot.id == *new => host.map_or(State::Back, |host| self.back(&host)),
+                Some(slot) if slot.id == *new => self.back(ground, path)?,
                 Some(_) if is_there(*new) => self.whole(ground, path)?,
                 Some(_) => State::Changed,
                 None => State::Waits,
@@ -114,9 +166,29 @@ impl Judge<'_> {
         Ok(if ground.is_unchanged_since(path, &self.known)? { State::Waits } else { State::Changed })
     }
 
-    /// Of what an undo puts back the content is older than the undo.
-    fn back(&self, host: &Node) -> State {
-        if host.is_dir() || host.modified < self.begun { State::Back } else { State::Written }
+    /// Of what an undo puts back the content is older than the undo. What is in a directory is looked at where all of it
+    /// is noted anew.
+    fn back(&self, ground: &Ground, path: &[u8]) -> io::Result<State> {
+        let mut places = vec![path.to_vec()];
+        if ground.is_away() {
+            places.extend(ground.below(path)?.iter().map(|below| join(path, below)));
+        }
+        for place in places {
+            if node_at(&ground.lower, &place)?
+                .is_some_and(|node| !node.is_dir() && node.modified >= self.begun)
+            {
+                return Ok(State::Written);
+            }
+        }
+        Ok(State::Back)
+    }
+
+    /// Whether what a step took comes back as a copy: it was not renamed.
+    fn is_copied(&self, ground: &Ground, take: &Step) -> bool {
+        let is_put = |step: &Step| {
+            (step.layer, &step.slot) == (take.layer, &take.slot) && matches!(step.action, Action::Put { .. })
+        };
+        ground.is_away() && !self.steps.list.iter().any(is_put)
     }
 
     /// Whether a directory that was renamed is where it was before.
@@ -174,23 +246,6 @@ fn fill(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
         offset += count as u64;
     }
     Ok(())
-}
-
-/// The files of which an undo changes something, or a name, which moves their change time; and those that it writes in place.
-pub(in super::super) fn touched(steps: &Steps) -> (HashSet<Id>, HashSet<Id>) {
-    let written = |step: &Step| match step.action {
-        Action::Rewrite { node, .. } => Some(node),
-        _ => None,
-    };
-    let touches = |step: &&Step| !matches!(step.action, Action::Put { .. } | Action::Make { .. });
-    let ids = |step: &Step| match step.action {
-        Action::Swap { old, .. } => vec![old],
-        _ => step.action.ids(),
-    };
-    (
-        steps.list.iter().filter(touches).flat_map(ids).collect(),
-        steps.list.iter().filter_map(written).collect(),
-    )
 }
 
 const BLOCK: usize = 1 << 16;
