@@ -8,7 +8,7 @@ use core::fmt;
 
 use vantio_core::{Cause, Intent, Section, Target, Transport, Verdict};
 
-use crate::{credentials, glob, guard::text, net::is_localhost, state::State};
+use crate::{credentials, glob, guard::text, net::is_localhost, rule::Rule, state::State};
 
 /// The smallest change of a policy that would permit an intent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +113,10 @@ pub fn advise(state: &State, intent: &Intent<'_>, verdict: &Verdict<'_>) -> Opti
         }
         Cause::Rule { section, text } => Some(Advice::Remove { section, rule: text.to_string() }),
         Cause::Unmatched(section) => {
-            rule_for(state, section, intent).map(|rule| Advice::Add { section, rule })
+            let rule = rule_for(state, section, intent)?;
+            // Some names, as one that ends in white space, are none that a rule can say.
+            let is_rule = Rule::parse(section, &rule, |name| Some(name.to_string())).is_ok();
+            is_rule.then_some(Advice::Add { section, rule })
         }
         _ => None,
     }

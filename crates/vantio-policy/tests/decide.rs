@@ -347,6 +347,9 @@ fn advice_is_the_smallest_change() {
     let rename = Target::Paths { from: b"/w/a", to: b"/z/a", subtree: false };
     assert_eq!(case.advice(Effect::FsRename, rename).as_deref(), Some(r#"add to fs.write: ["/z/a"]"#));
     assert_eq!(case.advice(Effect::ProcSyscall, Target::Syscall("bpf")), None);
+    for no_rule_can in ["/etc/ends in space ", "/etc/a\u{a0}"] {
+        assert_eq!(read(no_rule_can), None, "{no_rule_can:?}");
+    }
 }
 
 #[test]

@@ -154,6 +154,9 @@ fn paths() {
 
 #[test]
 fn programs() {
+    let wrong = render_rules("exec.allow", &["[z", "a{b"]);
+    assert!(wrong.contains(r"such as `/usr/bin/\[z`, or `**/\[z`"), "{wrong}");
+    assert!(wrong.contains(r"such as `/usr/bin/a\{b`"), "{wrong}");
     insta::assert_snapshot!(render_rules(
         "exec.allow",
         &["", "py*", "./bin/tool", "bin/tool", "../tool", "..", " git", "python3 -m foo"]

@@ -4,10 +4,10 @@ use vantio_core::Section;
 
 use super::{codes, schema::Error, values::nearest};
 use crate::{
-    credentials,
+    credentials, glob,
     named::NamedError,
     net::NetError,
-    path::{PatternError, without_space},
+    path::{PathPattern, PatternError, without_space},
     rule::RuleError,
 };
 
@@ -25,15 +25,23 @@ pub(super) fn rule_error(section: Section, text: &str, error: &RuleError) -> Err
         }
         RuleError::Net(error) => (codes::NET, net_help(error)),
         RuleError::Named(error) => (codes::NAMED, named_help(*error).to_owned()),
-        RuleError::ProgramWildcard => {
-            (codes::EXEC, format!("write a path, such as `/usr/bin/{text}`, or `**/{text}`"))
-        }
+        RuleError::ProgramWildcard => (codes::EXEC, as_path(text)),
         RuleError::RelativeProgram if text.split('/').any(|name| name == "..") => {
             (codes::EXEC, "write the path that it leads to".to_owned())
         }
         RuleError::RelativeProgram => (codes::EXEC, format!("write `${{workspace}}/{}`", relative(text))),
     };
     Error::new(code, error.to_string()).help(help)
+}
+
+/// A bare name with wildcards in it, as a path with them; where they make no pattern, as what they are in a name.
+fn as_path(name: &str) -> String {
+    if PathPattern::parse(&format!("/usr/bin/{name}")).is_ok() {
+        return format!("write a path, such as `/usr/bin/{name}`, or `**/{name}`");
+    }
+    let mut literal = String::new();
+    glob::write_literal(name.as_bytes(), &mut literal);
+    format!("write a path, such as `/usr/bin/{literal}`, or `**/{literal}` (in single quotes)")
 }
 
 fn named_help(error: NamedError) -> &'static str {
