@@ -1,8 +1,9 @@
 //! Files that a command writes: whole or not at all.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
     io::{self, BufWriter, Write},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
 };
 
@@ -14,29 +15,65 @@ pub fn replace<T, E: From<io::Error>>(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<T, E>,
 ) -> Result<T, E> {
+    put(path, true, Permissions::from_mode(0o600), write)
+}
+
+/// Writes a document that others may read too. One that is there is replaced with `force` and keeps its mode; without,
+/// it stays.
+pub fn document(path: &Path, text: &str, force: bool) -> Result<(), Failure> {
+    let mode = fs::metadata(path).ok().filter(|_| force).map(|metadata| metadata.permissions());
+    // The mask of the user takes from it.
+    let usual = Permissions::from_mode(0o666);
+    let write = |writer: &mut dyn Write| writer.write_all(text.as_bytes());
+    put(path, force, mode.unwrap_or(usual), write).map_err(|cause| unwritable(path, cause))
+}
+
+/// Fails where `path` is a symbolic link to nothing: what is written there would be at neither end.
+pub fn must_lead_somewhere(path: &Path) -> Result<(), Failure> {
+    let (Ok(target), false) = (fs::read_link(path), path.exists()) else { return Ok(()) };
+    let (path, target) = (shown_path(path), shown_path(&target));
+    let message = format!("`{path}` is a symbolic link to `{target}`, which does not exist");
+    Err(Failure::misuse("E_OUTPUT", message).help("remove the link, or make what it leads to"))
+}
+
+fn put<T, E: From<io::Error>>(
+    path: &Path,
+    replaces: bool,
+    mode: Permissions,
+    write: impl FnOnce(&mut dyn Write) -> Result<T, E>,
+) -> Result<T, E> {
     let path = &path.canonicalize().unwrap_or_else(|_| path.into());
-    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+    if replaces && fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         let mut writer = BufWriter::new(fs::OpenOptions::new().write(true).open(path)?);
         let result = write(&mut writer)?;
         writer.flush()?;
         return Ok(result);
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
+    let mut temporary = tempfile::Builder::new().permissions(mode).tempfile_in(folder)?;
     let mut writer = BufWriter::new(&mut temporary);
     let result = write(&mut writer)?;
     writer.flush()?;
     drop(writer);
     temporary.as_file().sync_all()?;
-    temporary.persist(path).map_err(|error| error.error)?;
+    let persisted = if replaces { temporary.persist(path) } else { temporary.persist_noclobber(path) };
+    persisted.map_err(|error| error.error)?;
     Ok(result)
 }
 
 /// The failure of a file that cannot be written.
 pub fn unwritable(path: &Path, cause: io::Error) -> Failure {
-    Failure::new("E_OUTPUT", format!("`{}` cannot be written", shown_path(path)))
-        .because(cause)
-        .help("name a file in a folder that you may write in")
+    let help = if is_full(&cause) {
+        "free space there, or name a file on another file system"
+    } else {
+        "name a file in a folder that you may write in"
+    };
+    Failure::new("E_OUTPUT", format!("`{}` cannot be written", shown_path(path))).because(cause).help(help)
+}
+
+/// Whether there was no room.
+pub fn is_full(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 #[cfg(test)]
@@ -63,5 +100,27 @@ mod tests {
         write(&pipe);
         assert_eq!(reader.join().unwrap(), b"new");
         assert!(!fs::metadata(&pipe).unwrap().is_file());
+    }
+
+    #[test]
+    fn a_document_is_replaced_whole_and_with_its_mode_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vantio.yaml");
+        document(&path, "first", false).unwrap();
+        assert!(document(&path, "second", false).is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first");
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        document(&path, "second", true).unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((fs::read_to_string(&path).unwrap().as_str(), mode), ("second", 0o640));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn who_has_no_room_is_told_to_make_some() {
+        let said = |kind| unwritable(Path::new("f"), io::Error::from(kind)).told();
+        let text = |kind| format!("{:?}", said(kind));
+        assert!(text(io::ErrorKind::StorageFull).contains("free space"));
+        assert!(text(io::ErrorKind::PermissionDenied).contains("may write in"));
     }
 }

@@ -377,3 +377,15 @@ fn programs_get_advice_in_its_parts() {
     let advice = serde_json::json!({ "action": "add", "section": "fs.read", "rule": "/etc/x" });
     assert_eq!(value["advice"], advice, "{told}");
 }
+
+#[test]
+fn a_rule_is_printed_as_it_is_pasted() {
+    let world = world();
+    let explained = explain(&world, "proc.exec", "/opt/[x", &[]);
+    assert!(explained.contains(r#"permit: add to exec.allow: ["/opt/\\[x"]"#), "{explained}");
+    world.write("pasted.yaml", "version: 1\nexec: {allow: [\"/opt/\\\\[x\"]}\n");
+    let asked = ["policy", "explain", "pasted.yaml", "--effect", "proc.exec", "--target", "/opt/[x"];
+    let permitted = world.run(&asked);
+    assert!(permitted.contains(r"why:    exec.allow: /opt/\[x  (pasted.yaml:2:16)"), "{permitted}");
+    assert!(explain(&world, "proc.exec", "/opt/x ", &[]).contains("permit: no rule can"));
+}

@@ -160,3 +160,73 @@ fn a_ledger_is_not_archived_under_a_run() {
     assert!(refused.starts_with("exit 1\nE_LEDGER_BUSY") && refused.contains("vantio ps"), "{refused}");
     assert!(world.run(&["ledger", "verify"]).starts_with("exit 0\nverified:"));
 }
+
+#[test]
+fn what_was_put_away_is_not_taken_for_nothing() {
+    let world = world();
+    world.run(&["ledger", "archive"]);
+    let listed = world.run(&["ledger", "archive", "--list", "--json"]);
+    let listed: serde_json::Value = serde_json::from_str(listed.lines().last().unwrap()).unwrap();
+    let archive = listed["archives"][0]["file"].as_str().unwrap();
+    let archive = &archive.replace("[STATE]", world.state().to_str().unwrap());
+    for words in [&["why", "last"][..], &["why", "last", "--json"], &["policy", "suggest", "last"]] {
+        let said = world.run(words);
+        assert!(said.starts_with("exit 1\n") && said.contains("E_LEDGER_RUN"), "{said}");
+        assert!(said.contains("--store FILE reads an archive"), "{said}");
+        let read = world.run(&[&["--store", archive], words].concat());
+        assert!(!read.contains("E_LEDGER_RUN") && read.contains("/etc/shadow"), "{read}");
+    }
+}
+
+#[test]
+fn a_proof_is_an_object_where_that_is_asked_for() {
+    let world = world();
+    world.write("checkpoint", &world.shell("$VANTIO ledger checkpoint"));
+    for words in [&["prove", "0"][..], &["prove", "--since", "checkpoint"]] {
+        let text = world.shell(&format!("$VANTIO ledger {}", words.join(" ")));
+        let told = world.run(&[&["ledger", "--json"], words].concat());
+        let told: serde_json::Value = serde_json::from_str(told.lines().nth(1).unwrap()).unwrap();
+        assert_eq!((told["version"].as_u64(), told["proof"].as_str()), (Some(1), Some(&*text)));
+    }
+    for words in [&["ledger", "export", "--format", "bundle", "-o", "b"][..], &["completions", "bash"]] {
+        let said = world.run(&[words, &["--json"]].concat());
+        assert!(said.starts_with("exit 2\n{") && said.contains("E_USAGE"), "{said}");
+    }
+    assert!(!world.work().join("b").exists());
+}
+
+#[test]
+fn an_entry_that_is_not_there_is_not_waiting_for_a_checkpoint() {
+    let world = world();
+    for command in ["show", "prove"] {
+        let said = world.run(&["ledger", command, "99999"]);
+        assert!(said.starts_with("exit 2\nE_LEDGER_SEQ\n"), "{said}");
+        assert!(said.contains("the ledger has no entry 99999"), "{said}");
+    }
+}
+
+#[test]
+fn a_ledger_that_was_cut_short_ends_as_one_that_was_changed() {
+    let world = world();
+    let file = world.state().join("ledger.db");
+    let whole = fs::read(&file).unwrap();
+    for length in [100, 4096, whole.len() / 2] {
+        fs::write(&file, &whole[..length]).unwrap();
+        let said = world.run(&["ledger", "verify"]);
+        assert!(said.starts_with("exit 3\nE_LEDGER_"), "{length}: {said}");
+    }
+}
+
+#[test]
+fn a_full_device_is_told_as_one() {
+    let world = world();
+    let said = world.shell("$VANTIO ledger export 2>&1 >/dev/full; echo exit $?");
+    insta::assert_snapshot!(said, @"
+    E_OUTPUT
+
+      x standard output cannot be written
+      `-> No space left on device (os error 28)
+      help: free space where it is written to
+    exit 1
+    ");
+}

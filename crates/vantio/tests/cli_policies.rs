@@ -403,6 +403,13 @@ fn a_run_obeys_every_policy_and_says_which() {
       permit: add to fs.write of vantio.yaml (project) and of [HOME]/.config/vantio/policy.yaml (user): ["/opt/y"]
     the run was under several policies: `vantio policy show --effective` tells them apart
     "#);
+    world.write("it's.yaml", "version: 1\nfs: {read: [/]}\nexec: {allow: [/]}\n");
+    world.run(&["run", "--policy", "it's.yaml", "--", "sh", "-c", "echo z > z"]);
+    let why = world.run(&["why", "last"]);
+    assert!(why.contains(r"`vantio policy show --effective 'it'\''s.yaml'` tells them apart"), "{why}");
+    world.run(&["run", "--preset", "read-only", "--", "sh", "-c", "echo z > z"]);
+    let why = world.run(&["why", "last"]);
+    assert!(why.contains("`vantio policy show --effective preset:read-only` tells them apart"), "{why}");
 }
 
 #[test]

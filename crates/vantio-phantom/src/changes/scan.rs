@@ -28,6 +28,14 @@ pub enum ScanError {
         /// The system's reason.
         source: io::Error,
     },
+    /// What was found could not be written down.
+    #[error("E_OUTPUT: `{}` cannot be written: {source}", Escaped(path.as_os_str().as_encoded_bytes()))]
+    Write {
+        /// The file or folder.
+        path: std::path::PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
 }
 
 /// Compares what `run` wrote with the host below `host_root`.

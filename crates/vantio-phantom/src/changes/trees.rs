@@ -38,7 +38,8 @@ impl ChangeSet {
         let layers = open_layers(run, host_root)?;
         let sides = Sides::new(&layers, host_root).map_err(failed(b"/"))?;
         for side in ["before", "after"] {
-            fs::create_dir_all(folder.join(side)).map_err(failed(b"/"))?;
+            let place = folder.join(side);
+            fs::create_dir_all(&place).map_err(|source| ScanError::Write { path: place, source })?;
         }
         let mut left = Vec::new();
         for change in self.changes() {
@@ -46,12 +47,12 @@ impl ChangeSet {
             if let Some(node) = &change.before {
                 let open = || sides.host_file(change.host_path(), node);
                 let put = put(&folder.join("before"), change.host_path(), node, open);
-                is_whole &= put.map_err(failed(change.host_path()))?;
+                is_whole &= put.map_err(PutError::of(change.host_path()))?;
             }
             if let Some(node) = &change.after {
                 let open = || sides.run_file(change, node);
                 let put = put(&folder.join("after"), &change.path, node, open);
-                is_whole &= put.map_err(failed(&change.path))?;
+                is_whole &= put.map_err(PutError::of(&change.path))?;
             }
             if !is_whole {
                 left.push(change.path.clone());
@@ -61,23 +62,52 @@ impl ChangeSet {
     }
 }
 
-/// Writes one entry; false for what cannot be written or read.
-fn put(tree: &Path, path: &[u8], node: &Node, open: impl FnOnce() -> io::Result<File>) -> io::Result<bool> {
-    let place = place(tree, path);
-    if node.is_dir() {
-        return directory(&place).map(|()| true);
+/// Why an entry was not written.
+enum PutError {
+    Read(io::Error),
+    Write(PathBuf, io::Error),
+}
+
+impl PutError {
+    /// The same, of a change at `path`.
+    fn of(path: &[u8]) -> impl FnOnce(Self) -> ScanError {
+        move |error| match error {
+            Self::Read(source) => ScanError::Read { path: path.to_vec(), source },
+            Self::Write(path, source) => ScanError::Write { path, source },
+        }
     }
-    directory(place.parent().unwrap_or(tree))?;
+}
+
+/// Writes one entry; false for what cannot be written or read.
+fn put(
+    tree: &Path,
+    path: &[u8],
+    node: &Node,
+    open: impl FnOnce() -> io::Result<File>,
+) -> Result<bool, PutError> {
+    let place = place(tree, path);
+    let unwritten = |source| PutError::Write(place.clone(), source);
+    if node.is_dir() {
+        return directory(&place).map(|()| true).map_err(unwritten);
+    }
+    directory(place.parent().unwrap_or(tree)).map_err(unwritten)?;
     match (node.file_type, &node.target) {
-        (FileType::Symlink, Some(target)) => symlink(std::ffi::OsStr::from_bytes(target), &place)?,
+        (FileType::Symlink, Some(target)) => {
+            symlink(std::ffi::OsStr::from_bytes(target), &place).map_err(unwritten)?;
+        }
         (FileType::File, _) => {
             let from = match open() {
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(false),
-                other => other?,
+                other => other.map_err(PutError::Read)?,
             };
             let mut options = OpenOptions::new();
-            let to = options.write(true).create_new(true).mode(node.mode & 0o700 | 0o600).open(&place)?;
-            copy_content(&from, &to)?;
+            let to = options.write(true).create_new(true).mode(node.mode & 0o700 | 0o600).open(&place);
+            copy_content(&from, &to.map_err(unwritten)?).map_err(|error| match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                    unwritten(error)
+                }
+                _ => PutError::Read(error),
+            })?;
         }
         _ => return Ok(false),
     }

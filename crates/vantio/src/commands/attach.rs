@@ -3,7 +3,7 @@
 use vantio_core::RunId;
 use vantio_phantom::keeper::{KeeperError, Leave, Visit, Welcome, visit};
 
-use super::detach::Said;
+use super::{changes::discarded, detach::Said};
 use crate::{
     arguments,
     failure::Failure,
@@ -15,7 +15,11 @@ use crate::{
 pub fn attach(store: &Store, arguments: &arguments::Attach, json: bool) -> Result<u8, Failure> {
     let id = store.resolve(&arguments.reference.run)?;
     let short = store.short(id);
-    refuse_undetached(&store.read(id)?, &short, "cannot be attached to")?;
+    let record = store.read(id)?;
+    if record.state == State::Discarded {
+        return Err(discarded(&short));
+    }
+    refuse_undetached(&record, &short, "cannot be attached to")?;
     if !lives(store, id)? {
         return Err(ended(&short));
     }

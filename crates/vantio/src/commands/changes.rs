@@ -19,6 +19,7 @@ use crate::{
     approvals,
     failure::Failure,
     oracle::event,
+    output::is_full,
     present::shown,
     store::{Claim, Record, State, Store, StoreError, open_ledger},
 };
@@ -45,10 +46,16 @@ pub fn claim_kept(store: &Store, id: RunId) -> Result<Claim, Failure> {
     if claim.record.state != State::Discarded {
         return Ok(claim);
     }
-    let failure = Failure::new("E_RUN_DISCARDED", format!("run {} was discarded", store.short(id)))
-        .help("nothing of it is left; its entries in the ledger are: `vantio ledger list --run RUN`");
+    let failure = discarded(&store.short(id));
     claim.release()?;
     Err(failure)
+}
+
+/// Nothing is left of a run to do it with.
+pub fn discarded(short: &str) -> Failure {
+    Failure::new("E_RUN_DISCARDED", format!("run {short} was discarded")).help(format!(
+        "nothing of it is left; its entries in the ledger are: `vantio ledger list --run {short}`"
+    ))
 }
 
 /// Holds a run that ended, to change what is known about it.
@@ -86,6 +93,27 @@ pub fn first_entry(store: &Store, record: &Record, op: &str) -> Option<Result<En
     Reader::open_at(&store.ledger()).ok()?.entries(&filter).next()
 }
 
+/// Fails where the ledger has nothing of what a run did, so that nobody takes that for nothing done.
+pub fn must_be_recorded(store: &Store, record: &Record) -> Result<(), Failure> {
+    let filter =
+        Filter { run_id: Some(record.id), op: Some("run.start".into()), limit: Some(1), ..Filter::default() };
+    let is_recorded = match Reader::open_at(&store.ledger()) {
+        Err(LedgerError::NotFound { .. }) => false,
+        reader => reader?.entries(&filter).next().transpose()?.is_some(),
+    };
+    if is_recorded {
+        return Ok(());
+    }
+    let short = store.short(record.id);
+    let failure =
+        Failure::new("E_LEDGER_RUN", format!("the ledger here has nothing of what run {short} did"));
+    Err(if record.state == State::Failed {
+        failure.because("it failed to start").help("a run that failed to start did nothing")
+    } else {
+        failure.help("`vantio ledger archive --list` lists what was put away; --store FILE reads an archive")
+    })
+}
+
 /// Writes the last entries of a run whose supervisor cannot: nobody waits for an answer any more, and it is over.
 pub fn write_end(store: &Store, record: &Record, request: Value) -> Result<(), Failure> {
     let open = match Reader::open_at(&store.ledger()) {
@@ -114,6 +142,11 @@ pub fn scan_failure(error: &ScanError) -> Failure {
             "the host and the run's folder must be readable, and what was mounted where the run wrote must be mounted; \
              try as the user who ran it",
         ),
+        other @ ScanError::Write { source, .. } => coded(&other.to_string()).help(if is_full(source) {
+            "free space there, or name a folder on another file system"
+        } else {
+            "name a folder that you may write in"
+        }),
     }
 }
 

@@ -83,7 +83,14 @@ pub fn trees(store: &Store, arguments: &Commit, json: bool) -> Result<u8, Failur
     }
     let (record, taken, is_whole) = taken(store, arguments)?;
     let left = taken.write_trees(&store.world(&record), host_root()?.as_fd(), &folder);
-    let left = left.map_err(|error| scan_failure(&error))?;
+    let left = left.map_err(|error| {
+        // Half of it would pass for the whole.
+        drop(["before", "after"].map(|side| fs::remove_dir_all(folder.join(side))));
+        if is_empty.is_err() {
+            drop(fs::remove_dir(&folder));
+        }
+        scan_failure(&error)
+    })?;
     for path in &left {
         note(format!("not in it as it is: {}\n", Escaped(path)));
     }

@@ -21,7 +21,7 @@ use super::{policy::open, why::remedy};
 use crate::{
     arguments::Explain,
     failure::Failure,
-    present::{self, Paint, shown, shown_path},
+    present::{self, Paint, shown, shown_path, shown_rule},
     run::{
         host,
         policy::{self, current_directory},
@@ -244,7 +244,7 @@ impl Told<'_> {
             Cause::Observed(_) => format!("mode {}: ", self.program.mode().name()),
             _ => String::new(),
         };
-        format!("{mode}{}{place}", shown(&verdict.cause.to_string()))
+        format!("{mode}{}{place}", shown_rule(&verdict.cause.to_string()))
     }
 
     fn write_lists(&self, text: &mut String, paint: Paint) {
@@ -270,9 +270,10 @@ impl Told<'_> {
         } else {
             folded(list, matches!(self.explanation.judged.cause, Cause::Unmatched(_)))
         };
-        let width = kept.iter().map(|it| shown(it.rule).chars().count()).max().unwrap_or(0).min(RULE_WIDTH);
+        let width =
+            kept.iter().map(|it| shown_rule(it.rule).chars().count()).max().unwrap_or(0).min(RULE_WIDTH);
         for it in &kept {
-            let rule = shown(it.rule);
+            let rule = shown_rule(it.rule);
             let gap = " ".repeat(width.saturating_sub(rule.chars().count()));
             let side = match it.side {
                 Some(Side::From) => "old name: ",
@@ -281,7 +282,7 @@ impl Told<'_> {
             };
             let place =
                 self.places.of(it.section, it.rule).map_or_else(String::new, |place| format!("  ({place})"));
-            let line = format!("  {rule}{gap}  {side}{}{place}", shown(&it.to_string()));
+            let line = format!("  {rule}{gap}  {side}{}{place}", shown_rule(&it.to_string()));
             say(text, &if it.outcome == Outcome::Decided { line } else { paint.dim(&line) });
         }
         let count = |rules: &mut dyn Iterator<Item = &str>| rules.collect::<BTreeSet<_>>().len();

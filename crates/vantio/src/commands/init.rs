@@ -1,16 +1,13 @@
 //! `vantio init`
 
-use std::{
-    fs::OpenOptions,
-    io::{self, Write as _},
-    path::Path,
-};
+use std::path::Path;
 
 use vantio_policy::{compile, preset};
 
 use crate::{
     arguments::{Init, Preset},
     failure::Failure,
+    output,
     present::{self, note, shown_path},
     run::policy::{FILE_NAMES, current_directory},
 };
@@ -18,19 +15,23 @@ use crate::{
 /// Writes a policy for the current folder.
 pub fn init(arguments: &Init, json: bool) -> Result<u8, Failure> {
     let directory = current_directory()?;
-    let existing = FILE_NAMES.map(|name| directory.join(name)).into_iter().find(|path| path.exists());
-    if let Some(existing) = existing.filter(|_| !arguments.force) {
-        return Err(Failure::misuse("E_POLICY_EXISTS", format!("`{}` exists", shown_path(&existing)))
-            .help("edit it, or start again with `vantio init --force`"));
+    let [path, others @ ..] = FILE_NAMES.map(|name| directory.join(name));
+    let exists = |path: &Path| {
+        let message = format!("`{}` exists", shown_path(path));
+        Failure::misuse("E_POLICY_EXISTS", message)
+    };
+    if let Some(other) = others.iter().find(|path| path.symlink_metadata().is_ok()) {
+        return Err(
+            exists(other).help("edit it, or move it away first to start again: a folder has one policy")
+        );
     }
-    let path = directory.join(FILE_NAMES[0]);
+    output::must_lead_somewhere(&path)?;
+    if path.exists() && !arguments.force {
+        return Err(exists(&path).help("edit it, or start again with `vantio init --force`"));
+    }
     let document = document(&directory, arguments.preset);
     let compiled = compile(document.as_bytes(), FILE_NAMES[0])?;
-    write(&path, &document, arguments.force).map_err(|cause| {
-        Failure::new("E_OUTPUT", format!("`{}` cannot be written", shown_path(&path)))
-            .because(cause)
-            .help("change to a folder of yours")
-    })?;
+    output::document(&path, &document, arguments.force)?;
     if json {
         let hash = compiled.program.hash().to_string();
         present::print_json(serde_json::json!({ "file": shown_path(&path), "policy_hash": hash }))?;
@@ -41,12 +42,6 @@ pub fn init(arguments: &Init, json: bool) -> Result<u8, Failure> {
         ));
     }
     Ok(0)
-}
-
-fn write(path: &Path, document: &str, force: bool) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).truncate(force).create(force).create_new(!force);
-    options.open(path)?.write_all(document.as_bytes())
 }
 
 /// The preset's document under this folder's name, with what people add first as comments.

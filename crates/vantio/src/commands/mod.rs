@@ -81,7 +81,7 @@ pub fn perform(arguments: Arguments) -> Result<u8, Failure> {
         Command::Init(init) => init::init(&init, json),
         Command::Doctor => doctor::doctor(json),
         Command::Keep(keep) => keep::keep(keep),
-        Command::Completions { shell } => completions::completions(shell),
+        Command::Completions { shell } => completions::completions(shell, json),
     }
 }
 

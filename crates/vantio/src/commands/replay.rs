@@ -99,7 +99,7 @@ fn export(
     if json {
         present::print_json(serde_json::json!({ "run": run_id.to_string(), "entries": count }))?;
     } else {
-        note(format!("{count} entries and the policy program written to {}\n", shown_path(file)));
+        note(format!("{} and the policy program written to {}\n", present::entries(count), shown_path(file)));
     }
     Ok(0)
 }

@@ -1,13 +1,6 @@
 //! `vantio policy suggest`
 
-use std::{
-    env,
-    ffi::OsStr,
-    fs::{self, OpenOptions},
-    io::Write as _,
-    os::unix::ffi::OsStrExt as _,
-    path::Path,
-};
+use std::{env, ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::Path};
 
 use serde_json::json;
 use vantio_ledger::Reader;
@@ -16,10 +9,12 @@ use vantio_policy::{
     suggest::{self, Lesson, Suggestion},
 };
 
+use super::changes::must_be_recorded;
 use crate::{
     account::{self, Learned, Refusal, learned_from},
     arguments::Suggest,
     failure::Failure,
+    output,
     present::{self, note, plural, shown_path},
     run::host,
     store::{Record, State, Store},
@@ -32,6 +27,7 @@ pub fn suggest(store: &Store, arguments: &Suggest, json: bool) -> Result<u8, Fai
         .iter()
         .map(|reference| Ok(store.read(store.resolve(reference)?)?))
         .collect::<Result<_, Failure>>()?;
+    records.iter().try_for_each(|record| must_be_recorded(store, record))?;
     let reader = Reader::open_at(&store.ledger())?;
     let mut runs = Vec::new();
     for record in records {
@@ -214,17 +210,12 @@ fn write(path: &Path, document: &str, force: bool) -> Result<(), Failure> {
         return Err(Failure::misuse("E_OUTPUT", format!("`{}` is a folder", shown_path(path)))
             .help(format!("name a file in it: --output {inside}")));
     }
+    output::must_lead_somewhere(path)?;
     if path.exists() && !force {
         return Err(Failure::misuse("E_POLICY_EXISTS", format!("`{}` exists", shown_path(path)))
             .help("name another file, or overwrite it with --force"));
     }
-    let mut options = OpenOptions::new();
-    options.write(true).truncate(force).create(force).create_new(!force);
-    options.open(path).and_then(|mut file| file.write_all(document.as_bytes())).map_err(|cause| {
-        Failure::new("E_OUTPUT", format!("`{}` cannot be written", shown_path(path)))
-            .because(cause)
-            .help("name a file in a folder of yours")
-    })
+    output::document(path, document, force)
 }
 
 /// The host that this command runs on, which is the one that the runs had.

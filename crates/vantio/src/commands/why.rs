@@ -1,14 +1,14 @@
 //! `vantio why`
 
-use std::{fmt::Write as _, io};
+use std::{ffi::OsStr, fmt::Write as _, io, os::unix::ffi::OsStrExt as _, path::Path};
 
 use vantio_core::Section;
 use vantio_ledger::{Entry, Filter, LedgerError, Reader};
 use vantio_phantom::Speculated;
-use vantio_policy::Bindings;
+use vantio_policy::{Bindings, layers::LayerKind};
 
 use super::{
-    changes::first_entry,
+    changes::{first_entry, must_be_recorded},
     narrowing::Narrowing,
     near::{Near, Past},
     places::Places,
@@ -19,13 +19,18 @@ use crate::{
     approvals,
     failure::Failure,
     oracle::{FORK_END, FORK_NONE},
-    present::{self, Paint, clock, note, now_ms, shown},
-    store::{Record, Store},
+    present::{self, Paint, clock, for_shell, note, now_ms, shown, shown_rule},
+    run::policy::relative,
+    store::{LayerSource, PolicySource, Record, State, Store},
 };
 
 /// Explains everything that was refused to a run.
 pub fn why(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
     let record = store.read(store.resolve(reference)?)?;
+    // One that failed to start was refused nothing, and one that is only starting nothing yet.
+    if !matches!(record.state, State::Failed | State::Running) {
+        must_be_recorded(store, &record)?;
+    }
     let refusals = refusals(store, &record)?;
     let bindings = bindings(store, &record);
     let past_run = Story {
@@ -51,7 +56,7 @@ pub fn why(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
     } else {
         present::print(past_run.render(&refused, Paint::for_stream(&io::stdout())))?;
         if record.layers.len() > 1 {
-            note("the run was under several policies: `vantio policy show --effective` tells them apart\n");
+            note(format!("the run was under several policies: `{}` tells them apart\n", effective(&record)));
         }
     }
     for wait in waits(store, &record)? {
@@ -65,6 +70,19 @@ pub fn why(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
         note(format!("{watched}: `vantio policy suggest {short}` writes a policy from what it did\n"));
     }
     Ok(0)
+}
+
+/// The command that shows the policies of a run as one.
+fn effective(record: &Record) -> String {
+    let named = record.layers.iter().find(|layer| layer.kind == LayerKind::CommandLine.name());
+    let named = named.map_or_else(String::new, |LayerSource { source, .. }| match source {
+        PolicySource::Preset(name) => format!(" {}", for_shell(format!("preset:{name}").as_bytes())),
+        PolicySource::File { path, .. } => {
+            let path = relative(Path::new(OsStr::from_bytes(path.as_bytes())));
+            format!(" {}", for_shell(path.as_os_str().as_bytes()))
+        }
+    });
+    format!("vantio policy show --effective{named}")
 }
 
 /// Why the run did not go on, or not for long, while it waited for an answer.
@@ -148,7 +166,7 @@ impl Story {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{heading}  {when}{verdict}");
             let place = place(refusal, &self.places).map_or_else(String::new, |place| format!("  ({place})"));
-            let _ = writeln!(text, "  why:    {}{place}", shown(&refusal.reason));
+            let _ = writeln!(text, "  why:    {}{place}", shown_rule(&refusal.reason));
             for near in self.near(refusal) {
                 let _ = writeln!(text, "  near:   {}", paint.dim(&near.line(&self.places)));
             }
@@ -201,7 +219,7 @@ pub fn remedy(advice: Option<&str>, section: Option<&str>) -> String {
         (_, Some("hold")) => {
             "approve it while it waits (`vantio approvals`), or change the rule of `hold` that asks".into()
         }
-        (Some(advice), _) => shown(advice),
+        (Some(advice), _) => shown_rule(advice),
         (None, Some("fs.deny")) => {
             "a credential store: no rule should; give the agent a token of its own through env.allow".into()
         }

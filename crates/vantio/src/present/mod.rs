@@ -10,9 +10,9 @@ use std::{
     path::Path,
 };
 
-use vantio_phantom::changes::Escaped;
+use vantio_phantom::changes::{Escaped, EscapedText};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, output::is_full};
 
 pub use progress::Progress;
 pub use table::Table;
@@ -29,7 +29,8 @@ pub fn unprintable(cause: io::Error) -> Result<(), Failure> {
     if cause.kind() == io::ErrorKind::BrokenPipe {
         return Ok(());
     }
-    Err(Failure::new("E_OUTPUT", "standard output cannot be written").because(cause))
+    let help = if is_full(&cause) { "free space where it is written to" } else { "" };
+    Err(Failure::new("E_OUTPUT", "standard output cannot be written").because(cause).help(help))
 }
 
 /// Writes a note to standard error; lost when nobody can read it.
@@ -45,6 +46,11 @@ pub fn shown_path(path: &Path) -> String {
 /// Text as a terminal may show it.
 pub fn shown(text: &str) -> String {
     Escaped(text.as_bytes()).to_string()
+}
+
+/// Text in which a backslash means something, as in a rule, as a terminal may show it: pasted, it says what it said.
+pub fn shown_rule(text: &str) -> String {
+    EscapedText(text.as_bytes()).to_string()
 }
 
 /// A word that a shell reads as these bytes, and a terminal may show.

@@ -5,7 +5,7 @@ use vantio_ledger::{Archive, LedgerError, Location, Timestamp, archive as close,
 use crate::{
     arguments,
     failure::Failure,
-    present::{self, Table, shown, shown_path},
+    present::{self, Table, entries, shown, shown_path},
     store::{Store, appendable, options},
 };
 
@@ -38,8 +38,8 @@ pub fn archive(store: &Store, arguments: &arguments::Archive, json: bool) -> Res
         return print_json(&[closed]);
     }
     present::print(format!(
-        "archived: {} entries in {}\nkept until: {}\nkey: {}\n",
-        closed.head.size(),
+        "archived: {} in {}\nkept until: {}\nkey: {}\n",
+        entries(closed.head.size()),
         shown_path(&closed.path),
         date(closed.kept_until()),
         closed.key
@@ -68,7 +68,7 @@ fn told(expired: &[Archive]) -> String {
         return "nothing has been kept for seven years\n".into();
     }
     let line = |archive: &Archive| {
-        format!("removed: {} entries of {}\n", archive.head.size(), shown(archive.head.origin()))
+        format!("removed: {} of {}\n", entries(archive.head.size()), shown(archive.head.origin()))
     };
     expired.iter().map(line).collect()
 }

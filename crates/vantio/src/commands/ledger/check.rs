@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use vantio_ledger::{
-    GrowthProof, Proved, Reader, Signer, Terms, UnprovenError, Verified, VerifyError,
+    GrowthProof, LedgerError, Location, Proved, Reader, Signer, Terms, UnprovenError, Verified, VerifyError,
     note::{SignedNote, TreeHead, VerifierKey},
     to_serde, verify_proof,
 };
@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// Verifies the ledger here.
-pub fn ledger(reader: &Reader, arguments: &Verify, json: bool) -> Result<(), Failure> {
+pub fn ledger(place: &Location, arguments: &Verify, json: bool) -> Result<(), Failure> {
+    let reader = &Reader::open_at(place).map_err(unsound)?;
     let mut keys = keys(&arguments.key)?;
     if keys.is_empty() {
         keys.extend(reader.verifier_key()?);
@@ -24,7 +25,7 @@ pub fn ledger(reader: &Reader, arguments: &Verify, json: bool) -> Result<(), Fai
     let against = against.transpose()?;
     let checkpoint = against.as_ref().map(|(_, head)| head.clone());
     let verified = reader.verify(&Terms { keys, checkpoint }).map_err(|error| unverified(&error))?;
-    let [before, after] = reader.neighbours()?;
+    let [before, after] = reader.neighbours().map_err(unsound)?;
     if json {
         let mut told = to_json(&verified, against.as_ref().map(|(_, head)| head));
         told["continues"] = before.into();
@@ -32,7 +33,7 @@ pub fn ledger(reader: &Reader, arguments: &Verify, json: bool) -> Result<(), Fai
         return present::print_json(told);
     }
     let Verified { size, head, root, checkpoints, signed, seals } = verified;
-    let mut lines = vec![format!("verified: {size} entries\n")];
+    let mut lines = vec![format!("verified: {}\n", present::entries(size))];
     lines.push(match (checkpoints, signed) {
         (0, _) => "checkpoints: none yet\n".to_owned(),
         (_, 0) => format!("checkpoints: {checkpoints}, their signatures not verified without a key\n"),
@@ -54,6 +55,16 @@ fn to_json(verified: &Verified, against: Option<&TreeHead>) -> serde_json::Value
         "root": verified.root.to_string(), "checkpoints": verified.checkpoints, "signed": verified.signed,
         "seals": verified.seals, "against": against.map(TreeHead::size),
     })
+}
+
+/// What is no ledger any more is not as it was written, as one that says something else.
+fn unsound(error: LedgerError) -> Failure {
+    match error {
+        LedgerError::Damaged { .. } | LedgerError::NotALedger { .. } | LedgerError::Unprotected { .. } => {
+            Failure::unverified(error.code(), &error).help(error.help())
+        }
+        other => other.into(),
+    }
 }
 
 fn unverified(error: &VerifyError) -> Failure {

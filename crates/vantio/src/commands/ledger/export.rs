@@ -154,8 +154,8 @@ fn written(
         let mut writer = BufWriter::new(io::stdout().lock());
         let result = write(&mut writer).and_then(|_| Ok(writer.flush()?));
         return match result {
-            Err(Unwritten::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            other => other.map_err(|error| error.into_failure(Path::new("standard output"))),
+            Err(Unwritten::Write(cause)) => present::unprintable(cause),
+            other => other.map_err(|error| error.into_failure(Path::new(""))),
         };
     };
     let said = output::replace(path, write).map_err(|error| error.into_failure(path))?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use vantio_ledger::{Ledger, Published, Reader};
 
-use super::check::kept;
+use super::{check::kept, no_entry};
 use crate::{
     arguments::Prove,
     failure::Failure,
@@ -42,16 +42,23 @@ pub fn key(reader: &Reader, json: bool) -> Result<(), Failure> {
 }
 
 /// Prints a proof; it is a file for `verify --proof`.
-pub fn prove(reader: &Reader, arguments: &Prove) -> Result<(), Failure> {
-    let proof = match (arguments.seq, arguments.since.as_deref()) {
-        (Some(seq), _) => reader.prove(seq).map(|proof| proof.to_string()),
+pub fn prove(reader: &Reader, arguments: &Prove, json: bool) -> Result<(), Failure> {
+    let (proof, mut told) = match (arguments.seq, arguments.since.as_deref()) {
+        (Some(seq), _) if seq >= reader.size()? => return Err(no_entry(seq)),
+        (Some(seq), _) => (reader.prove(seq)?.to_string(), serde_json::json!({ "seq": seq })),
         (None, Some(path)) => {
             let keys: Vec<_> = reader.verifier_key()?.into_iter().collect();
-            reader.prove_growth(&kept(path, &keys)?).map(|proof| proof.to_string())
+            let old = kept(path, &keys)?;
+            let told = serde_json::json!({ "since": old.size() });
+            (reader.prove_growth(&old)?.to_string(), told)
         }
         (None, None) => return Ok(()),
     };
-    present::print(proof?)
+    if !json {
+        return present::print(proof);
+    }
+    told["proof"] = proof.into();
+    present::print_json(told)
 }
 
 /// Writes the public log.
@@ -63,8 +70,8 @@ pub fn publish(reader: &Reader, folder: &Path, json: bool) -> Result<(), Failure
         }));
     }
     present::print(format!(
-        "published: {} entries in {} ({files} files written)\n",
-        head.size(),
+        "published: {} in {} ({files} files written)\n",
+        present::entries(head.size()),
         shown_path(folder)
     ))
 }

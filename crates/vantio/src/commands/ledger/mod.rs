@@ -11,7 +11,7 @@ mod witness;
 use vantio_ledger::{Location, Reader, to_serde};
 
 use crate::{
-    arguments::Ledger,
+    arguments::{Export, ExportFormat, Ledger},
     failure::Failure,
     present,
     store::{Store, open_ledger},
@@ -23,7 +23,7 @@ pub fn ledger(store: &Store, command: &Ledger, json: bool) -> Result<u8, Failure
     match command {
         Ledger::Verify(arguments) if arguments.bundle.is_some() => bundle::verify(arguments, json)?,
         Ledger::Verify(arguments) if arguments.proof.is_some() => check::proof(arguments, json)?,
-        Ledger::Verify(arguments) => check::ledger(&Reader::open_at(&place)?, arguments, json)?,
+        Ledger::Verify(arguments) => check::ledger(&place, arguments, json)?,
         Ledger::List(arguments) => list::list(store, &Reader::open_at(&place)?, arguments, json)?,
         Ledger::Show { seq } => show(&Reader::open_at(&place)?, *seq, json)?,
         Ledger::Init => init(&place, json)?,
@@ -35,8 +35,12 @@ pub fn ledger(store: &Store, command: &Ledger, json: bool) -> Result<u8, Failure
         }
         Ledger::Witness(command) => witness::witness(store, command, json)?,
         Ledger::Key => keep::key(&Reader::open_at(&place)?, json)?,
-        Ledger::Prove(arguments) => keep::prove(&Reader::open_at(&place)?, arguments)?,
+        Ledger::Prove(arguments) => keep::prove(&Reader::open_at(&place)?, arguments, json)?,
         Ledger::Publish { folder } => keep::publish(&Reader::open_at(&place)?, folder, json)?,
+        Ledger::Export(Export { format: ExportFormat::Bundle, .. }) if json => {
+            return Err(Failure::misuse("E_USAGE", "a bundle is a tar file, not JSON")
+                .help("leave --json away, or leave --format away: entries are lines of JSON"));
+        }
         Ledger::Export(arguments) => export::export(store, arguments)?,
     }
     Ok(0)
@@ -52,11 +56,13 @@ fn init(place: &Location, json: bool) -> Result<(), Failure> {
     present::print(format!("ready: {}\n", present::shown_path(&name)))
 }
 
+fn no_entry(seq: u64) -> Failure {
+    Failure::misuse("E_LEDGER_SEQ", format!("the ledger has no entry {seq}"))
+        .help("`vantio ledger list` shows the newest entries with their numbers")
+}
+
 fn show(reader: &Reader, seq: u64, json: bool) -> Result<(), Failure> {
-    let entry = reader.entry(seq)?.ok_or_else(|| {
-        Failure::misuse("E_LEDGER_SEQ", format!("the ledger has no entry {seq}"))
-            .help("`vantio ledger list` shows the newest entries with their numbers")
-    })?;
+    let entry = reader.entry(seq)?.ok_or_else(|| no_entry(seq))?;
     if json {
         return present::print(entry.to_line() + "\n");
     }

@@ -19,7 +19,7 @@ use vantio_policy::{
 
 pub use effective::Effective;
 pub use places::FILE_NAMES;
-pub use read::shown_name;
+pub use read::{relative, shown_name};
 
 use crate::{
     failure::Failure,
@@ -147,7 +147,7 @@ pub fn read_again(source: &LayerSource) -> Option<Compiled> {
     let (compiled, found) = match &source.source {
         PolicySource::Preset(name) => preset_layer(name).ok()?,
         PolicySource::File { path, .. } => {
-            let path = read::relative(Path::new(OsStr::from_bytes(path.as_bytes())));
+            let path = relative(Path::new(OsStr::from_bytes(path.as_bytes())));
             load_trusted(&path, Trust::Named).ok()?
         }
     };
