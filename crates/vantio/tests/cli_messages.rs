@@ -157,6 +157,7 @@ fn help_of_a_command_says_what_its_arguments_mean() {
 
     Exit status: 0 when everything asked for was committed or nothing was pending,
     4 when something was left: a conflict with the host, or a hazard that must be named.
+    With --interactive, input that ends before the last answer and without `q` commits nothing: 4.
     ");
     insta::assert_snapshot!(world.run(&["ledger", "--help"]), @"
     exit 0
@@ -375,7 +376,7 @@ fn runs_that_do_not_exist() {
     ");
     insta::assert_snapshot!(world.run(&["commit", "last", "--json"]), @r#"
     exit 1
-    {"detail":"run 00000000-0001-7000-8000-000000000002 was discarded","error":"E_RUN_DISCARDED","next_steps":["nothing of it is left; its entries in the ledger are: `vantio ledger list --run RUN`"],"version":1}
+    {"detail":"run 00000000-0001-7000-8000-000000000002 was discarded","error":"E_RUN_DISCARDED","next_steps":["nothing of it is left; its entries in the ledger are: `vantio ledger list --run 00000000-0001-7000-8000-000000000002`"],"version":1}
     "#);
     insta::assert_snapshot!(world.run(&["commit", "00000000-0001-7000-8000-000000000001"]), @"
     exit 0
@@ -477,4 +478,77 @@ fn a_reader_that_goes_away_is_no_failure() {
     let world = World::new();
     let status = world.shell("\"$VANTIO\" completions bash | head -c 1 >/dev/null; echo ${PIPESTATUS[0]}");
     assert_eq!(status.trim(), "0");
+}
+
+#[test]
+fn a_policy_is_replaced_whole_or_not_at_all() {
+    let world = World::new();
+    world.write("vantio.yaml", "version: 1\n");
+    let full = "trap '' XFSZ; ulimit -f 0; $VANTIO init";
+    let said = world.shell(&format!("{full} --force 2>&1; echo exit $?"));
+    assert!(said.contains("E_OUTPUT") && said.ends_with("exit 1\n"), "{said}");
+    assert_eq!(fs::read_to_string(world.work().join("vantio.yaml")).unwrap(), "version: 1\n");
+    fs::remove_file(world.work().join("vantio.yaml")).unwrap();
+    world.shell(full);
+    assert_eq!(world.shell("ls"), "", "nothing cut is left");
+}
+
+#[test]
+fn a_second_policy_is_never_written() {
+    for name in ["vantio.json", "vantio.toml"] {
+        let world = World::new();
+        world.write(name, "x");
+        for words in [&["init"][..], &["init", "--force"]] {
+            let said = world.run(words);
+            assert!(said.starts_with("exit 2\nE_POLICY_EXISTS\n"), "{said}");
+            assert!(said.contains("move it away first") && !said.contains("--force"), "{said}");
+        }
+        assert!(!world.work().join("vantio.yaml").exists());
+    }
+}
+
+#[test]
+fn a_link_to_nothing_is_said_to_be_one() {
+    let world = World::new();
+    std::os::unix::fs::symlink("nowhere", world.work().join("vantio.yaml")).unwrap();
+    for words in [&["init"][..], &["init", "--force"]] {
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(world.run(words), @"
+            exit 2
+            E_OUTPUT
+
+              x `[WORK]/vantio.yaml` is a symbolic link to `nowhere`, which does not exist
+              help: remove the link, or make what it leads to
+            ");
+        }
+    }
+}
+
+#[test]
+fn who_looks_for_runs_inside_one_is_told() {
+    let world = World::new();
+    let inside = "VANTIO=1 VANTIO_RUN_ID=abc";
+    let binary = env!("CARGO_BIN_EXE_vantio");
+    for command in ["ps", "diff last", "why 0192"] {
+        let said = world.shell(&format!("{inside} {binary} {command} 2>&1"));
+        assert!(said.contains("this is inside run abc, which sees no runs"), "{said}");
+    }
+}
+
+#[test]
+fn help_and_completions_offer_what_can_be_typed() {
+    let world = World::new();
+    assert_eq!(world.run(&["help", "run"]), world.run(&["run", "--help"]));
+    assert!(!world.run(&["--json"]).contains("keep"));
+    let bash = world.run(&["completions", "bash"]);
+    let offers = bash.matches("\"read-only workspace open learn\"").count();
+    assert_eq!(offers, 2, "of `run` and `init`: {bash}");
+    for shell in ["bash", "zsh", "fish"] {
+        let script = world.run(&["completions", shell]);
+        assert!(script.contains("read-only"), "{shell}");
+        // What the shells call a command of theirs: `keep` is a word of descriptions too.
+        for listed in ["(keep)", "\"keep\"", "'keep:", "vantio__keep", "__subcmd__keep"] {
+            assert!(!script.contains(listed), "{shell}: {listed}");
+        }
+    }
 }

@@ -148,8 +148,10 @@ fn a_discarded_run_leaves_nothing_to_commit() {
     E_RUN_DISCARDED
 
       x run [RUN] was discarded
-      help: nothing of it is left; its entries in the ledger are: `vantio ledger list --run RUN`
+      help: nothing of it is left; its entries in the ledger are: `vantio ledger list --run [RUN]`
     ");
+    let attached = world.run(&["attach", "last"]);
+    assert!(attached.contains("E_RUN_DISCARDED") && !attached.contains("vantio logs"), "{attached}");
     insta::assert_snapshot!(world.run(&["ps"]), @"
     exit 0
     no run lives or waits for review; `vantio ps --all` lists the finished ones
@@ -483,4 +485,36 @@ fn a_suggestion_names_what_was_refused_while_watched() {
         serde_json::from_str(&world.shell("$VANTIO policy suggest last --json")).unwrap();
     let refused = serde_json::json!([{"effect": "net.connect", "target": "192.0.2.1:443", "section": "net.allow", "count": 2}]);
     assert_eq!(told["refused"], refused);
+}
+
+#[test]
+fn a_folder_that_was_deleted_whole_is_one_line_of_the_summary() {
+    let world = world(POLICY);
+    world.shell("mkdir -p old/in part; touch old/in/{1..60} old/{a,b} part/{x,y} old-other");
+    let said = world.run(&["run", "--", "sh", "-c", "rm -r old part/x old-other; echo new > fresh"]);
+    let deleted: Vec<&str> = said.lines().filter(|line| line.contains("  - ")).map(str::trim).collect();
+    let listed = ["- [WORK]/old/  (62 files)", "- [WORK]/old-other  (0 B)", "- [WORK]/part/x  (0 B)"];
+    assert_eq!(deleted, listed, "{said}");
+    assert!(said.contains("66 deleted, 1 added") && said.contains("fresh"), "{said}");
+    assert!(world.run(&["diff", "last", "--tree"]).contains("- [WORK]/old/in/60"));
+}
+
+#[test]
+fn changes_that_cannot_be_written_to_a_folder_leave_no_half_of_them() {
+    let world = world(POLICY);
+    world.run(&["run", "--", "sh", "-c", "echo two > kept.txt"]);
+    let said =
+        world.shell("trap '' XFSZ; ulimit -f 0; $VANTIO commit last --to there 2>&1; echo exit $?; ls");
+    assert!(said.contains("E_OUTPUT") && said.contains("there/"), "{said}");
+    assert!(said.contains("cannot be written") && !said.contains("E_SCAN"), "{said}");
+    assert!(said.contains("exit 1\n") && !said.contains("\nthere\n"), "{said}");
+}
+
+#[test]
+fn of_a_preset_within_a_run_nothing_is_to_be_left_out() {
+    let world = world("version: 1\nfs: {read: [/], write: [/dev]}\nexec: {allow: [/]}\n");
+    let vantio = env!("CARGO_BIN_EXE_vantio");
+    let said = world.run(&["run", "--", vantio, "run", "--preset", "read-only", "--", "true"]);
+    assert!(said.contains("E_NESTED_POLICY") && said.contains("name another preset"), "{said}");
+    assert!(!said.contains("leave it out"), "{said}");
 }

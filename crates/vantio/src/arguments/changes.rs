@@ -95,4 +95,5 @@ Exit status: 0 when all of it is taken back or there was none, 4 when something 
 
 pub(super) const COMMIT_HELP: &str = "\
 Exit status: 0 when everything asked for was committed or nothing was pending,
-4 when something was left: a conflict with the host, or a hazard that must be named.";
+4 when something was left: a conflict with the host, or a hazard that must be named.
+With --interactive, input that ends before the last answer and without `q` commits nothing: 4.";

@@ -12,8 +12,12 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum, builder::styling};
+use clap::{
+    Arg, Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValue, StringValueParser, TypedValueParser, styling},
+};
 use clap_complete::Shell;
+use vantio_policy::PRESETS;
 
 pub use approvals::{Answering, Approvals};
 pub use changes::{Commit, Diff, Undo};
@@ -34,7 +38,7 @@ pub enum Parsed {
 /// Reads the command line. Misuse of `run` ends with 125, because 2 could be the
 /// program's own.
 pub fn parse(raw: impl IntoIterator<Item = OsString>) -> Parsed {
-    let raw: Vec<OsString> = raw.into_iter().collect();
+    let raw = asked_for_help(raw.into_iter().collect());
     if let Ok(Hasty { shared, command }) = Hasty::try_parse_from(&raw) {
         return Parsed::Arguments(Arguments { shared, command: command.into() });
     }
@@ -51,6 +55,15 @@ pub fn parse(raw: impl IntoIterator<Item = OsString>) -> Parsed {
             })
         }
     }
+}
+
+/// `help COMMAND` means what `COMMAND --help` does.
+fn asked_for_help(mut raw: Vec<OsString>) -> Vec<OsString> {
+    if raw.get(1).is_some_and(|word| word == "help") {
+        raw.remove(1);
+        raw.push("--help".into());
+    }
+    raw
 }
 
 /// Prints what the parser says: help and the version as they are, what is wrong as every failure.
@@ -120,6 +133,7 @@ enum Urgent {
     Run(Run),
     Checkpoint(Checkpoint),
     Restore(Restore),
+    Keep(Keep),
 }
 
 impl From<Urgent> for Command {
@@ -128,6 +142,7 @@ impl From<Urgent> for Command {
             Urgent::Run(run) => Self::Run(run),
             Urgent::Checkpoint(checkpoint) => Self::Checkpoint(checkpoint),
             Urgent::Restore(restore) => Self::Restore(restore),
+            Urgent::Keep(keep) => Self::Keep(keep),
         }
     }
 }
@@ -200,8 +215,8 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
-    /// Keep a run that has no terminal: what `run --detach` starts
-    #[command(hide = true)]
+    /// What `run --detach` starts. Nobody types it, so that it is read hastily alone and listed nowhere.
+    #[command(skip)]
     Keep(Keep),
 }
 
@@ -230,7 +245,7 @@ pub struct Run {
     #[arg(long, value_name = "FILE", conflicts_with = "preset")]
     pub policy: Option<PathBuf>,
     /// A policy that comes with Vantio: read-only, workspace, open or learn
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = PresetName, hide_possible_values = true)]
     pub preset: Option<String>,
     /// A name for the run, shown in lists
     #[arg(long, value_name = "NAME", value_parser = run_name)]
@@ -244,6 +259,27 @@ pub struct Run {
     /// The program and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub command: Vec<OsString>,
+}
+
+/// Any text; shells offer the presets.
+#[derive(Clone)]
+struct PresetName;
+
+impl TypedValueParser for PresetName {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(PRESETS.iter().copied().map(PossibleValue::new)))
+    }
 }
 
 fn run_name(text: &str) -> Result<String, String> {
@@ -545,6 +581,25 @@ mod tests {
         for line in refused {
             assert!(Hasty::try_parse_from(words(line)).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn help_of_a_command_is_asked_for_in_two_ways() {
+        let asked = |line: &str| {
+            let words = line.split(' ').map(OsString::from).collect();
+            asked_for_help(words).join(OsStr::new(" ")).into_string().unwrap()
+        };
+        assert_eq!(asked("vantio help run"), "vantio run --help");
+        assert_eq!(asked("vantio help policy show"), "vantio policy show --help");
+        assert_eq!(asked("vantio help"), "vantio --help");
+        assert_eq!(asked("vantio run -- help"), "vantio run -- help");
+    }
+
+    #[test]
+    fn what_nobody_types_is_listed_nowhere() {
+        let keep = ["vantio", "keep", "1", "/runs/x"];
+        assert!(Hasty::try_parse_from(keep).is_ok());
+        assert!(Arguments::try_parse_from(keep).is_err());
     }
 
     #[test]

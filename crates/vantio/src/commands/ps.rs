@@ -5,6 +5,7 @@ use vantio_phantom::checkpoint;
 use crate::{
     approvals,
     failure::Failure,
+    nested,
     present::{self, Table, age, note, now_ms},
     store::{Outcome, Record, State, Store},
 };
@@ -36,6 +37,7 @@ pub fn ps(store: &Store, all: bool, json: bool) -> Result<u8, Failure> {
     } else if rows.is_empty() {
         let hint =
             if all { "start one: vantio run -- CMD" } else { "`vantio ps --all` lists the finished ones" };
+        let hint = nested::said_inside().unwrap_or_else(|| hint.to_owned());
         note(format!("no run {}; {hint}\n", if all { "yet" } else { "lives or waits for review" }));
     } else {
         present::print(table(&rows))?;

@@ -1,15 +1,15 @@
 //! What is said after a run: what changed, what was refused and why, what to type next.
 
-use std::{fmt::Write as _, io};
+use std::{collections::HashMap, fmt::Write as _, io};
 
 use serde_json::json;
-use vantio_phantom::changes::{ChangeKind, ChangeSet};
+use vantio_phantom::changes::{Change, ChangeKind, ChangeSet, Node};
 
 use super::{changes::pending, commit::Outcome as Committed, why::what};
 use crate::{
     account::Refusal,
     failure::Failure,
-    present::{Paint, has_colour, note, plural, shown},
+    present::{Paint, has_colour, note, plural, shown_rule},
     store::{Claim, Outcome, Record, Store},
 };
 
@@ -94,15 +94,10 @@ impl Summary {
             _ => format!("{count} changes wait for review"),
         };
         say(text, &paint.bold(&format!("vantio: {sentence}")));
-        let mut tree = Vec::new();
-        // Writing to a Vec cannot fail.
-        drop(self.changes.write_tree(&mut tree, has_colour(&io::stderr())));
-        let tree = String::from_utf8_lossy(&tree);
-        let deletions =
-            self.changes.changes().iter().filter(|change| change.kind == ChangeKind::Deleted).count();
+        let (tree, deletions) = folded_tree(&self.changes, has_colour(&io::stderr()));
         let most = TREE_LINES.max(deletions + 1);
-        tree.lines().take(most).for_each(|line| say(text, &format!("  {line}")));
-        let rest = tree.lines().count().saturating_sub(most);
+        tree.iter().take(most).for_each(|line| say(text, &format!("  {line}")));
+        let rest = tree.len().saturating_sub(most);
         if rest > 0 {
             say(text, &paint.dim(&format!("  … {}: vantio diff {}", plural(rest, "more line"), self.short)));
         }
@@ -125,7 +120,7 @@ impl Summary {
             for refusal in list.iter().take(REFUSAL_LINES) {
                 let times = if refusal.count > 1 { format!("  ×{}", refusal.count) } else { String::new() };
                 say(text, &format!("  {}{times}", paint.red(&what(refusal))));
-                say(text, &paint.dim(&format!("      {}", shown(&refusal.reason))));
+                say(text, &paint.dim(&format!("      {}", shown_rule(&refusal.reason))));
             }
             let rest = list.len().saturating_sub(REFUSAL_LINES);
             if rest > 0 {
@@ -199,6 +194,58 @@ impl Summary {
             "next_steps": self.next_steps().into_iter().map(|(command, _)| command).collect::<Vec<_>>(),
         })
     }
+}
+
+/// The lines of the tree, where a folder that was deleted with all that was in it is one, and how many of them are
+/// deletions.
+fn folded_tree(changes: &ChangeSet, has_colour: bool) -> (Vec<String>, usize) {
+    let lines = |changes: &ChangeSet| -> Vec<String> {
+        let mut tree = Vec::new();
+        // Writing to a Vec cannot fail.
+        drop(changes.write_tree(&mut tree, has_colour));
+        String::from_utf8_lossy(&tree).lines().map(str::to_owned).collect()
+    };
+    let folders = deleted_folders(changes);
+    let kept = changes.filtered(|change| !above(&change.path).any(|folder| folders.contains_key(folder)));
+    let mut tree = lines(&kept);
+    let deleted = kept.changes().iter().filter(|change| change.kind == ChangeKind::Deleted);
+    // Each is a line, after their heading.
+    for (line, change) in tree.iter_mut().skip(1).zip(deleted.clone()) {
+        if let Some(files) = folders.get(change.path.as_slice()).filter(|files| **files > 0) {
+            *line += &format!("  ({})", plural(*files, "file"));
+        }
+    }
+    // The totals are those of all.
+    if let (Some(last), Some(total)) = (tree.last_mut(), lines(changes).pop()) {
+        *last = total;
+    }
+    (tree, deleted.count())
+}
+
+/// The outermost folders of which nothing is left, and how many files they had.
+fn deleted_folders(changes: &ChangeSet) -> HashMap<&[u8], usize> {
+    let is_gone = |change: &&Change| change.kind == ChangeKind::Deleted && change.blocked.is_none();
+    let is_folder = |change: &Change| change.before.as_ref().is_some_and(Node::is_dir);
+    let changes = changes.changes();
+    let gone = changes.iter().filter(is_gone).filter(|change| is_folder(change));
+    let mut folders: HashMap<&[u8], usize> = gone.map(|change| (change.path.as_slice(), 0)).collect();
+    for change in changes.iter().filter(|change| !is_gone(change)) {
+        for folder in above(&change.path) {
+            folders.remove(folder);
+        }
+    }
+    for change in changes.iter().filter(|change| is_gone(change) && !is_folder(change)) {
+        let outermost = above(&change.path).find(|folder| folders.contains_key(folder));
+        if let Some(files) = outermost.and_then(|folder| folders.get_mut(folder)) {
+            *files += 1;
+        }
+    }
+    folders
+}
+
+/// The folders above a path, from the outermost.
+fn above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/').map(|(at, _)| &path[..at])
 }
 
 /// What a run that was watched did beyond its rules, in a clause.

@@ -20,12 +20,19 @@ use super::wire::{Answer, Ask, Names, VERSION};
 use crate::{
     arguments,
     failure::Failure,
+    present::shown,
     run::{Narrowed, policy},
 };
 
 /// Whether this process is within a run. Believed of the supervisor's own end alone ([`nested::connect`]).
 pub fn is_inside() -> bool {
     env::var_os(VANTIO).is_some_and(|value| !value.is_empty()) && env::var_os(RUN_ID).is_some()
+}
+
+/// The run that this process says it is within, and that it sees none, in a clause.
+pub fn said_inside() -> Option<String> {
+    let run = env::var_os(RUN_ID).filter(|_| is_inside())?;
+    Some(format!("this is inside run {}, which sees no runs", shown(&run.to_string_lossy())))
 }
 
 /// Becomes the command, under its own policy and the run's. Returns where it cannot; `None` where there is no supervisor.
@@ -50,7 +57,7 @@ pub fn run(arguments: &arguments::Run) -> Result<Option<u8>, Failure> {
             (own.left, own.right)
         },
     };
-    let (number, mark) = asked(stream, &ask)?;
+    let (number, mark) = asked(stream, &ask, arguments.preset.is_some())?;
     nested::enter(mark, &executable).map_err(|cause| {
         Failure::new("E_NESTED", "this process cannot be put under its policy").because(cause)
     })?;
@@ -66,7 +73,7 @@ fn connect() -> Result<Option<UnixStream>, Failure> {
     nested::connect().map_err(|cause| unheard(&cause))
 }
 
-fn asked(stream: UnixStream, ask: &Ask) -> Result<(u64, Mark), Failure> {
+fn asked(stream: UnixStream, ask: &Ask, is_preset: bool) -> Result<(u64, Mark), Failure> {
     let deadline = Instant::now() + PATIENCE.time;
     let mut stream = Some(stream);
     let said = loop {
@@ -81,6 +88,10 @@ fn asked(stream: UnixStream, ask: &Ask) -> Result<(u64, Mark), Failure> {
     };
     match line::decode(VERSION, &said).map_err(|error| unheard(&error.into()))? {
         Answer::Nested { number, mark: (left, right) } => Ok((number, Mark { left, right })),
+        // Of a preset nothing can be left out.
+        Answer::Refused { code, message, .. } if code == "E_NESTED_POLICY" && is_preset => {
+            Err(Failure::new(&code, message).help("name another preset, or a policy file: --policy FILE"))
+        }
         Answer::Refused { code, message, help } => Err(Failure::new(&code, message).help(help)),
     }
 }

@@ -73,8 +73,11 @@ pub fn interactive(store: &Store, reference: &str) -> Result<u8, Failure> {
     may_be_committed(&record)?;
     let review = Review::new(store, &record, &set, Story::default())?;
     let mut list = List::new(&set);
-    let has_ended = prompt::ask(&review, &mut list)?;
-    if has_ended && list.accepted() > 0 {
+    if !prompt::ask(&review, &mut list)? {
+        note(format!("run {short}: the input ended before the last answer: nothing was committed\n"));
+        return Ok(4);
+    }
+    if list.accepted() > 0 {
         let (pick, settled) = list.pick();
         return commit_pick(store, record.id, pick, &settled);
     }

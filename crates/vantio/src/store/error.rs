@@ -9,6 +9,7 @@ use vantio_core::RunId;
 
 use crate::{
     failure::Failure,
+    nested,
     present::{shown, shown_path},
 };
 
@@ -111,6 +112,9 @@ impl StoreError {
 
     /// What to do about it.
     pub fn advice(&self) -> String {
+        if let (Self::NoRuns | Self::Unknown { .. }, Some(inside)) = (self, nested::said_inside()) {
+            return inside;
+        }
         match self {
             Self::NoPlace => "set VANTIO_STATE to a folder of yours, or set HOME".into(),
             Self::NoStore => "write postgres://USER@HOST/DATABASE, or the path of an archive; to keep all of the state elsewhere, set VANTIO_STATE".into(),
