@@ -212,7 +212,8 @@ fn folded_tree(changes: &ChangeSet, has_colour: bool) -> (Vec<String>, usize) {
     // Each is a line, after their heading.
     for (line, change) in tree.iter_mut().skip(1).zip(deleted.clone()) {
         if let Some(files) = folders.get(change.path.as_slice()).filter(|files| **files > 0) {
-            *line += &format!("  ({})", plural(*files, "file"));
+            // Writing to a String cannot fail.
+            let _ = write!(line, "  ({})", plural(*files, "file"));
         }
     }
     // The totals are those of all.
