@@ -23,6 +23,19 @@ fn misuse_is_told_in_json_where_that_is_asked_for() {
 }
 
 #[test]
+fn a_folder_that_no_run_sees_is_refused() {
+    let world = World::new();
+    let said = world.shell("cd /dev/shm; $VANTIO run --preset workspace -- true 2>&1; echo exit $?");
+    insta::assert_snapshot!(said, @"
+    E_DIRECTORY
+
+      x `/dev/shm` is in /dev, of which every run has its own
+      help: start the run from a folder elsewhere
+    exit 125
+    ");
+}
+
+#[test]
 fn help_lists_commands_and_exit_codes() {
     let world = World::new();
     insta::assert_snapshot!(world.run(&["--help"]), @"

@@ -84,10 +84,10 @@ impl Meta {
     /// write a file to see and change its attributes.
     fn set_xattrs(&self, fd: BorrowedFd<'_>, now: &Node) -> io::Result<bool> {
         match self.try_xattrs(fd) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && now.mode & 0o600 != 0o600 => {}
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && now.mode & LENT != LENT => {}
             other => return other,
         }
-        chmod(magic(fd), Mode::from_raw_mode(now.mode | 0o600))?;
+        chmod(magic(fd), Mode::from_raw_mode(now.mode | LENT))?;
         self.try_xattrs(fd).map(|_| true)
     }
 
@@ -123,3 +123,6 @@ pub(crate) fn overwrite(from: &File, to: &File, meta: &Meta) -> io::Result<()> {
     meta.set(to.as_fd())?;
     to.sync_all()
 }
+
+/// What an ordinary user needs of their own file to change its attributes.
+pub(super) const LENT: u32 = 0o600;

@@ -53,6 +53,7 @@ impl Plan {
     pub fn new(store: &Store, policy: Policy, arguments: &arguments::Run) -> Result<Self, Failure> {
         let directory = super::policy::current_directory()?;
         refuse_state_folder(store, &directory)?;
+        refuse_own_folders(&directory)?;
         let home = host::home()?;
         let (id, started_ns) = new_id()?;
         let Effective { merged, bindings, variables } = Effective::new(&policy, &home)?;
@@ -234,6 +235,18 @@ fn refuse_state_folder(store: &Store, directory: &Path) -> Result<(), Failure> {
         format!("`{}` is in the state folder, which no run sees", shown_path(directory)),
     )
     .help("start the run from the folder that the agent is to work on"))
+}
+
+/// One that starts where every run has a file system of its own would not see the folder either, nor bring anything back.
+fn refuse_own_folders(directory: &Path) -> Result<(), Failure> {
+    let Some(own) = ["/dev", "/proc", "/sys"].into_iter().find(|own| directory.starts_with(own)) else {
+        return Ok(());
+    };
+    Err(Failure::new(
+        "E_DIRECTORY",
+        format!("`{}` is in {own}, of which every run has its own", shown_path(directory)),
+    )
+    .help("start the run from a folder elsewhere"))
 }
 
 fn issue(store: &Store, record: &Record) -> Result<RunKey, Failure> {

@@ -14,6 +14,7 @@ use rustix::fs::OFlags;
 
 use super::super::{
     journal::{Record, Steps},
+    meta::LENT,
     rollback::{Ground, Since, node_at},
     steps::{Action, Id, Step},
     ways,
@@ -149,7 +150,8 @@ impl Judge<'_> {
             Action::Rewrite { node, backup } if is_there(*node) => self.written(ground, step, backup)?,
             Action::Meta { node, old, new } if is_there(*node) => {
                 let Some(host) = &host else { return Ok(State::Changed) };
-                let is_ours = [old.mode, new.mode].contains(&host.mode)
+                let modes = [old.mode, new.mode, old.mode | LENT, new.mode | LENT];
+                let is_ours = modes.contains(&host.mode)
                     && [old.uid, new.uid].contains(&host.uid)
                     && [old.gid, new.gid].contains(&host.gid);
                 match is_ours {
