@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, os::fd::AsFd as _};
 
 use changes_support::{World, is_root};
 use vantio_phantom::{
-    changes::{ChangeSet, Hazard, Surroundings, scan},
+    changes::{ChangeSet, Hazard, RunFolder, Surroundings, scan},
     commit::{Options, Selector, commit},
 };
 
@@ -213,13 +213,17 @@ fn scanned(world: &World, policies: Vec<Vec<u8>>) -> ChangeSet {
 }
 
 fn scanned_with(world: &World, search_path: &[&str], policies: Vec<Vec<u8>>) -> ChangeSet {
-    let surroundings = Surroundings {
+    scan(&among(world, search_path, policies), world.root.as_fd()).unwrap()
+}
+
+fn among(world: &World, search_path: &[&str], policies: Vec<Vec<u8>>) -> RunFolder {
+    world.run.clone().among(Surroundings {
         workspace: b"/w".to_vec(),
         home: b"/home".to_vec(),
         search_path: search_path.iter().map(|folder| folder.as_bytes().to_vec()).collect(),
         policies,
-    };
-    scan(&world.run.clone().among(surroundings), world.root.as_fd()).unwrap()
+        is_glance: false,
+    })
 }
 
 fn names(set: &ChangeSet, path: &str) -> Vec<&'static str> {
@@ -453,6 +457,9 @@ fn a_file_that_is_obeyed_under_a_name_in_a_folder_below_is_marked() {
     for path in ["/w/shared/plain", "/w/shared/installed", "/w/vs/other"] {
         assert_eq!(names(&set, path), [""; 0], "{path}");
     }
+    // That is not looked for where nothing is committed.
+    let glance = among(&world, &[], Vec::new()).at_a_glance();
+    assert_eq!(names(&scan(&glance, world.root.as_fd()).unwrap(), "/w/shared/tasks.json"), [""; 0]);
 }
 
 #[test]

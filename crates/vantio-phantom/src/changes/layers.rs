@@ -38,6 +38,13 @@ impl RunFolder {
         self
     }
 
+    /// The same run, to be told of and not to be committed: what only reading all of the workspace shows is no hazard.
+    #[must_use]
+    pub fn at_a_glance(mut self) -> Self {
+        self.surroundings.is_glance = true;
+        self
+    }
+
     /// The same run, its layers in the folder at `path`.
     pub(crate) fn at(&self, path: PathBuf) -> Self {
         Self { path, ..self.clone() }
@@ -109,6 +116,8 @@ pub struct Surroundings {
     pub search_path: Vec<Vec<u8>>,
     /// Documents that the run's policies are made of.
     pub policies: Vec<Vec<u8>>,
+    /// Symlinks in the workspace's subfolders are not looked for: that would read all of it.
+    pub is_glance: bool,
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(file: &'static str, text: &[u8]) -> Result<T, RunFolderError> {

@@ -33,7 +33,16 @@ pub fn host_root() -> Result<OwnedFd, Failure> {
 
 /// What a run changed and nobody has committed yet.
 pub fn pending(store: &Store, record: &Record) -> Result<ChangeSet, Failure> {
-    match scan(&store.world(record), host_root()?.as_fd()) {
+    found(&store.world(record))
+}
+
+/// The same at a glance, to tell of it: a commit judges it anew.
+pub fn glance(store: &Store, record: &Record) -> Result<ChangeSet, Failure> {
+    found(&store.world(record).at_a_glance())
+}
+
+fn found(run: &RunFolder) -> Result<ChangeSet, Failure> {
+    match scan(run, host_root()?.as_fd()) {
         // It was discarded, or its world was never built.
         Err(ScanError::Folder(RunFolderError::Discarded)) => Ok(ChangeSet::default()),
         other => other.map_err(|error| scan_failure(&error)),

@@ -13,7 +13,7 @@ use vantio_phantom::{
 };
 
 use super::{
-    changes::{checkpoint_failure, claim_kept, commit_failure, entry, host_root, ledger, pending},
+    changes::{checkpoint_failure, claim_kept, commit_failure, entry, glance, host_root, ledger, pending},
     pick::{Asked, Pick, absolute, pick},
 };
 use crate::{
@@ -168,7 +168,7 @@ fn apply(store: &Store, claim: &mut Claim, pick: Pick, settled: &Settled) -> Res
         let end = entry(&claim.record, "phantom.commit.end", request);
         ledger.append(vantio_ledger::Draft { response: outcome.to_value(), ..end })?;
     }
-    outcome.pending = pending(store, &claim.record)?.changes().len() as u64;
+    outcome.pending = glance(store, &claim.record)?.changes().len() as u64;
     claim.record.pending = Some(outcome.pending);
     Ok(outcome)
 }

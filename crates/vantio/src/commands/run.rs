@@ -11,7 +11,7 @@ use vantio_phantom::{
 };
 
 use super::{
-    changes::{has_entry, pending, write_end},
+    changes::{glance, has_entry, write_end},
     commit::auto_commit,
     detach,
     summary::Summary,
@@ -186,7 +186,7 @@ pub fn fail(store: &Store, mut claim: Claim, error: LaunchError) -> Failure {
     let error = LaunchError { help: error.help.replace("RUN", &store.short(claim.record.id)), ..error };
     claim.record.ended = Some(now_ms());
     claim.record.state = State::Failed;
-    claim.record.pending = pending(store, &claim.record).ok().map(|changes| changes.changes().len() as u64);
+    claim.record.pending = glance(store, &claim.record).ok().map(|changes| changes.changes().len() as u64);
     if claim.record.pending != Some(0) {
         claim.record.state = State::Died;
     }

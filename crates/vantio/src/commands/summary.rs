@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt::Write as _, io};
 use serde_json::json;
 use vantio_phantom::changes::{Change, ChangeKind, ChangeSet, Node};
 
-use super::{changes::pending, commit::Outcome as Committed, why::what};
+use super::{changes::glance, commit::Outcome as Committed, why::what};
 use crate::{
     account::Refusal,
     failure::Failure,
@@ -30,7 +30,7 @@ impl Summary {
         committed: Option<Committed>,
         refusals: Vec<Refusal>,
     ) -> Result<Self, Failure> {
-        let changes = pending(store, &claim.record)?;
+        let changes = glance(store, &claim.record)?;
         claim.record.pending = Some(changes.changes().len() as u64);
         let (record, short) = (claim.record.clone(), store.short(claim.record.id));
         Ok(Self { record, short, changes, committed, refusals })

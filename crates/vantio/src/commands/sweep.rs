@@ -11,7 +11,7 @@ use vantio_phantom::{
     keeper, snapshot,
 };
 
-use super::changes::{checkpoint_failure, commit_failure, has_entry, host_root, pending, write_end};
+use super::changes::{checkpoint_failure, commit_failure, glance, has_entry, host_root, write_end};
 use crate::{
     approvals, checkpoints,
     failure::Failure,
@@ -114,7 +114,7 @@ fn recover(store: &Store, mut claim: Claim) -> Result<(), Failure> {
     }
     // A restore that was killed at its end has that left to do.
     checkpoint::erase(&claim.world()).map_err(|error| checkpoint_failure(store, &claim.world(), &error))?;
-    claim.record.pending = pending(store, &claim.record).ok().map(|changes| changes.changes().len() as u64);
+    claim.record.pending = glance(store, &claim.record).ok().map(|changes| changes.changes().len() as u64);
     claim.save()?;
     claim.release()?;
     Ok(())

@@ -11,7 +11,7 @@ use vantio_phantom::{
 };
 
 use super::{
-    changes::{claim_ended, commit_failure, entry, host_root, ledger, pending},
+    changes::{claim_ended, commit_failure, entry, glance, host_root, ledger},
     pick::absolute,
 };
 use crate::{
@@ -58,7 +58,7 @@ pub fn undo(store: &Store, arguments: &Undo, json: bool) -> Result<u8, Failure> 
     let request = Value::object(request);
     ledger.append(entry(&claim.record, "phantom.undo", request.clone()))?;
     let undone = commit::undo_paths(&world, &selection, host_root()?.as_fd());
-    claim.record.pending = Some(pending(store, &claim.record)?.changes().len() as u64);
+    claim.record.pending = Some(glance(store, &claim.record)?.changes().len() as u64);
     claim.save()?;
     claim.release()?;
     let report = match undone {

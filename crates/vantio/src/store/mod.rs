@@ -356,6 +356,7 @@ fn surroundings(record: &Record) -> Surroundings {
         home: home.map(|home| home.into_os_string().into_encoded_bytes()).unwrap_or_default(),
         search_path: search_path.map(|folder| folder.into_os_string().into_encoded_bytes()).collect(),
         policies: record.policy_files(),
+        is_glance: false,
     }
 }
 

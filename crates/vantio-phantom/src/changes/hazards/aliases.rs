@@ -22,7 +22,7 @@ pub(super) fn aliases(surroundings: &Surroundings, root: &Root, index: &Index) -
             add_named(folder, root, &mut found);
         }
     }
-    if !surroundings.workspace.is_empty() {
+    if !surroundings.workspace.is_empty() && !surroundings.is_glance {
         add_below(&surroundings.workspace, root, index, &mut found);
     }
     found.into_iter().collect()
