@@ -1,10 +1,15 @@
 //! Files of the host that are obeyed under a name of the table to which a
 //! symlink leads.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap};
+
+use rustix::fd::AsFd as _;
 
 use super::{
-    super::Surroundings,
+    super::{
+        Surroundings,
+        beneath::{Pinned, stat_at},
+    },
     index::Index,
     names::{Pattern, folded, literal},
     root::Root,
@@ -33,16 +38,19 @@ fn add_named(folder: &[u8], root: &Root, found: &mut BTreeSet<Alias>) {
     let patterns = ROWS.iter().flat_map(|row| row.paths).chain(POLICY_FILES);
     let relative = patterns.filter(|pattern| !pattern.starts_with('/')).map(|pattern| literal(pattern));
     let names: BTreeSet<String> = relative.flat_map(|name| with_parents(&name)).collect();
-    let mut present = HashSet::from([""]);
+    // A folder comes before what is in it.
+    let mut present: HashMap<&str, Pinned> =
+        root.folder(folder).map(|folder| ("", folder)).into_iter().collect();
     for name in &names {
-        // Nothing is below what is not there; a folder comes before what is in it.
-        if !present.contains(name.rsplit_once('/').map_or("", |(parent, _)| parent)) {
+        let (parent, last) = name.rsplit_once('/').unwrap_or(("", name));
+        // Most are not there.
+        if present.get(parent).is_none_or(|dir| matches!(stat_at(dir.as_fd(), last.as_bytes()), Ok(None))) {
             continue;
         }
         let alias = [folder, &b"/"[..], name.as_bytes()].concat();
         let real = root.canonical(&alias);
-        if real.is_some() {
-            present.insert(name.as_str());
+        if let Some(dir) = real.as_deref().and_then(|real| root.folder(real)) {
+            present.insert(name, dir);
         }
         // A symlink may lead to what is still to come.
         if real.map_or_else(|| root.symlink(&alias).is_some(), |real| real != alias) {

@@ -81,17 +81,21 @@ impl Root {
         way
     }
 
+    /// The directory at an absolute path; no symlink is followed.
+    pub(super) fn folder(&self, path: &[u8]) -> Option<Pinned> {
+        Pinned::open(self.host.as_fd(), below_root(path)).ok()
+    }
+
     /// True when there is something called `name` in the directory `folder`.
     pub(super) fn has(&self, folder: &[u8], name: &[u8]) -> bool {
-        let folder = Pinned::open(self.host.as_fd(), below_root(folder));
-        folder.is_ok_and(|folder| !matches!(stat_at(folder.as_fd(), name), Ok(None)))
+        self.folder(folder).is_some_and(|folder| !matches!(stat_at(folder.as_fd(), name), Ok(None)))
     }
 
     /// Symlinks below `folder`, on its file system, those less deep first; what is below a folder called `skipped` and what
     /// comes after `most` entries is left out.
     pub(super) fn symlinks_below(&self, folder: &[u8], skipped: &[u8], mut most: usize) -> Vec<Vec<u8>> {
         let mut found = Vec::new();
-        let Ok(top) = Pinned::open(self.host.as_fd(), below_root(folder)) else { return found };
+        let Some(top) = self.folder(folder) else { return found };
         let mut waiting = VecDeque::from([Vec::new()]);
         while let Some(below) = waiting.pop_front() {
             let dir = top.at(&below, OFlags::RDONLY | OFlags::DIRECTORY);
