@@ -454,7 +454,11 @@ impl Back<'_> {
             Some(found) if found == node => {}
             Some(_) if self.is_a_copy_of(node)? => {}
             // A directory that is renamed was not even taken from where it was.
-            None if self.reason.is_unfinished() || self.is_whence_it_came(node)? => return Ok(true),
+            None if self.reason.is_unfinished()
+                || has_moved_back(self.ground, self.steps, self.step, node)? =>
+            {
+                return Ok(true);
+            }
             _ => return Ok(false),
         }
         let Parent { directory: dir, name, _lent } = &self.parent(path)?;
@@ -525,16 +529,6 @@ impl Back<'_> {
         Ok(false)
     }
 
-    /// Whether a directory that was renamed is where it was before: an undo that was cut off came so far.
-    fn is_whence_it_came(&self, node: Id) -> io::Result<bool> {
-        let is_take = |step: &&Step| {
-            (step.layer, &step.slot) == (self.step.layer, &self.step.slot)
-                && matches!(step.action, Action::Take { .. })
-        };
-        let Some(take) = self.steps.list.iter().find(is_take) else { return Ok(false) };
-        Ok(self.on_host(take.path.as_bytes())? == Some(node))
-    }
-
     /// Whether a file that is changed after the renames is where it was before them, or on its way: nothing was done to it
     /// yet.
     fn is_where_it_was(&self, path: &[u8], node: Id) -> io::Result<bool> {
@@ -574,6 +568,15 @@ impl Back<'_> {
     fn on_host(&self, path: &[u8]) -> io::Result<Option<Id>> {
         id_at(&self.ground.lower, path)
     }
+}
+
+/// Whether `node`, which `put` renamed, is where it was before: an undo that was cut off came so far.
+pub(super) fn has_moved_back(ground: &Ground, steps: &Steps, put: &Step, node: Id) -> io::Result<bool> {
+    let is_take = |step: &&Step| {
+        (step.layer, &step.slot) == (put.layer, &put.slot) && matches!(step.action, Action::Take { .. })
+    };
+    let Some(take) = steps.list.iter().find(is_take) else { return Ok(false) };
+    Ok(id_at(&ground.lower, take.path.as_bytes())? == Some(node))
 }
 
 /// What is at a path; nothing, where its folder is not there.

@@ -15,7 +15,7 @@ use rustix::fs::OFlags;
 use super::super::{
     journal::{Record, Steps},
     meta::LENT,
-    rollback::{Ground, Since, node_at},
+    rollback::{Ground, Since, has_moved_back, node_at},
     steps::{Action, Id, Step},
     ways,
 };
@@ -137,7 +137,7 @@ impl Judge<'_> {
         Ok(match &step.action {
             Action::Put { .. } if slot.is_some() => State::Back,
             Action::Put { node } if is_there(*node) => self.whole(ground, path)?,
-            Action::Put { node } if self.has_moved_back(ground, step, *node)? => State::Back,
+            Action::Put { node } if has_moved_back(ground, self.steps, step, *node)? => State::Back,
             Action::Take { node } if slot.is_none() && (is_there(*node) || self.is_copied(ground, step)) => {
                 self.back(ground, path)?
             }
@@ -191,15 +191,6 @@ impl Judge<'_> {
             (step.layer, &step.slot) == (take.layer, &take.slot) && matches!(step.action, Action::Put { .. })
         };
         ground.is_away() && !self.steps.list.iter().any(is_put)
-    }
-
-    /// Whether a directory that was renamed is where it was before.
-    fn has_moved_back(&self, ground: &Ground, put: &Step, node: Id) -> io::Result<bool> {
-        let is_take = |step: &&Step| {
-            (step.layer, &step.slot) == (put.layer, &put.slot) && matches!(step.action, Action::Take { .. })
-        };
-        let Some(take) = self.steps.list.iter().find(is_take) else { return Ok(false) };
-        Ok(node_at(&ground.lower, take.path.as_bytes())?.is_some_and(|there| there.id == node))
     }
 
     /// What is written back in place may be repeated, unless the host has written there.
