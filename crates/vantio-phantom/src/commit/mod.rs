@@ -28,6 +28,7 @@ mod replace;
 mod report;
 mod rollback;
 mod select;
+mod since;
 mod stage;
 mod steps;
 mod undo;

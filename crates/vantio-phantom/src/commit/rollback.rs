@@ -1,12 +1,6 @@
 //! Walking the steps of a commit backwards.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    fs::File,
-    io,
-    os::fd::BorrowedFd,
-    path::Path,
-};
+use std::{collections::BTreeSet, fs::File, io, os::fd::BorrowedFd, path::Path};
 
 use rustix::{
     fd::{AsFd as _, OwnedFd},
@@ -18,57 +12,19 @@ use super::{
     apply::open_in_place,
     depot::{self, DepotPlace},
     dirs,
-    journal::{Rebased, Record, Steps, absolute},
+    journal::{Record, Steps, absolute},
     links,
     meta::{Meta, overwrite},
     moving::{Lent, rename},
     others,
     steps::{Action, Id, Step},
-    undo::Begun,
-    ways,
 };
 use crate::changes::{
-    Committed, Node, Readable, RunFolder, Stamp,
-    base::{digest, note_again},
+    Committed, Node, RunFolder,
+    base::note_again,
     beneath::{self, Pinned, join},
     names_in, path_then,
 };
-
-/// What this program itself did to the outcome of a commit.
-pub(super) struct Since<'a> {
-    /// When the commit was done.
-    pub(super) done: Stamp,
-    /// What came back since when a part of it was taken back.
-    returned: &'a BTreeSet<(Id, Stamp)>,
-    /// Of what it brought a part.
-    parts: &'a [Rebased],
-    /// What it did last at a path, by layer, but for what only took something away.
-    last: HashMap<(usize, &'a [u8]), usize>,
-    /// What an undo has moved that was cut off.
-    pub(super) begun: Option<Begun>,
-}
-
-impl<'a> Since<'a> {
-    pub(super) fn new(record: &'a Record, steps: &'a Steps, done: Stamp) -> Self {
-        // What was put there is judged by more than a change of its metadata.
-        let is_last = |step: &Step| !step.action.clears() && !matches!(step.action, Action::Meta { .. });
-        let lasting = steps.list.iter().enumerate().filter(|(_, step)| is_last(step));
-        let last = lasting.map(|(index, step)| ((step.layer, step.path.as_bytes()), index)).collect();
-        Self { done, returned: &record.undone.returned, parts: &steps.rebased, last, begun: None }
-    }
-
-    /// Whether the commit put something where `step` took something away, or into the place of what that was in.
-    fn has_filled(&self, step: &Step) -> bool {
-        let mut path = step.path.as_bytes();
-        while !path.is_empty() {
-            if self.last.contains_key(&(step.layer, path)) {
-                return true;
-            }
-            path = beneath::split(path).0;
-        }
-        false
-    }
-}
 
 /// Why steps are taken back.
 #[derive(Clone, Copy)]
@@ -107,50 +63,6 @@ impl Reason<'_> {
     fn is_unfinished(self) -> bool {
         matches!(self, Self::Unfinished)
     }
-}
-
-/// The steps, by index, that an undo must leave because the host changed
-/// their outcome since. To be asked before the first is taken back:
-/// that moves change times.
-pub(super) fn changed_since(grounds: &[Ground], record: &Record) -> io::Result<BTreeSet<usize>> {
-    let mut changed = BTreeSet::new();
-    let (Some(steps), Some(done)) = (&record.steps, record.applied) else { return Ok(changed) };
-    let known = Since::new(record, steps, done);
-    for (index, step) in steps.list.iter().enumerate() {
-        let Some(ground) = grounds.get(step.layer) else { continue };
-        if record.undone.steps.contains(&index) {
-            continue;
-        }
-        let last = known.last.get(&(step.layer, step.path.as_bytes()));
-        // What came of one that another followed is judged with that.
-        let is_judged = last.is_none_or(|last| *last <= index);
-        if is_judged && !ground.is_as_committed(step, &known)? {
-            changed.insert(index);
-        }
-    }
-    ways::close(grounds, steps, &record.undone.steps, &mut changed)?;
-    Ok(changed)
-}
-
-/// The steps, by index, that changed nothing but metadata of a file to which the host wrote since. To be asked before the
-/// first is taken back.
-pub(super) fn written_since(grounds: &[Ground], record: &Record) -> io::Result<BTreeSet<usize>> {
-    let mut written = BTreeSet::new();
-    let (Some(steps), Some(done)) = (&record.steps, record.applied) else { return Ok(written) };
-    let known = Since::new(record, steps, done);
-    for (index, step) in steps.list.iter().enumerate() {
-        let (Some(ground), Action::Meta { node, .. }) = (grounds.get(step.layer), &step.action) else {
-            continue;
-        };
-        let path = step.path.as_bytes();
-        if let Some(now) = node_at(&ground.lower, path)?
-            && now.id == *node
-            && !ground.is_known(path, &now, &known)?
-        {
-            written.insert(index);
-        }
-    }
-    Ok(written)
 }
 
 /// The two directories of a layer that a commit worked on.
@@ -198,79 +110,10 @@ impl Ground {
         self.is_away
     }
 
-    /// True when the host still has what the step left, and nothing at or
-    /// below it changed after `done`.
-    fn is_as_committed(&self, step: &Step, known: &Since<'_>) -> io::Result<bool> {
-        let (wanted, is_whole) = match &step.action {
-            Action::Take { .. } | Action::Remove { .. } => {
-                return Ok(known.has_filled(step) || self.lower.stat(step.path.as_bytes())?.is_none());
-            }
-            Action::Make { .. } => return Ok(self.lower.dir(step.path.as_bytes()).is_ok()),
-            Action::Put { node } | Action::Swap { new: node, .. } | Action::Rewrite { node, .. } => {
-                (node, true)
-            }
-            Action::Meta { node, .. } | Action::Link { node, .. } => (node, false),
-        };
-        let Some(stat) = self.lower.stat(step.path.as_bytes())? else { return Ok(false) };
-        let node = Node::of_stat(&stat);
-        if node.id != *wanted {
-            return Ok(false);
-        }
-        match &step.action {
-            Action::Meta { new, .. } => Ok((node.mode, node.uid, node.gid) == (new.mode, new.uid, new.gid)),
-            _ if is_whole => self.is_unchanged_since(step.path.as_bytes(), known),
-            _ => Ok(true),
-        }
-    }
-
-    /// True for a file of which a part was committed and that is as it was then: a later part that came and
-    /// went has moved its change time.
-    fn is_part(&self, path: &[u8], node: &Node, parts: &[Rebased]) -> io::Result<bool> {
-        let place = self.absolute(path);
-        let Some(Rebased { base, .. }) = parts.iter().find(|part| part.place.as_bytes() == place) else {
-            return Ok(false);
-        };
-        if (node.mode, node.uid, node.gid, node.size) != (base.mode, base.uid, base.gid, base.size) {
-            return Ok(false);
-        }
-        let (dir, name) = self.lower.parent(path)?;
-        let now = digest(&Readable { node, dir: dir.as_fd(), name }).ok();
-        Ok(now.is_some() && now == base.digest)
-    }
-
     /// An absolute path, relative to the layer.
     pub(super) fn relative<'p>(&self, path: &'p [u8]) -> Option<&'p [u8]> {
         let root = if self.mount_point == b"/" { &b""[..] } else { &self.mount_point };
         path.strip_prefix(root)?.strip_prefix(b"/")
-    }
-
-    /// Whether nobody but this program changed a file since.
-    pub(super) fn is_known(&self, path: &[u8], node: &Node, known: &Since<'_>) -> io::Result<bool> {
-        Ok(node.is_dir()
-            || node.changed <= known.done
-            || known.returned.contains(&(node.id, node.changed))
-            || known
-                .begun
-                .as_ref()
-                .is_some_and(|begun| begun.has_moved(&self.absolute(path), node, known.done))
-            || self.is_part(path, node, known.parts)?)
-    }
-
-    pub(super) fn is_unchanged_since(&self, path: &[u8], known: &Since<'_>) -> io::Result<bool> {
-        let (mut waiting, mut lent) = (vec![path.to_vec()], Vec::new());
-        while let Some(path) = waiting.pop() {
-            let Some(stat) = self.lower.stat(&path)? else { return Ok(false) };
-            let node = Node::of_stat(&stat);
-            if !self.is_known(&path, &node, known)? {
-                return Ok(false);
-            }
-            if node.is_dir() {
-                lent.extend(Lent::new(self.lower.dir(&path)?, 0o500));
-                let dir = self.lower.at(&path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-                waiting.extend(names_in(&dir)?.iter().map(|name| join(&path, name)));
-            }
-        }
-        Ok(true)
     }
 
     /// What the host has below the directory `path`, relative to it; nothing where it is none.

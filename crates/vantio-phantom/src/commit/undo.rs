@@ -22,7 +22,8 @@ use super::{
     finish,
     journal::{JOURNAL_FILE, Record, Steps, Undone, numbers, record_undone},
     recover::recover_run,
-    rollback::{Ground, Reason, Scope, changed_since, roll_back, written_since},
+    rollback::{Ground, Reason, Scope, roll_back},
+    since::{changed_since, written_since},
     steps::Id,
 };
 use crate::changes::{
@@ -132,7 +133,7 @@ struct Undoing {
     /// What is asked for, where that is not all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     part: Option<Part>,
-    /// When it began, on the host's coarse real-time clock.
+    /// When it began.
     #[serde(default)]
     begun: Option<Stamp>,
     /// Steps that are taken back, and of which the host changed what comes back.

@@ -15,7 +15,8 @@ use rustix::fs::OFlags;
 use super::super::{
     journal::{Record, Steps},
     meta::LENT,
-    rollback::{Ground, Since, has_moved_back, node_at},
+    rollback::{Ground, has_moved_back, node_at},
+    since::Since,
     steps::{Action, Id, Step},
     ways,
 };
@@ -147,7 +148,9 @@ impl Judge<'_> {
                 Some(_) => State::Changed,
                 None => State::Waits,
             },
-            Action::Rewrite { node, backup } if is_there(*node) => self.written(ground, step, backup)?,
+            Action::Rewrite { node, backup } if is_there(*node) => {
+                self.written(ground, path, host.as_ref(), backup)?
+            }
             Action::Meta { node, old, new } if is_there(*node) => {
                 let Some(host) = &host else { return Ok(State::Changed) };
                 let modes = [old.mode, new.mode, old.mode | LENT, new.mode | LENT];
@@ -194,11 +197,8 @@ impl Judge<'_> {
     }
 
     /// What is written back in place may be repeated, unless the host has written there.
-    fn written(&self, ground: &Ground, step: &Step, backup: &str) -> io::Result<State> {
-        let path = step.path.as_bytes();
-        let (Some(depot), Some(node)) = (&ground.depot, node_at(&ground.lower, path)?) else {
-            return Ok(State::Waits);
-        };
+    fn written(&self, ground: &Ground, path: &[u8], host: Option<&Node>, backup: &str) -> io::Result<State> {
+        let (Some(depot), Some(node)) = (&ground.depot, host) else { return Ok(State::Waits) };
         if node.changed <= self.known.done || node.modified <= self.known.done {
             return Ok(State::Waits);
         }
