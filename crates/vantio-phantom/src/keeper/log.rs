@@ -38,7 +38,7 @@ impl Log {
     }
 
     /// How much was written before what is kept, and in all, in bytes.
-    pub fn bounds(&self) -> io::Result<(u64, u64)> {
+    pub(super) fn bounds(&self) -> io::Result<(u64, u64)> {
         let pieces = pieces(&self.folder)?;
         let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else { return Ok((0, 0)) };
         let length = match fs::metadata(path_of(&self.folder, *last)) {
@@ -51,7 +51,7 @@ impl Log {
 
     /// Reads what was written after the first `place` bytes, or what is kept after them. Returns the place of what was
     /// read, and how much it is; nothing at the end.
-    pub fn read(&self, mut place: u64, into: &mut [u8]) -> io::Result<(u64, usize)> {
+    pub(super) fn read(&self, mut place: u64, into: &mut [u8]) -> io::Result<(u64, usize)> {
         loop {
             let pieces = pieces(&self.folder)?;
             let Some(first) = pieces.first() else { return Ok((place, 0)) };

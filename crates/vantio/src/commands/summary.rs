@@ -206,9 +206,13 @@ fn folded_tree(changes: &ChangeSet, has_colour: bool) -> (Vec<String>, usize) {
         String::from_utf8_lossy(&tree).lines().map(str::to_owned).collect()
     };
     let folders = deleted_folders(changes);
+    let is_deletion = |change: &&Change| change.kind == ChangeKind::Deleted;
+    if folders.is_empty() {
+        return (lines(changes), changes.changes().iter().filter(is_deletion).count());
+    }
     let kept = changes.filtered(|change| !above(&change.path).any(|folder| folders.contains_key(folder)));
     let mut tree = lines(&kept);
-    let deleted = kept.changes().iter().filter(|change| change.kind == ChangeKind::Deleted);
+    let deleted = kept.changes().iter().filter(is_deletion);
     // Each is a line, after their heading.
     for (line, change) in tree.iter_mut().skip(1).zip(deleted.clone()) {
         if let Some(files) = folders.get(change.path.as_slice()).filter(|files| **files > 0) {

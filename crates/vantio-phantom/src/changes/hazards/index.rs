@@ -36,16 +36,13 @@ impl Index {
     pub(super) fn rows(&self, names: &[String], node: &Node) -> impl Iterator<Item = &'static Row> + use<> {
         let mut is_about: Vec<bool> = ROWS.iter().map(|row| row.paths.is_empty()).collect();
         if !node.is_dir() {
-            let candidates =
-                names.iter().filter_map(|name| self.by_name.get(name)).flatten().chain(&self.loose);
-            for (number, _) in candidates.filter(|(_, pattern)| pattern.matches(names)) {
+            for (number, _) in self.candidates(names).filter(|(_, pattern)| pattern.matches(names)) {
                 is_about[*number] = true;
             }
         }
         if node.file_type == FileType::Symlink {
             // Through a symlink, what is elsewhere stands here.
-            let all = self.by_name.values().flatten().chain(&self.loose);
-            for (number, _) in all.filter(|(_, pattern)| pattern.leads_to(names)) {
+            for (number, _) in self.all().filter(|(_, pattern)| pattern.leads_to(names)) {
                 is_about[*number] = true;
             }
         }
@@ -67,18 +64,21 @@ impl Index {
 
     /// True when a symlink at these names would be what a pattern says, or on the way to it.
     pub(super) fn is_about(&self, names: &[String]) -> bool {
-        let mut candidates =
-            names.iter().filter_map(|name| self.by_name.get(name)).flatten().chain(&self.loose);
-        candidates.any(|(_, pattern)| pattern.matches(names))
-            || self.patterns().any(|pattern| pattern.leads_to(names))
+        self.candidates(names).any(|(_, pattern)| pattern.matches(names))
+            || self.all().any(|(_, pattern)| pattern.leads_to(names))
     }
 
     /// True when a folder at these names holds what a pattern says.
     pub(super) fn is_on_way(&self, names: &[String]) -> bool {
-        self.patterns().any(|pattern| pattern.leads_to(names) || pattern.is_open() && pattern.matches(names))
+        self.all().any(|(_, pattern)| pattern.leads_to(names) || pattern.is_open() && pattern.matches(names))
     }
 
-    fn patterns(&self) -> impl Iterator<Item = &Pattern> {
-        self.by_name.values().flatten().chain(&self.loose).map(|(_, pattern)| pattern)
+    /// The patterns that may match these names, each with its row.
+    fn candidates(&self, names: &[String]) -> impl Iterator<Item = &(usize, Pattern)> {
+        names.iter().filter_map(|name| self.by_name.get(name)).flatten().chain(&self.loose)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &(usize, Pattern)> {
+        self.by_name.values().flatten().chain(&self.loose)
     }
 }
