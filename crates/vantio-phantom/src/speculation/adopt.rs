@@ -16,7 +16,9 @@ use super::{
     fork::Thread,
     live::Live,
     look::Descriptor,
-    merge, number,
+    merge,
+    mirror::Mirror,
+    number,
     printing::let_out,
     puppet::Puppet,
     standin::Standin,
@@ -25,9 +27,8 @@ use crate::{
     oracle::Speculated,
     supervisor::request::{Reply, Request},
     sys::{
-        memory,
         process::{Shared, are_same, is_same_file, kill},
-        trace::{self, Event, Way},
+        trace::{self, Event},
     },
 };
 
@@ -200,7 +201,7 @@ impl Thread {
             return self.plane.end_run(NOT_CARRIED_OVER);
         }
         let Some(original) = live.line.get(live.level).map(|original| original.pid) else { return };
-        let puppet = self.clear(original);
+        let mirror = Puppet::new(&self.proc, original).and_then(Mirror::new);
         let printed = live.standins.drain(..).zip(printed.into_iter().map(Result::unwrap_or_default));
         let_out(printed.collect());
         self.shared.stands(self.proc.own_number(original).ok(), live.top);
@@ -208,7 +209,7 @@ impl Thread {
             // One that was killed meanwhile is gone by itself.
             let _ = trace::detach(*thread);
         }
-        if puppet.and_then(|puppet| self.follow(puppet, live.top)).is_err() {
+        if mirror.and_then(|mirror| self.follow(mirror, original, live.top)).is_err() {
             // Whoever waits for the original must not hear of another end, and nothing goes on without it.
             for pid in [original, live.top] {
                 let _ = kill(pid.as_raw_pid(), libc::SIGKILL);
@@ -241,96 +242,16 @@ impl Thread {
         Ok(())
     }
 
-    /// Has `original` close what it has: whoever waits for the end of a pipe shall see it when the fork closes it.
-    fn clear(&self, original: Pid) -> io::Result<Puppet> {
-        let mut puppet = Puppet::new(&self.proc, original)?;
-        // Where it is ignored, the end of a child is seen by nobody.
-        set_default(&mut puppet, libc::SIGCHLD)?;
-        puppet.call(libc::SYS_close_range, [0, u32::MAX.into(), 0, 0, 0, 0])?;
-        Ok(puppet)
-    }
-
-    /// Has an original wait until the fork ends, and end as that did. Signals that come for it are passed on.
-    fn follow(&self, mut puppet: Puppet, top: Pid) -> io::Result<()> {
-        let (original, own) = (puppet.tid, self.proc.own_number(top)?);
-        let status = puppet.with_page(|puppet, page| {
-            // A signal reaches the fork whatever the original has blocked.
-            let set = u64::from(libc::SIG_SETMASK.unsigned_abs());
-            puppet.call(libc::SYS_rt_sigprocmask, [set, page, 0, 8, 0, 0])?;
-            let mut stop = None;
-            loop {
-                let options = u64::from((libc::__WALL | libc::WUNTRACED).unsigned_abs());
-                puppet.begin(libc::SYS_wait4, [own.unsigned_abs().into(), page, options, 0, 0, 0])?;
-                for signal in puppet.signals() {
-                    self.carry_on(signal, top);
-                }
-                self.await_change(original, top, stop)?;
-                let mut status = [0; 4];
-                memory::read(original, page, &mut status)?;
-                let status = i32::from_ne_bytes(status);
-                if !libc::WIFSTOPPED(status) {
-                    return Ok(status);
-                }
-                let signal = libc::WSTOPSIG(status);
-                if signal != libc::SIGSTOP {
-                    set_default(puppet, signal)?;
-                }
-                stop = Some(signal);
-            }
-        })?;
-        end_likewise(puppet, status)
-    }
-
-    /// Waits for the end of the call by which `original` waits. Where its fork was stopped by `stop`, it is too, until
-    /// somebody continues it.
-    fn await_change(&self, original: Pid, top: Pid, stop: Option<i32>) -> io::Result<()> {
-        // Continued meanwhile, it goes on.
-        let mut stop = stop.filter(|_| self.is_stopped(top));
-        if let Some(signal) = stop {
-            kill(original.as_raw_pid(), signal)?;
-        }
+    /// Has an original wait until the fork ends, and end as that did.
+    fn follow(&self, mut mirror: Mirror, original: Pid, top: Pid) -> io::Result<()> {
+        mirror.follow(&self.proc, top)?;
         loop {
-            let way = match trace::next(Some(original), true)? {
-                Some((_, Event::Call)) => match trace::registers(original)?.result() {
-                    ENTERS | -514..=-512 => Way::ToCall,
-                    result if result < 0 => return Err(Errno::CHILD),
-                    _ => return Ok(()),
-                },
-                Some((_, Event::Signal(signal))) if stop == Some(signal) => {
-                    stop = None;
-                    Way::ToCallWith(signal)
-                }
-                Some((_, Event::Signal(signal))) => {
-                    self.carry_on(signal, top);
-                    if signal == libc::SIGCONT {
-                        stop = None;
-                    }
-                    Way::ToCall
-                }
-                Some((_, Event::Group)) => Way::Stopped,
-                Some((_, Event::Trap)) => {
-                    self.carry_on(libc::SIGCONT, top);
-                    Way::ToCall
-                }
-                Some((_, Event::Ended(_))) => return Err(Errno::SRCH),
-                _ => Way::ToCall,
-            };
-            trace::resume(original, way)?;
+            if let Some((_, event)) = trace::next(Some(original), true)?
+                && let Some(status) = mirror.happened(&self.proc, event)?
+            {
+                return mirror.end(status);
+            }
         }
-    }
-
-    /// Has a signal that came for the original come for the fork. Whoever was continued alone is continued with it.
-    fn carry_on(&self, signal: i32, top: Pid) {
-        if signal == libc::SIGCONT && self.is_stopped(top) {
-            // It may be gone.
-            let _ = kill(top.as_raw_pid(), signal);
-        }
-        pass_on(signal, top);
-    }
-
-    /// Whether job control has stopped a process.
-    fn is_stopped(&self, pid: Pid) -> bool {
-        self.proc.status(pid, "State:").is_ok_and(|state| state.starts_with('T'))
     }
 }
 
@@ -354,60 +275,5 @@ fn exchanged(
     Ok(file)
 }
 
-pub(super) fn pass_on(signal: i32, top: Pid) {
-    if !OF_GROUPS.contains(&signal) {
-        // The fork may be gone.
-        let _ = kill(top.as_raw_pid(), signal);
-    }
-}
-
-/// Ends a process with this status of `wait(2)`.
-pub(super) fn end_likewise(mut puppet: Puppet, status: i32) -> io::Result<()> {
-    let tid = puppet.tid;
-    if libc::WIFEXITED(status) {
-        let code = u64::from(libc::WEXITSTATUS(status).unsigned_abs());
-        puppet.begin(libc::SYS_exit_group, [code, 0, 0, 0, 0, 0])?;
-    } else {
-        let signal = libc::WTERMSIG(status);
-        if signal != libc::SIGKILL {
-            set_default(&mut puppet, signal)?;
-        }
-        puppet.with_page(|puppet, page| {
-            // An empty page: no signal is blocked.
-            let set = u64::from(libc::SIG_SETMASK.unsigned_abs());
-            puppet.call(libc::SYS_rt_sigprocmask, [set, page, 0, 8, 0, 0]).map(drop)
-        })?;
-        kill(tid.as_raw_pid(), signal)?;
-        trace::resume(tid, Way::On(0))?;
-    }
-    loop {
-        match trace::next(Some(tid), true)? {
-            Some((_, Event::Ended(_))) => return Ok(()),
-            Some((_, Event::Signal(signal))) => trace::resume(tid, Way::On(signal))?,
-            _ => trace::resume(tid, Way::On(0))?,
-        }
-    }
-}
-
-/// Has a signal take its usual effect.
-fn set_default(puppet: &mut Puppet, signal: i32) -> io::Result<()> {
-    let number = u64::from(signal.unsigned_abs());
-    puppet.with_page(|puppet, page| puppet.call(libc::SYS_rt_sigaction, [number, page, 0, 8, 0, 0]).map(drop))
-}
-
 /// Why a run ends that cannot go on as its fork.
 const NOT_CARRIED_OVER: &str = "what it did while a call waited could not be carried over";
-/// What a thread has in its result register while it is about to make a call: `ENOSYS`.
-pub(super) const ENTERS: i64 = -38;
-/// What is sent to a whole group reaches the fork by itself.
-const OF_GROUPS: &[i32] = &[
-    libc::SIGHUP,
-    libc::SIGINT,
-    libc::SIGQUIT,
-    libc::SIGTSTP,
-    libc::SIGTTIN,
-    libc::SIGTTOU,
-    libc::SIGCONT,
-    libc::SIGWINCH,
-    libc::SIGCHLD,
-];

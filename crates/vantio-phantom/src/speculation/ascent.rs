@@ -13,12 +13,12 @@ use rustix::{
 };
 
 use super::{
-    adopt::ENTERS,
     descriptors,
     fork::Thread,
     freeze::{WAITING, fork_flags},
     live::Live,
     look::{Descriptor, Obstacle},
+    mirror,
     puppet::Puppet,
     standin::Standin,
 };
@@ -230,7 +230,7 @@ impl Live {
             self.owed = None;
             return Ok(true);
         }
-        let is_before = registers.result() == ENTERS;
+        let is_before = registers.result() == mirror::ENTERS;
         if is_before && registers.number() == libc::SYS_wait4 && owed.is_waited_for(&registers) {
             owed.tell(tid, &registers)?;
             // A call that does nothing in its place: to make none is refused by the filter.

@@ -189,6 +189,13 @@ impl Proc {
         Ok(proc::signals_to_handle(&status) & !proc::mask(libc::SIGCHLD))
     }
 
+    /// Whether a signal waits for the process.
+    pub(super) fn awaits(&self, pid: Pid, signal: i32) -> io::Result<bool> {
+        let status = self.text(&format!("{}/status", pid.as_raw_pid()))?;
+        let waits = proc::signals(&status, "SigPnd:") | proc::signals(&status, "ShdPnd:");
+        Ok(waits & proc::mask(signal) != 0)
+    }
+
     /// Whether the process ignores a signal.
     pub(super) fn ignores(&self, pid: Pid, signal: i32) -> io::Result<bool> {
         let status = self.text(&format!("{}/status", pid.as_raw_pid()))?;

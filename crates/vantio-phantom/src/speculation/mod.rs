@@ -16,6 +16,7 @@ mod kept;
 mod live;
 mod look;
 mod merge;
+mod mirror;
 mod printing;
 mod puppet;
 mod release;

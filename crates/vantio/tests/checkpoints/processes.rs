@@ -277,6 +277,38 @@ fn a_tool_that_is_waited_for_goes_on() {
     assert!(run.ended());
 }
 
+/// Whoever waits for it sees it stop, and has it go on.
+#[test]
+fn a_tool_that_went_back_is_stopped_and_continued() {
+    let world = World::new();
+    let tool = r"
+import os, signal, sys
+print('in', flush=True)
+while (line := sys.stdin.readline().strip()) != 'end':
+    if line == 'stop': os.kill(os.getpid(), signal.SIGSTOP)
+    print('did', line, flush=True)
+";
+    world.write("tool.py", tool);
+    let parent = r"
+import os, signal, subprocess, sys
+tool = subprocess.Popen(['/usr/bin/python3', '-B', 'tool.py'])
+while os.WIFSTOPPED(status := os.waitpid(tool.pid, os.WUNTRACED)[1]):
+    print('stopped', os.WSTOPSIG(status), flush=True)
+    os.kill(tool.pid, signal.SIGCONT)
+print('ended', status)
+";
+    let mut run = started(&world, &["/usr/bin/python3", "-uBc", parent], "in\n");
+    run.ask("one", "did one\n");
+    let id = keep(&world);
+    go_back(&world, &id);
+    for _ in 0..20 {
+        run.ask("stop", "stopped 19\n");
+        run.wait_for("did stop\n");
+    }
+    run.ask("end", "ended 0\n");
+    assert!(run.ended());
+}
+
 /// Fails unless the run, a Python that went back, has no other processes than it then has to have.
 #[track_caller]
 fn has_nobody_else(run: &mut Paused) {

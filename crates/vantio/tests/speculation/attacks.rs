@@ -165,6 +165,29 @@ print('is gone', not grows())
     assert_eq!(entries(&world, "fork.end"), ["adopted"]);
 }
 
+/// It stops itself, and goes on exactly once each time that its parent, which waits for that, says so.
+#[test]
+fn who_stands_in_stops_and_goes_on_as_often_as_its_fork() {
+    let world = world();
+    world.write(
+        "tool.py",
+        "import os, signal, time\nopen('held/a')\ntime.sleep(2)\nfor _ in range(100): os.kill(os.getpid(), signal.SIGSTOP)",
+    );
+    let script = r"
+tool = subprocess.Popen(['/usr/bin/python3', '-B', 'tool.py'])
+select.select([], [], [], 3)
+ends = []
+while not ends or ends[-1].si_code == os.CLD_STOPPED:
+    ends.append(os.waitid(os.P_PID, tool.pid, os.WSTOPPED | os.WEXITED))
+    if ends[-1].si_code == os.CLD_STOPPED: os.kill(tool.pid, signal.SIGCONT)
+print(len(ends), ends[-1].si_code == os.CLD_EXITED, ends[-1].si_status)
+";
+    let run = Run::python(&world, &policy(), script);
+    answer_after(&world, Duration::from_millis(300), "approve");
+    run.prints("101 True 0");
+    assert_eq!(entries(&world, "fork.end"), ["adopted"]);
+}
+
 /// A shell goes on in the script that it has open, not in what a tool has put in its place.
 #[test]
 fn a_script_that_is_replaced_is_not_gone_on_with() {

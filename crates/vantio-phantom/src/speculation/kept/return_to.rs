@@ -217,7 +217,7 @@ impl Room {
 }
 
 /// Takes away the signals that wait for a thread because it blocks them.
-pub(super) fn drain(puppet: &mut Puppet) -> io::Result<()> {
+fn drain(puppet: &mut Puppet) -> io::Result<()> {
     puppet.with_page(|puppet, page| {
         crate::sys::memory::write(puppet.tid, page, &[0xff; 8])?;
         // How long is waited: no time.

@@ -15,11 +15,12 @@ use rustix::{
     process::Pid,
 };
 
-use super::{Job, Twins, carry::Carried, stand::Stand};
+use super::{Job, Twins, carry::Carried};
 use crate::{
     speculation::{
         descriptors::{self, Given},
         look::Proc,
+        mirror::Mirror,
         puppet::Puppet,
     },
     supervisor::{
@@ -60,7 +61,7 @@ pub(super) struct Room {
     /// The oldest first.
     pub(super) twins: Vec<Twin>,
     /// Originals that stand in, by number.
-    pub(super) stands: HashMap<Pid, Stand>,
+    pub(super) stands: HashMap<Pid, Mirror>,
     /// Twins that are gone, and that their parents have not buried.
     pub(super) dead: HashSet<Pid>,
     /// Threads that shall be let go of as soon as they stop.

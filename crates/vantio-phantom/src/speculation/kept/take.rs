@@ -159,7 +159,7 @@ impl Room {
 
     /// The original that a process stands for, or itself.
     pub(super) fn root_of(&self, pid: Pid) -> Pid {
-        let stand = self.stands.iter().find(|(_, stand)| stand.acting == pid);
+        let stand = self.stands.iter().find(|(_, stand)| stand.acting() == pid);
         stand.map_or(pid, |(original, _)| *original)
     }
 
