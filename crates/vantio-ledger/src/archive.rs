@@ -86,7 +86,7 @@ pub fn archive(path: &Path, options: Options) -> Result<Option<Archive>, LedgerE
     }
     // Where the successor's key is in place already, all but the exchange was done before.
     if key::existing(&key::beside(next))?.is_some() {
-        let own = key::open_or_make(&key::beside(path), options.domain)?;
+        let own = ledger.key(options.domain)?;
         ledger.checkpoint(&own)?;
         begin(next, &own.verifier(), &ledger.newest_head()?, options)?;
         write_public(&key::public_beside(next), &own.verifier())?;

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     LedgerError,
-    note::{KeyError, SigningKey, VerifierKey},
+    note::{KeyError, SignedNote, SigningKey, VerifierKey},
     store::io_error,
     whole,
 };
@@ -47,6 +47,25 @@ pub(crate) fn open_or_make(path: &Path, domain: &str) -> Result<SigningKey, Ledg
         }
         text => parse(path, &text.map_err(read_error(path))?),
     }
+}
+
+/// The key at `path` of a log whose newest checkpoint is `newest`: made at first, but not where another has signed already.
+pub(crate) fn of_log(path: &Path, domain: &str, newest: Option<&str>) -> Result<SigningKey, LedgerError> {
+    let Some(note) = newest else { return open_or_make(path, domain) };
+    let unusable = |reason| LedgerError::Key { path: path.into(), reason };
+    let key =
+        existing(path)?.ok_or_else(|| unusable("it is not there, and the log has checkpoints".into()))?;
+    check_signed(note, &key).map_err(unusable)?;
+    Ok(key)
+}
+
+/// Refuses a key that did not sign a checkpoint of the log: a log has one.
+pub(crate) fn check_signed(note: &str, key: &SigningKey) -> Result<(), String> {
+    let note: SignedNote =
+        note.parse().map_err(|error| format!("the newest checkpoint is no note: {error}"))?;
+    let keys = [key.verifier()];
+    let verified = note.verify(&keys);
+    verified.map(drop).map_err(|error| format!("the newest checkpoint was not signed with it: {error}"))
 }
 
 /// The key at `path`, where there is one.

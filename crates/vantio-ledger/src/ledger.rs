@@ -15,7 +15,6 @@ use vantio_core::{ClockError, Hash};
 use crate::{
     Draft, LedgerError, Location, Reader,
     entry::{Prepared, Salts},
-    key,
     link::{Context, Links},
     note::{Signature, SignedNote, SigningKey},
     queue::{Batch, Offer, Outcome, Queue},
@@ -143,7 +142,8 @@ impl Ledger {
         let (store, key): (Box<dyn Store>, _) = match location {
             Location::File(path) => {
                 let store = sqlite::Appender::open(path, options.busy)?;
-                (Box::new(store), key::open_or_make(&key::beside(path), options.domain)?)
+                let key = store.key(options.domain)?;
+                (Box::new(store), key)
             }
             Location::Postgres { url, keys } => {
                 let mut store = postgres::Appender::open(url, options.busy)?;

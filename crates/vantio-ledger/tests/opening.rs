@@ -226,3 +226,22 @@ fn a_write_ahead_log_that_a_killed_writer_left_is_read_in_a_read_only_folder() {
     drop(mounted);
     fs::set_permissions(&evidence, PermissionsExt::from_mode(0o700)).unwrap();
 }
+
+/// A new key would sign what follows, and no key would have signed all.
+#[test]
+fn a_ledger_goes_on_with_no_other_key() {
+    let (_folder, path) = place();
+    filled(&path, 3);
+    let key = path.with_extension("key");
+    let own = fs::read(&key).unwrap();
+    fs::remove_file(&key).unwrap();
+    assert_eq!(codes(&path), ("E_LEDGER_KEY", "opened"));
+    assert!(!key.exists());
+    let (_other_folder, other) = place();
+    filled(&other, 1);
+    fs::copy(other.with_extension("key"), &key).unwrap();
+    assert_eq!(codes(&path), ("E_LEDGER_KEY", "opened"));
+    fs::write(&key, own).unwrap();
+    assert_eq!(codes(&path), ("opened", "opened"));
+    verify(&path).unwrap();
+}

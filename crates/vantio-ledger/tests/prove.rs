@@ -145,9 +145,12 @@ fn a_folder_with_another_log_is_left_as_it_is() {
     filled(&other, 20);
     let error = reader(&other).0.publish(&web).unwrap_err();
     assert!(matches!(error, PublishError::Other { .. }), "{error}");
-    fs::copy(path.with_extension("key"), other.with_extension("key")).unwrap();
-    filled(&other, 20);
-    let error = reader(&other).0.publish(&web).unwrap_err();
+    // Another history, signed by the same key.
+    let (_forked_folder, forked) = place();
+    fs::create_dir_all(forked.parent().unwrap()).unwrap();
+    fs::copy(path.with_extension("key"), forked.with_extension("key")).unwrap();
+    filled(&forked, 20);
+    let error = reader(&forked).0.publish(&web).unwrap_err();
     assert_eq!(error.code(), "E_LEDGER_FORK", "{error}");
     assert_eq!(fs::read(web.join("checkpoint")).unwrap(), before);
 }

@@ -50,11 +50,14 @@ fn jobs_stop_and_continue_in_a_shell() {
     let world = World::new();
     let terminal = Terminal::governed(&world, "/bin/bash --norc -i");
     terminal.wait_for("bash-");
-    terminal.send(&["echo $((40+1)); sleep 600", "Enter"]);
-    terminal.wait_for("41");
+    terminal.send(&["sed -u s/^/got:/", "Enter"]);
+    terminal.send(&["one", "Enter"]);
+    terminal.wait_for("got:one");
     terminal.send(&["C-z"]);
     terminal.wait_for("Stopped");
     terminal.send(&["fg", "Enter"]);
+    terminal.send(&["two", "Enter"]);
+    terminal.wait_for("got:two");
     terminal.send(&["C-c"]);
     terminal.send(&["echo after=$((40+2))", "Enter"]);
     terminal.wait_for("after=42");

@@ -7,7 +7,7 @@
 mod read;
 mod schema;
 mod tls;
-pub(super) mod tree;
+mod tree;
 
 use std::{
     path::{Path, PathBuf},
@@ -85,12 +85,7 @@ impl Appender {
     pub fn key(&mut self, keys: &Path, domain: &str) -> Result<SigningKey, LedgerError> {
         let path = keys.join(key_name(self.log));
         let newest = tree::newest_note(&mut self.client).map_err(server_error(&self.name))?;
-        let Some((_, note)) = newest else { return key::open_or_make(&path, domain) };
-        let unusable = |reason| LedgerError::Key { path: path.clone(), reason };
-        let key = key::existing(&path)?
-            .ok_or_else(|| unusable("it is not there, and the log has checkpoints".into()))?;
-        tree::check_signed(&note, &key).map_err(unusable)?;
-        Ok(key)
+        key::of_log(&path, domain, newest.as_ref().map(|(_, note)| &**note))
     }
 }
 

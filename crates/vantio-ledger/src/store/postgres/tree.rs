@@ -6,7 +6,8 @@ use vantio_core::Hash;
 use super::{Appender, server_error};
 use crate::{
     LedgerError,
-    note::{SignedNote, SigningKey},
+    key::check_signed,
+    note::SigningKey,
     store::{signed_head, tile_id},
     tree::{Builder, FullTile, TILE_WIDTH, Tile, encode_tile, leaf_hash},
 };
@@ -55,15 +56,6 @@ impl Appender {
         (self.tree, self.covered, self.has_swept) = (Some(tree), self.chain.next, true);
         Ok(())
     }
-}
-
-/// Refuses a key that did not sign a checkpoint of the log: a log has one.
-pub(in crate::store) fn check_signed(note: &str, key: &SigningKey) -> Result<(), String> {
-    let note: SignedNote =
-        note.parse().map_err(|error| format!("the newest checkpoint is no note: {error}"))?;
-    let keys = [key.verifier()];
-    let verified = note.verify(&keys);
-    verified.map(drop).map_err(|error| format!("the newest checkpoint was not signed with it: {error}"))
 }
 
 /// The size and the note of the newest checkpoint.

@@ -38,7 +38,7 @@ use crate::{
     key,
     link::Links,
     note::SigningKey,
-    store::{Row, Source, Store, postgres::tree::check_signed},
+    store::{Row, Source, Store},
     tree::Builder,
 };
 
@@ -75,13 +75,8 @@ pub(crate) fn open(
 ) -> Result<(Box<dyn Store>, SigningKey), LedgerError> {
     let appender = Appender::open(address, busy)?;
     let path = keys.join(key_name(appender.log));
-    let Some((_, note)) = tree::newest_note(&appender.connection)? else {
-        return Ok((Box::new(appender), key::open_or_make(&path, domain)?));
-    };
-    let unusable = |reason| LedgerError::Key { path: path.clone(), reason };
-    let key = key::existing(&path)?
-        .ok_or_else(|| unusable("it is not there, and the log has checkpoints".into()))?;
-    check_signed(&note, &key).map_err(unusable)?;
+    let newest = tree::newest_note(&appender.connection)?;
+    let key = key::of_log(&path, domain, newest.as_ref().map(|(_, note)| &**note))?;
     Ok((Box::new(appender), key))
 }
 

@@ -12,8 +12,9 @@ use super::{
 };
 use crate::{
     LedgerError,
+    key::check_signed,
     note::SigningKey,
-    store::{postgres::tree::check_signed, signed_head, tile_id},
+    store::{signed_head, tile_id},
     tree::{Builder, TILE_WIDTH, Tile, encode_tile, leaf_hash},
 };
 

@@ -24,6 +24,7 @@ use crate::{
     LedgerError, Malformed,
     archive::END,
     chain::{self, Chain},
+    key,
     link::Links,
     note::{SignedNote, SigningKey, TreeHead},
     store::{Column, Keys, Row, Store, io_error},
@@ -155,6 +156,12 @@ impl Appender {
     /// How many entries there are.
     pub fn size(&self) -> u64 {
         self.seen.next
+    }
+
+    /// The key of this log, beside it.
+    pub fn key(&self, domain: &str) -> Result<SigningKey, LedgerError> {
+        let newest = tree::checkpoint(&self.connection, self.covered).map_err(store_error(&self.path))?;
+        key::of_log(&key::beside(&self.path), domain, newest.as_deref())
     }
 
     /// The operation of the last entry.
