@@ -77,12 +77,9 @@ impl Thread {
         }
         let rests = self.rests(live, &members).map_err(|_| Failed::Drop("what it prints cannot be seen"))?;
         let Some(rests) = rests else { return Err(Failed::Drop("it is printing more than is kept")) };
-        let layers: Vec<_> =
-            live.shadows.all.iter().map(|shadow| (shadow.root.as_path(), shadow.upper.as_fd())).collect();
-        merge::survey(&layers).map_err(|_| Failed::Drop("what it changed cannot be carried over"))?;
-        drop(layers);
         let layers = live.shadows.take().map_err(|_| Failed::Lost)?;
         self.shared.uncovered();
+        merge::survey(&layers).map_err(|_| Failed::Drop("what it changed cannot be carried over"))?;
         if !self.plane.rehearse(request) {
             return Err(Failed::Drop("more than that answer is needed"));
         }
@@ -123,8 +120,8 @@ impl Thread {
             if !seen.insert(process) {
                 continue;
             }
-            if self.proc.shares_memory(tid, Some(&live.covered.roots)).map_err(unseen)? {
-                return Err(Failed::Drop("it shares memory of a file that it changed"));
+            if self.proc.maps_files(tid, &live.covered.roots).map_err(unseen)? {
+                return Err(Failed::Drop("it shares memory of a file of the workspace"));
             }
             let all = self.proc.descriptors(tid).map_err(unseen)?;
             let mut descriptors = Vec::new();

@@ -77,7 +77,7 @@ impl Thread {
                 matches!(descriptor.kind, FileType::RegularFile | FileType::Directory)
                     && live.shadows.has_changed(&descriptor.path)
             });
-        if ignores_ends || has_another {
+        if ignores_ends || has_another || live.lost.contains(&parent) {
             return Err(Obstacle::Holds("what it cannot be given".to_owned()));
         }
         let others: Vec<_> = live.line[..above].iter().map(|original| original.pid).collect();

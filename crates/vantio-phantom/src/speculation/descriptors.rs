@@ -116,10 +116,35 @@ pub(super) fn check(
             }
         }
     }
-    if proc.shares_memory(pid, None).map_err(&seen)? {
+    if proc.shares_memory(pid).map_err(&seen)? || proc.maps_files(pid, roots).map_err(&seen)? {
         return holds("memory that it shares");
     }
     if proc.has_timers(pid).map_err(&seen)? { holds("a timer") } else { Ok(()) }
+}
+
+/// Whether a process has something of the run's folders that a fork cannot be given by its path: it has lost its name, or is
+/// written and has others. Before anything is covered.
+pub(super) fn has_lost_names(
+    proc: &Proc,
+    pid: Pid,
+    (run, roots): (&BTreeSet<u64>, &[PathBuf]),
+) -> io::Result<bool> {
+    let is_below = |path: &[u8]| {
+        let path = Path::new(std::ffi::OsStr::from_bytes(path));
+        roots.iter().any(|root| path.starts_with(root))
+    };
+    let (directory, is_there) = proc.directory(pid)?;
+    if !is_there && is_below(&directory) {
+        return Ok(true);
+    }
+    Ok(proc.descriptors(pid)?.iter().any(|descriptor| {
+        let is_file = descriptor.kind == FileType::RegularFile;
+        run.contains(&descriptor.mount)
+            && is_below(&descriptor.path)
+            // Without any name it is opened as it is.
+            && !(is_file && descriptor.links == 0)
+            && (!descriptor.is_at_its_path() || is_file && descriptor.may_write() && descriptor.links > 1)
+    }))
 }
 
 /// Whether another process has the same open file, and so the same place in it.

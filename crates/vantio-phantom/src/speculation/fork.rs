@@ -1,7 +1,7 @@
 //! The thread that forks what is held, watches over the fork, and ends it.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     os::fd::{AsFd as _, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
@@ -159,6 +159,13 @@ impl Thread {
         for pid in ancestors {
             still.freeze(*pid)?;
         }
+        let lost = self.with_lost_names(&pids, &mounts)?;
+        if lost.contains(&tid) {
+            return Err(Obstacle::Holds(
+                "something open that lost its name, or is written and has several".to_owned(),
+            )
+            .into());
+        }
         // Nobody else can have changed anything since.
         if self.proc.line(self.init, tid)? != pids {
             return Err(Obstacle::Others.into());
@@ -167,6 +174,7 @@ impl Thread {
         let born = still.fork_held(request)?;
         let mut live = Live {
             level: pids.len() - 1,
+            lost,
             line: still.keep(tid, born),
             top: born,
             ending: None,
@@ -199,6 +207,18 @@ impl Thread {
             return Err(Obstacle::Lends(self.proc.own_number(*parent).map_err(&failed)?));
         }
         Ok(())
+    }
+
+    /// Those of `pids` of which no fork can be given what it has.
+    fn with_lost_names(&self, pids: &[Pid], mounts: &BTreeSet<u64>) -> Result<HashSet<Pid>, Obstacle> {
+        let mut found = HashSet::new();
+        for pid in pids {
+            let has_lost = descriptors::has_lost_names(&self.proc, *pid, (mounts, &self.roots));
+            if has_lost.map_err(Obstacle::at("see what the process has open"))? {
+                found.insert(*pid);
+            }
+        }
+        Ok(found)
     }
 
     /// Covers the run, gives the fork what is its own, and lets it go on.

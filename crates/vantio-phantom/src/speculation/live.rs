@@ -34,6 +34,8 @@ pub(super) struct Live {
     pub(super) line: Vec<Original>,
     /// Which of them the fork is of that is alive.
     pub(super) level: usize,
+    /// Those of which no fork can be given what it has.
+    pub(super) lost: HashSet<Pid>,
     pub(super) top: Pid,
     /// With which status it is about to end, as `wait(2)` tells it.
     pub(super) ending: Option<i32>,

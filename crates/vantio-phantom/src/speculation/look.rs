@@ -6,7 +6,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, StatxFlags, openat, readlinkat, statx},
+    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Statx, StatxFlags, openat, readlinkat, statx},
     io::{self, Errno},
     process::Pid,
 };
@@ -115,12 +115,10 @@ impl Descriptor {
         self.inode == other.inode && self.device == other.device && self.may_write() != other.may_write()
     }
 
-    /// Whether what it refers to is what its path leads to.
+    /// Whether what it refers to is what its path leads to: the path of a file that was removed is one too.
     pub(super) fn is_at_its_path(&self) -> bool {
         let there = statx(CWD, &*self.path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS);
-        there.is_ok_and(|there| {
-            (there.stx_ino, (there.stx_dev_major, there.stx_dev_minor)) == (self.inode, self.device)
-        })
+        there.is_ok_and(|there| is_same(&there, (self.inode, self.device)))
     }
 
     /// A pseudoterminal that is read and written.
@@ -135,6 +133,10 @@ impl Descriptor {
     pub(super) fn is_harmless_device(&self) -> bool {
         self.kind == FileType::CharacterDevice && self.major == 1
     }
+}
+
+fn is_same(there: &Statx, (inode, device): (u64, (u32, u32))) -> bool {
+    (there.stx_ino, (there.stx_dev_major, there.stx_dev_minor)) == (inode, device)
 }
 
 impl Proc {
@@ -163,6 +165,16 @@ impl Proc {
     pub(super) fn mount_of(&self, path: &str) -> io::Result<u64> {
         let fd = openat(&self.0, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         Ok(statx(&fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?.stx_mnt_id)
+    }
+
+    /// The working directory of a process, and whether its path leads there.
+    pub(super) fn directory(&self, pid: Pid) -> io::Result<(Vec<u8>, bool)> {
+        let link = format!("{}/cwd", pid.as_raw_pid());
+        let path = self.link(&link)?;
+        let own = statx(&self.0, &link, AtFlags::empty(), StatxFlags::BASIC_STATS)?;
+        let there = statx(CWD, &*path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS);
+        let own = (own.stx_ino, (own.stx_dev_major, own.stx_dev_minor));
+        Ok((path, there.is_ok_and(|there| is_same(&there, own))))
     }
 
     /// The line of a process's status that begins so, trimmed.
@@ -318,15 +330,30 @@ impl Proc {
         })
     }
 
-    /// Whether memory of the process is shared with others, so that writing to it shows; with `below`, only memory of
-    /// files there counts.
-    pub(super) fn shares_memory(&self, pid: Pid, below: Option<&[std::path::PathBuf]>) -> io::Result<bool> {
+    /// Whether memory of the process is shared with others, so that writing to it shows.
+    pub(super) fn shares_memory(&self, pid: Pid) -> io::Result<bool> {
+        self.has_memory(pid, &[b"sh", b"mw"], None)
+    }
+
+    /// Whether memory of the process is that of a file below one of `roots`, so that it shows what is written there.
+    pub(super) fn maps_files(&self, pid: Pid, roots: &[std::path::PathBuf]) -> io::Result<bool> {
+        self.has_memory(pid, &[b"ms"], Some(roots))
+    }
+
+    /// Whether memory of the process has all of `wanted` (`proc(5)`, `VmFlags`); with `below`, only memory of files there
+    /// counts.
+    fn has_memory(
+        &self,
+        pid: Pid,
+        wanted: &[&[u8]],
+        below: Option<&[std::path::PathBuf]>,
+    ) -> io::Result<bool> {
         let text = self.read(&format!("{}/smaps", pid.as_raw_pid()))?;
         let mut is_counted = false;
         for line in text.split(|byte| *byte == b'\n') {
             if let Some(flags) = line.strip_prefix(b"VmFlags:") {
                 let has = |flag: &[u8]| flags.split(|byte| *byte == b' ').any(|found| found == flag);
-                if is_counted && has(b"sh") && has(b"mw") {
+                if is_counted && wanted.iter().all(|flag| has(flag)) {
                     return Ok(true);
                 }
             } else if line.first().is_some_and(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase())

@@ -9,7 +9,7 @@ use std::{
         fd::{BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt as _,
     },
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustix::{
@@ -26,13 +26,14 @@ use crate::{
     supervisor::{Plane, resolve::join},
 };
 
-/// Looks through what would be carried over, and says what cannot be: nothing is changed.
-pub(super) fn survey(layers: &[(&Path, BorrowedFd<'_>)]) -> io::Result<()> {
+/// Looks through what would be carried over to roots that are uncovered, and says what cannot be: nothing is changed.
+pub(super) fn survey(layers: &[(PathBuf, OwnedFd)]) -> io::Result<()> {
     for (root, upper) in layers {
         let mut bytes = 0;
         let folder = openat(upper, ".", FOLDER, Mode::empty())?;
-        survey_folder(&folder, &mut bytes)?;
-        let room = fstatvfs(openat(CWD, *root, FOLDER, Mode::empty())?)?;
+        let below = openat(CWD, root, FOLDER, Mode::empty())?;
+        survey_folder(&folder, Some(&below), &mut bytes)?;
+        let room = fstatvfs(&below)?;
         if bytes + MARGIN > room.f_bavail * room.f_frsize {
             return Err(Errno::NOSPC);
         }
@@ -40,13 +41,20 @@ pub(super) fn survey(layers: &[(&Path, BorrowedFd<'_>)]) -> io::Result<()> {
     Ok(())
 }
 
-fn survey_folder(folder: &OwnedFd, bytes: &mut u64) -> io::Result<()> {
+fn survey_folder(folder: &OwnedFd, below: Option<&OwnedFd>, bytes: &mut u64) -> io::Result<()> {
     for name in names(folder)? {
         let data = statat(folder, &*name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let there = below.and_then(|below| statat(below, &*name, AtFlags::SYMLINK_NOFOLLOW).ok());
+        let is_folder = |data: &Stat| FileType::from_raw_mode(data.st_mode) == FileType::Directory;
+        if there.is_some_and(|there| !is_folder(&there) && there.st_nlink > 1) {
+            // Its other names would be those of another file then.
+            return Err(Errno::OPNOTSUPP);
+        }
         match FileType::from_raw_mode(data.st_mode) {
             FileType::Directory => {
                 *bytes += 4096;
-                survey_folder(&openat(folder, &*name, FOLDER, Mode::empty())?, bytes)?;
+                let below = below.and_then(|below| openat(below, &*name, FOLDER, Mode::empty()).ok());
+                survey_folder(&openat(folder, &*name, FOLDER, Mode::empty())?, below.as_ref(), bytes)?;
             }
             FileType::RegularFile if data.st_nlink == 1 => *bytes += data.st_size.unsigned_abs() + 4096,
             FileType::Symlink => *bytes += 4096,

@@ -129,6 +129,31 @@ os._exit(0)
     assert_eq!(entries(&world, "fork.end"), ["rolled back"]);
 }
 
+/// In the fork they are names of two files.
+#[test]
+fn a_fork_that_changes_one_name_of_a_file_with_several_is_dropped() {
+    for change in
+        ["write('one', 'new')", "os.rename('one', 'three'); write('three', 'new')", "os.chmod('one', 0o600)"]
+    {
+        let world = world();
+        let script = format!(
+            r"
+write('one', 'old')
+os.link('one', 'two')
+if attempt('held/a') == 'opened':
+    {change}
+    time.sleep(0.8)
+data = os.stat('two')
+print(open('two').read(), data.st_nlink, data.st_mode & 0o777 == 0o600, flush=True)
+"
+        );
+        let run = Run::python(&world, &policy(), &script);
+        answer_after(&world, Duration::from_millis(500), "approve");
+        run.prints(if change.contains("chmod") { "old 2 True" } else { "new 2 False" });
+        assert_eq!(entries(&world, "fork.end"), ["rolled back"], "{change}");
+    }
+}
+
 /// Writes on and on; begun by a script that does things to it once it is approved.
 const TOOL: &str = r"
 import time

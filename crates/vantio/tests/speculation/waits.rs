@@ -42,6 +42,33 @@ fn a_process_that_shares_memory_waits() {
 }
 
 #[test]
+fn a_process_that_maps_a_file_of_the_workspace_waits() {
+    waits(
+        "write('one', 'old')\nmemory = mmap.mmap(os.open('one', os.O_RDONLY), 3, prot=mmap.PROT_READ)",
+        "memory that it shares",
+    );
+}
+
+/// A path says where something was that is no more: something else may be there.
+#[test]
+fn a_process_with_something_open_that_lost_its_name_waits() {
+    let why = "lost its name, or is written and has several";
+    waits(
+        "write('one', 'x')\nfile = open('one', 'r+')\nos.link('one', 'two')\nos.unlink('one')\nwrite('one (deleted)', 'y')",
+        why,
+    );
+    waits(
+        "os.mkdir('one')\nfolder = os.open('one', os.O_RDONLY)\nos.rmdir('one')\nos.mkdir('one (deleted)')",
+        why,
+    );
+    waits(
+        "top, first = os.getcwd(), attempt\nos.mkdir('one')\nos.chdir('one')\nos.rmdir('../one')\nos.mkdir('../one (deleted)')\nattempt = lambda name: first(f'{top}/{name}')",
+        why,
+    );
+    waits("write('one', 'x')\nos.link('one', 'two')\nfile = open('one', 'r+')", why);
+}
+
+#[test]
 fn a_process_that_watches_waits() {
     waits("watch = select.epoll()", "of the kind [eventpoll]");
     waits("event = os.eventfd(0)", "of the kind [eventfd]");

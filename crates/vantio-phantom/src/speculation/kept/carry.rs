@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, os::fd::OwnedFd};
 
 use rustix::{
-    fs::{CWD, FileType, Mode, OFlags, SeekFrom, openat, seek},
+    fs::{FileType, OFlags, SeekFrom, seek},
     io::{self, Errno},
     process::Pid,
 };
@@ -57,7 +57,7 @@ impl Room {
             }
             carried.push(Carried { descriptor: descriptor.clone(), way, same_as });
         }
-        let memory = [self.proc.shares_memory(pid, None), self.proc.keeps_memory(pid)];
+        let memory = [self.proc.shares_memory(pid), self.proc.keeps_memory(pid)];
         for (has, what) in memory.into_iter().zip(["memory that it shares", "memory that no fork gets"]) {
             if has.map_err(&seen)? {
                 return holds(what);
@@ -145,12 +145,11 @@ impl Room {
     /// The working directory of a process, where a checkpoint keeps it.
     pub(super) fn directory(&self, pid: Pid) -> Result<Option<Vec<u8>>, Obstacle> {
         let seen = Obstacle::at("see the working directory of the process");
-        let path = self.proc.link(&format!("{}/cwd", pid.as_raw_pid())).map_err(&seen)?;
+        let (path, is_there) = self.proc.directory(pid).map_err(&seen)?;
         if !self.plane.keeps(&path) {
             return Ok(None);
         }
-        let there = openat(CWD, &*path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-        if there.is_err() {
+        if !is_there {
             return holds("a working directory that has lost its name");
         }
         Ok(Some(path))
