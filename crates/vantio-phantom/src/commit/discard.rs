@@ -12,7 +12,13 @@ use rustix::{
 };
 use std::io;
 
-use super::{CommitError, depot::UNDO_FOLDER, finish, journal::JOURNAL_FILE, undo::UNDOING_FILE};
+use super::{
+    CommitError,
+    depot::UNDO_FOLDER,
+    finish,
+    journal::{JOURNAL_FILE, Record},
+    undo::UNDOING_FILE,
+};
 use crate::changes::RunFolder;
 
 /// Erases every copy of content that `run` left and has not committed: its
@@ -23,12 +29,12 @@ use crate::changes::RunFolder;
 /// commit that a crash cut off must have been [recovered](super::recover).
 pub fn discard(run: &RunFolder) -> Result<(), CommitError> {
     let _lock = finish::lock(run.path().parent().unwrap_or(run.path()))?;
-    for file in [JOURNAL_FILE, UNDOING_FILE] {
-        let path = run.path().join(file);
-        if path.exists() {
-            let what = "a commit was cut off and must be recovered first".into();
-            return Err(CommitError::Journal { path: path.display().to_string(), what });
-        }
+    let [journal, undoing] = [JOURNAL_FILE, UNDOING_FILE].map(|file| run.path().join(file));
+    // A journal without a whole first line says that nothing was begun.
+    let was_begun = Record::read(&journal)?.is_some().then_some(&journal);
+    if let Some(path) = was_begun.or(undoing.exists().then_some(&undoing)) {
+        let what = "a commit was cut off and must be recovered first".into();
+        return Err(CommitError::Journal { path: path.display().to_string(), what });
     }
     erase(run).map_err(|source| CommitError::Step {
         what: "cannot erase",

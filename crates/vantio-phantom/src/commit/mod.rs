@@ -42,7 +42,7 @@ use crate::changes::{
 };
 use apply::Stopped;
 use conflict::Known;
-use journal::{Journal, Steps};
+use journal::{Ground, Journal, Steps};
 use plan::Plan;
 use select::{Asked, Chosen};
 use stage::Stage;
@@ -164,30 +164,29 @@ impl Work<'_> {
             .map_err(|source| Stopped::failed("cannot read", b"/", source))?;
         let plan = Plan::new(self.layers, self.set, indices, replacements, &pieces);
         let grounds = depot::choose(self.run, self.layers, &plan)?;
-        let mut journal = Journal::begin(self.run.path(), grounds)?;
-        let done = self.stage_and_apply(&plan, &mut journal, dropped);
-        if let Err(stopped) = done {
+        let number = self.stage_and_apply(&plan, grounds, dropped).or_else(|stopped| {
             if !matches!(stopped, Stopped::Crash) {
                 recover::recover_run(self.run.path(), self.host_root)?;
             }
-            return Err(stopped);
-        }
+            Err(stopped)
+        })?;
         self.clock.tick()?;
         finish::finish(self.run.path(), self.host_root)?;
         // Without the note, what waits counts as changed by the host: a
         // conflict that the user can settle, after a commit that is done.
         let _ = self.note_waiting(&plan);
-        Ok(journal.number())
+        Ok(number)
     }
 
     fn stage_and_apply(
         &self,
         plan: &Plan<'_>,
-        journal: &mut Journal,
+        grounds: Vec<Ground>,
         dropped: &[Vec<u8>],
-    ) -> Result<(), Stopped> {
+    ) -> Result<u64, Stopped> {
+        let mut journal = Journal::begin(self.run.path(), grounds)?;
         self.clock.tick()?;
-        let stage = Stage::new(plan, self.layers, journal, self.clock)?;
+        let stage = Stage::new(plan, self.layers, &journal, self.clock)?;
         let settled = self.settled(dropped, journal.number());
         let rebased = replace::rebased(self.run, self.set, &self.chosen.replacements, &settled);
         let (rebased, overruled) = (rebased.map_err(CommitError::from)?, self.chosen.overruled.clone());
@@ -196,7 +195,8 @@ impl Work<'_> {
         self.clock.tick()?;
         apply::Apply { plan, layers: self.layers, stage: &stage, clock: self.clock }.run(&steps)?;
         self.clock.tick()?;
-        journal.record_applied()
+        journal.record_applied()?;
+        Ok(journal.number())
     }
 
     /// Notes anew the directories whose own change still waits, and the files of which another name does not: their

@@ -118,6 +118,28 @@ run true; echo next: $?";
 }
 
 #[test]
+fn a_commit_without_room_does_not_keep_its_run_from_being_discarded() {
+    if needs_root("a_commit_without_room_does_not_keep_its_run_from_being_discarded") {
+        return;
+    }
+    let world = World::new();
+    let script = format!(
+        "\
+run sh -c 'echo small > small; head -c 40000000 /dev/zero > big'
+vantio commit last small; echo commit: $?
+ls {}/runs/*/commit.journal
+head -c 9000000 /dev/zero > {0}/filler
+vantio discard last; echo discard: $?",
+        world.state().display()
+    );
+    let outcome = with_state_on_tmpfs(&world, "size=8m", &script);
+    for line in ["commit: 1", "discard: 0"] {
+        assert!(outcome.stdout.contains(line), "no `{line}`: {}", outcome.describe());
+    }
+    assert!(!outcome.stdout.contains("commit.journal"), "{}", outcome.describe());
+}
+
+#[test]
 fn a_run_that_a_full_disk_ends_says_so() {
     if needs_root("a_run_that_a_full_disk_ends_says_so") {
         return;
