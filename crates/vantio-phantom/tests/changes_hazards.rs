@@ -67,6 +67,7 @@ const MARKED: &[Case] = &[
     case("hidden-text", "printf 'a\\342\\200\\213\\n' > x.py", "printf 'b\\342\\200\\213\\n' > x.py", "x.py"),
     case("hidden-text", "", "head -c 3000000 /dev/zero > x.c; printf '\\342\\201\\246' >> x.c; head -c 3000000 /dev/zero >> x.c", "x.c"),
     case("hidden-text", "", "printf '\\177ELF\\000\\377\\342\\200\\256' > x.js", "x.js"),
+    case("hidden-text", "", "printf '\\177ELF\\000\\377\\342\\200\\256' > Makefile", "Makefile"),
     case("hidden-text", "", "printf '#!/bin/sh\\n\\342\\200\\256' > tool", "tool"),
     case("hidden-text", "", "printf '\\377\\376a\\000\\056\\040' > x.cs", "x.cs"),
     case("hidden-text", "", "printf 'x\\342\\200\\256' > README", "README"),
@@ -171,6 +172,8 @@ const HARMLESS: &[Case] = &[
     case("", "printf 'a\\342\\200\\213\\n' > x.py", "printf 'plain\\na\\342\\200\\213\\n' > x.py", "x.py"),
     case("", "", "printf 'Gr\\303\\266\\303\\237e \\342\\202\\254\\n' > x.md", "x.md"),
     case("", "", "printf '\\177ELF\\000\\377\\342\\200\\256\\377' > program", "program"),
+    // A name that is only called like an ending.
+    case("", "", "printf '\\177ELF\\000\\377\\342\\200\\256\\377' > go", "go"),
     case("", "", "printf '\\313\\015\\015\\012\\000\\000\\000\\000\\012a\\342\\200\\256b\\012' > x.pyc", "x.pyc"),
     case("", "", "mkdir -p .git/hooks; echo > .git/hooks/pre-commit.sample", ".git/hooks/pre-commit.sample"),
     case("", "", "mkdir .git; printf '[core]\\n\\tbare = false\\n\\tfilemode = true\\n' > .git/config", ".git/config"),

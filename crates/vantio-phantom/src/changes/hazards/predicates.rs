@@ -10,7 +10,7 @@ use super::{
     read,
     root::components,
     says,
-    table::{PROGRAM_FOLDERS, SOURCE_ENDINGS},
+    table::{PROGRAM_FOLDERS, SOURCE_ENDINGS, SOURCE_NAMES},
     text::{self, Manner},
 };
 use crate::changes::Change;
@@ -169,8 +169,8 @@ pub(super) fn has_hidden_text(subject: &Subject<'_>) -> bool {
 fn manner(subject: &Subject<'_>, file: &mut std::fs::File) -> std::io::Result<Manner> {
     use std::io::{Read as _, Seek as _};
     let name = subject.names.last().map_or("", String::as_str);
-    let ending = name.rsplit_once('.').map_or(name, |(_, ending)| ending);
-    if SOURCE_ENDINGS.contains(&ending) {
+    let ending = name.rsplit_once('.').map(|(_, ending)| ending);
+    if ending.map_or_else(|| SOURCE_NAMES.contains(&name), |ending| SOURCE_ENDINGS.contains(&ending)) {
         return Ok(Manner::Source);
     }
     let mut start = Vec::new();

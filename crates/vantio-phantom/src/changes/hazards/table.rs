@@ -366,16 +366,22 @@ pub(super) const PROGRAM_FOLDERS: &[&str] = &["bin", ".bin", "sbin", "shims"];
 pub(super) const SOURCE_ENDINGS: &[&str] = &[
     "ada", "adb", "ads", "asm", "astro", "awk", "bash", "bat", "bazel", "bzl", "c", "cc", "cfg", "cjs",
     "clj", "cljs", "cmake", "cmd", "conf", "cpp", "cr", "cs", "csh", "css", "cts", "cu", "cue", "cxx", "d",
-    "dart", "containerfile", "dockerfile", "gemfile", "gnumakefile", "jenkinsfile", "justfile", "makefile",
-    "rakefile", "vagrantfile", "edn", "el", "elm", "env", "erl", "ex", "exs", "f", "f90", "fish", "fs",
-    "fsx", "gd", "go", "gradle", "graphql", "groovy", "h", "hcl", "hh", "hpp", "hrl", "hs", "htm", "html",
-    "hx", "hxx", "in", "ini", "ipynb", "java", "jl", "js", "json", "json5", "jsonc", "jsonnet", "jsx", "kt",
-    "kts", "ksh", "less", "lisp", "lock", "lua", "m", "m4", "mak", "md", "mdx", "mjs", "mk", "ml", "mli",
-    "mm", "mod", "mts", "nim", "nix", "nu", "pas", "php", "pl", "pm", "pp", "procfile", "properties",
-    "proto", "ps1", "psm1", "pug", "py", "pyi", "pyx", "qml", "r", "rake", "rb", "rego", "rkt", "rs", "rst",
-    "s", "sass", "sbt", "scala", "scm", "scss", "service", "sh", "sol", "sql", "star", "styl", "sum", "sv",
-    "svelte", "svg", "swift", "t", "tcl", "tex", "tf", "tfvars", "thrift", "toml", "ts", "tsx", "txt", "v",
-    "vb", "vhd", "vim", "vue", "xhtml", "xml", "xsl", "yaml", "yml", "zig", "zsh",
+    "dart", "edn", "el", "elm", "env", "erl", "ex", "exs", "f", "f90", "fish", "fs", "fsx", "gd", "go",
+    "gradle", "graphql", "groovy", "h", "hcl", "hh", "hpp", "hrl", "hs", "htm", "html", "hx", "hxx", "in",
+    "ini", "ipynb", "java", "jl", "js", "json", "json5", "jsonc", "jsonnet", "jsx", "kt", "kts", "ksh",
+    "less", "lisp", "lock", "lua", "m", "m4", "mak", "md", "mdx", "mjs", "mk", "ml", "mli", "mm", "mod",
+    "mts", "nim", "nix", "nu", "pas", "php", "pl", "pm", "pp", "properties", "proto", "ps1", "psm1", "pug",
+    "py", "pyi", "pyx", "qml", "r", "rake", "rb", "rego", "rkt", "rs", "rst", "s", "sass", "sbt", "scala",
+    "scm", "scss", "service", "sh", "sol", "sql", "star", "styl", "sum", "sv", "svelte", "svg", "swift",
+    "t", "tcl", "tex", "tf", "tfvars", "thrift", "toml", "ts", "tsx", "txt", "v", "vb", "vhd", "vim", "vue",
+    "xhtml", "xml", "xsl", "yaml", "yml", "zig", "zsh",
+];
+
+/// Names of files without an ending that are source all the same, in lower case.
+#[rustfmt::skip]
+pub(super) const SOURCE_NAMES: &[&str] = &[
+    "containerfile", "dockerfile", "gemfile", "gnumakefile", "jenkinsfile", "justfile", "makefile", "procfile",
+    "rakefile", "vagrantfile",
 ];
 
 /// The names of a policy, and of the user's and the administrator's.
