@@ -34,5 +34,8 @@ pub use error::LaunchError;
 pub use launch::{MakeOracle, run};
 pub use oracle::{Oracle, Ruling, Speculated, Ways};
 pub use spec::{Account, Ending, Spec, Speculation};
-pub use sys::clock::clock_error;
+pub use sys::{
+    clock::clock_error,
+    process::{Blocked, block_signals},
+};
 mod supervisor;

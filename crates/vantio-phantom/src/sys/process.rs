@@ -148,10 +148,11 @@ pub(crate) fn block_stops(blocks: bool) {
 }
 
 /// Signals that this thread held back before.
-pub(crate) struct Blocked(libc::sigset_t);
+pub struct Blocked(libc::sigset_t);
 
 /// Holds every signal back from this thread, and from those it starts, until the result is dropped.
-pub(crate) fn block_signals() -> Blocked {
+#[must_use]
+pub fn block_signals() -> Blocked {
     // SAFETY: both sets are initialised before they are used, and outlive the call.
     unsafe {
         let mut all: libc::sigset_t = mem::zeroed();

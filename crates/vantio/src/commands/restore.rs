@@ -81,6 +81,8 @@ fn go_back(store: &Store, record: &Record, wanted: &Checkpoint) -> Result<(), Fa
     }
     let world = store.world(record);
     let root = host_root()?;
+    // Half way back the run could only be ended.
+    let _signals = vantio_phantom::block_signals();
     let done = checkpoints::go_back(&folder, wanted.id, || {
         // What is not written down is not done.
         ledger(store)?.append(entry(record, "run.restore", request(wanted, true)))?;

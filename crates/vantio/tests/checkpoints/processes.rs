@@ -2,6 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -274,6 +275,25 @@ fn a_tool_that_is_waited_for_goes_on() {
     refused(&world, &["restore", "last", &in_tool, "--processes"], "has ended since");
     run.ask("echo still $before", "still 0\n");
     run.say("exit");
+    assert!(run.ended());
+}
+
+#[test]
+fn a_return_that_is_interrupted_is_whole_or_has_not_begun() {
+    let world = World::new();
+    let mut run = counting(&world);
+    let id = keep(&world);
+    for (delay, signal) in (0..48).step_by(2).zip(["-INT", "-TERM", "-HUP"].into_iter().cycle()) {
+        run.say("step");
+        assert!(run.line().starts_with("at "));
+        let mut restore = world.vantio(["restore", "last", &id, "--processes"]);
+        let mut restore = restore.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(delay));
+        let _ = Command::new("/bin/kill").args([signal, &restore.id().to_string()]).output();
+        restore.wait().unwrap();
+    }
+    run.say("end");
+    assert!(run.line().starts_with("end "));
     assert!(run.ended());
 }
 
