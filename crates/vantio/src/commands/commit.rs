@@ -106,7 +106,7 @@ pub struct Settled {
     pub hunks: Vec<HunkChoice>,
 }
 
-pub use outcome::{offered, paths_json};
+pub use outcome::{hazard_json, never_json, offered, paths_json};
 
 fn perform(store: &Store, claim: &mut Claim, arguments: &Commit) -> Result<Outcome, Failure> {
     may_be_committed(&claim.record)?;

@@ -4,18 +4,19 @@ mod short;
 mod states;
 
 use std::{
+    collections::HashSet,
     fs,
     io::{self, BufWriter, IsTerminal as _, Write as _},
     os::fd::AsFd as _,
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 use vantio_phantom::changes::{ChangeSet, Escaped, EscapedText, ScanError};
 
 use super::{
     changes::{host_root, pending, scan_failure},
-    commit::paths_json,
-    pick::Asked,
+    commit::{hazard_json, never_json, paths_json},
+    pick::{Asked, reasons},
 };
 use crate::{
     arguments::{Commit, Diff},
@@ -68,9 +69,9 @@ fn print_tree(changes: &ChangeSet) -> Result<(), Failure> {
 
 /// Prints what `vantio commit` would bring to the host, hazards only where it would.
 pub fn patch(store: &Store, arguments: &Commit) -> Result<u8, Failure> {
-    let (record, taken, is_whole) = taken(store, arguments)?;
-    print_patch(store, &record, &taken)?;
-    Ok(if is_whole { 0 } else { 4 })
+    let Taken { record, changes, left_out } = taken(store, arguments)?;
+    print_patch(store, &record, &changes)?;
+    Ok(if left_out.is_empty() { 0 } else { 4 })
 }
 
 /// Writes the same to a folder, as two trees.
@@ -81,8 +82,8 @@ pub fn trees(store: &Store, arguments: &Commit, json: bool) -> Result<u8, Failur
         return Err(Failure::misuse("E_NOT_EMPTY", format!("`{}` is not empty", shown_path(&folder)))
             .help("name a folder that is empty or does not exist yet"));
     }
-    let (record, taken, is_whole) = taken(store, arguments)?;
-    let left = taken.write_trees(&store.world(&record), host_root()?.as_fd(), &folder);
+    let Taken { record, changes, left_out } = taken(store, arguments)?;
+    let left = changes.write_trees(&store.world(&record), host_root()?.as_fd(), &folder);
     let left = left.map_err(|error| {
         // Half of it would pass for the whole.
         drop(["before", "after"].map(|side| fs::remove_dir_all(folder.join(side))));
@@ -95,21 +96,33 @@ pub fn trees(store: &Store, arguments: &Commit, json: bool) -> Result<u8, Failur
         note(format!("not in it as it is: {}\n", Escaped(path)));
     }
     if json {
+        let told: HashSet<_> = left.iter().collect();
+        let written = changes.changes().iter().map(|change| &change.path).filter(|path| !told.contains(path));
+        let (hazards, never) = left_out_json(&left_out);
         present::print_json(json!({
             "run": record.id.to_string(),
             "folder": shown_path(&folder),
-            "written": paths_json(taken.changes().iter().map(|change| &change.path)),
+            "written": paths_json(written),
             "left": paths_json(&left),
+            "hazards": hazards,
+            "never": never,
         }))?;
-    } else if !taken.is_empty() {
+    } else if !changes.is_empty() {
         let name = shown_path(&folder);
         present::print(format!("written to {name}: compare {name}/before with {name}/after\n"))?;
     }
-    Ok(if is_whole && left.is_empty() { 0 } else { 4 })
+    Ok(if left_out.is_empty() && left.is_empty() { 0 } else { 4 })
 }
 
-/// What a commit with these arguments takes, and whether that is all that was asked for.
-fn taken(store: &Store, arguments: &Commit) -> Result<(Record, ChangeSet, bool), Failure> {
+/// What a commit would take of a run, and what of that which was asked for it would not.
+struct Taken {
+    record: Record,
+    changes: ChangeSet,
+    left_out: ChangeSet,
+}
+
+/// What a commit with these arguments takes; what it leaves out is told.
+fn taken(store: &Store, arguments: &Commit) -> Result<Taken, Failure> {
     let record = store.read(store.resolve(&arguments.reference.run)?)?;
     let changes = pending(store, &record)?;
     let asked = Asked::from_arguments(arguments)?;
@@ -118,14 +131,23 @@ fn taken(store: &Store, arguments: &Commit) -> Result<(Record, ChangeSet, bool),
     if taken.is_empty() {
         note(format!("run {}: nothing of it would be committed\n", store.short(record.id)));
     }
-    let left = changes.changes().iter().filter(|change| asked.covers(change) && !asked.takes(change));
-    let left: Vec<_> = left.collect();
-    for change in &left {
-        let hazards = change.hazards.iter().map(|hazard| hazard.reason());
-        let reasons: Vec<_> = change.blocked.iter().map(|blocked| blocked.reason()).chain(hazards).collect();
+    let left_out = changes.filtered(|change| asked.covers(change) && !asked.takes(change));
+    for change in left_out.changes() {
+        let blocked = change.blocked.iter().map(|blocked| blocked.reason());
+        let reasons: Vec<_> = blocked.chain(reasons(change)).collect();
         note(format!("left out: {}: {}\n", Escaped(&change.path), reasons.join(", ")));
     }
-    Ok((record, taken, left.is_empty()))
+    Ok(Taken { record, changes: taken, left_out })
+}
+
+/// The hazards that a commit leaves, and what it never takes, as it tells them itself.
+fn left_out_json(left_out: &ChangeSet) -> (Vec<Value>, Vec<Value>) {
+    let never = left_out.changes().iter().filter_map(|change| Some((change, change.blocked?)));
+    let hazards = left_out.changes().iter().filter(|change| change.blocked.is_none());
+    (
+        hazards.map(|change| hazard_json(&change.path, &reasons(change))).collect(),
+        never.map(|(change, blocked)| never_json(&change.path, blocked)).collect(),
+    )
 }
 
 fn print_patch(store: &Store, record: &Record, changes: &ChangeSet) -> Result<(), Failure> {

@@ -130,7 +130,7 @@ pub fn pick(changes: &ChangeSet, asked: &Asked) -> Pick {
 }
 
 /// Why a change deserves a look of its own.
-fn reasons(change: &Change) -> Vec<&'static str> {
+pub fn reasons(change: &Change) -> Vec<&'static str> {
     change.hazards.iter().map(|hazard| hazard.reason()).collect()
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::json;
 use vantio_core::{Hash, json::Value};
 use vantio_phantom::{
-    changes::{Escaped, PathBytes},
+    changes::{Blocked, Escaped, PathBytes},
     commit::{Conflict, Lines, Offer, Overlap},
 };
 
@@ -105,10 +105,8 @@ impl Outcome {
             .held
             .iter()
             .map(|held| json!({ "path": path_json(&held.path), "on": path_json(&held.on) }));
-        let hazards =
-            self.hazards.iter().map(|(path, reasons)| json!({ "path": path_json(path), "reasons": reasons }));
-        let never =
-            report.never.iter().map(|(path, blocked)| json!({ "path": path_json(path), "reason": blocked }));
+        let hazards = self.hazards.iter().map(|(path, reasons)| hazard_json(path, reasons));
+        let never = report.never.iter().map(|(path, blocked)| never_json(path, *blocked));
         json!({
             "run": run,
             "committed": paths_json(&report.committed),
@@ -198,6 +196,16 @@ fn offer_json(offer: &Offer) -> serde_json::Value {
             json!({ "state": "overlapping", "overlaps": places.collect::<serde_json::Value>() })
         }
     }
+}
+
+/// What is left because of a hazard.
+pub fn hazard_json(path: &[u8], reasons: &[&str]) -> serde_json::Value {
+    json!({ "path": path_json(path), "reasons": reasons })
+}
+
+/// What is never committed.
+pub fn never_json(path: &[u8], blocked: Blocked) -> serde_json::Value {
+    json!({ "path": path_json(path), "reason": blocked })
 }
 
 pub fn paths_json<'a>(paths: impl IntoIterator<Item = &'a Vec<u8>>) -> serde_json::Value {
