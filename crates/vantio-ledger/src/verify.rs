@@ -32,7 +32,7 @@ pub struct Verified {
     pub head: Hash,
     /// The root of the tree over the entries.
     pub root: Hash,
-    /// How many checkpoints were found among the entries.
+    /// How many checkpoints the ledger has; that of the terms is none of them.
     pub checkpoints: u64,
     /// How many of them a known key has signed.
     pub signed: u64,
@@ -222,16 +222,18 @@ pub(crate) struct Audit {
     tree: Builder,
     /// Sizes and roots that are still to come, smallest first.
     ahead: VecDeque<(u64, Hash)>,
-    passed: u64,
+    /// How many of them are the ledger's own.
+    own: u64,
 }
 
 impl Audit {
     /// A walk past checkpoints, ordered by size, and that of the terms.
     pub fn new(mut heads: Vec<(u64, Hash)>, terms: &Terms) -> Self {
+        let own = heads.len() as u64;
         heads.extend(terms.checkpoint.as_ref().map(|head| (head.size(), head.root())));
         heads.sort_by_key(|(size, _)| *size);
         let (chains, seals, tree) = (Chains::default(), Seals::default(), Builder::new());
-        Self { chains, seals, tree, ahead: heads.into(), passed: 0 }
+        Self { chains, seals, tree, ahead: heads.into(), own }
     }
 
     /// The entry that comes next.
@@ -265,7 +267,7 @@ impl Audit {
                 size: next,
                 head,
                 root: self.tree.root(),
-                checkpoints: self.passed,
+                checkpoints: self.own,
                 signed: 0,
                 seals: self.seals.count(),
             }),
@@ -282,7 +284,6 @@ impl Audit {
                 return Err(VerifyError::Rewritten { seq: size.saturating_sub(1) });
             }
             self.ahead.pop_front();
-            self.passed += 1;
         }
         Ok(())
     }

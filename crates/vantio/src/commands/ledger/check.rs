@@ -41,7 +41,8 @@ pub fn ledger(place: &Location, arguments: &Verify, json: bool) -> Result<(), Fa
     });
     lines.push(format!("sealed anomaly records: {seals}\n"));
     lines.extend(against.map(|(path, kept)| {
-        format!("the {} entries of {} are the first of them\n", kept.size(), shown_path(path))
+        let path = shown_path(path);
+        format!("contains the checkpoint of {path}: its first {}\n", present::entries(kept.size()))
     }));
     lines.extend(before.map(|key| format!("continues: {}\n", shown(&key))));
     lines.extend(after.map(|key| format!("closed, continued by: {}\n", shown(&key))));
