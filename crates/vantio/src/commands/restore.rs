@@ -6,7 +6,7 @@ use vantio_core::json::Value;
 use vantio_phantom::checkpoint::{self, Checkpoint, Options};
 
 use super::{
-    changes::{checkpoint_failure, claim_kept, entry, host_root, ledger},
+    changes::{checkpoint_failure, claim_kept, discarded, entry, glance, host_root, ledger},
     kill::end_live,
 };
 use crate::{
@@ -22,6 +22,9 @@ pub fn restore(store: &Store, arguments: &arguments::Restore, json: bool) -> Res
     let (record, short) = (store.read(id)?, store.short(id));
     let world = store.world(&record);
     let failed = |error| checkpoint_failure(store, &world, &error);
+    if record.state == State::Discarded {
+        return Err(discarded(&short));
+    }
     // Before anything ends.
     let found = checkpoint::find(&world, &arguments.checkpoint).map_err(failed)?;
     if arguments.processes {
@@ -41,7 +44,7 @@ pub fn restore(store: &Store, arguments: &arguments::Restore, json: bool) -> Res
     let wanted = checkpoint::find(&claim.world(), &arguments.checkpoint).map_err(failed)?;
     ledger(store)?.append(entry(&claim.record, "run.restore", request(&wanted, false)))?;
     let restored = checkpoint::restore(&claim.world(), wanted.id, Options::default()).map_err(failed)?;
-    // To count what waits now would take longer than all this.
+    // How much waits now nobody knows until it is counted below.
     claim.record.pending = None;
     claim.save()?;
     note(format!("run {short} is back at checkpoint {}; what waits now: vantio diff {short}\n", wanted.id));
@@ -50,6 +53,8 @@ pub fn restore(store: &Store, arguments: &arguments::Restore, json: bool) -> Res
         note(format!("  dropped: {}\n", dropped.join(", ")));
     }
     checkpoint::erase(&claim.world()).map_err(failed)?;
+    claim.record.pending = glance(store, &claim.record).ok().map(|changes| changes.changes().len() as u64);
+    claim.save()?;
     claim.release()?;
     if json {
         print_json(serde_json::json!({
