@@ -7,22 +7,44 @@ use vantio_phantom::probe::{Finding, host, requirements};
 
 use crate::{
     failure::Failure,
+    nested,
     present::{self, Paint, shown},
     store::Store,
 };
 
-/// Probes what this host can enforce; exit status 1 when no run can start here.
+/// Probes what this host can enforce; exit status 1 when no run can start here. Within a run nothing is probed: what it
+/// would find is the run's own, and what is refused to it would be held against the run.
 pub fn doctor(json: bool) -> Result<u8, Failure> {
+    if let Some(run) = nested::governed_by() {
+        return within(&run, json);
+    }
     let store = Store::open(None)?;
     let findings = host(store.root());
     let can_run = requirements(&findings).is_ok();
     if json {
         let list: serde_json::Value = findings.iter().map(finding_json).collect();
-        present::print_json(json!({ "backend": "notify", "can_run": can_run, "findings": list }))?;
+        present::print_json(
+            json!({ "backend": "notify", "can_run": can_run, "findings": list, "inside": null }),
+        )?;
     } else {
         present::print(render(&findings, can_run, Paint::for_stream(&io::stdout())))?;
     }
     Ok(u8::from(!can_run))
+}
+
+fn within(run: &str, json: bool) -> Result<u8, Failure> {
+    if json {
+        let told = json!({ "backend": "notify", "can_run": true, "findings": [], "inside": run });
+        present::print_json(told)?;
+    } else {
+        let verdict = Paint::for_stream(&io::stdout()).green("agents can be run here, within this run");
+        present::print(format!(
+            "this is inside run {run}, and not the host: nothing is probed\n\
+             what is run here is held by its policy, and by a further one: vantio run --policy FILE -- CMD\n\
+             \n{verdict}\n"
+        ))?;
+    }
+    Ok(0)
 }
 
 fn finding_json(finding: &Finding) -> serde_json::Value {

@@ -35,6 +35,12 @@ pub fn said_inside() -> Option<String> {
     Some(format!("this is inside run {}, which sees no runs", shown(&run.to_string_lossy())))
 }
 
+/// The run that this process is within and under whose supervisor it is: what it starts is governed by that.
+pub fn governed_by() -> Option<String> {
+    let run = env::var_os(RUN_ID).filter(|_| is_inside())?;
+    connect().is_ok_and(|stream| stream.is_some()).then(|| shown(&run.to_string_lossy()))
+}
+
 /// Becomes the command, under its own policy and the run's. Returns where it cannot; `None` where there is no supervisor.
 pub fn run(arguments: &arguments::Run) -> Result<Option<u8>, Failure> {
     let Some(stream) = connect()? else { return Ok(None) };

@@ -10,5 +10,5 @@ mod serve;
 mod table;
 mod wire;
 
-pub use enter::{is_inside, run, said_inside};
+pub use enter::{governed_by, is_inside, run, said_inside};
 pub use table::{Layer, Nests, Outer};

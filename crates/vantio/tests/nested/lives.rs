@@ -18,6 +18,18 @@ fn a_nested_run_is_its_command() {
 }
 
 #[test]
+fn a_run_is_not_probed_as_a_host() {
+    let world = world(INNER);
+    let script = format!("{0} doctor --json; nest a '{0} doctor'", crate::common::binary().display());
+    let outcome = run(&world, &script);
+    outcome.assert_success();
+    assert!(outcome.stdout.contains("agents can be run here, within this run"), "{}", outcome.describe());
+    let told = crate::common::parse(outcome.stdout.lines().next().unwrap());
+    assert_eq!(told["inside"], world.runs()[0].as_str());
+    assert!(world.refusals().is_empty(), "{:?}", world.refusals());
+}
+
+#[test]
 fn what_cannot_be_executed_says_so() {
     let world = world(INNER);
     let vantio = crate::common::binary();
