@@ -168,6 +168,9 @@ fn help_of_a_command_says_what_its_arguments_mean() {
                             PATH:1,3
       -h, --help            Print help
 
+    --theirs, --ours and --merge settle what conflicts below their PATH; all else is committed too,
+    unless PATHs are named.
+
     Exit status: 0 when everything asked for was committed or nothing was pending,
     4 when something was left: a conflict with the host, or a hazard that must be named.
     With --interactive, input that ends before the last answer and without `q` commits nothing: 4.
@@ -457,7 +460,7 @@ fn ledgers_that_are_not_there_or_not_ledgers() {
     E_LEDGER_FORMAT
 
       x `[STATE]/ledger.db` is not a Vantio ledger
-      help: point to another file, or move this one away so that a ledger can be created
+      help: point to another file
     ");
 }
 

@@ -100,6 +100,8 @@ fn hunks_are_numbered_chosen_and_taken_back() {
     assert!(shown.contains("+twenty\n") && !shown.contains("+two\n"), "{shown}");
     assert!(world.run(&["commit", "last", "--hunks", "text:2"]).starts_with("exit 2\nE_HUNKS"));
     assert!(world.run(&["commit", "last", "--hunks", "text"]).starts_with("exit 2\nE_HUNKS"));
+    let unchanged = world.run(&["commit", "last", "--hunks", "unchanged:1"]);
+    assert!(unchanged.starts_with("exit 2\nE_NO_SUCH_CHANGE"), "{unchanged}");
     assert!(world.run(&["commit", "last", "--hunks", "gone:1"]).starts_with("exit 1\nE_NO_HUNKS"));
     let rest = world.run(&["commit", "last", "--hunks", "text:1", "new"]);
     assert_eq!(rest, "exit 0\ncommitted 3 paths\n");

@@ -94,6 +94,9 @@ folder goes back with it alone.
 Exit status: 0 when all of it is taken back or there was none, 4 when something stayed.";
 
 pub(super) const COMMIT_HELP: &str = "\
+--theirs, --ours and --merge settle what conflicts below their PATH; all else is committed too,
+unless PATHs are named.
+
 Exit status: 0 when everything asked for was committed or nothing was pending,
 4 when something was left: a conflict with the host, or a hazard that must be named.
 With --interactive, input that ends before the last answer and without `q` commits nothing: 4.";

@@ -8,13 +8,13 @@ use std::{
 };
 
 use vantio_phantom::{
-    changes::{ChangeSet, Hunks},
-    commit::HunkChoice,
+    changes::{Change, ChangeSet, Hunks},
+    commit::{CommitError, HunkChoice},
 };
 
 use crate::{
     commands::{
-        changes::{host_root, scan_failure},
+        changes::{commit_failure, host_root, scan_failure},
         pick::absolute,
     },
     failure::Failure,
@@ -35,7 +35,10 @@ pub(super) fn chosen(
     for text in texts {
         let (path, numbers) = split(text)?;
         let absolute = absolute(&directory, path)?;
-        let hunks = hunks(store, record, changes, &absolute)?.ok_or_else(|| none(path))?;
+        let Some(change) = changes.get(&absolute) else {
+            return Err(commit_failure(&CommitError::NoSuchChange { path: absolute }));
+        };
+        let hunks = hunks(store, record, changes, change)?.ok_or_else(|| none(path))?;
         let pieces = pieces(&hunks, &numbers, path)?;
         match choices.iter_mut().find(|choice| choice.path == absolute) {
             Some(choice) => choice.pieces.extend(pieces),
@@ -45,8 +48,12 @@ pub(super) fn chosen(
     Ok(choices)
 }
 
-fn hunks(store: &Store, record: &Record, changes: &ChangeSet, path: &[u8]) -> Result<Option<Hunks>, Failure> {
-    let Some(change) = changes.get(path) else { return Ok(None) };
+fn hunks(
+    store: &Store,
+    record: &Record,
+    changes: &ChangeSet,
+    change: &Change,
+) -> Result<Option<Hunks>, Failure> {
     let hunks = changes.hunks(change, &store.world(record), host_root()?.as_fd());
     hunks.map_err(|error| scan_failure(&error))
 }
