@@ -221,9 +221,7 @@ impl LedgerError {
         match self {
             Self::Io { .. } | Self::Store { .. } => "check the file, its folder and the disk beneath them",
             Self::NotFound { .. } => "the first governed run creates it; check the state folder",
-            Self::NotALedger { .. } => {
-                "point to another file, or move this one away so that a ledger can be created"
-            }
+            Self::NotALedger { .. } => "point to another file",
             Self::Version { .. } => {
                 "use a version of vantio that knows this format; the file was left as it is"
             }

@@ -102,6 +102,12 @@ fn a_public_log_tells_no_paths() {
 }
 
 #[test]
+fn who_has_no_key_of_a_witness_is_told_whom_to_ask() {
+    let said = world().run(&["ledger", "witness", "add", "https://w.example", "zz"]);
+    assert!(said.starts_with("exit 2\nE_LEDGER_KEY\n") && said.contains("ask the witness"), "{said}");
+}
+
+#[test]
 fn a_log_that_was_cut_does_not_hold_against_a_kept_checkpoint() {
     let world = world();
     world.write("checkpoint", &world.shell("$VANTIO ledger checkpoint"));

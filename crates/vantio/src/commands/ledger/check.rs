@@ -181,12 +181,15 @@ pub fn keys(texts: &[String]) -> Result<Vec<VerifierKey>, Failure> {
     texts.iter().map(|text| key(text)).collect()
 }
 
-/// A verifier key as it is typed.
-pub fn key(text: &str) -> Result<VerifierKey, Failure> {
+/// The log's verifier key as it is typed.
+fn key(text: &str) -> Result<VerifierKey, Failure> {
+    parsed(text).map_err(|failure| failure.help("give the line that `vantio ledger key` prints"))
+}
+
+/// Any verifier key as it is typed.
+pub fn parsed(text: &str) -> Result<VerifierKey, Failure> {
     text.trim().parse().map_err(|error: vantio_ledger::note::KeyError| {
-        Failure::misuse("E_LEDGER_KEY", format!("`{}` is not a key", shown(text)))
-            .because(error)
-            .help("give the line that `vantio ledger key` prints")
+        Failure::misuse("E_LEDGER_KEY", format!("`{}` is not a key", shown(text))).because(error)
     })
 }
 

@@ -8,7 +8,7 @@ use vantio_ledger::{
     note::{Algorithm, Signature, SignedNote, TreeHead, VerifierKey},
 };
 
-use super::{check::key, keep};
+use super::{check::parsed, keep};
 use crate::{
     arguments::Witness,
     failure::Failure,
@@ -32,10 +32,12 @@ struct Known {
 }
 
 fn add(store: &Store, url: &str, text: &str) -> Result<(), Failure> {
-    let key = key(text)?;
+    let asked = "ask the witness for its verifier key: the line NAME+ID+KEY of cosignature/v1";
+    let key = parsed(text).map_err(|failure| failure.help(asked))?;
     if key.algorithm() != Algorithm::CosignatureV1 {
-        return Err(Failure::misuse("E_LEDGER_KEY", "this key signs notes, it is not a witness's")
-            .help("ask the witness for its cosignature/v1 key"));
+        return Err(
+            Failure::misuse("E_LEDGER_KEY", "this key signs notes, it is not a witness's").help(asked)
+        );
     }
     let is_url = url.starts_with("https://") || url.starts_with("http://");
     if !is_url || url.contains(char::is_whitespace) {
