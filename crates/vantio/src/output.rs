@@ -3,9 +3,11 @@
 use std::{
     fs::{self, Permissions},
     io::{self, BufWriter, Write},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
 };
+
+use tempfile::NamedTempFile;
 
 use crate::{failure::Failure, present::shown_path};
 
@@ -15,7 +17,7 @@ pub fn replace<T, E: From<io::Error>>(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<T, E>,
 ) -> Result<T, E> {
-    put(path, true, Permissions::from_mode(0o600), write)
+    put(path, true, &Permissions::from_mode(0o600), write)
 }
 
 /// Writes a document that others may read too. One that is there is replaced with `force` and keeps its mode; without,
@@ -25,7 +27,7 @@ pub fn document(path: &Path, text: &str, force: bool) -> Result<(), Failure> {
     // The mask of the user takes from it.
     let usual = Permissions::from_mode(0o666);
     let write = |writer: &mut dyn Write| writer.write_all(text.as_bytes());
-    put(path, force, mode.unwrap_or(usual), write).map_err(|cause| unwritable(path, cause))
+    put(path, force, &mode.unwrap_or(usual), write).map_err(|cause| unwritable(path, cause))
 }
 
 /// Fails where `path` is a symbolic link to nothing: what is written there would be at neither end.
@@ -39,7 +41,7 @@ pub fn must_lead_somewhere(path: &Path) -> Result<(), Failure> {
 fn put<T, E: From<io::Error>>(
     path: &Path,
     replaces: bool,
-    mode: Permissions,
+    mode: &Permissions,
     write: impl FnOnce(&mut dyn Write) -> Result<T, E>,
 ) -> Result<T, E> {
     let path = &path.canonicalize().unwrap_or_else(|_| path.into());
@@ -50,8 +52,8 @@ fn put<T, E: From<io::Error>>(
         return Ok(result);
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = tempfile::Builder::new().permissions(mode).tempfile_in(folder)?;
-    let mut writer = BufWriter::new(&mut temporary);
+    let mut temporary = temporary(folder, mode)?;
+    let mut writer = BufWriter::new(temporary.as_file_mut());
     let result = write(&mut writer)?;
     writer.flush()?;
     drop(writer);
@@ -59,6 +61,16 @@ fn put<T, E: From<io::Error>>(
     let persisted = if replaces { temporary.persist(path) } else { temporary.persist_noclobber(path) };
     persisted.map_err(|error| error.error)?;
     Ok(result)
+}
+
+/// A file of a name that nobody asked for, and that no failure names.
+fn temporary(folder: &Path, mode: &Permissions) -> io::Result<NamedTempFile> {
+    let mut refused = None;
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(true).create_new(true).mode(mode.mode());
+    let open = |path: &Path| options.open(path).inspect_err(|cause| refused = cause.raw_os_error());
+    let file = tempfile::Builder::new().make_in(folder, open);
+    file.map_err(|cause| refused.map_or(cause, io::Error::from_raw_os_error))
 }
 
 /// The failure of a file that cannot be written.
@@ -114,6 +126,14 @@ mod tests {
         let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         assert_eq!((fs::read_to_string(&path).unwrap().as_str(), mode), ("second", 0o640));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_failure_names_nothing_that_nobody_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let failed = document(&folder.path().join("none/file"), "", false).unwrap_err();
+        let cause = std::error::Error::source(&failed).unwrap().to_string();
+        assert_eq!(cause, io::Error::from_raw_os_error(2).to_string());
     }
 
     #[test]
