@@ -177,3 +177,14 @@ fn ocsf_events_are_activities_findings_and_lifecycles() {
     assert!(of(1007).iter().all(|event| event["activity_id"] == 1 && event["disposition_id"] == 1));
     assert!(!of(1001).is_empty());
 }
+
+#[test]
+fn an_export_to_a_file_is_told_in_json() {
+    let world = world("");
+    let told = world.run(&["ledger", "export", "-o", "entries", "--json"]);
+    let lines = fs::read_to_string(world.work().join("entries")).unwrap().lines().count();
+    let wanted = format!("{{\"entries\":{lines},\"file\":\"entries\",\"uncovered\":0,\"version\":1}}");
+    assert_eq!(told, format!("exit 0\n{wanted}\n"));
+    let told = world.run(&["ledger", "export", "--format", "bundle", "-o", "bundle.tar", "--json"]);
+    assert!(told.starts_with("exit 0\n{\"entries\":"), "{told}");
+}

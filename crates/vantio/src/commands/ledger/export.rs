@@ -23,24 +23,25 @@ use crate::{
 };
 
 /// Writes what was asked for, as it may be published.
-pub fn export(store: &Store, arguments: &Export) -> Result<(), Failure> {
+pub fn export(store: &Store, arguments: &Export, json: bool) -> Result<(), Failure> {
     let run = arguments.run.as_deref().map(|run| store.resolve_recorded(run)).transpose()?;
     let reader = Reader::open_at(&store.ledger())?;
     let output = arguments.output.as_deref();
+    let place = (output, json);
     if arguments.details {
         refuse_details(store, &reader, run)?;
     }
     let entries = || kept(&reader, run, arguments.details);
     match arguments.format {
-        ExportFormat::Jsonl => written(output, |writer| lines(entries(), writer, Entry::to_line)),
+        ExportFormat::Jsonl => written(place, |writer| lines(entries(), writer, Entry::to_line)),
         ExportFormat::Ocsf => {
             let source = source(&reader)?;
-            written(output, |writer| lines(entries(), writer, |entry| ocsf_event(entry, &source)))
+            written(place, |writer| lines(entries(), writer, |entry| ocsf_event(entry, &source)))
         }
         ExportFormat::Otlp => {
             let source = source(&reader)?;
             let line = |entry: &Entry| otlp_logs(std::slice::from_ref(entry), &source);
-            written(output, |writer| lines(entries(), writer, line))
+            written(place, |writer| lines(entries(), writer, line))
         }
         ExportFormat::Bundle if output.is_none() && io::stdout().is_terminal() => {
             Err(Failure::misuse("E_OUTPUT", "a bundle is not text for a terminal").help("add --output FILE"))
@@ -48,7 +49,7 @@ pub fn export(store: &Store, arguments: &Export) -> Result<(), Failure> {
         ExportFormat::Bundle => {
             cover(store, &reader)?;
             let options = BundleOptions { run, with_details: arguments.details };
-            written(output, |writer| bundle(store, &reader, options, writer))
+            written(place, |writer| bundle(store, &reader, options, writer))
         }
     }
 }
@@ -68,13 +69,13 @@ fn lines(
     entries: impl Iterator<Item = Result<Entry, LedgerError>>,
     writer: &mut dyn Write,
     line: impl Fn(&Entry) -> String,
-) -> Result<String, Unwritten> {
+) -> Result<Count, Unwritten> {
     let mut count = 0;
     for entry in entries {
         writeln!(writer, "{}", line(&entry?))?;
         count += 1;
     }
-    Ok(present::entries(count))
+    Ok(Count { entries: count, uncovered: 0 })
 }
 
 /// What was asked and answered leaves the machine where the policy of its run says so, and only there.
@@ -117,7 +118,7 @@ fn bundle(
     reader: &Reader,
     options: BundleOptions,
     writer: &mut dyn Write,
-) -> Result<String, Unwritten> {
+) -> Result<Count, Unwritten> {
     let attach = |policies: &BTreeSet<Hash>| {
         let program = |hash: &Hash| Some((names::policy(*hash), store.program_of(*hash)?.encode()));
         let kept = policies.iter().filter_map(program);
@@ -125,11 +126,7 @@ fn bundle(
         kept.chain(trust.ok().map(|pem| (names::TRUST.to_owned(), pem))).collect()
     };
     let bundled = reader.bundle(options, attach, writer)?;
-    let left = match bundled.uncovered {
-        0 => String::new(),
-        count => format!(", without {} that no checkpoint covers yet", present::entries(count)),
-    };
-    Ok(format!("{}{left}", present::entries(bundled.entries)))
+    Ok(Count { entries: bundled.entries, uncovered: bundled.uncovered })
 }
 
 /// Has a checkpoint made of what has none yet, where this user may.
@@ -145,10 +142,10 @@ fn cover(store: &Store, reader: &Reader) -> Result<(), Failure> {
     }
 }
 
-/// Hands the destination to `write`, and says what was written. A file appears whole or not at all.
+/// Hands the destination to `write`, and says what was written where that is a file; it appears whole or not at all.
 fn written(
-    output: Option<&Path>,
-    write: impl FnOnce(&mut dyn Write) -> Result<String, Unwritten>,
+    (output, json): (Option<&Path>, bool),
+    write: impl FnOnce(&mut dyn Write) -> Result<Count, Unwritten>,
 ) -> Result<(), Failure> {
     let Some(path) = output else {
         let mut writer = BufWriter::new(io::stdout().lock());
@@ -158,9 +155,31 @@ fn written(
             other => other.map_err(|error| error.into_failure(Path::new(""))),
         };
     };
-    let said = output::replace(path, write).map_err(|error| error.into_failure(path))?;
-    present::note(format!("{said} written to {}\n", shown_path(path)));
+    let count = output::replace(path, write).map_err(|error| error.into_failure(path))?;
+    if json {
+        let Count { entries, uncovered } = count;
+        let told =
+            serde_json::json!({ "file": shown_path(path), "entries": entries, "uncovered": uncovered });
+        return present::print_json(told);
+    }
+    present::note(format!("{} written to {}\n", count.to_text(), shown_path(path)));
     Ok(())
+}
+
+/// How many entries were written, and how many not, because no checkpoint covers them yet.
+struct Count {
+    entries: u64,
+    uncovered: u64,
+}
+
+impl Count {
+    fn to_text(&self) -> String {
+        let left = match self.uncovered {
+            0 => String::new(),
+            count => format!(", without {} that no checkpoint covers yet", present::entries(count)),
+        };
+        format!("{}{left}", present::entries(self.entries))
+    }
 }
 
 /// Why an export was not written.

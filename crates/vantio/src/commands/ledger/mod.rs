@@ -37,11 +37,11 @@ pub fn ledger(store: &Store, command: &Ledger, json: bool) -> Result<u8, Failure
         Ledger::Key => keep::key(&Reader::open_at(&place)?, json)?,
         Ledger::Prove(arguments) => keep::prove(&Reader::open_at(&place)?, arguments, json)?,
         Ledger::Publish { folder } => keep::publish(&Reader::open_at(&place)?, folder, json)?,
-        Ledger::Export(Export { format: ExportFormat::Bundle, .. }) if json => {
+        Ledger::Export(Export { format: ExportFormat::Bundle, output: None, .. }) if json => {
             return Err(Failure::misuse("E_USAGE", "a bundle is a tar file, not JSON")
-                .help("leave --json away, or leave --format away: entries are lines of JSON"));
+                .help("add --output FILE, or leave --format away: entries are lines of JSON"));
         }
-        Ledger::Export(arguments) => export::export(store, arguments)?,
+        Ledger::Export(arguments) => export::export(store, arguments, json)?,
     }
     Ok(0)
 }
