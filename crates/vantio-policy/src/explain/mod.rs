@@ -27,7 +27,7 @@ use crate::{
 pub use miss::{Miss, Reason};
 pub use question::{Question, QuestionError, Subject, Wish, labels};
 #[cfg(feature = "document")]
-pub use question::{nearest_effect, to_a_labels};
+pub use question::{nearest_name, to_a_labels};
 
 /// A verdict with everything that was weighed for it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -393,9 +393,8 @@ pub fn to_a_labels(name: &str) -> Option<String> {
     mapped.ok().map(alloc::borrow::Cow::into_owned)
 }
 
-/// The effect whose name is nearest to a text, where one is near enough to be meant.
+/// The name that is nearest to a text, where one is near enough to be meant.
 #[cfg(feature = "document")]
-pub fn nearest_effect(text: &str) -> Option<Effect> {
-    let names: Vec<&str> = Effect::ALL.iter().map(|effect| effect.name()).collect();
-    crate::document::nearest(text, &names).and_then(Effect::from_name)
+pub fn nearest_name<'a>(text: &str, names: &[&'a str]) -> Option<&'a str> {
+    crate::document::nearest(text, names)
 }

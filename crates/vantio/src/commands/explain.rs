@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use vantio_core::{Access, Cause, Effect, Labels, Section, Verdict};
 use vantio_policy::{
     Bindings, Compiled, PolicyProgram, SourceMap, State,
-    explain::{Considered, Explanation, Outcome, Question, Side, Wish, labels, nearest_effect, to_a_labels},
+    explain::{Considered, Explanation, Outcome, Question, Side, Wish, labels, nearest_name, to_a_labels},
 };
 
 use super::{policy::open, why::remedy};
@@ -135,7 +135,7 @@ pub fn effect(name: &str) -> Result<Effect, Failure> {
     Effect::from_name(name).ok_or_else(|| {
         let names: Vec<&str> = Effect::ALL.iter().map(|effect| effect.name()).collect();
         Failure::misuse("E_EFFECT", format!("there is no effect `{}`", shown(name))).help(
-            nearest_effect(name).map_or_else(
+            nearest_name(name, &names).map_or_else(
                 || format!("the effects are {}", names.join(", ")),
                 |effect| format!("did you mean `{effect}`?"),
             ),

@@ -2,8 +2,9 @@
 
 use std::{thread, time::Duration};
 
-use vantio_core::Decision;
+use vantio_core::{Decision, Effect};
 use vantio_ledger::{Entry, Filter, LedgerError, Reader, Timestamp, no_run};
+use vantio_policy::explain::nearest_name;
 
 use crate::{
     account,
@@ -30,6 +31,9 @@ pub fn list(store: &Store, reader: &Reader, arguments: &List, json: bool) -> Res
     if filter.newest {
         shown.reverse();
     }
+    if shown.is_empty() {
+        must_be_known(reader, arguments.op.as_deref())?;
+    }
     print(store, &shown, json, true)?;
     if !arguments.follow {
         return Ok(());
@@ -38,6 +42,21 @@ pub fn list(store: &Store, reader: &Reader, arguments: &List, json: bool) -> Res
     filter.since_seq = shown.last().map_or(0, |entry| entry.index + 1).max(filter.since_seq);
     (filter.newest, filter.limit) = (false, None);
     follow(store, reader, filter, json)
+}
+
+/// Fails where an operation is none that is written here, nor one that another version wrote.
+fn must_be_known(reader: &Reader, op: Option<&str>) -> Result<(), Failure> {
+    let Some(op) = op.filter(|op| !OPERATIONS.contains(op) && Effect::from_name(op).is_none()) else {
+        return Ok(());
+    };
+    let filter = Filter { op: Some(op.into()), limit: Some(1), ..Filter::default() };
+    if reader.entries(&filter).next().transpose()?.is_some() {
+        return Ok(());
+    }
+    let names: Vec<&str> = Effect::ALL.iter().map(|effect| effect.name()).chain(OPERATIONS).collect();
+    let help = nearest_name(op, &names)
+        .map_or_else(|| format!("there are {}", names.join(", ")), |name| format!("did you mean `{name}`?"));
+    Err(Failure::misuse("E_OPERATION", format!("there is no operation `{}`", present::shown(op))).help(help))
 }
 
 /// Prints what is appended, until the process is interrupted or nobody reads.
@@ -107,6 +126,35 @@ fn time(text: &str) -> Result<Timestamp, Failure> {
 
 /// How often the ledger is asked for more.
 const POLL: Duration = Duration::from_millis(200);
+
+/// Operations of entries that are not about an effect.
+const OPERATIONS: [&str; 25] = [
+    "fork.assume",
+    "fork.begin",
+    "fork.end",
+    "fork.none",
+    "hold.answer",
+    "ledger.begin",
+    "ledger.dropped",
+    "ledger.end",
+    "ledger.expire",
+    "order.progress",
+    "permit.repeated",
+    "phantom.commit",
+    "phantom.commit.end",
+    "phantom.discard",
+    "phantom.undo",
+    "phantom.undo.end",
+    "refusal.repeated",
+    "resource.exhaust",
+    "run.checkpoint",
+    "run.end",
+    "run.kill",
+    "run.limits",
+    "run.nest",
+    "run.restore",
+    "run.start",
+];
 
 #[cfg(test)]
 mod tests {
