@@ -142,7 +142,8 @@ impl Failure {
         if handler.render_report(&mut text, self.shown()).is_err() {
             text = format!("{}: {self}\n", self.0.code);
         }
-        text
+        // So begins each of several problems, and a single one does not.
+        text.replace("\nError: ", "\n")
     }
 
     fn to_json(&self) -> Value {
