@@ -259,6 +259,15 @@ fn an_error_in_the_policy() {
 }
 
 #[test]
+fn several_problems_are_told_as_one_is() {
+    let world = World::new();
+    world.write("vantio.yaml", "version: 1\nfs: {reed: [/]}\nnett: {}\n");
+    let said = world.run(&["policy", "check", "vantio.yaml"]);
+    let codes: Vec<_> = said.lines().filter(|line| line.contains("E_POLICY")).collect();
+    assert_eq!(codes, ["E_POLICY", "E_POLICY_UNKNOWN_KEY", "E_POLICY_UNKNOWN_KEY"], "{said}");
+}
+
+#[test]
 fn an_unknown_preset() {
     let world = World::new();
     insta::assert_snapshot!(world.run(&["run", "--preset", "yolo", "--", "true"]), @"
@@ -296,10 +305,14 @@ fn misuse_of_run_is_told_from_the_programs_own_status() {
     exit 125
     error: unexpected argument 'true' found
 
+      tip: the program comes after `--`: vantio run -- CMD
+
     Usage: vantio run [OPTIONS] -- <CMD>...
 
     For more information, try '--help'.
     ");
+    assert!(world.run(&["run", "--bogus"]).contains("tip: the program comes after `--`"));
+    assert!(world.run(&["run", "--detatch"]).contains("tip: a similar argument exists: '--detach'"));
     insta::assert_snapshot!(world.run(&["dif"]), @"
     exit 2
     error: unrecognized subcommand 'dif'
@@ -310,6 +323,20 @@ fn misuse_of_run_is_told_from_the_programs_own_status() {
 
     For more information, try '--help'.
     ");
+}
+
+#[test]
+fn what_is_missing_is_named_with_what_would_do_instead() {
+    let world = World::new();
+    for (command, missing) in [
+        ("ledger prove", "<SEQ|--since <FILE>>"),
+        ("policy show", "<FILE|--effective>"),
+        ("approve", "<ID|--all>"),
+        ("deny", "<ID|--all>"),
+    ] {
+        let said = world.run(&command.split(' ').collect::<Vec<_>>());
+        assert!(said.starts_with("exit 2\n") && said.contains(missing), "{said}");
+    }
 }
 
 #[test]

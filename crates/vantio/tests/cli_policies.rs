@@ -287,9 +287,9 @@ fn the_policies_of_a_run_as_one() {
     insta::assert_snapshot!(world.run(&["policy", "show"]), @"
     exit 2
     error: the following required arguments were not provided:
-      <FILE>
+      <FILE|--effective>
 
-    Usage: vantio policy show <FILE>
+    Usage: vantio policy show <FILE|--effective>
 
     For more information, try '--help'.
     ");

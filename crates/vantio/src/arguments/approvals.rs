@@ -1,6 +1,6 @@
 //! What can be typed about what waits for an answer.
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 /// Arguments of `vantio approvals`.
 #[derive(Debug, Args)]
@@ -14,12 +14,13 @@ pub struct Approvals {
 
 /// Arguments of `vantio approve` and `vantio deny`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("answered").args(["ids", "all"]).required(true))]
 pub struct Answering {
     /// Questions, as `vantio approvals` names them, or the beginnings of their names
-    #[arg(value_name = "ID", required_unless_present = "all")]
+    #[arg(value_name = "ID")]
     pub ids: Vec<String>,
     /// Answer everything that waits
-    #[arg(long, conflicts_with = "ids")]
+    #[arg(long)]
     pub all: bool,
     /// With --all: of this run only
     #[arg(long, value_name = "RUN", requires = "all")]

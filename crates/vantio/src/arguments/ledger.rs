@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
 /// Commands on the ledger.
 #[derive(Debug, Subcommand)]
@@ -26,7 +26,7 @@ pub enum Ledger {
     Init,
     /// Close the ledger, put it away, and begin another that continues it
     #[command(
-        after_help = "An archive is a file that stays as it is: read and verify it with --store FILE. It ends by naming the\nkey of the ledger that goes on, which begins by naming what it continues. No run may be going."
+        after_help = "An archive is a file that stays as it is: read and verify it with --store FILE. It ends by naming\nthe key of the ledger that goes on, which begins by naming what it continues. No run may be going."
     )]
     Archive(Archive),
     /// Make a checkpoint and print it: keep it elsewhere, and give it to verify later
@@ -184,11 +184,11 @@ pub struct Verify {
 
 /// Arguments of `vantio ledger prove`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("proved").args(["seq", "since"]).required(true))]
 pub struct Prove {
     /// The entry's sequence number
-    #[arg(required_unless_present = "since")]
     pub seq: Option<u64>,
     /// Instead, that the ledger continues the one of this checkpoint
-    #[arg(long, value_name = "FILE", conflicts_with = "seq")]
+    #[arg(long, value_name = "FILE")]
     pub since: Option<PathBuf>,
 }

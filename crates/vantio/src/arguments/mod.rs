@@ -13,8 +13,9 @@ use std::{
 };
 
 use clap::{
-    Arg, Args, Parser, Subcommand, ValueEnum,
+    Arg, ArgGroup, Args, Parser, Subcommand, ValueEnum,
     builder::{PossibleValue, StringValueParser, TypedValueParser, styling},
+    error::{ContextKind, ContextValue, ErrorKind},
 };
 use clap_complete::Shell;
 use vantio_policy::PRESETS;
@@ -45,9 +46,10 @@ pub fn parse(raw: impl IntoIterator<Item = OsString>) -> Parsed {
     match Arguments::try_parse_from(&raw) {
         Ok(arguments) => Parsed::Arguments(arguments),
         Err(error) => {
-            print(&error, asks_for_json(&raw));
             let is_run =
                 raw.iter().skip(1).find(|word| !starts_with_dash(word)).is_some_and(|word| word == "run");
+            let error = if is_run { with_place_of_program(error) } else { error };
+            print(&error, asks_for_json(&raw));
             Parsed::Answered(match error.exit_code() {
                 0 => ExitCode::SUCCESS,
                 _ if is_run => ExitCode::from(125),
@@ -64,6 +66,15 @@ fn asked_for_help(mut raw: Vec<OsString>) -> Vec<OsString> {
         raw.push("--help".into());
     }
     raw
+}
+
+/// Says where the program belongs, where a word is not understood and resembles none that is.
+fn with_place_of_program(mut error: clap::Error) -> clap::Error {
+    if error.kind() == ErrorKind::UnknownArgument && error.get(ContextKind::SuggestedArg).is_none() {
+        let tip = "the program comes after `--`: vantio run -- CMD".to_owned();
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
 }
 
 /// Prints what the parser says: help and the version as they are, what is wrong as every failure.
@@ -94,9 +105,12 @@ const STYLES: styling::Styles = styling::Styles::styled()
     .literal(styling::AnsiColor::Cyan.on_default().bold())
     .placeholder(styling::AnsiColor::Cyan.on_default());
 
+/// Columns of what is printed for help.
+const WIDTH: usize = 100;
+
 /// Run an agent under a policy, then review, commit or discard what it changed
 #[derive(Debug, Parser)]
-#[command(name = "vantio", version, styles = STYLES, max_term_width = 100, after_help = OVERVIEW, disable_help_subcommand = true)]
+#[command(name = "vantio", version, styles = STYLES, max_term_width = WIDTH, after_help = OVERVIEW, disable_help_subcommand = true)]
 pub struct Arguments {
     /// What every command takes
     #[command(flatten)]
@@ -283,6 +297,9 @@ impl TypedValueParser for PresetName {
 }
 
 fn run_name(text: &str) -> Result<String, String> {
+    if text == "last" {
+        return Err("`last` names the newest run".to_owned());
+    }
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if !text.is_empty() && text.len() <= 64 && text.chars().all(is_plain) {
         Ok(text.to_owned())
@@ -309,11 +326,11 @@ pub enum Policy {
     },
     /// Print a policy with everything that it includes
     #[command(
+        group = ArgGroup::new("shown").args(["file", "effective"]).required(true).multiple(true),
         after_help = "With --effective: what `vantio run` in this folder would enforce, of the policies of the\nadministrator (/etc/vantio), of FILE (as with run --policy, and preset:NAME as with run\n--preset), of this folder and of the user (~/.config/vantio), with the place that each line\nis from. A lower policy only narrows."
     )]
     Show {
         /// The policy, or preset:NAME
-        #[arg(required_unless_present = "effective")]
         file: Option<PathBuf>,
         /// Print all policies of a run here as one
         #[arg(long)]
@@ -533,6 +550,17 @@ mod tests {
     }
 
     #[test]
+    fn no_line_of_help_is_broken() {
+        fn check(command: &clap::Command) {
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let wide = text.lines().find(|line| line.chars().count() > WIDTH);
+            assert_eq!(wide, None, "of `{}`", command.get_name());
+            command.get_subcommands().for_each(check);
+        }
+        check(&Arguments::command());
+    }
+
+    #[test]
     fn words_after_two_dashes_are_the_programs() {
         let words = ["vantio", "run", "--preset", "workspace", "--", "ls", "--json", "--policy"];
         let Arguments { shared: Shared { json, .. }, command: Command::Run(run) } =
@@ -605,7 +633,7 @@ mod tests {
     #[test]
     fn names_of_runs_are_plain() {
         assert!(run_name("web-1.2_x").is_ok());
-        for name in ["", "a b", "\u{1b}[2J", "é"] {
+        for name in ["", "last", "a b", "\u{1b}[2J", "é"] {
             assert!(run_name(name).is_err(), "{name:?}");
         }
     }
