@@ -7,7 +7,7 @@ mod common;
 use std::{fs, time::Duration};
 
 use common::{
-    WORKSPACE, World, eventually, finish,
+    WORKSPACE, World, binary, eventually, finish,
     terminal::{Terminal, governed},
 };
 
@@ -305,4 +305,18 @@ fn a_review_needs_a_terminal() {
     assert!(outcome.stderr.contains("vantio diff"), "{}", outcome.describe());
     let json = world.ask(&["review", "last", "--json"]);
     assert!(json.contains("\"intents\":[{") && json.contains("fs.open"), "{json}");
+}
+
+#[test]
+fn a_commit_that_takes_long_says_that_it_goes_on() {
+    let world = World::new();
+    world.run(WORKSPACE, &["/bin/sh", "-c", "echo x > new"]).assert_success();
+    // As long as another command commits, this one waits.
+    let other = fs::File::create(world.state().join("runs/.commit.lock")).unwrap();
+    other.lock().unwrap();
+    let terminal = Terminal::open(&world, &format!("{} commit last", binary().display()));
+    terminal.wait_for("vantio: committing: 2s");
+    other.unlock().unwrap();
+    terminal.wait_for("[exit 0]");
+    assert!(!terminal.screen().contains("committing"), "{}", terminal.screen());
 }

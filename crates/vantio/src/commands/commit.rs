@@ -19,7 +19,7 @@ use super::{
 use crate::{
     arguments::Commit,
     failure::Failure,
-    present::{note, print, print_json},
+    present::{note, print, print_json, waited},
     run::policy::current_directory,
     store::{Claim, Outcome as Ended, Record, Store},
 };
@@ -29,7 +29,7 @@ pub fn commit(store: &Store, arguments: &Commit, json: bool) -> Result<u8, Failu
     let id = store.resolve(&arguments.reference.run)?;
     let short = store.short(id);
     let mut claim = claim_kept(store, id)?;
-    let outcome = perform(store, &mut claim, arguments);
+    let outcome = waited("committing", || perform(store, &mut claim, arguments));
     claim.save()?;
     claim.release()?;
     let outcome = outcome?;
@@ -47,7 +47,8 @@ pub fn commit(store: &Store, arguments: &Commit, json: bool) -> Result<u8, Failu
 pub fn commit_pick(store: &Store, id: RunId, pick: Pick, settled: &Settled) -> Result<u8, Failure> {
     let short = store.short(id);
     let mut claim = claim_kept(store, id)?;
-    let outcome = may_be_committed(&claim.record).and_then(|()| apply(store, &mut claim, pick, settled));
+    let outcome = may_be_committed(&claim.record);
+    let outcome = outcome.and_then(|()| waited("committing", || apply(store, &mut claim, pick, settled)));
     claim.save()?;
     claim.release()?;
     let outcome = outcome?;

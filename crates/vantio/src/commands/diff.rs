@@ -21,7 +21,7 @@ use super::{
 use crate::{
     arguments::{Commit, Diff},
     failure::Failure,
-    present::{self, Paint, has_colour, note, shown_path},
+    present::{self, Paint, has_colour, note, shown_path, waited},
     store::{Record, State, Store},
 };
 
@@ -36,7 +36,7 @@ pub fn diff(store: &Store, arguments: &Diff, json: bool) -> Result<u8, Failure> 
     if arguments.from.is_some() || arguments.to.is_some() {
         return states::diff(store, &record, arguments, json);
     }
-    let changes = pending(store, &record)?;
+    let changes = waited("comparing", || pending(store, &record))?;
     let lives = record.state == State::Running && store.is_held(record.id)?;
     if lives {
         note(format!("run {short} still lives; this is what it changed so far\n"));

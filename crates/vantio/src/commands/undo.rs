@@ -18,7 +18,7 @@ use crate::{
     arguments::Undo,
     failure::Failure,
     oracle::bytes_value,
-    present::{note, print, print_json},
+    present::{note, print, print_json, waited},
     run::policy::current_directory,
     store::Store,
 };
@@ -57,8 +57,11 @@ pub fn undo(store: &Store, arguments: &Undo, json: bool) -> Result<u8, Failure> 
     }
     let request = Value::object(request);
     ledger.append(entry(&claim.record, "phantom.undo", request.clone()))?;
-    let undone = commit::undo_paths(&world, &selection, host_root()?.as_fd());
-    claim.record.pending = Some(glance(store, &claim.record)?.changes().len() as u64);
+    let root = host_root()?;
+    let (undone, pending) = waited("taking back", || {
+        (commit::undo_paths(&world, &selection, root.as_fd()), glance(store, &claim.record))
+    });
+    claim.record.pending = Some(pending?.changes().len() as u64);
     claim.save()?;
     claim.release()?;
     let report = match undone {

@@ -14,7 +14,7 @@ use vantio_phantom::changes::{Escaped, EscapedText};
 
 use crate::{failure::Failure, output::is_full};
 
-pub use progress::Progress;
+pub use progress::{Progress, waited};
 pub use table::Table;
 pub use time::{age, clock, now_ms, span};
 
