@@ -126,8 +126,9 @@ fn help_lists_commands_and_exit_codes() {
     With --json that is one JSON object, the last line of standard error.
 
     With --detach standard output is the run's id alone. The run has a terminal if standard
-    input is one; otherwise its input is /dev/null. Exit status: 0 once the program runs, else
-    as without --detach.
+    input is one; otherwise its input is /dev/null. A server listens in the run's own network:
+    nothing outside of the run reaches it. Exit status: 0 once the program runs, else as without
+    --detach.
 
     Exit status:
       the program's own, or
