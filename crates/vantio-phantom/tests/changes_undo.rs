@@ -279,3 +279,43 @@ fn what_the_host_writes_to_a_file_of_which_the_mode_was_committed_survives_an_un
         assert_eq!(sh(&world.host(), "cat f"), written);
     }
 }
+
+#[test]
+fn attributes_that_the_host_set_since_stay_and_their_file_is_named() {
+    for (before, run, host, path) in [
+        ("echo 1 > k; chmod 644 k", "chmod 600 k", "setfattr -n user.h -v 1 k", "/k"),
+        (
+            "echo 1 > k; setfattr -n user.h -v 0 k",
+            "setfattr -n user.h -v 1 k",
+            "setfattr -n user.h -v 2 k",
+            "/k",
+        ),
+        ("echo 1 > k; setfattr -n user.h -v 0 k; chmod 644 k", "chmod 600 k", "setfattr -x user.h k", "/k"),
+        ("mkdir k; chmod 755 k", "chmod 700 k", "setfattr -n user.h -v 1 k", "/k"),
+        ("mkdir k; chmod 755 k", "chmod 700 k; echo 1 > k/f", "setfattr -n user.h -v 1 k", "/k"),
+    ] {
+        let world = World::new(before);
+        world.inside(run);
+        world.commit(&[]);
+        std::thread::sleep(std::time::Duration::from_millis(25));
+        let look = "stat -c %a k; getfattr -hd -m '^user[.][^o]' k";
+        world.on_host(host);
+        let was = sh(&world.host(), look);
+        assert_eq!(paths(&world.undo().stayed), [path], "{run} | {host}");
+        assert_eq!(sh(&world.host(), look), was, "{run} | {host}");
+    }
+}
+
+#[test]
+fn attributes_that_a_commit_set_are_not_taken_for_the_hosts() {
+    for run in
+        ["chmod 600 k", "setfattr -n user.r -v 1 k", "setfattr -x user.b k; chmod 000 k", "chmod 400 k"]
+    {
+        let world = World::new("echo 1 > k; chmod 644 k; setfattr -n user.b -v 0 k");
+        world.inside(run);
+        world.commit(&[]);
+        assert_eq!(world.undo().stayed, Vec::<Vec<u8>>::new(), "{run}");
+        let found = sh(&world.host(), "stat -c %a k; getfattr -hd -m '^user[.][^o]' k");
+        assert_eq!(found, "644\n# file: k\nuser.b=\"0\"\n\n", "{run}");
+    }
+}

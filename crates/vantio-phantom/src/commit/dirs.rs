@@ -45,9 +45,10 @@ fn restore_dir(ground: &Ground, dir: &Dir, reason: Reason<'_>) -> io::Result<()>
     };
     let now = Node::of_stat(&stat_fd(opened.as_fd())?);
     let is = |meta: &Meta| (now.mode, now.uid, now.gid) == (meta.mode, meta.uid, meta.gid);
-    // A step of its own may have given it back its metadata, but not its times.
+    let has_attributes = |meta: &Meta| meta.has_attributes_of(opened.as_fd()).unwrap_or(false);
+    // A step of its own may have given it back its metadata, but not its times. Attributes that are the host's stay.
     let is_ours = match (reason, &dir.after) {
-        (Reason::Undo(_), Some((_, after))) => is(after) || is(meta),
+        (Reason::Undo(_), Some((_, after))) => is(meta) || is(after) && has_attributes(after),
         _ => true,
     };
     let set = match is_ours {

@@ -52,6 +52,13 @@ impl Meta {
         all(self) == all(other) && self.xattrs == other.xattrs
     }
 
+    /// Whether an opened file has these attributes, and no others.
+    pub(crate) fn has_attributes_of(&self, fd: BorrowedFd<'_>) -> io::Result<bool> {
+        let found = crate::changes::node::xattrs_of(fd)?;
+        let wanted = self.xattrs.iter().map(|(name, value)| (&name.0, &value.0));
+        Ok(found.iter().eq(wanted))
+    }
+
     /// Gives everything to the file that `fd` (which may be an `O_PATH`
     /// descriptor) has open.
     pub(crate) fn set(&self, fd: BorrowedFd<'_>) -> io::Result<()> {

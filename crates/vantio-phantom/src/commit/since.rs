@@ -9,6 +9,7 @@ use rustix::{fd::AsFd as _, fs::OFlags};
 
 use super::{
     journal::{Rebased, Record, Steps},
+    meta::Meta,
     moving::Lent,
     rollback::{Ground, node_at},
     steps::{Action, Id, Step},
@@ -122,9 +123,22 @@ impl Ground {
             return Ok(false);
         }
         match &step.action {
-            Action::Meta { new, .. } => Ok((node.mode, node.uid, node.gid) == (new.mode, new.uid, new.gid)),
+            Action::Meta { new, .. } => self.is_like(step.path.as_bytes(), &node, new, known),
             _ if is_whole => self.is_unchanged_since(step.path.as_bytes(), known),
             _ => Ok(true),
+        }
+    }
+
+    /// Whether what is at a path has the mode, the owner and the attributes that a commit gave it.
+    fn is_like(&self, path: &[u8], node: &Node, meta: &Meta, known: &Since<'_>) -> io::Result<bool> {
+        if (node.mode, node.uid, node.gid) != (meta.mode, meta.uid, meta.gid) {
+            return Ok(false);
+        }
+        let file = self.lower.at(path, OFlags::PATH | OFlags::NOFOLLOW)?;
+        match meta.has_attributes_of(file.as_fd()) {
+            // Who may not read them goes by the change time.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(node.changed <= known.done),
+            is_like => is_like,
         }
     }
 

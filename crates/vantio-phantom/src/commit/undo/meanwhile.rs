@@ -10,11 +10,11 @@ use std::{
     os::unix::fs::FileExt as _,
 };
 
-use rustix::fs::OFlags;
+use rustix::{fd::AsFd as _, fs::OFlags};
 
 use super::super::{
     journal::{Record, Steps},
-    meta::LENT,
+    meta::{LENT, Meta},
     rollback::{Ground, has_moved_back, node_at},
     since::Since,
     steps::{Action, Id, Step},
@@ -24,6 +24,7 @@ use crate::changes::{
     Node, Stamp,
     beneath::{self, join},
     data_after,
+    node::xattrs_of,
 };
 
 /// What became of the steps of an undo that was cut off.
@@ -156,7 +157,8 @@ impl Judge<'_> {
                 let modes = [old.mode, new.mode, old.mode | LENT, new.mode | LENT];
                 let is_ours = modes.contains(&host.mode)
                     && [old.uid, new.uid].contains(&host.uid)
-                    && [old.gid, new.gid].contains(&host.gid);
+                    && [old.gid, new.gid].contains(&host.gid)
+                    && has_only(ground, path, [old, new])?;
                 match is_ours {
                     false => State::Changed,
                     true if ground.is_known(path, host, &self.known)? => State::Waits,
@@ -207,6 +209,21 @@ impl Judge<'_> {
         let (Ok(now), Ok(saved)) = (now, saved) else { return Ok(State::Changed) };
         Ok(if is_begun(&now.into(), &saved.into())? { State::Waits } else { State::Changed })
     }
+}
+
+/// Whether what is at `path` has no attributes but those that it had before a change or after it.
+fn has_only(ground: &Ground, path: &[u8], metas: [&Meta; 2]) -> io::Result<bool> {
+    let file = ground.lower.at(path, OFlags::PATH | OFlags::NOFOLLOW)?;
+    let found = match xattrs_of(file.as_fd()) {
+        // Who may not read them cannot have set them.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(true),
+        found => found?,
+    };
+    let is_known = |(name, value): (&Vec<u8>, &Vec<u8>)| {
+        let mut known = metas.iter().flat_map(|meta| &meta.xattrs);
+        known.any(|known| (known.0.as_bytes(), known.1.as_bytes()) == (&name[..], &value[..]))
+    };
+    Ok(found.iter().all(is_known))
 }
 
 /// Whether `now` is a copy of `saved`, as far as it goes: zeros follow where a copy was cut off.
