@@ -319,3 +319,65 @@ fn attributes_that_a_commit_set_are_not_taken_for_the_hosts() {
         assert_eq!(found, "644\n# file: k\nuser.b=\"0\"\n\n", "{run}");
     }
 }
+
+#[test]
+fn what_the_host_did_to_a_new_folder_stays_and_is_named() {
+    let run = "mkdir -p n/s; echo 1 > n/f; echo 1 > n/s/f";
+    for (before, run, host) in [
+        ("true", run, "mkdir n/h"),
+        ("true", run, "mkdir -p n/s/h/i; touch n/s/h"),
+        ("true", run, "mkdir ../h; mv ../h n/h"),
+        ("true", run, "chmod 700 n"),
+        ("true", run, "chmod 700 n/s; touch n/s/g; rm n/s/g"),
+        ("true", run, "setfattr -n user.h -v 1 n/s"),
+        ("true", run, "mv n/s n/h"),
+        ("true", run, "rm n/f; mkdir n/f"),
+        ("true", "echo 1 > n", "rm n; mkdir n"),
+        ("echo 1 > n", "rm n; mkdir n", "mkdir n/h"),
+        ("mkdir -p m/s", "mv m n", "mkdir n/s/h"),
+    ] {
+        if run == "mv m n" && !is_root() {
+            continue;
+        }
+        let world = World::new(before);
+        world.inside(run);
+        world.commit(&[]);
+        std::thread::sleep(std::time::Duration::from_millis(25));
+        world.on_host(host);
+        let was = world.listing();
+        let stayed = paths(&world.undo().stayed);
+        assert!(stayed.contains(&"/n".to_owned()), "{run} | {host}: {stayed:?}");
+        assert_same(&world.listing(), &was, host);
+    }
+}
+
+#[test]
+fn entries_that_came_and_went_do_not_keep_a_new_folder() {
+    for (before, run) in [
+        ("true", "mkdir -p n/s; chmod 750 n; setfattr -n user.k -v 1 n/s; echo 1 > n/s/f"),
+        ("true", "mkdir -p n/s; chmod 550 n/s"),
+        ("echo 1 > n", "rm n; mkdir -p n/s"),
+        ("mkdir -p m/s; echo 1 > m/s/f", "mkdir n; mv m/s n/s; rmdir m"),
+    ] {
+        let world = World::new(before);
+        let was = world.shape();
+        world.inside(run);
+        world.commit(&[]);
+        std::thread::sleep(std::time::Duration::from_millis(25));
+        world.on_host("chmod u+w n/s 2> /dev/null && touch n/h n/s/h && rm n/h n/s/h");
+        world.on_host(if run.contains("550") { "chmod 550 n/s" } else { "true" });
+        assert_eq!(world.undo().stayed, Vec::<Vec<u8>>::new(), "{run}");
+        assert_same(&world.shape(), &was, run);
+    }
+}
+
+#[test]
+fn a_new_folder_that_was_made_again_as_it_was_goes() {
+    let world = World::new("true");
+    world.inside("mkdir -p n/s; chmod 750 n/s; echo 1 > n/f");
+    world.commit(&[]);
+    std::thread::sleep(std::time::Duration::from_millis(25));
+    world.on_host("rmdir n/s; mkdir ../s ../t; rmdir ../s; mkdir -m 750 n/s");
+    assert_eq!(world.undo().stayed, Vec::<Vec<u8>>::new());
+    assert_eq!(sh(&world.host(), "ls"), "");
+}

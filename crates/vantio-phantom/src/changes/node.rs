@@ -9,7 +9,8 @@ use std::{
 use rustix::{
     fd::BorrowedFd,
     fs::{
-        Statx, StatxTimestamp, fgetxattr, flistxattr, getxattr, lgetxattr, listxattr, llistxattr, readlinkat,
+        Statx, StatxFlags, StatxTimestamp, fgetxattr, flistxattr, getxattr, lgetxattr, listxattr, llistxattr,
+        readlinkat,
     },
     io::Errno,
 };
@@ -149,6 +150,12 @@ impl Node {
             xattrs: BTreeMap::new(),
             rdev: (stat.stx_rdev_major, stat.stx_rdev_minor),
         }
+    }
+
+    /// When what is in `stat` was made, where the file system tells.
+    pub(crate) fn born(stat: &Statx) -> Option<Stamp> {
+        let is_told = stat.stx_mask & StatxFlags::BTIME.bits() != 0;
+        is_told.then(|| stat.stx_btime.into())
     }
 
     /// True for a directory.

@@ -19,7 +19,7 @@ use super::{
     CommitError,
     apply::Stopped,
     depot::{DepotPlace, UNDO_FOLDER, undo_folder},
-    steps::{Dir, Id, Step},
+    steps::{Dir, Folder, Id, Step},
 };
 use crate::changes::{Base, Committed, PathBytes, Stamp};
 
@@ -55,6 +55,9 @@ pub(super) struct Steps {
     pub(super) list: Vec<Step>,
     pub(super) dirs: Vec<Dir>,
     pub(super) settled: Vec<Committed>,
+    /// The directories that are new on the host; earlier versions did not keep them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) folders: Option<Vec<Folder>>,
     /// The files that steps take away or change, and their change times before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) was: Vec<(Id, Stamp)>,

@@ -1,18 +1,21 @@
 //! What the host changed since a commit.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     io,
 };
 
-use rustix::{fd::AsFd as _, fs::OFlags};
+use rustix::{
+    fd::AsFd as _,
+    fs::{OFlags, Statx},
+};
 
 use super::{
     journal::{Rebased, Record, Steps},
     meta::Meta,
     moving::Lent,
     rollback::{Ground, node_at},
-    steps::{Action, Id, Step},
+    steps::{Action, Folder, Id, Step},
     undo::Begun,
     ways,
 };
@@ -77,6 +80,12 @@ pub(super) struct Since<'a> {
     parts: &'a [Rebased],
     /// What it did last at a path, by layer, but for what only took something away.
     last: HashMap<(usize, &'a [u8]), usize>,
+    /// Its steps.
+    steps: &'a [Step],
+    /// The slots from which a step brings what another took from the host, by layer.
+    taken: HashSet<(usize, &'a str)>,
+    /// The directories that it brought, by layer and path, where that is known.
+    folders: Option<HashMap<(usize, &'a [u8]), &'a Folder>>,
     /// What an undo has moved that was cut off.
     pub(super) begun: Option<Begun>,
 }
@@ -87,7 +96,31 @@ impl<'a> Since<'a> {
         let is_last = |step: &Step| !step.action.clears() && !matches!(step.action, Action::Meta { .. });
         let lasting = steps.list.iter().enumerate().filter(|(_, step)| is_last(step));
         let last = lasting.map(|(index, step)| ((step.layer, step.path.as_bytes()), index)).collect();
-        Self { done, returned: &record.undone.returned, parts: &steps.rebased, last, begun: None }
+        let taken = steps.list.iter().filter(|step| step.action.clears());
+        let by_path = |folder: &'a Folder| ((folder.layer, folder.path.as_bytes()), folder);
+        Self {
+            done,
+            returned: &record.undone.returned,
+            parts: &steps.rebased,
+            last,
+            steps: &steps.list,
+            taken: taken.map(|step| (step.layer, &step.slot[..])).collect(),
+            folders: steps.folders.as_ref().map(|folders| folders.iter().map(by_path).collect()),
+            begun: None,
+        }
+    }
+
+    /// Whether a directory at `path`, which the commit did not bring, came with one that it moved. What an earlier version
+    /// of this program committed counts as that.
+    fn came_along(&self, layer: usize, path: &[u8]) -> bool {
+        let mut above = path;
+        while !above.is_empty() {
+            if let Some(index) = self.last.get(&(layer, above)) {
+                return self.folders.is_none() || self.taken.contains(&(layer, &self.steps[*index].slot[..]));
+            }
+            above = beneath::split(above).0;
+        }
+        false
     }
 
     /// Whether the commit put something where `step` took something away, or into the place of what that was in.
@@ -124,7 +157,7 @@ impl Ground {
         }
         match &step.action {
             Action::Meta { new, .. } => self.is_like(step.path.as_bytes(), &node, new, known),
-            _ if is_whole => self.is_unchanged_since(step.path.as_bytes(), known),
+            _ if is_whole => self.is_unchanged_since(step, known),
             _ => Ok(true),
         }
     }
@@ -169,19 +202,47 @@ impl Ground {
             || self.is_part(path, node, known.parts)?)
     }
 
-    pub(super) fn is_unchanged_since(&self, path: &[u8], known: &Since<'_>) -> io::Result<bool> {
-        let (mut waiting, mut lent) = (vec![path.to_vec()], Vec::new());
+    /// The same of a directory, of which only its entries may have changed: they are judged themselves. One that is not
+    /// the commit's is the host's, unless it was moved with another and is as old as the commit.
+    fn is_known_folder(
+        &self,
+        layer: usize,
+        path: &[u8],
+        stat: &Statx,
+        known: &Since<'_>,
+    ) -> io::Result<bool> {
+        let node = Node::of_stat(stat);
+        if node.changed <= known.done || known.returned.contains(&(node.id, node.changed)) {
+            return Ok(true);
+        }
+        let is_older = Node::born(stat).is_none_or(|born| born <= known.done);
+        let folder = known.folders.as_ref().and_then(|folders| folders.get(&(layer, path)));
+        // One that was made again in its place, by an undo too, holds nothing that is as old as the commit.
+        if let Some(folder) = folder.filter(|folder| folder.node == node.id || !is_older) {
+            return self.is_like(path, &node, &folder.meta, known);
+        }
+        let has_moved = |begun: &Begun| begun.has_moved(&self.absolute(path), &node, known.done);
+        Ok(is_older && known.came_along(layer, path) || known.begun.as_ref().is_some_and(has_moved))
+    }
+
+    /// Whether nobody but this program changed what `step` put there, or anything in it, since.
+    pub(super) fn is_unchanged_since(&self, step: &Step, known: &Since<'_>) -> io::Result<bool> {
+        let (mut waiting, mut lent) = (vec![step.path.0.clone()], Vec::new());
         while let Some(path) = waiting.pop() {
             let Some(stat) = self.lower.stat(&path)? else { return Ok(false) };
             let node = Node::of_stat(&stat);
-            if !self.is_known(&path, &node, known)? {
+            if !node.is_dir() {
+                if !self.is_known(&path, &node, known)? {
+                    return Ok(false);
+                }
+                continue;
+            }
+            lent.extend(Lent::new(self.lower.dir(&path)?, 0o500));
+            if !self.is_known_folder(step.layer, &path, &stat, known)? {
                 return Ok(false);
             }
-            if node.is_dir() {
-                lent.extend(Lent::new(self.lower.dir(&path)?, 0o500));
-                let dir = self.lower.at(&path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-                waiting.extend(names_in(&dir)?.iter().map(|name| join(&path, name)));
-            }
+            let dir = self.lower.at(&path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+            waiting.extend(names_in(&dir)?.iter().map(|name| join(&path, name)));
         }
         Ok(true)
     }

@@ -21,9 +21,13 @@ use super::{
     journal::{Journal, Steps},
     meta::Meta,
     plan::{Item, Kind, Plan, Planned, full_host_node},
-    steps::{Action, Id, Step},
+    steps::{Action, Folder, Id, Step},
 };
-use crate::changes::{FileType, LayerRoot, Node, Readable, Stamp, beneath::Pinned, copy_content};
+use crate::changes::{
+    FileType, LayerRoot, Node, Readable, Stamp,
+    beneath::{Pinned, stat_fd},
+    copy_content,
+};
 
 /// The depots of a commit.
 pub(super) struct Stage<'a> {
@@ -81,8 +85,11 @@ impl<'a> Stage<'a> {
             let synced = depot.at(b"", OFlags::RDONLY | OFlags::DIRECTORY).and_then(|dir| Ok(syncfs(dir)?));
             synced.map_err(|source| Stopped::failed("cannot sync", b"/", source))?;
         }
+        let folders = self.plan.items.iter().filter(|item| is_dir(item)).map(|item| self.folder(item));
+        let folders = folders.collect::<io::Result<Vec<_>>>();
+        let folders = Some(folders.map_err(|source| Stopped::failed("cannot read", b"/", source))?);
         let was = self.plan.steps.iter().filter_map(|planned| self.before(planned)).collect();
-        Ok(Steps { list: steps, dirs, was, ..Steps::default() })
+        Ok(Steps { list: steps, dirs, folders, was, ..Steps::default() })
     }
 
     fn check_space(&self) -> Result<(), Stopped> {
@@ -148,6 +155,19 @@ impl<'a> Stage<'a> {
         let Some(after) = item.node() else { return Ok(()) };
         let dir = self.depot(item.layer)?.dir(&item.at)?;
         Meta::of(after).set(dir.as_fd())
+    }
+
+    /// A directory that is staged, by where it will be.
+    fn folder(&self, item: &Item<'_>) -> io::Result<Folder> {
+        let dir = self.depot(item.layer)?.dir(&item.at)?;
+        let path = self.layers[item.layer].layer.relative(&item.change.path).unwrap_or_default().to_vec();
+        let meta = item.node().map(Meta::of).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Folder {
+            layer: item.layer,
+            path: path.into(),
+            node: Node::of_stat(&stat_fd(dir.as_fd())?).id,
+            meta,
+        })
     }
 
     fn step(&self, planned: &Planned<'_>) -> io::Result<Option<Step>> {

@@ -68,6 +68,16 @@ impl Action {
     }
 }
 
+/// A directory that the steps bring, and what it is then.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Folder {
+    pub(super) layer: usize,
+    /// On the host, relative to the layer.
+    pub(super) path: PathBytes,
+    pub(super) node: Id,
+    pub(super) meta: Meta,
+}
+
 /// A directory whose entries the steps change: its times are set afterwards.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Dir {

@@ -138,14 +138,14 @@ impl Judge<'_> {
         let is_there = |wanted: Id| host.as_ref().is_some_and(|host| host.id == wanted);
         Ok(match &step.action {
             Action::Put { .. } if slot.is_some() => State::Back,
-            Action::Put { node } if is_there(*node) => self.whole(ground, path)?,
+            Action::Put { node } if is_there(*node) => self.whole(ground, step)?,
             Action::Put { node } if has_moved_back(ground, self.steps, step, *node)? => State::Back,
             Action::Take { node } if slot.is_none() && (is_there(*node) || self.is_copied(ground, step)) => {
                 self.back(ground, path)?
             }
             Action::Swap { new, .. } => match slot {
                 Some(slot) if slot.id == *new => self.back(ground, path)?,
-                Some(_) if is_there(*new) => self.whole(ground, path)?,
+                Some(_) if is_there(*new) => self.whole(ground, step)?,
                 Some(_) => State::Changed,
                 None => State::Waits,
             },
@@ -169,8 +169,8 @@ impl Judge<'_> {
         })
     }
 
-    fn whole(&self, ground: &Ground, path: &[u8]) -> io::Result<State> {
-        Ok(if ground.is_unchanged_since(path, &self.known)? { State::Waits } else { State::Changed })
+    fn whole(&self, ground: &Ground, step: &Step) -> io::Result<State> {
+        Ok(if ground.is_unchanged_since(step, &self.known)? { State::Waits } else { State::Changed })
     }
 
     /// Of what an undo puts back the content is older than the undo. What is in a directory is looked at where all of it
