@@ -4,7 +4,7 @@
 
 mod changes_support;
 
-use changes_support::{World, paths, sh};
+use changes_support::{World, is_root, paths, sh};
 use vantio_phantom::commit::{Options, Reason, Selector};
 
 /// The conflicts after the run did `run` to `noted` paths and then the host
@@ -21,6 +21,12 @@ fn conflicts(before: &str, noted: &[&str], run: &str, host: &str) -> Vec<(String
     }
     let path = |path: &Vec<u8>| String::from_utf8_lossy(path).into_owned();
     report.conflicts.iter().map(|conflict| (path(&conflict.path), conflict.reason)).collect()
+}
+
+/// Worlds whose host is a file system of its own and, where that may be mounted, an overlay.
+fn hosts() -> impl Iterator<Item = fn(&str) -> World> {
+    let all: [fn(&str) -> World; 2] = [World::new, World::with_host_in_overlay];
+    all.into_iter().take(if is_root() { 2 } else { 1 })
 }
 
 fn one(path: &str, reason: Reason) -> Vec<(String, Reason)> {
@@ -99,6 +105,40 @@ fn a_new_file_of_the_host_saves_the_directory_the_run_replaced() {
     assert_eq!(report.conflicts.len(), 1);
     assert_eq!(sh(&world.host(), "ls d"), "new\n");
     assert_eq!(report.held[0].path, b"/d");
+}
+
+#[test]
+fn a_new_folder_of_the_host_saves_the_directory_the_run_removed_or_replaced() {
+    for host in hosts() {
+        for (before, run, new) in [
+            ("mkdir d", "rmdir d; echo file > d", "mkdir d/b"),
+            ("mkdir d", "rmdir d", "mkdir d/b"),
+            ("mkdir d; echo 1 > d/f", "rm -r d", "mkdir -p d/h/i/j"),
+            ("mkdir d; echo 1 > d/f", "rm -r d; echo file > d", "mkdir -m 750 d/h"),
+            ("mkdir d; echo 1 > d/f", "rm -r d; mkdir d", "mkdir d/h"),
+        ] {
+            let world = host(before);
+            world.note(&["/d/f", "/d"]);
+            world.inside(run);
+            world.on_host(new);
+            let wanted = sh(&world.host(), "find . -type d | sort");
+            let report = world.commit(&[]);
+            assert!(report.is_incomplete(), "{run} | {new}: {report:?}");
+            assert_eq!(sh(&world.host(), "find . -type d | sort"), wanted, "{run} | {new}");
+        }
+    }
+}
+
+#[test]
+fn entries_that_came_and_went_do_not_save_the_folder_that_the_run_removed() {
+    for host in hosts() {
+        let world = host("mkdir -p d/e; echo 1 > d/e/f");
+        world.inside("rm -r d");
+        world.on_host("touch d/g d/e/g; rm d/g d/e/g");
+        let report = world.commit(&[]);
+        assert!(!report.is_incomplete(), "{report:?}");
+        assert_eq!(sh(&world.host(), "ls"), "");
+    }
 }
 
 #[test]

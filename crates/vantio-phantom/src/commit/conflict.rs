@@ -88,15 +88,28 @@ impl Judge<'_> {
             (None | Some(None), None) => None,
             (Some(None), Some(_)) => Some(Reason::Appeared),
             (Some(Some(_)), None) => Some(Reason::Vanished),
-            (None, Some(now)) => self.is_later(now).then_some(Reason::Changed),
+            (None, Some(now)) => self.is_later(path, now)?.then_some(Reason::Changed),
             (Some(Some(base)), Some(now)) => (!self.is_base(path, base, now)?).then_some(Reason::Changed),
         })
     }
 
     /// Without a base, a change time after the run's start counts. A
-    /// directory's moves with its entries, which are changes of their own.
-    fn is_later(&self, now: &Node) -> bool {
-        now.changed > self.known.started && !(now.is_dir() && now.changed == now.modified)
+    /// directory's moves with its entries, which are changes of their own: there it counts when it was made.
+    fn is_later(&self, path: &[u8], now: &Node) -> io::Result<bool> {
+        if now.changed <= self.known.started {
+            return Ok(false);
+        }
+        Ok(!now.is_dir() || now.changed != now.modified || self.is_newer(path)?)
+    }
+
+    /// Whether a directory was made after the run's start.
+    fn is_newer(&self, path: &[u8]) -> io::Result<bool> {
+        let Some(relative) = self.layer.layer.relative(path) else { return Ok(false) };
+        let Some(stat) = self.layer.lower.stat(relative)? else { return Ok(false) };
+        // In an overlay one of a lower layer is made anew with the first of its entries that changes. Most file systems
+        // count more than one name of a directory that is of one layer alone.
+        let is_own = self.layer.moves_directories() || stat.stx_nlink > 1;
+        Ok(is_own && Node::born(&stat).is_some_and(|born| born > self.known.started))
     }
 
     fn is_base(&self, path: &[u8], base: &Base, now: &Node) -> io::Result<bool> {
