@@ -4,7 +4,7 @@
 
 mod changes_support;
 
-use changes_support::{World, is_root, paths, sh};
+use changes_support::{World, assert_same, is_root, paths, sh};
 use vantio_phantom::commit::{Options, Reason, Selector};
 
 /// The conflicts after the run did `run` to `noted` paths and then the host
@@ -202,4 +202,38 @@ fn what_is_kept_in_a_folder_keeps_the_folder() {
             "{run}"
         );
     }
+}
+
+#[test]
+fn folders_that_swap_their_names_and_get_new_files_are_no_conflict() {
+    if !is_root() {
+        return;
+    }
+    let before = "mkdir -p d/s e/t; echo x > d/x; echo 1 > d/s/f; echo z > e/z; echo 1 > e/t/f";
+    let swap = "mv d g; mv e d; mv g e";
+    for run in [
+        "echo new > d/x",
+        "echo new > e/z",
+        "mkdir d/s; echo new > d/s/f",
+        "echo new > d/x; rm d/z; echo 2 > d/t/f",
+    ] {
+        let world = World::new(before);
+        world.note(&["/d", "/e", "/d/x", "/e/z", "/d/s", "/d/s/f", "/d/z"]);
+        let wanted = world.inside_shape(&format!("{swap}; {run}"));
+        let was = world.shape();
+        let report = world.commit(&[]);
+        assert!(!report.is_incomplete(), "{run}: {report:?}");
+        assert_same(&world.shape(), &wanted, run);
+        assert_eq!(world.undo().stayed, Vec::<Vec<u8>>::new(), "{run}");
+        assert_same(&world.shape(), &was, run);
+    }
+    // What the host removed from one is told.
+    let world = World::new(before);
+    world.inside(&format!("{swap}; echo 2 > d/t/f"));
+    world.on_host("rm -r e/t");
+    let report = world.commit(&[]);
+    assert_eq!(
+        report.conflicts.iter().map(|conflict| conflict.reason).collect::<Vec<_>>(),
+        [Reason::Vanished]
+    );
 }

@@ -219,7 +219,8 @@ impl<'a> Walk<'a> {
                 is_vacated: entry.vacated,
             },
         });
-        waiting.push(Frame { upper: entry.path.clone(), lower: Some(source), opaque: false, vacated: false });
+        let vacated = entry.vacated;
+        waiting.push(Frame { upper: entry.path.clone(), lower: Some(source), opaque: false, vacated });
         Ok(())
     }
 

@@ -30,11 +30,15 @@ pub(super) fn of(change: &Change, known: &Known, layers: &[LayerRoot]) -> io::Re
     if is_renamed && change.before.is_none() {
         return Ok(Some(Reason::Vanished));
     }
-    if change.before.is_none() && (change.origin.is_vacated || !replaced.is_empty()) {
-        return Ok(None);
-    }
-    if change.before.is_none() && change.origin.had_lower {
-        return Ok(Some(Reason::Vanished));
+    if change.before.is_none() {
+        // What is known of its place is of what went elsewhere.
+        let is_of_another = change.origin.is_vacated && !change.origin.had_lower;
+        if is_of_another || !replaced.is_empty() {
+            return Ok(None);
+        }
+        if change.origin.had_lower {
+            return Ok(Some(Reason::Vanished));
+        }
     }
     judge.judge(change.host_path(), change.before.as_ref())
 }
