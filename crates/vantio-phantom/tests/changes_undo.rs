@@ -381,3 +381,44 @@ fn a_new_folder_that_was_made_again_as_it_was_goes() {
     assert_eq!(world.undo().stayed, Vec::<Vec<u8>>::new());
     assert_eq!(sh(&world.host(), "ls"), "");
 }
+
+/// A small file system, until this is dropped.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        sh(dir.path(), "mount -t tmpfs -o size=1m,mode=755 none .");
+        Self(dir)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn an_undo_that_has_no_room_takes_nothing_back_and_names_the_place() {
+    if !is_root() {
+        return;
+    }
+    let small = Small::new();
+    let world = World::with_host_on(small.0.path(), "head -c 600000 /dev/zero | tr '\\0' a > f; echo 1 > g");
+    let was = world.shape();
+    world.inside("rm f; echo 2 > g");
+    world.commit(&[]);
+    world.on_host("head -c 700000 /dev/zero > h");
+    let full = world.shape();
+    let error = world.try_undo().unwrap_err();
+    assert!(
+        matches!(&error, CommitError::NotUndone { path, source }
+        if path == b"/" && source.kind() == std::io::ErrorKind::StorageFull),
+        "{error}"
+    );
+    assert_same(&world.shape(), &full, "nothing is taken back");
+    world.on_host("rm h");
+    assert_eq!(world.undo().stayed, Vec::<Vec<u8>>::new());
+    assert_same(&world.shape(), &was, "all is");
+}

@@ -17,6 +17,7 @@ use rustix::{
 };
 
 use super::{
+    CommitError,
     depot::{self, DepotPlace, is_ours, keeping_times, make_ours, open_dir},
     discard::remove_tree,
     journal::Record,
@@ -57,20 +58,28 @@ fn copy_to(depot: &Pinned, place: &Path) -> io::Result<()> {
 }
 
 /// Makes the hidden folders anew that an undo works with. May be repeated.
-pub(super) fn bring_back(folder: &Path, record: &Record, grounds: &[Ground]) -> io::Result<()> {
+pub(super) fn bring_back(folder: &Path, record: &Record, grounds: &[Ground]) -> Result<(), CommitError> {
     for (index, (layer, ground)) in record.begin.layers.iter().zip(grounds).enumerate() {
         let Some(DepotPlace::Hidden { parent, name, .. }) = &layer.depot else { continue };
-        let kept = match open_dir(&place_of(folder, index)) {
-            Err(Errno::NOENT) => continue,
-            other => Pinned::adopt(other?)?,
-        };
-        match ground.lower.dir(parent.as_bytes()) {
-            // What came from there has nowhere to go.
-            Err(error) if beneath::is_absent(&error) => {}
-            parent => fill(&Pinned::adopt(parent?)?, name.as_bytes(), kept)?,
-        }
+        let (parent, kept) = (parent.as_bytes(), place_of(folder, index));
+        bring_back_to(ground, parent, name.as_bytes(), &kept).map_err(|source| {
+            let path = if parent.is_empty() { layer.mount_point.0.clone() } else { ground.absolute(parent) };
+            CommitError::NotUndone { path, source }
+        })?;
     }
     Ok(())
+}
+
+fn bring_back_to(ground: &Ground, parent: &[u8], name: &[u8], kept: &Path) -> io::Result<()> {
+    let kept = match open_dir(kept) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => Pinned::adopt(other?)?,
+    };
+    match ground.lower.dir(parent) {
+        // What came from there has nowhere to go.
+        Err(error) if beneath::is_absent(&error) => Ok(()),
+        parent => fill(&Pinned::adopt(parent?)?, name, kept),
+    }
 }
 
 /// A folder that is there was filled before: an undo that was cut off has begun to take from it.

@@ -55,6 +55,22 @@ pub enum CommitError {
         /// The system's reason.
         source: io::Error,
     },
+    /// What was there before a commit could not be copied beside where it goes: nothing was taken back.
+    #[error("E_COMMIT: cannot put what was there before below `{}`: {source}", Escaped(path))]
+    NotUndone {
+        /// The folder.
+        path: Vec<u8>,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// An undo stopped; the next goes on with it.
+    #[error("E_COMMIT: cannot undo `{}`: {source}", Escaped(path))]
+    Undo {
+        /// The run's folder.
+        path: Vec<u8>,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// The journal of a commit cannot be read, so what a crash left cannot be told.
     #[error("E_COMMIT_JOURNAL: `{path}` cannot be used: {what}")]
     Journal {

@@ -222,7 +222,7 @@ fn take_back(
         // Nothing was taken back yet.
         away::clear(&folder, record, &grounds, false).map_err(failed)?;
         forget_marker(run).map_err(failed)?;
-        return Err(failed(error));
+        return Err(error);
     }
     let part = undoing.part.clone().unwrap_or_else(|| Part::whole(record, &grounds));
     if is_resumed {
@@ -366,7 +366,7 @@ fn forget_marker(run: &Path) -> io::Result<()> {
 }
 
 fn failed(run: &Path, source: io::Error) -> CommitError {
-    CommitError::Step { what: "cannot undo", path: run.as_os_str().as_encoded_bytes().to_vec(), source }
+    CommitError::Undo { path: run.as_os_str().as_encoded_bytes().to_vec(), source }
 }
 
 pub(super) const UNDOING_FILE: &str = "undoing.json";

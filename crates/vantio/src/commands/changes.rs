@@ -171,6 +171,11 @@ pub fn commit_failure(error: &CommitError) -> Failure {
         }
         CommitError::NoSpace { .. } => "free space, or commit a part: vantio commit RUN PATH",
         CommitError::Step { .. } => "nothing was committed; see to the cause and commit again",
+        CommitError::NotUndone { source, .. } if is_full(source) => {
+            "nothing was taken back; free space there and undo again"
+        }
+        CommitError::NotUndone { .. } => "nothing was taken back; see to the cause and undo again",
+        CommitError::Undo { .. } => "see to the cause and undo again: it goes on where it stopped",
         CommitError::Journal { .. } => {
             "the journal of an interrupted commit is unreadable; the ledger names what it was about to change"
         }
