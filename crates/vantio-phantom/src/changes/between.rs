@@ -45,6 +45,16 @@ struct State {
     source: Source,
 }
 
+impl State {
+    /// What is there, for a change: what the run has there has no other names on the host, only such as are kept of it.
+    fn of_one_name(self) -> Node {
+        match self.source {
+            Source::Host(_) => self.node,
+            Source::Upper(..) => Node { links: 1, ..self.node },
+        }
+    }
+}
+
 #[derive(Clone)]
 enum Source {
     /// The host has it at this path.
@@ -172,7 +182,7 @@ impl Between {
             path: path.to_vec(),
             kind,
             from: None,
-            before: before.map(|state| state.node),
+            before: before.map(State::of_one_name),
             after: after.map(|state| state.node),
             links: Arc::default(),
             hazards: Vec::new(),

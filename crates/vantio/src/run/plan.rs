@@ -59,6 +59,7 @@ impl Plan {
         let Effective { merged, bindings, variables } = Effective::new(&policy, &home)?;
         refuse_unmet(&merged, &arguments.backend)?;
         refuse_narrowed(&merged)?;
+        refuse_too_little(merged.program.limits())?;
         let program = merged.program;
         let environment = with_run(variables, id);
         let state = PolicyState::new(&program, bindings.clone());
@@ -225,6 +226,18 @@ fn refuse_narrowed(merged: &Merged) -> Result<(), Failure> {
     Err(Failure::misuse("E_MODE_NARROWED", format!("{does} has no effect here: {name} {verb}")).help(help))
 }
 
+/// With less than this no run begins, and what the kernel says then is of something else.
+fn refuse_too_little(limits: &vantio_policy::Limits) -> Result<(), Failure> {
+    let needed = [("memory", limits.memory, LEAST_MEMORY), ("open_files", limits.open_files, LEAST_FILES)];
+    let Some((name, Some(limit), least)) =
+        needed.into_iter().find(|(_, limit, least)| limit.is_some_and(|limit| limit < *least))
+    else {
+        return Ok(());
+    };
+    Err(Failure::misuse("E_LIMIT_TOO_SMALL", format!("no run begins with `limits: {{{name}: {limit}}}`"))
+        .help(format!("allow it {least} at least, and what its program needs besides")))
+}
+
 /// A run that starts in the state folder would start in a folder that it cannot see.
 fn refuse_state_folder(store: &Store, directory: &Path) -> Result<(), Failure> {
     if !directory.starts_with(store.root()) {
@@ -340,3 +353,7 @@ fn layer_value(layer: &LayerSource) -> Value {
 /// How long a call is held before its run goes on as a fork.
 const MOMENT: Duration = Duration::from_millis(250);
 const TRUST_DOMAIN: &str = "vantio.local";
+/// What the first process of a run takes, in bytes, with some room.
+const LEAST_MEMORY: u64 = 1 << 20;
+/// What it has open before it is its program, with some room.
+const LEAST_FILES: u64 = 16;

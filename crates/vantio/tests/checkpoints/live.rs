@@ -128,6 +128,10 @@ fn a_diff_between_checkpoints_is_of_what_changed_there() {
     assert_eq!(kinds(&["--from", "one", "--to", "two"]), one_to_two);
     assert_eq!(kinds(&["--from", "two"]), two_to_now);
     assert!(patch(&world, &["--from", "one", "--to", "two"]).contains("-1\n+2\n"));
+    // What is saved for a checkpoint may be another name of it.
+    let tree = world.ask(&["diff", "last", "--from", "one", "--to", "two", "--tree"]);
+    assert!(tree.contains("/b") || tree.contains(" b"), "{tree}");
+    assert!(!tree.contains("another name on the host"), "{tree}");
     // Backwards too.
     assert!(patch(&world, &["--from", "two", "--to", "one"]).contains("-2\n+1\n"));
     run.end();

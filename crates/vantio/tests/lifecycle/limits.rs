@@ -36,6 +36,18 @@ fn run_grouped(world: &World, resource: &str, limit: &str, program: &[&str]) -> 
 }
 
 #[test]
+fn a_run_that_could_not_begin_is_told_what_it_needs() {
+    let world = World::new();
+    for (limit, needs) in [("memory: 5", "1048576"), ("open_files: 3", "16")] {
+        let outcome = world.run(&limited(limit), &["/bin/true"]);
+        outcome.assert_code(125);
+        assert!(outcome.stderr.contains("E_LIMIT_TOO_SMALL"), "{}", outcome.describe());
+        assert!(outcome.stderr.contains(limit) && outcome.stderr.contains(needs), "{}", outcome.describe());
+    }
+    world.run(&limited("open_files: 16"), &["/bin/true"]).assert_success();
+}
+
+#[test]
 fn a_run_that_takes_too_much_memory_is_ended() {
     let world = World::new();
     let script = "import os; os.fork(); x = bytearray(300 << 20); print(len(x))";
