@@ -47,6 +47,13 @@ pub fn lives(store: &Store, id: RunId) -> Result<bool, Failure> {
     Ok(store.read(id)?.state == State::Running && store.is_held(id)?)
 }
 
+/// Whether a run is over and nobody wrote down how: whoever ends one does, before it lets go of it.
+pub fn was_lost(store: &Store, id: RunId) -> Result<bool, Failure> {
+    let is_held = store.is_held(id)?;
+    let state = store.read(id)?.state;
+    Ok(state == State::Died || state == State::Running && !is_held)
+}
+
 /// Only a detached run has a keeper, and what it wrote.
 pub fn refuse_undetached(record: &Record, short: &str, what: &str) -> Result<(), Failure> {
     if record.detached {

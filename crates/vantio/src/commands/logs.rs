@@ -4,17 +4,18 @@ use std::{io, path::Path, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
+use vantio_core::RunId;
 use vantio_phantom::keeper::{KeeperError, Kept, Leave, Log, Visit, visit};
 
 use super::{
-    attach::{lives, lost, refuse_undetached, unreachable},
+    attach::{lives, lost, refuse_undetached, unreachable, was_lost},
     wait::comes_true,
 };
 use crate::{
     arguments,
     failure::Failure,
     present::{note, print, print_json},
-    store::{State, Store},
+    store::Store,
 };
 
 /// Prints what a run wrote; goes on until its end if that is asked for.
@@ -50,7 +51,7 @@ pub fn logs(store: &Store, arguments: &arguments::Logs, json: bool) -> Result<u8
                 let kept = log.kept().map_err(unreadable)?;
                 each(&kept, begin, &mut |bytes| print(bytes))?;
                 let has_ended = comes_true(PATIENCE, || Ok(!lives(store, id)?))?;
-                return if has_ended { Ok(0) } else { Err(unreachable(&error, &short)) };
+                return if has_ended { end(store, id, &short) } else { Err(unreachable(&error, &short)) };
             }
             Err(error) => return Err(unreachable(&error, &short)),
             Ok(Leave::Ended(_) | Leave::Detached) => return Ok(0),
@@ -59,10 +60,14 @@ pub fn logs(store: &Store, arguments: &arguments::Logs, json: bool) -> Result<u8
         }
     }
     each(&kept, begin, &mut |bytes| print(bytes))?;
-    if arguments.follow && store.read(id)?.state == State::Died {
-        return Err(lost(&short));
-    }
-    Ok(0)
+    if arguments.follow { end(store, id, &short) } else { Ok(0) }
+}
+
+/// Fails where a run that is over was lost.
+fn end(store: &Store, id: RunId, short: &str) -> Result<u8, Failure> {
+    // Whoever cleans up after it holds it for a moment.
+    comes_true(PATIENCE, || Ok(!lives(store, id)?))?;
+    if was_lost(store, id)? { Err(lost(short)) } else { Ok(0) }
 }
 
 fn follow(folder: &Path, from: u64) -> Result<Leave, KeeperError> {

@@ -46,8 +46,10 @@ fn following_a_run_whose_command_was_killed_fails() {
     let world = World::new();
     let run = Detached::start(&world, WORKSPACE, &["/bin/sh", "-c", "echo written; sleep 600"]);
     run.wait_for("written");
-    let pids = run.processes().map(|pid| pid.to_string());
-    finish(std::process::Command::new("/bin/kill").arg("-KILL").args(&pids)).assert_success();
+    // Without its keeper the program would be hung up on, and its end be written down.
+    let [keeper, command] = run.processes().map(|pid| pid.to_string());
+    let kill = ["-KILL", &command, &keeper];
+    finish(std::process::Command::new("/bin/kill").args(kill)).assert_success();
     run.wait_for_end();
     let follow = finish(&mut run.vantio("logs", &["--follow"]));
     follow.assert_code(1);
