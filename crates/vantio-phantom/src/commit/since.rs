@@ -113,26 +113,25 @@ impl<'a> Since<'a> {
     /// Whether a directory at `path`, which the commit did not bring, came with one that it moved. What an earlier version
     /// of this program committed counts as that.
     fn came_along(&self, layer: usize, path: &[u8]) -> bool {
-        let mut above = path;
-        while !above.is_empty() {
-            if let Some(index) = self.last.get(&(layer, above)) {
-                return self.folders.is_none() || self.taken.contains(&(layer, &self.steps[*index].slot[..]));
-            }
-            above = beneath::split(above).0;
-        }
-        false
+        self.last_above(layer, path).is_some_and(|index| {
+            self.folders.is_none() || self.taken.contains(&(layer, &self.steps[index].slot[..]))
+        })
     }
 
     /// Whether the commit put something where `step` took something away, or into the place of what that was in.
     fn has_filled(&self, step: &Step) -> bool {
-        let mut path = step.path.as_bytes();
+        self.last_above(step.layer, step.path.as_bytes()).is_some()
+    }
+
+    /// What the commit did last at a path, or else at the nearest above it.
+    fn last_above(&self, layer: usize, mut path: &[u8]) -> Option<usize> {
         while !path.is_empty() {
-            if self.last.contains_key(&(step.layer, path)) {
-                return true;
+            if let Some(index) = self.last.get(&(layer, path)) {
+                return Some(*index);
             }
             path = beneath::split(path).0;
         }
-        false
+        None
     }
 }
 

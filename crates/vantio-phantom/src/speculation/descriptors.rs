@@ -20,7 +20,7 @@ use rustix::{
 
 use super::{
     LARGEST_COPIED,
-    look::{Descriptor, Obstacle, Proc},
+    look::{Descriptor, Obstacle, Proc, is_below},
     puppet::Puppet,
     standin::{self, Standin},
 };
@@ -77,11 +77,10 @@ pub(super) fn check(
             }
             FileType::RegularFile if descriptor.may_write() => {
                 let is_given = descriptor.number <= 2 && !run.contains(&descriptor.mount);
-                let path = Path::new(std::ffi::OsStr::from_bytes(&descriptor.path));
                 let may_be_opened_again = run.contains(&descriptor.mount)
                     && descriptor.links > 0
                     && descriptor.size <= LARGEST_COPIED
-                    && roots.iter().any(|root| path.starts_with(root))
+                    && is_below(&descriptor.path, roots)
                     && !is_shared(proc, (pid, descriptor), others).map_err(&seen)?;
                 let is_plain = is_given && descriptor.flags & OFlags::RWMODE == OFlags::WRONLY;
                 if !is_plain && !may_be_opened_again {
@@ -116,7 +115,7 @@ pub(super) fn check(
             }
         }
     }
-    if proc.shares_memory(pid).map_err(&seen)? || proc.maps_files(pid, roots).map_err(&seen)? {
+    if proc.shares_memory(pid, roots).map_err(&seen)? {
         return holds("memory that it shares");
     }
     if proc.has_timers(pid).map_err(&seen)? { holds("a timer") } else { Ok(()) }
@@ -129,18 +128,14 @@ pub(super) fn has_lost_names(
     pid: Pid,
     (run, roots): (&BTreeSet<u64>, &[PathBuf]),
 ) -> io::Result<bool> {
-    let is_below = |path: &[u8]| {
-        let path = Path::new(std::ffi::OsStr::from_bytes(path));
-        roots.iter().any(|root| path.starts_with(root))
-    };
     let (directory, is_there) = proc.directory(pid)?;
-    if !is_there && is_below(&directory) {
+    if !is_there && is_below(&directory, roots) {
         return Ok(true);
     }
     Ok(proc.descriptors(pid)?.iter().any(|descriptor| {
         let is_file = descriptor.kind == FileType::RegularFile;
         run.contains(&descriptor.mount)
-            && is_below(&descriptor.path)
+            && is_below(&descriptor.path, roots)
             // Without any name it is opened as it is.
             && !(is_file && descriptor.links == 0)
             && (!descriptor.is_at_its_path() || is_file && descriptor.may_write() && descriptor.links > 1)

@@ -1,8 +1,10 @@
 //! What is read of processes before one of them is forked, in the host's `/proc`.
 
 use std::{
+    ffi::OsStr,
     fmt,
     os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
+    path::{Path, PathBuf},
 };
 
 use rustix::{
@@ -118,7 +120,7 @@ impl Descriptor {
     /// Whether what it refers to is what its path leads to: the path of a file that was removed is one too.
     pub(super) fn is_at_its_path(&self) -> bool {
         let there = statx(CWD, &*self.path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS);
-        there.is_ok_and(|there| is_same(&there, (self.inode, self.device)))
+        there.is_ok_and(|there| identity(&there) == (self.inode, self.device))
     }
 
     /// A pseudoterminal that is read and written.
@@ -135,8 +137,15 @@ impl Descriptor {
     }
 }
 
-fn is_same(there: &Statx, (inode, device): (u64, (u32, u32))) -> bool {
-    (there.stx_ino, (there.stx_dev_major, there.stx_dev_minor)) == (inode, device)
+/// The inode and the device.
+fn identity(data: &Statx) -> (u64, (u32, u32)) {
+    (data.stx_ino, (data.stx_dev_major, data.stx_dev_minor))
+}
+
+/// Whether a path is one of `roots`, or below it.
+pub(super) fn is_below(path: &[u8], roots: &[PathBuf]) -> bool {
+    let path = Path::new(OsStr::from_bytes(path));
+    roots.iter().any(|root| path.starts_with(root))
 }
 
 impl Proc {
@@ -173,8 +182,7 @@ impl Proc {
         let path = self.link(&link)?;
         let own = statx(&self.0, &link, AtFlags::empty(), StatxFlags::BASIC_STATS)?;
         let there = statx(CWD, &*path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS);
-        let own = (own.stx_ino, (own.stx_dev_major, own.stx_dev_minor));
-        Ok((path, there.is_ok_and(|there| is_same(&there, own))))
+        Ok((path, there.is_ok_and(|there| identity(&there) == identity(&own))))
     }
 
     /// The line of a process's status that begins so, trimmed.
@@ -330,37 +338,36 @@ impl Proc {
         })
     }
 
-    /// Whether memory of the process is shared with others, so that writing to it shows.
-    pub(super) fn shares_memory(&self, pid: Pid) -> io::Result<bool> {
-        self.has_memory(pid, &[b"sh", b"mw"], None)
+    /// Whether memory of the process is shared with others, so that writing to it shows; or [is mapped](Self::maps_files).
+    pub(super) fn shares_memory(&self, pid: Pid, roots: &[PathBuf]) -> io::Result<bool> {
+        self.has_memory(pid, roots, |has, is_below| has(b"sh") && has(b"mw") || is_below && has(b"ms"))
     }
 
     /// Whether memory of the process is that of a file below one of `roots`, so that it shows what is written there.
-    pub(super) fn maps_files(&self, pid: Pid, roots: &[std::path::PathBuf]) -> io::Result<bool> {
-        self.has_memory(pid, &[b"ms"], Some(roots))
+    pub(super) fn maps_files(&self, pid: Pid, roots: &[PathBuf]) -> io::Result<bool> {
+        self.has_memory(pid, roots, |has, is_below| is_below && has(b"ms"))
     }
 
-    /// Whether memory of the process has all of `wanted` (`proc(5)`, `VmFlags`); with `below`, only memory of files there
-    /// counts.
+    /// Whether some memory of the process is wanted, by its flags (`proc(5)`, `VmFlags`) and whether it is of a file below
+    /// one of `roots`.
     fn has_memory(
         &self,
         pid: Pid,
-        wanted: &[&[u8]],
-        below: Option<&[std::path::PathBuf]>,
+        roots: &[PathBuf],
+        is_wanted: impl Fn(&dyn Fn(&[u8]) -> bool, bool) -> bool,
     ) -> io::Result<bool> {
         let text = self.read(&format!("{}/smaps", pid.as_raw_pid()))?;
-        let mut is_counted = false;
+        let mut is_of_root = false;
         for line in text.split(|byte| *byte == b'\n') {
             if let Some(flags) = line.strip_prefix(b"VmFlags:") {
                 let has = |flag: &[u8]| flags.split(|byte| *byte == b' ').any(|found| found == flag);
-                if is_counted && wanted.iter().all(|flag| has(flag)) {
+                if is_wanted(&has, is_of_root) {
                     return Ok(true);
                 }
             } else if line.first().is_some_and(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase())
             {
                 let path = line.iter().position(|byte| *byte == b'/').map_or(&b""[..], |at| &line[at..]);
-                let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path));
-                is_counted = below.is_none_or(|roots| roots.iter().any(|root| path.starts_with(root)));
+                is_of_root = is_below(path, roots);
             }
         }
         Ok(false)

@@ -34,7 +34,9 @@ impl Mirror {
         // Where it is ignored, the end of a child is seen by nobody.
         set_default(&mut puppet, libc::SIGCHLD)?;
         let page = puppet.new_page()?;
-        unblock(&mut puppet, page)?;
+        // A signal reaches the other whatever this one blocked: the page is empty yet.
+        let set = u64::from(libc::SIG_SETMASK.unsigned_abs());
+        puppet.call(libc::SYS_rt_sigprocmask, [set, page, 0, 8, 0, 0])?;
         let acting = puppet.tid;
         Ok(Self { puppet, acting, own: 0, page, stop: None, was_told_to_stop: false })
     }
@@ -97,7 +99,6 @@ impl Mirror {
             if signal != libc::SIGKILL {
                 set_default(&mut self.puppet, signal)?;
             }
-            self.puppet.with_page(unblock)?;
             kill(original.as_raw_pid(), signal)?;
             trace::resume(original, Way::On(0))?;
         }
@@ -168,12 +169,6 @@ pub(super) const fn is_beginning(result: i64) -> bool {
 /// Whether job control has stopped a process.
 fn is_stopped(proc: &Proc, pid: Pid) -> bool {
     proc.status(pid, "State:").is_ok_and(|state| state.starts_with('T'))
-}
-
-/// Has a process block no signal; `page` is empty.
-fn unblock(puppet: &mut Puppet, page: u64) -> io::Result<()> {
-    let set = u64::from(libc::SIG_SETMASK.unsigned_abs());
-    puppet.call(libc::SYS_rt_sigprocmask, [set, page, 0, 8, 0, 0]).map(drop)
 }
 
 /// Has a signal take its usual effect.

@@ -360,8 +360,7 @@ pub(super) const INSTALL_SCRIPTS: &[&str] = &[
 /// Names of folders that people put first in their PATH.
 pub(super) const PROGRAM_FOLDERS: &[&str] = &["bin", ".bin", "sbin", "shims"];
 
-/// Endings, and whole names, of what compilers, interpreters and readers take
-/// for text.
+/// Endings of what compilers, interpreters and readers take for text.
 #[rustfmt::skip]
 pub(super) const SOURCE_ENDINGS: &[&str] = &[
     "ada", "adb", "ads", "asm", "astro", "awk", "bash", "bat", "bazel", "bzl", "c", "cc", "cfg", "cjs",

@@ -57,7 +57,7 @@ impl Room {
             }
             carried.push(Carried { descriptor: descriptor.clone(), way, same_as });
         }
-        let memory = [self.proc.shares_memory(pid), self.proc.keeps_memory(pid)];
+        let memory = [self.proc.shares_memory(pid, &[]), self.proc.keeps_memory(pid)];
         for (has, what) in memory.into_iter().zip(["memory that it shares", "memory that no fork gets"]) {
             if has.map_err(&seen)? {
                 return holds(what);
