@@ -245,3 +245,21 @@ fn a_ledger_goes_on_with_no_other_key() {
     assert_eq!(codes(&path), ("opened", "opened"));
     verify(&path).unwrap();
 }
+
+#[test]
+fn a_ledger_whose_tiles_have_their_root_last_is_read_and_continued() {
+    let (_folder, path) = place();
+    filled(&path, 1);
+    let connection = Connection::open(&path).unwrap();
+    connection.pragma_update(None, "writable_schema", true).unwrap();
+    let before =
+        "CREATE TABLE tiles (id INTEGER PRIMARY KEY, hashes BLOB NOT NULL, root BLOB NOT NULL) STRICT";
+    let changed =
+        connection.execute("UPDATE sqlite_schema SET sql = ?1 WHERE name = 'tiles'", [before]).unwrap();
+    assert_eq!(changed, 1);
+    drop(connection);
+    for _ in 0..3 {
+        filled(&path, 300);
+    }
+    assert_eq!(verify(&path).unwrap(), 901);
+}

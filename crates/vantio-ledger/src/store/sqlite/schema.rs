@@ -94,8 +94,9 @@ pub(super) const SCHEMA: [(&str, &str); 21] = [
         "CREATE TABLE blocks (key ANY NOT NULL, block INTEGER NOT NULL, PRIMARY KEY (key, block)) \
          STRICT, WITHOUT ROWID",
     ),
-    // The hashes of a full tile, and their root; `id` is its level times 2^56, plus its index.
-    ("tiles", "CREATE TABLE tiles (id INTEGER PRIMARY KEY, hashes BLOB NOT NULL, root BLOB NOT NULL) STRICT"),
+    // The hashes of a full tile, and their root; `id` is its level times 2^56, plus its index. The root comes first, to
+    // be read without the pages of the hashes: whoever opens the ledger reads up to 255 roots a level.
+    ("tiles", "CREATE TABLE tiles (id INTEGER PRIMARY KEY, root BLOB NOT NULL, hashes BLOB NOT NULL) STRICT"),
     ("checkpoints", "CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT"),
     (
         "cosignatures",
@@ -122,6 +123,12 @@ pub(super) const SCHEMA: [(&str, &str); 21] = [
     never!("cosignatures", "delete", "DELETE"),
 ];
 
+/// What ledgers may have instead that were made when it was defined so. Columns are called by their names.
+const BEFORE: [(&str, &str); 1] = [(
+    "tiles",
+    "CREATE TABLE tiles (id INTEGER PRIMARY KEY, hashes BLOB NOT NULL, root BLOB NOT NULL) STRICT",
+)];
+
 /// Refuses what is not a ledger of this format.
 pub(super) fn check_format(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
     if fs::metadata(path).map_err(io_error("open", path))?.len() == 0 {
@@ -143,7 +150,8 @@ pub(super) fn check_schema(connection: &Connection, path: &Path) -> Result<(), L
     let unprotected = |object: &str| LedgerError::Unprotected { path: path.into(), object: object.into() };
     let found = read_schema(connection).map_err(store_error(path))?;
     for (name, definition) in &found {
-        if !SCHEMA.contains(&(name, definition)) {
+        let object = (name.as_str(), definition.as_str());
+        if !SCHEMA.contains(&object) && !BEFORE.contains(&object) {
             return Err(unprotected(name));
         }
     }
