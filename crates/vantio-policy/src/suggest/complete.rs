@@ -183,8 +183,7 @@ const SECRETS: &[&str] = &[".env", "id_rsa", "id_ecdsa", "id_ed25519"];
 /// The second is for submodules.
 const HOOK_FOLDERS: [&str; 2] = ["**/.git/hooks", "**/.git/modules/**/hooks"];
 
-/// The names of githooks(5), as the preset `workspace` has them; samples, which a clone writes,
-/// are none of them.
+/// The names of githooks(5); samples, which a clone writes, are none of them.
 const HOOKS: &[&str] = &[
     "applypatch-msg",
     "pre-applypatch",

@@ -4,7 +4,6 @@ use std::fs;
 
 use crate::common::{World, finish};
 
-/// Unlike the preset, it lets hooks be written.
 const OPEN: &str =
     "version: 1\nfs: {read: [/], write: ['${workspace}', '${tmp}', /dev]}\nexec: {allow: [/]}\n";
 

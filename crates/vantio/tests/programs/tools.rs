@@ -67,6 +67,25 @@ git gc -q; git fsck 2>&1; git rev-parse HEAD; git diff v1 --stat"#;
     assert_eq!(actual, expected);
 }
 
+/// A repository of the host with a hook.
+fn with_hook(world: &World) {
+    let script = r"
+git init -q -b main repo && cd repo; echo one > file; git add -A; git commit -q -m first
+printf '#!/bin/sh\necho checked; git diff --cached --name-only\n' > .git/hooks/pre-commit
+chmod 755 .git/hooks/pre-commit";
+    finish(crate::with_settings(world.command("/bin/bash").args(["-euc", script]))).assert_success();
+}
+
+#[test]
+fn git_runs_the_hooks_that_a_repository_has_and_stashes() {
+    let script = r"
+cd repo || exit 9; echo two >> file; git commit -q -a -m second 2>&1; git log --format='%H %s'
+echo three >> file; git stash -q; cat file; git stash pop -q; git status --porcelain; cat file";
+    let (_, governed) = same(with_hook, WORKSPACE, script);
+    let why: serde_json::Value = serde_json::from_str(&governed.ask(&["why", "last", "--json"])).unwrap();
+    assert_eq!(why["refusals"], serde_json::json!([]));
+}
+
 /// A wheel made by hand, so that nothing needs a package index.
 const MAKE_WHEEL: &str = r#"
 import zipfile
