@@ -113,11 +113,12 @@ impl Keeper {
             state.writers.opened(Place::new(layer, path));
         }
         let Some(epoch) = &state.epoch else { return true };
+        let is_known = change == Change::Name || epoch.names.inodes.is_empty();
         match (epoch.names.level(layer, path), change) {
-            (Some(Level::Directory | Level::Content), Change::Content | Change::Metadata)
-            | (Some(Level::Metadata), Change::Metadata)
-            | (Some(Level::Directory), Change::Name) => true,
-            _ => (change == Change::Name || epoch.names.inodes.is_empty()) && epoch.names.covers(layer, path),
+            (Some(Level::Content), Change::Content | Change::Metadata)
+            | (Some(Level::Metadata), Change::Metadata) => true,
+            (Some(Level::Directory), _) => is_known,
+            _ => is_known && epoch.names.covers(layer, path),
         }
     }
 
@@ -361,8 +362,8 @@ impl Saver<'_> {
     }
 
     fn rename(&mut self, layer: usize, (from, to): (&[u8], &[u8]), exchanges: bool) -> io::Result<()> {
-        let old = self.old_directory(layer, from)?;
-        let other = if exchanges { self.old_directory(layer, to)? } else { None };
+        let old = self.moving_directory(layer, from, to)?;
+        let other = if exchanges { self.moving_directory(layer, to, from)? } else { None };
         let ((from, node), (to, other)) = match (old, other) {
             (Some(node), other) => ((from, node), (to, other)),
             (None, Some(node)) => ((to, node), (from, None)),
@@ -392,12 +393,22 @@ impl Saver<'_> {
         self.epoch.moved(by)
     }
 
-    /// The directory of the upper layer at `path`, where it was there before the names began to be written down.
-    fn old_directory(&self, layer: usize, path: &[u8]) -> io::Result<Option<Node>> {
-        if self.epoch.names.covers(layer, path) {
+    /// The directory of the upper layer at `path`, where its names cannot be told by what is written down once it is
+    /// at `to`: it was there before they began to be, or another was at `to` then, where nothing is said of what it brings.
+    fn moving_directory(&self, layer: usize, path: &[u8], to: &[u8]) -> io::Result<Option<Node>> {
+        if self.epoch.names.covers(layer, path) && !self.was_directory(layer, to)? {
             return Ok(None);
         }
         Ok(self.ground(layer)?.node(path)?.filter(Node::is_dir))
+    }
+
+    /// Whether a directory was at `path` before the names began to be written down.
+    fn was_directory(&self, layer: usize, path: &[u8]) -> io::Result<bool> {
+        match self.epoch.names.level(layer, path) {
+            Some(level) => Ok(level == Level::Directory),
+            None if self.epoch.names.covers(layer, path) => Ok(false),
+            None => Ok(self.ground(layer)?.node(path)?.is_some_and(|node| node.is_dir())),
+        }
     }
 
     pub(super) fn touch_parent(&mut self, layer: usize, path: &[u8]) -> io::Result<()> {

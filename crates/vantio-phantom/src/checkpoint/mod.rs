@@ -31,7 +31,7 @@ use crate::changes::RunFolderError;
 pub(crate) use back::{Becomes, STEPS, Step, folder as steps_folder, read as read_steps};
 pub use back::{forget, prepare};
 pub(crate) use keeper::{Change, Keeper, Setup, Standing};
-pub use restore::{Options, Restored, erase, recover, restore};
+pub use restore::{Options, Restored, erase, is_restoring, recover, restore};
 pub use shadow::Shadow;
 pub use shelf::{drop_all, find, list, take_ended};
 pub(crate) use upper::{Ground, NotesSource, notes};

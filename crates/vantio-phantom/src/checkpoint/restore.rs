@@ -61,7 +61,7 @@ pub fn restore(run: &RunFolder, id: u64, options: Options<'_>) -> Result<Restore
 
 /// Finishes a restore that a crash cut off.
 pub fn recover(run: &RunFolder) -> Result<Option<Restored>, CheckpointError> {
-    if !intent(run).exists() {
+    if !is_restoring(run) {
         return Ok(None);
     }
     let _lock = lock_run(run)?;
@@ -72,6 +72,11 @@ pub fn recover(run: &RunFolder) -> Result<Option<Restored>, CheckpointError> {
 pub fn erase(run: &RunFolder) -> Result<(), CheckpointError> {
     let shelf = folder(run.path());
     trash::erase(&shelf).map_err(|error| CheckpointError::failed("erase", &shelf, error))
+}
+
+/// Whether a restore of `run` began that is not finished.
+pub fn is_restoring(run: &RunFolder) -> bool {
+    intent(run).exists()
 }
 
 fn lock_run(run: &RunFolder) -> Result<fs::File, CheckpointError> {

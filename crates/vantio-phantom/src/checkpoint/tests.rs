@@ -53,6 +53,7 @@ enum Operation {
     Exchange(String, String),
     Link(String, String),
     Symlink(String),
+    Fifo(String),
     /// Those who opened much have what is closed again forgotten.
     Forget,
     Checkpoint,
@@ -143,7 +144,7 @@ impl World {
     fn open(&self, path: &str, truncate: bool) -> std::io::Result<File> {
         let is_there = fs::symlink_metadata(self.merged(path)).is_ok_and(|data| data.is_file());
         let change = if is_there { Change::Content } else { Change::Name };
-        if fs::symlink_metadata(self.merged(path)).is_ok_and(|data| data.is_symlink()) {
+        if !is_there && fs::symlink_metadata(self.merged(path)).is_ok() {
             return Err(std::io::ErrorKind::InvalidInput.into());
         }
         let file = self.change(path, change, |at| {
@@ -205,6 +206,10 @@ impl World {
                 self.keeper.before_link(format!("/{from}").as_bytes(), format!("/{to}").as_bytes())?;
                 fs::hard_link(self.merged(from), self.merged(to))
             }
+            Operation::Fifo(path) => self.change(path, Change::Name, |at| {
+                let kind = rustix::fs::FileType::Fifo;
+                Ok(rustix::fs::mknodat(CWD, at, kind, 0o600.into(), 0)?)
+            }),
             Operation::Symlink(path) => self.change(path, Change::Name, |at| symlink("nowhere", at)),
             Operation::Forget => {
                 let _gate = self.keeper.enter_alone();
@@ -278,6 +283,7 @@ impl Tree {
         let first = inodes.entry(data.ino()).or_insert_with(|| name.clone()).clone();
         let content = match () {
             () if data.is_dir() => String::new(),
+            () if data.mode() & 0o170_000 == 0o010_000 => "fifo".into(),
             () if data.is_symlink() => fs::read_link(at).unwrap().display().to_string(),
             () => {
                 let mut bytes = Vec::new();
@@ -344,7 +350,9 @@ fn attributes(at: &Path, is_directory: bool) -> String {
 
 fn path() -> impl Strategy<Value = String> {
     let name = || prop::sample::select(vec!["a", "b", "c", "d", "e", "x", "y", "h"]);
-    prop::collection::vec(name(), 1..4).prop_map(|names| names.join("/"))
+    // Few names, so that one thing often takes the place of another.
+    let few = prop::sample::select(vec!["d", "e", "x", "d/x", "e/x"]).prop_map(str::to_owned);
+    prop_oneof![few, prop::collection::vec(name(), 1..4).prop_map(|names| names.join("/"))]
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -365,6 +373,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => (path(), path()).prop_map(|(from, to)| Operation::Exchange(from, to)),
         3 => (path(), path()).prop_map(|(from, to)| Operation::Link(from, to)),
         1 => path().prop_map(Operation::Symlink),
+        1 => path().prop_map(Operation::Fifo),
         2 => Just(Operation::Forget),
         3 => Just(Operation::Checkpoint),
     ]
@@ -444,6 +453,66 @@ proptest! {
 fn a_symlink_with_two_names_keeps_both() {
     let link = Operation::Link("y".into(), "d".into());
     can_go_back(&[link, Operation::Checkpoint, Operation::Touch("d".into())]);
+}
+
+#[test]
+fn a_kept_file_that_takes_the_place_of_a_directory_stays_what_it_was() {
+    can_go_back(&[
+        Operation::MakeDirectory("e".into()),
+        Operation::Write("g".into(), 1),
+        Operation::Checkpoint,
+        Operation::RemoveDirectory("e".into()),
+        Operation::Rename("g".into(), "e".into()),
+        Operation::Write("e".into(), 2),
+        Operation::Mode("e".into(), 0o600),
+    ]);
+}
+
+#[test]
+fn what_a_new_directory_brings_to_the_place_of_an_old_one_goes_again() {
+    for renames in [Operation::Rename as fn(String, String) -> Operation, Operation::Exchange] {
+        for is_gone in [false, true] {
+            let mut operations = vec![Operation::MakeDirectory("e".into()), Operation::Checkpoint];
+            if is_gone {
+                operations.push(Operation::RemoveDirectory("e".into()));
+                operations.push(Operation::Write("e".into(), 3));
+            }
+            operations.extend([
+                Operation::MakeDirectory("n".into()),
+                Operation::Write("n/f".into(), 1),
+                renames("n".into(), "e".into()),
+                Operation::Write("e/f".into(), 2),
+            ]);
+            can_go_back(&operations);
+        }
+    }
+}
+
+#[test]
+fn a_refused_link_of_a_directory_is_forgotten() {
+    can_go_back(&[
+        Operation::MakeDirectory("q".into()),
+        Operation::Checkpoint,
+        Operation::Link("q".into(), "z".into()),
+        Operation::RemoveDirectory("q".into()),
+        // It may have the inode number that is free now.
+        Operation::Write("f".into(), 1),
+        Operation::Link("f".into(), "g".into()),
+        Operation::Write("f".into(), 2),
+        Operation::Write("q".into(), 3),
+        Operation::Link("q".into(), "p".into()),
+        Operation::Write("p".into(), 4),
+    ]);
+}
+
+#[test]
+fn the_mode_of_a_fifo_that_got_another_name_goes_back() {
+    can_go_back(&[
+        Operation::Fifo("g".into()),
+        Operation::Checkpoint,
+        Operation::Link("g".into(), "z".into()),
+        Operation::Mode("z".into(), 0o755),
+    ]);
 }
 
 /// Looks at every checkpoint from outside, then goes back to each.

@@ -36,9 +36,11 @@ impl Saver<'_> {
         }
         let level = self.epoch.names.level(layer, path);
         match (level, change) {
-            (Some(Level::Directory), _)
+            (Some(Level::Directory), Change::Name)
             | (Some(Level::Content), Change::Content | Change::Metadata)
             | (Some(Level::Metadata), Change::Metadata) => return Ok(()),
+            // A file may have taken its place.
+            (Some(Level::Directory), _) => return self.touch_known(layer, path, change),
             _ => {}
         }
         if path.is_empty() {
@@ -75,6 +77,10 @@ impl Saver<'_> {
             return self.touch(layer, path, Change::Name);
         };
         let level = self.epoch.names.level(layer, path);
+        if node.is_dir() || level == Some(Level::Directory) {
+            // The kernel refuses it. What took the place of a directory was elsewhere then, or nowhere.
+            return Ok(());
+        }
         self.epoch.names.inodes.entry(node.id).or_insert_with(|| Known {
             source: Source::Name(Place::new(layer, path)),
             has_meta: level.is_some(),
@@ -105,7 +111,7 @@ impl Saver<'_> {
             other => other?,
         };
         let node = node_of(file.as_fd())?;
-        if node.file_type != FileType::File || node.links < 2 {
+        if node.is_dir() || node.links < 2 {
             return Ok(());
         }
         self.touch_inode(&file, &node, change).map(drop)
@@ -166,14 +172,12 @@ impl Saver<'_> {
     /// Saves a file that is known by another name, once; false where it is not.
     fn touch_inode(&mut self, file: &OwnedFd, node: &Node, change: Change) -> io::Result<bool> {
         let Some(known) = self.epoch.names.inodes.get(&node.id).cloned() else { return Ok(false) };
-        let is_saved = match change {
-            Change::Content => known.has_content,
-            Change::Metadata | Change::Name => known.has_meta,
-        };
+        let changes_content = change == Change::Content && node.file_type == FileType::File;
+        let is_saved = if changes_content { known.has_content } else { known.has_meta };
         if is_saved {
             return Ok(true);
         }
-        let copy = if change == Change::Content { Some(self.copy(file, node)?) } else { None };
+        let copy = if changes_content { Some(self.copy(file, node)?) } else { None };
         let has_content = known.has_content || copy.is_some();
         let meta = (!known.has_meta).then(|| Meta::of(node));
         self.epoch.write(&Line::Inode { of: known.source.clone(), meta, copy })?;

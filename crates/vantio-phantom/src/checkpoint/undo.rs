@@ -397,6 +397,8 @@ fn own(
             copy_content(&File::from(open_to_read(file.as_fd(), &node)?), &to)?;
         }
         FileType::Symlink => symlinkat(&readlinkat(&file, "", Vec::new())?, slots, OWNED)?,
+        FileType::Fifo => mknodat(slots, OWNED, rustix::fs::FileType::Fifo, Mode::RUSR, NO_DEVICE)?,
+        FileType::Socket => mknodat(slots, OWNED, rustix::fs::FileType::Socket, Mode::RUSR, NO_DEVICE)?,
         _ => return Ok(None),
     }
     let copy = openat(slots, OWNED, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
@@ -440,6 +442,6 @@ fn absent<T>(result: std::result::Result<T, Errno>) -> io::Result<Option<T>> {
     }
 }
 
-/// A whiteout has the device number 0.
+/// A whiteout has the device number 0; what is no device has none.
 const NO_DEVICE: Dev = 0;
 const OWNED: &str = ".owned";

@@ -79,6 +79,9 @@ pub enum CommitError {
         /// What is wrong.
         what: String,
     },
+    /// A restore of the run began and could not be finished: what waits is of no one moment.
+    #[error("E_HALF_RESTORED: the run is half way back to a checkpoint")]
+    HalfRestored,
     /// There is no commit of this run that could be taken back.
     #[error("E_NOTHING_TO_UNDO: the run has no commit that can be taken back")]
     NothingToUndo,

@@ -26,10 +26,13 @@ use super::{
     since::{changed_since, written_since},
     steps::Id,
 };
-use crate::changes::{
-    Committed, Node, RunFolder, Stamp,
-    beneath::{self, Pinned},
-    write_json,
+use crate::{
+    changes::{
+        Committed, Node, RunFolder, Stamp,
+        beneath::{self, Pinned},
+        write_json,
+    },
+    checkpoint,
 };
 pub(super) use meanwhile::Begun;
 use part::Part;
@@ -68,6 +71,9 @@ pub fn undo_paths(
 ) -> Result<UndoReport, CommitError> {
     let _lock = finish::lock(run.path().parent().unwrap_or(run.path()))?;
     recover_run(run.path(), host_root)?;
+    if checkpoint::is_restoring(run) {
+        return Err(CommitError::HalfRestored);
+    }
     let failed = |source| failed(run.path(), source);
     let (number, part) = find(run, selection, host_root)?;
     let record = Record::read(&undo_folder(run.path(), number).join(JOURNAL_FILE))?;

@@ -185,6 +185,9 @@ pub fn commit_failure(error: &CommitError) -> Failure {
             "`vantio ledger list --op phantom.commit.end` tells what was committed; more than one path must be of one commit"
         }
         CommitError::CameWith { .. } => "name that folder to take all of it back",
+        CommitError::HalfRestored => {
+            "see to what `vantio restore` says stands in the way, or drop the run: vantio discard RUN"
+        }
         CommitError::NothingToUndo | CommitError::Interrupted => "",
     };
     coded(&error.to_string()).help(help)
