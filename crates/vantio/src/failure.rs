@@ -146,7 +146,8 @@ impl Failure {
         text.replace("\nError: ", "\n")
     }
 
-    fn to_json(&self) -> Value {
+    /// What is printed as JSON.
+    pub fn to_json(&self) -> Value {
         let shown = self.shown();
         let mut detail = shown.to_string();
         let mut cause = self.0.cause.as_deref().map(|cause| cause as &dyn Error);

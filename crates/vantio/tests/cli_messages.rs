@@ -53,6 +53,7 @@ fn help_lists_commands_and_exit_codes() {
       restore      Put a run's changes back to what they were at a checkpoint
       undo         Take back the last commit of a run; what the host changed since stays
       discard      Drop what a run changed, and every copy of it
+      prune        Drop all that is kept of runs that are over
       ps           List the runs that live or wait for review
       approvals    List what waits for an answer
       approve      Let something happen that waits for an answer
@@ -87,7 +88,8 @@ fn help_lists_commands_and_exit_codes() {
       1  failed
       2  misused
       3  verified false: the ledger, an example, a question with --exit-code
-      4  something was left undone: conflicts, hazards, or a suggestion is incomplete
+      4  something was left undone: conflicts, hazards, a run that could not be dropped,
+         or a suggestion is incomplete
       vantio run ends as the program did (128+N for signal N), or with
       125 when Vantio failed, 126 when the program may not be executed,
       127 when it is not found.

@@ -161,6 +161,113 @@ fn a_discarded_run_leaves_nothing_to_commit() {
     assert_eq!(fs::read_to_string(world.work().join("kept.txt")).unwrap(), "one\n");
 }
 
+/// Runs of every kind: one without a change, with a change, committed, discarded, and with a checkpoint of no change.
+fn world_of_runs() -> World {
+    let world = world(POLICY);
+    world.shell("mkdir -m 0 closed");
+    for script in ["true", "echo x > one", "rmdir closed", "echo x > two", "true"] {
+        world.run(&["run", "--name", &script.replace([' ', '>'], "."), "--", "sh", "-c", script]);
+        match script {
+            "rmdir closed" => world.run(&["commit", "last"]),
+            "echo x > two" => world.run(&["discard", "last"]),
+            _ => String::new(),
+        };
+    }
+    world.run(&["checkpoint", "last"]);
+    world
+}
+
+#[test]
+fn what_is_kept_of_runs_that_are_over_is_dropped_at_once() {
+    let world = world_of_runs();
+    insta::assert_snapshot!(world.shell("$VANTIO prune --dry-run 2>&1 | sed 's/ [0-9]*s  /  /'"), @"
+    RUN            NAME          AGE  CHANGES  COMMAND
+    [RUN]  true            0        sh -c true
+    [RUN]  echo.x...two    0        sh -c 'echo x > two'
+    2 runs would be dropped
+      kept: 2 runs with changes or checkpoints (--changed drops such, too)
+      kept: 1 run with a commit that can be taken back (--committed drops such, too)
+    ");
+    insta::assert_snapshot!(world.run(&["prune"]), @"
+    exit 0
+    2 runs dropped
+      kept: 2 runs with changes or checkpoints (--changed drops such, too)
+      kept: 1 run with a commit that can be taken back (--committed drops such, too)
+    ");
+    insta::assert_snapshot!(world.shell("$VANTIO ps --all | sed 's/ [0-9]*s  /  /'"), @"
+    RUN            NAME          STATE  AGE  CHANGES  CHECKPOINTS  COMMAND
+    [RUN]  echo.x...one  ended    1        -            sh -c 'echo x > one'
+    [RUN]  rmdir.closed  ended    0        -            sh -c 'rmdir closed'
+    [RUN]  true          ended    0        1 (5 kB)     sh -c true
+    ");
+    insta::assert_snapshot!(world.run(&["prune"]), @"
+    exit 0
+    0 runs dropped
+      kept: 2 runs with changes or checkpoints (--changed drops such, too)
+      kept: 1 run with a commit that can be taken back (--committed drops such, too)
+    ");
+    insta::assert_snapshot!(world.run(&["prune", "--committed", "--json"]), @r#"
+    exit 0
+    {"dropped":["[RUN]"],"dry_run":false,"failed":[],"kept":{"changed":2,"committed":0},"version":1}
+    "#);
+    insta::assert_snapshot!(world.run(&["prune", "--changed"]), @"
+    exit 0
+    2 runs dropped
+    ");
+    insta::assert_snapshot!(world.run(&["ps", "--all"]), @"
+    exit 0
+    no run yet; start one: vantio run -- CMD
+    ");
+    assert!(!world.work().join("closed").exists(), "what was committed stays");
+    assert!(!world.work().join("one").exists());
+    // The ledger has all of it, and what was dropped.
+    let told = world.run(&["ledger", "list", "--op", "phantom.discard"]);
+    assert_eq!(told.matches("can be taken back no more").count(), 1, "{told}");
+    assert_eq!(world.run(&["ledger", "list", "--op", "run.start"]).matches("run.start").count(), 5);
+    assert!(world.run(&["ledger", "verify"]).starts_with("exit 0\nverified: "));
+}
+
+#[test]
+fn only_what_was_left_alone_for_long_enough_is_dropped() {
+    let world = world(POLICY);
+    for _ in 0..2 {
+        world.run(&["run", "--", "true"]);
+    }
+    world.shell("touch -d '8 days ago' $(ls -d $VANTIO_STATE/runs/*/run.json | head -n 1)");
+    let pruned = world.run(&["prune", "--older-than", "9d"]);
+    assert_eq!(pruned, "exit 0\n0 runs dropped\n");
+    assert_eq!(world.run(&["prune", "--older-than", "7d"]), "exit 0\n1 run dropped\n");
+    assert!(world.run(&["prune", "--older-than", "7"]).contains("s, m, h, d"));
+}
+
+#[test]
+fn a_run_that_cannot_be_dropped_is_told_and_the_others_are() {
+    let world = world(POLICY);
+    for _ in 0..4 {
+        world.run(&["run", "--", "true"]);
+    }
+    let mut live = world.start(&["run", "--", "sh", "-c", "echo ready; sleep 60"], Stdio::piped());
+    live.wait_for("ready");
+    // Of the first the record is damaged, of the second a commit unfinished, and on the third another command works.
+    let pruned = world.shell(
+        "set -- $(ls $VANTIO_STATE/runs)
+        echo > $VANTIO_STATE/runs/$1/run.json
+        mkdir $VANTIO_STATE/runs/$2/undoing.json
+        exec 9> $VANTIO_STATE/held/$3
+        flock 9
+        $VANTIO prune 2>&1; echo exit $?; $VANTIO ps --all 2>/dev/null | wc -l",
+    );
+    insta::assert_snapshot!(pruned, @"
+    vantio: run [RUN] could not be dropped: the record of run [RUN] is damaged
+    vantio: run [RUN] could not be dropped: `[STATE]/runs/[RUN]/undoing.json` cannot be used: a commit was cut off and must be recovered first
+    vantio: run [RUN] could not be dropped: run [RUN] is in use
+    1 run dropped
+    exit 4
+    4
+    ");
+    live.kill();
+}
+
 #[test]
 fn what_waits_after_a_restore_is_counted() {
     let world = world(POLICY);

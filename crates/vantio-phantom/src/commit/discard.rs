@@ -28,7 +28,21 @@ use crate::changes::RunFolder;
 /// Discarding a discarded run does nothing. The run must have ended, and a
 /// commit that a crash cut off must have been [recovered](super::recover).
 pub fn discard(run: &RunFolder) -> Result<(), CommitError> {
-    let _lock = finish::lock(run.path().parent().unwrap_or(run.path()))?;
+    let _lock = hold(run)?;
+    erase(run).map_err(|source| failed(run, source))
+}
+
+/// Erases the folder of `run`, its record and what its commits displaced with it: none of them can be undone any more.
+///
+/// The run must be as for [`discard`].
+pub fn forget(run: &RunFolder) -> Result<(), CommitError> {
+    let _lock = hold(run)?;
+    erase(run).and_then(|()| remove(run)).map_err(|source| failed(run, source))
+}
+
+/// Keeps commits out, and makes sure that none was cut off.
+fn hold(run: &RunFolder) -> Result<fs::File, CommitError> {
+    let lock = finish::lock(run.path().parent().unwrap_or(run.path()))?;
     let [journal, undoing] = [JOURNAL_FILE, UNDOING_FILE].map(|file| run.path().join(file));
     // A journal without a whole first line says that nothing was begun.
     let was_begun = Record::read(&journal)?.is_some().then_some(&journal);
@@ -36,11 +50,24 @@ pub fn discard(run: &RunFolder) -> Result<(), CommitError> {
         let what = "a commit was cut off and must be recovered first".into();
         return Err(CommitError::Journal { path: path.display().to_string(), what });
     }
-    erase(run).map_err(|source| CommitError::Step {
-        what: "cannot erase",
-        path: run.path().as_os_str().as_encoded_bytes().to_vec(),
-        source,
-    })
+    Ok(lock)
+}
+
+fn failed(run: &RunFolder, source: io::Error) -> CommitError {
+    let path = run.path().as_os_str().as_encoded_bytes().to_vec();
+    CommitError::Step { what: "cannot erase", path, source }
+}
+
+/// Removes what a discarded run keeps.
+fn remove(run: &RunFolder) -> io::Result<()> {
+    // In one step there is no commit left to undo: half of what it displaced must not come back.
+    match fs::rename(run.path().join(UNDO_FOLDER), run.path().join("undone")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => erase(run)?,
+    }
+    // Last, so that a run of which something is left has a record.
+    fs::remove_file(run.path().join(RECORD_FILE))?;
+    fs::remove_dir(run.path())
 }
 
 fn erase(run: &RunFolder) -> io::Result<()> {
@@ -156,4 +183,5 @@ fn clear_flags(file: BorrowedFd<'_>) {
 }
 
 /// What a run keeps when what it changed is gone.
-const KEPT: [&str; 2] = ["run.json", UNDO_FOLDER];
+const KEPT: [&str; 2] = [RECORD_FILE, UNDO_FOLDER];
+const RECORD_FILE: &str = "run.json";

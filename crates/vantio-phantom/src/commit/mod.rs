@@ -50,7 +50,7 @@ use plan::Plan;
 use select::{Asked, Chosen};
 use stage::Stage;
 
-pub use discard::discard;
+pub use discard::{discard, forget};
 pub use error::CommitError;
 pub use recover::{Recovered, Remedy, recover};
 pub use report::{CommitReport, Conflict, Held, Lines, Offer, Overlap, Reason, Unmergeable};

@@ -84,7 +84,13 @@ pub fn detail(entry: &Entry) -> String {
         }
         "phantom.undo" => format!("commit {}", counted(request, "commit")),
         "phantom.undo.end" => format!("{} stayed", counted(response, "stayed")),
-        "phantom.discard" => format!("{} pending", counted(request, "pending")),
+        "phantom.discard" => {
+            let undone = match request.number("undoable") {
+                Some(commit) => format!(", commit {commit} can be taken back no more"),
+                None => String::new(),
+            };
+            format!("{} pending{undone}", counted(request, "pending"))
+        }
         "ledger.dropped" => format!("{} entries had no room", request.number("count").unwrap_or(0)),
         _ => {
             let target = target(request);

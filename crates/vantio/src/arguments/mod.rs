@@ -24,7 +24,7 @@ pub use approvals::{Answering, Approvals};
 pub use changes::{Commit, Diff, Undo};
 pub use checkpoint::{Checkpoint, Restore};
 pub use ledger::{Archive, Export, ExportFormat, Ledger, List, Prove, Verdict, Verify, Witness};
-pub use runs::{Attach, Keep, Logs};
+pub use runs::{Attach, Keep, Logs, Prune};
 
 use crate::failure::Failure;
 
@@ -186,6 +186,9 @@ pub enum Command {
     Undo(Undo),
     /// Drop what a run changed, and every copy of it
     Discard(Reference),
+    /// Drop all that is kept of runs that are over
+    #[command(after_help = runs::PRUNE_HELP)]
+    Prune(Prune),
     /// List the runs that live or wait for review
     Ps(Ps),
     /// List what waits for an answer
@@ -479,7 +482,8 @@ Exit status:
   1  failed
   2  misused
   3  verified false: the ledger, an example, a question with --exit-code
-  4  something was left undone: conflicts, hazards, or a suggestion is incomplete
+  4  something was left undone: conflicts, hazards, a run that could not be dropped,
+     or a suggestion is incomplete
   vantio run ends as the program did (128+N for signal N), or with
   125 when Vantio failed, 126 when the program may not be executed,
   127 when it is not found.

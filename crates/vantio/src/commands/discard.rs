@@ -12,7 +12,7 @@ use crate::{
     failure::Failure,
     oracle::event,
     present::{note, print_json},
-    store::{State, Store, StoreError},
+    store::{Claim, State, Store, StoreError},
 };
 
 /// Drops what a run changed, on a full disk too.
@@ -37,14 +37,19 @@ fn drop_run(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
     } else {
         let request = Value::object([("pending", pending_value(claim.record.pending))]);
         ledger(store)?.append(entry(&claim.record, "phantom.discard", request))?;
-        commit::discard(&claim.world()).map_err(|error| commit_failure(&error))?;
-        claim.record.state = State::Discarded;
-        claim.record.pending = Some(0);
-        claim.save()?;
+        discard_claimed(&mut claim)?;
         note(format!("run {short} discarded: what was not committed is gone\n"));
     }
     claim.release()?;
     told(id, json)
+}
+
+/// Drops what a run changed, once the ledger says so.
+pub fn discard_claimed(claim: &mut Claim) -> Result<(), Failure> {
+    commit::discard(&claim.world()).map_err(|error| commit_failure(&error))?;
+    claim.record.state = State::Discarded;
+    claim.record.pending = Some(0);
+    Ok(claim.save()?)
 }
 
 /// Drops a run whose record cannot be read: nothing else can be done with it.
@@ -73,6 +78,7 @@ fn told(id: RunId, json: bool) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn pending_value(pending: Option<u64>) -> Value {
+/// How many changes waited, in the ledger.
+pub fn pending_value(pending: Option<u64>) -> Value {
     pending.and_then(|count| i64::try_from(count).ok()).map_or(Value::Null, Value::Integer)
 }

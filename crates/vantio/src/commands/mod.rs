@@ -24,6 +24,7 @@ mod near;
 mod pick;
 mod places;
 mod policy;
+mod prune;
 mod ps;
 mod replay;
 mod restore;
@@ -65,6 +66,7 @@ pub fn perform(arguments: Arguments) -> Result<u8, Failure> {
         Command::Checkpoint(arguments) => checkpoint::checkpoint(&open(place)?, &arguments, json),
         Command::Restore(arguments) => restore::restore(&open(place)?, &arguments, json),
         Command::Discard(reference) => discard::discard(place, &reference.run, json),
+        Command::Prune(prune) => prune::prune(place, &prune, json),
         Command::Review(reference) => review::review(&open(place)?, &reference.run, json),
         Command::Undo(reference) => undo::undo(&open(place)?, &reference, json),
         Command::Ps(ps) => ps::ps(&open(place)?, ps.all, json),

@@ -7,7 +7,7 @@ use crate::{
     failure::Failure,
     nested,
     present::{self, Table, age, note, now_ms},
-    store::{Outcome, Record, State, Store},
+    store::{Outcome, Record, State, Store, StoreError},
 };
 
 /// Lists the runs that live or wait for review; with `all`, every run.
@@ -16,14 +16,15 @@ pub fn ps(store: &Store, all: bool, json: bool) -> Result<u8, Failure> {
     for id in store.ids()? {
         let record = match store.read(id) {
             Ok(record) => record,
+            // It is only being made, or was dropped meanwhile.
+            Err(StoreError::Unknown { .. }) => continue,
             Err(error) => {
                 note(format!("vantio: {error}: {}\n", error.advice()));
                 continue;
             }
         };
         let is_live = record.state == State::Running && store.is_held(id)?;
-        let waits = record.pending != Some(0) && matches!(record.state, State::Ended | State::Died);
-        if all || is_live || waits {
+        if all || is_live || record.waits() {
             let waiting = if is_live { approvals::count(store, id) } else { Some(0) };
             let checkpoints = checkpoint::list(&store.world(&record)).unwrap_or_default();
             let bytes = checkpoints.iter().map(|(_, bytes)| bytes).sum();
@@ -106,7 +107,8 @@ fn to_json(row: &Row) -> serde_json::Value {
     value
 }
 
-fn shorten(text: &str) -> String {
+/// The beginning of a command that has room in a table.
+pub fn shorten(text: &str) -> String {
     const MOST: usize = 60;
     if text.chars().count() <= MOST {
         return text.to_owned();

@@ -1,5 +1,7 @@
 //! Times as people read them.
 
+use std::time::Duration;
+
 use jiff::{Timestamp, tz::TimeZone};
 
 /// Milliseconds since the Unix epoch.
@@ -46,6 +48,19 @@ pub fn span(ms: u64) -> String {
     });
     let parts: Vec<String> = parts.collect();
     if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
+}
+
+/// How long a text such as `90s`, `10m`, `2h` or `7d` says.
+pub fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(seconds).map(Duration::from_secs)
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ use std::{
     path::{self, Path, PathBuf},
     sync::{Arc, OnceLock},
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use rustix::fs::Mode;
@@ -221,6 +221,13 @@ impl Store {
             }
             other => other,
         }
+    }
+
+    /// When something was last done with a run: it ended, was committed, or anything else that its record tells.
+    pub fn touched(&self, id: RunId) -> Result<SystemTime, StoreError> {
+        let file = self.folder(id).join("run.json");
+        let time = fs::metadata(&file).and_then(|metadata| metadata.modified());
+        time.map_err(|cause| error::folder(&file, cause))
     }
 
     /// The policy that a run had; `None` where it is not known any more.

@@ -71,6 +71,11 @@ impl Record {
         self.mode != "enforce"
     }
 
+    /// Whether it left changes that wait, as far as is known.
+    pub fn waits(&self) -> bool {
+        self.pending != Some(0) && matches!(self.state, State::Ended | State::Died)
+    }
+
     /// When it was started, in milliseconds since the Unix epoch.
     pub fn started(&self) -> u64 {
         u64::try_from(self.started_ns / 1_000_000).unwrap_or(0)

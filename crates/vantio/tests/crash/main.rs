@@ -14,9 +14,11 @@ mod meanwhile;
 mod parts;
 mod scene;
 
+use std::fs;
+
 use crash_points::{Ending, Point};
 
-use common::finish;
+use common::{WORKSPACE, World, finish};
 use scene::{LARGE, SMALL, Scene, State, Tree};
 
 /// Kills `vantio commit` at a point, lets the next command clean up, and says what the host has then.
@@ -165,6 +167,34 @@ fn a_discard_killed_at_any_call_leaves_the_host_and_is_taken_up_again() {
     }
     println!("killed at {tried} calls");
     assert!(tried > 20, "{tried}");
+}
+
+#[test]
+fn a_prune_killed_at_any_call_leaves_a_run_that_can_be_pruned_or_nothing() {
+    let world = World::new();
+    let everything = ["prune", "--changed", "--committed"];
+    for call in (0..).step_by(4) {
+        world.run(WORKSPACE, &["/bin/sh", "-c", "echo x >> one; echo x >> two"]).assert_success();
+        world.ask(&["commit", "last", "one"]);
+        let report = crash_points::run(&world.vantio(everything), Some(Point::Before(call))).unwrap();
+        let what = format!("{call} ({:?})", report.calls.last());
+        let swept = finish(&mut world.vantio(["ps", "--all"]));
+        assert!(
+            !swept.stderr.contains("could not") && !swept.stderr.contains("damaged"),
+            "{what}: {swept:?}"
+        );
+        finish(&mut world.vantio(everything)).assert_success();
+        assert_eq!(world.runs(), Vec::<String>::new(), "{what}");
+        assert_eq!(fs::read_dir(world.state().join("held")).unwrap().count(), 0, "{what}");
+        let two = world.workspace().join("two");
+        assert!(world.workspace().join("one").exists() && !two.exists(), "{what}");
+        if report.ending != Ending::Killed {
+            println!("killed at {call} calls");
+            assert!(call > 60, "{call}");
+            break;
+        }
+    }
+    world.ask(&["ledger", "verify"]);
 }
 
 #[test]

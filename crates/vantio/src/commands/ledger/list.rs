@@ -10,7 +10,7 @@ use crate::{
     account,
     arguments::{List, Verdict},
     failure::Failure,
-    present::{self, Table, clock, now_ms},
+    present::{self, Table, clock, duration, now_ms},
     store::Store,
 };
 
@@ -106,18 +106,7 @@ const fn decision(verdict: Verdict) -> Decision {
 
 /// A time, or how long ago it was.
 fn time(text: &str) -> Result<Timestamp, Failure> {
-    let ago = || {
-        let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-        let seconds = match unit {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3600,
-            "d" => 86_400,
-            _ => return None,
-        };
-        let ago = Duration::from_secs(number.parse::<u64>().ok()?.checked_mul(seconds)?);
-        Timestamp::now().checked_sub(ago).ok()
-    };
+    let ago = || Timestamp::now().checked_sub(duration(text)?).ok();
     text.parse().ok().or_else(ago).ok_or_else(|| {
         Failure::misuse("E_TIME", format!("`{}` is not a time", present::shown(text)))
             .help("write 2026-01-02T03:04:05Z, or how long ago: 90s, 10m, 2h, 7d")
