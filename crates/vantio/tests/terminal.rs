@@ -278,6 +278,14 @@ fn a_review_fits_any_window() {
         terminal.send(&["j", "J", "k"]);
     }
     terminal.wait_for("0/5 accepted");
+    // The keys are a question away in a narrow one, and whatever closes them does nothing else.
+    terminal.tmux(&["resize-window", "-x", "30", "-y", "20"]).assert_success();
+    terminal.wait_for("? keys  a accept  r reject");
+    terminal.send(&["a", "?"]);
+    terminal.wait_for("all but hazards");
+    terminal.send(&["y"]);
+    terminal.wait_for("1/5 accepted");
+    terminal.tmux(&["resize-window", "-x", "90", "-y", "30"]).assert_success();
     let coloured = terminal.tmux(&["capture-pane", "-p", "-e"]).stdout;
     let is_coloured = |number: u8| coloured.contains(&format!("\u{1b}[3{number}m"));
     assert!(!(0..8).any(is_coloured), "{coloured:?}");

@@ -79,7 +79,8 @@ and who made it after reading what, from the ledger. A hazard is committed only 
 accepted itself. What is neither accepted nor needed by what is stays pending.
 
 Keys: j k move, J K scroll, Tab to a hunk and a r for it alone, a accept, r reject, u undecided,
-m M merge what the host changed too (M with markers), A accept all but hazards, c commit, q quit.
+m M merge what the host changed too (M with markers), A accept all but hazards, c commit, q quit,
+? every key.
 
 With --json: the changes, as `vantio diff --json` has them, with reasons and intents.
 

@@ -32,7 +32,7 @@ use crate::{
 use list::{Decision, List};
 use story::Story;
 use terminal::{Input, Screen};
-use view::{Page, View};
+use view::{Page, Popup, View};
 
 /// Lets a person accept and reject changes, and commits what was accepted.
 pub fn review(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
@@ -137,12 +137,11 @@ impl<'a> Review<'a> {
     fn run(&self, short: &str) -> io::Result<Option<(Pick, Settled)>> {
         let mut list = List::new(self.set);
         let mut page = self.page(list.current());
-        let mut question: Option<String> = None;
+        let mut popup: Option<Popup> = None;
         let mut screen = Screen::open()?;
         loop {
             let has_colour = has_colour(&io::stdout());
-            let view =
-                View { list: &list, page: &page, run: short, question: question.as_deref(), has_colour };
+            let view = View { list: &list, page: &page, run: short, popup: popup.as_ref(), has_colour };
             screen.draw(|frame| view.draw(frame))?;
             let key = match screen.wait()? {
                 Input::End => return Ok(None),
@@ -150,16 +149,19 @@ impl<'a> Review<'a> {
                 Input::Key(key) => key.code,
             };
             let before = list.selected;
-            match (question.take(), key) {
-                (Some(_), KeyCode::Char('y')) if list.accepted() > 0 => return Ok(Some(list.pick())),
+            match (popup.take(), key) {
+                (Some(Popup::Question(_)), KeyCode::Char('y')) if list.accepted() > 0 => {
+                    return Ok(Some(list.pick()));
+                }
                 (Some(_), _) => {}
                 (None, KeyCode::Char('q') | KeyCode::Esc) => return Ok(None),
                 (None, KeyCode::Char('c') | KeyCode::Enter) => {
-                    question = Some(match list.accepted() {
+                    popup = Some(Popup::Question(match list.accepted() {
                         0 => "Nothing is accepted yet. Any key goes on.".into(),
                         count => format!("Commit {count} accepted changes? y: yes, any other key: no"),
-                    });
+                    }));
                 }
+                (None, KeyCode::Char('?')) => popup = Some(Popup::Keys),
                 (None, key) => self.act(&mut list, &mut page, key),
             }
             if list.selected != before {

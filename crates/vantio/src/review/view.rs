@@ -50,6 +50,14 @@ fn is_header(line: &[u8]) -> bool {
     line.starts_with(b"@@ ")
 }
 
+/// What waits for a key.
+pub enum Popup {
+    /// A question, or what is to be known.
+    Question(String),
+    /// The keys.
+    Keys,
+}
+
 /// How it all looks.
 pub struct View<'a> {
     /// The changes.
@@ -58,8 +66,8 @@ pub struct View<'a> {
     pub page: &'a Page,
     /// The run, for the title.
     pub run: &'a str,
-    /// A question that waits for an answer.
-    pub question: Option<&'a str>,
+    /// What lies over it until a key is pressed.
+    pub popup: Option<&'a Popup>,
     /// Whether there is colour.
     pub has_colour: bool,
 }
@@ -76,16 +84,12 @@ impl View<'_> {
         };
         self.draw_list(frame, left);
         self.draw_page(frame, right);
-        let help = if usize::from(foot.width) < HELP.len() { SHORT_HELP } else { HELP };
-        frame.render_widget(Paragraph::new(help).style(Style::new().add_modifier(Modifier::DIM)), foot);
-        if let Some(question) = self.question {
-            let width = area.width.min(60);
-            let height = area.height.min(4);
-            let place = Rect::new((area.width - width) / 2, (area.height - height) / 2, width, height)
-                .intersection(area);
-            frame.render_widget(Clear, place);
-            let text = Paragraph::new(question.to_owned()).wrap(Wrap { trim: true });
-            frame.render_widget(text.block(Block::new().borders(Borders::ALL)), place);
+        let help = Paragraph::new(footer(foot.width.into()));
+        frame.render_widget(help.style(Style::new().add_modifier(Modifier::DIM)), foot);
+        match self.popup {
+            Some(Popup::Question(question)) => draw_over(frame, "", question),
+            Some(Popup::Keys) => draw_over(frame, " keys ", &keys(area)),
+            None => {}
         }
     }
 
@@ -174,6 +178,55 @@ impl View<'_> {
     }
 }
 
+/// Draws a text in the middle of the screen, as large as it has to be.
+fn draw_over(frame: &mut Frame<'_>, title: &str, text: &str) {
+    let area = frame.area();
+    let width = area.width.min(60);
+    let height = area.height.min(text_height(text, width) + 2);
+    let place = Rect::new((area.width - width) / 2, (area.height - height) / 2, width, height);
+    frame.render_widget(Clear, place);
+    let block = Block::new().borders(Borders::ALL).title(title.to_owned());
+    let text = Paragraph::new(text.to_owned()).wrap(Wrap { trim: true });
+    frame.render_widget(text.block(block), place);
+}
+
+/// The lines that a text takes in a frame of this width.
+fn text_height(text: &str, width: u16) -> u16 {
+    let inner = usize::from(width.saturating_sub(2)).max(1);
+    let lines = text.lines().map(|line| {
+        let ends = |(lines, column): (usize, usize), word: &str| match column + 1 + word.len() {
+            _ if column == 0 => (lines, word.len()),
+            end if end <= inner => (lines, end),
+            _ => (lines + 1, word.len()),
+        };
+        line.split(' ').fold((1, 0), ends).0
+    });
+    u16::try_from(lines.sum::<usize>()).unwrap_or(u16::MAX)
+}
+
+/// As many keys as fit, the most needed first.
+fn footer(width: usize) -> String {
+    let mut text = String::new();
+    for (key, what) in KEYS {
+        let next = format!("{text} {key} {what} ");
+        if next.trim_end().len() > width {
+            break;
+        }
+        text = next;
+    }
+    text
+}
+
+/// Every key: a line for each, or where the window is too low for that, one after the other.
+fn keys(area: Rect) -> String {
+    let in_lines = KEYS.len() + 2 <= area.height.into();
+    let named = KEYS
+        .iter()
+        .skip(1)
+        .map(|(key, what)| if in_lines { format!("{key:5} {what}\n") } else { format!("{key}: {what}  ") });
+    named.collect::<String>() + "any key goes back"
+}
+
 /// The end of a path tells more than its beginning.
 fn shortened(text: &str, width: usize) -> String {
     let length = text.chars().count();
@@ -184,9 +237,23 @@ fn shortened(text: &str, width: usize) -> String {
     text.chars().take(head).chain(['…']).chain(text.chars().skip(length - tail)).collect()
 }
 
-const HELP: &str = " j/k move  J/K scroll  Tab hunk  a accept  r reject  u undecide  m merge  A all but hazards  c commit  q quit";
-/// What fits in a narrow window; `vantio review --help` has them all.
-const SHORT_HELP: &str = " j/k move  Tab hunk  a accept  r reject  u undecide  m merge  c commit  q quit";
+/// The keys, those that are needed most first.
+const KEYS: [(&str, &str); 14] = [
+    ("?", "keys"),
+    ("a", "accept"),
+    ("r", "reject"),
+    ("c", "commit"),
+    ("q", "quit"),
+    ("j k", "move"),
+    ("J K", "scroll"),
+    ("Tab", "hunk"),
+    ("u", "undecide"),
+    ("m", "merge"),
+    ("M", "merge with markers"),
+    ("A", "all but hazards"),
+    ("g G", "first, last"),
+    ("Space", "scroll far"),
+];
 const WIDE: u16 = 80;
 
 #[cfg(test)]
@@ -209,13 +276,37 @@ mod tests {
             ],
             ..Page::default()
         };
-        let view =
-            View { list: &list, page: &page, run: "r", question: Some("commit? y/n"), has_colour: true };
-        for (width, height) in [(1, 1), (2, 2), (5, 1), (20, 5), (80, 24), (300, 100)] {
-            let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-            terminal.draw(|frame| view.draw(frame)).unwrap();
-            let drawn = terminal.backend().to_string();
-            assert!(!drawn.contains(['\x1b', '\x07', '\u{202e}']), "{width}x{height}\n{drawn}");
+        for popup in [Popup::Question("commit? y/n".into()), Popup::Keys] {
+            let view = View { list: &list, page: &page, run: "r", popup: Some(&popup), has_colour: true };
+            for (width, height) in [(1, 1), (2, 2), (5, 1), (20, 5), (80, 24), (300, 100)] {
+                let drawn = drawn(&view, width, height);
+                assert!(!drawn.contains(['\x1b', '\x07', '\u{202e}']), "{width}x{height}\n{drawn}");
+            }
+        }
+    }
+
+    fn drawn(view: &View<'_>, width: u16, height: u16) -> String {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| view.draw(frame)).unwrap();
+        terminal.backend().to_string()
+    }
+
+    #[test]
+    fn a_narrow_window_names_whole_keys_and_shows_all_that_there_are() {
+        let set = ChangeSet::default();
+        let (list, page) = (List::new(&set), Page::default());
+        let mut view = View { list: &list, page: &page, run: "r", popup: None, has_colour: false };
+        for (width, foot) in [(20, "? keys  a accept"), (40, "? keys  a accept  r reject  c commit")] {
+            let drawn = drawn(&view, width, 24);
+            assert_eq!(drawn.lines().last().unwrap().trim_matches(['"', ' ']), foot);
+        }
+        view.popup = Some(&Popup::Keys);
+        for (width, height) in [(20, 24), (40, 24), (40, 12), (80, 10), (200, 60)] {
+            let drawn = drawn(&view, width, height);
+            for (key, what) in &KEYS[1..] {
+                let word = what.split(' ').next_back().unwrap();
+                assert!(drawn.contains(key) && drawn.contains(word), "{width}x{height}: {key}\n{drawn}");
+            }
         }
     }
 
