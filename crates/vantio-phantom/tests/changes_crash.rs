@@ -253,3 +253,23 @@ fn an_undone_rename_can_be_committed_again() {
         assert!(world.undo().stayed.is_empty());
     }
 }
+
+#[test]
+fn a_commit_that_is_called_off_at_any_step_is_taken_back_at_once() {
+    for step in (0..).step_by(3) {
+        let world = World::new(BEFORE);
+        let before = world.listing();
+        world.inside(&script());
+        let asked = Cell::new(0);
+        let is_called_off = || asked.replace(asked.get() + 1) == step;
+        let options = Options { is_called_off: Some(&is_called_off), ..Options::default() };
+        let result = world.try_commit(&[], options);
+        if asked.get() <= step {
+            assert!(!result.unwrap().is_incomplete() && step > 10, "{step}");
+            break;
+        }
+        assert!(matches!(result, Err(CommitError::CalledOff)), "{step}: {result:?}");
+        assert_same(&world.listing(), &before, &format!("step {step}"));
+        assert!(!world.commit(&[]).is_incomplete(), "{step}");
+    }
+}

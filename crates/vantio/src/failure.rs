@@ -25,6 +25,8 @@ pub enum Kind {
     Misused,
     /// What was checked is not as it should be.
     Unverified,
+    /// This signal asked for an end.
+    Interrupted(u8),
 }
 
 /// One screen: what happened, why, and what to do next.
@@ -69,6 +71,11 @@ impl Failure {
         self.of_kind(Kind::Misused)
     }
 
+    /// It was this signal that ended it.
+    pub fn interrupted(self, signal: u8) -> Self {
+        self.of_kind(Kind::Interrupted(signal))
+    }
+
     fn of_kind(mut self, kind: Kind) -> Self {
         self.0.kind = kind;
         self
@@ -93,6 +100,7 @@ impl Failure {
             Kind::Failed => 1,
             Kind::Misused => 2,
             Kind::Unverified => 3,
+            Kind::Interrupted(signal) => 128 + signal,
         }
     }
 

@@ -175,7 +175,9 @@ fn help_of_a_command_says_what_its_arguments_mean() {
     unless PATHs are named.
 
     Exit status: 0 when everything asked for was committed or nothing was pending,
-    4 when something was left: a conflict with the host, or a hazard that must be named.
+    4 when something was left: a conflict with the host, or a hazard that must be named;
+    128+N when signal N (^C: 130) interrupted it: the commit is taken back at once, and nothing is
+    committed. A second ^C leaves taking it back, or finishing it, to the next command.
     With --interactive, input that ends before the last answer and without `q` commits nothing: 4.
     ");
     insta::assert_snapshot!(world.run(&["ledger", "--help"]), @"

@@ -328,3 +328,29 @@ fn a_commit_that_takes_long_says_that_it_goes_on() {
     terminal.wait_for("[exit 0]");
     assert!(!terminal.screen().contains("committing"), "{}", terminal.screen());
 }
+
+#[test]
+fn an_interrupted_commit_is_taken_back_and_an_undo_goes_on() {
+    let world = World::new();
+    world.run(WORKSPACE, &["/bin/sh", "-c", "echo x > new"]).assert_success();
+    let new = world.workspace().join("new");
+    let other = fs::File::create(world.state().join("runs/.commit.lock")).unwrap();
+    let interrupted = |command: &str, said: &str, code: u8| {
+        // It waits for another command, so that the interruption comes before its first step.
+        other.lock().unwrap();
+        let terminal = Terminal::open(&world, &format!("{} {command} last", binary().display()));
+        terminal.wait_for("2s");
+        terminal.send(&["C-c"]);
+        std::thread::sleep(Duration::from_millis(500));
+        other.unlock().unwrap();
+        terminal.wait_for(said);
+        terminal.wait_for(&format!("[exit {code}]"));
+    };
+    interrupted("commit", "the commit was interrupted and taken back", 130);
+    assert!(!new.exists());
+    assert_eq!(fs::read_dir(world.state().join("held")).unwrap().count(), 0);
+    world.ask(&["commit", "last"]);
+    assert!(new.exists());
+    interrupted("undo", "interrupted: the undo went on to its end", 0);
+    assert!(!new.exists());
+}

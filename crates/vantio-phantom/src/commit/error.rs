@@ -99,6 +99,9 @@ pub enum CommitError {
         /// The directory.
         with: Vec<u8>,
     },
+    /// It was called off, and taken back.
+    #[error("E_INTERRUPTED: the commit was interrupted and taken back")]
+    CalledOff,
     /// A fault that a test asked for: the state is what a crash leaves.
     #[error("E_INTERRUPTED: stopped where a crash was asked for")]
     Interrupted,

@@ -73,6 +73,9 @@ pub struct Options<'a> {
     /// Changes, by path, that stay pending unless they are dropped, and with
     /// them what cannot be committed without them.
     pub withheld: &'a [Vec<u8>],
+    /// Asked before every step: where it says so, the commit is taken back at once, and is
+    /// [`CommitError::CalledOff`].
+    pub is_called_off: Option<&'a dyn Fn() -> bool>,
     /// Called at every moment a crash could fall into. For tests.
     #[doc(hidden)]
     pub at_moment: Option<&'a dyn Fn(usize) -> Moment>,
@@ -176,7 +179,8 @@ impl Work<'_> {
             }
             Err(stopped)
         })?;
-        self.clock.tick()?;
+        // It is done: nothing calls it off any more.
+        self.clock.moment()?;
         finish::finish(self.run.path(), self.host_root)?;
         // Without the note, what waits counts as changed by the host: a
         // conflict that the user can settle, after a commit that is done.
@@ -248,7 +252,15 @@ struct Clock<'a> {
 }
 
 impl Clock<'_> {
+    /// Whether the commit goes on.
     fn tick(&self) -> Result<(), Stopped> {
+        if self.options.is_called_off.is_some_and(|is_called_off| is_called_off()) {
+            return Err(Stopped::Failed(CommitError::CalledOff));
+        }
+        self.moment()
+    }
+
+    fn moment(&self) -> Result<(), Stopped> {
         let Some(at_moment) = self.options.at_moment else { return Ok(()) };
         let moment = self.moment.get();
         self.moment.set(moment + 1);

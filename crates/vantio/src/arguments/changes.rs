@@ -92,6 +92,8 @@ With PATHs: what cannot stay without them goes back too, and is named: both name
 folder, what was put into a new one, the other names of a file. What came or went with its
 folder goes back with it alone.
 
+Interrupted (^C), it goes on to its end. A second ^C leaves that to the next command.
+
 Exit status: 0 when all of it is taken back or there was none, 4 when something stayed.";
 
 pub(super) const COMMIT_HELP: &str = "\
@@ -99,5 +101,7 @@ pub(super) const COMMIT_HELP: &str = "\
 unless PATHs are named.
 
 Exit status: 0 when everything asked for was committed or nothing was pending,
-4 when something was left: a conflict with the host, or a hazard that must be named.
+4 when something was left: a conflict with the host, or a hazard that must be named;
+128+N when signal N (^C: 130) interrupted it: the commit is taken back at once, and nothing is
+committed. A second ^C leaves taking it back, or finishing it, to the next command.
 With --interactive, input that ends before the last answer and without `q` commits nothing: 4.";

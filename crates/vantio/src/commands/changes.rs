@@ -188,6 +188,7 @@ pub fn commit_failure(error: &CommitError) -> Failure {
         CommitError::HalfRestored => {
             "see to what `vantio restore` says stands in the way, or drop the run: vantio discard RUN"
         }
+        CommitError::CalledOff => "nothing was committed, and all of it waits still",
         CommitError::NothingToUndo | CommitError::Interrupted => "",
     };
     coded(&error.to_string()).help(help)

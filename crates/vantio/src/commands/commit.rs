@@ -9,11 +9,12 @@ use vantio_core::{RunId, json::Value};
 use vantio_phantom::{
     changes::Escaped,
     checkpoint,
-    commit::{self, CommitReport, HunkChoice, Options, Selector},
+    commit::{self, CommitError, CommitReport, HunkChoice, Options, Selector},
 };
 
 use super::{
     changes::{checkpoint_failure, claim_kept, commit_failure, entry, glance, host_root, ledger, pending},
+    interruption::Interruption,
     pick::{Asked, Pick, absolute, pick},
 };
 use crate::{
@@ -29,7 +30,8 @@ pub fn commit(store: &Store, arguments: &Commit, json: bool) -> Result<u8, Failu
     let id = store.resolve(&arguments.reference.run)?;
     let short = store.short(id);
     let mut claim = claim_kept(store, id)?;
-    let outcome = waited("committing", || perform(store, &mut claim, arguments));
+    let interruption = Interruption::listen()?;
+    let outcome = waited("committing", || perform(store, &mut claim, arguments, &interruption));
     claim.save()?;
     claim.release()?;
     let outcome = outcome?;
@@ -47,8 +49,9 @@ pub fn commit(store: &Store, arguments: &Commit, json: bool) -> Result<u8, Failu
 pub fn commit_pick(store: &Store, id: RunId, pick: Pick, settled: &Settled) -> Result<u8, Failure> {
     let short = store.short(id);
     let mut claim = claim_kept(store, id)?;
-    let outcome = may_be_committed(&claim.record);
-    let outcome = outcome.and_then(|()| waited("committing", || apply(store, &mut claim, pick, settled)));
+    let interruption = Interruption::listen()?;
+    let outcome = may_be_committed(&claim.record)
+        .and_then(|()| waited("committing", || apply(store, &mut claim, pick, settled, Some(&interruption))));
     claim.save()?;
     claim.release()?;
     let outcome = outcome?;
@@ -79,7 +82,7 @@ pub fn auto_commit(store: &Store, claim: &mut Claim) -> Result<Option<Outcome>, 
     }
     let asked = Asked { all: true, ..Asked::default() };
     let pick = pick(&pending(store, &claim.record)?, &asked);
-    apply(store, claim, pick, &Settled::default()).map(Some)
+    apply(store, claim, pick, &Settled::default(), None).map(Some)
 }
 
 /// What a commit did and left.
@@ -109,7 +112,12 @@ pub struct Settled {
 
 pub use outcome::{hazard_json, never_json, offered, paths_json};
 
-fn perform(store: &Store, claim: &mut Claim, arguments: &Commit) -> Result<Outcome, Failure> {
+fn perform(
+    store: &Store,
+    claim: &mut Claim,
+    arguments: &Commit,
+    interruption: &Interruption,
+) -> Result<Outcome, Failure> {
     may_be_committed(&claim.record)?;
     let directory = current_directory()?;
     let resolve = |paths: &[PathBuf]| -> Result<Vec<Vec<u8>>, Failure> {
@@ -130,7 +138,7 @@ fn perform(store: &Store, claim: &mut Claim, arguments: &Commit) -> Result<Outco
     let selectors = |paths: Vec<Vec<u8>>| paths.into_iter().map(Selector::new).collect();
     let (theirs, ours, merge) = (selectors(theirs), selectors(ours), selectors(merge));
     let settled = Settled { theirs, ours, merge, with_markers: arguments.markers, hunks };
-    apply(store, claim, pick, &settled)
+    apply(store, claim, pick, &settled, Some(interruption))
 }
 
 /// Fails where a conflict is to be settled in two ways.
@@ -148,8 +156,23 @@ fn settled_once(ways: [&Vec<Vec<u8>>; 3]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Commits a pick; the ledger knows before the host changes, and again afterwards.
-fn apply(store: &Store, claim: &mut Claim, pick: Pick, settled: &Settled) -> Result<Outcome, Failure> {
+/// Commits a pick; the ledger knows before the host changes, and again afterwards. An interruption takes it back.
+fn apply(
+    store: &Store,
+    claim: &mut Claim,
+    pick: Pick,
+    settled: &Settled,
+    interruption: Option<&Interruption>,
+) -> Result<Outcome, Failure> {
+    let signal = || interruption.and_then(Interruption::signal);
+    let failed = |error: CommitError| match signal() {
+        Some(signal) if matches!(error, CommitError::CalledOff) => commit_failure(&error).interrupted(signal),
+        _ => commit_failure(&error),
+    };
+    let is_called_off = || signal().is_some();
+    if is_called_off() {
+        return Err(failed(CommitError::CalledOff));
+    }
     let mut outcome = Outcome { hazards: pick.hazards, ..Outcome::default() };
     if let Some(selection) = pick.selection {
         let ledger = ledger(store)?;
@@ -157,9 +180,19 @@ fn apply(store: &Store, claim: &mut Claim, pick: Pick, settled: &Settled) -> Res
         ledger.append(entry(&claim.record, "phantom.commit", request.clone()))?;
         let Settled { theirs, ours, merge, with_markers, hunks } = settled;
         let (withheld, with_markers) = (&pick.withheld, *with_markers);
-        let options = Options { theirs, ours, merge, with_markers, hunks, withheld, ..Options::default() };
+        let is_called_off: Option<&dyn Fn() -> bool> = Some(&is_called_off);
+        let options = Options {
+            theirs,
+            ours,
+            merge,
+            with_markers,
+            hunks,
+            withheld,
+            is_called_off,
+            ..Options::default()
+        };
         let report = commit::commit(&claim.world(), &selection, options, host_root()?.as_fd());
-        outcome.report = report.map_err(|error| commit_failure(&error))?;
+        outcome.report = report.map_err(failed)?;
         if outcome.report.number.is_some() {
             // What the host has now, no restore could take back.
             let world = claim.world();

@@ -15,6 +15,7 @@ mod effective;
 mod examples;
 mod explain;
 mod init;
+mod interruption;
 mod keep;
 mod kill;
 mod ledger;

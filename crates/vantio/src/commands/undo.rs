@@ -12,6 +12,7 @@ use vantio_phantom::{
 
 use super::{
     changes::{claim_ended, commit_failure, entry, glance, host_root, ledger},
+    interruption::Interruption,
     pick::absolute,
 };
 use crate::{
@@ -58,12 +59,17 @@ pub fn undo(store: &Store, arguments: &Undo, json: bool) -> Result<u8, Failure> 
     let request = Value::object(request);
     ledger.append(entry(&claim.record, "phantom.undo", request.clone()))?;
     let root = host_root()?;
+    // Half of an undo is of no use to anybody.
+    let interruption = Interruption::listen()?;
     let (undone, pending) = waited("taking back", || {
         (commit::undo_paths(&world, &selection, root.as_fd()), glance(store, &claim.record))
     });
     claim.record.pending = Some(pending?.changes().len() as u64);
     claim.save()?;
     claim.release()?;
+    if interruption.signal().is_some() {
+        note("vantio: interrupted: the undo went on to its end\n");
+    }
     let report = match undone {
         Err(CommitError::NothingToUndo) => None,
         other => Some(other.map_err(|error| commit_failure(&error))?),
