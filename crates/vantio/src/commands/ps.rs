@@ -24,7 +24,8 @@ pub fn ps(store: &Store, all: bool, json: bool) -> Result<u8, Failure> {
             }
         };
         let is_live = record.state == State::Running && store.is_held(id)?;
-        if all || is_live || record.waits() {
+        // One that died, and could not be cleaned up for want of room, is called running still.
+        if all || record.state == State::Running || record.waits() {
             let waiting = if is_live { approvals::count(store, id) } else { Some(0) };
             let checkpoints = checkpoint::list(&store.world(&record)).unwrap_or_default();
             let bytes = checkpoints.iter().map(|(_, bytes)| bytes).sum();
@@ -88,7 +89,7 @@ fn state(record: &Record, is_live: bool) -> String {
         (State::Running, _) if is_live && record.detached => "live, detached".into(),
         (State::Running, _) if is_live => "live".into(),
         // Its supervisor is gone, and the sweep could not be done.
-        (State::Running, _) => "died".into(),
+        (State::Running, _) => "died, not cleaned up".into(),
         (State::Ended, Some(Outcome::Exited(0)) | None) => "ended".into(),
         (State::Ended, Some(Outcome::Exited(status))) => format!("ended ({status})"),
         (State::Ended, Some(Outcome::Signaled(signal))) => format!("ended (signal {signal})"),
@@ -101,6 +102,9 @@ fn state(record: &Record, is_live: bool) -> String {
 fn to_json(row: &Row) -> serde_json::Value {
     let mut value = serde_json::to_value(&row.record).unwrap_or_default();
     value["live"] = row.is_live.into();
+    if row.record.state == State::Running && !row.is_live {
+        value["state"] = State::Died.name().into();
+    }
     value["waiting"] = row.waiting.into();
     let (count, bytes) = row.checkpoints;
     value["checkpoints"] = serde_json::json!({ "count": count, "bytes": bytes });

@@ -154,6 +154,28 @@ run sh -c 'head -c 40000000 /dev/zero > big; while :; do echo > more$((i += 1));
 }
 
 #[test]
+fn a_run_that_died_on_a_full_disk_is_listed_before_there_is_room() {
+    if needs_root("a_run_that_died_on_a_full_disk_is_listed_before_there_is_room") {
+        return;
+    }
+    let world = World::new();
+    let script = "run sh -c 'echo x > new; touch /tmp/ready; sleep 60' 2> /dev/null &
+until [ -s $VANTIO_STATE/runs/*/supervisor ] && vantio diff last | grep -q new; do sleep 0.1; done
+head -c 9000000 /dev/zero > $VANTIO_STATE/filler
+kill -9 $(grep -o '[0-9]*' $VANTIO_STATE/runs/*/supervisor | head -n 1)
+wait
+vantio ps; vantio ps --json
+rm $VANTIO_STATE/filler
+vantio discard last; vantio ps";
+    let outcome = with_state_on_tmpfs(&world, "size=8m", script);
+    assert!(outcome.stderr.contains("could not be cleaned up"), "{}", outcome.describe());
+    assert!(outcome.stdout.contains("died, not cleaned up"), "{}", outcome.describe());
+    assert!(outcome.stdout.contains(r#""state":"died""#), "{}", outcome.describe());
+    assert!(outcome.stderr.contains("discarded: what was not committed is gone"), "{}", outcome.describe());
+    assert!(outcome.stderr.contains("no run lives or waits for review"), "{}", outcome.describe());
+}
+
+#[test]
 fn a_disk_without_a_single_byte_stops_the_run() {
     if needs_root("a_disk_without_a_single_byte_stops_the_run") {
         return;
