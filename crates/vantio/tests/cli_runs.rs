@@ -426,6 +426,19 @@ fn patterns_select_what_they_match() {
 }
 
 #[test]
+fn what_is_in_a_folder_that_is_named_may_be_named_too() {
+    let world = world(POLICY);
+    fs::create_dir(world.work().join("folder")).unwrap();
+    world.write("folder/in", "in\n");
+    world.run(&["run", "--", "sh", "-c", "mv folder moved; echo > other"]);
+    let none = world.run(&["commit", "last", "moved", "none"]);
+    assert!(none.starts_with("exit 2\n") && none.contains("[WORK]/none` has no pending change"), "{none}");
+    let named = world.run(&["commit", "last", "moved", "moved/in"]);
+    assert!(named.starts_with("exit 0\n"), "{named}");
+    assert!(world.work().join("moved/in").exists() && !world.work().join("other").exists());
+}
+
+#[test]
 fn a_policy_may_commit_by_itself_or_never() {
     let world = world(&format!("{POLICY}phantom: {{commit: auto}}\n"));
     insta::assert_snapshot!(world.run(&["run", "--", "sh", "-c", "echo two > kept.txt; ln -s /etc/passwd leak"]), @"

@@ -185,7 +185,8 @@ fn asked(
         let found = set.position(path).filter(|index| set.changes()[*index].kind == ChangeKind::Modified);
         asked.insert(found.ok_or_else(|| CommitError::NoHunks { path: path.clone() })?);
     }
-    for selector in selection.iter().chain(options.theirs).chain(options.ours).chain(options.merge) {
+    let named = || selection.iter().chain(options.theirs).chain(options.ours).chain(options.merge);
+    for selector in named() {
         let matching = (0..set.changes().len()).filter(|index| selector.covers(&set.changes()[*index]));
         let before = asked.len();
         asked.extend(matching);
@@ -193,7 +194,9 @@ fn asked(
             || settled.iter().any(|entry| beneath::is_within(entry.path.as_bytes(), &selector.path));
         let has_match =
             asked.len() > before || asked.iter().any(|index| selector.covers(&set.changes()[*index]));
-        if !has_match && !was_settled() {
+        // What is in a folder that is moved whole goes with that.
+        let is_below_another = || named().any(|other| other != selector && other.names(&selector.path));
+        if !has_match && !was_settled() && !is_below_another() {
             return Err(CommitError::NoSuchChange { path: selector.path.clone() });
         }
     }

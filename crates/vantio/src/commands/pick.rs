@@ -60,10 +60,10 @@ impl Asked {
         self.paths.push(path.to_vec());
     }
 
-    /// Fails where one of the paths, or all of the patterns, have none of `changes`.
+    /// Fails where one of the paths, or all of the patterns, have none of `changes`. A path below another goes with that.
     pub fn must_match(&self, changes: &ChangeSet) -> Result<(), Failure> {
         let has = |asked: &Self| changes.changes().iter().any(|change| asked.covers(change));
-        for path in &self.paths {
+        for path in self.paths.iter().filter(|path| !self.is_below_another(path)) {
             if !has(&Self { paths: vec![path.clone()], ..Self::default() }) {
                 return Err(commit_failure(&CommitError::NoSuchChange { path: path.clone() }));
             }
@@ -91,6 +91,10 @@ impl Asked {
                     .any(|pattern| ancestors(path).any(|path| fast_glob::glob_match(pattern, path)))
         };
         covers(&change.path) || change.from.as_deref().is_some_and(covers)
+    }
+
+    fn is_below_another(&self, path: &[u8]) -> bool {
+        self.paths.iter().any(|asked| asked != path && is_within(path, asked))
     }
 
     fn names(&self, change: &Change) -> bool {
