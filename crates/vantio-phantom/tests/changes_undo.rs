@@ -7,7 +7,7 @@ mod changes_support;
 use std::path::Path;
 
 use changes_support::{World, assert_same, is_root, paths, sh};
-use vantio_phantom::commit::{CommitError, UndoReport};
+use vantio_phantom::commit::{CommitError, Held, UndoReport};
 
 const IDENTITY: &str = "find . -printf '%P|%y|%m|%n|%i|%s|%l|%T@\n' | LC_ALL=C sort";
 /// Files that come back from another file system have other numbers.
@@ -143,6 +143,21 @@ fn a_rename_takes_what_stands_in_its_way_along() {
     part("mkdir -p d/s; echo 1 > d/s/a; echo 1 > x", "mv d/s e; rm -r d; rm x", &["/e"], "d/s/a");
     part("mkdir d e; echo 1 > d/a; echo 1 > x", "mv -T d e; rm x", &["/e"], "d/a");
     part(before, "mv d e; rm e/b; echo 2 > e/c", &["/e/c"], "e/a");
+}
+
+#[test]
+fn what_stays_with_another_names_it() {
+    if !is_root() {
+        return;
+    }
+    let world = World::new("mkdir d; echo 1 > d/f");
+    world.inside("mv d e");
+    world.commit(&[]);
+    world.on_host("mv e elsewhere");
+    let report = world.undo();
+    assert_eq!(paths(&report.stayed), ["/d", "/e"]);
+    let held = Held { path: b"/d".to_vec(), on: b"/e".to_vec() };
+    assert_eq!(report.held, [held], "the host changed the other name only");
 }
 
 #[test]

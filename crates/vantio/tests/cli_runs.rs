@@ -307,6 +307,24 @@ fn a_commit_is_taken_back_and_what_changed_since_stays() {
 }
 
 #[test]
+fn what_an_undo_leaves_for_another_is_told_apart() {
+    let world = world(POLICY);
+    fs::create_dir(world.work().join("folder")).unwrap();
+    world.write("folder/in", "in\n");
+    world.run(&["run", "--", "sh", "-c", "rm -r folder; echo > folder"]);
+    world.run(&["commit", "last", "folder/in"]);
+    world.run(&["commit", "last"]);
+    insta::assert_snapshot!(world.run(&["undo", "last", "folder/in"]), @"
+    exit 4
+    a part of commit 1 of run [RUN] taken back, but for what stays: its changes wait again
+    stays, because it cannot go back without [WORK]/folder: [WORK]/folder/in
+    ");
+    assert!(world.run(&["undo", "last", "folder"]).starts_with("exit 0\n"));
+    assert!(world.run(&["undo", "last", "folder/in"]).starts_with("exit 0\n"));
+    assert_eq!(fs::read_to_string(world.work().join("folder/in")).unwrap(), "in\n");
+}
+
+#[test]
 fn a_conflict_is_left_and_settled() {
     let world = world(POLICY);
     world.run(&["run", "--", "sh", "-c", "echo run > kept.txt; echo x > other"]);

@@ -1,7 +1,7 @@
 //! What the host changed since a commit.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     io,
 };
 
@@ -26,12 +26,21 @@ use crate::changes::{
     names_in,
 };
 
-/// The steps, by index, that an undo must leave because the host changed
-/// their outcome since. To be asked before the first is taken back:
+/// The steps that an undo must leave.
+#[derive(Debug, Default)]
+pub(super) struct Staying {
+    /// By index.
+    pub(super) steps: BTreeSet<usize>,
+    /// Of those whose outcome the host did not change, the path in their layer without which they cannot go back.
+    pub(super) without: BTreeMap<usize, Vec<u8>>,
+}
+
+/// The steps that an undo must leave because the host changed their outcome
+/// since, or that of others. To be asked before the first is taken back:
 /// that moves change times.
-pub(super) fn changed_since(grounds: &[Ground], record: &Record) -> io::Result<BTreeSet<usize>> {
+pub(super) fn changed_since(grounds: &[Ground], record: &Record) -> io::Result<Staying> {
+    let (Some(steps), Some(done)) = (&record.steps, record.applied) else { return Ok(Staying::default()) };
     let mut changed = BTreeSet::new();
-    let (Some(steps), Some(done)) = (&record.steps, record.applied) else { return Ok(changed) };
     let known = Since::new(record, steps, done);
     for (index, step) in steps.list.iter().enumerate() {
         let Some(ground) = grounds.get(step.layer) else { continue };
@@ -45,8 +54,8 @@ pub(super) fn changed_since(grounds: &[Ground], record: &Record) -> io::Result<B
             changed.insert(index);
         }
     }
-    ways::close(grounds, steps, &record.undone.steps, &mut changed)?;
-    Ok(changed)
+    let without = ways::close(grounds, steps, &record.undone.steps, &mut changed)?;
+    Ok(Staying { steps: changed, without })
 }
 
 /// The steps, by index, that changed nothing but metadata of a file to which the host wrote since. To be asked before the

@@ -15,7 +15,7 @@ use rustix::fd::AsFd as _;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CommitError, Recovered, Remedy, Selector, away,
+    CommitError, Held, Recovered, Remedy, Selector, away,
     depot::{self, DepotPlace, undo_folder},
     dirs,
     discard::remove_tree,
@@ -23,7 +23,7 @@ use super::{
     journal::{JOURNAL_FILE, Record, Steps, Undone, numbers, record_undone},
     recover::recover_run,
     rollback::{Ground, Reason, Scope, roll_back},
-    since::{changed_since, written_since},
+    since::{Staying, changed_since, written_since},
     steps::Id,
 };
 use crate::{
@@ -38,7 +38,7 @@ pub(super) use meanwhile::Begun;
 use part::Part;
 
 /// What an undo did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UndoReport {
     /// The commit that was taken back.
     pub number: u64,
@@ -48,6 +48,9 @@ pub struct UndoReport {
     /// Those of them that the host did not change: what was there before lay on another mount than the state folder, and
     /// there was no room to keep it.
     pub unkept: Vec<Vec<u8>>,
+    /// Those of them that the host did not change, each with what it cannot go back without: its other name, or the
+    /// folder that it was in.
+    pub held: Vec<Held>,
     /// Where paths were named, those that went back with them.
     pub along: Vec<Vec<u8>>,
 }
@@ -77,12 +80,14 @@ pub fn undo_paths(
     let failed = |source| failed(run.path(), source);
     let (number, part) = find(run, selection, host_root)?;
     let record = Record::read(&undo_folder(run.path(), number).join(JOURNAL_FILE))?;
-    let (mut along, mut not_kept) = (Vec::new(), Vec::new());
+    let (mut along, mut not_kept, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
     let begun = Some(Stamp::now());
     let mut undoing = Undoing { number, stays: BTreeSet::new(), part, begun, changed: BTreeSet::new() };
     if let Some(record) = &record {
         let grounds = grounds(run.path(), record, host_root).map_err(failed)?;
-        undoing.stays = changed_since(&grounds, record).map_err(failed)?;
+        let staying = changed_since(&grounds, record).map_err(failed)?;
+        waiting = held(record, &grounds, &staying);
+        undoing.stays = staying.steps;
         undoing.changed = written_since(&grounds, record).map_err(failed)?;
         not_kept = unkept(run.path(), record, &grounds, &undoing.stays);
         along = undoing.part.as_ref().map_or(along, |part| part.along(record, &grounds, selection));
@@ -92,7 +97,22 @@ pub fn undo_paths(
     let report = take_back(run.path(), &mut undoing, false, host_root)?;
     along.retain(|path| !report.stayed.contains(path));
     not_kept.retain(|path| report.stayed.contains(path));
-    Ok(UndoReport { unkept: not_kept, along, ..report })
+    waiting.retain(|held| report.stayed.contains(&held.path));
+    Ok(UndoReport { unkept: not_kept, held: waiting, along, ..report })
+}
+
+/// The paths that stay for others, but for those that stay for themselves too.
+fn held(record: &Record, grounds: &[Ground], staying: &Staying) -> Vec<Held> {
+    let list = record.steps.as_ref().map_or(&[][..], |steps| &steps.list);
+    let absolute = |index: usize, path: &[u8]| Some(grounds.get(list.get(index)?.layer)?.absolute(path));
+    let path = |index: &usize| absolute(*index, list.get(*index)?.path.as_bytes());
+    let changed: BTreeSet<_> =
+        staying.steps.iter().filter(|index| !staying.without.contains_key(index)).filter_map(path).collect();
+    let held = staying.without.iter().filter_map(|(index, on)| {
+        let held = Held { path: path(index)?, on: absolute(*index, on)? };
+        (held.path != held.on && !changed.contains(&held.path)).then_some(held)
+    });
+    held.collect()
 }
 
 /// The paths of which nothing was kept, but for the steps in `changed`.
@@ -188,7 +208,7 @@ fn has_something_to_take_back(
     };
     let failed = |source| failed(run.path(), source);
     let grounds = grounds(run.path(), &record, host_root).map_err(failed)?;
-    let stays = changed_since(&grounds, &record).map_err(failed)?;
+    let stays = changed_since(&grounds, &record).map_err(failed)?.steps;
     let count = record.steps.as_ref().map_or(0, |steps| steps.list.len());
     let is_free = |index: &usize| !stays.contains(index) && !record.undone.steps.contains(index);
     Ok(count == 0 || (0..count).any(|index| is_free(&index)))
@@ -221,7 +241,7 @@ fn take_back(
     let Some(record) = &record else {
         // Everything but the marker was cleared away before the crash.
         clear(run, number).map_err(failed)?;
-        return Ok(UndoReport { number, stayed: Vec::new(), unkept: Vec::new(), along: Vec::new() });
+        return Ok(UndoReport { number, ..UndoReport::default() });
     };
     let (folder, grounds) = (undo_folder(run, number), grounds(run, record, host_root).map_err(failed)?);
     if let Err(error) = away::bring_back(&folder, record, &grounds) {
@@ -235,7 +255,7 @@ fn take_back(
         judge_again(run, record, &part, undoing, host_root).map_err(failed)?;
     }
     let stayed = unwind(run, record, &part, undoing, host_root).map_err(failed)?;
-    Ok(UndoReport { number, stayed, unkept: Vec::new(), along: Vec::new() })
+    Ok(UndoReport { number, stayed, ..UndoReport::default() })
 }
 
 /// What the host changed since the undo was cut off is not overwritten.

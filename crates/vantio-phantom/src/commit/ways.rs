@@ -4,7 +4,7 @@
 //! that it needs cannot be done.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     io,
 };
 
@@ -15,22 +15,25 @@ use super::{
 };
 use crate::changes::beneath::{self, Pinned};
 
-/// Adds to the steps that must stay those that cannot go back without them, or have no place to go to. `undone` are those
-/// that went back before.
+/// Adds to the steps that must stay those that cannot go back without them, or have no place to go to, and says of these
+/// at which path in their layer what they cannot go back without is, or should be. `undone` are those that went back before.
 pub(super) fn close(
     grounds: &[Ground],
     steps: &Steps,
     undone: &BTreeSet<usize>,
     stays: &mut BTreeSet<usize>,
-) -> io::Result<()> {
+) -> io::Result<BTreeMap<usize, Vec<u8>>> {
     let ways = Ways::new(grounds, steps, undone)?;
+    let mut without = BTreeMap::new();
     loop {
         let others = ways.left.iter().copied().filter(|index| !stays.contains(index));
-        let blocked: Vec<_> = others.filter(|index| ways.is_blocked(*index, stays)).collect();
+        let blocked = others.filter_map(|index| Some((index, ways.obstacle(index, stays)?)));
+        let blocked: Vec<_> = blocked.collect();
         if blocked.is_empty() {
-            return Ok(());
+            return Ok(without);
         }
-        stays.extend(blocked);
+        stays.extend(blocked.iter().map(|(index, _)| *index));
+        without.extend(blocked.into_iter().map(|(index, path)| (index, path.to_vec())));
     }
 }
 
@@ -126,16 +129,23 @@ impl<'a> Ways<'a> {
         Some(self.steps.list[*put].path.as_bytes())
     }
 
-    fn is_blocked(&self, index: usize, stays: &BTreeSet<usize>) -> bool {
+    /// What keeps a step from going back, if anything does.
+    fn obstacle<'w>(&'w self, index: usize, stays: &BTreeSet<usize>) -> Option<&'w [u8]> {
         let step = &self.steps.list[index];
         let mut with = self.moving.get(&(step.layer, &step.slot[..])).into_iter().flatten();
-        if moves(step) && with.any(|other| stays.contains(other)) {
-            return true;
+        if let (true, Some(other)) = (moves(step), with.find(|other| stays.contains(other))) {
+            return Some(self.steps.list[*other].path.as_bytes());
         }
-        let Some(place) = self.places.get(&index) else { return false };
-        let is_left = |path: &Vec<u8>| !self.goes(step.layer, path, place.moving, stays);
-        place.occupied.as_ref().is_some_and(is_left)
-            || place.above.map_or(!place.has_folder, |above| stays.contains(&above))
+        let place = self.places.get(&index)?;
+        if let Some(path) = &place.occupied
+            && !self.goes(step.layer, path, place.moving, stays)
+        {
+            return Some(path);
+        }
+        match place.above {
+            Some(above) => stays.contains(&above).then(|| self.steps.list[above].path.as_bytes()),
+            None => (!place.has_folder).then(|| beneath::split(step.path.as_bytes()).0),
+        }
     }
 
     /// Whether what is at `path` goes when the steps that do not stay are undone: itself, or a folder above it that is not

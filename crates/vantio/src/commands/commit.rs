@@ -110,7 +110,7 @@ pub struct Settled {
     pub hunks: Vec<HunkChoice>,
 }
 
-pub use outcome::{hazard_json, never_json, offered, paths_json};
+pub use outcome::{hazard_json, held_json, never_json, offered, paths_json};
 
 fn perform(
     store: &Store,

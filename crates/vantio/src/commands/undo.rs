@@ -6,12 +6,13 @@ use serde_json::json;
 use vantio_core::json::Value;
 use vantio_ledger::Draft;
 use vantio_phantom::{
-    changes::{Escaped, PathBytes},
-    commit::{self, CommitError, Selector},
+    changes::Escaped,
+    commit::{self, CommitError, Selector, UndoReport},
 };
 
 use super::{
     changes::{claim_ended, commit_failure, entry, glance, host_root, ledger},
+    commit::{held_json, paths_json},
     interruption::Interruption,
     pick::absolute,
 };
@@ -74,34 +75,39 @@ pub fn undo(store: &Store, arguments: &Undo, json: bool) -> Result<u8, Failure> 
         Err(CommitError::NothingToUndo) => None,
         other => Some(other.map_err(|error| commit_failure(&error))?),
     };
-    let (stayed, unkept, along) =
-        report.map(|report| (report.stayed, report.unkept, report.along)).unwrap_or_default();
-    let count = i64::try_from(stayed.len()).unwrap_or(i64::MAX);
+    let report = report.unwrap_or_default();
+    let count = i64::try_from(report.stayed.len()).unwrap_or(i64::MAX);
     let response = Value::object([("stayed", Value::Integer(count))]);
     let end = store.read(id)?;
     ledger.append(Draft { response, ..entry(&end, "phantom.undo.end", request) })?;
     if json {
-        let list = |paths: &[Vec<u8>]| paths.iter().map(|path| PathBytes(path.clone())).collect::<Vec<_>>();
         print_json(json!({
-            "run": id.to_string(), "commit": number, "stayed": list(&stayed), "unkept": list(&unkept),
-            "along": list(&along),
+            "run": id.to_string(), "commit": number, "stayed": paths_json(&report.stayed),
+            "unkept": paths_json(&report.unkept), "held": held_json(&report.held), "along": paths_json(&report.along),
         }))?;
     } else {
         let part = if selection.is_empty() { "" } else { "a part of " };
-        let whole = if stayed.is_empty() { "" } else { ", but for what stays" };
+        let whole = if report.stayed.is_empty() { "" } else { ", but for what stays" };
         let then = if world.is_discarded() { DISCARDED } else { "its changes wait again" };
         let mut text = format!("{part}commit {number} of run {short} taken back{whole}: {then}\n");
-        for path in &along {
+        for path in &report.along {
+            // Writing to a String cannot fail.
             let _ = writeln!(text, "  went along: {}", Escaped(path));
         }
-        for path in &stayed {
-            // Writing to a String cannot fail.
-            let why = if unkept.contains(path) { NOT_KEPT } else { "it changed since" };
-            let _ = writeln!(text, "stays, because {why}: {}", Escaped(path));
+        for path in &report.stayed {
+            let _ = writeln!(text, "stays, because {}: {}", why_it_stays(&report, path), Escaped(path));
         }
         print(text)?;
     }
-    Ok(if stayed.is_empty() { 0 } else { 4 })
+    Ok(if report.stayed.is_empty() { 0 } else { 4 })
+}
+
+fn why_it_stays(report: &UndoReport, path: &Vec<u8>) -> String {
+    match report.held.iter().find(|held| held.path == *path) {
+        _ if report.unkept.contains(path) => NOT_KEPT.into(),
+        Some(held) => format!("it cannot go back without {}", Escaped(&held.on)),
+        None => "it changed since".into(),
+    }
 }
 
 const DISCARDED: &str = "what it had brought is gone, for the run was discarded";

@@ -6,7 +6,7 @@ use serde_json::json;
 use vantio_core::{Hash, json::Value};
 use vantio_phantom::{
     changes::{Blocked, Escaped, PathBytes},
-    commit::{Conflict, Lines, Offer, Overlap},
+    commit::{Conflict, Held, Lines, Offer, Overlap},
 };
 
 use super::Outcome;
@@ -101,10 +101,6 @@ impl Outcome {
                 "merge": offer_json(&conflict.offer),
             })
         });
-        let held = report
-            .held
-            .iter()
-            .map(|held| json!({ "path": path_json(&held.path), "on": path_json(&held.on) }));
         let hazards = self.hazards.iter().map(|(path, reasons)| hazard_json(path, reasons));
         let never = report.never.iter().map(|(path, blocked)| never_json(path, *blocked));
         json!({
@@ -115,7 +111,7 @@ impl Outcome {
             "partly": paths_json(&report.partly),
             "dropped": paths_json(&report.dropped),
             "conflicts": conflicts.collect::<serde_json::Value>(),
-            "held": held.collect::<serde_json::Value>(),
+            "held": held_json(&report.held),
             "hazards": hazards.collect::<serde_json::Value>(),
             "never": never.collect::<serde_json::Value>(),
             "pending": self.pending,
@@ -196,6 +192,11 @@ fn offer_json(offer: &Offer) -> serde_json::Value {
             json!({ "state": "overlapping", "overlaps": places.collect::<serde_json::Value>() })
         }
     }
+}
+
+/// What waits for another, or stays with it.
+pub fn held_json(held: &[Held]) -> serde_json::Value {
+    held.iter().map(|held| json!({ "path": path_json(&held.path), "on": path_json(&held.on) })).collect()
 }
 
 /// What is left because of a hazard.
