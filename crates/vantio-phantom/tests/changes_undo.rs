@@ -7,7 +7,10 @@ mod changes_support;
 use std::path::Path;
 
 use changes_support::{World, assert_same, is_root, paths, sh};
-use vantio_phantom::commit::{CommitError, Held, UndoReport};
+use vantio_phantom::{
+    changes::Blocked,
+    commit::{CommitError, Held, UndoReport},
+};
 
 const IDENTITY: &str = "find . -printf '%P|%y|%m|%n|%i|%s|%l|%T@\n' | LC_ALL=C sort";
 /// Files that come back from another file system have other numbers.
@@ -436,4 +439,31 @@ fn an_undo_that_has_no_room_takes_nothing_back_and_names_the_place() {
     world.on_host("rm h");
     assert_eq!(world.undo().stayed, Vec::<Vec<u8>>::new());
     assert_same(&world.shape(), &was, "all is");
+}
+
+/// Folders that are closed to their owner too, in any depth, come and go like others.
+#[test]
+fn folders_that_nobody_may_enter_are_committed_compared_and_taken_back() {
+    if is_root() {
+        return;
+    }
+    let before = "mkdir -p d e/s; echo 1 > d/a; echo 1 > d/b; echo 1 > e/s/f";
+    let run = "echo 2 > d/a; rm d/b; chmod 0 d; echo 2 > e/s/f; chmod 600 e/s; chmod 0 e
+               mkdir -p n/s; echo 1 > n/s/f; chmod 600 n/s; chmod 0 n";
+    let hosts = [World::new, |before: &str| World::with_host_on(Path::new("/dev/shm"), before)];
+    for host in hosts.into_iter().take(if Path::new("/dev/shm").is_dir() { 2 } else { 1 }) {
+        let world = host(before);
+        let was = world.shape();
+        world.inside(run);
+        assert!(!world.commit(&[]).is_incomplete());
+        assert_eq!(world.kinds(), [""; 0]);
+        let modes = "stat -c '%a %n' d e n";
+        assert_eq!(sh(&world.host(), modes), "0 d\n0 e\n0 n\n");
+        assert_eq!(world.undo_paths(&["/d/a"]).unwrap().stayed, Vec::<Vec<u8>>::new());
+        assert_eq!(sh(&world.host(), modes), "0 d\n0 e\n0 n\n");
+        let never = world.commit(&[]).never;
+        assert_eq!(never, [(b"/d/a".to_vec(), Blocked::Unreadable)], "the host's cannot be compared");
+        assert_eq!(world.undo().stayed, Vec::<Vec<u8>>::new());
+        assert_same(&world.shape(), &was, "the host");
+    }
 }

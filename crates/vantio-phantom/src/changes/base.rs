@@ -88,7 +88,11 @@ pub(crate) fn note_again(
     let mut pack = Pack::open(run, Bases::of_run(run)?.kept)?;
     let mut again = Vec::new();
     for (path, place) in paths {
-        again.push((path.clone().into(), describe(host_root, place)?.map(|found| found.kept_in(&mut pack))));
+        match describe(host_root, place) {
+            // In a folder that its owner may not look into: without a note it counts as changed by the host.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            found => again.push((path.clone().into(), found?.map(|found| found.kept_in(&mut pack)))),
+        }
     }
     append(run, &again).map(drop)
 }

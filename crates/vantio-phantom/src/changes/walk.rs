@@ -10,6 +10,7 @@ use std::{
 use rustix::{
     fd::{AsFd as _, BorrowedFd, OwnedFd},
     fs::{Dir, Mode, OFlags, openat},
+    io::Errno,
 };
 
 use super::{
@@ -122,6 +123,11 @@ impl<'a> Walk<'a> {
                 (Some(dir), Some(parent)) => match self.lower_at(dir.as_fd(), parent, name)? {
                     Found::Nothing => None,
                     Found::Mount => continue,
+                    Found::Sealed => {
+                        let place = if node.is_whiteout() { join(parent, name) } else { path };
+                        self.push_sealed(&place, Some(node));
+                        continue;
+                    }
                     Found::Entry(lower) => Some(*lower),
                 },
                 _ => None,
@@ -288,6 +294,23 @@ impl<'a> Walk<'a> {
         });
     }
 
+    /// A change in a folder of the host that may not be looked into, and with it what is below.
+    fn push_sealed(&mut self, path: &[u8], node: Option<Node>) {
+        let after = node.filter(|node| !node.is_whiteout());
+        let upper = after.is_some().then(|| path.to_vec());
+        self.changes.push(Change {
+            path: self.root.layer.absolute(path),
+            kind: if after.is_some() { ChangeKind::Added } else { ChangeKind::Deleted },
+            from: None,
+            before: None,
+            after,
+            links: Arc::default(),
+            hazards: Vec::new(),
+            blocked: Some(Blocked::Unreadable),
+            origin: Origin { layer: self.index, upper, ..Origin::default() },
+        });
+    }
+
     /// Lists a host's tree as deleted, without what was moved out of it.
     fn delete(&mut self, path: Vec<u8>, node: Node) -> io::Result<()> {
         let mut waiting = vec![(path, node)];
@@ -328,10 +351,16 @@ impl<'a> Walk<'a> {
         parent: &[u8],
         is_gone: impl Fn(&[u8]) -> bool,
     ) -> io::Result<()> {
-        let listed = openat(dir, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let listed =
+            match openat(dir, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+                // A commit has closed it, and removed what was in it.
+                Err(Errno::ACCESS) if self.is_settled(parent) => return Ok(()),
+                listed => listed?,
+            };
         for name in names_in(&listed)?.iter().filter(|name| is_gone(name)) {
             match self.lower_at(dir.as_fd(), parent, name)? {
                 Found::Entry(lower) => self.delete(lower.path, lower.node)?,
+                Found::Sealed => self.push_sealed(&join(parent, name), None),
                 Found::Nothing | Found::Mount => {}
             }
         }
@@ -346,6 +375,7 @@ impl<'a> Walk<'a> {
                 Found::Entry(lower) => children.push((lower.path, lower.node)),
                 Found::Nothing => {}
                 Found::Mount => return Err(Unlisted::Mount),
+                Found::Sealed => return Err(Unlisted::Failed(io::ErrorKind::PermissionDenied.into())),
             }
         }
         Ok(children)
@@ -357,7 +387,11 @@ impl<'a> Walk<'a> {
         if self.moved.contains(&path) {
             return Ok(Found::Nothing);
         }
-        let Some(stat) = beneath::stat_at(dir, name)? else { return Ok(Found::Nothing) };
+        let stat = match beneath::stat_at(dir, name) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(Found::Sealed),
+            stat => stat?,
+        };
+        let Some(stat) = stat else { return Ok(Found::Nothing) };
         if stat.stx_mnt_id != self.root.lower.mount() {
             return Ok(Found::Mount);
         }
@@ -452,6 +486,11 @@ impl<'a> Walk<'a> {
         Ok(self.bases.get().is_some_and(|bases| matches!(bases.get(&path), Some(None))))
     }
 
+    fn is_settled(&self, path: &[u8]) -> bool {
+        let path = self.root.layer.absolute(path);
+        self.committed.iter().any(|entry| entry.path.as_bytes() == path)
+    }
+
     fn is_committed_rename(&self, path: &[u8]) -> bool {
         let path = self.root.layer.absolute(path);
         self.committed.iter().filter_map(Committed::rename).any(|(_, to)| to == path)
@@ -470,6 +509,8 @@ enum Found<'f> {
     Nothing,
     /// Another file system of the host covers it.
     Mount,
+    /// The folder may not be looked into.
+    Sealed,
     Entry(Box<Lower<'f>>),
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, io};
 
-use rustix::fd::AsFd as _;
+use rustix::fd::{AsFd as _, OwnedFd};
 
 use super::{
     journal::Steps,
@@ -39,7 +39,7 @@ pub(super) fn restore(
 
 fn restore_dir(ground: &Ground, dir: &Dir, reason: Reason<'_>) -> io::Result<()> {
     let Some((path, meta)) = &dir.before else { return Ok(()) };
-    let opened = match ground.lower.dir(path.as_bytes()) {
+    let opened = match open(ground, path) {
         Err(error) if beneath::is_absent(&error) => return Ok(()),
         other => other?,
     };
@@ -65,7 +65,7 @@ fn restore_dir(ground: &Ground, dir: &Dir, reason: Reason<'_>) -> io::Result<()>
 /// Sets the times that a directory has after a commit of which it still holds a part.
 fn keep_times(ground: &Ground, dir: &Dir) -> io::Result<()> {
     let Some((path, meta)) = &dir.after else { return Ok(()) };
-    let opened = match ground.lower.dir(path.as_bytes()) {
+    let opened = match open(ground, path) {
         Err(error) if beneath::is_absent(&error) => return Ok(()),
         other => other?,
     };
@@ -73,6 +73,10 @@ fn keep_times(ground: &Ground, dir: &Dir) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         other => other,
     }
+}
+
+fn open(ground: &Ground, path: &PathBytes) -> io::Result<OwnedFd> {
+    ground.lending(path.as_bytes(), || ground.lower.dir(path.as_bytes()))
 }
 
 /// What of the commit is left in a directory.

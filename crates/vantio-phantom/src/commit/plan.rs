@@ -121,7 +121,10 @@ impl<'a> Plan<'a> {
             planner.link(*index);
         }
         // Last: what is known of a file of which another name goes or is exchanged is what it was before.
-        for index in chosen {
+        // A directory after what is in it, which it may close.
+        let is_dir = |index: &&usize| set.changes()[**index].before.as_ref().is_some_and(Node::is_dir);
+        let (dirs, files): (Vec<&usize>, Vec<&usize>) = chosen.iter().partition(is_dir);
+        for index in files.into_iter().chain(dirs.into_iter().rev()) {
             planner.in_place(*index);
         }
         planner.plan

@@ -105,6 +105,20 @@ impl Ground {
         record.begin.layers.iter().map(open).collect()
     }
 
+    /// Does something to `path`; where that is not permitted, once more with the folders above opened to their owner.
+    pub(super) fn lending<T>(&self, path: &[u8], attempt: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            other => return other,
+        }
+        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        let mut lent = Vec::new();
+        for (slash, _) in slashes {
+            lent.extend(Lent::new(self.lower.dir(&path[..slash])?, 0o700));
+        }
+        attempt()
+    }
+
     /// Whether what an undo puts back is a copy, in every file of it.
     pub(super) const fn is_away(&self) -> bool {
         self.is_away
@@ -118,11 +132,12 @@ impl Ground {
 
     /// What the host has below the directory `path`, relative to it; nothing where it is none.
     pub(super) fn below(&self, path: &[u8]) -> io::Result<Vec<Vec<u8>>> {
-        let (mut found, mut waiting) = (Vec::new(), vec![Vec::new()]);
+        let (mut found, mut waiting, mut lent) = (Vec::new(), vec![Vec::new()], Vec::new());
         while let Some(relative) = waiting.pop() {
             let at = if relative.is_empty() { path.to_vec() } else { join(path, &relative) };
             let is_dir = self.lower.stat(&at)?.is_some_and(|stat| Node::of_stat(&stat).is_dir());
             if is_dir {
+                lent.extend(Lent::new(self.lower.dir(&at)?, 0o500));
                 let dir = self.lower.at(&at, OFlags::RDONLY | OFlags::DIRECTORY)?;
                 waiting.extend(names_in(&dir)?.iter().map(|name| join(&relative, name)));
             }
@@ -161,7 +176,7 @@ pub(super) fn roll_back(
             continue;
         }
         let back = Back { ground, step, steps, reason, is_written: scope.changed.contains(&index) };
-        match back.take_back() {
+        match ground.lending(step.path.as_bytes(), || back.take_back()) {
             Ok(true)
                 if matches!(step.action, Action::Make { .. } | Action::Put { .. } | Action::Link { .. }) => {}
             Ok(true) if scope.changed.contains(&index) => {}
@@ -170,7 +185,8 @@ pub(super) fn roll_back(
                 // find their file where a rename has put it.
                 let place = if step.action.clears() { path } else { path_then(&scope.freed, &path) };
                 if ground.is_away && !reason.is_unfinished() {
-                    let below = ground.below(step.path.as_bytes())?;
+                    let at = step.path.as_bytes();
+                    let below = ground.lending(at, || ground.below(at))?;
                     back_again.extend(below.iter().map(|below| join(&place, below)));
                 }
                 back_again.push(place);

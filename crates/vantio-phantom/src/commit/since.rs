@@ -50,7 +50,8 @@ pub(super) fn changed_since(grounds: &[Ground], record: &Record) -> io::Result<S
         let last = known.last.get(&(step.layer, step.path.as_bytes()));
         // What came of one that another followed is judged with that.
         let is_judged = last.is_none_or(|last| *last <= index);
-        if is_judged && !ground.is_as_committed(step, &known)? {
+        let judge = || ground.is_as_committed(step, &known);
+        if is_judged && !ground.lending(step.path.as_bytes(), judge)? {
             changed.insert(index);
         }
     }
@@ -69,10 +70,11 @@ pub(super) fn written_since(grounds: &[Ground], record: &Record) -> io::Result<B
             continue;
         };
         let path = step.path.as_bytes();
-        if let Some(now) = node_at(&ground.lower, path)?
-            && now.id == *node
-            && !ground.is_known(path, &now, &known)?
-        {
+        let is_written = || match node_at(&ground.lower, path)? {
+            Some(now) if now.id == *node => Ok(!ground.is_known(path, &now, &known)?),
+            _ => Ok(false),
+        };
+        if ground.lending(path, is_written)? {
             written.insert(index);
         }
     }

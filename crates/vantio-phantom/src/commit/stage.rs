@@ -68,7 +68,10 @@ impl<'a> Stage<'a> {
             self.clock.tick()?;
             self.copy(item).map_err(|source| Stopped::failed("cannot copy", &item.change.path, source))?;
         }
-        // A directory's times and permissions come after its entries.
+        let folders = self.plan.items.iter().filter(|item| is_dir(item)).map(|item| self.folder(item));
+        let folders = folders.collect::<io::Result<Vec<_>>>();
+        let folders = Some(folders.map_err(|source| Stopped::failed("cannot read", b"/", source))?);
+        // A directory's times and permissions come after its entries, and may close it.
         for item in self.plan.items.iter().rev().filter(|item| is_dir(item)) {
             self.finish_dir(item)
                 .map_err(|source| Stopped::failed("cannot copy", &item.change.path, source))?;
@@ -85,9 +88,6 @@ impl<'a> Stage<'a> {
             let synced = depot.at(b"", OFlags::RDONLY | OFlags::DIRECTORY).and_then(|dir| Ok(syncfs(dir)?));
             synced.map_err(|source| Stopped::failed("cannot sync", b"/", source))?;
         }
-        let folders = self.plan.items.iter().filter(|item| is_dir(item)).map(|item| self.folder(item));
-        let folders = folders.collect::<io::Result<Vec<_>>>();
-        let folders = Some(folders.map_err(|source| Stopped::failed("cannot read", b"/", source))?);
         let was = self.plan.steps.iter().filter_map(|planned| self.before(planned)).collect();
         Ok(Steps { list: steps, dirs, folders, was, ..Steps::default() })
     }

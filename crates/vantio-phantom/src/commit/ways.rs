@@ -76,7 +76,8 @@ impl<'a> Ways<'a> {
         for index in &ways.left {
             let step = &steps.list[*index];
             if let (true, Some(ground)) = (step.action.clears(), grounds.get(step.layer)) {
-                let place = ways.place(step, &ground.lower)?;
+                let path = step.path.as_bytes();
+                let place = ground.lending(path, || ways.place(step, &ground.lower))?;
                 ways.places.insert(*index, place);
             }
         }

@@ -95,7 +95,7 @@ pub(super) fn judge(
         let Some(ground) = grounds.get(step.layer).filter(|_| is_asked && !stays.contains(&index)) else {
             continue;
         };
-        let state = judge.state(ground, step)?;
+        let state = ground.lending(step.path.as_bytes(), || judge.state(ground, step))?;
         if matches!(state, State::Back | State::Written) {
             back.insert(index);
             let place = ground.absolute(step.path.as_bytes());
