@@ -346,6 +346,24 @@ fn a_conflict_is_left_and_settled() {
 }
 
 #[test]
+fn the_runs_version_is_not_offered_where_only_a_name_is_left_of_it() {
+    let world = world(POLICY);
+    fs::create_dir(world.work().join("folder")).unwrap();
+    world.write("folder/in", "in\n");
+    world.run(&["run", "--", "sh", "-c", "mv folder moved"]);
+    fs::remove_dir_all(world.work().join("folder")).unwrap();
+    // An ordinary user's run has copied it.
+    if world.run(&["diff", "last", "--tree"]).contains("renamed") {
+        insta::assert_snapshot!(world.run(&["commit", "last", "--hazards", "--theirs", "moved"]), @"
+        exit 4
+        conflict: [WORK]/moved: the host removed it since the run changed it
+          the run gave it another name only, so nothing of it is left to take
+          to keep the host's:  vantio commit [RUN] --ours [WORK]/moved
+        ");
+    }
+}
+
+#[test]
 fn a_hazard_is_left_until_it_is_named() {
     let world = world(POLICY);
     world.run(&["run", "--", "sh", "-c", "mkdir d; ln -s /etc/passwd d/leak; echo x > d/plain"]);

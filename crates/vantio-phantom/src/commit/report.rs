@@ -58,6 +58,8 @@ pub struct Conflict {
     pub reason: Reason,
     /// Whether a merge settles it.
     pub offer: Offer,
+    /// Whether the run's version can be taken: not of a directory that the run only renamed and the host removed.
+    pub can_be_forced: bool,
 }
 
 /// What a three-way merge makes of a conflict.

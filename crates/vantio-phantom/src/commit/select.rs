@@ -97,7 +97,7 @@ pub(super) fn choose(
             stopped.insert(index);
         } else if late.contains(&index) {
             let offer = Merge::of(change, &grounds).map_or_else(Offer::Impossible, Merge::offer);
-            report.conflicts.push(Conflict { path: change.path.clone(), reason: Reason::Moved, offer });
+            report.conflicts.push(conflict(change, Reason::Moved, offer));
             stopped.insert(index);
         } else if let Some(reason) = reason(change, &grounds)? {
             let has_hunks = options.hunks.iter().any(|choice| choice.path == change.path);
@@ -109,7 +109,7 @@ pub(super) fn choose(
                 Ok(merge) if is_wanted(&merge) => drop(replacements.insert(index, merge.replacement)),
                 merge => {
                     let offer = merge.map_or_else(Offer::Impossible, Merge::offer);
-                    report.conflicts.push(Conflict { path: change.path.clone(), reason, offer });
+                    report.conflicts.push(conflict(change, reason, offer));
                     stopped.insert(index);
                     continue;
                 }
@@ -163,6 +163,10 @@ fn concerned(set: &ChangeSet, path: &[u8]) -> Vec<usize> {
 fn reason(change: &Change, grounds: &Grounds<'_>) -> Result<Option<Reason>, CommitError> {
     let failed = |source| ScanError::Read { path: change.path.clone(), source };
     Ok(conflict::of(change, grounds.known, grounds.layers).map_err(failed)?)
+}
+
+fn conflict(change: &Change, reason: Reason, offer: Offer) -> Conflict {
+    Conflict { path: change.path.clone(), reason, offer, can_be_forced: can_be_forced(change) }
 }
 
 /// False for a rename of what the host has not any more.

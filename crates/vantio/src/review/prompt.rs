@@ -114,6 +114,7 @@ fn ask_conflict(
         Offer::Overlapping(_) => {
             ("Merge with conflict markers, take the run's, keep the host's, or leave it", "mtonq?")
         }
+        Offer::Impossible(_) if !conflict.can_be_forced => ("Keep the host's, or leave it", "onq?"),
         Offer::Impossible(_) => ("Take the run's, keep the host's, or leave it", "tonq?"),
     };
     Ok(match question(question_text, keys, next)? {

@@ -55,9 +55,12 @@ impl Outcome {
             line(format!("conflict: {conflict}"));
             offered(conflict).into_iter().for_each(&mut line);
         }
-        if let Some(conflict) = report.conflicts.first() {
+        if let Some(conflict) = report.conflicts.iter().find(|conflict| conflict.can_be_forced) {
             let path = for_shell(&conflict.path);
             line(format!("  to take the run's:   vantio commit {short} --theirs {path}"));
+        }
+        if let Some(conflict) = report.conflicts.first() {
+            let path = for_shell(&conflict.path);
             line(format!("  to keep the host's:  vantio commit {short} --ours {path}"));
         }
         let has =
@@ -148,6 +151,9 @@ impl Outcome {
 pub fn offered(conflict: &Conflict) -> Vec<String> {
     match &conflict.offer {
         Offer::Clean => vec!["  a merge has what both changed".into()],
+        Offer::Impossible(_) if !conflict.can_be_forced => {
+            vec!["  the run gave it another name only, so nothing of it is left to take".into()]
+        }
         Offer::Impossible(why) => vec![format!("  no merge: {why}")],
         Offer::Overlapping(overlaps) => {
             let mut lines: Vec<String> = overlaps.iter().take(OVERLAPS).map(overlap).collect();
