@@ -467,3 +467,13 @@ fn folders_that_nobody_may_enter_are_committed_compared_and_taken_back() {
         assert_same(&world.shape(), &was, "the host");
     }
 }
+
+#[test]
+fn an_access_list_of_what_its_owner_may_not_enter_or_read_is_not_taken_for_the_hosts() {
+    let world = World::new("mkdir d; echo 1 > f; setfacl -m u:65534:rwx d f");
+    let was = world.listing();
+    world.inside("chmod 604 d; chmod 204 f");
+    world.commit(&[]);
+    assert_eq!(world.undo().stayed, Vec::<Vec<u8>>::new());
+    assert_same(&world.listing(), &was, "the host");
+}

@@ -158,6 +158,18 @@ impl Node {
         is_told.then(|| stat.stx_btime.into())
     }
 
+    /// Gives it a mode, of which an access list has the owner's part too (`posix_acl_xattr_entry` of Linux).
+    pub(crate) fn set_mode(&mut self, mode: u32) {
+        self.mode = mode;
+        let list = self.xattrs.get_mut(&b"system.posix_acl_access"[..]);
+        let Some(entries) = list.and_then(|list| list.get_mut(ACL_HEADER..)) else { return };
+        for entry in entries.chunks_exact_mut(ACL_ENTRY) {
+            if let [1, 0, permissions, ..] = entry {
+                *permissions = u8::try_from(mode >> 6 & 7).unwrap_or_default();
+            }
+        }
+    }
+
     /// True for a directory.
     pub fn is_dir(&self) -> bool {
         self.file_type == FileType::Directory
@@ -276,6 +288,10 @@ fn is_own(name: &[u8]) -> bool {
 
 /// Labels that the host's security modules set by themselves.
 const SECURITY_MODULES: [&[u8]; 3] = [b"security.selinux", b"security.ima", b"security.evm"];
+
+/// Bytes of an access list before its entries, and of each.
+const ACL_HEADER: usize = 4;
+const ACL_ENTRY: usize = 8;
 
 /// `XATTR_SIZE_MAX` and `XATTR_LIST_MAX` of Linux.
 const LARGEST_XATTR: usize = 65_536;

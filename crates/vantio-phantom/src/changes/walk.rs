@@ -150,7 +150,7 @@ impl<'a> Walk<'a> {
         self.root.relax(path, &Node::of_stat(&stat))?;
         let mut node = Node::complete(&stat, dir, name)?;
         if let Some(mode) = self.root.true_mode(path) {
-            node.mode = mode;
+            node.set_mode(mode);
         }
         Ok(Some(node))
     }
