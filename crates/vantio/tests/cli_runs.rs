@@ -307,6 +307,28 @@ fn a_commit_is_taken_back_and_what_changed_since_stays() {
 }
 
 #[test]
+fn an_undo_says_that_the_last_commit_stays_before_it_takes_back_an_earlier_one() {
+    let world = world(POLICY);
+    world.run(&["run", "--", "sh", "-c", "echo run > kept.txt; echo run > gone.txt"]);
+    world.run(&["commit", "last", "kept.txt"]);
+    world.run(&["commit", "last", "gone.txt"]);
+    std::thread::sleep(std::time::Duration::from_millis(25));
+    world.write("gone.txt", "host\n");
+    insta::assert_snapshot!(world.run(&["undo", "last"]), @"
+    exit 4
+    nothing of commit 2 of run [RUN] was taken back
+    stays, because it changed since: [WORK]/gone.txt
+    ");
+    assert_eq!(fs::read_to_string(world.work().join("kept.txt")).unwrap(), "run\n");
+    insta::assert_snapshot!(world.run(&["undo", "last"]), @"
+    exit 0
+    commit 2 of run [RUN] stays: the host has changed what it brought
+    commit 1 of run [RUN] taken back: its changes wait again
+    ");
+    assert_ne!(fs::read_to_string(world.work().join("kept.txt")).unwrap(), "run\n");
+}
+
+#[test]
 fn what_an_undo_leaves_for_another_is_told_apart() {
     let world = world(POLICY);
     fs::create_dir(world.work().join("folder")).unwrap();
@@ -316,7 +338,7 @@ fn what_an_undo_leaves_for_another_is_told_apart() {
     world.run(&["commit", "last"]);
     insta::assert_snapshot!(world.run(&["undo", "last", "folder/in"]), @"
     exit 4
-    a part of commit 1 of run [RUN] taken back, but for what stays: its changes wait again
+    nothing of commit 1 of run [RUN] was taken back
     stays, because it cannot go back without [WORK]/folder: [WORK]/folder/in
     ");
     assert!(world.run(&["undo", "last", "folder"]).starts_with("exit 0\n"));

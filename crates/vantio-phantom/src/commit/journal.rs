@@ -86,8 +86,10 @@ pub(super) struct Record {
     pub(super) steps: Option<Steps>,
     /// When the last step was done, on the host's coarse real-time clock.
     pub(super) applied: Option<Stamp>,
-    /// What undos of some paths took back.
+    /// What undos took back that did not take back all.
     pub(super) undone: Undone,
+    /// There was such an undo, and it was told what stays.
+    pub(super) was_tried: bool,
 }
 
 /// What of a commit was taken back.
@@ -123,13 +125,20 @@ impl Record {
                     return Err(unusable(path, &format!("version {} is not {VERSION}", begin.version)));
                 }
                 (Line::Begin(begin), none @ None) => {
-                    *none = Some(Self { begin, steps: None, applied: None, undone: Undone::default() });
+                    *none = Some(Self {
+                        begin,
+                        steps: None,
+                        applied: None,
+                        undone: Undone::default(),
+                        was_tried: false,
+                    });
                 }
                 (Line::Steps(steps), Some(record)) => record.steps = Some(steps),
                 (Line::Applied(at), Some(record)) => record.applied = Some(at),
                 (Line::Undone(more), Some(record)) => {
                     record.undone.steps.extend(more.steps);
                     record.undone.returned.extend(more.returned);
+                    record.was_tried = true;
                 }
                 _ => return Err(unusable(path, &"its lines are out of order")),
             }

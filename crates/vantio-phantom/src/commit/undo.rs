@@ -42,6 +42,8 @@ use part::Part;
 pub struct UndoReport {
     /// The commit that was taken back.
     pub number: u64,
+    /// How many of its steps were.
+    pub taken: usize,
     /// Paths that stayed as they are, because the host changed them since or
     /// because what was there before is not kept.
     pub stayed: Vec<Vec<u8>>,
@@ -55,8 +57,8 @@ pub struct UndoReport {
     pub along: Vec<Vec<u8>>,
 }
 
-/// Takes back the last commit of `run` that was not taken back yet. Files
-/// return with the inodes they had. The changes are pending again, unless the
+/// Takes back the last commit of `run` that was not taken back yet, but for one of which an undo has told that all
+/// stays. Files return with the inodes they had. The changes are pending again, unless the
 /// run was discarded.
 pub fn undo(run: &RunFolder, host_root: BorrowedFd<'_>) -> Result<UndoReport, CommitError> {
     undo_paths(run, &[], host_root)
@@ -197,7 +199,7 @@ fn find(
     Err(CommitError::NotCommitted { path: missing.path().to_vec() })
 }
 
-/// Whether not all that is left of a commit would stay because the host changed it.
+/// Whether not all that is left of a commit would stay because the host changed it, as an undo has told already.
 fn has_something_to_take_back(
     run: &RunFolder,
     number: u64,
@@ -209,6 +211,9 @@ fn has_something_to_take_back(
     let failed = |source| failed(run.path(), source);
     let grounds = grounds(run.path(), &record, host_root).map_err(failed)?;
     let stays = changed_since(&grounds, &record).map_err(failed)?.steps;
+    if !record.was_tried {
+        return Ok(true);
+    }
     let count = record.steps.as_ref().map_or(0, |steps| steps.list.len());
     let is_free = |index: &usize| !stays.contains(index) && !record.undone.steps.contains(index);
     Ok(count == 0 || (0..count).any(|index| is_free(&index)))
@@ -254,8 +259,8 @@ fn take_back(
     if is_resumed {
         judge_again(run, record, &part, undoing, host_root).map_err(failed)?;
     }
-    let stayed = unwind(run, record, &part, undoing, host_root).map_err(failed)?;
-    Ok(UndoReport { number, stayed, ..UndoReport::default() })
+    let (taken, stayed) = unwind(run, record, &part, undoing, host_root).map_err(failed)?;
+    Ok(UndoReport { number, taken, stayed, ..UndoReport::default() })
 }
 
 /// What the host changed since the undo was cut off is not overwritten.
@@ -276,17 +281,17 @@ fn judge_again(
     write_json(run, UNDOING_FILE, undoing)
 }
 
-/// Takes a part back. What is left of the commit can still be taken back afterwards.
+/// Takes a part back: how many steps of it, and what stays. What is left of the commit can still be taken back afterwards.
 fn unwind(
     run: &Path,
     record: &Record,
     part: &Part,
     undoing: &Undoing,
     host_root: BorrowedFd<'_>,
-) -> io::Result<Vec<Vec<u8>>> {
+) -> io::Result<(usize, Vec<Vec<u8>>)> {
     let stays = &undoing.stays;
     let (number, grounds) = (record.begin.number, grounds(run, record, host_root)?);
-    let Some(steps) = &record.steps else { return clear(run, number).map(|()| Vec::new()) };
+    let Some(steps) = &record.steps else { return clear(run, number).map(|()| (0, Vec::new())) };
     let all = 0..steps.list.len();
     let (mut stayed, undone) = (Vec::new(), &record.undone.steps);
     let mut done: BTreeSet<usize> = part.steps.intersection(undone).copied().collect();
@@ -323,7 +328,7 @@ fn unwind(
     } else {
         forget_marker(run)?;
     }
-    Ok(stayed)
+    Ok((done.len(), stayed))
 }
 
 /// Removes what was kept for an undo that is over.

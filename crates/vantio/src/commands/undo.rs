@@ -34,6 +34,7 @@ pub fn undo(store: &Store, arguments: &Undo, json: bool) -> Result<u8, Failure> 
     let short = store.short(id);
     let mut claim = claim_ended(store, id)?;
     let world = claim.world();
+    let last = commit::undoable(&world).ok().flatten();
     let found = commit::undoable_paths(&world, &selection, host_root()?.as_fd());
     let found = match found {
         Err(error) if !matches!(error, CommitError::NothingToUndo) => {
@@ -86,10 +87,19 @@ pub fn undo(store: &Store, arguments: &Undo, json: bool) -> Result<u8, Failure> 
             "unkept": paths_json(&report.unkept), "held": held_json(&report.held), "along": paths_json(&report.along),
         }))?;
     } else {
+        let mut text = String::new();
+        if let Some(last) = last.filter(|last| *last != number && selection.is_empty()) {
+            let _ =
+                writeln!(text, "commit {last} of run {short} stays: the host has changed what it brought");
+        }
         let part = if selection.is_empty() { "" } else { "a part of " };
         let whole = if report.stayed.is_empty() { "" } else { ", but for what stays" };
         let then = if world.is_discarded() { DISCARDED } else { "its changes wait again" };
-        let mut text = format!("{part}commit {number} of run {short} taken back{whole}: {then}\n");
+        let _ = if report.taken == 0 && !report.stayed.is_empty() {
+            writeln!(text, "nothing of commit {number} of run {short} was taken back")
+        } else {
+            writeln!(text, "{part}commit {number} of run {short} taken back{whole}: {then}")
+        };
         for path in &report.along {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "  went along: {}", Escaped(path));
