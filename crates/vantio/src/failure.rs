@@ -143,7 +143,7 @@ impl Failure {
             }
         };
         let handler = GraphicalReportHandler::new_themed(theme)
-            .with_width(present::width().map_or(UNWRAPPED, |width| width.clamp(60, 100)))
+            .with_width(present::width(io::stderr()).map_or(UNWRAPPED, |width| width.clamp(60, 100)))
             .with_break_words(false)
             .with_links(false);
         let mut text = String::new();

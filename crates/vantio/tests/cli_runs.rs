@@ -92,7 +92,7 @@ fn a_run_is_summed_up_reviewed_and_committed() {
     "#);
     insta::assert_snapshot!(world.run(&["why", "last", "--json"]), @r#"
     exit 0
-    {"refusals":[{"access":"read","advice":{"action":"remove","rule":"${workspace}/secret","section":"fs.deny"},"count":2,"effect":"fs.open","intent":{"access":"read","path":"[WORK]/secret","subtree":false},"names":[],"near":[{"place":"vantio.yaml:3:10","reason":"matches, but a deny beats it","rule":"/","section":"fs.read"}],"observed":false,"place":"vantio.yaml:5:10","reason":"fs.deny: ${workspace}/secret","rule":"${workspace}/secret","section":"fs.deny","seq":0,"target":"[WORK]/secret","time_ms":0},{"access":"write","advice":{"action":"add","rule":"/etc/y","section":"fs.write"},"count":1,"effect":"fs.open","intent":{"access":"write","path":"/etc/y","subtree":false},"names":[],"near":[],"observed":false,"place":null,"reason":"nothing in fs.write permits it","rule":null,"section":"fs.write","seq":0,"target":"/etc/y","time_ms":0}],"run":"[RUN]","version":1,"waits":[],"withdrawn":[]}
+    {"refusals":[{"access":"read","advice":{"action":"remove","rule":"${workspace}/secret","section":"fs.deny"},"count":2,"effect":"fs.open","intent":{"access":"read","path":"[WORK]/secret","subtree":false},"names":[],"near":[{"place":"vantio.yaml:3:10","reason":"matches, but a deny beats it","rule":"/","section":"fs.read"}],"observed":false,"place":"vantio.yaml:5:10","reason":"fs.deny: ${workspace}/secret","rule":"${workspace}/secret","section":"fs.deny","seq":0,"target":"[WORK]/secret","time_ms":0},{"access":"write","advice":{"action":"add","rule":"/etc/y","section":"fs.write"},"count":1,"effect":"fs.open","intent":{"access":"write","path":"/etc/y","subtree":false},"names":[],"near":[],"observed":false,"place":null,"reason":"nothing in fs.write permits it","rule":null,"section":"fs.write","seq":0,"target":"/etc/y","time_ms":0}],"run":"[RUN]","version":1,"waits":[],"withdrawn":[],"withheld":[]}
     "#);
     assert_eq!(fs::read_to_string(world.work().join("kept.txt")).unwrap(), "one\n");
 
@@ -304,6 +304,26 @@ fn a_commit_is_taken_back_and_what_changed_since_stays() {
     ");
     assert_eq!(fs::read_to_string(world.work().join("kept.txt")).unwrap(), "three\n");
     assert!(world.run(&["ledger", "verify"]).starts_with("exit 0\nverified: "));
+}
+
+#[test]
+fn a_key_that_a_run_did_not_get_is_named_where_its_program_failed() {
+    let world = world(POLICY);
+    let run = |end: &str| {
+        let program = format!("sh -c 'echo \"[$ANTHROPIC_API_KEY$PLAIN]\"; {end}'");
+        world.shell(&format!("env ANTHROPIC_API_KEY=x PLAIN=y \"$VANTIO\" run -- {program} 2>&1"))
+    };
+    assert_eq!(run("true"), "[y]\n");
+    insta::assert_snapshot!(run("false"), @"
+    [y]
+    vantio: not passed to it: ANTHROPIC_API_KEY
+      the policy names in env.allow what a run gets of it
+    ");
+    insta::assert_snapshot!(world.run(&["why", "last"]), @"
+    exit 0
+    run [RUN]: nothing was refused
+    not passed to it: ANTHROPIC_API_KEY; the policy names in env.allow what it gets
+    ");
 }
 
 #[test]
@@ -550,7 +570,7 @@ fn the_summary_is_one_line_of_json() {
     let world = world(POLICY);
     insta::assert_snapshot!(world.run(&["run", "--json", "--", "sh", "-c", "echo two > kept.txt; cat secret 2>/dev/null"]), @r#"
     exit 1
-    {"commit":null,"ending":{"exited":1},"mode":"enforce","name":null,"next_steps":["vantio diff [RUN] --patch","vantio commit [RUN]","vantio discard [RUN]","vantio why [RUN]"],"pending":{"added":0,"deleted":0,"metadata":0,"modified":1,"renamed":0,"retyped":0},"policy_hash":"[HASH]","refusals":[{"access":"read","advice":{"action":"remove","rule":"${workspace}/secret","section":"fs.deny"},"count":1,"effect":"fs.open","intent":{"access":"read","path":"[WORK]/secret","subtree":false},"names":[],"observed":false,"reason":"fs.deny: ${workspace}/secret","rule":"${workspace}/secret","section":"fs.deny","seq":0,"target":"[WORK]/secret","time_ms":0}],"run":"[RUN]","version":1}
+    {"commit":null,"ending":{"exited":1},"mode":"enforce","name":null,"next_steps":["vantio diff [RUN] --patch","vantio commit [RUN]","vantio discard [RUN]","vantio why [RUN]"],"pending":{"added":0,"deleted":0,"metadata":0,"modified":1,"renamed":0,"retyped":0},"policy_hash":"[HASH]","refusals":[{"access":"read","advice":{"action":"remove","rule":"${workspace}/secret","section":"fs.deny"},"count":1,"effect":"fs.open","intent":{"access":"read","path":"[WORK]/secret","subtree":false},"names":[],"observed":false,"reason":"fs.deny: ${workspace}/secret","rule":"${workspace}/secret","section":"fs.deny","seq":0,"target":"[WORK]/secret","time_ms":0}],"run":"[RUN]","version":1,"withheld":[]}
     "#);
 }
 

@@ -198,7 +198,7 @@ impl Holds {
         self.tick();
         let tid = asking.has_call.then_some(asking.tid);
         let run = self.run_id.to_string();
-        let text = self.announced(&asked);
+        let notice = self.announced(&asked);
         let (mut inner, now) = (self.lock(), Instant::now());
         if inner.standing(now).any(|answer| answer.settles_all_of(&asked)) {
             // It was answered just now: there is nothing to wait for but to be judged again.
@@ -209,7 +209,7 @@ impl Holds {
         if let Place::First(id) = &place {
             self.ledger.append(draft(id))?;
             self.lock().table.open(id);
-            announce(text, id);
+            announce(notice, id);
         }
         Ok(place)
     }
@@ -419,11 +419,14 @@ impl Holds {
         }
     }
 
-    fn announced(&self, asked: &Asked) -> Option<String> {
+    /// What is said to whoever started the run, and as whom an answer is given.
+    fn announced(&self, asked: &Asked) -> Option<(String, String)> {
         let Announcement::Of(run) = &self.announcement else { return None };
         let (effect, target) = (asked.effect.name(), account::target(&asked.target));
         let (rule, limit) = (shown(&asked.rule), span(asked.timeout_ms));
-        Some(format!("run {run} waits for an answer, at most {limit}: {effect} {target}  ({rule})"))
+        let text = format!("run {run} waits for an answer, at most {limit}: {effect} {target}  ({rule})");
+        let who = asked.approvers.first().map_or_else(String::new, |who| format!(" --as {}", shown(who)));
+        Some((text, who))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -432,11 +435,12 @@ impl Holds {
 }
 
 /// Tells whoever started the run.
-fn announce(text: Option<String>, id: &str) {
-    let Some(text) = text else { return };
+fn announce(notice: Option<(String, String)>, id: &str) {
+    let Some((text, who)) = notice else { return };
     // The program may have the terminal as it needs it.
     let end = if io::stderr().is_terminal() { "\r\n" } else { "\n" };
-    let line = format!("{text}{end}  vantio approve {id}    or: vantio deny {id}{end}");
+    let line =
+        format!("{text}{end}  in another terminal: vantio approve {id}{who}    or: vantio deny {id}{end}");
     // A terminal that is stopped takes nothing, and stops whoever writes to it.
     drop(thread::Builder::new().name("vantio-announce".into()).spawn(move || note(line)));
 }

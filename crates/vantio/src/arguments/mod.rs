@@ -225,9 +225,9 @@ pub enum Command {
     #[command(after_help = "Exit status: 0 when agents can be run here, 1 when not.")]
     Doctor,
     /// Print a completion script for a shell
-    #[command(
-        after_help = "For example: vantio completions bash > ~/.local/share/bash-completion/completions/vantio"
-    )]
+    #[command(after_help = "For example:
+  mkdir -p ~/.local/share/bash-completion/completions
+  vantio completions bash > ~/.local/share/bash-completion/completions/vantio")]
     Completions {
         /// The shell
         shell: Shell,

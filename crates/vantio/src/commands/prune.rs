@@ -1,5 +1,7 @@
 //! `vantio prune`
 
+use std::io;
+
 use serde_json::json;
 use vantio_core::{RunId, json::Value};
 use vantio_ledger::Ledger;
@@ -14,7 +16,7 @@ use super::{
 use crate::{
     arguments::Prune,
     failure::Failure,
-    present::{Table, age, note, now_ms, plural, print, print_json, waited},
+    present::{Table, age, note, now_ms, plural, print, print_json, waited, width},
     store::{Claim, Record, State, Store, StoreError},
 };
 
@@ -177,7 +179,7 @@ impl Pruned {
                 shorten(&record.command_line()),
             ]);
         }
-        table.render()
+        table.render_within(width(io::stdout()))
     }
 
     fn to_json(&self, is_dry: bool) -> serde_json::Value {

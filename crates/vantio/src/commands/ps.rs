@@ -1,12 +1,14 @@
 //! `vantio ps`
 
+use std::io;
+
 use vantio_phantom::checkpoint;
 
 use crate::{
     approvals,
     failure::Failure,
     nested,
-    present::{self, Table, age, note, now_ms},
+    present::{self, Table, age, note, now_ms, width},
     store::{Outcome, Record, State, Store, StoreError},
 };
 
@@ -81,7 +83,7 @@ fn table(rows: &[Row]) -> String {
         let cells = titles.iter().zip(cells).filter(|(title, _)| shown(title));
         table.row(cells.map(|(_, cell)| cell));
     }
-    table.render()
+    table.render_within(width(io::stdout()))
 }
 
 fn state(record: &Record, is_live: bool) -> String {

@@ -5,7 +5,11 @@ use std::{collections::HashMap, fmt::Write as _, io};
 use serde_json::json;
 use vantio_phantom::changes::{Change, ChangeKind, ChangeSet, Node};
 
-use super::{changes::glance, commit::Outcome as Committed, why::what};
+use super::{
+    changes::glance,
+    commit::Outcome as Committed,
+    why::{what, withheld},
+};
 use crate::{
     account::Refusal,
     failure::Failure,
@@ -53,6 +57,7 @@ impl Summary {
         self.write_commit(&mut text, paint);
         self.write_changes(&mut text, paint);
         self.write_refusals(&mut text, paint);
+        self.write_withheld(&mut text, paint);
         self.write_next(&mut text, paint);
         text
     }
@@ -69,6 +74,15 @@ impl Summary {
             Some(Outcome::Exited(_)) | None => return,
         };
         say(text, &paint.red(&format!("vantio: {sentence}")));
+    }
+
+    /// A program that failed may have missed a key.
+    fn write_withheld(&self, text: &mut String, paint: Paint) {
+        let has_failed = !matches!(self.record.outcome, Some(Outcome::Exited(0)) | None);
+        if let Some(what) = withheld(&self.record).filter(|_| has_failed) {
+            say(text, &paint.bold(&format!("vantio: {what}")));
+            say(text, &paint.dim("  the policy names in env.allow what a run gets of it"));
+        }
     }
 
     fn write_commit(&self, text: &mut String, paint: Paint) {
@@ -191,6 +205,7 @@ impl Summary {
             "pending": kinds,
             "commit": self.committed.as_ref().map(|committed| committed.to_json(&id)),
             "refusals": self.refusals,
+            "withheld": self.record.withheld,
             "next_steps": self.next_steps().into_iter().map(|(command, _)| command).collect::<Vec<_>>(),
         })
     }

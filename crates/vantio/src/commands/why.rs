@@ -43,9 +43,9 @@ pub fn why(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
         let run = record.id.to_string();
         let waits: Vec<_> = waits(store, &record)?.iter().map(Wait::to_json).collect();
         let withdrawn = withdrawn(store, &record)?;
-        present::print_json(
-            serde_json::json!({ "run": run, "refusals": list, "waits": waits, "withdrawn": withdrawn }),
-        )?;
+        present::print_json(serde_json::json!({
+            "run": run, "refusals": list, "waits": waits, "withdrawn": withdrawn, "withheld": record.withheld,
+        }))?;
         return Ok(0);
     }
     let short = store.short(record.id);
@@ -65,12 +65,27 @@ pub fn why(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
     for question in withdrawn(store, &record)? {
         note(format!("question {question} was not answered while anybody waited for it\n"));
     }
+    if let Some(text) = withheld(&record) {
+        note(format!("{text}; the policy names in env.allow what it gets\n"));
+    }
     if !observed.is_empty() {
         let watched = watched(observed.len());
         note(format!("{watched}: `vantio policy suggest {short}` writes a policy from what it did\n"));
     }
     Ok(0)
 }
+
+/// What of its caller's environment the run did not get.
+pub fn withheld(record: &Record) -> Option<String> {
+    let names: Vec<_> = record.withheld.iter().map(|name| shown(name)).collect();
+    let rest = names.len().saturating_sub(WITHHELD_SHOWN);
+    let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+    let shown = &names[..names.len() - rest];
+    (!names.is_empty()).then(|| format!("not passed to it: {}{more}", shown.join(", ")))
+}
+
+/// So many variables are named.
+const WITHHELD_SHOWN: usize = 8;
 
 /// The command that shows the policies of a run as one.
 fn effective(record: &Record) -> String {

@@ -6,7 +6,7 @@ mod time;
 
 use std::{
     io::{self, IsTerminal, Write as _},
-    os::unix::ffi::OsStrExt as _,
+    os::{fd::AsFd, unix::ffi::OsStrExt as _},
     path::Path,
 };
 
@@ -96,9 +96,9 @@ pub fn has_colour(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && !is_set("NO_COLOR") && !is_dumb
 }
 
-/// Columns of the terminal on standard error; `None` when it is none.
-pub fn width() -> Option<usize> {
-    let columns = rustix::termios::tcgetwinsize(io::stderr()).ok()?.ws_col;
+/// Columns of the terminal that `stream` is; `None` when it is none.
+pub fn width(stream: impl AsFd) -> Option<usize> {
+    let columns = rustix::termios::tcgetwinsize(stream).ok()?.ws_col;
     (columns > 0).then_some(columns.into())
 }
 

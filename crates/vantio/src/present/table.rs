@@ -19,6 +19,11 @@ impl Table {
 
     /// The lines, two spaces between columns.
     pub fn render(&self) -> String {
+        self.render_within(None)
+    }
+
+    /// The lines, each cut where the terminal ends.
+    pub fn render_within(&self, terminal: Option<usize>) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             self.rows.iter().filter_map(|row: &Vec<String>| row.get(column)).map(|cell| length(cell)).max()
@@ -31,7 +36,11 @@ impl Table {
                 line.push_str(cell);
                 line.extend(std::iter::repeat_n(' ', width - length(cell) + 2));
             }
-            text.push_str(line.trim_end());
+            let line = line.trim_end();
+            match terminal.filter(|columns| length(line) > *columns) {
+                Some(columns) => text.extend(line.chars().take(columns - 1).chain(['…'])),
+                None => text.push_str(line),
+            }
             text.push('\n');
         }
         text
@@ -53,5 +62,6 @@ mod tests {
         table.row(["0193".into(), "ended".into(), "ls".into()]);
         table.row(["é".into(), String::new(), String::new()]);
         assert_eq!(table.render(), "ID    STATE  COMMAND\n0193  ended  ls\né\n");
+        assert_eq!(table.render_within(Some(12)), "ID    STATE…\n0193  ended…\né\n");
     }
 }

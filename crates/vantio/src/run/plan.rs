@@ -56,7 +56,7 @@ impl Plan {
         refuse_own_folders(&directory)?;
         let home = host::home()?;
         let (id, started_ns) = new_id()?;
-        let Effective { merged, bindings, variables } = Effective::new(&policy, &home)?;
+        let Effective { merged, bindings, variables, withheld } = Effective::new(&policy, &home)?;
         refuse_unmet(&merged, &arguments.backend)?;
         refuse_narrowed(&merged)?;
         refuse_too_little(merged.program.limits())?;
@@ -78,6 +78,7 @@ impl Plan {
             mode: program.mode().name().to_owned(),
             commit: program.commit_mode().name().to_owned(),
             drops_details: program.details() == Details::Drop,
+            withheld,
             detached: arguments.detach,
             backend: arguments.backend.clone(),
             started_ns,
@@ -145,7 +146,7 @@ pub struct Narrowed {
 impl Narrowed {
     /// Plans it.
     pub fn new(policy: &Policy, arguments: &arguments::Run) -> Result<Self, Failure> {
-        let Effective { merged, bindings, variables } = Effective::new(policy, &host::home()?)?;
+        let Effective { merged, bindings, variables, .. } = Effective::new(policy, &host::home()?)?;
         refuse_unmet(&merged, &arguments.backend)?;
         refuse_narrowed(&merged)?;
         let program = merged.program;

@@ -48,6 +48,9 @@ pub struct Record {
     /// Whether its policy says that the ledger keeps digests only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drops_details: bool,
+    /// Variables of its caller's environment that its policy did not pass on, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<String>,
     /// Whether it has a keeper instead of its caller's terminal.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub detached: bool,

@@ -27,6 +27,7 @@ fn record(unix_ms: u64) -> Record {
         mode: "enforce".into(),
         commit: "review".into(),
         drops_details: false,
+        withheld: Vec::new(),
         detached: false,
         backend: "notify".into(),
         started_ns: 1_700_000_000_123_456_789,

@@ -23,26 +23,42 @@ pub struct Effective {
     pub bindings: Bindings,
     /// What the run gets of this process's environment.
     pub variables: Vec<(OsString, OsString)>,
+    /// The variables of this process's environment that it does not get, by name.
+    pub withheld: Vec<String>,
 }
 
 impl Effective {
     /// What `policy` means on this host.
     pub fn new(policy: &Policy, home: &Path) -> Result<Self, Failure> {
-        let variables = variables(&environment(&policy.layers));
+        let rules = environment(&policy.layers);
+        let (variables, withheld) = (variables(&rules), withheld(&rules));
         let path = variables.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
         let bindings = bindings(policy, home, path)?;
         let merged = merge(&policy.layers, &bindings)?;
-        Ok(Self { merged, bindings, variables })
+        Ok(Self { merged, bindings, variables, withheld })
     }
+}
+
+/// This process's environment, but for what Vantio itself is told.
+fn own_variables() -> impl Iterator<Item = (OsString, OsString)> {
+    env::vars_os().filter(|(name, _)| !name.as_bytes().starts_with(b"VANTIO"))
 }
 
 /// What the rules pass on of this process's environment.
 fn variables(rules: &EnvRules) -> Vec<(OsString, OsString)> {
-    let own: Vec<(OsString, OsString)> =
-        env::vars_os().filter(|(name, _)| !name.as_bytes().starts_with(b"VANTIO")).collect();
+    let own: Vec<_> = own_variables().collect();
     let pairs = own.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
     let chosen = rules.select(pairs).into_iter();
     chosen.map(|(name, value)| (OsString::from_vec(name), OsString::from_vec(value))).collect()
+}
+
+/// The names of what they neither pass on nor set otherwise.
+fn withheld(rules: &EnvRules) -> Vec<String> {
+    let names = own_variables().map(|(name, _)| name.to_string_lossy().into_owned());
+    let is_set = |name: &str| rules.set().any(|(set, _)| set == name);
+    let mut names: Vec<_> = names.filter(|name| !rules.passes(name.as_bytes()) && !is_set(name)).collect();
+    names.sort_unstable();
+    names
 }
 
 /// What this host gives the policies, together.
