@@ -672,6 +672,18 @@ fn learning_is_told_where_it_would_learn_nothing() {
 }
 
 #[test]
+fn a_suggestion_from_a_project_that_learns_is_put_in_the_place_of_its_policy() {
+    let world = World::new();
+    world.run(&["init", "--preset", "learn"]);
+    world.run(&["run", "--", "sh", "-c", "echo a > a"]);
+    let told =
+        |file: &str| world.shell(&format!("$VANTIO policy suggest last --force -o {file} 2>&1 | grep next:"));
+    insta::assert_snapshot!(told("new.yaml"), @"next: read it, then put it in the place of the policy that learnt: mv new.yaml vantio.yaml");
+    insta::assert_snapshot!(told("vantio.yaml"), @"next: read it, then run the agent under it: vantio run -- CMD");
+    assert!(world.run(&["run", "--", "sh", "-c", "echo b > a"]).starts_with("exit 0\n"));
+}
+
+#[test]
 fn a_suggestion_names_what_was_refused_while_watched() {
     let world = World::new();
     let counted =

@@ -43,6 +43,9 @@ pub struct Refusal {
     pub trail: Option<String>,
     /// What would permit it.
     pub advice: Option<Suggestion>,
+    /// The run within that was refused it by its own policy, where that was so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nested: Option<u64>,
     /// Whether the policy only observed, so that it happened all the same.
     pub observed: bool,
     /// How often.
@@ -140,6 +143,7 @@ fn refusal(entry: &Entry) -> Option<Refusal> {
         reason: owned("reason").unwrap_or_default(),
         trail: owned("trail"),
         advice: response.member("advice").and_then(suggestion),
+        nested: response.count("nested"),
         observed: observed.is_some(),
         count: 1,
     })

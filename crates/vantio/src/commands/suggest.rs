@@ -1,11 +1,18 @@
 //! `vantio policy suggest`
 
-use std::{env, ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::Path};
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
 
 use serde_json::json;
 use vantio_ledger::Reader;
 use vantio_policy::{
     PolicyProgram, compile,
+    layers::LayerKind,
     suggest::{self, Lesson, Suggestion},
 };
 
@@ -16,8 +23,8 @@ use crate::{
     failure::Failure,
     output,
     present::{self, note, plural, shown_path},
-    run::host,
-    store::{Record, State, Store},
+    run::{host, policy::relative},
+    store::{PolicySource, Record, State, Store},
 };
 
 /// Writes the smallest policy under which the runs could do again what they did.
@@ -126,7 +133,7 @@ fn report(suggestion: &Suggestion, runs: &[Watched], output: Option<&Path>) -> R
     let Some(file) = output else { return present::print(&suggestion.document) };
     let rules = suggestion.rules.iter().filter(|rule| rule.section.name() != "fs.deny").count();
     let left_out = suggestion.left_out.len();
-    let file = shown_path(file);
+    let (path, file) = (file, shown_path(file));
     note(format!("wrote {file}: {rules} rules\n"));
     if left_out > 0 {
         note(format!("not suggested: {left_out}; the comments at its top say what and why\n"));
@@ -138,8 +145,33 @@ fn report(suggestion: &Suggestion, runs: &[Watched], output: Option<&Path>) -> R
     if closed > 0 {
         note(format!("refused to these runs, and not suggested: {closed}; the comments say what\n"));
     }
-    note(format!("next: read it, then run the agent under it: vantio run --policy {file} -- CMD\n"));
+    note(match project_policy(runs) {
+        // It is found by itself.
+        Some(own) if is_same(&own, path) => {
+            "next: read it, then run the agent under it: vantio run -- CMD\n".into()
+        }
+        // A policy that learns permits little of what it watches, and narrows any other.
+        Some(own) => format!(
+            "next: read it, then put it in the place of the policy that learnt: mv {file} {}\n",
+            shown_path(&relative(&own))
+        ),
+        None => format!("next: read it, then run the agent under it: vantio run --policy {file} -- CMD\n"),
+    });
     Ok(())
+}
+
+/// The policy of the project that the runs were under while they were watched, which still narrows what runs there.
+fn project_policy(runs: &[Watched]) -> Option<PathBuf> {
+    let record = &runs.iter().find(|run| run.record.mode == "learn")?.record;
+    let own = record.layers.iter().find(|layer| layer.kind == LayerKind::Project.name())?;
+    match &own.source {
+        PolicySource::File { path, .. } => Some(PathBuf::from(OsStr::from_bytes(path.as_bytes()))),
+        PolicySource::Preset(_) => None,
+    }
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
 fn heading(store: &Store, runs: &[Watched], dropped: u64) -> Vec<String> {

@@ -63,17 +63,11 @@ impl Summary {
     }
 
     fn write_ending(&self, text: &mut String, paint: Paint) {
-        let program = self.record.program();
-        let sentence = match self.record.outcome {
-            Some(Outcome::NotFound) if program.contains('/') => {
-                format!("`{program}` does not exist in the run")
-            }
-            Some(Outcome::NotFound) => format!("`{program}` was not found in the run's PATH"),
-            Some(Outcome::NotExecutable) => format!("`{program}` may not be executed"),
-            Some(Outcome::Signaled(signal)) => format!("`{program}` was ended by signal {signal}"),
-            Some(Outcome::Exited(_)) | None => return,
-        };
-        say(text, &paint.red(&format!("vantio: {sentence}")));
+        if let Some(sentence) =
+            self.record.outcome.and_then(|outcome| outcome.in_words(&self.record.program()))
+        {
+            say(text, &paint.red(&format!("vantio: {sentence}")));
+        }
     }
 
     /// A program that failed may have missed a key.

@@ -193,7 +193,10 @@ impl Story {
             }
             let advice = self.narrowing.as_ref().and_then(|narrowing| narrowing.advice(refusal));
             let advice = advice.or_else(|| refusal.advice.as_ref().map(ToString::to_string));
-            let remedy = remedy(advice.as_deref(), refusal.section.as_deref());
+            let remedy = match refusal.nested {
+                Some(_) => "a rule of the policy that this nested run was started with".into(),
+                None => remedy(advice.as_deref(), refusal.section.as_deref()),
+            };
             let _ = writeln!(text, "  permit: {}", paint.cyan(&remedy));
             text.push('\n');
         }

@@ -20,8 +20,9 @@ use super::wire::{Answer, Ask, Names, VERSION};
 use crate::{
     arguments,
     failure::Failure,
-    present::shown,
+    present::{note, shown},
     run::{Narrowed, policy},
+    store::Outcome,
 };
 
 /// Whether this process is within a run. Believed of the supervisor's own end alone ([`nested::connect`]).
@@ -72,7 +73,13 @@ pub fn run(arguments: &arguments::Run) -> Result<Option<u8>, Failure> {
     let outer = [VANTIO, RUN_ID].map(|name| (name, env::var_os(name).unwrap_or_default()));
     let mut command = Command::new(program);
     command.args(words).env_clear().envs(variables).envs(outer).env("VANTIO_NESTED_RUN", number.to_string());
-    Ok(Some(if command.exec().kind() == io::ErrorKind::NotFound { 127 } else { 126 }))
+    let (outcome, status) = match command.exec().kind() {
+        io::ErrorKind::NotFound => (Outcome::NotFound, 127),
+        _ => (Outcome::NotExecutable, 126),
+    };
+    let sentence = outcome.in_words(&shown(&program.to_string_lossy())).unwrap_or_default();
+    note(format!("vantio: {sentence}\n"));
+    Ok(Some(status))
 }
 
 fn connect() -> Result<Option<UnixStream>, Failure> {

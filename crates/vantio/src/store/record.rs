@@ -193,6 +193,19 @@ pub enum Outcome {
     NotExecutable,
 }
 
+impl Outcome {
+    /// Why `program`, as it may be shown, did not begin, or not end by itself.
+    pub fn in_words(self, program: &str) -> Option<String> {
+        match self {
+            Self::NotFound if program.contains('/') => Some(format!("`{program}` does not exist in the run")),
+            Self::NotFound => Some(format!("`{program}` was not found in the run's PATH")),
+            Self::NotExecutable => Some(format!("`{program}` may not be executed")),
+            Self::Signaled(signal) => Some(format!("`{program}` was ended by signal {signal}")),
+            Self::Exited(_) => None,
+        }
+    }
+}
+
 impl From<Ending> for Outcome {
     fn from(ending: Ending) -> Self {
         match ending {

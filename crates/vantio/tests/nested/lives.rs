@@ -40,6 +40,11 @@ fn what_cannot_be_executed_says_so() {
     );
     let outcome = run(&world, &script);
     assert_eq!(outcome.stdout, "127\n126\n126\n125\n", "{}", outcome.describe());
+    for told in ["`./absent` does not exist in the run", "`./secret` may not be executed"] {
+        assert!(outcome.stderr.contains(told), "{}", outcome.describe());
+    }
+    let why = world.ask(&["why", "last"]);
+    assert!(why.contains("permit: a rule of the policy that this nested run was started with"), "{why}");
 }
 
 #[test]
