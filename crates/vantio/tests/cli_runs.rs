@@ -645,6 +645,16 @@ fn the_agent_cannot_write_on_the_terminal_through_names() {
 }
 
 #[test]
+fn the_open_preset_in_a_folder_with_the_workspace_preset_permits_what_both_do() {
+    let world = World::new();
+    world.run(&["init"]);
+    let script = "echo x > /dev/null && echo y > /tmp/y && echo z > here && mkdir -p ~/.cache && echo w > ~/.cache/w; ! echo v > ~/v";
+    let told = world.run(&["run", "--preset", "open", "--", "sh", "-c", script]);
+    assert!(told.starts_with("exit 0\n"), "{told}");
+    assert!(told.contains("vantio: 1 refusal"), "{told}");
+}
+
+#[test]
 fn learning_is_told_where_it_would_learn_nothing() {
     let world = world(&format!("{POLICY}mode: enforce\n"));
     insta::assert_snapshot!(world.run(&["run", "--preset", "learn", "--", "true"]), @"
