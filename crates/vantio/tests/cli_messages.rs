@@ -160,7 +160,8 @@ fn help_of_a_command_says_what_its_arguments_mean() {
           --hazards         Commit hazards too: without this, each must be named by its own path
           --store <URL>     Where the ledger is: postgres://USER@HOST/DATABASE, or a file
           --interactive     Ask about each change, and each hunk of a text
-          --patch           Print what would be committed as a unified patch, and commit nothing
+          --patch           Print what would be committed as a unified patch, whose paths are from `/`
+                            (`git -C / apply`), and commit nothing
           --to <DIR>        Write what would be committed to DIR/before and DIR/after, to compare them
                             elsewhere, and commit nothing
           --theirs <PATH>   Settle a conflict: take the run's change, overwrite what the host has

@@ -176,6 +176,9 @@ fn a_review_commits_what_was_accepted_and_no_more() {
     terminal.wait_for("enters the folder");
     terminal.send(&["A"]);
     terminal.wait_for("3/5 accepted");
+    terminal.send(&["q"]);
+    terminal.wait_for("Leave without committing 3 accepted changes?");
+    terminal.send(&["n"]);
     terminal.send(&["c"]);
     terminal.wait_for("Commit 3 accepted changes?");
     terminal.send(&["y"]);
@@ -289,7 +292,7 @@ fn a_review_fits_any_window() {
     let coloured = terminal.tmux(&["capture-pane", "-p", "-e"]).stdout;
     let is_coloured = |number: u8| coloured.contains(&format!("\u{1b}[3{number}m"));
     assert!(!(0..8).any(is_coloured), "{coloured:?}");
-    terminal.send(&["q"]);
+    terminal.send(&["q", "q"]);
     terminal.wait_for("[exit 0]");
 }
 

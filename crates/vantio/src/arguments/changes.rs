@@ -41,7 +41,7 @@ pub struct Commit {
     /// Ask about each change, and each hunk of a text
     #[arg(long, conflicts_with_all = ["json", "paths", "glob", "hazards", "theirs", "ours", "merge", "markers", "hunks", "patch", "to"])]
     pub interactive: bool,
-    /// Print what would be committed as a unified patch, and commit nothing
+    /// Print what would be committed as a unified patch, whose paths are from `/` (`git -C / apply`), and commit nothing
     #[arg(long, conflicts_with_all = ["json", "theirs", "ours", "merge"])]
     pub patch: bool,
     /// Write what would be committed to DIR/before and DIR/after, to compare them elsewhere, and commit nothing

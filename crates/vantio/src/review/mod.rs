@@ -26,7 +26,7 @@ use crate::{
         scan_failure,
     },
     failure::Failure,
-    present::{has_colour, note, print_json},
+    present::{has_colour, note, plural, print_json},
     store::{Record, Store},
 };
 use list::{Decision, List};
@@ -153,8 +153,15 @@ impl<'a> Review<'a> {
                 (Some(Popup::Question(_)), KeyCode::Char('y')) if list.accepted() > 0 => {
                     return Ok(Some(list.pick()));
                 }
+                (Some(Popup::Leaving(_)), KeyCode::Char('q' | 'y')) => return Ok(None),
                 (Some(_), _) => {}
-                (None, KeyCode::Char('q') | KeyCode::Esc) => return Ok(None),
+                (None, KeyCode::Char('q') | KeyCode::Esc) if list.accepted() == 0 => return Ok(None),
+                (None, KeyCode::Char('q') | KeyCode::Esc) => {
+                    let accepted = plural(list.accepted(), "accepted change");
+                    popup = Some(Popup::Leaving(format!(
+                        "Leave without committing {accepted}? q: yes, any other key: no"
+                    )));
+                }
                 (None, KeyCode::Char('c') | KeyCode::Enter) => {
                     popup = Some(Popup::Question(match list.accepted() {
                         0 => "Nothing is accepted yet. Any key goes on.".into(),

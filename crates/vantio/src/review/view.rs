@@ -54,6 +54,8 @@ fn is_header(line: &[u8]) -> bool {
 pub enum Popup {
     /// A question, or what is to be known.
     Question(String),
+    /// Whether to leave although something is accepted.
+    Leaving(String),
     /// The keys.
     Keys,
 }
@@ -87,7 +89,7 @@ impl View<'_> {
         let help = Paragraph::new(footer(foot.width.into()));
         frame.render_widget(help.style(Style::new().add_modifier(Modifier::DIM)), foot);
         match self.popup {
-            Some(Popup::Question(question)) => draw_over(frame, "", question),
+            Some(Popup::Question(question) | Popup::Leaving(question)) => draw_over(frame, "", question),
             Some(Popup::Keys) => draw_over(frame, " keys ", &keys(area)),
             None => {}
         }
