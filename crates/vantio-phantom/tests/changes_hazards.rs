@@ -506,8 +506,33 @@ fn a_renamed_folder_is_marked_for_what_is_in_it() {
     assert_eq!(names(&set, "/w/.github/workflows"), ["ci"]);
     assert_eq!(names(&set, "/w/y/.git"), ["git-config"]);
     assert_eq!(names(&set, "/w/plain"), [""; 0]);
-    // It was one before, and is the same one now.
-    assert_eq!(names(&set, "/w/g"), [""; 0]);
+    // It was one in the other folder too, and may not have been obeyed there.
+    assert_eq!(names(&set, "/w/g"), ["envrc"]);
+}
+
+#[test]
+fn a_renamed_folder_is_marked_as_a_copy_of_it_would_be() {
+    if !is_root() {
+        return;
+    }
+    let before = "mkdir -p w/vendor; cd w/vendor; mkdir -p .vscode .husky .github/workflows .vantio bare kept/web many
+         echo > .vscode/tasks.json; echo > .husky/pre-commit; echo > .github/workflows/x.yml; echo > .vantio/policy.yaml
+         echo ref > bare/HEAD; printf '[core]\\n\\tpager = x\\n' > bare/config; echo > kept/config; echo '{}' > kept/package.json
+         mkdir -p kept/node_modules/x; echo '{\"scripts\": {\"test\": \"x\"}}' > kept/node_modules/x/package.json
+         for n in 1 2 3; do mkdir many/$n; echo '{\"scripts\": {\"x\": \"y\"}}' > many/$n/package.json; done";
+    let world = World::new(before);
+    world.inside(
+        "cd w; for d in .vscode .husky .github .vantio bare; do mv vendor/$d .; done; mv vendor/kept kept; mv vendor/many many",
+    );
+    let set = scanned(&world, Vec::new());
+    assert_eq!(names(&set, "/w/.vscode"), ["editor-task"]);
+    assert_eq!(names(&set, "/w/.husky"), ["git-hook", "hook-manager"]);
+    assert_eq!(names(&set, "/w/.github"), ["ci"]);
+    assert_eq!(names(&set, "/w/.vantio"), ["policy"]);
+    assert_eq!(names(&set, "/w/bare"), ["git-bare"]);
+    assert_eq!(names(&set, "/w/kept"), [""; 0]);
+    // However many there are, the folder is one change with one mark.
+    assert_eq!(names(&set, "/w/many"), ["package-script"]);
 }
 
 #[test]

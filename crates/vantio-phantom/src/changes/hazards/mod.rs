@@ -29,7 +29,7 @@ use super::{
 use index::Index;
 use names::folded;
 use places::Places;
-use table::{ROWS, Row, Test};
+use table::{ROWS, Row, Says, Test};
 
 /// A property of a change by which a commit can harm more than its file.
 #[derive(Clone, Copy)]
@@ -185,28 +185,29 @@ impl Look<'_> {
         }
     }
 
-    /// The same at one name of the new place.
+    /// The same at one name of the new place, as of a copy there: where it was, nothing may have obeyed it, whatever
+    /// its name (`vendor`, `node_modules`).
     fn moved_to(&self, change: &Change, node: &Node, old: &[u8], new: &[u8], found: &mut Vec<Hazard>) {
-        let (old_names, new_names) = (folded(old), folded(new));
-        let is_old = |row: &Row| self.index.rows(&old_names, node).any(|old| std::ptr::eq(old, row));
-        let by_place = self.index.rows(&new_names, node).filter(|row| !row.paths.is_empty());
-        for row in by_place.filter(|row| !is_old(row)) {
+        let names = folded(new);
+        for row in self.index.rows(&names, node).filter(|row| !row.paths.is_empty()) {
             let is_one = match row.test {
-                Test::Place | Test::Is(_) => true,
+                Test::Place => true,
                 Test::Says(says) => {
                     let content = self.sides.host_file(old, node).and_then(read);
-                    content.ok().and_then(|after| says(&after, b"")) != Some(false)
+                    content.ok().and_then(|after| comparison(row, says, &names)(&after, b"")) != Some(false)
                 }
+                // What makes a repository's configuration of it, the `HEAD` beside it, is a hazard of its own.
+                Test::Is(_) => false,
             };
             if is_one {
                 add(found, row);
             }
         }
-        let subject = Subject { look: self, change, node, path: new, names: new_names };
+        let subject = Subject { look: self, change, node, path: new, names };
         if predicates::shadows_program(&subject) {
             add_called("shadows-program", found);
         }
-        if self.places.is_policy(new) && !self.places.is_policy(old) {
+        if self.places.is_policy(new) {
             add_called("policy", found);
         }
     }
@@ -233,13 +234,11 @@ impl Subject<'_> {
 
     /// Compares what the file says with what the host's says; `None` where
     /// that cannot be told.
-    fn says(&self, row: &Row, says: fn(&[u8], &[u8]) -> Option<bool>) -> Option<bool> {
+    fn says(&self, row: &Row, says: Says) -> Option<bool> {
         if self.node.file_type != FileType::File {
             return None;
         }
-        let is_installed =
-            row.name == "package-script" && self.names.iter().any(|name| name == "node_modules");
-        let says = if is_installed { says::changes_installed_scripts } else { says };
+        let says = comparison(row, says, &self.names);
         // What only changed its mode says what it said.
         let after = self.look.sides.run_file(self.change, self.node).and_then(read).ok()?;
         let before = match self.change.before.as_ref().filter(|before| before.file_type == FileType::File) {
@@ -251,6 +250,12 @@ impl Subject<'_> {
         };
         says(&after, &before)
     }
+}
+
+/// How a row compares what a file at these names says.
+fn comparison(row: &Row, says: Says, names: &[String]) -> Says {
+    let is_installed = row.name == "package-script" && names.iter().any(|name| name == "node_modules");
+    if is_installed { says::changes_installed_scripts } else { says }
 }
 
 /// Reads a file of the sort that people write; a larger one is an error.

@@ -41,21 +41,19 @@ pub(super) enum Test {
     Place,
     /// What the file says, against what the host's says: `None` when that cannot
     /// be told, which counts as a hazard.
-    Says(fn(after: &[u8], before: &[u8]) -> Option<bool>),
+    Says(Says),
     /// Something else about it.
     Is(fn(&super::Subject<'_>) -> bool),
 }
+
+/// Compares what a file says with what the host's says.
+pub(super) type Says = fn(after: &[u8], before: &[u8]) -> Option<bool>;
 
 const fn place(name: &'static str, reason: &'static str, paths: &'static [&'static str]) -> Row {
     Row { name, reason, paths, except: &[], test: Test::Place }
 }
 
-const fn says(
-    name: &'static str,
-    reason: &'static str,
-    paths: &'static [&'static str],
-    test: fn(&[u8], &[u8]) -> Option<bool>,
-) -> Row {
+const fn says(name: &'static str, reason: &'static str, paths: &'static [&'static str], test: Says) -> Row {
     Row { name, reason, paths, except: &[], test: Test::Says(test) }
 }
 
