@@ -154,6 +154,21 @@ fn questions_choose_changes_and_hunks() {
 }
 
 #[test]
+fn what_makes_a_change_a_hazard_is_told_before_its_hunks() {
+    let world = World::new();
+    world.write("vantio.yaml", POLICY);
+    world.write(".envrc", "one\n");
+    world.run(&["run", "--", "sh", "-c", "echo two >> .envrc"]);
+    let reason = "! a shell runs it, or takes variables from it, when somebody enters the folder\n";
+    let asked = interactive(&world, "n\\n");
+    assert!(asked.contains(&format!("(1/1) ~ ! .envrc\n{reason}@@ ")), "{asked}");
+    // A conflict is one too.
+    world.write(".envrc", "host\n");
+    let asked = interactive(&world, "n\\n");
+    assert!(asked.contains(&format!("{reason}conflict: ")), "{asked}");
+}
+
+#[test]
 fn answers_that_end_early_commit_nothing() {
     let world = world();
     for answers in ["", "y\\n", "y\\na\\ny\\n", "nonsense\\n"] {

@@ -51,6 +51,9 @@ pub(super) fn ask(review: &Review<'_>, list: &mut List<'_>) -> Result<bool, Fail
         }
         let title = title(change, &Decision::Open, list.folder());
         present::print(format!("({}/{count}) {}\n", index + 1, title.trim_start()))?;
+        for hazard in &change.hazards {
+            present::print(format!("! {}\n", hazard.reason()))?;
+        }
         let decided = match (review.conflict(change), review.hunks(change)?) {
             (Some(conflict), _) => ask_conflict(review, change, conflict, &mut next)?,
             (None, Some(hunks)) => ask_hunks(&hunks, &mut next)?,
@@ -83,9 +86,6 @@ fn ask_whole(
     change: &Change,
     next: &mut impl FnMut() -> Option<String>,
 ) -> Result<Decided, Failure> {
-    for hazard in &change.hazards {
-        present::print(format!("! {}\n", hazard.reason()))?;
-    }
     show(&review.patch(change)?)?;
     let node = change.after.as_ref().or(change.before.as_ref());
     let is_dir = node.is_some_and(vantio_phantom::changes::Node::is_dir);
