@@ -4,6 +4,8 @@ use std::{
     path::{Path, PathBuf},
     rc::Rc,
     sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
 };
 
 use rustix::{
@@ -38,18 +40,24 @@ impl Disk {
     /// Looks how much is taken. Whether there is still room, and whether what is open already took far more.
     pub(super) fn look(&self) -> Room {
         let Some(limit) = self.limit else { return Room::Left };
-        let used =
-            self.folders.iter().try_fold(0_u64, |sum, folder| Some(sum.saturating_add(used(folder).ok()?)));
-        // Of what cannot be looked at there may be any amount.
-        let is_full = used.is_none_or(|used| used > limit);
+        // Of what cannot be looked at there may be any amount: a run can make a tree that needs more descriptors to
+        // look at than there are.
+        let Some(used) = self.used() else { return Room::Overrun };
+        let is_full = used > limit;
         let was_full = self.is_full.swap(is_full, Ordering::Relaxed);
         match (is_full, was_full) {
-            _ if used.is_some_and(|used| used > limit.saturating_add((limit / 10).max(SLACK))) => {
-                Room::Overrun
-            }
+            _ if used > limit.saturating_add((limit / 10).max(SLACK)) => Room::Overrun,
             (true, false) => Room::JustFull,
             _ => Room::Left,
         }
+    }
+
+    /// Bytes that are taken; `None` where that cannot be told, which may be so once by chance.
+    fn used(&self) -> Option<u64> {
+        used(&self.folders).ok().or_else(|| {
+            thread::sleep(BEFORE_AGAIN);
+            used(&self.folders).ok()
+        })
     }
 }
 
@@ -60,12 +68,17 @@ pub(super) enum Room {
     Left,
     /// There is none any more.
     JustFull,
-    /// What was open already goes on taking more.
+    /// What was open already goes on taking more, or nobody can tell.
     Overrun,
 }
 
+/// Bytes that folders take with everything below.
+fn used(folders: &[PathBuf]) -> std::io::Result<u64> {
+    folders.iter().try_fold(0_u64, |sum, folder| Ok(sum.saturating_add(used_by(folder)?)))
+}
+
 /// Bytes that a folder takes with everything below; a file with several links counts for each.
-fn used(folder: &Path) -> std::io::Result<u64> {
+fn used_by(folder: &Path) -> std::io::Result<u64> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let top = match openat(CWD, folder, flags, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(0),
@@ -74,11 +87,15 @@ fn used(folder: &Path) -> std::io::Result<u64> {
     // Folders to look at, by paths from one that is open: however many there are, few are open at a time.
     let (mut pending, mut total) = (vec![(top, Vec::new())], 0_u64);
     while let Some((above, path)) = pending.pop() {
-        let directory = match above.at(&path, OFlags::RDONLY | OFlags::DIRECTORY) {
+        let look = || {
+            let directory = above.at(&path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+            list(&directory).map(|found| (directory, found))
+        };
+        let (directory, (size, folders)) = match look() {
+            // It was removed meanwhile.
             Err(error) if is_absent(&error) => continue,
             other => other?,
         };
-        let (size, folders) = list(&directory)?;
         total = total.saturating_add(size);
         let (above, path) = if path.len() > LONGEST {
             (Rc::new(Pinned::adopt(directory)?), Vec::new())
@@ -105,6 +122,8 @@ fn list(directory: &OwnedFd) -> std::io::Result<(u64, Vec<Vec<u8>>)> {
 
 /// Longer paths are begun anew, from the folder at their end: the kernel takes none of more than 4,095 bytes.
 const LONGEST: usize = 2048;
+/// Between a look that failed and the next.
+const BEFORE_AGAIN: Duration = Duration::from_millis(100);
 /// How far what is open already may go on, at least.
 const SLACK: u64 = 16 << 20;
 
@@ -124,11 +143,11 @@ mod tests {
             mkdirat(&last, &*name, Mode::RWXU).unwrap();
             last = openat(&last, &*name, flags, Mode::empty()).unwrap();
         }
-        let before = used(top.path()).unwrap();
+        let before = used_by(top.path()).unwrap();
         let file = openat(&last, "f", OFlags::CREATE | OFlags::WRONLY, Mode::RUSR).unwrap();
         rustix::io::write(&file, &vec![1; 100_000]).unwrap();
         rustix::fs::fsync(&file).unwrap();
-        assert!(used(top.path()).unwrap() >= before + 100_000);
-        assert_eq!(used(&top.path().join("none")).unwrap(), 0);
+        assert!(used_by(top.path()).unwrap() >= before + 100_000);
+        assert_eq!(used_by(&top.path().join("none")).unwrap(), 0);
     }
 }

@@ -225,13 +225,52 @@ except OSError as error:
     print(errno.errorcode[error.errno])
 "#;
     let command = world.governed(&limited("disk: 20MiB"), &["/usr/bin/python3", "-c", script]);
+    let outcome = finish(&mut with_few_descriptors(&world, &command));
+    assert_eq!(outcome.stdout, "ENOSPC\n", "{}", outcome.describe());
+    world.assert_refused("resource.exhaust", "disk");
+}
+
+#[test]
+fn a_run_ends_whose_changes_lie_too_deep_to_be_counted() {
+    let world = World::new();
+    // Deeper than any path by renaming, with something left to look at on every step of the way.
+    let script = r#"
+import os, time
+many = [open(f"/tmp/many{number}", "wb", buffering=0) for number in range(9)]
+os.mkdir("old")
+try:
+    for step in range(80):
+        os.mkdir("new")
+        at = "new"
+        for level in range(14):
+            for beside in "xyz":
+                os.mkdir(f"{at}/{beside}")
+            at += "/" + "d" * 250
+            os.mkdir(at)
+        os.rename("old", f"{at}/below")
+        os.rename("new", "old")
+except OSError:
+    print("full", flush=True)
+for size in range(30):
+    for one in many:
+        one.write(b"x" * (1 << 20))
+    time.sleep(0.1)
+print("no end")
+"#;
+    let command = world.governed(&limited("disk: 30MiB"), &["/usr/bin/python3", "-c", script]);
+    let outcome = finish(&mut with_few_descriptors(&world, &command));
+    outcome.assert_code(137);
+    assert!(!outcome.stdout.contains("no end"), "{}", outcome.describe());
+    world.assert_refused("resource.exhaust", "disk");
+}
+
+/// A command whose supervisor can open few files.
+fn with_few_descriptors(world: &World, command: &Command) -> Command {
     let mut few = world.command("/bin/sh");
     few.args(["-c", r#"ulimit -Sn 128; exec "$@""#, "sh"])
         .arg(command.get_program())
         .args(command.get_args());
-    let outcome = finish(&mut few);
-    assert_eq!(outcome.stdout, "ENOSPC\n", "{}", outcome.describe());
-    world.assert_refused("resource.exhaust", "disk");
+    few
 }
 
 #[test]
