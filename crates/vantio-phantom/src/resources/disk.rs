@@ -1,6 +1,7 @@
 //! How much a run's changes take on disk.
 
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
     rc::Rc,
     sync::atomic::{AtomicBool, Ordering},
@@ -72,13 +73,14 @@ pub(super) enum Room {
     Overrun,
 }
 
-/// Bytes that folders take with everything below.
+/// Bytes that folders of one file system take with everything below, each file once.
 fn used(folders: &[PathBuf]) -> std::io::Result<u64> {
-    folders.iter().try_fold(0_u64, |sum, folder| Ok(sum.saturating_add(used_by(folder)?)))
+    let mut linked = HashSet::new();
+    folders.iter().try_fold(0_u64, |sum, folder| Ok(sum.saturating_add(used_by(folder, &mut linked)?)))
 }
 
-/// Bytes that a folder takes with everything below; a file with several links counts for each.
-fn used_by(folder: &Path) -> std::io::Result<u64> {
+/// The same of one; `linked` has the inodes with several links that were counted.
+fn used_by(folder: &Path, linked: &mut HashSet<u64>) -> std::io::Result<u64> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let top = match openat(CWD, folder, flags, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(0),
@@ -87,9 +89,9 @@ fn used_by(folder: &Path) -> std::io::Result<u64> {
     // Folders to look at, by paths from one that is open: however many there are, few are open at a time.
     let (mut pending, mut total) = (vec![(top, Vec::new())], 0_u64);
     while let Some((above, path)) = pending.pop() {
-        let look = || {
+        let mut look = || {
             let directory = above.at(&path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-            list(&directory).map(|found| (directory, found))
+            list(&directory, linked).map(|found| (directory, found))
         };
         let (directory, (size, folders)) = match look() {
             // It was removed meanwhile.
@@ -108,12 +110,15 @@ fn used_by(folder: &Path) -> std::io::Result<u64> {
 }
 
 /// What is in one directory, and the names of those in it.
-fn list(directory: &OwnedFd) -> std::io::Result<(u64, Vec<Vec<u8>>)> {
+fn list(directory: &OwnedFd, linked: &mut HashSet<u64>) -> std::io::Result<(u64, Vec<Vec<u8>>)> {
     let (mut total, mut folders) = (0_u64, Vec::new());
     for name in names_in(directory)? {
         let Some(data) = stat_at(directory.as_fd(), &name)? else { continue };
-        total = total.saturating_add(data.stx_blocks.saturating_mul(512));
-        if FileType::from_raw_mode(data.stx_mode.into()) == FileType::Directory {
+        let is_folder = FileType::from_raw_mode(data.stx_mode.into()) == FileType::Directory;
+        if is_folder || data.stx_nlink < 2 || linked.insert(data.stx_ino) {
+            total = total.saturating_add(data.stx_blocks.saturating_mul(512));
+        }
+        if is_folder {
             folders.push(name);
         }
     }
@@ -143,11 +148,12 @@ mod tests {
             mkdirat(&last, &*name, Mode::RWXU).unwrap();
             last = openat(&last, &*name, flags, Mode::empty()).unwrap();
         }
-        let before = used_by(top.path()).unwrap();
+        let folders = [top.path().to_owned()];
+        let before = used(&folders).unwrap();
         let file = openat(&last, "f", OFlags::CREATE | OFlags::WRONLY, Mode::RUSR).unwrap();
         rustix::io::write(&file, &vec![1; 100_000]).unwrap();
         rustix::fs::fsync(&file).unwrap();
-        assert!(used_by(top.path()).unwrap() >= before + 100_000);
-        assert_eq!(used_by(&top.path().join("none")).unwrap(), 0);
+        assert!(used(&folders).unwrap() >= before + 100_000);
+        assert_eq!(used(&[top.path().join("none")]).unwrap(), 0);
     }
 }

@@ -24,7 +24,10 @@ use rustix::{
 };
 
 use super::{devices, layers, network, plan::Piece};
-use crate::{LaunchError, Spec, changes::beneath::is_absent, error::Context as _, snapshot};
+use crate::{
+    LaunchError, Spec, changes::beneath::is_absent, checkpoint::CHECKPOINTS_FOLDER, error::Context as _,
+    snapshot,
+};
 
 /// The folders of a run that its world is made from.
 #[derive(Clone, Debug)]
@@ -54,9 +57,9 @@ impl Folders {
         if self.frozen.as_deref() == Some(at) { snapshot::copy_of(&self.run) } else { at.to_owned() }
     }
 
-    /// Where what the run writes is kept.
+    /// Where what the run writes is kept, and what its checkpoints keep of that.
     pub(crate) fn written(&self) -> Vec<PathBuf> {
-        vec![self.run.join("layers"), self.run.join("fresh")]
+        ["layers", "fresh", CHECKPOINTS_FOLDER].iter().map(|name| self.run.join(name)).collect()
     }
 
     /// Where the root is put together.

@@ -208,6 +208,27 @@ for one in itertools.cycle(many):
 }
 
 #[test]
+fn what_checkpoints_keep_takes_room_too() {
+    let world = World::new();
+    let script = "for n in 1 2 3 4 5 6 7 8; do
+        head -c 5000000 /dev/urandom > file || exit 9
+        sleep 0.5; /bin/true; rm file
+    done";
+    let policy = limited("disk: 20MiB").replace("phantom:\n", "phantom:\n  checkpoint: {exec: true}\n");
+    world.run(&policy, &["/bin/sh", "-c", script]).assert_code(9);
+    world.assert_refused("resource.exhaust", "disk");
+}
+
+#[test]
+fn several_names_of_a_file_take_its_room_once() {
+    let world = World::new();
+    let script = "head -c 5000000 /dev/urandom > file; for n in 1 2 3 4 5 6; do ln file $n; done; sleep 0.5; echo > more && echo room";
+    let outcome = world.run(&limited("disk: 20MiB"), &["/bin/sh", "-c", script]);
+    outcome.assert_success();
+    assert_eq!(outcome.stdout, "room\n");
+}
+
+#[test]
 fn many_folders_hide_nothing_and_take_no_descriptors() {
     let world = World::new();
     let script = r#"
