@@ -129,6 +129,8 @@ const MARKED: &[Case] = &[
     case("agent-config", "", "echo > .mcp.json", ".mcp.json"),
     case("agent-config", "", "mkdir -p .gemini/commands; echo > .gemini/commands/x.toml", ".gemini/commands/x.toml"),
     case("agent-config", "", "mkdir .copilot; echo > .copilot/mcp-config.json", ".copilot/mcp-config.json"),
+    case("agent-instructions", "", "echo > AGENTS.md", "AGENTS.md"),
+    case("agent-instructions", "echo > CLAUDE.md", "mkdir sub; echo > sub/claude.md", "sub/claude.md"),
     case("ci", "", "mkdir -p .github/workflows; echo > .github/workflows/x.yml", ".github/workflows/x.yml"),
     case("ci", "", "mkdir -p sub/.github/WORKFLOWS; echo > sub/.github/WORKFLOWS/x.yml", "sub/.github/WORKFLOWS/x.yml"),
     case("ci", "", "echo > .gitlab-ci.yml; echo > Jenkinsfile", "Jenkinsfile"),
@@ -153,6 +155,9 @@ const MARKED: &[Case] = &[
 const HARMLESS: &[Case] = &[
     case("", "", "echo > file; echo > build.rs; echo > Makefile; echo > config", "config"),
     case("", "", "echo > Makefile", "Makefile"),
+    // What a build or a test runs is ordinary work.
+    case("", "", "echo > conftest.py; echo > CMakePresets.json", "conftest.py"),
+    case("", "", "mkdir -p docs; echo > docs/agents-guide.md; echo > docs/aliases", "docs/aliases"),
     case("", "", "mkdir sub; ln -s sub/x l", "l"),
     case("", "echo 1 > a; ln a b", "chmod 600 a b", "a"),
     case("", "echo 1 > a; ln a b", "echo 2 > a; rm b", "a"),
@@ -240,6 +245,65 @@ fn what_the_table_names_is_marked() {
     for (index, case) in MARKED.iter().enumerate() {
         let found = names(&set, &format!("/w/{index}/{}", case.path));
         assert!(found.contains(&case.hazard), "{}: `{}` gives {found:?}", case.hazard, case.script);
+    }
+}
+
+/// Files that programs obey which not everybody has.
+#[rustfmt::skip]
+const LESS_COMMON: &[(&str, &[&str])] = &[
+    ("shell-start", &[
+        ".zimrc", ".zprezto/init.zsh", ".zpreztorc", ".zinit/bin/zinit.zsh", ".antigenrc", ".bash_it/lib/x.bash",
+        ".p10k.zsh", ".fzf.bash", ".fzf.zsh", ".bash_functions", ".aliases", ".exports", ".zsh_aliases",
+        ".nvm/nvm.sh", ".sdkman/bin/sdkman-init.sh", ".rvm/scripts/rvm", ".asdf/asdf.sh",
+    ]),
+    ("envrc", &["devenv.nix", "devenv.yaml", "flake.nix", ".flox/env/manifest.toml", ".sdkmanrc"]),
+    ("session-start", &[
+        ".config/awesome/rc.lua", ".config/bspwm/bspwmrc", ".config/sxhkd/sxhkdrc", ".config/openbox/autostart",
+        ".config/niri/config.kdl", ".config/river/init", ".config/waybar/config", ".config/polybar/config.ini",
+        ".xbindkeysrc",
+    ]),
+    ("editor-task", &[
+        ".config/VSCodium/User/settings.json", ".config/Cursor/User/settings.json",
+        ".config/Cursor/User/profiles/x/tasks.json", ".vscode/extensions/x/main.js",
+        ".vscode-server/extensions/x/main.js", ".vscode/c_cpp_properties.json", ".vscode/cmake-kits.json",
+        ".theia/tasks.json", "hie.yaml", ".ycm_extra_conf.py", ".vimspector.json",
+    ]),
+    ("tool-start", &[
+        ".tmux.conf.local", ".tmux/plugins/tpm/tpm", ".mutt/muttrc", ".julia/config/startup.jl", ".erlang",
+        ".latexmkrc", "latexmkrc", ".tigrc", ".msmtprc", ".mbsyncrc", ".config/bat/config",
+        ".config/ghostty/config", ".config/foot/foot.ini", ".pylintrc", "ansible.cfg",
+        ".docker/cli-plugins/docker-x", ".helm/plugins/x/plugin.yaml", ".local/share/helm/plugins/x/plugin.yaml",
+    ]),
+    ("agent-config", &[".claude-plugin/plugin.json"]),
+    ("agent-instructions", &[
+        "AGENTS.md", "CLAUDE.md", "CLAUDE.local.md", "GEMINI.md", ".cursorrules", ".windsurfrules", "a/.clinerules",
+        ".clinerules/x.md", ".github/copilot-instructions.md", ".codex/prompts/x.md",
+    ]),
+    ("container", &["devfile.yaml", ".devfile.yaml"]),
+    ("system", &[
+        "/etc/fstab", "/etc/crypttab", "/etc/inputrc", "/etc/xinetd.d/x", "/etc/inetd.conf",
+        "/etc/docker/daemon.json", "/etc/libvirt/hooks/qemu", "/etc/sudo.conf", "/etc/kubernetes/manifests/x.yaml",
+        "/etc/ca-certificates/update.d/x", "/usr/lib/x86_64-linux-gnu/security/pam_x.so",
+        "/usr/lib/security/pam_x.so", "/usr/lib64/security/pam_x.so",
+        "/usr/share/dbus-1/system-services/x.service", "/usr/share/polkit-1/actions/x.policy",
+    ]),
+];
+
+#[test]
+fn what_less_common_programs_obey_is_marked() {
+    let world = World::new("mkdir -p w etc usr");
+    let all: Vec<(&str, String)> = LESS_COMMON
+        .iter()
+        .flat_map(|(hazard, paths)| paths.iter().map(move |path| (*hazard, *path)))
+        .map(|(hazard, path)| {
+            (hazard, if path.starts_with('/') { path.into() } else { format!("/w/{path}") })
+        })
+        .collect();
+    let made = |(_, path): &(&str, String)| format!("mkdir -p $(dirname .{path}); echo > .{path}");
+    world.inside(&all.iter().map(made).collect::<Vec<_>>().join("\n"));
+    let set = scanned(&world, Vec::new());
+    for (hazard, path) in all {
+        assert_eq!(names(&set, &path), [hazard], "{path}");
     }
 }
 

@@ -137,6 +137,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     place("tool-start", "a program runs it, or obeys it, when it starts", TOOL_START),
     place("agent-config", "an agent obeys it: it can start programs and lift limits", AGENTS),
+    place("agent-instructions", "tells agents what to do", AGENT_INSTRUCTIONS),
     place("ci", "a CI service runs it, with the repository's secrets", CI),
     says("package-script", "scripts that a package manager runs", &["package.json"], changes_package_scripts),
     says(
@@ -202,14 +203,18 @@ const SHELL_START: &[&str] = &[
     ".mkshrc", ".shrc", ".shinit", ".cshrc", ".tcshrc", ".login", ".logout", ".config/fish/**",
     ".config/nushell/**", ".config/xonsh/**", ".xonshrc", ".config/powershell/**", ".config/starship.toml",
     ".inputrc", ".env.sh", "*.zwc", ".local/share/fish/vendor_*/**", ".bash_completion",
-    ".config/bash_completion", ".local/share/bash-completion/**",
+    ".config/bash_completion", ".local/share/bash-completion/**", ".zimrc", ".zprezto/**", ".zpreztorc",
+    ".zinit/**", ".antigenrc", ".bash_it/**", ".p10k.zsh", ".fzf.bash", ".fzf.zsh", ".bash_functions",
+    ".aliases", ".exports", ".zsh_aliases", ".nvm/nvm.sh", ".sdkman/bin/sdkman-init.sh", ".rvm/scripts/rvm",
+    ".asdf/asdf.sh",
 ];
 
 #[rustfmt::skip]
 const ENTERED: &[&str] = &[
     ".envrc", ".autoenv", ".autoenv.zsh", "mise.toml", ".mise.toml", "mise.*.toml", ".mise.*.toml",
     "mise/**", ".mise/**", ".config/mise/**", ".config/mise.toml", ".config/direnv/**", ".direnvrc",
-    ".rtx.toml", ".tool-versions", ".asdfrc", "devbox.json", "shell.nix",
+    ".rtx.toml", ".tool-versions", ".asdfrc", "devbox.json", "shell.nix", "devenv.nix", "devenv.yaml",
+    "flake.nix", ".flox/env/manifest.toml", ".sdkmanrc",
 ];
 
 #[rustfmt::skip]
@@ -219,6 +224,8 @@ const SESSION_START: &[&str] = &[
     ".config/autostart-scripts/**", ".config/i3/**", ".config/sway/**", ".config/hypr/**", ".xinitrc",
     ".xserverrc", ".xprofile", ".xsession", ".xsessionrc", ".pam_environment", ".dmrc", ".forward",
     ".procmailrc", "/var/spool/cron/**", "/var/spool/at/**", "Library/LaunchAgents/**",
+    ".config/awesome/**", ".config/bspwm/**", ".config/sxhkd/**", ".config/openbox/**", ".config/niri/**",
+    ".config/river/**", ".config/waybar/**", ".config/polybar/**", ".xbindkeysrc",
 ];
 
 #[rustfmt::skip]
@@ -236,7 +243,12 @@ const SYSTEM: &[&str] = &[
     "/usr/lib/sysctl.d/**", "/etc/tmpfiles.d/**", "/usr/lib/tmpfiles.d/**", "/usr/local/lib/tmpfiles.d/**",
     "/etc/sysusers.d/**", "/usr/lib/sysusers.d/**", "/etc/binfmt.d/**", "/usr/lib/binfmt.d/**",
     "/usr/lib/modprobe.d/**", "/etc/kernel/**", "/etc/dhcp*", "/etc/dhcp*/**", "/etc/ppp/**",
-    "/etc/acpi/**", "/etc/alternatives/**", "/etc/initramfs-tools/**", "/etc/grub.d/**",
+    "/etc/acpi/**", "/etc/alternatives/**", "/etc/initramfs-tools/**", "/etc/grub.d/**", "/etc/fstab",
+    "/etc/crypttab", "/etc/inputrc", "/etc/xinetd.d/**", "/etc/inetd.conf", "/etc/docker/daemon.json",
+    "/etc/libvirt/hooks/**", "/etc/sudo.conf", "/etc/kubernetes/manifests/**",
+    "/etc/ca-certificates/update.d/**", "/usr/lib/*-linux-gnu/security/pam_*.so",
+    "/usr/lib/security/pam_*.so", "/usr/lib64/security/pam_*.so", "/usr/share/dbus-1/system-services/**",
+    "/usr/share/polkit-1/**",
 ];
 
 #[rustfmt::skip]
@@ -255,7 +267,11 @@ const EDITORS: &[&str] = &[
     ".emacs.d/**", ".config/emacs/**", ".dir-locals.el", ".dir-locals-2.el", ".spacemacs", ".doom.d/**",
     ".kakrc", ".nanorc", ".config/Code/**/settings.json", ".config/Code/**/tasks.json",
     ".config/Code/**/keybindings.json", ".vs/**", ".netbeans/**", ".gdbinit", ".lldbinit", ".lldbinit-*",
-    ".radare2rc",
+    ".radare2rc", ".config/VSCodium/**/settings.json", ".config/VSCodium/**/tasks.json",
+    ".config/VSCodium/**/keybindings.json", ".config/Cursor/**/settings.json",
+    ".config/Cursor/**/tasks.json", ".config/Cursor/**/keybindings.json", ".vscode/extensions/**",
+    ".vscode-server/extensions/**", ".vscode/c_cpp_properties.json", ".vscode/cmake-kits.json",
+    ".theia/tasks.json", "hie.yaml", ".ycm_extra_conf.py", ".vimspector.json",
 ];
 
 /// Keys of editor settings that change how things look, and no more. Any
@@ -280,7 +296,10 @@ const TOOL_START: &[&str] = &[
     ".muttrc", ".config/mpv/**", ".hgrc", ".hg/hgrc", ".hg/**/hgrc", ".subversion/**", ".jjconfig.toml",
     ".jj/**", ".config/jj/**", ".terraformrc", ".config/alacritty/**", ".config/kitty/**", ".wezterm.lua",
     ".config/wezterm/**", ".perldb", ".perltidyrc", ".iex.exs", ".ocamlinit", ".config/ocaml/**",
-    ".config/utop/**",
+    ".config/utop/**", ".tmux.conf.local", ".tmux/plugins/**", ".mutt/muttrc", ".julia/config/startup.jl",
+    ".erlang", ".latexmkrc", "latexmkrc", ".tigrc", ".msmtprc", ".mbsyncrc", ".config/bat/config",
+    ".config/ghostty/config", ".config/foot/foot.ini", ".pylintrc", "ansible.cfg", ".docker/cli-plugins/**",
+    ".helm/plugins/**", ".local/share/helm/plugins/**",
 ];
 
 #[rustfmt::skip]
@@ -292,6 +311,13 @@ const AGENTS: &[&str] = &[
     ".copilot/config.json", ".qwen/settings.json", ".aider.conf.yml", ".continue/**", ".windsurf/**",
     ".roo/**", ".kilocode/**", ".amazonq/**", ".kiro/**", ".opencode/**", "opencode.json", "opencode.jsonc",
     ".config/opencode/**", ".goose/**", ".config/goose/**", ".pi/**", "crush.json", ".crush.json",
+    ".claude-plugin/**",
+];
+
+#[rustfmt::skip]
+const AGENT_INSTRUCTIONS: &[&str] = &[
+    "AGENTS.md", "CLAUDE.md", "CLAUDE.local.md", "GEMINI.md", ".cursorrules", ".windsurfrules", ".clinerules",
+    ".clinerules/**", ".github/copilot-instructions.md", ".codex/prompts/**",
 ];
 
 #[rustfmt::skip]
@@ -321,8 +347,11 @@ const PACKAGE_MANAGERS: &[&str] = &[
     ".cpanm/**", ".config/containers/**",
 ];
 
-const CONTAINERS: &[&str] =
-    &[".devcontainer.json", ".devcontainer/**", ".gitpod.yml", ".gitpod.Dockerfile", ".idx/**", ".replit"];
+#[rustfmt::skip]
+const CONTAINERS: &[&str] = &[
+    ".devcontainer.json", ".devcontainer/**", ".gitpod.yml", ".gitpod.Dockerfile", ".idx/**", ".replit",
+    "devfile.yaml", ".devfile.yaml",
+];
 
 /// Git's configuration that names no program, no file to read and no place to
 /// send anything. Any other key that changes is a hazard: git learns new ones.
