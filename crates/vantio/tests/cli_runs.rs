@@ -332,6 +332,13 @@ fn an_undo_says_that_the_last_commit_stays_before_it_takes_back_an_earlier_one()
     world.run(&["run", "--", "sh", "-c", "echo run > kept.txt; echo run > gone.txt"]);
     world.run(&["commit", "last", "kept.txt"]);
     world.run(&["commit", "last", "gone.txt"]);
+    insta::assert_snapshot!(world.run(&["undo", "last", "gone.txt", "kept.txt"]), @"
+    exit 1
+    E_SEVERAL_COMMITS
+
+      x not all of these paths were brought by one commit
+      help: name those of one commit at a time: vantio undo RUN PATH
+    ");
     std::thread::sleep(std::time::Duration::from_millis(25));
     world.write("gone.txt", "host\n");
     insta::assert_snapshot!(world.run(&["undo", "last"]), @"

@@ -182,12 +182,10 @@ impl World {
                 fs::set_permissions(at, fs::Permissions::from_mode(*mode))
             }),
             Operation::Touch(path) => self.change(path, Change::Metadata, |at| {
-                let times = fs::FileTimes::new()
-                    .set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(12345));
-                if at.is_symlink() {
-                    return Ok(());
-                }
-                File::open(at)?.set_times(times)
+                let time = rustix::fs::Timespec { tv_sec: 12345, tv_nsec: 0 };
+                let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
+                // A fifo that is opened waits for whoever else opens it.
+                Ok(rustix::fs::utimensat(CWD, at, &times, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?)
             }),
             Operation::Attribute(path, byte) => self.change(path, Change::Metadata, |at| {
                 if at.is_symlink() {

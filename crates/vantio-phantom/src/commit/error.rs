@@ -91,6 +91,9 @@ pub enum CommitError {
         /// The path.
         path: Vec<u8>,
     },
+    /// The paths to take back are of different commits.
+    #[error("E_SEVERAL_COMMITS: not all of these paths were brought by one commit")]
+    SeveralCommits,
     /// A path cannot be taken back without the directory that it came or went with.
     #[error("E_CAME_WITH: `{}` came or went with `{}`", Escaped(path), Escaped(with))]
     CameWith {

@@ -177,11 +177,11 @@ fn find(
 ) -> Result<(u64, Option<Part>), CommitError> {
     let numbers = all_undoable(run)?;
     let last = *numbers.last().ok_or(CommitError::NothingToUndo)?;
-    let Some(first) = selection.first() else {
+    if selection.is_empty() {
         let is_free = |number: &&u64| has_something_to_take_back(run, **number, host_root).unwrap_or(true);
         return Ok((numbers.iter().rev().find(is_free).copied().unwrap_or(last), None));
-    };
-    let mut missing = first;
+    }
+    let mut missing: Vec<&Selector> = selection.iter().collect();
     for number in numbers.into_iter().rev() {
         let Some(record) = Record::read(&undo_folder(run.path(), number).join(JOURNAL_FILE))? else {
             continue;
@@ -190,13 +190,18 @@ fn find(
         if let Some(part) = Part::of(&record, &grounds, selection)? {
             return Ok((number, (!part.is_all).then_some(part)));
         }
-        for selector in selection {
+        let mut still = Vec::new();
+        for selector in missing {
             if Part::of(&record, &grounds, std::slice::from_ref(selector))?.is_none() {
-                missing = selector;
+                still.push(selector);
             }
         }
+        missing = still;
     }
-    Err(CommitError::NotCommitted { path: missing.path().to_vec() })
+    Err(match missing.first() {
+        Some(selector) => CommitError::NotCommitted { path: selector.path().to_vec() },
+        None => CommitError::SeveralCommits,
+    })
 }
 
 /// Whether not all that is left of a commit would stay because the host changed it, as an undo has told already.

@@ -182,8 +182,9 @@ pub fn commit_failure(error: &CommitError) -> Failure {
         CommitError::NoHunks { .. } => "commit it whole, or not at all",
         CommitError::OtherHunks { .. } => "it changed since they were chosen; choose again",
         CommitError::NotCommitted { .. } => {
-            "`vantio ledger list --op phantom.commit.end` tells what was committed; more than one path must be of one commit"
+            "`vantio ledger list --op phantom.commit.end` tells what was committed"
         }
+        CommitError::SeveralCommits => "name those of one commit at a time: vantio undo RUN PATH",
         CommitError::CameWith { .. } => "name that folder to take all of it back",
         CommitError::HalfRestored => {
             "see to what `vantio restore` says stands in the way, or drop the run: vantio discard RUN"
