@@ -247,6 +247,14 @@ fn a_ledger_goes_on_with_no_other_key() {
 }
 
 #[test]
+fn a_header_without_a_layout_is_damage() {
+    let (_folder, path) = place();
+    filled(&path, 1);
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 0).unwrap();
+    assert_eq!(codes(&path), ("E_LEDGER_DAMAGED", "E_LEDGER_DAMAGED"));
+}
+
+#[test]
 fn a_ledger_whose_tiles_have_their_root_last_is_read_and_continued() {
     let (_folder, path) = place();
     filled(&path, 1);

@@ -141,6 +141,10 @@ pub(super) fn check_format(connection: &Connection, path: &Path) -> Result<(), L
     }
     match pragma("user_version").map_err(store_error(path))? {
         LAYOUT => Ok(()),
+        0 => {
+            let detail = "its header names no layout, as every ledger's does".into();
+            Err(LedgerError::Damaged { path: path.into(), detail })
+        }
         found => Err(LedgerError::Version { path: path.into(), found, known: LAYOUT }),
     }
 }
