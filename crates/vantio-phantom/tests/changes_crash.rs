@@ -9,7 +9,7 @@ use changes_support::{World, assert_same, is_root, sh};
 use std::{cell::Cell, os::fd::AsFd as _};
 use vantio_phantom::{
     changes::{self, RunFolder},
-    commit::{self, CommitError, Moment, Options},
+    commit::{self, CommitError, Moment, Options, UndoReport},
 };
 
 const BEFORE: &str = "mkdir -p d/sub gone/deep ren; echo 1 > d/mod; echo 2 > d/del; echo 4 > gone/deep/f; echo 5 > h1; ln h1 h2
@@ -218,10 +218,13 @@ fn a_commit_of_which_all_stays_is_passed_over() {
     world.commit(&["/b"]);
     std::thread::sleep(std::time::Duration::from_millis(25));
     world.on_host("echo mine > b");
+    let stays = |report: UndoReport| (report.number, report.taken, changes_support::paths(&report.stayed));
+    // It is told first.
+    assert_eq!(stays(world.undo()), (2, 0, vec!["/b".to_owned()]));
+    assert_eq!(sh(&world.host(), "cat a b"), "2\nmine\n");
     assert_eq!(world.undo().number, 1);
     assert_eq!(sh(&world.host(), "cat a b"), "1\nmine\n");
-    let report = world.undo();
-    assert_eq!((report.number, changes_support::paths(&report.stayed)), (2, vec!["/b".to_owned()]));
+    assert_eq!(stays(world.undo()), (2, 0, vec!["/b".to_owned()]));
 }
 
 #[test]
