@@ -6,7 +6,7 @@ use serde_json::json;
 use vantio_core::json::Value;
 use vantio_ledger::Draft;
 use vantio_phantom::{
-    changes::Escaped,
+    changes::{Escaped, RunFolder},
     commit::{self, CommitError, Selector, UndoReport},
 };
 
@@ -87,29 +87,48 @@ pub fn undo(store: &Store, arguments: &Undo, json: bool) -> Result<u8, Failure> 
             "unkept": paths_json(&report.unkept), "held": held_json(&report.held), "along": paths_json(&report.along),
         }))?;
     } else {
+        let passed = last.filter(|last| *last != number && selection.is_empty());
+        let told = Told { short, number, passed, is_part: !selection.is_empty(), world: &world };
+        print(told.text(&report))?;
+    }
+    Ok(if report.stayed.is_empty() { 0 } else { 4 })
+}
+
+/// What an undo was about.
+struct Told<'a> {
+    short: String,
+    number: u64,
+    /// The last commit, where that was passed over.
+    passed: Option<u64>,
+    is_part: bool,
+    world: &'a RunFolder,
+}
+
+impl Told<'_> {
+    fn text(&self, report: &UndoReport) -> String {
+        let Self { short, number, .. } = self;
+        // Writing to a String cannot fail.
         let mut text = String::new();
-        if let Some(last) = last.filter(|last| *last != number && selection.is_empty()) {
+        if let Some(last) = self.passed {
             let _ =
                 writeln!(text, "commit {last} of run {short} stays: the host has changed what it brought");
         }
-        let part = if selection.is_empty() { "" } else { "a part of " };
+        let part = if self.is_part { "a part of " } else { "" };
         let whole = if report.stayed.is_empty() { "" } else { ", but for what stays" };
-        let then = if world.is_discarded() { DISCARDED } else { "its changes wait again" };
+        let then = if self.world.is_discarded() { DISCARDED } else { "its changes wait again" };
         let _ = if report.taken == 0 && !report.stayed.is_empty() {
             writeln!(text, "nothing of commit {number} of run {short} was taken back")
         } else {
             writeln!(text, "{part}commit {number} of run {short} taken back{whole}: {then}")
         };
         for path in &report.along {
-            // Writing to a String cannot fail.
             let _ = writeln!(text, "  went along: {}", Escaped(path));
         }
         for path in &report.stayed {
-            let _ = writeln!(text, "stays, because {}: {}", why_it_stays(&report, path), Escaped(path));
+            let _ = writeln!(text, "stays, because {}: {}", why_it_stays(report, path), Escaped(path));
         }
-        print(text)?;
+        text
     }
-    Ok(if report.stayed.is_empty() { 0 } else { 4 })
 }
 
 fn why_it_stays(report: &UndoReport, path: &Vec<u8>) -> String {
