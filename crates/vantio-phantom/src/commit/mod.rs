@@ -36,12 +36,9 @@ mod ways;
 
 use std::{io, os::fd::BorrowedFd};
 
-use crate::{
-    changes::{
-        ChangeKind, ChangeSet, Committed, LayerRoot, Node, PathBytes, RunFolder, base::note_again,
-        open_layers, path_now, path_then, scan_layers,
-    },
-    checkpoint,
+use crate::changes::{
+    ChangeKind, ChangeSet, Committed, LayerRoot, Node, PathBytes, RunFolder, base::note_again, open_layers,
+    path_now, path_then, scan_layers,
 };
 use apply::Stopped;
 use conflict::Known;
@@ -123,11 +120,7 @@ pub fn commit(
     options: Options<'_>,
     host_root: BorrowedFd<'_>,
 ) -> Result<CommitReport, CommitError> {
-    let _lock = finish::lock(run.path().parent().unwrap_or(run.path()))?;
-    recover::recover_run(run.path(), host_root)?;
-    if checkpoint::is_restoring(run) {
-        return Err(CommitError::HalfRestored);
-    }
+    let _lock = recover::take_over(run, host_root)?;
     let clock = Clock { moment: std::cell::Cell::new(0), options };
     let mut late = Vec::new();
     loop {

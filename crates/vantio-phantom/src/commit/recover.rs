@@ -15,7 +15,7 @@ use super::{
     rollback::{Ground, Reason, roll_back},
     undo,
 };
-use crate::changes::RunFolder;
+use crate::{changes::RunFolder, checkpoint};
 
 /// A commit or undo that a crash had cut off.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +54,15 @@ pub fn recover(runs: &Path, host_root: BorrowedFd<'_>) -> Result<Vec<Recovered>,
     Ok(recovered)
 }
 
-/// The same for one run, under a lock that is held already.
+/// Keeps others out while something is done with `run`, and finishes what a crash cut off of it; what waits there has to be
+/// of one moment.
+pub(super) fn take_over(run: &RunFolder, host_root: BorrowedFd<'_>) -> Result<fs::File, CommitError> {
+    let lock = finish::lock(run.path().parent().unwrap_or(run.path()))?;
+    recover_run(run.path(), host_root)?;
+    if checkpoint::is_restoring(run) { Err(CommitError::HalfRestored) } else { Ok(lock) }
+}
+
+/// The same as [`recover`] for one run, under a lock that is held already.
 pub(super) fn recover_run(run: &Path, host_root: BorrowedFd<'_>) -> Result<Option<Recovered>, CommitError> {
     if let Some(recovered) = undo::resume(run, host_root)? {
         return Ok(Some(recovered));

@@ -19,20 +19,16 @@ use super::{
     depot::{self, DepotPlace, undo_folder},
     dirs,
     discard::remove_tree,
-    finish,
     journal::{JOURNAL_FILE, Record, Steps, Undone, numbers, record_undone},
-    recover::recover_run,
+    recover::take_over,
     rollback::{Ground, Reason, Scope, roll_back},
     since::{Staying, changed_since, written_since},
     steps::Id,
 };
-use crate::{
-    changes::{
-        Committed, Node, RunFolder, Stamp,
-        beneath::{self, Pinned},
-        write_json,
-    },
-    checkpoint,
+use crate::changes::{
+    Committed, Node, RunFolder, Stamp,
+    beneath::{self, Pinned},
+    write_json,
 };
 pub(super) use meanwhile::Begun;
 use part::Part;
@@ -74,11 +70,7 @@ pub fn undo_paths(
     selection: &[Selector],
     host_root: BorrowedFd<'_>,
 ) -> Result<UndoReport, CommitError> {
-    let _lock = finish::lock(run.path().parent().unwrap_or(run.path()))?;
-    recover_run(run.path(), host_root)?;
-    if checkpoint::is_restoring(run) {
-        return Err(CommitError::HalfRestored);
-    }
+    let _lock = take_over(run, host_root)?;
     let failed = |source| failed(run.path(), source);
     let (number, part) = find(run, selection, host_root)?;
     let record = Record::read(&undo_folder(run.path(), number).join(JOURNAL_FILE))?;

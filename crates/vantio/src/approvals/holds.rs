@@ -16,7 +16,7 @@ use vantio_policy::{Bindings, Held};
 use super::{
     Answer, Asked, HOLD_ANSWER, Reach, Said,
     orphans::withdrawn,
-    question::key,
+    question::{how_to_answer, key},
     table::{Due, Open, Table},
     wire::{Question, Refused, Reply},
 };
@@ -419,14 +419,13 @@ impl Holds {
         }
     }
 
-    /// What is said to whoever started the run, and as whom an answer is given.
-    fn announced(&self, asked: &Asked) -> Option<(String, String)> {
+    /// What is said to whoever started the run, and who may answer.
+    fn announced(&self, asked: &Asked) -> Option<(String, Vec<String>)> {
         let Announcement::Of(run) = &self.announcement else { return None };
         let (effect, target) = (asked.effect.name(), account::target(&asked.target));
         let (rule, limit) = (shown(&asked.rule), span(asked.timeout_ms));
         let text = format!("run {run} waits for an answer, at most {limit}: {effect} {target}  ({rule})");
-        let who = asked.approvers.first().map_or_else(String::new, |who| format!(" --as {}", shown(who)));
-        Some((text, who))
+        Some((text, asked.approvers.clone()))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -435,12 +434,11 @@ impl Holds {
 }
 
 /// Tells whoever started the run.
-fn announce(notice: Option<(String, String)>, id: &str) {
-    let Some((text, who)) = notice else { return };
+fn announce(notice: Option<(String, Vec<String>)>, id: &str) {
+    let Some((text, approvers)) = notice else { return };
     // The program may have the terminal as it needs it.
     let end = if io::stderr().is_terminal() { "\r\n" } else { "\n" };
-    let line =
-        format!("{text}{end}  in another terminal: vantio approve {id}{who}    or: vantio deny {id}{end}");
+    let line = format!("{text}{end}  in another terminal: {}{end}", how_to_answer(id, &approvers));
     // A terminal that is stopped takes nothing, and stops whoever writes to it.
     drop(thread::Builder::new().name("vantio-announce".into()).spawn(move || note(line)));
 }

@@ -9,7 +9,7 @@ use vantio_policy::{ApprovalError, ApprovedPattern, Bindings, Held, explain::to_
 use super::Reach;
 use crate::{
     oracle::{Restated, integer},
-    present::span,
+    present::{shown, span},
 };
 
 /// What is asked, once for all that are alike: the same rule, effect and target, with the same names of its address.
@@ -76,6 +76,12 @@ pub fn intent_hash(effect: Effect, target: &Value, names: &[String]) -> Hash {
         ("target", target.clone()),
     ]);
     Hash::of(intent.to_canonical().as_bytes())
+}
+
+/// The commands that answer a question.
+pub fn how_to_answer(id: &str, approvers: &[String]) -> String {
+    let who = approvers.first().map_or_else(String::new, |who| format!(" --as {}", shown(who)));
+    format!("vantio approve {id}{who}    or: vantio deny {id}")
 }
 
 /// What tells one question from another, within a run.

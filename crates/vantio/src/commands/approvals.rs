@@ -7,7 +7,7 @@ use vantio_core::{RunId, Section};
 
 use super::places::Places;
 use crate::{
-    approvals::{self, Question, Reach, Reply, Waiting},
+    approvals::{self, Question, Reach, Reply, Waiting, how_to_answer},
     arguments::{Answering, Approvals},
     failure::Failure,
     present::{self, Paint, note, plural, shown, span},
@@ -189,12 +189,7 @@ fn text(store: &Store, question: &Question, paint: Paint) -> String {
         let _ = writeln!(text, "  so far: {}", shown(meanwhile));
     }
     let _ = writeln!(text, "  intent: {}", paint.dim(&shown(&question.intent_hash)));
-    let who = question.approvers.first().map_or_else(String::new, |who| format!(" --as {}", shown(who)));
-    let _ = writeln!(
-        text,
-        "  answer: {}",
-        paint.cyan(&format!("vantio approve {id}{who}    or: vantio deny {id}"))
-    );
+    let _ = writeln!(text, "  answer: {}", paint.cyan(&how_to_answer(&id, &question.approvers)));
     text
 }
 

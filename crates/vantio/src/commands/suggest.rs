@@ -147,7 +147,7 @@ fn report(suggestion: &Suggestion, runs: &[Watched], output: Option<&Path>) -> R
     }
     note(match project_policy(runs) {
         // It is found by itself.
-        Some(own) if is_same(&own, path) => {
+        Some(own) if path.canonicalize().is_ok_and(|path| path == own) => {
             "next: read it, then run the agent under it: vantio run -- CMD\n".into()
         }
         // A policy that learns permits little of what it watches, and narrows any other.
@@ -168,10 +168,6 @@ fn project_policy(runs: &[Watched]) -> Option<PathBuf> {
         PolicySource::File { path, .. } => Some(PathBuf::from(OsStr::from_bytes(path.as_bytes()))),
         PolicySource::Preset(_) => None,
     }
-}
-
-fn is_same(one: &Path, other: &Path) -> bool {
-    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
 fn heading(store: &Store, runs: &[Watched], dropped: u64) -> Vec<String> {

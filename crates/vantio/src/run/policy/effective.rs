@@ -31,7 +31,8 @@ impl Effective {
     /// What `policy` means on this host.
     pub fn new(policy: &Policy, home: &Path) -> Result<Self, Failure> {
         let rules = environment(&policy.layers);
-        let (variables, withheld) = (variables(&rules), withheld(&rules));
+        let variables = variables(&rules);
+        let withheld = withheld(&variables);
         let path = variables.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
         let bindings = bindings(policy, home, path)?;
         let merged = merge(&policy.layers, &bindings)?;
@@ -52,11 +53,11 @@ fn variables(rules: &EnvRules) -> Vec<(OsString, OsString)> {
     chosen.map(|(name, value)| (OsString::from_vec(name), OsString::from_vec(value))).collect()
 }
 
-/// The names of what they neither pass on nor set otherwise.
-fn withheld(rules: &EnvRules) -> Vec<String> {
-    let names = own_variables().map(|(name, _)| name.to_string_lossy().into_owned());
-    let is_set = |name: &str| rules.set().any(|(set, _)| set == name);
-    let mut names: Vec<_> = names.filter(|name| !rules.passes(name.as_bytes()) && !is_set(name)).collect();
+/// The names of what is not among the `variables` that a run gets.
+fn withheld(variables: &[(OsString, OsString)]) -> Vec<String> {
+    let is_had = |name: &OsString| variables.iter().any(|(had, _)| had == name);
+    let names = own_variables().map(|(name, _)| name).filter(|name| !is_had(name));
+    let mut names: Vec<_> = names.map(|name| name.to_string_lossy().into_owned()).collect();
     names.sort_unstable();
     names
 }
