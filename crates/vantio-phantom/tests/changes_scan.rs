@@ -168,6 +168,9 @@ fn a_run_may_leave_what_its_owner_cannot_read() {
         world.scan().changes().iter().map(|change| change.after.as_ref().unwrap().mode).collect();
     assert_eq!(modes, [0; 4]);
     assert_eq!(sh(&world.upper(), "stat -c %a a x"), "0\n0\n");
+    let patch = String::from_utf8(world.patch()).unwrap();
+    assert!(patch.contains("\n-a\n+b\n") && patch.contains("\n+s\n"), "{patch}");
+    assert_eq!(sh(&world.upper(), "stat -c %a a x; ls -d ../upper.lent 2> /dev/null || true"), "0\n0\n");
     assert!(world.commit(&[]).conflicts.is_empty());
     assert_eq!(sh(&world.host(), "stat -c %a a x"), "0\n0\n");
 }

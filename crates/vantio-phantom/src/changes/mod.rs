@@ -14,6 +14,7 @@ mod hazards;
 mod hunks;
 mod json;
 mod layers;
+mod lent;
 mod model;
 pub(crate) mod node;
 mod patch;

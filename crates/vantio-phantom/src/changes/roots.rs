@@ -1,15 +1,16 @@
 //! The directories that a walk compares.
 
-use std::{cell::RefCell, collections::HashMap, io};
+use std::io;
 
 use rustix::{
     fd::{AsFd as _, BorrowedFd},
-    fs::{CWD, Mode, OFlags, chmod, fstatfs, openat},
+    fs::{CWD, Mode, OFlags, fstatfs, openat},
 };
 
 use super::{
-    FileType, Layer, Node, RunFolder,
-    beneath::{Pinned, below_root, magic},
+    Layer, Node, RunFolder,
+    beneath::{Pinned, below_root},
+    lent::Lent,
     names_in,
 };
 
@@ -21,14 +22,7 @@ pub(crate) struct LayerRoot {
     pub(crate) upper: Option<Pinned>,
     /// Where the host's is gone and the run wrote nothing there, the run's own: there is nothing to compare.
     pub(crate) lower: Pinned,
-    relaxed: RefCell<Relaxed>,
-}
-
-/// Files whose mode is changed for the while.
-#[derive(Debug, Default)]
-struct Relaxed {
-    order: Vec<Vec<u8>>,
-    modes: HashMap<Vec<u8>, u32>,
+    lent: Option<Lent>,
 }
 
 impl LayerRoot {
@@ -43,7 +37,13 @@ impl LayerRoot {
             },
             other => other?,
         };
-        Ok(Self { layer, upper, lower, relaxed: RefCell::default() })
+        let lent = match &upper {
+            Some(upper) if !rustix::process::geteuid().is_root() => {
+                Some(Lent::open(upper, &run.path().join(&layer.upper))?)
+            }
+            _ => None,
+        };
+        Ok(Self { layer, upper, lower, lent })
     }
 
     /// Whether the host can rename every directory there. On an overlay, as the root of a container is, it cannot rename
@@ -52,26 +52,26 @@ impl LayerRoot {
         !fstatfs(self.lower.as_fd()).is_ok_and(|found| found.f_type == OVERLAYFS)
     }
 
-    /// Makes a file of the upper layer readable for its owner, until the
-    /// layer is closed: a run may leave files without any permission.
-    pub(crate) fn relax(&self, path: &[u8], node: &Node) -> io::Result<()> {
-        let needed = if node.is_dir() { 0o700 } else { 0o400 };
-        let is_exempt = rustix::process::geteuid().is_root()
-            || node.mode & needed == needed
-            || self.true_mode(path).is_some();
-        let may = node.is_dir() || node.file_type == FileType::File;
-        let (false, true, Some(upper)) = (is_exempt, may, &self.upper) else { return Ok(()) };
-        let file = upper.at(path, OFlags::PATH | OFlags::NOFOLLOW)?;
-        chmod(magic(file.as_fd()), Mode::from_raw_mode(node.mode | needed))?;
-        let mut relaxed = self.relaxed.borrow_mut();
-        relaxed.order.push(path.to_vec());
-        relaxed.modes.insert(path.to_vec(), node.mode);
+    /// Makes what is at `path` of the upper layer, which is `node`, readable for its owner, until nobody looks any more.
+    pub(crate) fn lend(&self, path: &[u8], node: &Node) -> io::Result<()> {
+        let (Some(lent), Some(upper)) = (&self.lent, &self.upper) else { return Ok(()) };
+        lent.lend(upper, path, node)
+    }
+
+    /// The same of every folder on the way to `path`, and of what is there.
+    pub(crate) fn lend_way(&self, path: &[u8]) -> io::Result<()> {
+        let (Some(_), Some(upper)) = (&self.lent, &self.upper) else { return Ok(()) };
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        for end in ends.chain([path.len()]) {
+            let Some(stat) = upper.stat(&path[..end])? else { return Ok(()) };
+            self.lend(&path[..end], &Node::of_stat(&stat))?;
+        }
         Ok(())
     }
 
-    /// The mode that a file of the upper layer had before [`Self::relax`].
-    pub(crate) fn true_mode(&self, path: &[u8]) -> Option<u32> {
-        self.relaxed.borrow().modes.get(path).copied()
+    /// The mode that `node`, which is at `path` of the upper layer, has while it is lent no other.
+    pub(crate) fn true_mode(&self, path: &[u8], node: &Node) -> io::Result<u32> {
+        self.lent.as_ref().map_or(Ok(node.mode), |lent| lent.true_mode(path, node))
     }
 }
 
@@ -91,15 +91,9 @@ fn is_empty(upper: Option<&Pinned>) -> bool {
 
 impl Drop for LayerRoot {
     fn drop(&mut self) {
-        let Some(upper) = &self.upper else { return };
-        let relaxed = self.relaxed.borrow();
-        for path in relaxed.order.iter().rev() {
-            if let (Some(mode), Ok(file)) =
-                (relaxed.modes.get(path), upper.at(path, OFlags::PATH | OFlags::NOFOLLOW))
-            {
-                // A failure leaves the run's copy more readable for its owner.
-                let _ = chmod(magic(file.as_fd()), Mode::from_raw_mode(*mode));
-            }
+        if let (Some(lent), Some(upper)) = (&self.lent, &self.upper) {
+            // What cannot be given back now is given back by whoever looks next.
+            let _ = lent.close(upper);
         }
     }
 }

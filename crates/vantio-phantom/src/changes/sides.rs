@@ -35,9 +35,18 @@ impl<'a> Sides<'a> {
 
     /// Opens the regular file that the run left, which is `node`.
     pub(crate) fn run_file(&self, change: &Change, node: &Node) -> io::Result<File> {
-        let (layer, path) = self.upper(change)?;
-        let (dir, name) = layer.parent(path)?;
-        Readable { node, dir: dir.as_fd(), name }.open().map(File::from)
+        let (upper, path) = self.upper(change)?;
+        let open = || {
+            let (dir, name) = upper.parent(path)?;
+            Readable { node, dir: dir.as_fd(), name }.open().map(File::from)
+        };
+        match (open(), self.layer(change)) {
+            (Err(error), Some(layer)) if error.kind() == io::ErrorKind::PermissionDenied => {
+                layer.lend_way(path)?;
+                open()
+            }
+            (opened, _) => opened,
+        }
     }
 
     /// Opens the host's directory at the absolute `path`, and lists it.
