@@ -15,6 +15,8 @@ pub struct Intent<'a> {
     pub effect: Effect,
     /// What it acts on.
     pub target: Target<'a>,
+    /// What that becomes, where the effect leaves it open.
+    pub becomes: Option<Becomes<'a>>,
     /// The thread that asks, as the host numbers it; 0 when unknown.
     pub pid: u32,
     /// The system call behind the intent, when there is one.
@@ -27,8 +29,57 @@ impl<'a> Intent<'a> {
     /// An intent of which nothing more is known.
     pub const fn new(effect: Effect, target: Target<'a>) -> Self {
         let context = Context { labels: Labels::NONE, elapsed_ms: 0, bytes: 0 };
-        Self { effect, target, pid: 0, syscall: None, context }
+        Self { effect, target, becomes: None, pid: 0, syscall: None, context }
     }
+}
+
+/// What a target becomes. No rule reads it: it is written down, and an approval is for nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Becomes<'a> {
+    /// A file of this many bytes: the rest is cut off, or zeros are added.
+    Length(u64),
+    /// What has these permission bits; for what is made, with the type bits of `mknod(2)` if it was that, and before
+    /// the mask of whoever makes it takes some away.
+    Mode(u32),
+    /// What belongs to this user and group; `None` for one that stays.
+    Owner {
+        /// The user.
+        user: Option<u32>,
+        /// The group.
+        group: Option<u32>,
+    },
+    /// What has these times.
+    Times {
+        /// Of the last access.
+        accessed: Time,
+        /// Of the last modification.
+        modified: Time,
+    },
+    /// What has an extended attribute with this value; `None` for no longer.
+    Attribute {
+        /// Its name, with its namespace.
+        name: &'a [u8],
+        /// Its value.
+        value: Option<&'a [u8]>,
+    },
+    /// A symbolic link that leads there.
+    Link(&'a [u8]),
+}
+
+/// One of the times of a file, as `utimensat(2)` takes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Time {
+    /// It stays.
+    Kept,
+    /// That of the call.
+    Now,
+    /// Since 1970-01-01 00:00:00 UTC.
+    At {
+        /// Whole seconds.
+        seconds: i64,
+        /// What is left, 0 to 999,999,999.
+        nanoseconds: i64,
+    },
 }
 
 /// What the oracle knows about the moment of an intent.

@@ -26,6 +26,6 @@ pub use clock::ClockError;
 pub use effect::{Effect, Reversibility};
 pub use hash::{Hash, ParseHashError};
 pub use id::{ParseRunIdError, RunId};
-pub use intent::{Access, Context, Endpoint, Intent, Syscall, Target, Transport};
+pub use intent::{Access, Becomes, Context, Endpoint, Intent, Syscall, Target, Time, Transport};
 pub use labels::Labels;
 pub use verdict::{Cause, Decision, Section, Verdict};

@@ -15,14 +15,14 @@ use rustix::{
     },
     io::{self, Errno},
 };
-use vantio_core::{Access, Effect, Target};
+use vantio_core::{Access, Becomes, Effect, Intent, Target};
 
 use super::{
     Plane,
     request::{Reply, Request},
     resolve::{Entry, Located, Object, Place},
 };
-use crate::{Ruling, Ways, census::DELETED};
+use crate::{Ways, census::DELETED};
 
 impl Plane {
     /// Answers a call that names files.
@@ -88,7 +88,7 @@ impl Plane {
         let path = request.read_path(request.argument(path))?;
         let entry = self.vacant(request, directory, &path)?;
         let full = entry.path();
-        self.permit_path(request, Effect::FsMkdir, &full, Access::Write, false)?;
+        self.permit_becoming(request, Effect::FsMkdir, &full, Becomes::Mode(mode.bits()))?;
         self.note_growth(&full)?;
         let _passage = self.naming(&entry)?;
         let (_identity, _mask) = (self.assume(request)?, self.with_mask(request)?);
@@ -111,7 +111,8 @@ impl Plane {
             _ => return Err(Errno::INVAL),
         };
         let full = entry.path();
-        self.permit_path(request, Effect::FsMknod, &full, Access::Write, false)?;
+        let becomes = Becomes::Mode(kind.as_raw_mode() | mode & 0o7777);
+        self.permit_becoming(request, Effect::FsMknod, &full, becomes)?;
         self.note_growth(&full)?;
         let _passage = self.naming(&entry)?;
         let (_identity, _mask) = (self.assume(request)?, self.with_mask(request)?);
@@ -123,7 +124,7 @@ impl Plane {
         let path = request.read_path(request.argument(path))?;
         let entry = self.vacant(request, directory, &path)?;
         let full = entry.path();
-        self.permit_path(request, Effect::FsSymlink, &full, Access::Write, false)?;
+        self.permit_becoming(request, Effect::FsSymlink, &full, Becomes::Link(&target))?;
         self.note_growth(&full)?;
         let _passage = self.naming(&entry)?;
         let _identity = self.assume(request)?;
@@ -242,10 +243,7 @@ impl Plane {
         to: &[u8],
         subtree: bool,
     ) -> io::Result<()> {
-        match self.decide(request, effect, Target::Paths { from, to, subtree }) {
-            Ruling::Permit => Ok(()),
-            Ruling::Refuse | Ruling::Kill | Ruling::Wait => Err(Errno::ACCESS),
-        }
+        self.permit(request, &Intent::new(effect, Target::Paths { from, to, subtree }))
     }
 
     /// A name in a directory of the run.

@@ -4,12 +4,12 @@ use std::os::fd::AsFd as _;
 
 use rustix::{
     fs::{
-        AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags, chmodat,
-        chownat, removexattr, setxattr, utimensat,
+        AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid,
+        XattrFlags, chmodat, chownat, removexattr, setxattr, utimensat,
     },
     io::{self, Errno},
 };
-use vantio_core::{Access, Effect};
+use vantio_core::{Access, Becomes, Effect, Time};
 
 use super::{
     Plane,
@@ -28,30 +28,39 @@ enum Subject {
     Descriptor,
 }
 
+/// What a metadata call makes of it.
+enum Metadata {
+    Length(u64),
+    Mode(Mode),
+    Owner { user: Option<u32>, group: Option<u32> },
+    Times(Timestamps),
+    Attribute { name: Vec<u8>, value: Option<Vec<u8>>, flags: XattrFlags },
+}
+
 impl Plane {
     pub(super) fn change_metadata(&self, request: &Request) -> io::Result<()> {
-        let number = request.number();
-        let object = self.subject(request, &subject(request).ok_or(Errno::NOSYS)?)?;
+        let subject = subject(request).ok_or(Errno::NOSYS)?;
+        let metadata = Metadata::read(request)?;
+        let object = self.subject(request, &subject)?;
         if object.place != Place::Run {
             self.put_aside(request)?;
             return self.outside(request, &object);
         }
-        self.permit_path(request, effect(number), &object.path, Access::Write, false)?;
+        self.permit_becoming(request, effect(request.number()), &object.path, metadata.becomes())?;
         self.copies(request, object.data.stx_size)?;
         self.note_base(&object.path)?;
-        let change = if number == libc::SYS_truncate { Change::Content } else { Change::Metadata };
+        let change = if matches!(metadata, Metadata::Length(_)) { Change::Content } else { Change::Metadata };
         let _passage = self.changing(&object, change)?;
         let _identity = self.assume(request)?;
-        match number {
-            libc::SYS_truncate => self.truncate(request, &object),
-            libc::SYS_chmod | libc::SYS_fchmod => self.chmod(&object, request.argument(1)),
-            libc::SYS_fchmodat | SYS_FCHMODAT2 => self.chmod(&object, request.argument(2)),
-            libc::SYS_chown | libc::SYS_lchown | libc::SYS_fchown => chown(request, &object, 1),
-            libc::SYS_fchownat => chown(request, &object, 2),
-            libc::SYS_utime | libc::SYS_utimes | libc::SYS_futimesat | libc::SYS_utimensat => {
-                self.set_times(request, &object)
+        match metadata {
+            Metadata::Length(length) => self.truncate(&object, length),
+            Metadata::Mode(mode) => self.chmod(&object, mode),
+            Metadata::Owner { user, group } => {
+                let (user, group) = (user.map(Uid::from_raw), group.map(Gid::from_raw));
+                chownat(&object.fd, "", user, group, AtFlags::EMPTY_PATH)
             }
-            _ => self.xattr(request, &object),
+            Metadata::Times(times) => self.set_times(&object, &times),
+            Metadata::Attribute { name, value, flags } => self.xattr(&object, &name, value.as_deref(), flags),
         }
     }
 
@@ -87,47 +96,76 @@ impl Plane {
         Err(Errno::PERM)
     }
 
-    fn truncate(&self, request: &Request, object: &Object) -> io::Result<()> {
+    fn truncate(&self, object: &Object, length: u64) -> io::Result<()> {
         match object.kind() {
             FileType::Directory => Err(Errno::ISDIR),
             FileType::RegularFile => {
-                let length = i64::from_ne_bytes(request.argument(1).to_ne_bytes());
-                let length = u64::try_from(length).map_err(|_| Errno::INVAL)?;
                 rustix::fs::ftruncate(self.view.reopen(object.fd.as_fd(), OFlags::WRONLY)?, length)
             }
             _ => Err(Errno::INVAL),
         }
     }
 
-    fn chmod(&self, object: &Object, mode: u64) -> io::Result<()> {
+    fn chmod(&self, object: &Object, mode: Mode) -> io::Result<()> {
         if object.kind() == FileType::Symlink {
             return Err(Errno::OPNOTSUPP);
         }
         let (own, number) = self.view.handle(object.fd.as_fd());
-        chmodat(own, number, Mode::from_raw_mode(mode as u32 & 0o7777), AtFlags::empty())
+        chmodat(own, number, mode, AtFlags::empty())
     }
 
-    fn set_times(&self, request: &Request, object: &Object) -> io::Result<()> {
-        let times = read_times(request)?;
+    fn set_times(&self, object: &Object, times: &Timestamps) -> io::Result<()> {
         if object.kind() == FileType::Symlink {
-            return utimensat(&object.fd, "", &times, AtFlags::EMPTY_PATH);
+            return utimensat(&object.fd, "", times, AtFlags::EMPTY_PATH);
         }
         let (own, number) = self.view.handle(object.fd.as_fd());
-        utimensat(own, number, &times, AtFlags::empty())
+        utimensat(own, number, times, AtFlags::empty())
     }
 
     /// Only the attributes that an agent may own: what decides about privileges, and what the overlay
     /// keeps for itself, is refused.
-    fn xattr(&self, request: &Request, object: &Object) -> io::Result<()> {
-        let name = request.read_path(request.argument(1))?;
+    fn xattr(&self, object: &Object, name: &[u8], value: Option<&[u8]>, flags: XattrFlags) -> io::Result<()> {
         let is_own = name.starts_with(b"user.") && !name.starts_with(b"user.overlay.");
         if !is_own && !name.starts_with(b"system.posix_acl_") {
             return Err(if name.starts_with(b"security.") { Errno::PERM } else { Errno::OPNOTSUPP });
         }
         let path = self.view.path_by_handle(object.fd.as_fd())?;
+        match value {
+            Some(value) => setxattr(&*path, name, value, flags),
+            None => removexattr(&*path, name),
+        }
+    }
+}
+
+impl Metadata {
+    /// Copied before anything is looked up, as the kernel does.
+    fn read(request: &Request) -> io::Result<Self> {
+        let mode = |argument: u64| Self::Mode(Mode::from_raw_mode(argument as u32 & 0o7777));
+        let owner = |index| {
+            let id = |argument: u64| (argument as u32 != u32::MAX).then_some(argument as u32);
+            Self::Owner { user: id(request.argument(index)), group: id(request.argument(index + 1)) }
+        };
+        Ok(match request.number() {
+            libc::SYS_truncate => {
+                let length = i64::from_ne_bytes(request.argument(1).to_ne_bytes());
+                Self::Length(u64::try_from(length).map_err(|_| Errno::INVAL)?)
+            }
+            libc::SYS_chmod | libc::SYS_fchmod => mode(request.argument(1)),
+            libc::SYS_fchmodat | SYS_FCHMODAT2 => mode(request.argument(2)),
+            libc::SYS_chown | libc::SYS_lchown | libc::SYS_fchown => owner(1),
+            libc::SYS_fchownat => owner(2),
+            libc::SYS_utime | libc::SYS_utimes | libc::SYS_futimesat | libc::SYS_utimensat => {
+                Self::Times(read_times(request)?)
+            }
+            _ => Self::read_attribute(request)?,
+        })
+    }
+
+    fn read_attribute(request: &Request) -> io::Result<Self> {
+        let name = request.read_path(request.argument(1))?;
         if matches!(request.number(), libc::SYS_removexattr | libc::SYS_lremovexattr | libc::SYS_fremovexattr)
         {
-            return removexattr(&*path, &*name);
+            return Ok(Self::Attribute { name, value: None, flags: XattrFlags::empty() });
         }
         let size = request.argument(3) as usize;
         if size > XATTR_SIZE_MAX {
@@ -135,15 +173,30 @@ impl Plane {
         }
         let mut value = vec![0; size];
         request.read(request.argument(2), &mut value)?;
-        setxattr(&*path, &*name, &value, XattrFlags::from_bits_retain(request.argument(4) as u32))
+        let flags = XattrFlags::from_bits_retain(request.argument(4) as u32);
+        Ok(Self::Attribute { name, value: Some(value), flags })
+    }
+
+    fn becomes(&self) -> Becomes<'_> {
+        match self {
+            Self::Length(length) => Becomes::Length(*length),
+            Self::Mode(mode) => Becomes::Mode(mode.bits()),
+            Self::Owner { user, group } => Becomes::Owner { user: *user, group: *group },
+            Self::Times(times) => Becomes::Times {
+                accessed: time(&times.last_access),
+                modified: time(&times.last_modification),
+            },
+            Self::Attribute { name, value, .. } => Becomes::Attribute { name, value: value.as_deref() },
+        }
     }
 }
 
-fn chown(request: &Request, object: &Object, first: usize) -> io::Result<()> {
-    let (user, group) = (request.argument(first) as u32, request.argument(first + 1) as u32);
-    let user = (user != u32::MAX).then(|| Uid::from_raw(user));
-    let group = (group != u32::MAX).then(|| Gid::from_raw(group));
-    chownat(&object.fd, "", user, group, AtFlags::EMPTY_PATH)
+const fn time(time: &Timespec) -> Time {
+    match time.tv_nsec {
+        UTIME_NOW => Time::Now,
+        UTIME_OMIT => Time::Kept,
+        nanoseconds => Time::At { seconds: time.tv_sec, nanoseconds },
+    }
 }
 
 fn subject(request: &Request) -> Option<Subject> {
@@ -188,7 +241,7 @@ fn read_times(request: &Request) -> io::Result<Timestamps> {
         libc::SYS_futimesat => (request.argument(2), 4, 1_000),
         _ => (request.argument(2), 4, 1),
     };
-    let now = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
     if pointer == 0 {
         return Ok(Timestamps { last_access: now, last_modification: now });
     }

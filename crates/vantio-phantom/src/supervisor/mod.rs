@@ -40,7 +40,7 @@ use rustix::{
     io::Errno,
     process::Pid,
 };
-use vantio_core::{Access, Effect, Intent, Target};
+use vantio_core::{Access, Becomes, Effect, Intent, Target};
 
 use self::{
     end::{End, UNRULED},
@@ -351,7 +351,23 @@ impl Plane {
         access: Access,
         subtree: bool,
     ) -> rustix::io::Result<()> {
-        match self.decide(request, effect, Target::Path { path, access, subtree }) {
+        self.permit(request, &Intent::new(effect, Target::Path { path, access, subtree }))
+    }
+
+    /// Whether what is at a path may become that; `EACCES` when not.
+    pub(crate) fn permit_becoming(
+        &self,
+        request: &Request,
+        effect: Effect,
+        path: &[u8],
+        becomes: Becomes<'_>,
+    ) -> rustix::io::Result<()> {
+        let target = Target::Path { path, access: Access::Write, subtree: false };
+        self.permit(request, &Intent { becomes: Some(becomes), ..Intent::new(effect, target) })
+    }
+
+    fn permit(&self, request: &Request, intent: &Intent<'_>) -> rustix::io::Result<()> {
+        match self.decide_as(request, intent, None) {
             Ruling::Permit => Ok(()),
             Ruling::Refuse | Ruling::Kill | Ruling::Wait => Err(rustix::io::Errno::ACCESS),
         }

@@ -6,7 +6,7 @@ use rustix::{
     fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat},
     io::{self, Errno},
 };
-use vantio_core::{Access, Effect, Intent, Target};
+use vantio_core::{Access, Becomes, Effect, Intent, Target};
 
 use super::{
     Plane,
@@ -138,7 +138,8 @@ impl Plane {
             return Err(Errno::ACCESS);
         }
         let reads = open.access_mode() == OFlags::RDWR;
-        self.permit_write(request, &path, Ways { reads, writes: true, is_new: true }, 0)?;
+        let becomes = Becomes::Mode(open.mode.bits());
+        self.permit_write(request, &path, Ways { reads, writes: true, is_new: true }, becomes, 0)?;
         self.note_growth(&path)?;
         let passage = self.making(entry, open.access() == Access::Write)?;
         // What appeared meanwhile was not judged: a link may lead anywhere, and a fifo would hold this thread.
@@ -208,7 +209,8 @@ impl Plane {
             return self.permit_open(request, open, &object.path, Ways::default());
         }
         if kind == FileType::RegularFile && open.flags.contains(OFlags::TRUNC) {
-            self.permit_write(request, &object.path, ways, object.data.stx_size)?;
+            let becomes = Becomes::Length(0);
+            self.permit_write(request, &object.path, ways, becomes, object.data.stx_size)?;
         } else {
             self.permit_open(request, open, &object.path, ways)?;
         }
@@ -221,9 +223,16 @@ impl Plane {
     }
 
     /// Judges an open for writing that overwrites `bytes`.
-    fn permit_write(&self, request: &Request, path: &[u8], ways: Ways, bytes: u64) -> io::Result<()> {
+    fn permit_write(
+        &self,
+        request: &Request,
+        path: &[u8],
+        ways: Ways,
+        becomes: Becomes<'_>,
+        bytes: u64,
+    ) -> io::Result<()> {
         let target = Target::Path { path, access: Access::Write, subtree: false };
-        let mut intent = Intent::new(Effect::FsOpen, target);
+        let mut intent = Intent { becomes: Some(becomes), ..Intent::new(Effect::FsOpen, target) };
         intent.context.bytes = bytes;
         self.permit_ways(request, &intent, path, ways)
     }

@@ -8,8 +8,8 @@ use vantio_policy::Limits;
 use crate::{
     approvals::HOLD_ANSWER,
     oracle::{
-        FORK_BEGIN, FORK_END, FORK_NONE, ORDER_PROGRESS, PERMIT_REPEATED, REFUSAL_REPEATED, RUN_LIMITS,
-        read_bytes,
+        BECOMES, FORK_BEGIN, FORK_END, FORK_NONE, ORDER_PROGRESS, PERMIT_REPEATED, REFUSAL_REPEATED,
+        RUN_LIMITS, read_bytes,
     },
 };
 
@@ -42,6 +42,34 @@ pub fn target(request: &Value) -> String {
     request.number("process").map_or_else(String::new, |pid| format!("process {pid}"))
 }
 
+/// What an intent asks for, from the request of its entry: its target, and what that becomes.
+pub fn asked(request: &Value) -> String {
+    let becomes = request.member(BECOMES).and_then(becomes);
+    target(request) + &becomes.map(|becomes| format!(" ({becomes})")).unwrap_or_default()
+}
+
+fn becomes(becomes: &Value) -> Option<String> {
+    let part = |key| shown(becomes, key);
+    let id = |key| Some(format!("{key} {}", becomes.count(key)?));
+    if let Some(length) = becomes.count("length") {
+        return Some(format!("length {length}"));
+    }
+    if let (Some(accessed), Some(modified)) = (part("accessed"), part("modified")) {
+        return Some(format!("accessed {accessed}, modified {modified}"));
+    }
+    if let Some(name) = part("attribute") {
+        let digest = part("sha256").map(|digest| format!("SHA-256 {digest}"));
+        return Some(match part("value").or(digest) {
+            Some(value) => format!("{name} = {value}"),
+            None => format!("without {name}"),
+        });
+    }
+    let owner = [id("user"), id("group")].into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let link = part("link").map(|link| format!("leads to {link}"));
+    let kind = part("kind").map(|kind| format!("{kind}, ")).unwrap_or_default();
+    part("mode").map(|mode| format!("{kind}mode {mode}")).or(link).or((!owner.is_empty()).then_some(owner))
+}
+
 /// What an entry says, in one line.
 pub fn detail(entry: &Entry) -> String {
     let (request, response) = (entry.request(), entry.response());
@@ -53,7 +81,7 @@ pub fn detail(entry: &Entry) -> String {
         "run.end" => ending(request),
         RUN_LIMITS => holders(request),
         PERMIT_REPEATED | REFUSAL_REPEATED => {
-            let intent = request.member("intent").map(target).unwrap_or_default();
+            let intent = request.member("intent").map(asked).unwrap_or_default();
             let times = response.number("repeated").unwrap_or(0);
             let effect = shown(request, "effect").unwrap_or_default();
             format!("{effect} {intent}: {times} more within a second")
@@ -93,13 +121,13 @@ pub fn detail(entry: &Entry) -> String {
         }
         "ledger.dropped" => format!("{} entries had no room", request.number("count").unwrap_or(0)),
         _ => {
-            let target = target(request);
+            let asked = asked(request);
             let is_no_permit = entry.decision.is_some_and(|decision| decision != Decision::Permit);
             match shown(response, "reason") {
                 Some(reason) if is_no_permit || is_approved(response) => {
-                    format!("{target}  {reason}")
+                    format!("{asked}  {reason}")
                 }
-                _ => target,
+                _ => asked,
             }
         }
     }

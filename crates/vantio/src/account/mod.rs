@@ -4,6 +4,6 @@ mod fields;
 mod lesson;
 mod refusal;
 
-pub use fields::{detail, target};
+pub use fields::{asked, detail, target};
 pub use lesson::{Learned, bindings, names, of_run as learned_from};
 pub use refusal::{Action, Refusal, of_run};

@@ -286,8 +286,8 @@ impl Holds {
             id: open.id.clone(),
             run: self.run_id.to_string(),
             effect: asked.effect.name().to_owned(),
-            target: to_serde(&asked.target),
-            subject: account::target(&asked.target),
+            target: to_serde(&asked.request),
+            subject: account::asked(&asked.request),
             names: asked.names.clone(),
             bytes: asked.bytes,
             section: asked.section.name().to_owned(),
@@ -422,7 +422,7 @@ impl Holds {
     /// What is said to whoever started the run, and who may answer.
     fn announced(&self, asked: &Asked) -> Option<(String, Vec<String>)> {
         let Announcement::Of(run) = &self.announcement else { return None };
-        let (effect, target) = (asked.effect.name(), account::target(&asked.target));
+        let (effect, target) = (asked.effect.name(), account::asked(&asked.request));
         let (rule, limit) = (shown(&asked.rule), span(asked.timeout_ms));
         let text = format!("run {run} waits for an answer, at most {limit}: {effect} {target}  ({rule})");
         Some((text, asked.approvers.clone()))

@@ -17,8 +17,8 @@ use crate::{
 pub struct Asked {
     /// The effect that is held.
     pub effect: Effect,
-    /// Its target, as the ledger has it.
-    pub target: Value,
+    /// Its target and what that becomes, as the ledger has it.
+    pub request: Value,
     /// The names that gave its address.
     pub names: Vec<String>,
     /// What names the intent: [`intent_hash`].
@@ -43,12 +43,12 @@ impl Asked {
 
     /// What an intent of it is opened for; writing, where that is not said.
     pub fn access(&self) -> Access {
-        access(&self.target)
+        access(&self.request)
     }
 
     /// Whether it comes without a call that could wait, or goes on after one.
     pub fn is_of_datagrams(&self) -> bool {
-        match Restated::of(&self.target) {
+        match Restated::of(&self.request) {
             Some(Restated::Endpoint(endpoint)) => endpoint.transport == vantio_core::Transport::Udp,
             Some(Restated::Name(_)) => true,
             _ => false,
@@ -57,23 +57,23 @@ impl Asked {
 
     /// Whether a pattern covers it.
     pub fn is_covered_by(&self, pattern: &ApprovedPattern) -> bool {
-        Restated::of(&self.target).is_some_and(|restated| {
+        Restated::of(&self.request).is_some_and(|restated| {
             let intent = Intent::new(self.effect, restated.target());
             pattern.covers(&intent, self.names.iter().map(String::as_str))
         })
     }
 }
 
-/// What names an intent, and changes with anything that a person sees of it: the effect, the target, and the names
-/// that gave its address.
-pub fn intent_hash(effect: Effect, target: &Value, names: &[String]) -> Hash {
+/// What names an intent, and changes with anything that a person sees of it: the effect, the target, what that
+/// becomes, and the names that gave its address.
+pub fn intent_hash(effect: Effect, request: &Value, names: &[String]) -> Hash {
     let mut names = names.to_vec();
     names.sort_unstable();
     let names = names.into_iter().map(Value::from).collect();
     let intent = Value::object([
         ("effect", Value::from(effect.name())),
         ("names", Value::Array(names)),
-        ("target", target.clone()),
+        ("target", request.clone()),
     ]);
     Hash::of(intent.to_canonical().as_bytes())
 }
@@ -294,8 +294,8 @@ impl Answer {
     }
 }
 
-fn access(target: &Value) -> Access {
-    match Restated::of(target).as_ref().map(Restated::target) {
+fn access(request: &Value) -> Access {
+    match Restated::of(request).as_ref().map(Restated::target) {
         Some(Target::Path { access, .. }) => access,
         _ => Access::Write,
     }

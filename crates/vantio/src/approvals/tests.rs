@@ -28,7 +28,7 @@ fn asked(number: u8) -> Asked {
     Asked {
         effect: Effect::FsOpen,
         intent: super::intent_hash(Effect::FsOpen, &target, &[]),
-        target,
+        request: target,
         names: Vec::new(),
         section: Section::Hold,
         rule: "fs.open".to_owned(),
@@ -290,7 +290,7 @@ fn an_intent_is_named_by_all_that_a_person_sees_of_it() {
 #[test]
 fn what_is_opened_to_read_is_asked_about_so() {
     let intent = Target::Path { path: b"/w/a", access: Access::Read, subtree: false };
-    let target = crate::oracle::target_value(&intent);
-    assert_eq!(Asked { target, ..asked(0) }.access(), Access::Read);
+    let request = crate::oracle::target_value(&intent);
+    assert_eq!(Asked { request, ..asked(0) }.access(), Access::Read);
     assert_eq!(asked(0).access(), Access::Write);
 }

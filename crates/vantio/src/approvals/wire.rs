@@ -15,9 +15,9 @@ pub struct Question {
     pub run: String,
     /// The effect that is held.
     pub effect: String,
-    /// Its target, as the ledger has it.
+    /// Its target and what that becomes, as the ledger has it.
     pub target: serde_json::Value,
-    /// The target as a terminal may show it.
+    /// Both as a terminal may show them.
     pub subject: String,
     /// The names that gave its address.
     pub names: Vec<String>,

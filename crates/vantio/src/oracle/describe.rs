@@ -2,11 +2,65 @@
 
 use std::net::SocketAddr;
 
-use vantio_core::{Access, Cause, Hash, Section, Target, Transport, Verdict, json::Value};
+use rustix::fs::FileType;
+use vantio_core::{
+    Access, Becomes, Cause, Hash, Intent, Section, Target, Time, Transport, Verdict, json::Value,
+};
 use vantio_phantom::{Ending, changes::PathBytes};
 use vantio_policy::{Advice, Bindings};
 
+use super::integer;
 use crate::approvals::Answer;
+
+/// What an intent asks for: its target, and what that becomes where it is known.
+pub fn request(intent: &Intent<'_>) -> Value {
+    let Value::Object(mut members) = target(&intent.target) else { return Value::Null };
+    let becomes = intent.becomes.as_ref().map(becomes);
+    members.extend(becomes.map(|becomes| (vantio_core::json::Key(BECOMES.into()), becomes)));
+    Value::Object(members)
+}
+
+/// The member of a request that says what its target becomes.
+pub const BECOMES: &str = "becomes";
+
+fn becomes(becomes: &Becomes<'_>) -> Value {
+    let time = |time: &Time| match time {
+        Time::Kept => "kept".to_owned(),
+        Time::Now => "now".to_owned(),
+        Time::At { seconds, nanoseconds } => format!("{seconds}.{nanoseconds:09}"),
+    };
+    match becomes {
+        Becomes::Length(length) => Value::object([("length", integer(*length))]),
+        Becomes::Mode(mode) => {
+            let kind = match FileType::from_raw_mode(*mode) {
+                FileType::RegularFile => Some("file"),
+                FileType::Fifo => Some("fifo"),
+                FileType::Socket => Some("socket"),
+                _ => None,
+            };
+            let permissions = ("mode", Value::from(format!("{:04o}", mode & 0o7777)));
+            Value::object(kind.map(|kind| ("kind", kind.into())).into_iter().chain([permissions]))
+        }
+        Becomes::Owner { user, group } => {
+            let user = user.map(|user| ("user", Value::from(user)));
+            Value::object(user.into_iter().chain(group.map(|group| ("group", group.into()))))
+        }
+        Becomes::Times { accessed, modified } => {
+            Value::object([("accessed", Value::from(time(accessed))), ("modified", time(modified).into())])
+        }
+        Becomes::Attribute { name, value } => {
+            let value = value.map(|value| match value.len() {
+                0..=VALUE_SHOWN_MAX => ("value", bytes(value)),
+                _ => ("sha256", Hash::of(value).to_string().into()),
+            });
+            Value::object([("attribute", bytes(name))].into_iter().chain(value))
+        }
+        Becomes::Link(path) => Value::object([("link", bytes(path))]),
+    }
+}
+
+/// A longer value of an attribute is written down as its digest.
+const VALUE_SHOWN_MAX: usize = 4_096;
 
 /// The target of an intent.
 pub fn target(target: &Target<'_>) -> Value {
@@ -32,9 +86,13 @@ pub fn target(target: &Target<'_>) -> Value {
     }
 }
 
-/// What tells one target from another.
+/// What tells one intent from another that has the same effect.
+pub fn key<'a>(intent: &Intent<'a>) -> impl std::hash::Hash + use<'a> {
+    (target_key(&intent.target), intent.becomes)
+}
+
 #[derive(Hash)]
-pub enum Key<'a> {
+enum Key<'a> {
     Path(&'a [u8], Access, bool),
     Paths(&'a [u8], &'a [u8], bool),
     Endpoint(Transport, SocketAddr, bool),
@@ -43,8 +101,7 @@ pub enum Key<'a> {
     Process(u32),
 }
 
-/// The key of a target.
-pub fn key<'a>(target: &Target<'a>) -> Key<'a> {
+const fn target_key<'a>(target: &Target<'a>) -> Key<'a> {
     match *target {
         Target::Path { path, access, subtree } => Key::Path(path, access, subtree),
         Target::Paths { from, to, subtree } => Key::Paths(from, to, subtree),

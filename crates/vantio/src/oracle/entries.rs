@@ -45,7 +45,7 @@ pub(super) struct Template {
 
 impl Template {
     pub(super) fn of(intent: &Intent<'_>, decision: Decision) -> Self {
-        let request = describe::target(&intent.target);
+        let request = describe::request(intent);
         Self { pid: intent.pid, op: intent.effect.name(), request, decision }
     }
 }
@@ -63,7 +63,7 @@ impl Warden {
         if alone {
             return self.write_permit(&Template::of(intent, Decision::Permit), response());
         }
-        let key = (intent.effect, describe::key(&intent.target));
+        let key = (intent.effect, describe::key(intent));
         let now = Instant::now();
         if lock(&self.permits).is_repeat(now, &key) {
             return Ruling::Permit;
@@ -93,7 +93,7 @@ impl Warden {
         response: Value,
     ) -> Ruling {
         self.counts.refused.fetch_add(1, Ordering::Relaxed);
-        let key = (intent.pid, intent.effect, describe::key(&intent.target), reason);
+        let key = (intent.pid, intent.effect, describe::key(intent), reason);
         if lock(&self.refusals).is_repeat(Instant::now(), &key) {
             return Ruling::Refuse;
         }

@@ -22,7 +22,7 @@ impl Warden {
     pub(super) fn judge<'s>(&'s self, state: &'s State, intent: &Intent<'_>) -> Judged<'s> {
         let name = || {
             let names = names(state, intent);
-            (intent_hash(intent.effect, &describe::target(&intent.target), &names), names)
+            (intent_hash(intent.effect, &describe::request(intent), &names), names)
         };
         let denial = self.holds.denial_of(intent.pid, || name().0);
         let mut identity = None;
@@ -35,11 +35,11 @@ impl Warden {
     /// The question about what is held, where there is one to ask.
     pub(super) fn waiting(&self, judged: &Judged<'_>, state: &State, intent: &Intent<'_>) -> Option<Waiting> {
         let Held { section, rule, approvers, timeout_ms } = judged.open(&self.program, state, intent)?;
-        let (target, names) = (describe::target(&intent.target), names(state, intent));
+        let (request, names) = (describe::request(intent), names(state, intent));
         let asked = Asked {
             effect: intent.effect,
-            intent: intent_hash(intent.effect, &target, &names),
-            target,
+            intent: intent_hash(intent.effect, &request, &names),
+            request,
             names,
             section,
             rule: rule.to_owned(),

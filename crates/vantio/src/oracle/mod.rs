@@ -53,7 +53,7 @@ use crate::{
 pub use answer::Judged;
 #[cfg(test)]
 pub use describe::target as target_value;
-pub use describe::{bindings as bindings_value, bytes as bytes_value, ending_value};
+pub use describe::{BECOMES, bindings as bindings_value, bytes as bytes_value, ending_value};
 pub use entries::{PERMIT_REPEATED, REFUSAL_REPEATED, event};
 pub use limits::{RESOURCE_EXHAUST, RUN_LIMITS};
 pub use moment::{Moment, integer};

@@ -21,11 +21,11 @@ pub enum Restated {
 }
 
 impl Restated {
-    /// The target that `value` describes; `None` for what describes none.
-    pub fn of(value: &Value) -> Option<Self> {
-        let Value::Object(members) = value else { return None };
-        let members: Vec<(&str, &Value)> =
-            members.iter().map(|(key, value)| (key.0.as_str(), value)).collect();
+    /// The target of a request; `None` for what has none. No verdict depends on what it becomes.
+    pub fn of(request: &Value) -> Option<Self> {
+        let Value::Object(members) = request else { return None };
+        let members = members.iter().map(|(key, value)| (key.0.as_str(), value));
+        let members: Vec<_> = members.filter(|(key, _)| *key != describe::BECOMES).collect();
         let restated = match *members.as_slice() {
             [("access", Value::String(access)), ("path", path), ("subtree", Value::Bool(subtree))] => {
                 Self::Path { path: bytes(path)?, access: self::access(access)?, subtree: *subtree }
@@ -50,7 +50,9 @@ impl Restated {
             _ => return None,
         };
         // Whatever has another spelling was not written by the oracle.
-        (describe::target(&restated.target()) == *value).then_some(restated)
+        let Value::Object(written) = describe::target(&restated.target()) else { return None };
+        let written = written.iter().map(|(key, value)| (key.0.as_str(), value));
+        written.eq(members).then_some(restated)
     }
 
     /// The target itself.
@@ -88,6 +90,7 @@ pub fn bytes(value: &Value) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use vantio_core::{Becomes, Effect, Intent};
 
     use super::*;
 
@@ -125,9 +128,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_down_is_read_back(restated in restated()) {
-            let written = describe::target(&restated.target());
-            prop_assert_eq!(Restated::of(&written), Some(restated));
+        fn what_is_written_down_is_read_back(restated in restated(), mode in any::<Option<u32>>()) {
+            let becomes = mode.map(Becomes::Mode);
+            let intent = Intent { becomes, ..Intent::new(Effect::FsOpen, restated.target()) };
+            prop_assert_eq!(Restated::of(&describe::request(&intent)), Some(restated.clone()));
         }
     }
 

@@ -31,7 +31,7 @@ impl Warden {
         let Ok(state) = self.state.read() else { return Ruling::Kill };
         let judged = Judged::new(&self.program, &state, &intent, None, |held| {
             let names = names(&state, &intent);
-            let hash = intent_hash(intent.effect, &describe::target(&intent.target), &names);
+            let hash = intent_hash(intent.effect, &describe::request(&intent), &names);
             let assumed = self.holds.assumed(original, held, hash);
             assumed.or_else(|| self.holds.answer_for(intent.pid, held, &intent, hash, &names))
         });
@@ -40,7 +40,7 @@ impl Warden {
         }
         let request = [
             ("effect", Value::from(intent.effect.name())),
-            ("intent", describe::target(&intent.target)),
+            ("intent", describe::request(&intent)),
             ("question", self.assumption().map_or(Value::Null, Value::from)),
         ];
         let draft = Draft { pid: intent.pid, ..self.event(FORK_ASSUME, Value::object(request)) };

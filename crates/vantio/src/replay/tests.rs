@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, thread, time::Duration};
 use proptest::{collection::vec, prelude::*};
 use tempfile::TempDir;
 use vantio_core::{
-    Access, Context, Decision, Effect, Endpoint, Intent, RunId, Target, Transport,
+    Access, Becomes, Context, Decision, Effect, Endpoint, Intent, RunId, Target, Transport,
     json::{Key, Value},
 };
 use vantio_identity::TrustDomain;
@@ -84,6 +84,7 @@ fn happen_to(warden: &Warden, event: &Event, pid: u32) -> Option<Ruling> {
     let intent = match *event {
         Event::Open { path: index, access, bytes } => Intent {
             context: Context { bytes, ..Context::default() },
+            becomes: (access == Access::Write && bytes % 2 == 1).then_some(Becomes::Length(0)),
             ..Intent::new(Effect::FsOpen, path(index, access))
         },
         Event::Unlink(index) => Intent::new(Effect::FsUnlink, path(index, Access::Write)),

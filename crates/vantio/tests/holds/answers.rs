@@ -121,6 +121,72 @@ fn an_approval_for_the_session_is_for_the_same_again() {
     run.prints("held/a opened\nheld/a opened\nheld/b Permission denied\nheld/a opened");
 }
 
+/// Each of the calls twice, then what is the same but for what it makes of its path; `gone` before what needs a free name.
+const MAKE: &str = r"
+def gone(name):
+    try:
+        os.rmdir(name) if os.path.isdir(name) and not os.path.islink(name) else os.unlink(name)
+    except FileNotFoundError:
+        pass
+
+def opened(name, flags, mode=0o600):
+    os.close(os.open(name, flags, mode))
+
+def made(call, name, *others):
+    gone(name)
+    call(name, *others)
+
+CALLS = [
+    (os.chmod, ('held/a', 0o640), ('held/a', 0o4755)),
+    (os.truncate, ('held/a', 3), ('held/a', 2)),
+    (os.utime, ('held/a', (1, 2)), ('held/a', (1, 3))),
+    (os.setxattr, ('held/a', 'user.x', b'one'), ('held/a', 'user.x', b'\x1b[2J')),
+    (os.chown, ('held/a', -1, os.getgid()), ('held/a', os.getuid(), -1)),
+    (lambda name, path: made(lambda name: os.symlink(path, name), name), ('held/l', 'here'), ('held/l', '/etc/passwd')),
+    (lambda *all: made(os.mkdir, *all), ('held/d', 0o700), ('held/d', 0o777)),
+    (lambda *all: made(os.mkfifo, *all), ('held/f', 0o600), ('held/f', 0o666)),
+    (opened, ('held/a', os.O_WRONLY), ('held/a', os.O_WRONLY | os.O_TRUNC)),
+    (lambda *all: made(opened, *all), ('held/n', os.O_CREAT, 0o600), ('held/n', os.O_CREAT, 0o777)),
+]
+for call, same, other in CALLS:
+    for arguments in (same, same, other):
+        try:
+            call(*arguments)
+            print('done', flush=True)
+        except OSError as error:
+            print(os.strerror(error.errno), flush=True)
+";
+
+#[test]
+fn an_approval_is_for_what_its_target_becomes() {
+    let world = world();
+    let effects =
+        "fs.open, fs.chmod, fs.truncate, fs.utime, fs.xattr, fs.chown, fs.symlink, fs.mkdir, fs.mknod";
+    let policy = POLICY.replace("fs.open, fs.unlink, fs.rename, fs.mkdir", effects);
+    let run = Run::python(&world, &policy, MAKE);
+    let expected = [
+        ("mode 0640", "mode 4755"),
+        ("length 3", "length 2"),
+        ("accessed 1.000000000, modified 2.000000000", "accessed 1.000000000, modified 3.000000000"),
+        ("user.x = one", r"user.x = \u{1b}[2J"),
+        ("group ", "user "),
+        ("leads to here", "leads to /etc/passwd"),
+        ("mode 0700", "mode 0777"),
+        ("fifo, mode 0600", "fifo, mode 0666"),
+        ("", "length 0"),
+        ("mode 0600", "mode 0777"),
+    ];
+    for (first, other) in expected {
+        for (verb, expected) in [("approve", first), ("deny", other)] {
+            let question = answer(&world, verb, &["--session"]);
+            let subject = question["subject"].as_str().unwrap();
+            let said = subject.split_once(" (").map_or("", |(_, said)| said);
+            assert!(said.starts_with(expected) && said.is_empty() == expected.is_empty(), "{question:#}");
+        }
+    }
+    run.prints(&"done\ndone\nPermission denied\n".repeat(expected.len()));
+}
+
 #[test]
 fn a_denial_for_the_session_is_for_the_same_again() {
     let world = world();

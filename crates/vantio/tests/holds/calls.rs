@@ -158,7 +158,7 @@ print(os.path.exists('held/a'), os.path.exists('held/other/a'))
 /// Whether the run has made a file of this name.
 fn has_made(world: &World, name: &str) -> bool {
     let list = world.ask(&["ledger", "list", "--limit", "0", "--op", "fs.open"]);
-    list.lines().any(|line| line.ends_with(&format!("/{name}")))
+    list.lines().any(|line| line.contains(&format!("/{name} (mode ")))
 }
 
 /// What was approved is judged by what holds when it goes on: here by a label that the process got meanwhile.
