@@ -416,8 +416,9 @@ impl Oracle for Warden {
         let entry = self.event("run.checkpoint", checkpoints::to_value(checkpoint));
         // Where the ledger fails, the next decision ends the run.
         drop(match checkpoint.cause {
-            vantio_phantom::checkpoint::Cause::Asked => self.ledger.append(entry).map(drop),
-            // The agent waits for it.
+            // Written at once; whoever asked waits for the checkpoint, and not for the disk.
+            vantio_phantom::checkpoint::Cause::Asked => self.ledger.submit(entry).map(drop),
+            // Nobody looks for it now.
             _ => self.ledger.record(entry).map(drop),
         });
     }
