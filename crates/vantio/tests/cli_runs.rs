@@ -348,11 +348,41 @@ fn an_undo_says_that_the_last_commit_stays_before_it_takes_back_an_earlier_one()
     ");
     assert_eq!(fs::read_to_string(world.work().join("kept.txt")).unwrap(), "run\n");
     insta::assert_snapshot!(world.run(&["undo", "last"]), @"
-    exit 0
+    exit 4
     commit 2 of run [RUN] stays: the host has changed what it brought
     commit 1 of run [RUN] taken back: its changes wait again
     ");
     assert_ne!(fs::read_to_string(world.work().join("kept.txt")).unwrap(), "run\n");
+}
+
+#[test]
+fn an_undo_takes_a_repository_back_whole_or_not_at_all() {
+    let world = world(POLICY);
+    fs::create_dir_all(world.work().join(".git/objects")).unwrap();
+    world.write(".git/index", "one\n");
+    world.write(".git/HEAD", "one\n");
+    let script = "for name in .git/index .git/HEAD .git/objects/ab kept.txt; do echo two > $name; done";
+    world.run(&["run", "--", "sh", "-c", script]);
+    let of_repository =
+        || [".git/index", ".git/HEAD", ".git/objects/ab"].map(|path| fs::read(world.work().join(path)).ok());
+    world.run(&["commit", "last"]);
+    assert!(world.run(&["undo", "last"]).starts_with("exit 0\n"));
+    assert_eq!(of_repository(), [Some(b"one\n".to_vec()), Some(b"one\n".to_vec()), None]);
+    world.run(&["commit", "last"]);
+    std::thread::sleep(std::time::Duration::from_millis(25));
+    world.write(".git/index", "refreshed\n");
+    let before = of_repository();
+    insta::assert_snapshot!(world.run(&["undo", "last"]), @"
+    exit 4
+    commit 1 of run [RUN] taken back, but for what stays: its changes wait again
+    stays, because it changed since: [WORK]/.git/index
+    stays, because a repository goes back whole or not at all: [WORK]/.git
+      2 paths more beside [WORK]/.git/index; its own history may lead back
+    ");
+    assert_eq!(
+        (of_repository(), fs::read_to_string(world.work().join("kept.txt")).unwrap()),
+        (before, "one\n".into())
+    );
 }
 
 #[test]

@@ -53,6 +53,7 @@ pub use recover::{Recovered, Remedy, recover};
 pub use report::{CommitReport, Conflict, Held, Lines, Offer, Overlap, Reason, Unmergeable};
 pub use select::Selector;
 pub use undo::{UndoReport, undo, undo_paths, undoable, undoable_paths};
+pub use ways::repository;
 
 /// How conflicts are settled.
 #[derive(Clone, Copy, Default)]

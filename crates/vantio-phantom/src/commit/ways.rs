@@ -1,7 +1,8 @@
 //! Whether what a commit took from a place can go back there.
 //!
-//! What was renamed goes back as a whole or not at all: it is nowhere else. So the undo of a step is not begun where another
-//! that it needs cannot be done.
+//! What was renamed goes back as a whole or not at all: it is nowhere else. So does a repository: its index and its
+//! branches name objects that are files of their own. So the undo of a step is not begun where another that it needs
+//! cannot be done.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -45,6 +46,8 @@ struct Ways<'a> {
     at: HashMap<(usize, &'a [u8]), Vec<usize>>,
     /// Those that move something by a slot, by layer.
     moving: HashMap<(usize, &'a str), Vec<usize>>,
+    /// Those in a repository, by layer.
+    repositories: HashMap<(usize, &'a [u8]), Vec<usize>>,
     /// Where the steps that took something have it go.
     places: HashMap<usize, Place>,
 }
@@ -64,13 +67,17 @@ struct Place {
 impl<'a> Ways<'a> {
     fn new(grounds: &[Ground], steps: &'a Steps, undone: &BTreeSet<usize>) -> io::Result<Self> {
         let left = (0..steps.list.len()).filter(|index| !undone.contains(index)).collect();
-        let (at, moving, places) = (HashMap::new(), HashMap::new(), HashMap::new());
-        let mut ways = Self { steps, left, at, moving, places };
+        let (at, moving) = (HashMap::new(), HashMap::new());
+        let (repositories, places) = (HashMap::new(), HashMap::new());
+        let mut ways = Self { steps, left, at, moving, repositories, places };
         for index in &ways.left {
             let step = &steps.list[*index];
             ways.at.entry((step.layer, step.path.as_bytes())).or_default().push(*index);
             if moves(step) {
                 ways.moving.entry((step.layer, &step.slot[..])).or_default().push(*index);
+            }
+            if let Some(repository) = repository(step.path.as_bytes()) {
+                ways.repositories.entry((step.layer, repository)).or_default().push(*index);
             }
         }
         for index in &ways.left {
@@ -137,6 +144,13 @@ impl<'a> Ways<'a> {
         if let (true, Some(other)) = (moves(step), with.find(|other| stays.contains(other))) {
             return Some(self.steps.list[*other].path.as_bytes());
         }
+        let mut beside = repository(step.path.as_bytes())
+            .and_then(|repository| self.repositories.get(&(step.layer, repository)))
+            .into_iter()
+            .flatten();
+        if let Some(other) = beside.find(|other| stays.contains(other)) {
+            return Some(self.steps.list[*other].path.as_bytes());
+        }
         let place = self.places.get(&index)?;
         if let Some(path) = &place.occupied
             && !self.goes(step.layer, path, place.moving, stays)
@@ -164,6 +178,17 @@ impl<'a> Ways<'a> {
     }
 }
 
+/// The folder of a version control system that `path` is, or is in.
+pub fn repository(path: &[u8]) -> Option<&[u8]> {
+    let starts = [0].into_iter().chain((1..=path.len()).filter(|at| path[at - 1] == b'/'));
+    starts
+        .map(|start| (start, path[start..].split(|byte| *byte == b'/').next().unwrap_or_default()))
+        .find(|(_, name)| REPOSITORIES.contains(name))
+        .map(|(start, name)| &path[..start + name.len()])
+}
+
+const REPOSITORIES: [&[u8]; 4] = [b".git", b".hg", b".jj", b".svn"];
+
 /// Whether something is at the path that was not there before.
 const fn brings(action: &Action) -> bool {
     matches!(action, Action::Put { .. } | Action::Swap { .. } | Action::Make { .. } | Action::Link { .. })
@@ -171,4 +196,24 @@ const fn brings(action: &Action) -> bool {
 
 fn moves(step: &Step) -> bool {
     matches!(step.action, Action::Take { .. } | Action::Put { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::repository;
+
+    #[test]
+    fn a_repository_is_known_by_its_name() {
+        for (path, found) in [
+            ("a/.git/index", Some("a/.git")),
+            (".git", Some(".git")),
+            ("/w/.hg/store/data", Some("/w/.hg")),
+            ("a/.git/modules/.git/x", Some("a/.git")),
+            ("a/.gitignore", None),
+            ("a.git/index", None),
+            ("", None),
+        ] {
+            assert_eq!(repository(path.as_bytes()), found.map(str::as_bytes), "{path}");
+        }
+    }
 }

@@ -1,6 +1,10 @@
 //! `vantio undo`
 
-use std::{fmt::Write as _, os::fd::AsFd as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    os::fd::AsFd as _,
+};
 
 use serde_json::json;
 use vantio_core::json::Value;
@@ -81,17 +85,18 @@ pub fn undo(store: &Store, arguments: &Undo, json: bool) -> Result<u8, Failure> 
     let response = Value::object([("stayed", Value::Integer(count))]);
     let end = store.read(id)?;
     ledger.append(Draft { response, ..entry(&end, "phantom.undo.end", request) })?;
+    let passed = last.filter(|last| *last != number && selection.is_empty());
     if json {
         print_json(json!({
-            "run": id.to_string(), "commit": number, "stayed": paths_json(&report.stayed),
+            "run": id.to_string(), "commit": number, "passed": passed, "stayed": paths_json(&report.stayed),
             "unkept": paths_json(&report.unkept), "held": held_json(&report.held), "along": paths_json(&report.along),
         }))?;
     } else {
-        let passed = last.filter(|last| *last != number && selection.is_empty());
         let told = Told { short, number, passed, is_part: !selection.is_empty(), world: &world };
         print(told.text(&report))?;
     }
-    Ok(if report.stayed.is_empty() { 0 } else { 4 })
+    let is_whole = report.stayed.is_empty() && passed.is_none();
+    Ok(if is_whole { 0 } else { 4 })
 }
 
 /// What an undo was about.
@@ -124,11 +129,34 @@ impl Told<'_> {
         for path in &report.along {
             let _ = writeln!(text, "  went along: {}", Escaped(path));
         }
+        let in_repositories = in_repositories(report);
         for path in &report.stayed {
-            let _ = writeln!(text, "stays, because {}: {}", why_it_stays(report, path), Escaped(path));
+            if !in_repositories.values().any(|(_, paths)| paths.contains(path)) {
+                let _ = writeln!(text, "stays, because {}: {}", why_it_stays(report, path), Escaped(path));
+            }
+        }
+        for (repository, (on, paths)) in in_repositories {
+            let (repository, on, count) = (Escaped(repository), Escaped(on), paths.len());
+            let more = if count == 1 { "path" } else { "paths" };
+            let _ = writeln!(text, "stays, because a repository goes back whole or not at all: {repository}");
+            let _ = writeln!(text, "  {count} {more} more beside {on}; its own history may lead back");
         }
         text
     }
+}
+
+/// What stays of each repository for another of its paths, with that.
+fn in_repositories(report: &UndoReport) -> BTreeMap<&[u8], (&[u8], BTreeSet<&Vec<u8>>)> {
+    let mut found = BTreeMap::new();
+    for held in &report.held {
+        let inside =
+            commit::repository(&held.path).filter(|inside| commit::repository(&held.on) == Some(inside));
+        if let Some(repository) = inside {
+            let (_, paths) = found.entry(repository).or_insert((&held.on[..], BTreeSet::new()));
+            paths.insert(&held.path);
+        }
+    }
+    found
 }
 
 fn why_it_stays(report: &UndoReport, path: &Vec<u8>) -> String {
