@@ -15,9 +15,21 @@ const BEFORE: &str = "mkdir -p a/b c/d/e; echo 1 > a/x; echo 2 > a/b/y; echo 3 >
      ln -s a/x y; mkdir b; chmod 700 b; setfattr -n user.k -v old c/x; truncate -s 100000 c/sparse; printf 1 >> c/sparse
      find . -depth -type d | { t=0; while read -r d; do t=$((t+1)); touch -d @$t \"$d\"; done; }";
 
+const NAMES: [&str; 7] = ["a", "b", "c", "d", "e", "x", "y"];
+
 fn path() -> impl Strategy<Value = String> {
-    let name = || prop::sample::select(vec!["a", "b", "c", "d", "e", "x", "y"]);
+    let name = || prop::sample::select(&NAMES[..]);
     prop::collection::vec(name(), 1..4).prop_map(|names| names.join("/"))
+}
+
+/// Notes what the host has at every path, as if the run had touched them all, whatever they were to it by then.
+fn note_all(world: &World) {
+    let mut paths = vec![String::new()];
+    for at in 0..1 + NAMES.len() + NAMES.len().pow(2) {
+        let below: Vec<_> = NAMES.iter().map(|name| format!("{}/{name}", paths[at])).collect();
+        paths.extend(below);
+    }
+    world.note(&paths[1..].iter().map(String::as_str).collect::<Vec<_>>());
 }
 
 fn operation() -> impl Strategy<Value = String> {
@@ -103,8 +115,12 @@ proptest! {
         operations in prop::collection::vec(operation(), 1..14),
         first in path(),
         host in host(),
+        is_noted in any::<bool>(),
     ) {
         let (world, identity) = world(host, BEFORE);
+        if is_noted {
+            note_all(&world);
+        }
         let before = sh(&world.host(), identity);
         let wanted = world.inside_shape(&format!("{}\n{ATTRIBUTES} > ../attributes\n{DIR_TIMES} > ../times", quiet(&operations)));
         let wanted_times = sh(&world.runs(), "cat ../times");
@@ -136,8 +152,12 @@ proptest! {
         operations in prop::collection::vec(operation(), 1..14),
         parts in prop::collection::vec(path(), 1..4),
         host in host(),
+        is_noted in any::<bool>(),
     ) {
         let (world, identity) = world(host, BEFORE);
+        if is_noted {
+            note_all(&world);
+        }
         let before = sh(&world.host(), identity);
         world.inside(&quiet(&operations));
         let context = format!("{operations:#?}\n{parts:?}\n{:#?}", world.kinds());

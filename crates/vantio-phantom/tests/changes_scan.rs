@@ -96,6 +96,19 @@ fn a_renamed_directory_is_one_change() {
 }
 
 #[test]
+fn what_was_removed_from_a_renamed_directory_before_it_was_made_anew_is_told() {
+    if !is_root() {
+        return; // An ordinary user's overlay answers EXDEV and programs copy.
+    }
+    let world = World::new("mkdir -p d/x; echo h > d/x/f; echo k > d/k");
+    world.note(&["/d", "/e", "/e/x/f", "/e/x", "/e/x/a"]);
+    world.inside("mv d e; rm -r e/x; mkdir e/x; echo n > e/x/a");
+    assert_eq!(world.kinds(), ["deleted /d/x/f", "renamed /e < /d", "added /e/x/a"]);
+    assert!(!world.commit(&[]).is_incomplete());
+    assert_eq!(sh(&world.host(), "find . -type f | sort"), "./e/k\n./e/x/a\n");
+}
+
+#[test]
 fn names_that_are_not_text_survive_and_cannot_deceive() {
     let world = World::new("true");
     let name = std::ffi::OsStr::from_bytes(b"bad\xff\x1b[2J");

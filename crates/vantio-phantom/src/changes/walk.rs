@@ -185,7 +185,7 @@ impl<'a> Walk<'a> {
                     self.push(entry, ChangeKind::Metadata, None);
                 }
                 frame.lower = Some(lower.path.clone());
-                frame.opaque = self.is_opaque(entry)? && !self.is_made_anew(entry)?;
+                frame.opaque = self.is_opaque(entry)? && !self.is_made_anew(&lower.path)?;
             }
         }
         waiting.push(frame);
@@ -475,13 +475,13 @@ impl<'a> Walk<'a> {
         Ok(self.overlay_note(entry.dir, entry.name, "opaque")?.as_deref() == Some(b"y"))
     }
 
-    /// Whether the host had nothing there when the run made it. What it has by now the run did not remove.
-    fn is_made_anew(&self, entry: &Entry<'_>) -> io::Result<bool> {
+    /// Whether the host had nothing at `lower` when the run made it. What it has by now the run did not remove.
+    fn is_made_anew(&self, lower: &[u8]) -> io::Result<bool> {
         if self.bases.get().is_none() {
             // Set once, and by nobody else.
             let _ = self.bases.set(Bases::of_run(self.run.path())?);
         }
-        let path = path_then(self.committed, &self.root.layer.absolute(&entry.path));
+        let path = path_then(self.committed, &self.root.layer.absolute(lower));
         Ok(self.bases.get().is_some_and(|bases| matches!(bases.get(&path), Some(None))))
     }
 

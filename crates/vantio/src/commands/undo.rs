@@ -145,8 +145,11 @@ impl Told<'_> {
     }
 }
 
+/// A path that changed, and those that stay for it.
+type Beside<'a> = (&'a [u8], BTreeSet<&'a Vec<u8>>);
+
 /// What stays of each repository for another of its paths, with that.
-fn in_repositories(report: &UndoReport) -> BTreeMap<&[u8], (&[u8], BTreeSet<&Vec<u8>>)> {
+fn in_repositories(report: &UndoReport) -> BTreeMap<&[u8], Beside<'_>> {
     let mut found = BTreeMap::new();
     for held in &report.held {
         let inside =
