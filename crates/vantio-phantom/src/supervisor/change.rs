@@ -145,7 +145,8 @@ impl Plane {
         if source.data.stx_nlink == 0 {
             // A nameless file of the agent's own gets its first name, by whoever knows what is in it.
             self.join_beside(request, &source, Ways { reads: true, writes: true, is_new: false })?;
-            self.permit_path(request, Effect::FsOpen, &full, Access::Write, false)?;
+            let becomes = Becomes::Mode(u32::from(source.data.stx_mode) & 0o7777);
+            self.permit_becoming(request, Effect::FsOpen, &full, becomes)?;
         } else {
             if source.path.ends_with(DELETED) {
                 // What is known by its other names is not known by this one.

@@ -197,14 +197,13 @@ impl Holds {
     ) -> Result<Place, LedgerError> {
         self.tick();
         let tid = asking.has_call.then_some(asking.tid);
-        let run = self.run_id.to_string();
         let notice = self.announced(&asked);
         let (mut inner, now) = (self.lock(), Instant::now());
         if inner.standing(now).any(|answer| answer.settles_all_of(&asked)) {
             // It was answered just now: there is nothing to wait for but to be judged again.
             return Ok(Place::Alike);
         }
-        let place = inner.table.ask(tid, asked, run.as_bytes(), now, now_ms());
+        let place = inner.table.ask(tid, asked, now, now_ms());
         drop(inner);
         if let Place::First(id) = &place {
             self.ledger.append(draft(id))?;

@@ -5,6 +5,7 @@
 //! waited: it is kept until a call that was judged by it is answered for good, because that may be held by another rule yet.
 
 use std::{
+    hash::{BuildHasher as _, RandomState},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,7 +19,15 @@ use super::{Answer, Asked};
 pub struct Table {
     questions: Vec<Open>,
     waiters: Vec<Waiter>,
-    asked: u64,
+    names: Names,
+}
+
+/// Names of questions: none comes twice within a run, and an agent, which knows what it asks and how often, can tell none
+/// before it is given. Otherwise it could have somebody who was shown one question answer another.
+#[derive(Debug, Default)]
+struct Names {
+    given: u32,
+    secret: RandomState,
 }
 
 /// A question that is open.
@@ -80,7 +89,7 @@ pub enum Due {
 
 impl Table {
     /// The thread asks; nobody, where no call waits with the question.
-    pub fn ask(&mut self, tid: Option<u32>, asked: Asked, run: &[u8], now: Instant, now_ms: u64) -> Place {
+    pub fn ask(&mut self, tid: Option<u32>, asked: Asked, now: Instant, now_ms: u64) -> Place {
         let key = asked.key();
         if let Some(waiter) = tid.and_then(|tid| self.waiter(tid, key)) {
             waiter.state = State::Waits;
@@ -98,7 +107,7 @@ impl Table {
             open.is_detached |= tid.is_none();
             Place::Alike
         } else if self.questions.len() < WAITERS_MAX {
-            Place::First(self.add(asked, tid.is_none(), run, now, now_ms))
+            Place::First(self.add(asked, tid.is_none(), now, now_ms))
         } else {
             return Place::None;
         };
@@ -106,16 +115,8 @@ impl Table {
         place
     }
 
-    fn add(&mut self, asked: Asked, is_detached: bool, run: &[u8], now: Instant, since_ms: u64) -> String {
-        let key = asked.key();
-        let id = loop {
-            self.asked += 1;
-            let name = Hash::of_parts(&[run, &key.0, &self.asked.to_be_bytes()]).to_string();
-            let id = name.get(..ID_LENGTH).unwrap_or_default();
-            if self.questions.iter().all(|open| open.id != id) {
-                break id.to_owned();
-            }
-        };
+    fn add(&mut self, asked: Asked, is_detached: bool, now: Instant, since_ms: u64) -> String {
+        let (key, id) = (asked.key(), self.names.next());
         let deadline = now + Duration::from_millis(asked.timeout_ms.min(TIMEOUT_MAX_MS));
         let asked = Arc::new(asked);
         let open =
@@ -313,13 +314,43 @@ impl Waiter {
     }
 }
 
+impl Names {
+    /// A permutation of how many were given: a Feistel network (Luby and Rackoff, 1988) over what only this process knows.
+    fn next(&mut self) -> String {
+        self.given = self.given.wrapping_add(1);
+        let (mut left, mut right) = ((self.given >> 16) as u16, self.given as u16);
+        for round in 0..ROUNDS {
+            let mixed = self.secret.hash_one((round, right)) as u16;
+            (left, right) = (right, left ^ mixed);
+        }
+        format!("{left:04x}{right:04x}")
+    }
+}
+
 /// How many may wait at once.
 pub const WAITERS_MAX: usize = 256;
 /// How long a thread that handles a signal keeps its place.
 pub const GRACE: Duration = Duration::from_secs(2);
 /// How long an answer is kept for a thread that waits for nothing else.
 const KEPT_FOR: Duration = Duration::from_secs(10);
+/// Four rounds make it as good as random to whoever sees both sides.
+const ROUNDS: u8 = 4;
 /// A year: an instant has room for it.
 const TIMEOUT_MAX_MS: u64 = 365 * 24 * 60 * 60 * 1000;
 const TIDS_SHOWN: usize = 8;
-const ID_LENGTH: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::Names;
+
+    #[test]
+    fn names_come_once_and_are_another_in_each_run() {
+        let (mut one, mut other) = (Names::default(), Names::default());
+        let names: HashSet<String> = (0..100_000).map(|_| one.next()).collect();
+        assert_eq!(names.len(), 100_000);
+        assert!(names.iter().all(|name| name.len() == 8));
+        assert!((0..4).any(|_| !names.contains(&other.next())), "the same run after run");
+    }
+}

@@ -39,7 +39,7 @@ fn asked(number: u8) -> Asked {
 }
 
 fn ask(table: &mut Table, tid: u32, number: u8, now: Instant) -> Place {
-    let place = table.ask(Some(tid), asked(number), b"run", now, 0);
+    let place = table.ask(Some(tid), asked(number), now, 0);
     if let Place::First(id) = &place {
         table.open(id);
     }

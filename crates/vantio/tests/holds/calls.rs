@@ -155,6 +155,34 @@ print(os.path.exists('held/a'), os.path.exists('held/other/a'))
     run.prints("True False");
 }
 
+/// A file without a name gets one with the mode that was asked about, and no other.
+#[test]
+fn what_is_linked_has_the_mode_that_was_asked_about() {
+    let world = world();
+    let script = "
+import ctypes
+libc = ctypes.CDLL(None)
+fd = os.open('.', os.O_TMPFILE | os.O_RDWR, 0o600)
+link = lambda: libc.linkat(-100, b'/proc/self/fd/%d' % fd, -100, b'held/tool', 0x400)
+waiting = threading.Thread(target=lambda: print('linked', link()))
+waiting.start()
+sys.stdin.readline()
+os.fchmod(fd, 0o4755)
+open('changed', 'w').close()
+waiting.join()
+";
+    let mut run = Run::python(&world, POLICY, script);
+    let first = question(&world);
+    assert!(first["subject"].as_str().unwrap().ends_with("/held/tool (mode 0600)"), "{first:#}");
+    run.tell();
+    assert!(eventually(PATIENCE, || has_made(&world, "changed")), "the mode was not changed");
+    world.ask(&["approve", id(&first)]);
+    let second = questions_when(&world, |found| found.len() == 1 && found[0]["id"] != first["id"]).remove(0);
+    assert!(second["subject"].as_str().unwrap().ends_with("/held/tool (mode 4755)"), "{second:#}");
+    world.ask(&["deny", id(&second)]);
+    run.prints("linked -1");
+}
+
 /// Whether the run has made a file of this name.
 fn has_made(world: &World, name: &str) -> bool {
     let list = world.ask(&["ledger", "list", "--limit", "0", "--op", "fs.open"]);
