@@ -22,6 +22,8 @@ use crate::changes::{Stamp, beneath::is_within};
 struct Returned<'a> {
     path: &'a [u8],
     id: Id,
+    /// The folders that it is in.
+    above: Vec<Id>,
     /// Its change time before the commit, and now.
     then: Stamp,
     now: Stamp,
@@ -35,11 +37,13 @@ pub(super) fn tell(
     paths: &[Vec<u8>],
 ) -> io::Result<()> {
     let before: HashMap<Id, Stamp> = steps.was.iter().copied().collect();
+    let mut folders = HashMap::new();
     let returned = |path| {
         let (id, now) = changed_at(host_root, path)?;
-        Some(Returned { path, id, then: *before.get(&id)?, now })
+        let then = *before.get(&id)?;
+        Some(Returned { path, id, above: above(host_root, path, &mut folders), then, now })
     };
-    let returned: Vec<_> = paths.iter().filter_map(|path| returned(path)).collect();
+    let returned: Vec<_> = paths.iter().map(|path| &path[..]).filter_map(returned).collect();
     if returned.is_empty() {
         return Ok(());
     }
@@ -59,6 +63,17 @@ pub(super) fn tell(
     Ok(())
 }
 
+/// The folders that `path` is in; `known` are those that were looked at.
+fn above<'a>(
+    host_root: BorrowedFd<'_>,
+    path: &'a [u8],
+    known: &mut HashMap<&'a [u8], Option<Id>>,
+) -> Vec<Id> {
+    let ends = path.iter().enumerate().filter(|(at, byte)| *at > 0 && **byte == b'/').map(|(at, _)| at);
+    let mut id = |folder| *known.entry(folder).or_insert_with(|| Some(changed_at(host_root, folder)?.0));
+    ends.filter_map(|end| id(&path[..end])).collect()
+}
+
 /// Of what came back, that which was as `record` left it.
 fn known_by(record: &Record, returned: &[Returned<'_>]) -> Undone {
     let mut undone = Undone::default();
@@ -67,8 +82,10 @@ fn known_by(record: &Record, returned: &[Returned<'_>]) -> Undone {
     let own: HashSet<Id> = steps.list.iter().flat_map(|step| step.action.ids()).collect();
     for file in returned {
         let was_known = file.then <= done || record.undone.returned.contains(&(file.id, file.then));
-        // It may have come back under another of its names, or before the renames that took it elsewhere.
-        let is_its = own.contains(&file.id) || places.iter().any(|place| is_within(file.path, place));
+        // It may have come back under another of its names, or before the renames that took it, or its folder, elsewhere.
+        let is_its = own.contains(&file.id)
+            || file.above.iter().any(|folder| own.contains(folder))
+            || places.iter().any(|place| is_within(file.path, place));
         if was_known && is_its {
             undone.returned.insert((file.id, file.now));
         }

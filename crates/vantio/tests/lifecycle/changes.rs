@@ -191,6 +191,8 @@ fn what_several_runs_did_to_the_same_is_taken_back_in_turn() {
     taken_back_in_turn("echo 0 > f; ln f g", &["echo 1 >> f", "ln f h", "echo 2 >> g; chmod 600 h"]);
     taken_back_in_turn("mkdir b; echo a > a; ln a b/e", &["echo x >> a", "chmod 600 b/e"]);
     taken_back_in_turn("mkdir b; echo a > a; ln a b/e", &["echo x >> a", "setfattr -n user.k -v 1 b/e"]);
+    // The file comes back in a folder that the first of them renamed, and that has yet another name by then.
+    taken_back_in_turn("mkdir -p d/x; echo 1 > d/x/f", &["mv d/x d/b", "mv d/b y", "echo 3 >> y/f"]);
 }
 
 #[test]
