@@ -159,7 +159,7 @@ fn rule_for(state: &State, section: Section, intent: &Intent<'_>) -> Option<Stri
 }
 
 /// The pattern that names just `path`; `None` where no document can write it.
-fn path_rule(path: &[u8]) -> Option<String> {
+pub(crate) fn path_rule(path: &[u8]) -> Option<String> {
     let text = core::str::from_utf8(path).ok().filter(|text| !text.chars().any(char::is_control))?;
     let mut rule = String::new();
     glob::write_literal(text.as_bytes(), &mut rule);

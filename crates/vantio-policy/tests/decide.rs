@@ -5,7 +5,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use vantio_core::{Access, Cause, Decision, Effect, Endpoint, Intent, Section, Target, Transport, Verdict};
-use vantio_policy::{Advice, Bindings, PolicyProgram, State, advise, compile, decide, judge};
+use vantio_policy::{
+    Advice, Bindings, PolicyProgram, State, advise, compile, decide, explain::Subject, judge,
+};
 
 fn program(rules: &str) -> PolicyProgram {
     compile(format!("version: 1\n{rules}").as_bytes(), "policy.yaml").unwrap().program
@@ -365,6 +367,49 @@ fn advice_that_is_followed_permits() {
     let after = case(&format!("fs: {{read: ['{rule}']}}"));
     assert!(after.open(path, Access::Read).is_permit());
     assert!(!after.open("/we ird/zx\\yy", Access::Read).is_permit());
+}
+
+#[test]
+fn advice_in_the_words_of_a_policy_permits_as_much() {
+    let bindings = Bindings {
+        workspace: b"/home/u/w".to_vec(),
+        home: b"/home/u".to_vec(),
+        tmp: b"/tmp".to_vec(),
+        ..Bindings::default()
+    };
+    let written = |effect, path: &str, is_directory: bool| {
+        let subject = Subject::Path { path: path.into(), access: Access::Read, subtree: false };
+        let program = compile(b"version: 1\n", "none").unwrap().program;
+        let state = State::new(&program, bindings.clone());
+        let asked = intent(effect, subject.target());
+        let advice = advise(&state, &asked, &judge(&program, &state, &asked))?;
+        let Advice::Add { section, rule } = advice.written(effect, &subject, &bindings, |_| is_directory)?
+        else {
+            panic!("{path}")
+        };
+        let list = if section == Section::ExecAllow { "exec: {allow" } else { "fs: {read" };
+        let document = format!("version: 1\n{list}: ['{rule}']}}\n");
+        let program = compile(document.as_bytes(), "advised").unwrap().program;
+        let state = State::new(&program, bindings.clone());
+        assert!(judge(&program, &state, &asked).is_permit(), "{rule} for {path}");
+        let below = format!("{path}/below");
+        let below = judge(&program, &state, &intent(effect, at(&below, Access::Read)));
+        assert_eq!(below.is_permit(), !is_directory, "{rule} for {path}");
+        Some(rule)
+    };
+    for (path, file, folder) in [
+        ("/home", "/home", "/hom[e]"),
+        ("/home/u", "~/", "/home/[u]"),
+        ("/home/u/w", "${workspace}", "~/[w]"),
+        ("/home/u/w/a b*", r"${workspace}/a b\*", r"${workspace}/a b[*]"),
+        ("/home/user", "/home/user", "/home/use[r]"),
+        ("/tmp/x", "${tmp}/x", "${tmp}/[x]"),
+    ] {
+        assert_eq!(written(Effect::FsOpen, path, false).as_deref(), Some(file));
+        assert_eq!(written(Effect::FsOpen, path, true).as_deref(), Some(folder));
+    }
+    assert_eq!(written(Effect::ProcExec, "/home/u/w/t.sh", false).as_deref(), Some("${workspace}/t.sh"));
+    assert_eq!(written(Effect::FsOpen, "/", true), None);
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn what_no_rule_permits_is_told_with_the_nearest() {
     Collapse  fs.open (write)  [WORK]/src
       why:    nothing in fs.write permits it
       note:   links are not followed; --resolve does
-      permit: add to fs.write: ["[WORK]/src"]
+      permit: add to fs.write: ["${workspace}/src"]
 
     fs.deny
       its 146 rules are about something else
@@ -376,6 +376,27 @@ fn programs_get_advice_in_its_parts() {
     let value: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
     let advice = serde_json::json!({ "action": "add", "section": "fs.read", "rule": "/etc/x" });
     assert_eq!(value["advice"], advice, "{told}");
+}
+
+#[test]
+fn advice_is_in_the_words_of_a_policy() {
+    let world = world();
+    let advised = |effect: &str, target: &str| {
+        let told = explain(&world, effect, target, &[]);
+        told.lines().find(|line| line.contains("permit:")).unwrap_or_default().trim().to_owned()
+    };
+    let told = [
+        advised("proc.exec", "${workspace}/test.sh"),
+        advised("fs.open", "~/.gitconfig"),
+        advised("fs.open", "/home"),
+        advised("fs.open", "/"),
+    ];
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    permit: add to exec.allow: ["${workspace}/test.sh"]
+    permit: add to fs.read: ["~/.gitconfig"]
+    permit: add to fs.read: ["/hom[e]"]
+    permit: no rule names just this
+    "#);
 }
 
 #[test]

@@ -396,7 +396,7 @@ fn a_run_obeys_every_policy_and_says_which() {
     fs.open (write)  [WORK]/new  [TIME]
       why:    nothing in fs.write permits it
       near:   fs.write "${workspace}/out": component [N] is `new`, not `out`  ([HOME]/.config/vantio/policy.yaml:2:14)
-      permit: add to fs.write of [HOME]/.config/vantio/policy.yaml (user): ["[WORK]/new"]
+      permit: add to fs.write of [HOME]/.config/vantio/policy.yaml (user): ["${workspace}/new"]
 
     fs.open (write)  /opt/y  [TIME]
       why:    nothing in fs.write permits it

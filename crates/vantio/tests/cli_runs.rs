@@ -768,6 +768,36 @@ fn a_suggestion_names_what_was_refused_while_watched() {
 }
 
 #[test]
+fn what_would_permit_a_listing_is_that_folder_alone() {
+    let world = World::new();
+    world.shell("mkdir notes && echo x > notes/file && echo x > test.sh && chmod +x test.sh");
+    let policy = |read: &str| {
+        let system = "/usr, /lib, /lib64, /etc, /proc";
+        format!(
+            "version: 1\nfs: {{read: [{system}{read}], write: [/dev]}}\nexec: {{allow: [/usr/bin, /bin]}}\n"
+        )
+    };
+    world.write("p.yaml", &policy(""));
+    world.run(&["run", "--policy", "p.yaml", "--", "sh", "-c", "ls /; ls notes; cat notes/file; ./test.sh"]);
+    let advised = world.shell("$VANTIO why last | grep -E '^(fs|proc)|permit:' | sed 's/  [^ ]*$//'");
+    insta::assert_snapshot!(advised, @r#"
+    fs.open (read)  /
+      permit: no rule names just this
+    fs.open (read)  [WORK]/notes
+      permit: add to fs.read: ["${workspace}/note[s]"]
+    fs.open (read)  [WORK]/notes/file
+      permit: add to fs.read: ["${workspace}/notes/file"]
+    proc.exec  [WORK]/test.sh
+      permit: add to exec.allow: ["${workspace}/test.sh"]
+    "#);
+    world.write("p.yaml", &policy(", '${workspace}/note[s]'"));
+    let listed = world.run(&["run", "--policy", "p.yaml", "--", "ls", "notes"]);
+    assert!(listed.starts_with("exit 0\nfile\n"), "{listed}");
+    let read = world.run(&["run", "--policy", "p.yaml", "--", "cat", "notes/file"]);
+    assert!(read.starts_with("exit 1\n"), "{read}");
+}
+
+#[test]
 fn a_folder_that_was_deleted_whole_is_one_line_of_the_summary() {
     let world = world(POLICY);
     world.shell("mkdir -p old/in part; touch old/in/{1..60} old/{a,b} part/{x,y} old-other");

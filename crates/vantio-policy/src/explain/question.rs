@@ -167,6 +167,16 @@ impl Question {
         Ok(Self { effect, subject, labels: wish.labels })
     }
 
+    /// The kind of action.
+    pub const fn effect(&self) -> Effect {
+        self.effect
+    }
+
+    /// What it acts on.
+    pub const fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
     /// The intent.
     pub fn intent(&self) -> Intent<'_> {
         let mut intent = Intent::new(self.effect, self.subject.target());

@@ -6,6 +6,7 @@
 //! permitted, but for what is left out with its reason; no rule opens what the learning policy
 //! would not have permitted; what holds credentials stays closed.
 
+mod advice;
 mod complete;
 mod draft;
 mod names;

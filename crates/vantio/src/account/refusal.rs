@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
-use vantio_core::{Decision, RunId, json::Value};
+use vantio_core::{Decision, Effect, RunId, json::Value};
 use vantio_ledger::{Entry, Filter, LedgerError, Reader, to_serde};
-use vantio_policy::{Advice, explain::Subject};
+use vantio_policy::{Advice, Bindings, explain::Subject};
 
 use super::{fields::target, lesson::subject};
 use crate::oracle::REFUSAL_REPEATED as REPEATED;
@@ -100,6 +100,17 @@ pub fn of_run(reader: &Reader, run_id: RunId, observes: bool) -> Result<Vec<Refu
     Ok(refusals)
 }
 
+impl Refusal {
+    /// Says what would permit it as a policy would, with what its variables stood for.
+    pub fn write_advice(&mut self, bindings: &Bindings, is_directory: impl Fn(&[u8]) -> bool) {
+        let (Some(effect), Some(subject)) = (Effect::from_name(&self.effect), &self.subject) else { return };
+        if let Some(advice) = self.advice.as_ref().and_then(Suggestion::advice) {
+            let written = advice.written(effect, subject, bindings, is_directory);
+            self.advice = written.as_ref().map(Suggestion::of);
+        }
+    }
+}
+
 /// What makes two refusals the same to a reader.
 type Key = (String, Option<String>, String, String);
 
@@ -172,16 +183,37 @@ fn suggestion(advice: &Value) -> Option<Suggestion> {
     })
 }
 
+impl Suggestion {
+    fn of(advice: &Advice) -> Self {
+        let (_, section, rule) = advice.parts();
+        let action = match advice {
+            Advice::Add { .. } => Action::Add,
+            Advice::Remove { .. } => Action::Remove,
+            Advice::Raise { .. } => Action::Raise,
+        };
+        Self { action, section: section.to_owned(), rule: rule.to_owned() }
+    }
+
+    fn advice(&self) -> Option<Advice> {
+        Advice::from_parts(self.action.name(), &self.section, &self.rule)
+    }
+}
+
+impl Action {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Remove => "remove",
+            Self::Raise => "raise",
+        }
+    }
+}
+
 impl fmt::Display for Suggestion {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let action = match self.action {
-            Action::Add => "add",
-            Action::Remove => "remove",
-            Action::Raise => "raise",
-        };
-        match Advice::from_parts(action, &self.section, &self.rule) {
+        match self.advice() {
             Some(advice) => advice.fmt(formatter),
-            None => write!(formatter, "{action} in {}: {}", self.section, self.rule),
+            None => write!(formatter, "{} in {}: {}", self.action.name(), self.section, self.rule),
         }
     }
 }

@@ -35,7 +35,11 @@ pub fn explain(arguments: &Explain, json: bool) -> Result<u8, Failure> {
     let bindings = bindings_in(&program, &workspace(&arguments.file)?, arguments.resolve)?;
     let mut state = State::new(&program, bindings.clone());
     let question = question(arguments, &program, &bindings, &mut state)?;
-    let explanation = vantio_policy::explain(&program, &state, &question.intent());
+    let mut explanation = vantio_policy::explain(&program, &state, &question.intent());
+    let (effect, subject) = (question.effect(), question.subject());
+    let advice = explanation.advice.take();
+    explanation.advice =
+        advice.and_then(|advice| advice.written(effect, subject, &bindings, host::is_directory));
     let told = Told {
         arguments,
         program: &program,
@@ -223,7 +227,7 @@ impl Told<'_> {
         }
         if !judged.is_permit() {
             let section = match judged.cause {
-                Cause::Rule { section, .. } => Some(section.name()),
+                Cause::Rule { section, .. } | Cause::Unmatched(section) => Some(section.name()),
                 _ => None,
             };
             let remedy = remedy(advice.as_ref().map(ToString::to_string).as_deref(), section);

@@ -251,7 +251,7 @@ struct ThisHost;
 
 impl suggest::Host for ThisHost {
     fn is_directory(&self, path: &[u8]) -> bool {
-        fs::metadata(OsStr::from_bytes(path)).is_ok_and(|metadata| metadata.is_dir())
+        host::is_directory(path)
     }
 
     fn is_file(&self, path: &[u8]) -> bool {

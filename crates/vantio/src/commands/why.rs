@@ -20,7 +20,7 @@ use crate::{
     failure::Failure,
     oracle::{FORK_END, FORK_NONE},
     present::{self, Paint, clock, for_shell, note, now_ms, shown, shown_rule},
-    run::policy::relative,
+    run::{host, policy::relative},
     store::{LayerSource, PolicySource, Record, State, Store},
 };
 
@@ -158,7 +158,15 @@ fn entries(store: &Store, record: &Record, op: &str) -> Result<Vec<Entry>, Failu
 pub fn refusals(store: &Store, record: &Record) -> Result<Vec<Refusal>, Failure> {
     match Reader::open_at(&store.ledger()) {
         Err(LedgerError::NotFound { .. }) => Ok(Vec::new()),
-        reader => Ok(account::of_run(&reader?, record.id, record.observes())?),
+        reader => {
+            let mut refusals = account::of_run(&reader?, record.id, record.observes())?;
+            if let Some(bindings) = bindings(store, record) {
+                for refusal in &mut refusals {
+                    refusal.write_advice(&bindings, host::is_directory);
+                }
+            }
+            Ok(refusals)
+        }
     }
 }
 
@@ -241,6 +249,8 @@ pub fn remedy(advice: Option<&str>, section: Option<&str>) -> String {
         (None, Some("fs.deny")) => {
             "a credential store: no rule should; give the agent a token of its own through env.allow".into()
         }
+        // There may be one for more than that.
+        (None, Some("fs.read" | "fs.write")) => "no rule names just this".into(),
         (None, _) => "no rule can".into(),
     }
 }

@@ -32,6 +32,11 @@ pub fn home() -> Result<PathBuf, Failure> {
     })
 }
 
+/// Whether a folder of this host is called so.
+pub fn is_directory(path: &[u8]) -> bool {
+    fs::metadata(OsStr::from_bytes(path)).is_ok_and(|metadata| metadata.is_dir())
+}
+
 /// What the variables and names of `program` stand for. `path` is the run's `PATH`.
 pub fn bindings(
     program: &PolicyProgram,
