@@ -798,6 +798,19 @@ fn what_would_permit_a_listing_is_that_folder_alone() {
 }
 
 #[test]
+fn a_suggestion_that_leaves_something_out_is_not_complete() {
+    let world = World::new();
+    world.run(&["run", "--preset", "learn", "--", "sh", "-c", "ls / >/dev/null"]);
+    let told =
+        |more: &str| world.shell(&format!("$VANTIO policy suggest last {more} 2>&1 >/dev/null; echo $?"));
+    let said = "vantio: not suggested, so that it would be refused: 1; the comments at its top say what and why\n4\n";
+    assert!(told("-o r.yaml").ends_with(said), "{}", told("-o r.yaml --force"));
+    assert_eq!(told(""), said);
+    world.run(&["run", "--policy", "r.yaml", "--", "sh", "-c", "ls /"]);
+    assert!(world.run(&["why", "last"]).contains("fs.open (read)  /"));
+}
+
+#[test]
 fn a_folder_that_was_deleted_whole_is_one_line_of_the_summary() {
     let world = world(POLICY);
     world.shell("mkdir -p old/in part; touch old/in/{1..60} old/{a,b} part/{x,y} old-other");

@@ -528,8 +528,9 @@ Learning opens no network: name your model's host under `net.allow` of
 What holds credentials, or is called like it, is never suggested. Read the policy before you use
 it: it permits what the runs did, right or wrong.
 
-Exit status: 0 when the policy is complete, 4 when it may be too narrow: a run was enforced and
-had refusals, or the ledger had no room for some of its entries.";
+Exit status: 0 when the policy is complete, 4 when it may be too narrow: something that a run did
+is not suggested, a run was enforced and had refusals, or the ledger had no room for some of its
+entries.";
 
 const EXPLAIN_HELP: &str = "\
 ${workspace} is this folder; a target may begin with ${workspace}, ${tmp} or ~ (quote them

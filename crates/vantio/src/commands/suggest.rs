@@ -75,6 +75,13 @@ pub fn suggest(store: &Store, arguments: &Suggest, json: bool) -> Result<u8, Fai
         }
     }
     let mut status = 0;
+    if !suggestion.left_out.is_empty() {
+        note(format!(
+            "vantio: not suggested, so that it would be refused: {}; the comments at its top say what and why\n",
+            suggestion.left_out.len()
+        ));
+        status = LEFT_UNDONE;
+    }
     for run in runs.iter().filter(|run| run.is_cut_short()) {
         note(format!(
             "vantio: run {} was enforced, not watched: it had {}, and what was refused is not suggested\n",
@@ -132,12 +139,8 @@ impl Watched {
 fn report(suggestion: &Suggestion, runs: &[Watched], output: Option<&Path>) -> Result<(), Failure> {
     let Some(file) = output else { return present::print(&suggestion.document) };
     let rules = suggestion.rules.iter().filter(|rule| rule.section.name() != "fs.deny").count();
-    let left_out = suggestion.left_out.len();
     let (path, file) = (file, shown_path(file));
     note(format!("wrote {file}: {rules} rules\n"));
-    if left_out > 0 {
-        note(format!("not suggested: {left_out}; the comments at its top say what and why\n"));
-    }
     if !suggestion.opened.is_empty() {
         note(format!("opened, because the run wrote there: {}\n", suggestion.opened.join(", ")));
     }

@@ -9,7 +9,7 @@ use crate::{
 /// The suggestion from one run of a shell script under a policy.
 fn suggested(world: &crate::World, policy: &str, script: &str) -> (String, serde_json::Value) {
     world.run(policy, &["/bin/bash", "-c", script]);
-    let told = parse(&world.ask(&["policy", "suggest", "last", "--json"]));
+    let told = parse(&finish(&mut world.vantio(["policy", "suggest", "last", "--json"])).stdout);
     (told["document"].as_str().unwrap().to_owned(), told)
 }
 
