@@ -145,7 +145,7 @@ impl Draft<'_> {
     }
 
     /// The draft as a program.
-    fn program(&self, denied: &Denied) -> PolicyProgram {
+    pub(super) fn program(&self, denied: &Denied) -> PolicyProgram {
         let mut lists: [Vec<Rule>; LISTS] = Default::default();
         let mut put = |section: Section, text: &str| {
             // What is no rule is not written either, and so nothing that the document permits.

@@ -11,6 +11,7 @@ use vantio_core::{Access, Effect, Intent, Section, Target};
 
 use super::{
     Evidence, Host, LeftOut, Lesson, Observation, Rules, SuggestedRule, Suggestion,
+    complete::Denied,
     names::{base_name, is_secret, passing_stem, stem},
     network::Reached,
     places::Places,
@@ -102,6 +103,7 @@ impl<'a> Draft<'a> {
         self.reach();
         self.name();
         let denied = self.denied();
+        self.read_itself(&denied);
         let denied = self.complete(denied);
         let document = write::document(&Document {
             heading,
@@ -406,6 +408,23 @@ impl<'a> Draft<'a> {
                 self.add(section, name.clone(), &Evidence::of(&seen));
             }
         }
+    }
+
+    /// The suggestion is a new file of the workspace: what takes up all of that, as `git add` does, reads it.
+    fn read_itself(&mut self, denied: &Denied) {
+        let own = self.host.own_file().filter(|file| self.places.is_in_workspace(file));
+        if let Some(file) = own.filter(|file| !self.permits_reading(file, denied))
+            && let Some(text) = self.places.whole(&file)
+        {
+            self.add(Section::FsRead, text, &Evidence::default());
+        }
+    }
+
+    fn permits_reading(&self, path: &[u8], denied: &Denied) -> bool {
+        let program = self.program(denied);
+        let state = State::new(&program, self.bindings.clone());
+        let target = Target::Path { path, access: Access::Read, subtree: false };
+        decide(&program, &state, &Intent::new(Effect::FsOpen, target)).is_permit()
     }
 
     /// Whether a learning policy would have permitted whatever lies below a folder.

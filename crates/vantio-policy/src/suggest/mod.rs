@@ -55,6 +55,10 @@ pub trait Host {
     fn is_file(&self, path: &[u8]) -> bool;
     /// The bare name that `PATH` has this very program for.
     fn bare_name(&self, path: &[u8]) -> Option<String>;
+    /// The file that the suggestion is for, once it is written.
+    fn own_file(&self) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// A policy with the evidence for each of its rules.

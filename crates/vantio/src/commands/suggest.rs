@@ -58,7 +58,8 @@ pub fn suggest(store: &Store, arguments: &Suggest, json: bool) -> Result<u8, Fai
     }
     let dropped: u64 = runs.iter().map(|run| run.learned.dropped).sum();
     let lessons: Vec<Lesson<'_>> = runs.iter().map(Watched::lesson).collect();
-    let suggestion = suggest::suggest(&lessons, &ThisHost, &heading(store, &runs, dropped));
+    let host = ThisHost { output: arguments.output.as_deref().and_then(canonical) };
+    let suggestion = suggest::suggest(&lessons, &host, &heading(store, &runs, dropped));
     // What people are given compiles.
     let compiled = compile(suggestion.document.as_bytes(), "suggestion")?;
     if let Some(file) = &arguments.output {
@@ -249,8 +250,20 @@ fn write(path: &Path, document: &str, force: bool) -> Result<(), Failure> {
     output::document(path, document, force)
 }
 
+/// The path of a file that need not be there yet, without links.
+fn canonical(path: &Path) -> Option<PathBuf> {
+    let absent = || {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Some(folder.canonicalize().ok()?.join(path.file_name()?))
+    };
+    path.canonicalize().ok().or_else(absent)
+}
+
 /// The host that this command runs on, which is the one that the runs had.
-struct ThisHost;
+struct ThisHost {
+    /// Where the suggestion is written to.
+    output: Option<PathBuf>,
+}
 
 impl suggest::Host for ThisHost {
     fn is_directory(&self, path: &[u8]) -> bool {
@@ -266,6 +279,10 @@ impl suggest::Host for ThisHost {
         let name = str::from_utf8(name).ok()?;
         let found = host::find_in(name, env::var_os("PATH").as_deref());
         found.iter().any(|found| found == path).then(|| name.to_owned())
+    }
+
+    fn own_file(&self) -> Option<Vec<u8>> {
+        self.output.as_ref().map(|path| path.as_os_str().as_bytes().to_vec())
     }
 }
 

@@ -91,6 +91,21 @@ fn a_suggestion_is_written_once_and_says_what_is_next() {
 }
 
 #[test]
+fn a_suggestion_that_is_a_file_of_the_workspace_permits_reading_it() {
+    let world = with_files(&[("a", "a")]);
+    world.run(LEARN, &["/bin/cat", "a"]).assert_success();
+    let written_to = |path: std::path::PathBuf| {
+        world.ask(&["policy", "suggest", "last", "--output", path.to_str().unwrap()]);
+        std::fs::read_to_string(path).unwrap()
+    };
+    let other = written_to(world.path().join("own.yaml"));
+    assert!(!other.contains("own.yaml"), "{other}");
+    let own = written_to(world.workspace().join("own.yaml"));
+    assert!(own.contains("${workspace}/own.yaml"), "{own}");
+    world.run(&own, &["/bin/cat", "a", "own.yaml"]).assert_success();
+}
+
+#[test]
 fn learning_leaves_the_kernel_of_the_host_and_the_network_alone() {
     let world = with_files(&[]);
     let script =
