@@ -45,8 +45,27 @@ fn lists_are_narrowed_by_verdict_text_time_and_place() {
     E_TIME
 
       x `yesterday` is not a time
-      help: write 2026-01-02T03:04:05Z, or how long ago: 90s, 10m, 2h, 7d
+      help: write 2026-01-02T03:04:05Z; or how long ago: 90s, 10m, 2h, 7d; or by this host's clock: 2026-01-02 [TIME], 2026-01-02, [TIME]
     ");
+}
+
+#[test]
+fn what_a_list_shows_narrows_it() {
+    let world = world();
+    let list = |arguments: &[&str]| world.run(&[&["ledger", "list"], arguments].concat());
+    assert_eq!(list(&["--verdict", "Collapse"]), list(&["--verdict", "collapse"]));
+    assert!(list(&["--verdict", "KillSwitch"]).starts_with("exit 0\n"));
+    // Where it is noon, so that the day does not change meanwhile.
+    let counts = world.shell(
+        r#"export TZ=X$((10#$(date -u +%H) - 12))
+        day=$(date +%F); time=$($VANTIO ledger list --op run.start | awk 'NR == 2 {print $2}')
+        count() { $VANTIO ledger list --op run.start "$@" | tail -n +2 | wc -l; }
+        for when in "$time" "${time%:*}" "$day" "$day $time"; do
+            echo $(count --since "$when") $(count --until "$when")
+        done"#,
+    );
+    assert_eq!(counts, "1 0\n".repeat(4));
+    assert!(list(&["--since", "10"]).contains("`10` is not a time"));
 }
 
 #[test]

@@ -100,7 +100,7 @@ pub enum ExportFormat {
 /// Arguments of `vantio ledger list`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "TIME is RFC 3339 (2026-01-02T03:04:05Z) or how long ago (90s, 10m, 2h, 7d).\nWith --json, each entry is a line; its `seq` is the cursor for --after."
+    after_help = "TIME is RFC 3339 (2026-01-02T03:04:05Z), how long ago (90s, 10m, 2h, 7d), or what a clock here\nshows, as in the list: 2026-01-02 03:04:05, 2026-01-02 (its beginning), 03:04:05 (today).\nWith --json, each entry is a line; its `seq` is the cursor for --after."
 )]
 pub struct List {
     /// Only entries of this run
@@ -110,7 +110,7 @@ pub struct List {
     #[arg(long)]
     pub op: Option<String>,
     /// Only entries with this verdict
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, ignore_case = true)]
     pub verdict: Option<Verdict>,
     /// Only entries at or after this time
     #[arg(long, value_name = "TIME")]
@@ -140,6 +140,7 @@ pub enum Verdict {
     /// Refused
     Collapse,
     /// Stopped by the kill switch
+    #[value(alias = "killswitch")]
     KillSwitch,
     /// Waits for an approver
     Hold,

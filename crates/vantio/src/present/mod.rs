@@ -16,7 +16,7 @@ use crate::{failure::Failure, output::is_full};
 
 pub use progress::{Progress, waited};
 pub use table::Table;
-pub use time::{age, clock, duration, now_ms, span};
+pub use time::{age, clock, duration, now_ms, on_clock, span};
 
 /// Writes to standard output. A reader that went away is no failure: `vantio … | head`.
 pub fn print(bytes: impl AsRef<[u8]>) -> Result<(), Failure> {

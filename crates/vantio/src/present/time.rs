@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{Timestamp, Zoned, civil, tz::TimeZone};
 
 /// Milliseconds since the Unix epoch.
 pub fn now_ms() -> u64 {
@@ -23,6 +23,17 @@ pub fn clock(unix_ms: u64, now_ms: u64) -> String {
         (Some(then), _) => then.strftime("%Y-%m-%d %H:%M:%S").to_string(),
         (None, _) => unix_ms.to_string(),
     }
+}
+
+/// When a local clock shows what [`clock`] prints; of a date its beginning.
+pub fn on_clock(text: &str) -> Option<Timestamp> {
+    let now = Zoned::now();
+    // Of a number alone nobody knows whether it is an hour.
+    let today = || {
+        text.contains(':').then(|| text.parse::<civil::Time>().ok())?.map(|time| now.date().to_datetime(time))
+    };
+    let then = text.parse::<civil::DateTime>().ok().or_else(today)?;
+    then.to_zoned(now.time_zone().clone()).ok().map(|then| then.timestamp())
 }
 
 /// A span of milliseconds in its largest whole unit.

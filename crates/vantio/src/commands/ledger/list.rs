@@ -10,7 +10,7 @@ use crate::{
     account,
     arguments::{List, Verdict},
     failure::Failure,
-    present::{self, Table, clock, duration, now_ms},
+    present::{self, Table, clock, duration, now_ms, on_clock},
     store::Store,
 };
 
@@ -104,12 +104,14 @@ const fn decision(verdict: Verdict) -> Decision {
     }
 }
 
-/// A time, or how long ago it was.
+/// A time, how long ago it was, or what a clock showed then.
 fn time(text: &str) -> Result<Timestamp, Failure> {
     let ago = || Timestamp::now().checked_sub(duration(text)?).ok();
-    text.parse().ok().or_else(ago).ok_or_else(|| {
-        Failure::misuse("E_TIME", format!("`{}` is not a time", present::shown(text)))
-            .help("write 2026-01-02T03:04:05Z, or how long ago: 90s, 10m, 2h, 7d")
+    text.parse().ok().or_else(ago).or_else(|| on_clock(text)).ok_or_else(|| {
+        Failure::misuse("E_TIME", format!("`{}` is not a time", present::shown(text))).help(
+            "write 2026-01-02T03:04:05Z; or how long ago: 90s, 10m, 2h, 7d; \
+             or by this host's clock: 2026-01-02 03:04:05, 2026-01-02, 03:04:05",
+        )
     })
 }
 
@@ -155,7 +157,12 @@ mod tests {
         let before = Timestamp::now();
         let ago = time("2h").unwrap() + Duration::from_hours(2);
         assert!((before..=Timestamp::now()).contains(&ago), "{ago}");
-        for wrong in ["", "s", "2w", "-3m", "yesterday", "99999999999999999999d", "3ü", "2026-01-02"] {
+        for right in ["2026-01-02", "2026-01-02 03:04:05", "03:04:05", "03:04"] {
+            assert!(time(right).is_ok(), "{right}");
+        }
+        for wrong in
+            ["", "s", "2w", "-3m", "yesterday", "99999999999999999999d", "3ü", "2026-13-02", "10", "25:00"]
+        {
             assert!(time(wrong).is_err(), "{wrong}");
         }
     }
