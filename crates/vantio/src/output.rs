@@ -20,6 +20,26 @@ pub fn replace<T, E: From<io::Error>>(
     put(path, true, &Permissions::from_mode(0o600), write)
 }
 
+/// [`replace`], but for a file that is there, which only `force` gives up.
+pub fn create<T, E: From<io::Error>>(
+    path: &Path,
+    force: bool,
+    write: impl FnOnce(&mut dyn Write) -> Result<T, E>,
+) -> Result<T, E> {
+    let replaces = force || path.exists() && !path.is_file();
+    put(path, replaces, &Permissions::from_mode(0o600), write)
+}
+
+/// Fails where a file is there that [`create`] would not replace.
+pub fn must_be_free(path: &Path, force: bool) -> Result<(), Failure> {
+    must_lead_somewhere(path)?;
+    if path.is_file() && !force {
+        return Err(Failure::misuse("E_OUTPUT_EXISTS", format!("`{}` exists", shown_path(path)))
+            .help("name another file, or overwrite it with --force"));
+    }
+    Ok(())
+}
+
 /// Writes a document that others may read too. One that is there is replaced with `force` and keeps its mode; without,
 /// it stays.
 pub fn document(path: &Path, text: &str, force: bool) -> Result<(), Failure> {

@@ -34,8 +34,9 @@ fn a_bundle_verifies_elsewhere_and_says_what_it_could_not_check() {
     let key = world.shell("$VANTIO ledger key").trim().to_owned();
     fs::copy(world.state().join("identity/bundle.pem"), world.work().join("trust.pem")).unwrap();
     for export in [&["--run", "last"][..], &[]] {
-        let written =
-            world.run(&[&["ledger", "export", "--format", "bundle", "-o", "bundle.tar"], export].concat());
+        let written = world.run(
+            &[&["ledger", "export", "--format", "bundle", "--force", "-o", "bundle.tar"], export].concat(),
+        );
         assert!(written.starts_with("exit 0\n"), "{written}");
 
         let (code, text) = verify(&world, &["bundle.tar", "--key", &key, "--trust", "trust.pem"]);
@@ -187,4 +188,28 @@ fn an_export_to_a_file_is_told_in_json() {
     assert_eq!(told, format!("exit 0\n{wanted}\n"));
     let told = world.run(&["ledger", "export", "--format", "bundle", "-o", "bundle.tar", "--json"]);
     assert!(told.starts_with("exit 0\n{\"entries\":"), "{told}");
+}
+
+#[test]
+fn an_export_replaces_a_file_where_it_is_told_to() {
+    let world = world("");
+    world.write("kept", "kept");
+    for export in [
+        &["ledger", "export", "-o", "kept"][..],
+        &["ledger", "export", "--format", "bundle", "-o", "kept"],
+        &["replay", "last", "--export", "kept"],
+    ] {
+        insta::allow_duplicates!(insta::assert_snapshot!(world.run(export), @"
+        exit 2
+        E_OUTPUT_EXISTS
+
+          x `kept` exists
+          help: name another file, or overwrite it with --force
+        "));
+        assert_eq!(fs::read_to_string(world.work().join("kept")).unwrap(), "kept");
+        let forced = world.run(&[export, &["--force"]].concat());
+        assert!(forced.starts_with("exit 0\n"), "{forced}");
+        world.write("kept", "kept");
+    }
+    assert!(world.run(&["ledger", "export", "-o", "/dev/null"]).starts_with("exit 0\n"));
 }

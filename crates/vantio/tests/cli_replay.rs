@@ -211,7 +211,7 @@ fn elsewhere(world: &World, lines: &[Value]) -> (i32, String) {
 }
 
 fn bundle(world: &World) -> Vec<Value> {
-    let printed = world.run(&["replay", "last", "--export", "bundle"]);
+    let printed = world.run(&["replay", "last", "--force", "--export", "bundle"]);
     assert!(printed.starts_with("exit 0\n"), "{printed}");
     let text = fs::read_to_string(world.work().join("bundle")).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

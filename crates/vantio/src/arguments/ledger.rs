@@ -79,6 +79,9 @@ pub struct Export {
     /// Only entries of this run
     #[arg(long)]
     pub run: Option<String>,
+    /// Overwrite a file that exists
+    #[arg(long, requires = "output")]
+    pub force: bool,
     /// Include what was asked and answered, where the policy of every run in it says `export: full`
     #[arg(long)]
     pub details: bool,

@@ -253,6 +253,9 @@ pub struct Replay {
     /// Write all that a replay needs to a file instead
     #[arg(long, value_name = "FILE")]
     pub export: Option<PathBuf>,
+    /// Overwrite a file that exists
+    #[arg(long, requires = "export")]
+    pub force: bool,
 }
 
 /// Arguments of `vantio run`.

@@ -28,12 +28,17 @@ pub fn replay(place: Option<&str>, arguments: &arguments::Replay, json: bool) ->
         return Err(Failure::misuse("E_REPLAY_FILE", format!("there is no file `{}`", shown_path(path)))
             .help("name a run, or a file that `vantio replay RUN --export FILE` wrote"));
     }
+    if let Some(file) = &arguments.export {
+        output::must_be_free(file, arguments.force)?;
+    }
     let store = super::open(place)?;
     let run_id = resolve(&store, &arguments.run)?;
     let reader = Reader::open_at(&store.ledger())?;
     let program = program(&store, &reader, run_id)?;
     if let Some(file) = &arguments.export {
-        return export(&reader, run_id, &program, file, json);
+        let written =
+            output::create(file, arguments.force, |to| replay::write(&reader, run_id, &program, to));
+        return told(run_id, file, written, json);
     }
     let filter = Filter { run_id: Some(run_id), ..Filter::default() };
     let entries = Box::new(reader.entries(&filter).map(|entry| Ok(entry?)));
@@ -84,14 +89,8 @@ fn program(store: &Store, reader: &Reader, run_id: RunId) -> Result<PolicyProgra
     })
 }
 
-fn export(
-    reader: &Reader,
-    run_id: RunId,
-    program: &PolicyProgram,
-    file: &Path,
-    json: bool,
-) -> Result<u8, Failure> {
-    let written = output::replace(file, |writer| replay::write(reader, run_id, program, writer));
+/// Says what was exported.
+fn told(run_id: RunId, file: &Path, written: Result<u64, ExportError>, json: bool) -> Result<u8, Failure> {
     let count = written.map_err(|error| match error {
         ExportError::Ledger(error) => error.into(),
         ExportError::Write(cause) => output::unwritable(file, cause),

@@ -27,7 +27,10 @@ pub fn export(store: &Store, arguments: &Export, json: bool) -> Result<(), Failu
     let run = arguments.run.as_deref().map(|run| store.resolve_recorded(run)).transpose()?;
     let reader = Reader::open_at(&store.ledger())?;
     let output = arguments.output.as_deref();
-    let place = (output, json);
+    if let Some(path) = output {
+        output::must_be_free(path, arguments.force)?;
+    }
+    let place = Place { output, force: arguments.force, json };
     if arguments.details {
         refuse_details(store, &reader, run)?;
     }
@@ -144,7 +147,7 @@ fn cover(store: &Store, reader: &Reader) -> Result<(), Failure> {
 
 /// Hands the destination to `write`, and says what was written where that is a file; it appears whole or not at all.
 fn written(
-    (output, json): (Option<&Path>, bool),
+    Place { output, force, json }: Place<'_>,
     write: impl FnOnce(&mut dyn Write) -> Result<Count, Unwritten>,
 ) -> Result<(), Failure> {
     let Some(path) = output else {
@@ -155,7 +158,7 @@ fn written(
             other => other.map_err(|error| error.into_failure(Path::new(""))),
         };
     };
-    let count = output::replace(path, write).map_err(|error| error.into_failure(path))?;
+    let count = output::create(path, force, write).map_err(|error| error.into_failure(path))?;
     if json {
         let Count { entries, uncovered } = count;
         let told =
@@ -164,6 +167,14 @@ fn written(
     }
     present::note(format!("{} written to {}\n", count.to_text(), shown_path(path)));
     Ok(())
+}
+
+/// Where an export goes, and how that is told.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    output: Option<&'a Path>,
+    force: bool,
+    json: bool,
 }
 
 /// How many entries were written, and how many not, because no checkpoint covers them yet.
