@@ -329,6 +329,18 @@ fn misuse_of_run_is_told_from_the_programs_own_status() {
 
     For more information, try '--help'.
     ");
+    let tips = |word: &str| {
+        let told = world.run(&[word]);
+        let tips = told.lines().filter(|line| line.contains("tip:")).map(str::trim);
+        tips.collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!([tips("verify"), tips("log"), tips("show")].join("\n"), @"
+    tip: there is `vantio ledger verify`
+    tip: a similar subcommand exists: 'logs'
+    tip: there is `vantio ledger list`
+    tip: there is `vantio ledger show`
+    tip: there is `vantio policy show`
+    ");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::{
 };
 
 use clap::{
-    Arg, ArgGroup, Args, Parser, Subcommand, ValueEnum,
+    Arg, ArgGroup, Args, CommandFactory as _, Parser, Subcommand, ValueEnum,
     builder::{PossibleValue, StringValueParser, TypedValueParser, styling},
     error::{ContextKind, ContextValue, ErrorKind},
 };
@@ -48,7 +48,7 @@ pub fn parse(raw: impl IntoIterator<Item = OsString>) -> Parsed {
         Err(error) => {
             let is_run =
                 raw.iter().skip(1).find(|word| !starts_with_dash(word)).is_some_and(|word| word == "run");
-            let error = if is_run { with_place_of_program(error) } else { error };
+            let error = if is_run { with_place_of_program(error) } else { with_whole_command(error) };
             print(&error, asks_for_json(&raw));
             Parsed::Answered(match error.exit_code() {
                 0 => ExitCode::SUCCESS,
@@ -76,6 +76,23 @@ fn with_place_of_program(mut error: clap::Error) -> clap::Error {
     }
     error
 }
+
+/// Says which command is meant, where somebody leaves out the word before it, or has another one for it.
+fn with_whole_command(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return error };
+    let commands = Arguments::command();
+    let deeper = commands.get_subcommands().filter(|group| group.find_subcommand(word).is_some());
+    let deeper = deeper.map(|group| format!("vantio {} {word}", group.get_name()));
+    let meant = MEANT.iter().filter(|(said, _)| said == word).map(|(_, meant)| (*meant).to_owned());
+    let tips: Vec<_> = deeper.chain(meant).map(|command| format!("there is `{command}`").into()).collect();
+    if !tips.is_empty() {
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+    }
+    error
+}
+
+/// What people type, and the command for it.
+const MEANT: &[(&str, &str)] = &[("log", "vantio ledger list")];
 
 /// Prints what the parser says: help and the version as they are, what is wrong as every failure.
 fn print(error: &clap::Error, as_json: bool) {
@@ -549,8 +566,6 @@ it would be refused or held.";
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
