@@ -58,6 +58,7 @@ fn document(directory: &Path, preset_choice: Preset) -> String {
         }
         _ if line.starts_with("name:") => format!("name: {}\n{MODE}", serde_json::Value::from(name.as_str())),
         "  allow: []" => format!("{NETWORK}{}\n  allow: []\n", registries(directory)),
+        "exec:" => format!("exec:\n{EXECUTION}"),
         "phantom:" => format!("{ENVIRONMENT}phantom:\n"),
         _ => format!("{line}\n"),
     });
@@ -114,6 +115,8 @@ const LEARNING: &str = "\
 ";
 
 // No line break first: it would take the indent away.
+const EXECUTION: &str = "  # Starting includes reading.\n";
+
 const NETWORK: &str =
     "  # A name is its ports 80 and 443; *.example.com its subdomains; 127.0.0.1:8080 a port
   # of this machine. An agent needs its model's host. For example:
@@ -146,5 +149,6 @@ mod tests {
     fn comments_stand_where_what_they_speak_of_stands() {
         let document = document(Path::new("/srv/web"), Preset::Workspace);
         assert!(document.contains("\nnet:\n  # A name is its ports"), "{document}");
+        assert!(document.contains("\nexec:\n  # Starting includes reading."), "{document}");
     }
 }

@@ -200,7 +200,7 @@ pub(in crate::document) static EXEC: Mapping = mapping(
     "`exec`",
     "Programs, by path or by a bare name that `PATH` finds.",
     &[
-        key("allow", "Programs that may be executed.", PROGRAMS),
+        key("allow", "Programs that may be executed; starting includes reading.", PROGRAMS),
         key("deny", "Programs that may not.", PROGRAMS),
     ],
 );
