@@ -476,3 +476,19 @@ fn nothing_turns_a_managed_policy_off() {
     125
     ");
 }
+
+#[test]
+fn the_example_of_the_readme_holds_what_it_says() {
+    let world = World::new();
+    let readme = include_str!("../../../README.md");
+    let example = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next());
+    world.write("example.yaml", example.unwrap());
+    assert!(world.run(&["policy", "check", "example.yaml"]).starts_with("exit 0\n"));
+    assert!(world.run(&["policy", "test", "example.yaml"]).starts_with("exit 0\n"));
+    fs::write(world.home().join(".gitconfig"), "[user]\n\tname = Alice\n").unwrap();
+    let ran = world.shell(
+        "rm -r .git; git init -q; printf '#!/bin/sh\necho tested' > test.sh; chmod +x test.sh
+        $VANTIO run --policy example.yaml -- sh -c 'git status --short && ./test.sh; echo $?'",
+    );
+    assert_eq!(ran, "?? example.yaml\n?? test.sh\ntested\n0\n");
+}
