@@ -160,6 +160,35 @@ fn what_a_patch_cannot_hold_is_named() {
 }
 
 #[test]
+fn a_large_text_is_in_the_patch_and_what_is_not_leaves_the_rest_of_use() {
+    let long = "seq -f '%079.0f' 900000";
+    let world = World::new(&format!(
+        "seq 700000 > big; seq 700000 > gone; {long} > log; for f in bin none moved; do printf 'a\\0b' > $f; done"
+    ));
+    world.inside(&format!(
+        "rm gone none; seq 700000 > new; printf no >> new; sed -i '5s/$/ five/; 699990s/$/ last/' big; {long} > new-log
+         printf 'a\\0c' > bin; chmod 755 bin; printf '\\0' > made; echo last >> log; echo z > z; : > empty"
+    ));
+    std::fs::write(world.runs().join("p"), world.patch()).unwrap();
+    let told = sh(&world.runs(), "grep -a '^# ' p");
+    for line in [
+        "# Binary files a/bin and b/bin differ\n",
+        "# Binary files a/none and /dev/null differ\n",
+        "# Binary files /dev/null and b/made differ\n",
+        "# Files a/log and b/log differ: too large to compare (text, 73 MB)\n",
+    ] {
+        assert!(told.contains(line), "{told}");
+    }
+    assert_eq!(sh(&world.runs(), "grep -ac '^[-+][^-+]' p"), "2300006\n");
+    world.on_host("git apply --unsafe-paths -p1 ../runs/p");
+    world.on_host(&format!(
+        "(seq 700000; printf no) | cmp - new; {long} | cmp - new-log; test ! -e gone; test -e empty"
+    ));
+    world.on_host("seq 700000 | sed '5s/$/ five/; 699990s/$/ last/' | cmp - big");
+    world.on_host("test ! -e made; test -e none; grep z z");
+}
+
+#[test]
 fn ten_thousand_files_are_told_quickly() {
     let world = World::new(
         "mkdir t; cd t; for d in $(seq 100); do mkdir $d; for f in $(seq 100); do echo $f > $d/$f; done; done",

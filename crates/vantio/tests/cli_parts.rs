@@ -220,3 +220,16 @@ fn a_diff_has_the_tree_then_patches_with_deletions_first_and_whole() {
     assert!(whole.contains("many/7") && whole.matches("\n+LINE ").count() == 1000, "{whole}");
     assert_eq!(world.run(&["diff", "last", "--tree"]).trim_end(), tree.trim_end());
 }
+
+#[test]
+fn a_large_new_text_is_shown_from_its_beginning_and_hides_no_other() {
+    let world = World::new();
+    world.write("vantio.yaml", POLICY);
+    world.run(&["run", "--", "sh", "-c", "seq 800000 > large; echo small > small"]);
+    let text = world.run(&["diff", "last"]);
+    assert!(text.contains("large\n@@ -0,0 +1,800000 @@\n+1\n+2\n"), "{text}");
+    assert!(text.contains("# 799805 more lines: vantio diff RUN --patch\n"), "{text}");
+    assert!(text.contains("\n+small\n") && !text.contains("perhaps"), "{text}");
+    let whole = world.shell("$VANTIO diff last --patch | grep -c '^+[0-9]'");
+    assert!(whole.contains("800000\n"), "{whole}");
+}

@@ -230,7 +230,7 @@ impl Between {
         let name = beneath::below_root(&change.path);
         let modes = [&change.before, &change.after].map(|node| node.as_ref().and_then(git_mode));
         let content = |side: usize| -> io::Result<Content> {
-            let Some(state) = self.state(side, &change.path)? else { return Ok(Content::Text(Vec::new())) };
+            let Some(state) = self.state(side, &change.path)? else { return Ok(Content::Nothing) };
             let (directory, name) = self.locate(side, &state)?;
             {
                 let file = Readable { node: &state.node, dir: directory.as_fd(), name: &name };
@@ -238,28 +238,27 @@ impl Between {
             }
         };
         let removed = |out: &mut dyn Write, mode: &str| -> io::Result<()> {
-            header(out, name, name)?;
-            writeln!(out, "deleted file mode {mode}")?;
-            body(out, Some(name), None, content(0)?, Content::Text(Vec::new()))
+            let head = format!("deleted file mode {mode}\n").into_bytes();
+            body(out, &head, (Some(name), content(0)?), (None, Content::Nothing))
         };
         let added = |out: &mut dyn Write, mode: &str| -> io::Result<()> {
-            header(out, name, name)?;
-            writeln!(out, "new file mode {mode}")?;
-            body(out, None, Some(name), Content::Text(Vec::new()), content(1)?)
+            let head = format!("new file mode {mode}\n").into_bytes();
+            body(out, &head, (None, Content::Nothing), (Some(name), content(1)?))
         };
         match (change.kind, modes) {
             (ChangeKind::Modified | ChangeKind::Metadata, [Some(old), Some(new)]) => {
                 if change.kind == ChangeKind::Metadata && old == new {
                     return note(out, "metadata", &change.path, change.after.as_ref());
                 }
-                header(out, name, name)?;
+                let mut head = Vec::new();
                 if old != new {
-                    writeln!(out, "old mode {old}\nnew mode {new}")?;
+                    writeln!(head, "old mode {old}\nnew mode {new}")?;
                 }
                 if change.kind == ChangeKind::Metadata {
-                    return Ok(());
+                    header(out, name, name)?;
+                    return out.write_all(&head);
                 }
-                body(out, Some(name), Some(name), content(0)?, content(1)?)
+                body(out, &head, (Some(name), content(0)?), (Some(name), content(1)?))
             }
             (kind, [None, None]) => {
                 let node = change.after.as_ref().or(change.before.as_ref());

@@ -3,7 +3,12 @@
 //! A *piece* is a run of lines that the run replaced. A *hunk* is what a patch shows together: pieces that are near
 //! each other.
 
-use std::{collections::BTreeSet, io::Read as _, ops::Range};
+use std::{
+    collections::BTreeSet,
+    io::Read as _,
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 use rustix::fd::BorrowedFd;
 use serde_json::{Value, json};
@@ -20,6 +25,8 @@ use super::{
 /// The parts of one changed text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hunks {
+    /// Lines that both texts begin with, and that are left away.
+    above: usize,
     old: Lines,
     new: Lines,
     pieces: Vec<Piece>,
@@ -41,9 +48,26 @@ impl Hunks {
         (is_fit(&old) && is_fit(&new)).then(|| Self::compare(old, new, &TextDiff::configure()))
     }
 
-    pub(super) fn compare(old: Vec<u8>, new: Vec<u8>, configured: &TextDiffConfig) -> Self {
-        // Only a newline ends a line: a carriage return alone does not, for whoever applies a patch.
-        let lines = [&old, &new].map(|text| text.split_inclusive(|byte| *byte == b'\n').collect::<Vec<_>>());
+    /// Compares two texts of any size, to be shown: the same texts may have other hunks where it took long.
+    pub(super) fn of_any(old: Vec<u8>, new: Vec<u8>) -> Self {
+        if is_fit(&old) && is_fit(&new) {
+            return Self::compare(old, new, &TextDiff::configure());
+        }
+        let middle = Middle::of(&old, &new);
+        let [old, new] = [(old, &middle.old), (new, &middle.new)].map(|(mut text, range)| {
+            text.truncate(range.end);
+            text.drain(..range.start);
+            text
+        });
+        let lines = [&old, &new].map(|text| lines(text));
+        let pieces = by_windows(&lines[0], &lines[1]);
+        let [old_ends, new_ends] = lines.map(|lines| ends(&lines));
+        let (old, new) = (Lines { text: old, ends: old_ends }, Lines { text: new, ends: new_ends });
+        Self { above: middle.above, ..Self::with_pieces(old, new, pieces) }
+    }
+
+    fn compare(old: Vec<u8>, new: Vec<u8>, configured: &TextDiffConfig) -> Self {
+        let lines = [&old, &new].map(|text| lines(text));
         let diff = configured.diff_slices(&lines[0], &lines[1]);
         let whole = |ops: &Vec<DiffOp>| {
             let (first, last) = (ops.first()?, ops.last()?);
@@ -55,6 +79,11 @@ impl Hunks {
         let pieces: Vec<Piece> =
             diff.grouped_ops(0).iter().filter_map(|ops| whole(&without_equal(ops))).collect();
         let [old_ends, new_ends] = lines.map(|lines| ends(&lines));
+        let (old, new) = (Lines { text: old, ends: old_ends }, Lines { text: new, ends: new_ends });
+        Self::with_pieces(old, new, pieces)
+    }
+
+    fn with_pieces(old: Lines, new: Lines, pieces: Vec<Piece>) -> Self {
         let mut groups: Vec<Range<usize>> = Vec::new();
         for (index, piece) in pieces.iter().enumerate() {
             match groups.last_mut() {
@@ -64,12 +93,7 @@ impl Hunks {
                 _ => groups.push(index..index + 1),
             }
         }
-        Self {
-            old: Lines { text: old, ends: old_ends },
-            new: Lines { text: new, ends: new_ends },
-            pieces,
-            groups,
-        }
+        Self { above: 0, old, new, pieces, groups }
     }
 
     /// The hunks, each as the pieces in it.
@@ -107,7 +131,8 @@ impl Hunks {
     /// These neighbouring pieces as a hunk of a unified patch, its header first.
     pub fn text(&self, pieces: &Range<usize>) -> Vec<u8> {
         let Some((old, new)) = self.span(pieces) else { return Vec::new() };
-        let mut text = format!("@@ -{} +{} @@\n", counted(&old), counted(&new)).into_bytes();
+        let placed = |lines: &Range<usize>| counted(&(lines.start + self.above..lines.end + self.above));
+        let mut text = format!("@@ -{} +{} @@\n", placed(&old), placed(&new)).into_bytes();
         let mut done = old.start;
         for piece in &self.pieces[pieces.clone()] {
             self.old.write(done..piece.old.start, b' ', &mut text);
@@ -207,6 +232,92 @@ fn of_text(change: &Change) -> Option<(&Node, &Node)> {
     (is_one && is_small(before) && is_small(after)).then_some((before, after))
 }
 
+/// What two texts have between what they begin with and what they end with, and some lines of that, by bytes.
+struct Middle {
+    old: Range<usize>,
+    new: Range<usize>,
+    /// How many lines are above it.
+    above: usize,
+}
+
+impl Middle {
+    fn of(old: &[u8], new: &[u8]) -> Self {
+        let same = old.iter().zip(new).take_while(|(one, other)| one == other).count();
+        let mut start = same;
+        for _ in 0..=CONTEXT {
+            start = old[..start].iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
+        }
+        start += usize::from(old.get(start) == Some(&b'\n') && start > 0);
+        let rest = old[same..].iter().rev().zip(new[same..].iter().rev());
+        let tail = rest.take_while(|(one, other)| one == other).count();
+        // The first line of the tail may not be a whole one.
+        let mut end = old.len() - tail;
+        for _ in 0..=CONTEXT {
+            let length = old[end..].iter().position(|byte| *byte == b'\n');
+            end = length.map_or(old.len(), |length| end + length + 1);
+        }
+        let below = old.len() - end;
+        let above = old[..start].split_inclusive(|byte| *byte == b'\n').count();
+        Self { old: start..end, new: start..new.len() - below, above }
+    }
+}
+
+/// Compares a window of both texts after the other, so that what a line costs does not grow with the text. What has
+/// nothing in common within a window, or comes when the time is over, counts as replaced.
+fn by_windows(old: &[&[u8]], new: &[&[u8]]) -> Vec<Piece> {
+    let ends_at = Instant::now() + DIFF_TIME;
+    let mut pieces = Vec::new();
+    let (mut at_old, mut at_new) = (0, 0);
+    loop {
+        let same = old[at_old..].iter().zip(&new[at_new..]).take_while(|(one, other)| one == other).count();
+        (at_old, at_new) = (at_old + same, at_new + same);
+        if at_old == old.len() && at_new == new.len() {
+            return pieces;
+        }
+        let window = [&old[at_old..], &new[at_new..]].map(|lines| &lines[..lines.len().min(WINDOW)]);
+        let is_last = at_old + window[0].len() == old.len() && at_new + window[1].len() == new.len();
+        let diff = TextDiff::configure().deadline(ends_at).diff_slices(window[0], window[1]);
+        // Up to the last lines that are equal: what is below them goes on in the next window.
+        let last = diff.ops().iter().rposition(|op| op.tag() == DiffTag::Equal);
+        let count = match last {
+            _ if is_last => diff.ops().len(),
+            Some(last) if Instant::now() < ends_at => last,
+            _ => {
+                pieces.push(Piece { old: at_old..old.len(), new: at_new..new.len() });
+                return pieces;
+            }
+        };
+        for op in diff.ops()[..count].iter().filter(|op| op.tag() != DiffTag::Equal) {
+            let moved = |range: Range<usize>, by: usize| range.start + by..range.end + by;
+            join(
+                &mut pieces,
+                Piece { old: moved(op.old_range(), at_old), new: moved(op.new_range(), at_new) },
+            );
+        }
+        match diff.ops().get(count) {
+            Some(next) => {
+                (at_old, at_new) = (at_old + next.old_range().start, at_new + next.new_range().start);
+            }
+            None => return pieces,
+        }
+    }
+}
+
+/// Adds a piece, to the last one where there is nothing between them.
+fn join(pieces: &mut Vec<Piece>, piece: Piece) {
+    match pieces.last_mut() {
+        Some(last) if last.old.end == piece.old.start && last.new.end == piece.new.start => {
+            (last.old.end, last.new.end) = (piece.old.end, piece.new.end);
+        }
+        _ => pieces.push(piece),
+    }
+}
+
+/// Only a newline ends a line: a carriage return alone does not, for whoever applies a patch.
+fn lines(text: &[u8]) -> Vec<&[u8]> {
+    text.split_inclusive(|byte| *byte == b'\n').collect()
+}
+
 /// A text and where each of its lines ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Lines {
@@ -263,10 +374,14 @@ fn first_of(lines: &Range<usize>) -> usize {
     if lines.is_empty() { lines.start } else { lines.start + 1 }
 }
 
-/// Texts of more lines are compared with a limit of time, and not by hunk.
+/// Texts of more lines are compared by windows and with a limit of time, and not by hunk.
 const MOST_LINES: usize = 40_000;
 /// Lines around a change that a patch shows.
 const CONTEXT: usize = 3;
+/// Lines of a larger text that are compared at once.
+const WINDOW: usize = 4096;
+/// After this long the rest of a larger text counts as replaced.
+const DIFF_TIME: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
@@ -306,6 +421,56 @@ mod tests {
             let mut wanted = Vec::new();
             diff.unified_diff().context_radius(3).to_writer(&mut wanted).unwrap();
             prop_assert_eq!(String::from_utf8(written).unwrap(), String::from_utf8(wanted).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_large_text_is_compared_where_it_changed() {
+        let old: Vec<String> = (0..200_000).map(|number| format!("line {}\n", number % 1000)).collect();
+        let mut new = old.clone();
+        new[99] = "changed\n".into();
+        new.insert(50_000, "added\n".into());
+        new.drain(150_000..150_002);
+        new[199_990].pop();
+        let hunks = Hunks::of_any(old.concat().into_bytes(), new.concat().into_bytes());
+        let text: Vec<u8> = hunks.hunks().iter().flat_map(|pieces| hunks.text(pieces)).collect();
+        let text = String::from_utf8(text).unwrap();
+        let heads: Vec<_> = text.lines().filter(|line| line.starts_with("@@")).collect();
+        let wanted = [
+            "@@ -97,7 +97,7 @@",
+            "@@ -49998,6 +49998,7 @@",
+            "@@ -149997,8 +149998,6 @@",
+            "@@ -199989,8 +199988,7 @@",
+        ];
+        assert_eq!(heads, wanted, "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_in_windows_reads_as_whole(old in text(), new in text()) {
+            let (one, other) = (lines(&old), lines(&new));
+            let mut done = 0;
+            let mut made = Vec::new();
+            for piece in by_windows(&one, &other) {
+                made.extend(one[done..piece.old.start].concat());
+                made.extend(other[piece.new.clone()].concat());
+                done = piece.old.end;
+            }
+            made.extend(one[done..].concat());
+            prop_assert_eq!(made, new);
+        }
+
+        #[test]
+        fn a_middle_leaves_whole_lines_that_are_equal(old in text(), new in text()) {
+            let middle = Middle::of(&old, &new);
+            prop_assert_eq!(&old[..middle.old.start], &new[..middle.new.start]);
+            prop_assert_eq!(&old[middle.old.end..], &new[middle.new.end..]);
+            for (text, range) in [(&old, &middle.old), (&new, &middle.new)] {
+                prop_assert!(range.start <= range.end);
+                prop_assert!(range.start == 0 || text[range.start - 1] == b'\n');
+                prop_assert!(range.end == text.len() || text[range.end - 1] == b'\n');
+            }
+            prop_assert_eq!(middle.above, lines(&old[..middle.old.start]).len());
         }
     }
 

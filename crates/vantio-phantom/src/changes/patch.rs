@@ -3,16 +3,15 @@
 use std::{
     collections::HashSet,
     fs::File,
-    io::{self, Read as _, Write},
-    time::Duration,
+    io::{self, BufRead as _, BufReader, Read as _, Seek as _, Write},
 };
 
 use rustix::fd::{AsFd as _, BorrowedFd};
-use similar::TextDiff;
 
 use super::{
-    Change, ChangeKind, ChangeSet, Escaped, FileType, Hunks, Node, RunFolder, ScanError, beneath,
-    hunks::is_fit,
+    Change, ChangeKind, ChangeSet, Escaped, FileType, Hunks, Node, RunFolder, ScanError,
+    base::is_text,
+    beneath,
     scan::open_layers,
     sides::Sides,
     tree::{moved, type_name},
@@ -21,7 +20,7 @@ use super::{
 impl ChangeSet {
     /// Writes the changes as a patch with git's headers, which `git apply` and
     /// `patch -p1` take from the root directory: deletions first, what is not
-    /// text by its name only.
+    /// text in a line that they skip.
     pub fn write_patch(
         &self,
         run: &RunFolder,
@@ -75,20 +74,18 @@ impl Sides<'_> {
             return note(out, "deleted", path, before);
         };
         let old = self.host_content(path, before);
-        let name = beneath::below_root(path);
-        header(out, name, name)?;
-        writeln!(out, "deleted file mode {mode}")?;
-        body(out, Some(name), None, old, Content::Text(Vec::new()))
+        let name = Some(beneath::below_root(path));
+        let head = format!("deleted file mode {mode}\n").into_bytes();
+        body(out, &head, (name, old), (None, Content::Nothing))
     }
 
     fn write_added(&self, change: &Change, after: &Node, out: &mut dyn Write) -> io::Result<()> {
         let Some(mode) = git_mode(after) else {
             return note(out, "added", &change.path, after);
         };
-        let name = beneath::below_root(&change.path);
-        header(out, name, name)?;
-        writeln!(out, "new file mode {mode}")?;
-        body(out, None, Some(name), Content::Text(Vec::new()), self.run_content(change, after))
+        let name = Some(beneath::below_root(&change.path));
+        let head = format!("new file mode {mode}\n").into_bytes();
+        body(out, &head, (None, Content::Nothing), (name, self.run_content(change, after)))
     }
 
     fn write_modified(
@@ -110,18 +107,19 @@ impl Sides<'_> {
         if change.kind == ChangeKind::Metadata && old_mode == mode && change.from.is_none() {
             return Ok(());
         }
-        header(out, old_name, name)?;
+        let mut head = Vec::new();
         if old_mode != mode {
-            writeln!(out, "old mode {old_mode}\nnew mode {mode}")?;
+            writeln!(head, "old mode {old_mode}\nnew mode {mode}")?;
         }
         if change.from.is_some() {
-            write_rename(out, old_name, name, change.kind == ChangeKind::Metadata)?;
+            write_rename(&mut head, old_name, name, change.kind == ChangeKind::Metadata)?;
         }
         if change.kind == ChangeKind::Metadata {
-            return Ok(());
+            header(out, old_name, name)?;
+            return out.write_all(&head);
         }
         let old = self.host_content(change.host_path(), before);
-        body(out, Some(old_name), Some(name), old, self.run_content(change, after))
+        body(out, &head, (Some(old_name), old), (Some(name), self.run_content(change, after)))
     }
 
     /// Git knows no directories: a renamed one is a rename of every file in
@@ -162,24 +160,58 @@ impl Sides<'_> {
     }
 }
 
+/// What one side of a change holds.
 pub(super) enum Content {
+    /// There is no such side.
+    Nothing,
     Text(Vec<u8>),
+    /// Text that is written, and is too large to be compared.
+    Large(LargeText),
     Binary,
+}
+
+/// An opened file of text, read once to its end.
+pub(super) struct LargeText {
+    file: File,
+    bytes: u64,
+    lines: u64,
 }
 
 pub(super) fn read(node: &Node, open: impl FnOnce() -> io::Result<File>) -> Content {
     if let Some(target) = &node.target {
         return Content::Text(target.clone());
     }
-    if node.size > LARGEST_TEXT {
-        return Content::Binary;
-    }
+    let content =
+        open().and_then(|file| if node.size > LARGEST_COMPARED { measure(file) } else { whole(file) });
+    content.unwrap_or(Content::Binary)
+}
+
+fn whole(file: File) -> io::Result<Content> {
     let mut bytes = Vec::new();
-    let length = open().and_then(|file| file.take(LARGEST_TEXT + 1).read_to_end(&mut bytes));
-    match length {
-        Ok(length) if length as u64 <= LARGEST_TEXT && !bytes.contains(&0) => Content::Text(bytes),
-        _ => Content::Binary,
+    // One that grows meanwhile is cut.
+    file.take(LARGEST_COMPARED).read_to_end(&mut bytes)?;
+    Ok(if is_text(&bytes) { Content::Text(bytes) } else { Content::Binary })
+}
+
+/// Reads a file up to where it turns out to be no text: a hole is none.
+fn measure(file: File) -> io::Result<Content> {
+    let mut reader = BufReader::with_capacity(BLOCK, file);
+    let (mut bytes, mut lines, mut is_line_open) = (0, 0, false);
+    loop {
+        let block = reader.fill_buf()?;
+        let Some(last) = block.last() else { break };
+        if !is_text(block) {
+            return Ok(Content::Binary);
+        }
+        is_line_open = *last != b'\n';
+        lines += block.iter().filter(|byte| matches!(byte, b'\n')).count() as u64;
+        bytes += block.len() as u64;
+        let length = block.len();
+        reader.consume(length);
     }
+    let mut file = reader.into_inner();
+    file.rewind()?;
+    Ok(Content::Large(LargeText { file, bytes, lines: lines + u64::from(is_line_open) }))
 }
 
 pub(super) fn header(out: &mut dyn Write, old: &[u8], new: &[u8]) -> io::Result<()> {
@@ -199,35 +231,102 @@ fn write_rename(out: &mut dyn Write, old: &[u8], new: &[u8], is_whole: bool) -> 
     )
 }
 
+/// Writes a change of content, `head` after its first line; what is not text, or too much of it, as a note alone: of a
+/// header without the content a tool would make another change.
 pub(super) fn body(
     out: &mut dyn Write,
-    old_name: Option<&[u8]>,
-    new_name: Option<&[u8]>,
-    old: Content,
-    new: Content,
+    head: &[u8],
+    (old_name, old): (Option<&[u8]>, Content),
+    (new_name, new): (Option<&[u8]>, Content),
 ) -> io::Result<()> {
     let label = |prefix, name: Option<&[u8]>| match name {
         Some(name) => quoted(prefix, name),
         None => b"/dev/null".to_vec(),
     };
     let (old_label, new_label) = (label(b"a/", old_name), label(b"b/", new_name));
-    let (Content::Text(old), Content::Text(new)) = (old, new) else {
-        return out
-            .write_all(&[b"Binary files ", &old_label[..], b" and ", &new_label, b" differ\n"].concat());
-    };
-    let mut configured = TextDiff::configure();
-    if !is_fit(&old) || !is_fit(&new) {
-        configured.timeout(DIFF_TIME);
-    }
-    let hunks = Hunks::compare(old, new, &configured);
-    if hunks.hunks().is_empty() {
-        return Ok(());
-    }
     // A tab ends a name that has a space, for `patch`.
     let end = |label: &[u8]| if label.contains(&b' ') && !label.starts_with(b"\"") { "\t\n" } else { "\n" };
-    out.write_all(&[b"--- ", &old_label[..], end(&old_label).as_bytes()].concat())?;
-    out.write_all(&[b"+++ ", &new_label[..], end(&new_label).as_bytes()].concat())?;
-    hunks.hunks().iter().try_for_each(|pieces| out.write_all(&hunks.text(pieces)))
+    let (first, second) =
+        (old_name.or(new_name).unwrap_or_default(), new_name.or(old_name).unwrap_or_default());
+    let begin = |out: &mut dyn Write| {
+        header(out, first, second)?;
+        out.write_all(head)
+    };
+    let name_both = |out: &mut dyn Write| {
+        begin(out)?;
+        out.write_all(&[b"--- ", &old_label[..], end(&old_label).as_bytes()].concat())?;
+        out.write_all(&[b"+++ ", &new_label[..], end(&new_label).as_bytes()].concat())
+    };
+    match (old, new) {
+        (Content::Binary, _) | (_, Content::Binary) => {
+            let labels = [b"# Binary files ", &old_label[..], b" and ", &new_label, b" differ\n"];
+            out.write_all(&labels.concat())
+        }
+        (Content::Nothing, Content::Large(text)) => {
+            name_both(out)?;
+            writeln!(out, "@@ -0,0 +1,{} @@", text.lines)?;
+            text.write(b'+', out)
+        }
+        (Content::Large(text), Content::Nothing) => {
+            name_both(out)?;
+            writeln!(out, "@@ -1,{} +0,0 @@", text.lines)?;
+            text.write(b'-', out)
+        }
+        (old @ Content::Large(_), new) | (old, new @ Content::Large(_)) => {
+            let size = old.size().max(new.size());
+            let labels = [b"# Files ", &old_label[..], b" and ", &new_label, b" differ"].concat();
+            out.write_all(&labels)?;
+            writeln!(out, ": too large to compare (text, {} MB)", size.div_ceil(1_000_000))
+        }
+        (old, new) => {
+            let hunks = Hunks::of_any(old.into_text(), new.into_text());
+            if hunks.hunks().is_empty() {
+                return if head.is_empty() { Ok(()) } else { begin(out) };
+            }
+            name_both(out)?;
+            hunks.hunks().iter().try_for_each(|pieces| out.write_all(&hunks.text(pieces)))
+        }
+    }
+}
+
+impl Content {
+    fn into_text(self) -> Vec<u8> {
+        if let Self::Text(text) = self { text } else { Vec::new() }
+    }
+
+    fn size(&self) -> u64 {
+        match self {
+            Self::Text(text) => text.len() as u64,
+            Self::Large(text) => text.bytes,
+            Self::Nothing | Self::Binary => 0,
+        }
+    }
+}
+
+impl LargeText {
+    /// Writes as many lines as were counted, a sign before each.
+    fn write(self, sign: u8, out: &mut dyn Write) -> io::Result<()> {
+        let mut reader = BufReader::with_capacity(BLOCK, self.file.take(self.bytes));
+        let mut begins_line = true;
+        loop {
+            let block = reader.fill_buf()?;
+            if block.is_empty() {
+                break;
+            }
+            let mut signed = Vec::with_capacity(2 * block.len());
+            for byte in block {
+                if begins_line {
+                    signed.push(sign);
+                }
+                signed.push(*byte);
+                begins_line = *byte == b'\n';
+            }
+            out.write_all(&signed)?;
+            let length = block.len();
+            reader.consume(length);
+        }
+        if begins_line { Ok(()) } else { out.write_all(b"\n\\ No newline at end of file\n") }
+    }
 }
 
 /// Names what a patch cannot hold; tools skip such a line.
@@ -273,7 +372,6 @@ fn quoted(prefix: &[u8], name: &[u8]) -> Vec<u8> {
     text
 }
 
-/// Larger files are named, not shown.
-const LARGEST_TEXT: u64 = 4 << 20;
-/// After this long the rest of a larger file than [`Hunks`] are chosen of counts as replaced.
-const DIFF_TIME: Duration = Duration::from_secs(2);
+/// Larger texts are written where they are new or gone, and not compared.
+const LARGEST_COMPARED: u64 = 64 << 20;
+const BLOCK: usize = 1 << 16;

@@ -25,6 +25,8 @@ use crate::{
     store::{Record, State, Store},
 };
 
+pub use short::Bounded;
+
 /// Shows what a run changed and nobody has committed yet.
 pub fn diff(store: &Store, arguments: &Diff, json: bool) -> Result<u8, Failure> {
     let record = store.read(store.resolve(&arguments.reference.run)?)?;
@@ -157,16 +159,14 @@ fn print_patch(store: &Store, record: &Record, changes: &ChangeSet) -> Result<()
 
 /// A file or pipe gets the patch as it is; a terminal gets nothing that it would obey.
 fn print_written(write: impl Fn(&mut dyn io::Write) -> Result<(), ScanError>) -> Result<(), Failure> {
-    if io::stdout().is_terminal() {
-        let mut patch = Vec::new();
-        write(&mut patch).map_err(|error| scan_failure(&error))?;
-        let paint = Paint::for_stream(&io::stdout());
-        let lines: Vec<String> =
-            patch.split(|byte| *byte == b'\n').map(|line| paint_line(paint, line)).collect();
-        return present::print(lines.join("\n"));
-    }
     let mut output = Output { stream: BufWriter::new(io::stdout().lock()), failure: None };
-    let written = write(&mut output);
+    let written = if io::stdout().is_terminal() {
+        let mut painted =
+            Painted { paint: Paint::for_stream(&io::stdout()), line: Vec::new(), out: &mut output };
+        write(&mut painted)
+    } else {
+        write(&mut output)
+    };
     // Its failure is kept, as those of the others.
     drop(output.flush());
     match output.failure {
@@ -202,6 +202,32 @@ impl<W: io::Write> io::Write for Output<W> {
     fn flush(&mut self) -> io::Result<()> {
         let result = self.stream.flush();
         self.keep(result)
+    }
+}
+
+/// A patch for a terminal, line by line.
+struct Painted<'a> {
+    paint: Paint,
+    /// The beginning of the line that comes next.
+    line: Vec<u8>,
+    out: &'a mut dyn io::Write,
+}
+
+impl io::Write for Painted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(part);
+            if let Some(line) = self.line.strip_suffix(b"\n") {
+                let text = paint_line(self.paint, line) + "\n";
+                self.line.clear();
+                self.out.write_all(text.as_bytes())?;
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

@@ -22,7 +22,7 @@ use vantio_phantom::{
 
 use crate::{
     commands::{
-        Pick, Settled, commit_failure, commit_pick, host_root, may_be_committed, offered, pending,
+        Bounded, Pick, Settled, commit_failure, commit_pick, host_root, may_be_committed, offered, pending,
         scan_failure,
     },
     failure::Failure,
@@ -210,11 +210,16 @@ impl<'a> Review<'a> {
     }
 
     fn patch(&self, change: &Change) -> Result<Vec<u8>, Failure> {
-        let mut patch = Vec::new();
+        let mut patch = Bounded::to(LARGEST_PATCH);
         let (world, root) = (self.store.world(self.record), host_root()?);
         let written = self.set.write_patch_of(change, &world, root.as_fd(), &mut patch);
-        written.map_err(|error| scan_failure(&error))?;
-        Ok(patch)
+        if patch.is_full {
+            let short = self.store.short(self.record.id);
+            patch.text.extend(format!("\n# cut here; the whole: vantio diff {short} --patch\n").into_bytes());
+        } else {
+            written.map_err(|error| scan_failure(&error))?;
+        }
+        Ok(patch.text)
     }
 }
 
@@ -313,3 +318,5 @@ fn act(list: &mut List<'_>, page: &mut Page, key: KeyCode) {
 /// How far a page key scrolls.
 const PAGE: usize = 10;
 const LONGEST_PIECE: usize = 400;
+/// So much of a patch is looked at.
+const LARGEST_PATCH: usize = 16 << 20;
