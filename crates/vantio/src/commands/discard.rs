@@ -11,7 +11,7 @@ use super::{
 use crate::{
     failure::Failure,
     oracle::event,
-    present::{note, print_json},
+    present::{note, print_json, waited},
     store::{Claim, State, Store, StoreError},
 };
 
@@ -37,7 +37,7 @@ fn drop_run(store: &Store, reference: &str, json: bool) -> Result<u8, Failure> {
     } else {
         let request = Value::object([("pending", pending_value(claim.record.pending))]);
         ledger(store)?.append(entry(&claim.record, "phantom.discard", request))?;
-        discard_claimed(&mut claim)?;
+        waited("dropping", || discard_claimed(&mut claim))?;
         note(format!("run {short} discarded: what was not committed is gone\n"));
     }
     claim.release()?;
@@ -58,7 +58,7 @@ fn erase(store: &Store, id: RunId, json: bool) -> Result<u8, Failure> {
         sweep::clean(id, world.path())?;
         let request = Value::object([("pending", Value::Null)]);
         ledger(store)?.append(event(id, policy_of(store, id)?, "phantom.discard", request))?;
-        commit::discard(&world).map_err(|error| commit_failure(&error))
+        waited("dropping", || commit::discard(&world)).map_err(|error| commit_failure(&error))
     })?;
     note(format!("run {} discarded, its damaged record with it\n", store.short(id)));
     told(id, json)
