@@ -168,7 +168,7 @@ impl Pruned {
     }
 
     fn table(&self, store: &Store) -> String {
-        let now = now_ms();
+        let (now, terminal) = (now_ms(), width(io::stdout()));
         let mut table = Table::new(&["RUN", "NAME", "AGE", "CHANGES", "COMMAND"]);
         for record in &self.dropped {
             table.row([
@@ -176,10 +176,10 @@ impl Pruned {
                 record.name.clone().unwrap_or_else(|| "-".into()),
                 age(now.saturating_sub(record.started())),
                 record.pending.map_or_else(|| "?".into(), |count| count.to_string()),
-                shorten(&record.command_line()),
+                shorten(&record.command_line(), terminal),
             ]);
         }
-        table.render_within(width(io::stdout()))
+        table.render_within(terminal)
     }
 
     fn to_json(&self, is_dry: bool) -> serde_json::Value {

@@ -59,7 +59,7 @@ struct Row {
 }
 
 fn table(rows: &[Row]) -> String {
-    let now = now_ms();
+    let (now, terminal) = (now_ms(), width(io::stdout()));
     let any_kept = rows.iter().any(|row| row.checkpoints.0 > 0);
     let titles = ["RUN", "NAME", "STATE", "AGE", "CHANGES", "CHECKPOINTS", "COMMAND"];
     let shown = |title: &&str| any_kept || *title != "CHECKPOINTS";
@@ -78,12 +78,12 @@ fn table(rows: &[Row]) -> String {
             age(now.saturating_sub(record.started())),
             record.pending.map_or_else(|| "?".into(), |count| count.to_string()),
             kept,
-            shorten(&record.command_line()),
+            shorten(&record.command_line(), terminal),
         ];
         let cells = titles.iter().zip(cells).filter(|(title, _)| shown(title));
         table.row(cells.map(|(_, cell)| cell));
     }
-    table.render_within(width(io::stdout()))
+    table.render_within(terminal)
 }
 
 fn state(record: &Record, is_live: bool) -> String {
@@ -113,11 +113,11 @@ fn to_json(row: &Row) -> serde_json::Value {
     value
 }
 
-/// The beginning of a command that has room in a table.
-pub fn shorten(text: &str) -> String {
-    const MOST: usize = 60;
-    if text.chars().count() <= MOST {
+/// The beginning of a command that has room in a table, which a terminal cuts at its own end.
+pub fn shorten(text: &str, terminal: Option<usize>) -> String {
+    let most = terminal.unwrap_or(60);
+    if text.chars().count() <= most {
         return text.to_owned();
     }
-    text.chars().take(MOST - 1).chain(['…']).collect()
+    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     account::Refusal,
     failure::Failure,
-    present::{Paint, has_colour, note, plural, shown_rule},
+    present::{Paint, folded, has_colour, note, plural, shown_rule, width},
     store::{Claim, Outcome, Record, Store},
 };
 
@@ -46,7 +46,7 @@ impl Summary {
         if as_json {
             note(format!("{}\n", self.to_json()));
         } else {
-            note(self.to_text(Paint::for_stream(&io::stderr())));
+            note(folded(&self.to_text(Paint::for_stream(&io::stderr())), width(io::stderr())));
         }
     }
 

@@ -1,5 +1,6 @@
 //! How things look on a terminal: colour, escapes, ages, tables.
 
+mod folding;
 mod progress;
 mod table;
 mod time;
@@ -14,6 +15,7 @@ use vantio_phantom::changes::{Escaped, EscapedText};
 
 use crate::{failure::Failure, output::is_full};
 
+pub use folding::folded;
 pub use progress::{Progress, waited};
 pub use table::Table;
 pub use time::{age, clock, duration, now_ms, on_clock, span};

@@ -1,6 +1,6 @@
 //! `vantio ledger list`
 
-use std::{thread, time::Duration};
+use std::{io, os::fd::AsFd, thread, time::Duration};
 
 use vantio_core::{Decision, Effect};
 use vantio_ledger::{Entry, Filter, LedgerError, Reader, Timestamp, no_run};
@@ -77,7 +77,7 @@ fn print(store: &Store, entries: &[Entry], json: bool, with_headings: bool) -> R
         return present::print(lines.concat());
     }
     let now = now_ms();
-    let mut table = Table::new(&["SEQ", "TIME", "RUN", "PID", "OP", "VERDICT", "DETAIL"]);
+    let mut table = Table::new(&["SEQ", "TIME", "RUN", "PID", "OP", "VERDICT", DETAIL]);
     for entry in entries {
         let time = u64::try_from(entry.time.as_millisecond()).unwrap_or(0);
         table.row([
@@ -90,9 +90,35 @@ fn print(store: &Store, entries: &[Entry], json: bool, with_headings: bool) -> R
             account::detail(entry),
         ]);
     }
-    let text = table.render();
+    let text = fitting(&table.render(), io::stdout());
     let rows = text.split_once('\n').map_or("", |(_, rows)| rows);
     present::print(if with_headings { &text } else { rows })
+}
+
+/// The lines of the table; in a terminal that is too narrow for one of them, what stands under DETAIL is in a line of
+/// its own.
+fn fitting(table: &str, stdout: impl AsFd) -> String {
+    let columns = present::width(stdout).unwrap_or(usize::MAX);
+    let at = table.lines().next().and_then(|heading| heading.find(DETAIL)).unwrap_or(0);
+    if table.lines().all(|line| line.chars().count() <= columns) {
+        return table.to_owned();
+    }
+    let mut text = String::new();
+    for (index, line) in table.lines().enumerate() {
+        let split = line.char_indices().nth(at).map_or(line.len(), |(split, _)| split);
+        let (head, detail) = line.split_at(split);
+        let head = head.trim_end();
+        if head.chars().count() > columns {
+            text.extend(head.chars().take(columns - 1).chain(['…']));
+        } else {
+            text.push_str(head);
+        }
+        if index > 0 && !detail.is_empty() {
+            text.push_str(&present::folded(&format!("\n    {detail}"), Some(columns)));
+        }
+        text.push('\n');
+    }
+    text
 }
 
 const fn decision(verdict: Verdict) -> Decision {
@@ -118,8 +144,10 @@ fn time(text: &str) -> Result<Timestamp, Failure> {
 /// How often the ledger is asked for more.
 const POLL: Duration = Duration::from_millis(200);
 
+const DETAIL: &str = "DETAIL";
+
 /// Operations of entries that are not about an effect.
-const OPERATIONS: [&str; 25] = [
+pub const OPERATIONS: [&str; 25] = [
     "fork.assume",
     "fork.begin",
     "fork.end",
