@@ -114,14 +114,14 @@ fn help_lists_commands_and_exit_codes() {
       <CMD>...  The program and its arguments
 
     Options:
-          --json               Print machine-readable JSON instead of text
           --policy <FILE>      The policy. A vantio.yaml in this folder or above is obeyed too, and is
                                the only one without --policy
           --preset <NAME>      A policy that comes with Vantio: read-only, workspace, open or learn
-          --store <URL>        Where the ledger is: postgres://USER@HOST/DATABASE, or a file
           --name <NAME>        A name for the run, shown in lists
       -d, --detach             Return once the program runs, and print the run's id
           --backend <BACKEND>  What enforces the policy [default: notify]
+          --json               Print machine-readable JSON instead of text
+          --store <URL>        Where the ledger is: postgres://USER@HOST/DATABASE, or a file
       -h, --help               Print help
 
     Standard output is the program's alone; what Vantio says goes to standard error.
@@ -156,9 +156,7 @@ fn help_of_a_command_says_what_its_arguments_mean() {
 
     Options:
           --glob            Read PATHs as patterns: *, ?, [a-z] within a name, ** across folders
-          --json            Print machine-readable JSON instead of text
           --hazards         Commit hazards too: without this, each must be named by its own path
-          --store <URL>     Where the ledger is: postgres://USER@HOST/DATABASE, or a file
           --interactive     Ask about each change, and each hunk of a text
           --patch           Print what would be committed as a unified patch, whose paths are from `/`
                             (`git -C / apply`), and commit nothing
@@ -170,6 +168,8 @@ fn help_of_a_command_says_what_its_arguments_mean() {
           --markers         With --merge: commit lines that both changed with conflict markers
           --hunks <PATH:N>  Commit only these hunks of a text file, and nothing else that is not named:
                             PATH:1,3
+          --json            Print machine-readable JSON instead of text
+          --store <URL>     Where the ledger is: postgres://USER@HOST/DATABASE, or a file
       -h, --help            Print help
 
     --theirs, --ours and --merge settle what conflicts below their PATH; all else is committed too,
@@ -604,6 +604,9 @@ fn help_and_completions_offer_what_can_be_typed() {
     let bash = world.run(&["completions", "bash"]);
     let offers = bash.matches("\"read-only workspace open learn\"").count();
     assert_eq!(offers, 2, "of `run` and `init`: {bash}");
+    for offered in ["\"fs.open fs.", " run.start\""] {
+        assert!(bash.contains(offered), "effects and operations: {bash}");
+    }
     for shell in ["bash", "zsh", "fish"] {
         let script = world.run(&["completions", shell]);
         assert!(script.contains("read-only"), "{shell}");

@@ -64,8 +64,8 @@ fn what_one_policy_allows_beyond_another() {
 
     Options:
           --both         Print what SECOND refuses that FIRST allows, too
-          --json         Print machine-readable JSON instead of text
           --exit-code    Exit with 3 when SECOND allows more
+          --json         Print machine-readable JSON instead of text
           --store <URL>  Where the ledger is: postgres://USER@HOST/DATABASE, or a file
       -h, --help         Print help
 

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
+use super::{Offering, effects};
+use crate::commands::OPERATIONS;
+
 /// Commands on the ledger.
 #[derive(Debug, Subcommand)]
 pub enum Ledger {
@@ -51,7 +54,7 @@ pub enum Ledger {
     },
     /// Write entries for others: as lines of JSON, or as a bundle that proves them
     #[command(
-        after_help = "Entries are written as they may be published: paths and names by their structure only.\nA bundle is a tar file: entries, the part of the tree that proves them, the signed checkpoint, the\npolicies and the trust domain's certificate. `vantio ledger verify FILE` checks it on any machine."
+        after_help = "Formats:\n  jsonl   entries, one line of JSON each\n  bundle  entries with all that proves them, in one file\n  ocsf    events of the Open Cybersecurity Schema Framework 1.5, one line of JSON each\n  otlp    OpenTelemetry logs, as the file exporter writes them: lines of JSON\n\nEntries are written as they may be published: paths and names by their structure only.\nA bundle is a tar file: entries, the part of the tree that proves them, the signed checkpoint, the\npolicies and the trust domain's certificate. `vantio ledger verify FILE` checks it on any machine."
     )]
     Export(Export),
 }
@@ -73,8 +76,8 @@ pub struct Export {
     /// Where to; standard output without it
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// What to write
-    #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
+    /// What to write: jsonl, bundle, ocsf or otlp
+    #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl, hide_possible_values = true)]
     pub format: ExportFormat,
     /// Only entries of this run
     #[arg(long)]
@@ -110,10 +113,10 @@ pub struct List {
     #[arg(long)]
     pub run: Option<String>,
     /// Only entries of this operation, such as fs.open or run.start
-    #[arg(long)]
+    #[arg(long, value_parser = Offering(operations), hide_possible_values = true)]
     pub op: Option<String>,
-    /// Only entries with this verdict
-    #[arg(long, value_enum, ignore_case = true)]
+    /// Only entries with this verdict: permit, collapse (refused), kill-switch or hold (it waits for an approver)
+    #[arg(long, value_enum, ignore_case = true, hide_possible_values = true)]
     pub verdict: Option<Verdict>,
     /// Only entries at or after this time
     #[arg(long, value_name = "TIME")]
@@ -133,6 +136,10 @@ pub struct List {
     /// Go on with what is appended, until interrupted
     #[arg(long, short)]
     pub follow: bool,
+}
+
+fn operations() -> Vec<&'static str> {
+    effects().into_iter().chain(OPERATIONS).collect()
 }
 
 /// A verdict, as it is typed.

@@ -18,6 +18,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use clap_complete::Shell;
+use vantio_core::Effect;
 use vantio_policy::PRESETS;
 
 pub use approvals::{Answering, Approvals};
@@ -141,10 +142,17 @@ pub struct Arguments {
 #[derive(Debug, Args)]
 pub struct Shared {
     /// Print machine-readable JSON instead of text
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     pub json: bool,
     /// Where the ledger is: postgres://USER@HOST/DATABASE, or a file
-    #[arg(long, global = true, value_name = "URL", env = "VANTIO_STORE", hide_env = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "VANTIO_STORE",
+        hide_env = true,
+        display_order = 901
+    )]
     pub store: Option<String>,
 }
 
@@ -237,6 +245,7 @@ pub enum Command {
     #[command(subcommand)]
     Policy(Policy),
     /// Write a policy for this folder
+    #[command(after_help = INIT_HELP)]
     Init(Init),
     /// Say what this host can enforce, and what each gap costs
     #[command(after_help = "Exit status: 0 when agents can be run here, 1 when not.")]
@@ -282,7 +291,7 @@ pub struct Run {
     #[arg(long, value_name = "FILE", conflicts_with = "preset")]
     pub policy: Option<PathBuf>,
     /// A policy that comes with Vantio: read-only, workspace, open or learn
-    #[arg(long, value_name = "NAME", value_parser = PresetName, hide_possible_values = true)]
+    #[arg(long, value_name = "NAME", value_parser = Offering(|| PRESETS.to_vec()), hide_possible_values = true)]
     pub preset: Option<String>,
     /// A name for the run, shown in lists
     #[arg(long, value_name = "NAME", value_parser = run_name)]
@@ -298,11 +307,11 @@ pub struct Run {
     pub command: Vec<OsString>,
 }
 
-/// Any text; shells offer the presets.
+/// Any text; shells offer these words.
 #[derive(Clone)]
-struct PresetName;
+struct Offering(fn() -> Vec<&'static str>);
 
-impl TypedValueParser for PresetName {
+impl TypedValueParser for Offering {
     type Value = String;
 
     fn parse_ref(
@@ -315,8 +324,12 @@ impl TypedValueParser for PresetName {
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(PRESETS.iter().copied().map(PossibleValue::new)))
+        Some(Box::new((self.0)().into_iter().map(PossibleValue::new)))
     }
+}
+
+fn effects() -> Vec<&'static str> {
+    Effect::ALL.iter().map(|effect| effect.name()).collect()
 }
 
 fn run_name(text: &str) -> Result<String, String> {
@@ -423,7 +436,7 @@ pub struct Explain {
     /// The policy, or preset:NAME
     pub file: PathBuf,
     /// The kind of action, such as fs.open, proc.exec or net.connect
-    #[arg(long)]
+    #[arg(long, value_parser = Offering(effects), hide_possible_values = true)]
     pub effect: String,
     /// What it acts on: a path, a program, HOST:PORT, unix:PATH, or the name of a tool or model
     #[arg(long)]
@@ -460,8 +473,8 @@ pub struct Init {
     /// Overwrite a policy that exists
     #[arg(long)]
     pub force: bool,
-    /// The preset that the policy begins with
-    #[arg(long, value_enum, default_value_t = Preset::Workspace)]
+    /// The preset that the policy begins with: read-only, workspace, open or learn
+    #[arg(long, value_enum, default_value_t = Preset::Workspace, hide_possible_values = true)]
     pub preset: Preset,
 }
 
@@ -517,6 +530,13 @@ Environment:
                   [default: those of /etc/resolv.conf]
   VANTIO_MANAGED  one more policy that narrows every run, as /etc/vantio/policy.yaml does
   NO_COLOR        print without colour";
+
+const INIT_HELP: &str = "\
+Presets:
+  read-only  read the system and this folder, change nothing
+  workspace  work on this folder
+  open       anything but credentials
+  learn      watch what the agent does, to write a policy from it";
 
 const REPLAY_HELP: &str = "Exit status: 0 when all comes out as recorded, 3 when something does not, or when a\nbundle is not as it was written, 1 when the run or its policy is not there,\n2 when nothing is called so.\nA file whose name reads as a run's is named with its folder: ./last";
 

@@ -49,6 +49,7 @@ use crate::{
 pub use changes::{commit_failure, host_root, pending, scan_failure};
 pub use commit::{Settled, commit_pick, may_be_committed, offered};
 pub use diff::{Bounded, paint_line};
+pub use ledger::OPERATIONS;
 pub use pick::Pick;
 
 /// Performs a command; returns the exit status.

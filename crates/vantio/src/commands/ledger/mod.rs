@@ -17,6 +17,8 @@ use crate::{
     store::{Store, open_ledger},
 };
 
+pub use list::OPERATIONS;
+
 /// Performs a command on the ledger.
 pub fn ledger(store: &Store, command: &Ledger, json: bool) -> Result<u8, Failure> {
     let place = store.ledger();
