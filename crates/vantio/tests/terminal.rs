@@ -287,7 +287,7 @@ fn a_review_fits_any_window() {
     terminal.send(&["a", "?"]);
     terminal.wait_for("all but hazards");
     terminal.send(&["y"]);
-    terminal.wait_for("1/5 accepted");
+    terminal.wait_for("1/5, run ");
     terminal.tmux(&["resize-window", "-x", "90", "-y", "30"]).assert_success();
     let coloured = terminal.tmux(&["capture-pane", "-p", "-e"]).stdout;
     let is_coloured = |number: u8| coloured.contains(&format!("\u{1b}[3{number}m"));
@@ -356,4 +356,55 @@ fn an_interrupted_commit_is_taken_back_and_an_undo_goes_on() {
     assert!(new.exists());
     interrupted("undo", "interrupted: the undo went on to its end", 0);
     assert!(!new.exists());
+}
+
+#[test]
+fn tables_and_sentences_keep_to_the_width_of_the_terminal() {
+    let world = World::new();
+    let long = "true one-long-argument two-long-argument three-long-argument four-long-argument end";
+    let run = governed(&world, long);
+    let wide = Terminal::open(&world, &format!("{run}; echo ready; read x; {} ps --all", binary().display()));
+    wide.tmux(&["resize-window", "-x", "180", "-y", "20"]).assert_success();
+    wide.wait_for("ready");
+    wide.send(&["Enter"]);
+    wide.wait_for("four-long-argument end");
+    let narrow = Terminal::open(&world, &format!("echo ready; read x; {} ledger list", binary().display()));
+    narrow.tmux(&["resize-window", "-x", "60", "-y", "40"]).assert_success();
+    narrow.wait_for("ready");
+    narrow.send(&["Enter"]);
+    narrow.wait_for("[exit 0]");
+    let screen = narrow.tmux(&["capture-pane", "-p"]).stdout;
+    let heading = screen.lines().find(|line| line.starts_with("SEQ")).unwrap();
+    assert!(heading.ends_with("VERDICT") || heading.ends_with('…'), "{screen}");
+}
+
+#[test]
+fn a_review_shows_the_patch_below_a_few_lines_and_all_of_the_story_with_a_key() {
+    let world = World::new();
+    let script = "mkdir __pycache__; for n in $(seq 20); do echo $n > __pycache__/$n.pyc; done; echo data > data; read x < data; for n in $(seq 20); do read x < __pycache__/$n.pyc; done; echo made > a-file";
+    let run = governed(&world, &format!("bash -c '{script}'"));
+    let terminal = Terminal::open(
+        &world,
+        &format!("{run} >/dev/null 2>&1; echo ready; read x; {} review last", binary().display()),
+    );
+    terminal.tmux(&["resize-window", "-x", "80", "-y", "24"]).assert_success();
+    terminal.wait_for("ready");
+    terminal.send(&["Enter"]);
+    terminal.wait_for("accept");
+    terminal.send(&["G"]);
+    terminal.wait_for("data");
+    terminal.send(&["g"]);
+    for _ in 0..40 {
+        if terminal.screen().contains("+made") {
+            break;
+        }
+        terminal.send(&["j"]);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let screen = terminal.screen();
+    assert!(screen.contains("+made") && screen.contains("other files (p)"), "{screen}");
+    terminal.send(&["p"]);
+    terminal.wait_for(".pyc");
+    terminal.send(&["?"]);
+    terminal.wait_for("Rejected: not committed now.");
 }

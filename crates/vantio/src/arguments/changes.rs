@@ -76,11 +76,12 @@ pub struct Undo {
 pub(super) const REVIEW_HELP: &str = "\
 Deletions come first, then hazards. Beside each change stand its patch, why it is a hazard,
 and who made it after reading what, from the ledger. A hazard is committed only when it is
-accepted itself. What is neither accepted nor needed by what is stays pending.
+accepted itself. What is neither accepted nor needed by what is stays pending: rejected means
+not committed now, and pending in the run until it is committed or discarded.
 
 Keys: j k move, J K scroll, Tab to a hunk and a r for it alone, a accept, r reject, u undecided,
-m M merge what the host changed too (M with markers), A accept all but hazards, c commit, q quit,
-? every key.
+m M merge what the host changed too (M with markers), A accept all but hazards, p all of who made
+it, c commit, q quit, ? every key.
 
 With --json: the changes, as `vantio diff --json` has them, with reasons and intents.
 

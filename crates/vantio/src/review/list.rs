@@ -42,6 +42,7 @@ impl Decision {
 pub struct List<'a> {
     rows: Vec<(&'a Change, Decision)>,
     folder: Vec<u8>,
+    widest: usize,
     /// The row that is looked at.
     pub selected: usize,
 }
@@ -56,7 +57,10 @@ impl<'a> List<'a> {
             (_, true) => 2,
         });
         let folder = common_folder(set);
-        Self { rows: rows.into_iter().map(|change| (change, Decision::Open)).collect(), folder, selected: 0 }
+        let length = |change: &&Change| title(change, &Decision::Open, &folder).chars().count();
+        let widest = rows.iter().map(length).max().unwrap_or(0);
+        let rows = rows.into_iter().map(|change| (change, Decision::Open)).collect();
+        Self { rows, folder, widest, selected: 0 }
     }
 
     /// The rows.
@@ -67,6 +71,11 @@ impl<'a> List<'a> {
     /// The folder that all of them are in, with a slash at its end.
     pub fn folder(&self) -> &[u8] {
         &self.folder
+    }
+
+    /// Columns of the row that takes the most.
+    pub const fn widest(&self) -> usize {
+        self.widest
     }
 
     /// The change that is looked at.

@@ -48,7 +48,7 @@ pub fn review(store: &Store, reference: &str, json: bool) -> Result<u8, Failure>
         note(format!("run {short}: nothing pending\n"));
         return Ok(0);
     }
-    let past = Story::of(Reader::open_at(&store.ledger()), record.id)?;
+    let past = Story::of(Reader::open_at(&store.ledger()), record.id, record.workspace.as_bytes())?;
     if json {
         return print_json(to_json(store, &record, &set, &past)?).map(|()| 0);
     }
@@ -172,7 +172,11 @@ impl<'a> Review<'a> {
                 (None, key) => self.act(&mut list, &mut page, key),
             }
             if list.selected != before {
+                let is_unfolded = page.is_unfolded;
                 page = self.page(list.current());
+                if is_unfolded {
+                    page.fold_or_unfold();
+                }
             }
         }
     }
@@ -192,13 +196,24 @@ impl<'a> Review<'a> {
             head.push(format!("! {}{key}", conflict.reason.text()));
             head.extend(offered(conflict));
         }
+        let mut whole_head = head.clone();
         let deeds = self.past.deeds(change);
-        if deeds.is_empty() {
-            head.push("the ledger has no entry about how this came about".into());
+        whole_head.extend(deeds.iter().flat_map(story::Deed::lines));
+        match deeds.as_slice() {
+            [] => head.push("the ledger has no entry about how this came about".into()),
+            [one] => head.extend(one.brief()),
+            [earlier @ .., last] => {
+                head.extend(last.brief());
+                head.push(format!("and {} (p)", plural(earlier.len(), "earlier step")));
+            }
         }
-        head.extend(deeds.iter().flat_map(story::Deed::lines));
         if self.past.is_cut() {
-            head.push("the run did more than is told here".into());
+            let cut = "the run did more than is told here";
+            head.push(cut.into());
+            whole_head.push(cut.into());
+        }
+        if deeds.is_empty() {
+            whole_head.clone_from(&head);
         }
         let patch = match self.patch(change) {
             Ok(patch) => patch.split(|byte| *byte == b'\n').flat_map(pieces).collect(),
@@ -206,7 +221,7 @@ impl<'a> Review<'a> {
         };
         // Of a conflict no part is committed.
         let hunks = if self.conflict(change).is_some() { None } else { self.hunks(change).ok().flatten() };
-        Page { head, patch, hunks, ..Page::default() }
+        Page { head, other_head: whole_head, patch, hunks, ..Page::default() }
     }
 
     fn patch(&self, change: &Change) -> Result<Vec<u8>, Failure> {
@@ -250,6 +265,7 @@ impl Review<'_> {
         match (key, offer) {
             (KeyCode::Char('m'), Some(Offer::Clean)) => list.set(Decision::Merged),
             (KeyCode::Char('M'), Some(Offer::Overlapping(_))) => list.set(Decision::Marked),
+            (KeyCode::Char('p'), _) => page.fold_or_unfold(),
             (KeyCode::Tab, _) => page.look_at_hunk(1),
             (KeyCode::BackTab, _) => page.look_at_hunk(-1),
             (KeyCode::Char('a'), _) if page.at.is_some() => decide_hunk(list, page, true),

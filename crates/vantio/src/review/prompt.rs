@@ -216,7 +216,7 @@ fn show(patch: &[u8]) -> Result<(), Failure> {
 const HELP: [(char, &str); 10] = [
     ('y', "commit it"),
     ('n', "leave it"),
-    ('a', "commit it, and all that is left of this file or folder; hazards are still asked about"),
+    ('a', "commit it, and all that is left of this file or folder but hazards"),
     ('d', "leave it, and all that is left of this file or folder"),
     ('s', "ask about smaller parts of it"),
     ('m', "commit a merge of what the host and the run have"),
@@ -225,3 +225,14 @@ const HELP: [(char, &str); 10] = [
     ('q', "leave it and all that comes after it, and commit what was said yes to"),
     ('?', "this help"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_help_fits_a_terminal() {
+        let wide = HELP.iter().find(|(_, what)| what.len() + 4 > 80);
+        assert_eq!(wide, None);
+    }
+}

@@ -9,7 +9,7 @@ use vantio_phantom::changes::{Change, Escaped, PathBytes};
 
 use crate::{
     oracle::{PERMIT_REPEATED, Restated},
-    present::{clock, now_ms},
+    present::{clock, now_ms, plural},
 };
 
 /// What a run's programs did to files, in order.
@@ -18,6 +18,7 @@ pub struct Story {
     events: Vec<Event>,
     /// Events by a path that they changed.
     changed: HashMap<Vec<u8>, Vec<usize>>,
+    workspace: Vec<u8>,
     is_cut: bool,
 }
 
@@ -34,14 +35,20 @@ struct Event {
 /// One way in which a change came about.
 pub struct Deed<'a> {
     event: &'a Event,
-    /// What the same process had read before, the last first.
+    /// What the same process had read before of the workspace, the last first.
     read: Vec<&'a [u8]>,
+    /// The same of what a program brings along, and of what is elsewhere.
+    read_besides: Vec<&'a [u8]>,
 }
 
 impl Story {
     /// Reads what the ledger has of a run; empty where there is no ledger.
-    pub fn of(reader: Result<Reader, LedgerError>, run: RunId) -> Result<Self, LedgerError> {
-        let mut story = Self::default();
+    pub fn of(
+        reader: Result<Reader, LedgerError>,
+        run: RunId,
+        workspace: &[u8],
+    ) -> Result<Self, LedgerError> {
+        let mut story = Self { workspace: workspace.to_vec(), ..Self::default() };
         let mut programs: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
         let reader = match reader {
             Err(LedgerError::NotFound { .. }) => return Ok(story),
@@ -75,18 +82,24 @@ impl Story {
 
     fn deed(&self, index: usize) -> Deed<'_> {
         let event = &self.events[index];
-        let mut read: Vec<&[u8]> = Vec::new();
+        let (mut read, mut read_besides): (Vec<&[u8]>, Vec<&[u8]>) = (Vec::new(), Vec::new());
         let earlier = self.events[..index].iter().rev().take(MOST_LOOKED_BACK);
         for other in earlier.filter(|other| other.is_read && other.pid == event.pid) {
-            let is_known = read.contains(&other.path.as_slice()) || other.path == event.path;
-            if !is_known && !is_of_system(&other.path) {
-                read.push(&other.path);
-            }
-            if read.len() == MOST_READS {
-                break;
+            let path = other.path.as_slice();
+            let list = if self.is_own(path) { &mut read } else { &mut read_besides };
+            let is_known = list.contains(&path) || other.path == event.path;
+            if !is_known && !is_of_system(path) && list.len() < MOST_READS {
+                list.push(path);
             }
         }
-        Deed { event, read }
+        Deed { event, read, read_besides }
+    }
+
+    /// Whether a file is in the workspace, and not there for an interpreter.
+    fn is_own(&self, path: &[u8]) -> bool {
+        let rest = path.strip_prefix(self.workspace.as_slice()).filter(|rest| rest.starts_with(b"/"));
+        let folders: [&[u8]; 3] = [b"__pycache__", b"site-packages", b"node_modules"];
+        rest.is_some_and(|rest| !rest.split(|byte| *byte == b'/').any(|name| folders.contains(&name)))
     }
 
     fn add(&mut self, entry: &Entry, programs: &mut BTreeMap<u32, Vec<u8>>) {
@@ -129,19 +142,33 @@ impl Story {
 }
 
 impl Deed<'_> {
-    /// Lines for a person.
+    /// A few lines for a person: what was read of the workspace, and how much besides.
+    pub fn brief(&self) -> Vec<String> {
+        let mut lines = self.lines();
+        let all = lines.len() - 1;
+        let shown = self.read.len().min(MOST_SHOWN);
+        lines.truncate(1 + shown);
+        match all - shown {
+            0 => {}
+            rest if shown == 0 => lines.push(format!("    after reading {} (p)", plural(rest, "other file"))),
+            rest => lines.push(format!("    and {} (p)", plural(rest, "other file"))),
+        }
+        lines
+    }
+
+    /// All lines for a person, what is of the workspace first.
     pub fn lines(&self) -> Vec<String> {
         let event = self.event;
         let program = event.program.as_ref().map_or_else(String::new, |path| format!(" {}", Escaped(path)));
         let time = clock(event.time_ms, now_ms());
         let mut lines = vec![format!("{time}  {} by process {}{program}", event.what, event.pid)];
-        lines.extend(self.read.iter().map(|path| format!("    after reading {}", Escaped(path))));
+        lines.extend(self.all_read().map(|path| format!("    after reading {}", Escaped(path))));
         lines
     }
 
     /// The same for a program.
     pub fn to_json(&self) -> Json {
-        let read: Vec<PathBytes> = self.read.iter().map(|path| PathBytes::from(*path)).collect();
+        let read: Vec<PathBytes> = self.all_read().map(PathBytes::from).collect();
         json!({
             "time_ms": self.event.time_ms,
             "op": self.event.what.split(' ').next(),
@@ -149,6 +176,10 @@ impl Deed<'_> {
             "program": self.event.program.clone().map(PathBytes),
             "after_reading": read,
         })
+    }
+
+    fn all_read(&self) -> impl Iterator<Item = &[u8]> {
+        self.read.iter().chain(&self.read_besides).copied()
     }
 }
 
@@ -160,5 +191,37 @@ fn is_of_system(path: &[u8]) -> bool {
 
 const MOST_ENTRIES: u64 = 200_000;
 const MOST_DEEDS: usize = 20;
+/// Of the workspace, and as many besides.
 const MOST_READS: usize = 12;
+/// Of the workspace, in brief.
+const MOST_SHOWN: usize = 3;
 const MOST_LOOKED_BACK: usize = 20_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(path: &str, is_read: bool) -> Event {
+        let what = if is_read { "fs.open" } else { "fs.open (write)" };
+        let path = path.as_bytes().to_vec();
+        Event { time_ms: 0, pid: 1, what: what.into(), path, program: None, is_read }
+    }
+
+    #[test]
+    fn what_is_of_the_workspace_comes_first_and_the_rest_is_counted() {
+        let own = (0..4).map(|number| event(&format!("/w/data{number}"), true));
+        let modules = (0..30).map(|number| event(&format!("/opt/python/{number}.pyc"), true));
+        let packed = event("/w/venv/site-packages/certifi/cacert.pem", true);
+        let events = own.chain(modules).chain([packed, event("/w/out", false)]).collect();
+        let story = Story { events, workspace: b"/w".to_vec(), ..Story::default() };
+        let deed = story.deed(35);
+        let brief = deed.brief();
+        let wanted =
+            ["    after reading /w/data3", "    after reading /w/data2", "    after reading /w/data1"];
+        assert_eq!(brief[1..4], wanted);
+        assert_eq!(brief[4..], ["    and 13 other files (p)"]);
+        assert_eq!(deed.lines().len(), 1 + 4 + 12);
+        let other = Story { workspace: b"/other".to_vec(), ..story };
+        assert_eq!(other.deed(35).brief()[1..], ["    after reading 12 other files (p)"]);
+    }
+}

@@ -17,8 +17,12 @@ use super::{
 /// The right-hand side.
 #[derive(Default)]
 pub struct Page {
-    /// Why the change is a hazard, and who made it.
+    /// Why the change is a hazard, and who made it: in brief, or all of it.
     pub head: Vec<String>,
+    /// The other of the two.
+    pub other_head: Vec<String>,
+    /// Whether all of it is shown.
+    pub is_unfolded: bool,
     /// Its patch, line by line, as it is.
     pub patch: Vec<Vec<u8>>,
     /// The first line that is shown.
@@ -30,6 +34,12 @@ pub struct Page {
 }
 
 impl Page {
+    /// Tells all of who made the change, or only the most needed.
+    pub fn fold_or_unfold(&mut self) {
+        std::mem::swap(&mut self.head, &mut self.other_head);
+        (self.is_unfolded, self.top) = (!self.is_unfolded, 0);
+    }
+
     /// Looks at another hunk, so many further on; at none beyond the first and the last.
     pub fn look_at_hunk(&mut self, by: isize) {
         let count = self.hunks.as_ref().map_or(0, |hunks| hunks.hunks().len());
@@ -80,7 +90,8 @@ impl View<'_> {
         let area = frame.area();
         let [main, foot] = Layout::vertical([Constraint::Min(1), Constraint::Length(1)]).areas(area);
         let [left, right] = if area.width >= WIDE {
-            Layout::horizontal([Constraint::Percentage(40), Constraint::Percentage(60)]).areas(main)
+            Layout::horizontal([Constraint::Length(self.list_width(area.width)), Constraint::Min(1)])
+                .areas(main)
         } else {
             Layout::vertical([Constraint::Percentage(45), Constraint::Percentage(55)]).areas(main)
         };
@@ -95,9 +106,23 @@ impl View<'_> {
         }
     }
 
-    fn draw_list(&self, frame: &mut Frame<'_>, area: Rect) {
+    /// What the list needs: up to half of a wide screen, and two fifths of one where a patch would not have its 80 columns.
+    fn list_width(&self, all: u16) -> u16 {
+        let needed = self.list.widest().max(self.list_title(usize::MAX).chars().count()) + 2;
+        let most = (all / 2).min(all.saturating_sub(80)).max(all * 2 / 5);
+        u16::try_from(needed).unwrap_or(u16::MAX).min(most)
+    }
+
+    /// How far the review is, and of which run, as it fits.
+    fn list_title(&self, width: usize) -> String {
         let (accepted, all) = (self.list.accepted(), self.list.rows().len());
-        let block = self.block(&format!(" {accepted}/{all} accepted, run {} ", self.run));
+        let title = format!(" {accepted}/{all} accepted, run {} ", self.run);
+        let is_short = title.chars().count() <= width;
+        if is_short { title } else { format!(" {accepted}/{all}, run {} ", self.run) }
+    }
+
+    fn draw_list(&self, frame: &mut Frame<'_>, area: Rect) {
+        let block = self.block(&self.list_title(usize::from(area.width).saturating_sub(2)));
         let height = usize::from(block.inner(area).height);
         let first =
             self.list.selected.saturating_sub(height / 2).min(self.list.rows().len().saturating_sub(height));
@@ -221,12 +246,16 @@ fn footer(width: usize) -> String {
 
 /// Every key: a line for each, or where the window is too low for that, one after the other.
 fn keys(area: Rect) -> String {
-    let in_lines = KEYS.len() + 2 <= area.height.into();
+    let in_lines = KEYS.len() + 4 <= area.height.into();
     let named = KEYS
         .iter()
         .skip(1)
         .map(|(key, what)| if in_lines { format!("{key:5} {what}\n") } else { format!("{key}: {what}  ") });
-    named.collect::<String>() + "any key goes back"
+    let named: String = named.collect();
+    let end = "any key goes back";
+    let gap = if in_lines { "" } else { "\n" };
+    let text = format!("{named}{gap}{REJECTED}\n{end}");
+    if text_height(&text, area.width.min(60)) + 2 <= area.height { text } else { named + end }
 }
 
 /// The end of a path tells more than its beginning.
@@ -239,8 +268,11 @@ fn shortened(text: &str, width: usize) -> String {
     text.chars().take(head).chain(['…']).chain(text.chars().skip(length - tail)).collect()
 }
 
+const REJECTED: &str =
+    "Rejected: not committed now. It stays pending in the run until it is committed or discarded.";
+
 /// The keys, those that are needed most first.
-const KEYS: [(&str, &str); 14] = [
+const KEYS: [(&str, &str); 15] = [
     ("?", "keys"),
     ("a", "accept"),
     ("r", "reject"),
@@ -249,6 +281,7 @@ const KEYS: [(&str, &str); 14] = [
     ("j k", "move"),
     ("J K", "scroll"),
     ("Tab", "hunk"),
+    ("p", "who made it: all"),
     ("u", "undecide"),
     ("m", "merge"),
     ("M", "merge with markers"),
@@ -285,6 +318,30 @@ mod tests {
                 assert!(!drawn.contains(['\x1b', '\x07', '\u{202e}']), "{width}x{height}\n{drawn}");
             }
         }
+    }
+
+    #[test]
+    fn what_rejected_means_is_told_with_the_keys() {
+        let set = ChangeSet::default();
+        let (list, page) = (List::new(&set), Page::default());
+        let view = View { list: &list, page: &page, run: "r", popup: Some(&Popup::Keys), has_colour: false };
+        let drawn = drawn(&view, 80, 24);
+        for part in
+            ["Rejected: not committed now.", "pending in the run", "any key goes back", "Space scroll far"]
+        {
+            assert!(drawn.contains(part), "{part}\n{drawn}");
+        }
+    }
+
+    #[test]
+    fn the_title_keeps_the_run_and_the_list_takes_what_it_needs() {
+        let set = ChangeSet::default();
+        let (list, page) = (List::new(&set), Page::default());
+        let view = View { list: &list, page: &page, run: "01a22df7-3edc", popup: None, has_colour: false };
+        assert!(drawn(&view, 80, 24).contains(" 0/0, run 01a22df7-3edc ─"), "{}", drawn(&view, 80, 24));
+        let wide = drawn(&view, 200, 24);
+        assert!(wide.contains(" 0/0 accepted, run 01a22df7-3edc ┐"), "{wide}");
+        assert_eq!(view.list_width(200), 35);
     }
 
     fn drawn(view: &View<'_>, width: u16, height: u16) -> String {
