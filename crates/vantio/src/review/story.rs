@@ -1,6 +1,6 @@
 //! Who wrote a file, after reading what: from the ledger.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::{Value as Json, json};
 use vantio_core::{Access, Decision, RunId};
@@ -84,13 +84,14 @@ impl Story {
         let event = &self.events[index];
         let (mut read, mut read_besides): (Vec<&[u8]>, Vec<&[u8]>) = (Vec::new(), Vec::new());
         let earlier = self.events[..index].iter().rev().take(MOST_LOOKED_BACK);
+        let mut seen = HashSet::from([event.path.as_slice()]);
         for other in earlier.filter(|other| other.is_read && other.pid == event.pid) {
             let path = other.path.as_slice();
-            let list = if self.is_own(path) { &mut read } else { &mut read_besides };
-            let is_known = list.contains(&path) || other.path == event.path;
-            if !is_known && !is_of_system(path) && list.len() < MOST_READS {
-                list.push(path);
+            if is_of_system(path) || !seen.insert(path) {
+                continue;
             }
+            let list = if self.is_own(path) { &mut read } else { &mut read_besides };
+            list.push(path);
         }
         Deed { event, read, read_besides }
     }
@@ -168,7 +169,9 @@ impl Deed<'_> {
 
     /// The same for a program.
     pub fn to_json(&self) -> Json {
-        let read: Vec<PathBytes> = self.all_read().map(PathBytes::from).collect();
+        let lists = [&self.read, &self.read_besides];
+        let read = lists.into_iter().flat_map(|list| list.iter().take(MOST_READS).copied());
+        let read: Vec<PathBytes> = read.map(PathBytes::from).collect();
         json!({
             "time_ms": self.event.time_ms,
             "op": self.event.what.split(' ').next(),
@@ -191,7 +194,7 @@ fn is_of_system(path: &[u8]) -> bool {
 
 const MOST_ENTRIES: u64 = 200_000;
 const MOST_DEEDS: usize = 20;
-/// Of the workspace, and as many besides.
+/// For a program, of the workspace, and as many besides.
 const MOST_READS: usize = 12;
 /// Of the workspace, in brief.
 const MOST_SHOWN: usize = 3;
@@ -219,9 +222,9 @@ mod tests {
         let wanted =
             ["    after reading /w/data3", "    after reading /w/data2", "    after reading /w/data1"];
         assert_eq!(brief[1..4], wanted);
-        assert_eq!(brief[4..], ["    and 13 other files (p)"]);
-        assert_eq!(deed.lines().len(), 1 + 4 + 12);
+        assert_eq!(brief[4..], ["    and 32 other files (p)"]);
+        assert_eq!(deed.lines().len(), 1 + 4 + 31);
         let other = Story { workspace: b"/other".to_vec(), ..story };
-        assert_eq!(other.deed(35).brief()[1..], ["    after reading 12 other files (p)"]);
+        assert_eq!(other.deed(35).brief()[1..], ["    after reading 35 other files (p)"]);
     }
 }
