@@ -136,6 +136,14 @@ pub(super) const ROWS: &[Row] = &[
         changes_editor_settings,
     ),
     place("tool-start", "a program runs it, or obeys it, when it starts", TOOL_START),
+    Row {
+        name: "tool-start",
+        reason: "a program runs it, or obeys it, when it starts",
+        paths: RUBY_LIBRARIES,
+        // What is installed there runs where somebody asks for it.
+        except: &["lib/ruby/gems/**"],
+        test: Test::Place,
+    },
     place("agent-config", "an agent obeys it: it can start programs and lift limits", AGENTS),
     place("agent-instructions", "tells agents what to do", AGENT_INSTRUCTIONS),
     place("ci", "a CI service runs it, with the repository's secrets", CI),
@@ -152,11 +160,15 @@ pub(super) const ROWS: &[Row] = &[
         PACKAGE_MANAGERS,
     ),
     place("container", "runs commands when the folder is opened in a container", CONTAINERS),
-    place(
-        "python-start",
-        "Python runs it whenever it starts",
-        &["*.pth", "sitecustomize.*", "usercustomize.*", "sitecustomize/**", "usercustomize/**"],
-    ),
+    place("python-start", "Python runs it, or is led by it, whenever it starts", PYTHON_START),
+    Row {
+        name: "python-start",
+        reason: "Python runs it, or is led by it, whenever it starts",
+        paths: PYTHON_LIBRARIES,
+        // What is installed there runs where somebody asks for it.
+        except: &["lib/python*/site-packages/**"],
+        test: Test::Place,
+    },
 ];
 
 #[rustfmt::skip]
@@ -207,6 +219,16 @@ const SHELL_START: &[&str] = &[
     ".zinit/**", ".antigenrc", ".bash_it/**", ".p10k.zsh", ".fzf.bash", ".fzf.zsh", ".bash_functions",
     ".aliases", ".exports", ".zsh_aliases", ".nvm/nvm.sh", ".sdkman/bin/sdkman-init.sh", ".rvm/scripts/rvm",
     ".asdf/asdf.sh",
+    ".cargo/env.*", ".deno/env", ".deno/env.*", ".local/bin/env", ".local/bin/env.*", ".bun/_bun",
+    ".rye/env", ".ghcup/env", ".elan/env", ".opam/opam-init/**", ".atuin/bin/env", ".wasmer/wasmer.sh",
+    ".wasmedge/env", ".local/share/swiftly/env.sh", ".nvm/bash_completion", ".sdkman/src/**",
+    ".sdkman/ext/**", ".sdkman/etc/**", ".sdkman/contrib/**", ".rvm/scripts/**", ".gvm/scripts/**",
+    ".asdf/asdf.fish", ".asdf/completions/**", ".pyenv/completions/**", ".rbenv/completions/**",
+    ".iterm2_shell_integration.*", ".bash-preexec.sh", ".git-prompt.sh", ".git-completion.*",
+    ".oh-my-bash/**", ".zplug/**", ".antigen/**", ".antidote/**", ".cache/antidote/**",
+    ".local/share/zinit/**", ".local/share/sheldon/**", ".config/sheldon/**", ".local/share/omf/**",
+    ".config/omf/**", ".zcompdump*", ".cache/p10k-*", ".cache/gitstatus/**",
+    ".local/share/nushell/vendor/**",
 ];
 
 #[rustfmt::skip]
@@ -226,6 +248,18 @@ const SESSION_START: &[&str] = &[
     ".procmailrc", "/var/spool/cron/**", "/var/spool/at/**", "Library/LaunchAgents/**",
     ".config/awesome/**", ".config/bspwm/**", ".config/sxhkd/**", ".config/openbox/**", ".config/niri/**",
     ".config/river/**", ".config/waybar/**", ".config/polybar/**", ".xbindkeysrc",
+    ".config/qtile/**", ".config/herbstluftwm/**", ".config/xmonad/**", ".xmonad/**", ".cache/xmonad/**",
+    ".local/share/xmonad/**", ".fluxbox/**", ".icewm/**", ".jwmrc", ".config/labwc/**",
+    ".config/wayfire.ini", ".config/leftwm/**", ".stumpwmrc", ".stumpwm.d/**", ".config/lxsession/**",
+    ".config/xfce4/**", ".config/dunst/**", ".config/mako/**", ".config/eww/**", ".config/conky/**",
+    ".conkyrc", ".config/kanshi/**", ".config/swayidle/**", ".config/autorandr/**",
+    ".config/redshift/hooks/**", ".config/pipewire/**", ".config/wireplumber/**",
+    ".local/share/gnome-shell/extensions/**", ".local/share/cinnamon/applets/**",
+    ".local/share/cinnamon/desklets/**", ".local/share/cinnamon/extensions/**", ".local/share/plasma/**",
+    ".local/share/kwin/**", ".local/share/nautilus-python/**", ".local/share/nautilus/scripts/**",
+    ".local/share/nemo-python/**", ".local/share/nemo/actions/**", ".local/share/nemo/scripts/**",
+    ".local/share/caja-python/**", ".local/share/file-manager/actions/**",
+    ".local/share/kio/servicemenus/**",
 ];
 
 #[rustfmt::skip]
@@ -272,6 +306,13 @@ const EDITORS: &[&str] = &[
     ".config/Cursor/**/tasks.json", ".config/Cursor/**/keybindings.json", ".vscode/extensions/**",
     ".vscode-server/extensions/**", ".vscode/c_cpp_properties.json", ".vscode/cmake-kits.json",
     ".theia/tasks.json", "hie.yaml", ".ycm_extra_conf.py", ".vimspector.json",
+    ".bsp/*.json", ".local/share/nvim/site/**", ".local/share/nvim/lazy/**", ".local/share/nvim/mason/**",
+    ".local/share/nvim/plugged/**", ".cache/nvim/luac/**", ".config/lvim/**", ".local/share/lunarvim/**",
+    ".config/doom/**", ".config/micro/**", ".config/kak/**", ".config/kak-lsp/**", ".config/zed/**",
+    ".local/share/zed/extensions/**", ".config/sublime-text/**", ".config/sublime-text-3/**",
+    ".config/JetBrains/**", ".local/share/JetBrains/**", ".local/share/gedit/plugins/**",
+    ".vscode-insiders/extensions/**", ".vscode-oss/extensions/**", ".local/share/code-server/extensions/**",
+    ".local/share/code-server/User/**", ".config/gdb/**", ".gdbearlyinit",
 ];
 
 /// Keys of editor settings that change how things look, and no more. Any
@@ -300,6 +341,27 @@ const TOOL_START: &[&str] = &[
     ".erlang", ".latexmkrc", "latexmkrc", ".tigrc", ".msmtprc", ".mbsyncrc", ".config/bat/config",
     ".config/ghostty/config", ".config/foot/foot.ini", ".pylintrc", "ansible.cfg", ".docker/cli-plugins/**",
     ".helm/plugins/**", ".local/share/helm/plugins/**",
+    ".nvm/nvm-exec", ".pyenv/libexec/**", ".pyenv/pyenv.d/**", ".pyenv/plugins/**", ".rbenv/libexec/**",
+    ".rbenv/rbenv.d/**", ".rbenv/plugins/**", ".asdf/lib/**", ".asdf/plugins/**", ".sdkman/libexec/**",
+    ".rustup/settings.toml", ".rustup/toolchains/*/bin/**", ".rustup/toolchains/*/lib/**",
+    ".rustup/toolchains/*/libexec/**", ".dotnet/dotnet", ".dotnet/host/**", ".dotnet/sdk/**",
+    ".dotnet/shared/**", ".dotnet/tools/**", ".nvm/versions/node/*/lib/node_modules/npm/**",
+    ".nvm/versions/node/*/lib/node_modules/corepack/**", ".local/share/uv/tools/**",
+    ".local/share/pipx/venvs/**", ".local/pipx/venvs/**", ".local/share/pypoetry/venv/**",
+    ".config/yt-dlp/**", ".config/yt-dlp.conf", ".config/zellij/**", ".config/lf/**", ".config/lazygit/**",
+    ".config/ranger/**", ".config/yazi/**", ".config/nnn/**", ".config/vifm/**", ".vifm/**",
+    ".config/broot/**", ".config/aerc/**", ".config/mutt/**", ".config/neomutt/**", ".neomuttrc",
+    ".config/newsboat/**", ".newsboat/config", ".config/weechat/**", ".weechat/**", ".irssi/**",
+    ".config/qutebrowser/**", ".config/k9s/**", ".krew/store/**", ".local/share/gh/extensions/**",
+    ".ripgreprc", ".config/curlrc", ".config/hg/hgrc", ".config/tig/config", ".config/msmtp/config",
+    ".config/octave/octaverc", ".config/irb/irbrc", ".config/pry/pryrc", ".ghc/ghci.conf",
+    ".config/ptpython/**", ".ansible.cfg", ".ansible/plugins/**", ".terraform.d/**", ".vagrant.d/**",
+];
+
+/// The standard libraries of Rubies that are installed for one user.
+#[rustfmt::skip]
+const RUBY_LIBRARIES: &[&str] = &[
+    ".rbenv/versions/*/lib/ruby/**", ".rvm/rubies/*/lib/ruby/**", ".asdf/installs/ruby/*/lib/ruby/**",
 ];
 
 #[rustfmt::skip]
@@ -312,12 +374,25 @@ const AGENTS: &[&str] = &[
     ".roo/**", ".kilocode/**", ".amazonq/**", ".kiro/**", ".opencode/**", "opencode.json", "opencode.jsonc",
     ".config/opencode/**", ".goose/**", ".config/goose/**", ".pi/**", "crush.json", ".crush.json",
     ".claude-plugin/**",
+    ".agents/skills/**", ".codex/skills/**", ".codex/.env", ".gemini/skills/**", ".gemini/policies/**",
+    ".qwen/.env", ".qwen/agents/**", ".qwen/commands/**", ".qwen/extensions/**", ".qwen/skills/**",
+    ".github/agents/**", ".github/hooks/**", ".github/skills/**", ".copilot/agents/**",
+    ".copilot/skills/**", ".claude/statusline*", ".claude/local/**", ".local/share/claude/versions/**",
+    ".local/share/cursor-agent/versions/**", ".cache/opencode/node_modules/**", ".cache/opencode/bin/**",
+    ".factory/**", ".amp/**", ".config/amp/**", ".openhands/**", ".roomodes", ".kilocodemodes",
+    "claude_desktop_config.json",
 ];
 
 #[rustfmt::skip]
 const AGENT_INSTRUCTIONS: &[&str] = &[
     "AGENTS.md", "CLAUDE.md", "CLAUDE.local.md", "GEMINI.md", ".cursorrules", ".windsurfrules", ".clinerules",
     ".clinerules/**", ".github/copilot-instructions.md", ".codex/prompts/**",
+    "AGENTS.override.md", "AGENT.md", "QWEN.md", "WARP.md", "replit.md", ".rules", ".goosehints",
+    ".roorules", ".roorules-*", ".claude/rules/**", ".claude/output-styles/**", ".codex/instructions.md",
+    ".gemini/system.md", ".copilot/copilot-instructions.md", ".github/instructions/**",
+    ".github/prompts/**", ".github/chatmodes/**", ".junie/guidelines.md", ".aiassistant/rules/**",
+    ".augment/rules/**", ".augment-guidelines", ".trae/rules/**", ".qoder/rules/**",
+    ".tabnine/guidelines/**", ".codeium/windsurf/memories/**",
 ];
 
 #[rustfmt::skip]
@@ -345,12 +420,36 @@ const PACKAGE_MANAGERS: &[&str] = &[
     "gradle.properties", ".sbtopts", ".jvmopts", ".bazelrc", "*.bazelrc", ".bazeliskrc", ".bazelversion",
     ".buckconfig", ".buckconfig.local", ".config/nix/**", ".nuget/**", "nuget.config", "Directory.Build.*",
     ".cpanm/**", ".config/containers/**",
+    ".sbt/*/*.sbt", ".sbt/*/*.scala", ".sbt/*/plugins/*.sbt", ".sbt/*/plugins/*.scala",
+    ".sbt/boot/**/*.jar", ".sbt/launchers/**", ".cache/sbt/boot/sbt-launch/**", ".gradle/wrapper/dists/**",
+    ".gradle/jdks/**", ".cache/bazelisk/**", ".cache/bazel/*/install/**", ".cache/pre-commit/**",
+    ".cache/prek/**", ".npm/_npx/**", ".cache/pnpm/dlx/**", ".cache/node/corepack/**", ".config/pnpm/rc",
+    ".gem/ruby/*/plugins/**", ".local/share/gem/ruby/*/plugins/**", ".config/gem/gemrc", ".cabal/config",
+    ".config/cabal/config", ".stack/config.yaml", ".stack/programs/**", ".lein/**", ".clojure/deps.edn",
+    ".config/clojure/deps.edn", ".composer/**", ".config/composer/**", ".mix/archives/**",
+    ".mix/escripts/**", ".conan2/extensions/**", ".conan2/profiles/**", ".ccache/ccache.conf",
+    ".config/ccache/ccache.conf", ".rpmmacros", ".devscripts", ".sbuildrc", ".config/sbuild/config.pl",
+    ".pbuilderrc", ".makepkg.conf", ".config/pacman/makepkg.conf",
 ];
 
 #[rustfmt::skip]
 const CONTAINERS: &[&str] = &[
     ".devcontainer.json", ".devcontainer/**", ".gitpod.yml", ".gitpod.Dockerfile", ".idx/**", ".replit",
     "devfile.yaml", ".devfile.yaml",
+];
+
+#[rustfmt::skip]
+const PYTHON_START: &[&str] = &[
+    "*.pth", "*._pth", "pyvenv.cfg", "sitecustomize.*", "usercustomize.*", "sitecustomize/**",
+    "usercustomize/**",
+];
+
+/// The standard libraries, and the interpreters' own, of Pythons that are installed for one user.
+#[rustfmt::skip]
+const PYTHON_LIBRARIES: &[&str] = &[
+    ".pyenv/versions/*/lib/python*/**", ".pyenv/versions/*/lib/libpython*",
+    ".asdf/installs/python/*/lib/python*/**", ".asdf/installs/python/*/lib/libpython*",
+    ".local/share/uv/python/*/lib/python*/**", ".local/share/uv/python/*/lib/libpython*",
 ];
 
 /// Git's configuration that names no program, no file to read and no place to
