@@ -8,8 +8,8 @@ use vantio_policy::Limits;
 use crate::{
     approvals::HOLD_ANSWER,
     oracle::{
-        BECOMES, FORK_BEGIN, FORK_END, FORK_NONE, ORDER_PROGRESS, PERMIT_REPEATED, REFUSAL_REPEATED,
-        RUN_LIMITS, read_bytes,
+        BECOMES, FORK_ASSUME, FORK_BEGIN, FORK_END, FORK_NONE, ORDER_PROGRESS, PERMIT_REPEATED,
+        REFUSAL_REPEATED, RUN_LIMITS, read_bytes,
     },
 };
 
@@ -91,6 +91,11 @@ pub fn detail(entry: &Entry) -> String {
             _ => String::new(),
         },
         HOLD_ANSWER => answer(request),
+        FORK_ASSUME => {
+            let intent = request.member("intent").map(asked).unwrap_or_default();
+            let part = |key| shown(request, key).unwrap_or_default();
+            format!("{}: {} {intent}, as if it were approved", part("question"), part("effect"))
+        }
         FORK_BEGIN => format!(
             "{}: goes on as a fork, process {}",
             shown(request, "question").unwrap_or_default(),

@@ -58,7 +58,7 @@ pub use entries::{PERMIT_REPEATED, REFUSAL_REPEATED, event};
 pub use limits::{RESOURCE_EXHAUST, RUN_LIMITS};
 pub use moment::{Moment, integer};
 pub use restate::{Restated, bytes as read_bytes};
-pub use speculate::{FORK_BEGIN, FORK_END, FORK_NONE};
+pub use speculate::{FORK_ASSUME, FORK_BEGIN, FORK_END, FORK_NONE};
 
 /// The operation of an entry that says which order rules are satisfied after a process has ended.
 pub const ORDER_PROGRESS: &str = "order.progress";

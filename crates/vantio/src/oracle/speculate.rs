@@ -21,7 +21,7 @@ pub const FORK_END: &str = "fork.end";
 /// The operation of an entry that says why a run waits and does not go on as a fork.
 pub const FORK_NONE: &str = "fork.none";
 /// The operation of an entry that says what a fork did as if it were approved.
-const FORK_ASSUME: &str = "fork.assume";
+pub const FORK_ASSUME: &str = "fork.assume";
 
 impl Warden {
     /// Judges an intent of a fork as if what its original waits for were approved.

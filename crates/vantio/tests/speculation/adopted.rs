@@ -54,6 +54,20 @@ fn what_it_is_in_the_midst_of_printing_is_printed_whole() {
     approved_python(script, &format!("opened\n{text}3000000"));
 }
 
+/// What was taken for approved can be read.
+#[test]
+fn what_it_did_without_an_answer_is_listed() {
+    let world = world();
+    let run = Run::shell(&world, &policy(), "rm held/a; echo over");
+    let question = crate::going_on(&world);
+    answer(&world, "approve", &question);
+    run.prints("over");
+    let list = world.ask(&["ledger", "list", "--op", "fork.assume"]);
+    let id = question["id"].as_str().unwrap();
+    assert!(list.contains(&format!("{id}: fs.unlink ")), "{list}");
+    assert!(list.contains("held/a, as if it were approved"), "{list}");
+}
+
 #[test]
 fn a_program_that_is_held_has_run() {
     let script = "touch made; rm made; echo $?; sleep 1; ls held";
