@@ -153,6 +153,23 @@ fn a_question_is_told_to_whoever_started_the_run() {
     terminal.wait_for("over");
     terminal.wait_for("[exit 0]");
 }
+
+#[test]
+fn a_question_is_told_as_it_is_listed() {
+    let world = World::new();
+    world.write("held", "0123456789");
+    let command = governed(&world, "/bin/sh -c 'echo x > held; echo over'");
+    let policy = format!("{WORKSPACE}\nhold: [{{effect: fs.open, target: \"${{workspace}}/held\"}}]\n");
+    fs::write(world.path().join("policy.yaml"), policy).unwrap();
+    let terminal = Terminal::open(&world, &command);
+    terminal.wait_for("waits for an answer, at most 5m: fs.open (write)");
+    terminal.wait_for("over 10 bytes");
+    let list = world.ask(&["approvals"]);
+    assert!(list.contains("fs.open (write)") && list.contains(", over 10 bytes"), "{list}");
+    world.ask(&["deny", "--all"]);
+    terminal.wait_for("[exit 0]");
+}
+
 /// A run with a deletion, a hazard, a change and something new, and its review in a terminal.
 fn review<'w>(world: &'w World, before: &str) -> Terminal<'w> {
     world.write("gone", "gone\n");

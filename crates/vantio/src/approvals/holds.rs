@@ -421,9 +421,8 @@ impl Holds {
     /// What is said to whoever started the run, and who may answer.
     fn announced(&self, asked: &Asked) -> Option<(String, Vec<String>)> {
         let Announcement::Of(run) = &self.announcement else { return None };
-        let (effect, target) = (asked.effect.name(), account::asked(&asked.request));
-        let (rule, limit) = (shown(&asked.rule), span(asked.timeout_ms));
-        let text = format!("run {run} waits for an answer, at most {limit}: {effect} {target}  ({rule})");
+        let (what, rule, limit) = (asked.in_words(), shown(&asked.rule), span(asked.timeout_ms));
+        let text = format!("run {run} waits for an answer, at most {limit}: {what}  ({rule})");
         Some((text, asked.approvers.clone()))
     }
 

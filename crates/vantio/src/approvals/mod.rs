@@ -18,7 +18,9 @@ mod wire;
 pub use client::{Waiting, answer, count, remove, waiting};
 pub use holds::{Announcement, Asking, Holds, Place};
 pub use orphans::{WITHDRAWN, orphans, withdrawn};
-pub use question::{Answer, Asked, answers_of, how_to_answer, intent_hash, is_too_many, with_answers};
+pub use question::{
+    Answer, Asked, answers_of, how_to_answer, in_words, intent_hash, is_too_many, with_answers,
+};
 pub use server::serve;
 pub use wire::{Question, Reach, Reply};
 

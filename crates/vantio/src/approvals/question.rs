@@ -8,6 +8,7 @@ use vantio_policy::{ApprovalError, ApprovedPattern, Bindings, Held, explain::to_
 
 use super::Reach;
 use crate::{
+    account,
     oracle::{Restated, integer},
     present::{shown, span},
 };
@@ -39,6 +40,12 @@ impl Asked {
     /// What tells it from others.
     pub fn key(&self) -> Hash {
         key(self.intent, self.section, &self.rule)
+    }
+
+    /// What is asked, for people.
+    pub fn in_words(&self) -> String {
+        let target = account::asked(&self.request);
+        in_words(self.effect.name(), self.request.text("access"), &target, &self.names, self.bytes)
     }
 
     /// What an intent of it is opened for; writing, where that is not said.
@@ -76,6 +83,15 @@ pub fn intent_hash(effect: Effect, request: &Value, names: &[String]) -> Hash {
         ("target", request.clone()),
     ]);
     Hash::of(intent.to_canonical().as_bytes())
+}
+
+/// What is asked, in a few words: the effect with its access, the target, the names of that, and how much would be overwritten.
+pub fn in_words(effect: &str, access: Option<&str>, target: &str, names: &[String], bytes: u64) -> String {
+    let access = access.filter(|_| effect == Effect::FsOpen.name());
+    let access = access.map_or_else(String::new, |access| format!(" ({})", shown(access)));
+    let names = if names.is_empty() { String::new() } else { format!(" ({})", shown(&names.join(", "))) };
+    let bytes = if bytes > 0 { format!(", over {bytes} bytes") } else { String::new() };
+    format!("{}{access} {target}{names}{bytes}", shown(effect))
 }
 
 /// The commands that answer a question.

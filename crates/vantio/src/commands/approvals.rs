@@ -7,7 +7,7 @@ use vantio_core::{RunId, Section};
 
 use super::places::Places;
 use crate::{
-    approvals::{self, Question, Reach, Reply, Waiting, how_to_answer},
+    approvals::{self, Question, Reach, Reply, Waiting, how_to_answer, in_words},
     arguments::{Answering, Approvals},
     failure::Failure,
     present::{self, Paint, note, plural, shown, span},
@@ -195,16 +195,8 @@ fn text(store: &Store, question: &Question, paint: Paint) -> String {
 
 /// The effect and its target, in a few words.
 fn what(question: &Question) -> String {
-    let target = &question.subject;
-    let access = question.target["access"].as_str().filter(|_| question.effect == "fs.open");
-    let access = access.map_or_else(String::new, |access| format!(" ({})", shown(access)));
-    let names = if question.names.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", shown(&question.names.join(", ")))
-    };
-    let bytes = if question.bytes > 0 { format!(", over {} bytes", question.bytes) } else { String::new() };
-    format!("{}{access} {target}{names}{bytes}", shown(&question.effect))
+    let Question { effect, target, subject, names, bytes, .. } = question;
+    in_words(effect, target["access"].as_str(), subject, names, *bytes)
 }
 
 /// Where the rule stands.
