@@ -15,6 +15,7 @@ use vantio_policy::{Bindings, Held};
 
 use super::{
     Answer, Asked, HOLD_ANSWER, Reach, Said,
+    forked::Forked,
     orphans::withdrawn,
     question::{how_to_answer, key},
     table::{Due, Open, Table},
@@ -45,6 +46,7 @@ pub struct Holds {
 struct Inner {
     table: Table,
     standing: Vec<Standing>,
+    forked: Forked,
     /// What is told of a question besides: whether the run goes on meanwhile, or why not.
     told: Vec<(String, String)>,
 }
@@ -159,7 +161,7 @@ impl Holds {
     }
 
     /// What was answered about a rule that holds an intent: to whoever asks, or for longer. A denial reaches further than an
-    /// approval.
+    /// approval; what was denied to a fork, and to nobody else since, is denied to its original once.
     pub fn answer_for(
         &self,
         tid: u32,
@@ -168,17 +170,29 @@ impl Holds {
         hash: Hash,
         names: &[String],
     ) -> Option<Arc<Answer>> {
-        let mut inner = self.lock();
-        if let Some(own) = inner.table.answer_of(tid, key(hash, held.section, held.rule)) {
+        let (mut inner, key) = (self.lock(), key(hash, held.section, held.rule));
+        if let Some(own) = inner.table.answer_of(tid, key) {
             return Some(own);
         }
         let settles = |answer: &&Arc<Answer>| answer.settles(held, intent, hash, names);
         let settling: Vec<_> = inner.standing(Instant::now()).filter(settles).collect();
-        settling
-            .iter()
-            .find(|answer| !answer.approves())
-            .or(settling.first())
-            .map(|answer| Arc::clone(answer))
+        let denying = settling.iter().find(|answer| !answer.approves());
+        if let Some(answer) = denying.or(settling.first()) {
+            return Some(Arc::clone(answer));
+        }
+        let denial = inner.forked.meets(|answer| settles(&answer))?;
+        inner.table.tell(tid, key, Arc::clone(&denial), Instant::now());
+        Some(denial)
+    }
+
+    /// From here on whoever asks is of a fork of this thread.
+    pub fn fork_begins(&self, original: u32) {
+        self.lock().forked.begins(original);
+    }
+
+    /// The fork has become the run, or is gone.
+    pub fn fork_ends(&self, is_run: bool) {
+        self.lock().forked.ends(is_run);
     }
 
     /// That the call which the thread makes now was denied, where it is about the intent with this hash.
@@ -204,6 +218,7 @@ impl Holds {
             return Ok(Place::Alike);
         }
         let place = inner.table.ask(tid, asked, now, now_ms());
+        inner.forked.asks(asking.tid);
         drop(inner);
         if let Place::First(id) = &place {
             self.ledger.append(draft(id))?;
@@ -372,7 +387,11 @@ impl Holds {
         let written = self.ledger.append(self.event(answer.to_value()));
         let answer = if written.is_ok() { answer } else { answer.denied() };
         let (answer, now) = (Arc::new(answer), Instant::now());
-        let mut inner = self.lock();
+        let mut locked = self.lock();
+        let inner = &mut *locked;
+        if written.is_ok() {
+            inner.forked.answered(inner.table.waiters_of(open), &answer);
+        }
         let until = open.asked.is_of_datagrams().then(|| now + DATAGRAMS_FOR);
         if answer.reach != Reach::Once || until.is_some() {
             let until = until.filter(|_| answer.reach == Reach::Once);

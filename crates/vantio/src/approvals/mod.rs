@@ -6,6 +6,7 @@
 //! [`answer`]. How what is held waits is the mechanism's business, and what an answer settles the policy's.
 
 mod client;
+mod forked;
 mod holds;
 mod orphans;
 mod question;

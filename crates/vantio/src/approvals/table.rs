@@ -157,7 +157,18 @@ impl Table {
 
     /// How many wait for an answer to the question.
     pub fn waiting(&self, open: &Open) -> u64 {
-        self.waiters.iter().filter(|waiter| waiter.key == open.key && waiter.is_waiting()).count() as u64
+        self.waiters_of(open).count() as u64
+    }
+
+    /// The threads that wait for an answer to the question.
+    pub fn waiters_of(&self, open: &Open) -> impl Iterator<Item = u32> {
+        let waiting = |waiter: &&Waiter| waiter.key == open.key && waiter.is_waiting();
+        self.waiters.iter().filter(waiting).map(|waiter| waiter.tid)
+    }
+
+    /// Gives a thread an answer for the call that it makes now.
+    pub fn tell(&mut self, tid: u32, key: Hash, answer: Arc<Answer>, now: Instant) {
+        self.waiters.push(Waiter { tid, key, state: State::Answered { answer, at: now, is_used: true } });
     }
 
     /// Gives everybody who waits the answer, and ends the question.

@@ -81,6 +81,10 @@ pub fn answer(store: &Store, arguments: &Answering, approves: bool, json: bool) 
     } else {
         arguments.ids.iter().map(|id| find(&questions, id, unheard.is_empty())).collect()
     };
+    if !approves {
+        // With a denial a fork is gone, and with it what it asks: that is denied before.
+        chosen.reverse();
+    }
     // One question may have been named twice.
     let mut seen = BTreeSet::new();
     chosen.retain(|question| question.as_ref().map_or(true, |question| seen.insert(question.id.clone())));

@@ -61,6 +61,7 @@ impl Warden {
         self.holds.tell(&question, format!("goes on speculatively (pid {fork})"));
         self.count_all();
         self.set_assumption(Some(question));
+        self.holds.fork_begins(original);
         self.ledger.record(draft).is_ok()
     }
 
@@ -68,6 +69,7 @@ impl Warden {
         self.count_all();
         let question = self.assumption().or_else(|| self.holds.question_of(original));
         self.set_assumption(None);
+        self.holds.fork_ends(matches!(outcome, Speculated::Adopted));
         let mut request = vec![("original", Value::from(original))];
         request.extend(question.as_deref().map(|question| ("question", question.into())));
         match outcome {

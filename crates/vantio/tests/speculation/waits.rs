@@ -179,3 +179,73 @@ fn a_run_that_is_not_to_go_on_waits_without_a_word() {
     answer(&world, "approve", &found);
     run.prints("opened");
 }
+
+/// Whoever denies all that waits has denied what the fork asks, too: the original does not ask it once more.
+#[test]
+fn what_was_denied_to_a_fork_is_denied_to_its_original_once() {
+    let world = world();
+    let run = Run::shell(
+        &world,
+        &policy(),
+        "rm held/a; rm held/b; ls held; rm held/b; ls held; rm held/b; ls held",
+    );
+    let (first, second) = two_questions(&world);
+    world.ask(&["deny", "--all"]);
+    // The next attempt is another.
+    let again = another_question(&world, &[&first, &second]);
+    assert_eq!(again["intent_hash"], second["intent_hash"], "{again:#}");
+    answer(&world, "approve", &again);
+    run.prints("a\nb\nc\na\nc\na\nc");
+    assert_eq!(crate::entries(&world, "fork.end")[0], "rolled back");
+    let why = world.ask(&["why", "last"]);
+    assert!(why.contains("denied by"), "{why}");
+}
+
+/// An original that goes on without its fork was told nothing else.
+#[test]
+fn what_was_denied_to_a_fork_that_becomes_the_run_was_denied_to_that_alone() {
+    let world = world();
+    let run = Run::shell(&world, &policy(), "rm held/a; rm held/b; sleep 1; rm held/b; ls held");
+    let (first, second) = two_questions(&world);
+    answer(&world, "deny", &second);
+    answer(&world, "approve", &first);
+    let again = another_question(&world, &[&first, &second]);
+    assert_eq!(again["intent_hash"], second["intent_hash"], "{again:#}");
+    answer(&world, "approve", &again);
+    run.prints("c");
+}
+
+#[test]
+fn what_was_approved_to_a_fork_is_asked_again() {
+    let world = world();
+    let run = Run::shell(&world, &policy(), "rm held/a; rm held/b; ls held");
+    let (first, second) = two_questions(&world);
+    answer(&world, "approve", &second);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    answer(&world, "deny", &first);
+    let again = another_question(&world, &[&first, &second]);
+    assert_eq!(again["intent_hash"], second["intent_hash"], "{again:#}");
+    answer(&world, "deny", &again);
+    run.prints("a\nb\nc");
+}
+
+/// The question of a run, and that of its fork.
+#[track_caller]
+fn two_questions(world: &World) -> (serde_json::Value, serde_json::Value) {
+    let first = crate::going_on(world);
+    let second = another_question(world, &[&first]);
+    (first, second)
+}
+
+#[track_caller]
+fn another_question(world: &World, known: &[&serde_json::Value]) -> serde_json::Value {
+    let mut found = None;
+    let is_asked = crate::common::eventually(crate::PATIENCE, || {
+        let list = crate::parse(&world.ask(&["approvals", "--json"]));
+        let is_new = |question: &&serde_json::Value| known.iter().all(|known| known["id"] != question["id"]);
+        found = list["approvals"].as_array().unwrap().iter().find(is_new).cloned();
+        found.is_some()
+    });
+    assert!(is_asked, "no question but {known:#?}");
+    found.unwrap()
+}
