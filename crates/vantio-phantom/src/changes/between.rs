@@ -318,7 +318,10 @@ fn expand(
     (from, to): (&[u8], &[u8]),
     is_renamed: &dyn Fn(&[u8]) -> bool,
 ) -> io::Result<()> {
-    let settled: BTreeSet<&[u8]> = set.changes().iter().map(Change::host_path).collect();
+    // What is new says nothing of what the host has at its path.
+    let told = set.changes().iter().filter(|change| change.kind != ChangeKind::Added).map(Change::host_path);
+    let replaced = set.changes().iter().flat_map(|change| &change.origin.replaced);
+    let settled: BTreeSet<&[u8]> = told.chain(replaced.map(|(path, _)| &**path)).collect();
     states.entry(from.to_vec()).or_insert(None);
     let mut waiting = vec![(from.to_vec(), to.to_vec())];
     while let Some((from, to)) = waiting.pop() {
@@ -332,7 +335,9 @@ fn expand(
             let Some(node) = Node::at(directory.as_fd(), &name)? else { continue };
             let is_dir = node.is_dir();
             if !settled.contains(&*old) {
-                states.entry(new.clone()).or_insert(Some(State { node, source: Source::Host(old.clone()) }));
+                // What the host had there, or what was moved away from there, is gone, and not what came.
+                let moved = State { node, source: Source::Host(old.clone()) };
+                states.entry(new.clone()).or_insert(None).get_or_insert(moved);
             }
             states.entry(old.clone()).or_insert(None);
             if is_dir {

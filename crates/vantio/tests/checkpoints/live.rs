@@ -140,6 +140,43 @@ fn a_diff_between_checkpoints_is_of_what_changed_there() {
 }
 
 #[test]
+fn a_diff_between_checkpoints_tells_what_became_of_what_a_renamed_folder_brought() {
+    if !is_root() {
+        return;
+    }
+    let setups = [
+        // Where something of that name was, that was gone with the folder there.
+        "rm -r to; mv from to",
+        // Where something of that name was, that went elsewhere with the folder there.
+        "mv to third; mv from to",
+        // There is something new where it was.
+        "rm -r to; mv from to; mkdir from; echo new > from/same; echo new > from/other",
+    ];
+    for setup in setups {
+        let world = World::new();
+        for name in ["from/same", "from/other", "from/kept", "to/same", "to/own"] {
+            world.write(name, format!("{name}\n"));
+        }
+        let script = format!("{setup}; pause; rm to/same; echo changed > to/other; pause");
+        let mut run = Paused::start(&world, &script);
+        take(&world, &["--label", "one"]);
+        run.next();
+        run.end();
+        let lines = diff(&world, &["--from", "one"]);
+        let told = lines.iter().map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" "));
+        let told: Vec<_> =
+            told.map(|line| line.replace(&world.workspace().display().to_string(), "")).collect();
+        assert_eq!(told, ["\"modified\" \"/to/other\"", "\"deleted\" \"/to/same\""], "{setup}");
+        world.ask(&["restore", "last", "one"]);
+        world.ask(&["commit", "last", "--hazards"]);
+        for name in ["same", "other", "kept"] {
+            let text = fs::read_to_string(world.workspace().join("to").join(name)).unwrap();
+            assert_eq!(text, format!("from/{name}\n"), "{setup}");
+        }
+    }
+}
+
+#[test]
 fn a_run_that_lives_is_ended_before_it_is_restored() {
     let world = a_workspace();
     let mut run = Paused::start(&world, "echo 1 > a; pause; echo 2 > a; pause; sleep 600");
