@@ -356,6 +356,28 @@ fn an_undo_says_that_the_last_commit_stays_before_it_takes_back_an_earlier_one()
 }
 
 #[test]
+fn a_document_about_a_run_names_it() {
+    let world = world(POLICY);
+    world.run(&["run", "--", "sh", "-c", "echo x > new"]);
+    for command in [
+        &["diff", "last"][..],
+        &["checkpoint", "last"],
+        &["checkpoint", "last", "--list"],
+        &["diff", "last", "--from", "1"],
+        &["diff", "last", "--to", "1"],
+        &["commit", "last"],
+        &["diff", "last"],
+        &["undo", "last"],
+        &["why", "last"],
+        &["discard", "last"],
+        &["diff", "last"],
+    ] {
+        let told = world.run(&[command, &["--json"]].concat());
+        assert!(told.contains(r#""run":""#), "{command:?}: {told}");
+    }
+}
+
+#[test]
 fn an_undo_takes_a_repository_back_whole_or_not_at_all() {
     let world = world(POLICY);
     fs::create_dir_all(world.work().join(".git/objects")).unwrap();

@@ -9,7 +9,7 @@ use crate::{
     checkpoints::{kept, take, to_value},
     failure::Failure,
     present::{self, Table, age, note, now_ms},
-    store::{State, Store},
+    store::{Record, State, Store},
 };
 
 /// Takes a checkpoint of a run, or lists those that it has.
@@ -26,7 +26,7 @@ pub fn checkpoint(store: &Store, arguments: &arguments::Checkpoint, json: bool) 
             note(format!("run {short} was discarded: nothing of it is left\n"));
             return Ok(0);
         }
-        return print_list(&short, &list, &kept, json);
+        return print_list((&record, &short), &list, &kept, json);
     }
     let label = arguments.label.as_deref();
     let taken = if lives {
@@ -55,18 +55,25 @@ pub fn checkpoint(store: &Store, arguments: &arguments::Checkpoint, json: bool) 
         note(format!("  {files} being written meanwhile: what is kept of it may be of no single moment\n"));
     }
     if json {
-        present::print_json(to_json(&taken, None, arguments.processes))?;
+        let mut told = to_json(&taken, None, arguments.processes);
+        told["run"] = id.to_string().into();
+        present::print_json(told)?;
     }
     Ok(0)
 }
 
-fn print_list(short: &str, list: &[(Checkpoint, u64)], kept: &[u64], json: bool) -> Result<u8, Failure> {
+fn print_list(
+    (record, short): (&Record, &str),
+    list: &[(Checkpoint, u64)],
+    kept: &[u64],
+    json: bool,
+) -> Result<u8, Failure> {
     if json {
         let list: serde_json::Value = list
             .iter()
             .map(|(checkpoint, bytes)| to_json(checkpoint, Some(*bytes), kept.contains(&checkpoint.id)))
             .collect();
-        present::print_json(serde_json::json!({ "checkpoints": list }))?;
+        present::print_json(json!({ "run": record.id.to_string(), "checkpoints": list }))?;
     } else if list.is_empty() {
         note(format!("run {short} has no checkpoint; take one: vantio checkpoint {short}\n"));
     } else {

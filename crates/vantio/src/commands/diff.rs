@@ -33,7 +33,11 @@ pub fn diff(store: &Store, arguments: &Diff, json: bool) -> Result<u8, Failure> 
     let short = store.short(record.id);
     if record.state == State::Discarded {
         note(format!("run {short} was discarded: nothing of it is left\n"));
-        return if json { present::print_json(ChangeSet::default().to_json()).map(|()| 0) } else { Ok(0) };
+        return if json {
+            print_document(&record, ChangeSet::default().to_json()).map(|()| 0)
+        } else {
+            Ok(0)
+        };
     }
     if arguments.from.is_some() || arguments.to.is_some() {
         return states::diff(store, &record, arguments, json);
@@ -48,7 +52,7 @@ pub fn diff(store: &Store, arguments: &Diff, json: bool) -> Result<u8, Failure> 
     let (world, root) = (store.world(&record), host_root()?);
     if json {
         let document = changes.to_json_with_hunks(&world, root.as_fd());
-        present::print_json(document.map_err(|error| scan_failure(&error))?)?;
+        print_document(&record, document.map_err(|error| scan_failure(&error))?)?;
     } else if arguments.patch {
         print_patch(store, &record, &changes)?;
     } else if lives || !changes.is_empty() {
@@ -155,6 +159,12 @@ fn left_out_json(left_out: &ChangeSet) -> (Vec<Value>, Vec<Value>) {
 fn print_patch(store: &Store, record: &Record, changes: &ChangeSet) -> Result<(), Failure> {
     let (world, root) = (store.world(record), host_root()?);
     print_written(|out| changes.write_patch(&world, root.as_fd(), out))
+}
+
+/// The changes of a run, which they name.
+fn print_document(record: &Record, mut document: Value) -> Result<(), Failure> {
+    document["run"] = record.id.to_string().into();
+    present::print_json(document)
 }
 
 /// A file or pipe gets the patch as it is; a terminal gets nothing that it would obey.

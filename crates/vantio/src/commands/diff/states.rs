@@ -7,13 +7,12 @@ use vantio_phantom::{
     checkpoint::{Shadow, find},
 };
 
-use super::{print_tree, print_written, short};
+use super::{print_document, print_tree, print_written, short};
 use crate::{
     arguments::Diff,
     checkpoints::Hold,
     commands::changes::{checkpoint_failure, claim_kept, host_root, scan_failure},
     failure::Failure,
-    present,
     store::{Claim, Record, State, Store},
 };
 
@@ -29,7 +28,7 @@ pub fn diff(store: &Store, record: &Record, arguments: &Diff, json: bool) -> Res
         None => {
             let changes = scan(second.run(), root.as_fd()).map_err(|error| scan_failure(&error))?;
             if json {
-                present::print_json(changes.to_json())?;
+                print_document(record, changes.to_json())?;
             } else if arguments.patch {
                 print_written(|out| changes.write_patch(second.run(), root.as_fd(), out))?;
             } else {
@@ -45,7 +44,7 @@ pub fn diff(store: &Store, record: &Record, arguments: &Diff, json: bool) -> Res
             let between = between(first.run(), second.run(), root.as_fd());
             let between = between.map_err(|error| scan_failure(&error))?;
             if json {
-                present::print_json(between.changes().to_json())?;
+                print_document(record, between.changes().to_json())?;
             } else if arguments.patch {
                 print_written(|out| between.write_patch(out))?;
             } else {
