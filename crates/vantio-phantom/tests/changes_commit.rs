@@ -32,6 +32,25 @@ fn becomes_what_the_run_saw(before: &str, script: &str) -> World {
 }
 
 #[test]
+fn what_was_removed_from_a_renamed_directory_goes_though_it_replaces_another() {
+    if !is_root() {
+        return; // An ordinary user's overlay answers EXDEV and programs copy.
+    }
+    for script in [
+        "rm -r c/a; rm -r a; mv c a; mv d c; ln -s b c/a",
+        "rm c/a/f; rm -r a; mv c a; mv d c; mkdir c/a; echo 4 > c/a/f",
+        "rm -r c/a; rm -r a; mv c a; mkdir -p c/a; echo 4 > c/a/f",
+    ] {
+        let world = World::new("mkdir -p a c/a d; echo 1 > c/f; echo 2 > d/y; echo 3 > a/x; echo 5 > c/a/f");
+        let (before, wanted) = (world.shape(), world.inside_shape(script));
+        assert!(!world.commit(&[]).is_incomplete(), "{script}");
+        assert_eq!(world.shape(), wanted, "{script}");
+        assert_eq!(world.undo().stayed, Vec::<Vec<u8>>::new(), "{script}");
+        assert_eq!(world.shape(), before, "{script}");
+    }
+}
+
+#[test]
 fn trees_files_and_links_of_every_kind() {
     becomes_what_the_run_saw(
         "mkdir -p d/sub gone/deep; echo 1 > d/mod; echo 2 > d/del; echo 3 > d/sub/keep; echo 4 > gone/deep/f

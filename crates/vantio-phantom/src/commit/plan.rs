@@ -6,7 +6,7 @@ use super::{
     meta::Meta,
     pieces::{Piece, Pieces},
     replace::{Replacement, Replacements},
-    select::{makes_directory, parent_of, takes_tree},
+    select::{container_of, makes_directory},
     steps::Dir,
 };
 use crate::changes::{
@@ -110,7 +110,7 @@ impl<'a> Plan<'a> {
             let change = &set.changes()[index];
             match goes {
                 Goes::Own => planner.take(index),
-                Goes::Replaced(_) if planner.goes_with_parent(change.origin.layer, path) => {}
+                Goes::Replaced(_) if planner.goes_with_container(change, path, path) => {}
                 Goes::Replaced(node) => drop(planner.clear(change, path, node)),
             }
         }
@@ -288,7 +288,7 @@ impl<'a> Planner<'a, '_> {
         let change: &'a Change = &self.set.changes()[index];
         match (change.kind, &change.before) {
             (ChangeKind::Deleted, Some(before))
-                if !self.goes_with_parent(change.origin.layer, &change.path) =>
+                if !self.goes_with_container(change, &change.path, change.host_path()) =>
             {
                 self.clear(change, change.host_path(), before);
             }
@@ -402,11 +402,9 @@ impl<'a> Planner<'a, '_> {
     }
 
     /// True for what the move of its directory takes away.
-    fn goes_with_parent(&self, layer: usize, path: &[u8]) -> bool {
-        self.moves_directories[layer]
-            && parent_of(self.set, path).is_some_and(|parent| {
-                self.plan.chosen.contains(&parent) && takes_tree(&self.set.changes()[parent])
-            })
+    fn goes_with_container(&self, change: &Change, told: &[u8], place: &[u8]) -> bool {
+        self.moves_directories[change.origin.layer]
+            && container_of(self.set, told, place).is_some_and(|index| self.plan.chosen.contains(&index))
     }
 
     /// True for a change that all names of the file follow, and that comes with all that the run did to these: what waits

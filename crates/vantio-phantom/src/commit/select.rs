@@ -221,8 +221,7 @@ fn needs(set: &ChangeSet) -> Vec<Vec<usize>> {
     for (index, change) in changes.iter().enumerate() {
         if change.kind == ChangeKind::Deleted {
             // A directory goes only with all that is in it.
-            if let Some(parent) = parent_of(set, &change.path).filter(|parent| takes_tree(&changes[*parent]))
-            {
+            if let Some(parent) = container_of(set, &change.path, change.host_path()) {
                 needs[parent].push(index);
             }
             continue;
@@ -258,14 +257,23 @@ pub(super) fn makes_directory(change: &Change) -> bool {
 
 /// True for a change that removes a directory of the host with all in it.
 pub(super) fn takes_tree(change: &Change) -> bool {
-    let goes = matches!(change.kind, ChangeKind::Deleted | ChangeKind::Retyped);
-    let before = change.before.iter().filter(|_| goes);
-    let replaced = change.origin.replaced.iter().map(|(_, node)| node);
-    before.chain(replaced).any(crate::changes::Node::is_dir)
+    trees(change).next().is_some()
 }
 
-pub(super) fn parent_of(set: &ChangeSet, path: &[u8]) -> Option<usize> {
-    set.position(beneath::split(path).0)
+/// The directories of the host that a change removes with all in them.
+fn trees(change: &Change) -> impl Iterator<Item = &[u8]> {
+    let goes = matches!(change.kind, ChangeKind::Deleted | ChangeKind::Retyped);
+    let before = change.before.iter().filter(move |_| goes).map(|node| (change.host_path(), node));
+    let replaced = change.origin.replaced.iter().map(|(path, node)| (&path[..], node));
+    before.chain(replaced).filter(|(_, node)| node.is_dir()).map(|(path, _)| path)
+}
+
+/// The change that removes the directory which the host has `place` in, with all in it. What goes may be `told` where it
+/// would be by now, and what is above that be about another directory.
+pub(super) fn container_of(set: &ChangeSet, told: &[u8], place: &[u8]) -> Option<usize> {
+    let directory = beneath::split(place).0;
+    let mut above = [beneath::split(told).0, directory].into_iter().filter_map(|path| set.position(path));
+    above.find(|index| trees(&set.changes()[*index]).any(|tree| tree == directory))
 }
 
 /// The nearest change above `path` that `is_wanted`.
