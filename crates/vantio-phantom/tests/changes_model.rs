@@ -196,6 +196,8 @@ proptest! {
     ) {
         let several = format!("{BEFORE}; rm y; ln x y; ln a/x a/d; ln c/x c/y; ln c/x c/e");
         let (world, identity) = world(host, &several);
+        // As in every run: without it, nothing tells what came back to several names from what the host changed.
+        note_all(&world);
         let before = sh(&world.host(), identity);
         world.inside(&format!("{}\nmkdir ../seen; cp -a . ../seen", quiet(&operations)));
         let set = world.scan();
