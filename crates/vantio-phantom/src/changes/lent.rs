@@ -10,7 +10,7 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{self, Write as _},
-    os::fd::{AsFd, OwnedFd},
+    os::fd::AsFd as _,
     path::{Path, PathBuf},
 };
 
@@ -29,7 +29,7 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Lent {
     path: PathBuf,
-    file: OwnedFd,
+    file: File,
     told: RefCell<Told>,
 }
 
@@ -59,7 +59,7 @@ impl Lent {
         let path = PathBuf::from(path);
         loop {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-            let file = openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR)?;
+            let file = File::from(openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR)?);
             let lent = Self { path: path.clone(), file, told: RefCell::default() };
             if flock(&lent.file, FlockOperation::NonBlockingLockExclusive).is_ok() && lent.is_named()? {
                 lent.give_back(upper)?;
@@ -99,7 +99,7 @@ impl Lent {
     fn note(&self, loan: Loan) -> io::Result<()> {
         let mut line = serde_json::to_vec(&loan)?;
         line.push(b'\n');
-        match File::from(self.file.try_clone()?).write_all(&line) {
+        match (&self.file).write_all(&line) {
             // Better a mode that a kill leaves lent than nothing to be seen on a full disk.
             Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::NOSPC | Errno::DQUOT)) => {
                 self.told.borrow_mut().take_in(loan);

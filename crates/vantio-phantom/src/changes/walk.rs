@@ -147,8 +147,9 @@ impl<'a> Walk<'a> {
     /// What the run has there, made readable.
     fn upper_node(&self, dir: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> io::Result<Option<Node>> {
         let Some(stat) = beneath::stat_at(dir, name)? else { return Ok(None) };
-        let mode = self.root.true_mode(path, &Node::of_stat(&stat))?;
-        self.root.lend(path, &Node::of_stat(&stat))?;
+        let bare = Node::of_stat(&stat);
+        let mode = self.root.true_mode(path, &bare)?;
+        self.root.lend(path, &bare)?;
         let mut node = Node::complete(&stat, dir, name)?;
         node.set_mode(mode);
         Ok(Some(node))

@@ -244,7 +244,7 @@ impl Plane {
         to: &[u8],
         subtree: bool,
     ) -> io::Result<()> {
-        self.permit(request, &Intent::new(effect, Target::Paths { from, to, subtree }))
+        self.permit(request, &Intent::new(effect, Target::Paths { from, to, subtree }), None)
     }
 
     /// A name in a directory of the run.

@@ -351,7 +351,7 @@ impl Plane {
         access: Access,
         subtree: bool,
     ) -> rustix::io::Result<()> {
-        self.permit(request, &Intent::new(effect, Target::Path { path, access, subtree }))
+        self.permit(request, &Intent::new(effect, Target::Path { path, access, subtree }), None)
     }
 
     /// Whether what is at a path may become that; `EACCES` when not.
@@ -363,11 +363,12 @@ impl Plane {
         becomes: Becomes<'_>,
     ) -> rustix::io::Result<()> {
         let target = Target::Path { path, access: Access::Write, subtree: false };
-        self.permit(request, &Intent { becomes: Some(becomes), ..Intent::new(effect, target) })
+        self.permit(request, &Intent { becomes: Some(becomes), ..Intent::new(effect, target) }, None)
     }
 
-    fn permit(&self, request: &Request, intent: &Intent<'_>) -> rustix::io::Result<()> {
-        match self.decide_as(request, intent, None) {
+    /// As [`Plane::decide_as`]; `EACCES` for what is no permit.
+    fn permit(&self, request: &Request, intent: &Intent<'_>, ways: Option<Ways>) -> rustix::io::Result<()> {
+        match self.decide_as(request, intent, ways) {
             Ruling::Permit => Ok(()),
             Ruling::Refuse | Ruling::Kill | Ruling::Wait => Err(rustix::io::Errno::ACCESS),
         }

@@ -14,7 +14,7 @@ use super::{
     resolve::{Entry, Located, Object, Place},
 };
 use crate::{
-    Ruling, Ways,
+    Ways,
     checkpoint::Change,
     net::{Fate, Outcome},
 };
@@ -239,10 +239,7 @@ impl Plane {
 
     fn permit_ways(&self, request: &Request, intent: &Intent<'_>, path: &[u8], ways: Ways) -> io::Result<()> {
         self.expects(request, path, ways)?;
-        match self.decide_as(request, intent, Some(ways)) {
-            Ruling::Permit => Ok(()),
-            Ruling::Refuse | Ruling::Kill | Ruling::Wait => Err(Errno::ACCESS),
-        }
+        self.permit(request, intent, Some(ways))
     }
 
     fn was_given(&self, object: &Object, open: &Open) -> bool {

@@ -24,7 +24,7 @@ use crate::{
     arguments::Undo,
     failure::Failure,
     oracle::bytes_value,
-    present::{note, print, print_json, waited},
+    present::{note, plural, print, print_json, waited},
     run::policy::current_directory,
     store::Store,
 };
@@ -136,10 +136,9 @@ impl Told<'_> {
             }
         }
         for (repository, (on, paths)) in in_repositories {
-            let (repository, on, count) = (Escaped(repository), Escaped(on), paths.len());
-            let more = if count == 1 { "path" } else { "paths" };
+            let (repository, on, more) = (Escaped(repository), Escaped(on), plural(paths.len(), "path"));
             let _ = writeln!(text, "stays, because a repository goes back whole or not at all: {repository}");
-            let _ = writeln!(text, "  {count} {more} more beside {on}; its own history may lead back");
+            let _ = writeln!(text, "  {more} more beside {on}; its own history may lead back");
         }
         text
     }
