@@ -26,13 +26,13 @@ use crate::{
 pub(crate) struct Step {
     /// As the run sees it.
     pub(crate) path: PathBytes,
-    pub(crate) becomes: Becomes,
+    pub(crate) former: Former,
 }
 
-/// What is to be at a path.
+/// What was at a path, and is to be there again.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Becomes {
+pub(crate) enum Former {
     Nothing,
     Directory(Meta),
     File {
@@ -73,7 +73,7 @@ pub fn prepare(run: &RunFolder, id: u64, host_root: BorrowedFd<'_>) -> Result<()
     planning.steps.extend(
         compared
             .retimed()
-            .map(|(path, node)| Step { path: path.into(), becomes: Becomes::Looks(Meta::of(node)) }),
+            .map(|(path, node)| Step { path: path.into(), former: Former::Looks(Meta::of(node)) }),
     );
     planning.finish().map_err(failed)
 }
@@ -100,8 +100,8 @@ impl Step {
             slot.strip_prefix("slot-").is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
         };
         is_path(self.path.as_bytes())
-            && match &self.becomes {
-                Becomes::File { slot, same_as, .. } => {
+            && match &self.former {
+                Former::File { slot, same_as, .. } => {
                     is_slot(slot) && same_as.as_ref().is_none_or(|path| is_path(path.as_bytes()))
                 }
                 _ => true,
@@ -129,18 +129,18 @@ impl Planning<'_> {
     fn add(&mut self, change: &Change) -> io::Result<()> {
         let path: PathBytes = change.path.clone().into();
         let Some(after) = &change.after else {
-            self.steps.push(Step { path, becomes: Becomes::Nothing });
+            self.steps.push(Step { path, former: Former::Nothing });
             return Ok(());
         };
         if change.kind == ChangeKind::Retyped {
-            self.steps.push(Step { path: path.clone(), becomes: Becomes::Nothing });
+            self.steps.push(Step { path: path.clone(), former: Former::Nothing });
         }
         let meta = Meta::of(after);
         let is_relinked = self.relinked.contains(&*change.path);
-        let becomes = match (change.kind, after.file_type) {
+        let former = match (change.kind, after.file_type) {
             (_, FileType::File) if is_relinked => self.file(&change.path, after, false)?,
-            (ChangeKind::Metadata, _) | (ChangeKind::Modified, FileType::Directory) => Becomes::Looks(meta),
-            (_, FileType::Directory) => Becomes::Directory(meta),
+            (ChangeKind::Metadata, _) | (ChangeKind::Modified, FileType::Directory) => Former::Looks(meta),
+            (_, FileType::Directory) => Former::Directory(meta),
             (_, FileType::File) => {
                 let is_alone = |node: &Node| node.file_type == FileType::File && node.links == 1;
                 let is_in_place = change.kind == ChangeKind::Modified
@@ -149,13 +149,13 @@ impl Planning<'_> {
                 self.file(&change.path, after, is_in_place)?
             }
             (_, FileType::Symlink) => {
-                Becomes::Symlink { target: after.target.clone().unwrap_or_default().into(), meta }
+                Former::Symlink { target: after.target.clone().unwrap_or_default().into(), meta }
             }
-            (_, FileType::Fifo) => Becomes::Fifo(meta),
+            (_, FileType::Fifo) => Former::Fifo(meta),
             // No layer keeps one.
             (_, FileType::Socket | FileType::Character | FileType::Block) => return Ok(()),
         };
-        self.steps.push(Step { path, becomes });
+        self.steps.push(Step { path, former });
         Ok(())
     }
 
@@ -164,12 +164,12 @@ impl Planning<'_> {
         let Some(node) = self.compared.second(path)?.filter(|node| node.file_type == FileType::File) else {
             return Ok(());
         };
-        let becomes = self.file(path, &node, false)?;
-        self.steps.push(Step { path: path.into(), becomes });
+        let former = self.file(path, &node, false)?;
+        self.steps.push(Step { path: path.into(), former });
         Ok(())
     }
 
-    fn file(&mut self, path: &[u8], node: &Node, in_place: bool) -> io::Result<Becomes> {
+    fn file(&mut self, path: &[u8], node: &Node, in_place: bool) -> io::Result<Former> {
         let slot = format!("slot-{}", self.steps.len());
         let mut options = OpenOptions::new();
         let to = options.write(true).create_new(true).mode(0o600).open(self.place.join(&slot))?;
@@ -178,7 +178,7 @@ impl Planning<'_> {
             let made = self.made.entry(names.first()?).or_insert_with(|| path.into());
             (made.as_bytes() != path).then(|| made.clone())
         });
-        Ok(Becomes::File { slot, meta: Meta::of(node), in_place, same_as })
+        Ok(Former::File { slot, meta: Meta::of(node), in_place, same_as })
     }
 
     fn finish(self) -> io::Result<()> {

@@ -28,7 +28,7 @@ use thiserror::Error;
 
 use crate::changes::RunFolderError;
 
-pub(crate) use back::{Becomes, STEPS, Step, folder as steps_folder, read as read_steps};
+pub(crate) use back::{Former, STEPS, Step, folder as steps_folder, read as read_steps};
 pub use back::{forget, prepare};
 pub(crate) use keeper::{Change, Keeper, Setup, Standing};
 pub use restore::{Options, Restored, erase, is_restoring, recover, restore};

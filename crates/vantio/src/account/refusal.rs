@@ -1,8 +1,9 @@
 //! What was refused to a run.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use serde_json::json;
 use vantio_core::{Decision, Effect, RunId, json::Value};
 use vantio_ledger::{Entry, Filter, LedgerError, Reader, to_serde};
 use vantio_policy::{Advice, Bindings, explain::Subject};
@@ -42,7 +43,8 @@ pub struct Refusal {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trail: Option<String>,
     /// What would permit it.
-    pub advice: Option<Suggestion>,
+    #[serde(serialize_with = "as_json")]
+    pub advice: Option<Advice>,
     /// The run within that was refused it by its own policy, where that was so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nested: Option<u64>,
@@ -50,29 +52,6 @@ pub struct Refusal {
     pub observed: bool,
     /// How often.
     pub count: u64,
-}
-
-/// A change of the policy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Suggestion {
-    /// What to do with the rule.
-    pub action: Action,
-    /// The list.
-    pub section: String,
-    /// The rule.
-    pub rule: String,
-}
-
-/// What to do with a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Action {
-    /// Write it in the list.
-    Add,
-    /// Take it out of the list.
-    Remove,
-    /// Raise its limit.
-    Raise,
 }
 
 /// Everything that was refused to a run, or observed, by its first time.
@@ -104,9 +83,8 @@ impl Refusal {
     /// Says what would permit it as a policy would, with what its variables stood for.
     pub fn write_advice(&mut self, bindings: &Bindings, is_directory: impl Fn(&[u8]) -> bool) {
         let (Some(effect), Some(subject)) = (Effect::from_name(&self.effect), &self.subject) else { return };
-        if let Some(advice) = self.advice.as_ref().and_then(Suggestion::advice) {
-            let written = advice.written(effect, subject, bindings, is_directory);
-            self.advice = written.as_ref().map(Suggestion::of);
+        if let Some(advice) = self.advice.take() {
+            self.advice = advice.written(effect, subject, bindings, is_directory);
         }
     }
 }
@@ -153,7 +131,7 @@ fn refusal(entry: &Entry) -> Option<Refusal> {
         rule: owned("rule"),
         reason: owned("reason").unwrap_or_default(),
         trail: owned("trail"),
-        advice: response.member("advice").and_then(suggestion),
+        advice: response.member("advice").and_then(advice),
         nested: response.count("nested"),
         observed: observed.is_some(),
         count: 1,
@@ -169,51 +147,17 @@ fn names(response: &Value) -> Vec<String> {
     names.iter().filter_map(name).collect()
 }
 
-fn suggestion(advice: &Value) -> Option<Suggestion> {
-    let action = match advice.text("action")? {
-        "add" => Action::Add,
-        "remove" => Action::Remove,
-        "raise" => Action::Raise,
-        _ => return None,
-    };
-    Some(Suggestion {
-        action,
-        section: advice.text("section")?.to_owned(),
-        rule: advice.text("rule")?.to_owned(),
-    })
+fn advice(of: &Value) -> Option<Advice> {
+    Advice::from_parts(of.text("action")?, of.text("section")?, of.text("rule")?)
 }
 
-impl Suggestion {
-    fn of(advice: &Advice) -> Self {
-        let (_, section, rule) = advice.parts();
-        let action = match advice {
-            Advice::Add { .. } => Action::Add,
-            Advice::Remove { .. } => Action::Remove,
-            Advice::Raise { .. } => Action::Raise,
-        };
-        Self { action, section: section.to_owned(), rule: rule.to_owned() }
-    }
-
-    fn advice(&self) -> Option<Advice> {
-        Advice::from_parts(self.action.name(), &self.section, &self.rule)
-    }
+/// An advice as documents have it.
+pub fn advice_json(advice: &Advice) -> serde_json::Value {
+    let (action, section, rule) = advice.parts();
+    json!({ "action": action, "section": section, "rule": rule })
 }
 
-impl Action {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Add => "add",
-            Self::Remove => "remove",
-            Self::Raise => "raise",
-        }
-    }
-}
-
-impl fmt::Display for Suggestion {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.advice() {
-            Some(advice) => advice.fmt(formatter),
-            None => write!(formatter, "{} in {}: {}", self.action.name(), self.section, self.rule),
-        }
-    }
+#[expect(clippy::ref_option, reason = "serde calls it with this")]
+fn as_json<S: Serializer>(advice: &Option<Advice>, serializer: S) -> Result<S::Ok, S::Error> {
+    advice.as_ref().map(advice_json).serialize(serializer)
 }

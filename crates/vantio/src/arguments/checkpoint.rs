@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Reference, run_name};
+use super::{Reference, run::run_name};
 
 /// Arguments of `vantio checkpoint`.
 #[derive(Debug, Args)]

@@ -4,6 +4,8 @@ mod approvals;
 mod changes;
 mod checkpoint;
 mod ledger;
+mod policy;
+mod run;
 mod runs;
 
 use std::{
@@ -13,18 +15,19 @@ use std::{
 };
 
 use clap::{
-    Arg, ArgGroup, Args, CommandFactory as _, Parser, Subcommand, ValueEnum,
+    Arg, Args, CommandFactory as _, Parser, Subcommand,
     builder::{PossibleValue, StringValueParser, TypedValueParser, styling},
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use clap_complete::Shell;
 use vantio_core::Effect;
-use vantio_policy::PRESETS;
 
 pub use approvals::{Answering, Approvals};
 pub use changes::{Commit, Diff, Undo};
 pub use checkpoint::{Checkpoint, Restore};
 pub use ledger::{Archive, Export, ExportFormat, Ledger, List, Prove, Verdict, Verify, Witness};
+pub use policy::{Explain, Init, Policy, PolicyDiff, Preset, Suggest};
+pub use run::Run;
 pub use runs::{Attach, Keep, Logs, Prune};
 
 use crate::failure::Failure;
@@ -190,7 +193,7 @@ impl From<Urgent> for Command {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a program under a policy; its changes wait for your review
-    #[command(after_help = RUN_HELP)]
+    #[command(after_help = run::RUN_HELP)]
     Run(Run),
     /// Show what a run changed
     Diff(Diff),
@@ -245,7 +248,7 @@ pub enum Command {
     #[command(subcommand)]
     Policy(Policy),
     /// Write a policy for this folder
-    #[command(after_help = INIT_HELP)]
+    #[command(after_help = policy::INIT_HELP)]
     Init(Init),
     /// Say what this host can enforce, and what each gap costs
     #[command(after_help = "Exit status: 0 when agents can be run here, 1 when not.")]
@@ -284,29 +287,6 @@ pub struct Replay {
     pub force: bool,
 }
 
-/// Arguments of `vantio run`.
-#[derive(Debug, Args)]
-pub struct Run {
-    /// The policy. A vantio.yaml in this folder or above is obeyed too, and is the only one without --policy
-    #[arg(long, value_name = "FILE", conflicts_with = "preset")]
-    pub policy: Option<PathBuf>,
-    /// A policy that comes with Vantio: read-only, workspace, open or learn
-    #[arg(long, value_name = "NAME", value_parser = Offering(|| PRESETS.to_vec()), hide_possible_values = true)]
-    pub preset: Option<String>,
-    /// A name for the run, shown in lists
-    #[arg(long, value_name = "NAME", value_parser = run_name)]
-    pub name: Option<String>,
-    /// Return once the program runs, and print the run's id
-    #[arg(long, short)]
-    pub detach: bool,
-    /// What enforces the policy
-    #[arg(long, value_name = "BACKEND", default_value = "notify")]
-    pub backend: String,
-    /// The program and its arguments
-    #[arg(last = true, required = true, value_name = "CMD")]
-    pub command: Vec<OsString>,
-}
-
 /// Any text; shells offer these words.
 #[derive(Clone)]
 struct Offering(fn() -> Vec<&'static str>);
@@ -332,18 +312,6 @@ fn effects() -> Vec<&'static str> {
     Effect::ALL.iter().map(|effect| effect.name()).collect()
 }
 
-fn run_name(text: &str) -> Result<String, String> {
-    if text == "last" {
-        return Err("`last` names the newest run".to_owned());
-    }
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if !text.is_empty() && text.len() <= 64 && text.chars().all(is_plain) {
-        Ok(text.to_owned())
-    } else {
-        Err("a name is 1 to 64 of the characters A-Z a-z 0-9 - _ .".to_owned())
-    }
-}
-
 /// Arguments of `vantio ps`.
 #[derive(Debug, Args)]
 pub struct Ps {
@@ -351,155 +319,6 @@ pub struct Ps {
     #[arg(long, short)]
     pub all: bool,
 }
-
-/// Commands on policies.
-#[derive(Debug, Subcommand)]
-pub enum Policy {
-    /// Find mistakes in a policy
-    Check {
-        /// The policy
-        file: PathBuf,
-    },
-    /// Print a policy with everything that it includes
-    #[command(
-        group = ArgGroup::new("shown").args(["file", "effective"]).required(true).multiple(true),
-        after_help = "With --effective: what `vantio run` in this folder would enforce, of the policies of the\nadministrator (/etc/vantio), of FILE (as with run --policy, and preset:NAME as with run\n--preset), of this folder and of the user (~/.config/vantio), with the place that each line\nis from. A lower policy only narrows."
-    )]
-    Show {
-        /// The policy, or preset:NAME
-        file: Option<PathBuf>,
-        /// Print all policies of a run here as one
-        #[arg(long)]
-        effective: bool,
-    },
-    /// Print the hash that names what a policy means
-    Hash {
-        /// The policy, or preset:NAME
-        file: PathBuf,
-    },
-    /// Print what a policy allows that another does not
-    #[command(after_help = DIFF_HELP)]
-    Diff(PolicyDiff),
-    /// Say what a policy would answer, and why each rule won or lost
-    #[command(after_help = EXPLAIN_HELP)]
-    Explain(Explain),
-    /// Run the examples that a policy has under `tests`
-    #[command(
-        after_help = "Examples are judged as in mode enforce, by their text: ${workspace} is this folder.\n\nExit status: 0 when every example holds, or there is none; 3 when one does not."
-    )]
-    Test {
-        /// The policy
-        file: PathBuf,
-    },
-    /// Write the smallest policy under which runs could do again what they did
-    #[command(after_help = SUGGEST_HELP)]
-    Suggest(Suggest),
-    /// Print the JSON Schema of a policy, for editors
-    #[command(
-        after_help = "For example: vantio policy schema > policy.schema.json, and as the first line of a policy:\n# yaml-language-server: $schema=./policy.schema.json"
-    )]
-    Schema,
-}
-
-/// Arguments of `vantio policy diff`.
-#[derive(Debug, Args)]
-pub struct PolicyDiff {
-    /// The policy to compare with, or preset:NAME
-    pub first: PathBuf,
-    /// The policy that may allow more, or preset:NAME
-    pub second: PathBuf,
-    /// Print what SECOND refuses that FIRST allows, too
-    #[arg(long)]
-    pub both: bool,
-    /// Exit with 3 when SECOND allows more
-    #[arg(long)]
-    pub exit_code: bool,
-}
-
-/// Arguments of `vantio policy suggest`.
-#[derive(Debug, Args)]
-pub struct Suggest {
-    /// Runs: ids, beginnings of ids, or `last`
-    #[arg(required = true, value_name = "RUN")]
-    pub runs: Vec<String>,
-    /// Where to write it; standard output without it
-    #[arg(long, short, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// Overwrite a file that exists
-    #[arg(long)]
-    pub force: bool,
-}
-
-/// Arguments of `vantio policy explain`.
-#[derive(Debug, Args)]
-pub struct Explain {
-    /// The policy, or preset:NAME
-    pub file: PathBuf,
-    /// The kind of action, such as fs.open, proc.exec or net.connect
-    #[arg(long, value_parser = Offering(effects), hide_possible_values = true)]
-    pub effect: String,
-    /// What it acts on: a path, a program, HOST:PORT, unix:PATH, or the name of a tool or model
-    #[arg(long)]
-    pub target: String,
-    /// Open for writing
-    #[arg(long)]
-    pub write: bool,
-    /// Mean everything below the folder too, as when it is renamed or removed
-    #[arg(long)]
-    pub subtree: bool,
-    /// The new name of fs.rename and fs.link
-    #[arg(long, value_name = "PATH")]
-    pub to: Option<String>,
-    /// A label that the process carries; may be repeated
-    #[arg(long = "label", value_name = "LABEL")]
-    pub labels: Vec<String>,
-    /// Send a datagram instead of connecting
-    #[arg(long)]
-    pub udp: bool,
-    /// Follow symbolic links of this host, in the target and in the rules
-    #[arg(long)]
-    pub resolve: bool,
-    /// Print every rule that was weighed
-    #[arg(long)]
-    pub all: bool,
-    /// Exit with 3 when it would be refused
-    #[arg(long)]
-    pub exit_code: bool,
-}
-
-/// Arguments of `vantio init`.
-#[derive(Debug, Args)]
-pub struct Init {
-    /// Overwrite a policy that exists
-    #[arg(long)]
-    pub force: bool,
-    /// The preset that the policy begins with: read-only, workspace, open or learn
-    #[arg(long, value_enum, default_value_t = Preset::Workspace, hide_possible_values = true)]
-    pub preset: Preset,
-}
-
-/// The policies that come with Vantio.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Preset {
-    /// Read the system and this folder, change nothing
-    ReadOnly,
-    /// Work on this folder
-    Workspace,
-    /// Anything but credentials
-    Open,
-    /// Watch what the agent does, to write a policy from it
-    Learn,
-}
-
-const DIFF_HELP: &str = "\
-Signs:
-  +  SECOND allows it and FIRST does not: a rule that permits, or (gone) one that refused
-  -  SECOND refuses it and FIRST does not (with --both)
-
-Policies are compared by their rules, as they are on every host: a rule is named when no
-single rule of the other policy covers all of it.
-
-Exit status: 0; with --exit-code 3 when SECOND allows more.";
 
 const OVERVIEW: &str = "\
 RUN is a run's id, the beginning of it, or `last`.
@@ -531,58 +350,7 @@ Environment:
   VANTIO_MANAGED  one more policy that narrows every run, as /etc/vantio/policy.yaml does
   NO_COLOR        print without colour";
 
-const INIT_HELP: &str = "\
-Presets:
-  read-only  read the system and this folder, change nothing
-  workspace  work on this folder
-  open       anything but credentials
-  learn      watch what the agent does, to write a policy from it";
-
 const REPLAY_HELP: &str = "Exit status: 0 when all comes out as recorded, 3 when something does not, or when a\nbundle is not as it was written, 1 when the run or its policy is not there,\n2 when nothing is called so.\nA file whose name reads as a run's is named with its folder: ./last";
-
-const RUN_HELP: &str = "\
-Standard output is the program's alone; what Vantio says goes to standard error.
-With --json that is one JSON object, the last line of standard error.
-
-With --detach standard output is the run's id alone. The run has a terminal if standard
-input is one; otherwise its input is /dev/null. A server listens in the run's own network:
-nothing outside of the run reaches it. Exit status: 0 once the program runs, else as without
---detach.
-
-Exit status:
-  the program's own, or
-  128+N  signal N ended it
-  125    Vantio failed; the program never ran unguarded
-  126    the program may not be executed
-  127    the program is not found";
-
-const SUGGEST_HELP: &str = "\
-From learning to enforcing:
-  vantio run --preset learn -- CMD                 watch the agent; its writes wait for review
-  vantio policy suggest last --output vantio.yaml  write down what it did
-  vantio run --policy vantio.yaml -- CMD           hold it to that
-
-Learning opens no network: name your model's host under `net.allow` of
-`vantio init --preset learn`, and run without `--preset`.
-
-What holds credentials, or is called like it, is never suggested. Read the policy before you use
-it: it permits what the runs did, right or wrong.
-
-Exit status: 0 when the policy is complete, 4 when it may be too narrow: something that a run did
-is not suggested, a run was enforced and had refusals, or the ledger had no room for some of its
-entries.";
-
-const EXPLAIN_HELP: &str = "\
-${workspace} is this folder; a target may begin with ${workspace}, ${tmp} or ~ (quote them
-from the shell). Symbolic links are followed only with --resolve; a bare name of a program
-is looked up in PATH. A host name is judged as if it had led to a public address.
-
-For example:
-  vantio policy explain vantio.yaml --effect fs.open --target '${workspace}/.env' --write
-  vantio policy explain preset:workspace --effect net.connect --target github.com:443
-
-Exit status: 0 when it could be explained, whatever the verdict; with --exit-code 3 when
-it would be refused or held.";
 
 #[cfg(test)]
 mod tests {
@@ -672,13 +440,5 @@ mod tests {
         let keep = ["vantio", "keep", "1", "/runs/x"];
         assert!(Hasty::try_parse_from(keep).is_ok());
         assert!(Arguments::try_parse_from(keep).is_err());
-    }
-
-    #[test]
-    fn names_of_runs_are_plain() {
-        assert!(run_name("web-1.2_x").is_ok());
-        for name in ["", "last", "a b", "\u{1b}[2J", "é"] {
-            assert!(run_name(name).is_err(), "{name:?}");
-        }
     }
 }

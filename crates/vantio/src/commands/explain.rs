@@ -19,6 +19,7 @@ use vantio_policy::{
 
 use super::{policy::open, why::remedy};
 use crate::{
+    account::advice_json,
     arguments::Explain,
     failure::Failure,
     present::{self, Paint, shown, shown_path, shown_rule},
@@ -325,10 +326,7 @@ impl Told<'_> {
             "assumed_name": self.question.assumed_name(),
             "verdict": self.verdict_json(verdict),
             "enforced": self.verdict_json(judged),
-            "advice": advice.as_ref().map(|advice| {
-                let (action, section, rule) = advice.parts();
-                json!({ "action": action, "section": section, "rule": rule })
-            }),
+            "advice": advice.as_ref().map(advice_json),
             "considered": considered,
         })
     }

@@ -1,10 +1,10 @@
 //! Which of a run's policies would have to change.
 
 use vantio_core::{Decision, Effect, Intent};
-use vantio_policy::{Bindings, PolicyProgram, State, explain::Subject, judge};
+use vantio_policy::{Advice, Bindings, PolicyProgram, State, explain::Subject, judge};
 
 use crate::{
-    account::{Action, Refusal},
+    account::Refusal,
     present::shown,
     run::policy::{read_again, shown_name},
     store::{LayerSource, PolicySource, Record},
@@ -29,7 +29,7 @@ impl Narrowing {
 
     /// What would permit it, with the documents that have to say so.
     pub fn advice(&self, refusal: &Refusal) -> Option<String> {
-        let advice = refusal.advice.as_ref().filter(|advice| advice.action == Action::Add)?;
+        let Some(advice @ Advice::Add { section, .. }) = &refusal.advice else { return None };
         let (effect, subject) = (Effect::from_name(&refusal.effect)?, refusal.subject.as_ref()?);
         let refusing: Vec<&str> = self
             .layers
@@ -37,7 +37,7 @@ impl Narrowing {
             .filter(|(_, program)| self.refuses(program, effect, subject, &refusal.names))
             .map(|(name, _)| name.as_str())
             .collect();
-        let (section, whole) = (&advice.section, advice.to_string());
+        let whole = advice.to_string();
         let rule = whole.strip_prefix(&format!("add to {section}: "))?;
         (!refusing.is_empty()).then(|| format!("add to {section} of {}: {rule}", refusing.join(" and of ")))
     }

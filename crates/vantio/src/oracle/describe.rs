@@ -159,16 +159,12 @@ pub fn refusal(verdict: &Verdict<'_>, advice: Option<&Advice>, names: &[String])
     let Value::Object(mut members) = cause(&verdict.cause) else { return Value::Null };
     let mut insert = |key: &str, value| members.insert(vantio_core::json::Key(key.into()), value);
     if let Some(advice) = advice {
-        let (action, section, rule) = match advice {
-            Advice::Add { section, rule } => ("add", section.name(), rule),
-            Advice::Remove { section, rule } => ("remove", section.name(), rule),
-            Advice::Raise { list, rule } => ("raise", *list, rule),
-        };
+        let (action, section, rule) = advice.parts();
         insert(
             "advice",
             Value::object([
                 ("action", Value::from(action)),
-                ("rule", rule.as_str().into()),
+                ("rule", rule.into()),
                 ("section", section.into()),
             ]),
         );

@@ -18,7 +18,7 @@ use rustix::{
 use crate::{
     changes::beneath::{join, split},
     changes::copy_content,
-    checkpoint::{Becomes, Change, Step, read_steps},
+    checkpoint::{Change, Former, Step, read_steps},
     commit::meta::Meta,
     speculation::merge::{FOLDER, LARGEST, names, own},
     supervisor::Plane,
@@ -42,7 +42,7 @@ struct Restoring<'a> {
 impl Restoring<'_> {
     fn all(&mut self, steps: &[Step]) -> io::Result<()> {
         // From below: a folder is empty by the time it is removed.
-        for step in steps.iter().rev().filter(|step| matches!(step.becomes, Becomes::Nothing)) {
+        for step in steps.iter().rev().filter(|step| matches!(step.former, Former::Nothing)) {
             let (parent, name) = self.place(step.path.as_bytes())?;
             self.clear(&parent, &name, step.path.as_bytes())?;
         }
@@ -52,9 +52,9 @@ impl Restoring<'_> {
         // What is closed last lets nobody in, and what is made in a folder changes its time.
         for step in steps.iter().rev() {
             let path = step.path.as_bytes();
-            match &step.becomes {
-                Becomes::Directory(meta) => self.looks(path, meta)?,
-                Becomes::Looks(meta) => {
+            match &step.former {
+                Former::Directory(meta) => self.looks(path, meta)?,
+                Former::Looks(meta) => {
                     self.plane.before_going_back(path, Change::Metadata)?;
                     self.looks(path, meta)?;
                 }
@@ -66,15 +66,15 @@ impl Restoring<'_> {
 
     fn make(&mut self, step: &Step) -> io::Result<()> {
         let path = step.path.as_bytes();
-        match &step.becomes {
-            Becomes::Nothing | Becomes::Looks(_) => Ok(()),
-            Becomes::Directory(_) => {
+        match &step.former {
+            Former::Nothing | Former::Looks(_) => Ok(()),
+            Former::Directory(_) => {
                 let (parent, name) = self.place(path)?;
                 self.clear(&parent, &name, path)?;
                 self.plane.before_going_back(path, Change::Name)?;
                 mkdirat(&parent, &*name, Mode::RWXU)
             }
-            Becomes::File { slot, meta, in_place, same_as } => {
+            Former::File { slot, meta, in_place, same_as } => {
                 let (parent, name) = self.place(path)?;
                 if *in_place && self.rewrite(path, (&parent, &name), (slot, meta))? {
                     return Ok(());
@@ -91,7 +91,7 @@ impl Restoring<'_> {
                 self.fill(file, slot)?;
                 self.looks(path, meta)
             }
-            Becomes::Symlink { target, meta } => {
+            Former::Symlink { target, meta } => {
                 let (parent, name) = self.place(path)?;
                 self.clear(&parent, &name, path)?;
                 self.plane.before_going_back(path, Change::Name)?;
@@ -99,7 +99,7 @@ impl Restoring<'_> {
                 own(&parent, &name, (meta.uid, meta.gid))?;
                 times(&parent, &name, meta)
             }
-            Becomes::Fifo(meta) => {
+            Former::Fifo(meta) => {
                 let (parent, name) = self.place(path)?;
                 self.clear(&parent, &name, path)?;
                 self.plane.before_going_back(path, Change::Name)?;
