@@ -20,7 +20,7 @@ use vantio_core::{Access, Becomes, Effect, Intent, Target};
 use super::{
     Plane,
     request::{Reply, Request},
-    resolve::{Entry, Located, Object, Place},
+    resolve::{Entry, Located, OUTSIDE, Object, Place},
 };
 use crate::{Ways, census::DELETED};
 
@@ -59,8 +59,9 @@ impl Plane {
             return Err(Errno::INVAL);
         }
         let path = request.read_path(request.argument(path))?;
-        let entry = self.entry(request, directory, &path)?;
         let removes_directory = flags & libc::AT_REMOVEDIR != 0;
+        let effect = if removes_directory { Effect::FsRmdir } else { Effect::FsUnlink };
+        let entry = self.entry(request, effect, directory, &path)?;
         let data = self.present(request, &entry)?;
         let is_directory = FileType::from_raw_mode(data.st_mode) == FileType::Directory;
         if path.ends_with(b"/") && !is_directory {
@@ -72,7 +73,6 @@ impl Plane {
             (b"..", true) => return Err(Errno::NOTEMPTY),
             _ => {}
         }
-        let effect = if removes_directory { Effect::FsRmdir } else { Effect::FsUnlink };
         let full = entry.path();
         self.permit_path(request, effect, &full, Access::Write, removes_directory)?;
         self.note_base(&full)?;
@@ -86,7 +86,7 @@ impl Plane {
     fn mkdir(&self, request: &Request, directory: i32, path: usize) -> io::Result<()> {
         let mode = Mode::from_raw_mode(request.argument(path + 1) as u32 & 0o7777);
         let path = request.read_path(request.argument(path))?;
-        let entry = self.vacant(request, directory, &path)?;
+        let entry = self.vacant(request, Effect::FsMkdir, directory, &path)?;
         let full = entry.path();
         self.permit_becoming(request, Effect::FsMkdir, &full, Becomes::Mode(mode.bits()))?;
         self.note_growth(&full)?;
@@ -98,7 +98,7 @@ impl Plane {
     fn mknod(&self, request: &Request, directory: i32, path: usize) -> io::Result<()> {
         let mode = request.argument(path + 1) as u32;
         let path = request.read_path(request.argument(path))?;
-        let entry = self.vacant(request, directory, &path)?;
+        let entry = self.vacant(request, Effect::FsMknod, directory, &path)?;
         let kind = match mode & libc::S_IFMT {
             0 | libc::S_IFREG => FileType::RegularFile,
             libc::S_IFIFO => FileType::Fifo,
@@ -122,7 +122,7 @@ impl Plane {
     fn symlink(&self, request: &Request, directory: i32, path: usize) -> io::Result<()> {
         let target = request.read_path(request.argument(0))?;
         let path = request.read_path(request.argument(path))?;
-        let entry = self.vacant(request, directory, &path)?;
+        let entry = self.vacant(request, Effect::FsSymlink, directory, &path)?;
         let full = entry.path();
         self.permit_becoming(request, Effect::FsSymlink, &full, Becomes::Link(&target))?;
         self.note_growth(&full)?;
@@ -137,7 +137,7 @@ impl Plane {
         }
         let source = self.linked(request, old, flags)?;
         let path = request.read_path(request.argument(new.1))?;
-        let entry = self.vacant(request, new.0, &path)?;
+        let entry = self.vacant(request, Effect::FsLink, new.0, &path)?;
         let full = entry.path();
         if source.place != Place::Run {
             return Err(Errno::XDEV);
@@ -186,8 +186,8 @@ impl Plane {
             Ok((directory, request.read_path(request.argument(path))?))
         };
         let ((from_directory, from_path), (to_directory, to_path)) = (path(old)?, path(new)?);
-        let from = self.entry(request, from_directory, &from_path)?;
-        let to = self.entry(request, to_directory, &to_path)?;
+        let from = self.entry(request, Effect::FsRename, from_directory, &from_path)?;
+        let to = self.entry(request, Effect::FsRename, to_directory, &to_path)?;
         if [&from, &to].iter().any(|entry| matches!(&*entry.name, b"." | b"..")) {
             return Err(Errno::BUSY);
         }
@@ -248,17 +248,20 @@ impl Plane {
     }
 
     /// A name in a directory of the run.
-    fn entry(&self, request: &Request, directory: i32, path: &[u8]) -> io::Result<Entry> {
+    fn entry(&self, request: &Request, effect: Effect, directory: i32, path: &[u8]) -> io::Result<Entry> {
         let entry = self.locate_entry(request, directory, path)?;
         if entry.parent.place == Place::Elsewhere {
             self.put_aside(request)?;
         }
-        if entry.parent.place == Place::Run { Ok(entry) } else { Err(Errno::ACCESS) }
+        if entry.parent.place != Place::Run {
+            return self.refuse_path(request, effect, OUTSIDE, &entry.path(), Access::Write);
+        }
+        Ok(entry)
     }
 
     /// The entry of `path`, at which nothing is.
-    fn vacant(&self, request: &Request, directory: i32, path: &[u8]) -> io::Result<Entry> {
-        let entry = self.entry(request, directory, path)?;
+    fn vacant(&self, request: &Request, effect: Effect, directory: i32, path: &[u8]) -> io::Result<Entry> {
+        let entry = self.entry(request, effect, directory, path)?;
         match statat(&entry.parent.fd, &*entry.name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => Err(Errno::EXIST),
             Err(Errno::NOENT) => Ok(entry),

@@ -5,13 +5,14 @@ use std::os::fd::AsFd as _;
 use rustix::{
     fs::{FileType, OFlags, ResolveFlags},
     io::{self, Errno},
+    process::geteuid,
 };
 use vantio_core::{Access, Effect};
 
 use super::{
     Plane,
     request::{Reply, Request},
-    resolve::{Located, Object, Place},
+    resolve::{Located, OUTSIDE, Object, Place},
 };
 
 impl Plane {
@@ -25,7 +26,7 @@ impl Plane {
         }
         if is_loader(&object.path) {
             let loaded = self.loaded_program(request, arguments)?;
-            self.judge_program(request, &loaded, 0)?;
+            self.judge_program(request, &loaded, 1)?;
         }
         self.checkpoint_before(request)?;
         Ok(Reply::Continue)
@@ -53,17 +54,14 @@ impl Plane {
         if program.kind() != FileType::RegularFile {
             return Err(Errno::ACCESS);
         }
-        let outside;
-        let path = if program.place == Place::Run && program.data.stx_nlink > 0 {
-            &program.path
-        } else {
-            // A memory file, or one that came from outside: nothing that a rule can name.
-            outside = [b"outside the run: ".as_slice(), &program.path].concat();
-            &outside
-        };
-        self.permit_path(request, Effect::ProcExec, path, Access::Read, false)?;
-        if program.place != Place::Run {
-            return Err(Errno::ACCESS);
+        if program.place != Place::Run || program.data.stx_nlink == 0 {
+            // A memory file, one without a name, or one that came from outside.
+            return self.refuse_program(request, OUTSIDE, &program.path);
+        }
+        self.permit_path(request, Effect::ProcExec, &program.path, Access::Read, false)?;
+        if depth > 0 && is_loader(&program.path) {
+            // What it loads then is what a line of a script says, or an argument further on.
+            return self.refuse_program(request, "a loader behind another file", &program.path);
         }
         match self.interpreter(request, program)? {
             Some(_) if depth >= INTERPRETERS_MAX => Err(Errno::LOOP),
@@ -72,12 +70,22 @@ impl Plane {
         }
     }
 
+    /// Refuses, on record, a program that no rule can name.
+    fn refuse_program<T>(&self, request: &Request, why: &str, program: &[u8]) -> io::Result<T> {
+        self.refuse_path(request, Effect::ProcExec, why, program, Access::Read)
+    }
+
     /// What the first line of a script names.
     fn interpreter(&self, request: &Request, program: &Object) -> io::Result<Option<Object>> {
         let mut head = [0; 256];
         let file = match self.view.reopen(program.fd.as_fd(), OFlags::RDONLY | OFlags::NONBLOCK) {
-            // A program that may be executed but not read has no first line for us; the kernel reads it.
-            Err(Errno::ACCESS | Errno::PERM) => return Ok(None),
+            // The kernel reads the first line of what we cannot. Nobody in the run has made a program of somebody else's.
+            Err(Errno::ACCESS | Errno::PERM) if program.data.stx_uid != geteuid().as_raw() => {
+                return Ok(None);
+            }
+            Err(Errno::ACCESS | Errno::PERM) => {
+                return self.refuse_program(request, "a program that cannot be read", &program.path);
+            }
             other => other?,
         };
         let count = rustix::io::read(&file, &mut head)?;
@@ -89,26 +97,32 @@ impl Plane {
         found(located).map(Some)
     }
 
-    /// The program that a dynamic loader was told to load: its first argument that is no option.
+    /// The program that a dynamic loader was told to load.
     fn loaded_program(&self, request: &Request, arguments: u64) -> io::Result<Object> {
-        let mut is_value = false;
+        let mut parser = LoaderArguments::default();
         for index in 1..LOADER_ARGUMENTS_MAX {
             let mut pointer = [0; 8];
             request.read(arguments.checked_add(8 * index).ok_or(Errno::FAULT)?, &mut pointer)?;
             let pointer = u64::from_ne_bytes(pointer);
             if pointer == 0 {
-                break;
+                return self.refuse_program(request, "a loader without a program", b"");
             }
             let word = request.read_path(pointer)?;
-            if std::mem::take(&mut is_value) || word.is_empty() {
-                continue;
+            match parser.next(&word) {
+                Word::Option => {}
+                Word::Program => {
+                    return found(self.locate(
+                        request,
+                        libc::AT_FDCWD,
+                        &word,
+                        true,
+                        ResolveFlags::empty(),
+                    )?);
+                }
+                Word::Unknown(why) => return self.refuse_program(request, why, &word),
             }
-            if !word.starts_with(b"-") {
-                return found(self.locate(request, libc::AT_FDCWD, &word, true, ResolveFlags::empty())?);
-            }
-            is_value = LOADER_OPTIONS_WITH_VALUE.contains(&word.as_slice());
         }
-        Err(Errno::ACCESS)
+        self.refuse_program(request, "a loader with too many arguments", b"")
     }
 }
 
@@ -127,17 +141,92 @@ fn is_loader(path: &[u8]) -> bool {
     }
 }
 
+/// What a dynamic loader takes an argument for.
+#[derive(Debug, PartialEq, Eq)]
+enum Word {
+    /// An option, or the value of one.
+    Option,
+    /// The program.
+    Program,
+    /// Nothing that is known, with what it may be.
+    Unknown(&'static str),
+}
+
+/// Reads a loader's arguments as those of glibc and musl do: options begin with two dashes.
+#[derive(Default)]
+struct LoaderArguments {
+    is_value: bool,
+}
+
+impl LoaderArguments {
+    fn next(&mut self, word: &[u8]) -> Word {
+        if std::mem::take(&mut self.is_value) {
+            return Word::Option;
+        }
+        if let Some(option) = word.strip_prefix(b"--") {
+            self.is_value = LOADER_OPTIONS_WITH_VALUE.contains(&option);
+            let is_known = self.is_value || LOADER_OPTIONS.contains(&option);
+            return if is_known { Word::Option } else { Word::Unknown("an unknown option of a loader") };
+        }
+        // A name alone is looked for where libraries are.
+        if word.contains(&b'/') {
+            Word::Program
+        } else {
+            Word::Unknown("a loader's program without its folder")
+        }
+    }
+}
+
 /// As the kernel's own limit.
 const INTERPRETERS_MAX: usize = 5;
 const LOADER_ARGUMENTS_MAX: u64 = 64;
 
-/// `ld.so(8)`: options that take the next word.
-const LOADER_OPTIONS_WITH_VALUE: &[&[u8]] = &[
-    b"--argv0",
-    b"--audit",
-    b"--glibc-hwcaps-mask",
-    b"--glibc-hwcaps-prepend",
-    b"--inhibit-rpath",
-    b"--library-path",
-    b"--preload",
-];
+/// `ld.so(8)`: options that take the next word. Only those that every loader since glibc 2.17 has: a loader takes an option
+/// that it does not know for a program.
+const LOADER_OPTIONS_WITH_VALUE: &[&[u8]] = &[b"audit", b"inhibit-rpath", b"library-path"];
+
+/// The other ones of a loader that goes on to a program.
+const LOADER_OPTIONS: &[&[u8]] = &[b"inhibit-cache", b"list", b"verify"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The word that is taken for the program, or why none is.
+    fn program(line: &str) -> Result<&str, Word> {
+        let mut parser = LoaderArguments::default();
+        for word in line.split(' ') {
+            match parser.next(word.as_bytes()) {
+                Word::Option => {}
+                Word::Program => return Ok(word),
+                unknown @ Word::Unknown(_) => return Err(unknown),
+            }
+        }
+        Err(Word::Option)
+    }
+
+    #[test]
+    fn a_loaders_program_is_the_first_word_that_is_no_option() {
+        let cases = [
+            ("/bin/true", "/bin/true"),
+            ("-d/own /bin/true", "-d/own"),
+            ("--library-path /lib ./own", "./own"),
+            ("--library-path --list/x ./own", "./own"),
+            ("--inhibit-rpath -- --list ./own", "./own"),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(program(line), Ok(expected), "{line}");
+        }
+        for line in [
+            "own",
+            "--new ./own",
+            "--argv0 x ./own",
+            "--library-path=/lib ./own",
+            "-- ./own",
+            "--audit ./own",
+            "",
+        ] {
+            assert!(program(line).is_err(), "{line}");
+        }
+    }
+}

@@ -14,7 +14,7 @@ use vantio_core::{Access, Becomes, Effect, Time};
 use super::{
     Plane,
     request::Request,
-    resolve::{Located, Object, Place},
+    resolve::{Located, OUTSIDE, Object, Place},
 };
 use crate::checkpoint::Change;
 
@@ -91,9 +91,9 @@ impl Plane {
         if matches!(object.kind(), FileType::Fifo | FileType::Socket) || !object.path.starts_with(b"/") {
             return Ok(());
         }
-        let path = [b"outside the run: ".as_slice(), &object.path].concat();
-        self.permit_path(request, effect(request.number()), &path, Access::Write, false)?;
-        Err(Errno::PERM)
+        let refused =
+            self.refuse_path(request, effect(request.number()), OUTSIDE, &object.path, Access::Write);
+        refused.or(Err(Errno::PERM))
     }
 
     fn truncate(&self, object: &Object, length: u64) -> io::Result<()> {

@@ -354,6 +354,20 @@ impl Plane {
         self.permit(request, &Intent::new(effect, Target::Path { path, access, subtree }), None)
     }
 
+    /// Refuses, on record, what no rule can name: `why` and where it is.
+    pub(crate) fn refuse_path<T>(
+        &self,
+        request: &Request,
+        effect: Effect,
+        why: &str,
+        path: &[u8],
+        access: Access,
+    ) -> rustix::io::Result<T> {
+        let unnamed = [why.as_bytes(), b": ", path].concat();
+        self.permit_path(request, effect, &unnamed, access, false)?;
+        Err(Errno::ACCESS)
+    }
+
     /// Whether what is at a path may become that; `EACCES` when not.
     pub(crate) fn permit_becoming(
         &self,

@@ -11,7 +11,7 @@ use vantio_core::{Access, Becomes, Effect, Intent, Target};
 use super::{
     Plane,
     request::{Reply, Request},
-    resolve::{Entry, Located, Object, Place},
+    resolve::{Entry, Located, OUTSIDE, Object, Place},
 };
 use crate::{
     Ways,
@@ -135,7 +135,7 @@ impl Plane {
             self.put_aside(request)?;
         }
         if entry.parent.place != Place::Run {
-            return Err(Errno::ACCESS);
+            return self.refuse_path(request, Effect::FsOpen, OUTSIDE, &path, Access::Write);
         }
         let reads = open.access_mode() == OFlags::RDWR;
         let becomes = Becomes::Mode(open.mode.bits());
@@ -180,9 +180,7 @@ impl Plane {
             _ => false,
         };
         if !is_own {
-            let path = [b"outside the run: ".as_slice(), &object.path].concat();
-            self.permit_path(request, Effect::FsOpen, &path, open.access(), false)?;
-            return Err(Errno::ACCESS);
+            return self.refuse_path(request, Effect::FsOpen, OUTSIDE, &object.path, open.access());
         }
         self.join_elsewhere(request, &object, open.ways())?;
         Ok(open.inject(self.view.reopen(object.fd.as_fd(), open.reopen_flags())?))

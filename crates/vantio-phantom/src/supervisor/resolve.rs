@@ -506,6 +506,9 @@ fn itoa(number: i32) -> Number {
     }
 }
 
+/// Why what lies in no mount of the run is refused.
+pub(super) const OUTSIDE: &str = "outside the run";
+
 /// As the kernel's own limit (`path_resolution(7)`).
 const MAX_LINKS: u32 = 40;
 

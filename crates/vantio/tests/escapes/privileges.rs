@@ -53,6 +53,47 @@ attempt("by proc", lambda: output(f"/proc/self/root/usr/bin/id"))
 }
 
 #[test]
+fn a_program_is_judged_that_a_loader_or_a_script_makes_of_another() {
+    let world = World::new();
+    let closed = format!("{CLOSED}# echo is closed\n")
+        .replace("exec: {allow:", "exec: {deny: [\"/usr/bin/ech*\"], allow:");
+    let script = r##"
+import glob, subprocess
+LOADER = "/lib64/ld-linux-x86-64.so.2"
+assert subprocess.run([LOADER, "--library-path", "/nowhere", "--inhibit-cache", "/bin/true"]).returncode in (0, 127)
+assert subprocess.run([LOADER, "/bin/true"]).returncode == 0
+
+def output(*command, **environment):
+    run = subprocess.run([*command, "uid="], capture_output=True, text=True, timeout=20, env=environment or None)
+    return "uid=" in run.stdout
+
+def script(name, line, mode):
+    with open(name, "w") as file:
+        file.write(line + "\n")
+    os.chmod(name, mode)
+    return f"./{name}"
+
+os.mkdir("-d")
+os.symlink("/usr/bin/echo", "-d/echo")
+os.symlink("/usr/bin/true", "echo")
+attempt("a folder that looks like an option", lambda: output(LOADER, "-d/echo", "/bin/true"))
+attempt("a value that looks like a program", lambda: output(LOADER, "--library-path", "/bin/true", "/usr/bin/echo"))
+attempt("an option of newer loaders", lambda: output(LOADER, "--argv0", "/bin/true", "/usr/bin/echo"))
+attempt("a name among the libraries", lambda: output(LOADER, "echo", LD_LIBRARY_PATH="/usr/bin"))
+attempt("a loader by a loader", lambda: output(LOADER, LOADER, "/usr/bin/echo"))
+attempt("a loader of a script", lambda: output(script("loads", f"#!{LOADER} /usr/bin/echo", 0o755)))
+attempt("a script of a script", lambda: output(script("again", "#!./loads", 0o755)))
+attempt("a script that nobody may read", lambda: output(script("closed", "#!/usr/bin/echo", 0o111)))
+"##;
+    attack(&world, &closed, script, &[]);
+    world.assert_refused("proc.exec", "/usr/bin/echo");
+    for why in ["an unknown option of a loader: --argv0", "a loader's program without its folder: echo"] {
+        world.assert_refused("proc.exec", why);
+    }
+    world.assert_refused("proc.exec", "a loader behind another file: ");
+}
+
+#[test]
 fn a_script_needs_its_interpreter_too() {
     let world = World::new();
     let script = world.write("script", "#!/usr/bin/perl\nprint \"REACHED\\n\";\n");

@@ -49,6 +49,12 @@ fn procfs_leads_nowhere_outside() {
     let secret = world.secret().to_string_lossy().into_owned();
     assert_held(&attack_the_family(&world, include_str!("attacks/procfs.py"), &[&secret]));
     world.assert_refused("fs.open", "outside/secret");
+    for effect in ["fs.open", "fs.mkdir"] {
+        world.assert_refused(effect, "outside the run: /proc/made");
+    }
+    for effect in ["fs.unlink", "fs.rename"] {
+        world.assert_refused(effect, "outside the run: /proc/version");
+    }
 }
 
 #[test]

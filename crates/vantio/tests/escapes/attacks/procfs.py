@@ -39,3 +39,9 @@ def own_memory():
 
 
 attempt("own memory", own_memory)
+
+for name in ("/proc/made", "/proc/1/made", "/proc/self/fd/made"):
+    attempt(f"make {name}", lambda: os.close(os.open(name, os.O_WRONLY | os.O_CREAT)))
+    attempt(f"make folder {name}", lambda: os.mkdir(name))
+attempt("remove", lambda: os.unlink("/proc/version"))
+attempt("rename", lambda: os.rename("/proc/version", "version"))
