@@ -29,6 +29,8 @@ pub struct Spec {
     pub directory: PathBuf,
     /// Paths that are covered by an empty, unreadable mount; canonical.
     pub masks: Vec<PathBuf>,
+    /// Files that the kernel is to start or map as no program; canonical. Folders among them stay as they are.
+    pub unexecutable: Vec<PathBuf>,
     /// Paths at and beneath which Landlock lets a program be executed.
     pub executable: Vec<PathBuf>,
     /// Inclusive port ranges to which a rule lets datagrams leave.

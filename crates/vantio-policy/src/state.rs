@@ -54,6 +54,7 @@ pub struct State {
     pub(crate) guards: Bound,
     trie: Arc<Trie>,
     denied_literals: Vec<Vec<u8>>,
+    denied_programs: Vec<Vec<u8>>,
     exec_roots: Vec<Vec<u8>>,
 }
 
@@ -76,7 +77,8 @@ impl State {
             is_killed: false,
             facts: Facts::new(entries, &bindings),
             trie: Arc::clone(&program.trie),
-            denied_literals: denied_literals(program, &bindings),
+            denied_literals: or_roots(literals(program, &bindings, Section::FsDeny)),
+            denied_programs: denied_programs(program, &bindings),
             exec_roots: exec_roots(program, &bindings),
             guards: Bound::new(program, &bindings),
             bindings: Arc::new(bindings),
@@ -145,6 +147,12 @@ impl State {
     /// mask.
     pub fn denied_literals(&self) -> Vec<Vec<u8>> {
         self.denied_literals.clone()
+    }
+
+    /// The paths that a rule of `exec.deny` without wildcards names, and what its bare names
+    /// stand for: what a plane can close to the kernel's own execution.
+    pub fn denied_programs(&self) -> Vec<Vec<u8>> {
+        self.denied_programs.clone()
     }
 
     /// Whether a rule of `fs.deny` could hide a name in the directory `path` or below
@@ -236,24 +244,35 @@ impl PolicyProgram {
     }
 }
 
-fn denied_literals(program: &PolicyProgram, bindings: &Bindings) -> Vec<Vec<u8>> {
-    let patterns = path_patterns(program, Section::FsDeny).filter(|pattern| pattern.is_literal());
-    let paths: BTreeSet<Vec<u8>> = patterns.flat_map(|pattern| pattern.literal_prefixes(bindings)).collect();
-    paths.into_iter().map(or_root).collect()
+/// The paths that rules of `section` without wildcards name.
+fn literals(program: &PolicyProgram, bindings: &Bindings, section: Section) -> BTreeSet<Vec<u8>> {
+    let patterns = path_patterns(program, section).filter(|pattern| pattern.is_literal());
+    patterns.flat_map(|pattern| pattern.literal_prefixes(bindings)).collect()
+}
+
+fn denied_programs(program: &PolicyProgram, bindings: &Bindings) -> Vec<Vec<u8>> {
+    let mut paths = literals(program, bindings, Section::ExecDeny);
+    paths.extend(bound_programs(program, bindings, Section::ExecDeny));
+    or_roots(paths)
 }
 
 fn exec_roots(program: &PolicyProgram, bindings: &Bindings) -> Vec<Vec<u8>> {
     let patterns = path_patterns(program, Section::ExecAllow);
     let mut roots: BTreeSet<Vec<u8>> =
         patterns.flat_map(|pattern| pattern.literal_prefixes(bindings)).collect();
-    let names: BTreeSet<&str> = program.rules(Section::ExecAllow).iter().filter_map(program_name).collect();
-    let bound = bindings.programs.iter().filter(|(name, _)| names.contains(name.as_str()));
-    roots.extend(bound.flat_map(|(_, paths)| paths).filter_map(|path| absolute(path)));
+    roots.extend(bound_programs(program, bindings, Section::ExecAllow));
     let is_below_another = |root: &[u8]| {
         let ends = root.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
         ends.into_iter().any(|end| roots.contains(&root[..end]))
     };
     roots.iter().filter(|root| !is_below_another(root)).cloned().map(or_root).collect()
+}
+
+/// What the bare names of programs in `section` stand for.
+fn bound_programs(program: &PolicyProgram, bindings: &Bindings, section: Section) -> BTreeSet<Vec<u8>> {
+    let names: BTreeSet<&str> = program.rules(section).iter().filter_map(program_name).collect();
+    let bound = bindings.programs.iter().filter(|(name, _)| names.contains(name.as_str()));
+    bound.flat_map(|(_, paths)| paths).filter_map(|path| absolute(path)).collect()
 }
 
 fn program_name(rule: &crate::Rule) -> Option<&str> {
@@ -265,6 +284,10 @@ fn path_patterns(program: &PolicyProgram, section: Section) -> impl Iterator<Ite
         Pattern::Path(pattern) => Some(pattern),
         _ => None,
     })
+}
+
+fn or_roots(paths: BTreeSet<Vec<u8>>) -> Vec<Vec<u8>> {
+    paths.into_iter().map(or_root).collect()
 }
 
 fn or_root(path: Vec<u8>) -> Vec<u8> {

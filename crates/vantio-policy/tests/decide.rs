@@ -176,6 +176,13 @@ fn exec_reads_the_program_and_a_file_deny_refuses_it() {
 }
 
 #[test]
+fn programs_that_are_denied_by_name_are_told() {
+    let case = case("exec: {allow: [/], deny: [git, ~/bin/evil, '/opt/*/x']}");
+    let told = [&b"/home/u/bin/evil"[..], b"/opt/git/bin/git", b"/usr/bin/git"];
+    assert_eq!(case.state.denied_programs(), told);
+}
+
+#[test]
 fn aliases_carry_allows_and_denies_along() {
     let case =
         case("fs: {read: [~/link/a], deny: ['~/link/a/*.key', ~/link/a/b]}\nexec: {allow: ['**/x', /usr]}");

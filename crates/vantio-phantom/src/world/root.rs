@@ -200,6 +200,7 @@ impl Folders {
             || "could not give the run its own resolver".into(),
             KERNEL_HELP,
         )?;
+        bar_programs(&stage, spec)?;
         self.cover(&stage, spec)?;
         self.pivot(&stage).context("E_MOUNT", || "could not move into the root".into(), KERNEL_HELP)
     }
@@ -324,6 +325,22 @@ impl Folders {
 pub(crate) fn bind_read_only(source: &Path, target: &Path) -> io::Result<()> {
     mount_bind_recursive(source, target)?;
     make_read_only_recursive(target)
+}
+
+/// Has the kernel itself start nothing of what the policy names and denies, however a call comes to it.
+fn bar_programs(stage: &Path, spec: &Spec) -> Result<(), LaunchError> {
+    for path in &spec.unexecutable {
+        let target = below(stage, path);
+        let bar = || -> io::Result<()> {
+            mount_bind(&target, &target)?;
+            Ok(crate::sys::mount::set_unexecutable(CWD, &target)?)
+        };
+        // Libraries are mapped as programs are: those in a folder that is denied may be.
+        if fs::symlink_metadata(&target).is_ok_and(|data| data.is_file()) {
+            bar().context("E_MOUNT", || format!("could not close {}", path.display()), KERNEL_HELP)?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes the mount at `target` and those below it read-only, without set-user-ID.

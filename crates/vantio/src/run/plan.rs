@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustix::time::{ClockId, clock_gettime};
-use vantio_core::{RunId, json::Value};
+use vantio_core::{Access, Effect, Intent, RunId, Target, json::Value};
 use vantio_identity::TrustDomain;
 use vantio_ledger::AgentSvid;
 use vantio_phantom::{
@@ -19,7 +19,7 @@ use vantio_phantom::{
     resources::Limits,
 };
 use vantio_policy::{
-    Backend, Bindings, Details, Mode, PolicyProgram, State as PolicyState, Viewing,
+    Backend, Bindings, Details, Mode, PolicyProgram, State as PolicyState, Viewing, decide_by_lists,
     flow::Flow,
     layers::{LayerKind, Merged},
 };
@@ -101,6 +101,7 @@ impl Plan {
             visible: vec![workspace.clone(), home],
             directory,
             masks: host::existing(&state.denied_literals()),
+            unexecutable: unexecutable(&program, &state),
             executable: executable(&program, &state, &workspace),
             udp_ports: program.udp_ports(),
             resolvers: host::resolvers()?,
@@ -294,6 +295,18 @@ fn executable(program: &PolicyProgram, state: &PolicyState, workspace: &Path) ->
         Some(existing.as_os_str().as_bytes().to_vec())
     };
     host::existing(&state.exec_roots().into_iter().filter_map(nearest).collect::<Vec<_>>())
+}
+
+/// What the policy names and denies to be started. Where the run may put something else in its place a mount would be in
+/// the way.
+fn unexecutable(program: &PolicyProgram, state: &PolicyState) -> Vec<PathBuf> {
+    let permits = |effect, access, path: &Path| {
+        let target = Target::Path { path: path.as_os_str().as_bytes(), access, subtree: false };
+        decide_by_lists(program, state, &Intent::new(effect, target)).is_permit()
+    };
+    let denied = host::existing(&state.denied_programs()).into_iter();
+    let denied = denied.filter(|path| !permits(Effect::ProcExec, Access::Read, path));
+    denied.filter(|path| !permits(Effect::FsUnlink, Access::Write, path)).collect()
 }
 
 fn path_bytes(path: &Path) -> PathBytes {

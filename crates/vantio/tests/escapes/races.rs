@@ -140,6 +140,21 @@ fn a_program_path_that_changes_in_memory_executes_nothing_else() {
 }
 
 #[test]
+fn a_program_path_that_changes_in_memory_executes_nothing_that_is_denied_by_name() {
+    let race = Race::new();
+    let program = race.world.outside().join("program");
+    fs::write(&program, format!("#!/bin/sh\necho REACHED {SECRET}\n")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let (outside, program) =
+        (race.world.outside().display().to_string(), program.to_string_lossy().into_owned());
+    let rules = format!("exec: {{deny: [{program}], allow: [{outside}, ");
+    let policy = CLOSED.replace("exec: {allow: [", &rules);
+    assert!(policy.contains(&rules), "{policy}");
+    attack_in_c(&race.world, &policy, &race.program, &["exec-pointer", "500", "/bin/true", &program]);
+    race.world.assert_refused("proc.exec", "outside/program");
+}
+
+#[test]
 fn an_address_that_changes_in_memory_reaches_no_other_server() {
     let race = Race::new();
     let (permitted, denied) = (Http::start(), Http::start());
