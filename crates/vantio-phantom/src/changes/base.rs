@@ -162,6 +162,8 @@ impl Frozen {
 #[derive(Debug)]
 struct State {
     seen: HashSet<Vec<u8>>,
+    /// What a fork found before it changed it, while nobody knows whether that comes to stay.
+    aside: BTreeMap<Vec<u8>, Option<Base>>,
     file: BufWriter<File>,
     pack: Pack,
 }
@@ -176,7 +178,8 @@ impl BaseJournal {
         let mut file = OpenOptions::new().append(true).create(true).open(path)?;
         // A line that a crash tore must not swallow the next one.
         file.write_all(b"\n")?;
-        Ok(Self { state: Mutex::new(State { seen, file: BufWriter::new(file), pack }), frozen: None })
+        let state = State { seen, aside: BTreeMap::new(), file: BufWriter::new(file), pack };
+        Ok(Self { state: Mutex::new(state), frozen: None })
     }
 
     /// The same, of a run that may have a copy of a directory.
@@ -194,23 +197,47 @@ impl BaseJournal {
         if self.lock().seen.contains(path) {
             return Ok(());
         }
-        let frozen = self.frozen.as_ref().filter(|frozen| beneath::is_within(path, &frozen.point));
-        let found = match frozen {
-            Some(frozen) => frozen.describe(host_root, path, &path[frozen.point.len()..])?,
-            None => describe(host_root, path)?,
-        };
+        let found = self.find(host_root, path)?;
         let mut state = self.lock();
         if state.seen.contains(path) {
             return Ok(());
         }
         let base = found.map(|found| found.kept_in(&mut state.pack));
-        let mut line = serde_json::to_vec(&Line { path: path.into(), base, again: false })?;
-        line.push(b'\n');
-        // Past this process at once: a supervisor that is killed must not take it along.
-        state.file.write_all(&line)?;
-        state.file.flush()?;
-        state.seen.insert(path.to_vec());
+        state.write(path, base)
+    }
+
+    /// As [`Self::note`], and nothing is noted before [`Self::take_over`].
+    pub(crate) fn note_aside(&self, host_root: BorrowedFd<'_>, path: &[u8]) -> io::Result<()> {
+        let is_known = |state: &State| state.seen.contains(path) || state.aside.contains_key(path);
+        if is_known(&self.lock()) {
+            return Ok(());
+        }
+        let found = self.find(host_root, path)?;
+        let mut state = self.lock();
+        if !is_known(&state) {
+            let base = found.map(|found| found.kept_in(&mut state.pack));
+            state.aside.insert(path.to_vec(), base);
+        }
         Ok(())
+    }
+
+    /// Notes what was put aside.
+    pub(crate) fn take_over(&self) -> io::Result<()> {
+        let mut state = self.lock();
+        let aside = std::mem::take(&mut state.aside);
+        aside.into_iter().try_for_each(|(path, base)| state.write(&path, base))
+    }
+
+    /// Forgets what was put aside.
+    pub(crate) fn forget_aside(&self) {
+        self.lock().aside.clear();
+    }
+
+    fn find(&self, host_root: BorrowedFd<'_>, path: &[u8]) -> io::Result<Option<Found>> {
+        match self.frozen.as_ref().filter(|frozen| beneath::is_within(path, &frozen.point)) {
+            Some(frozen) => frozen.describe(host_root, path, &path[frozen.point.len()..]),
+            None => describe(host_root, path),
+        }
     }
 
     /// Hands what was noted so far to the kernel.
@@ -220,6 +247,22 @@ impl BaseJournal {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Writes down what the host had at a path, unless that is known.
+    fn write(&mut self, path: &[u8], base: Option<Base>) -> io::Result<()> {
+        if self.seen.contains(path) {
+            return Ok(());
+        }
+        let mut line = serde_json::to_vec(&Line { path: path.into(), base, again: false })?;
+        line.push(b'\n');
+        // Past this process at once: a supervisor that is killed must not take it along.
+        self.file.write_all(&line)?;
+        self.file.flush()?;
+        self.seen.insert(path.to_vec());
+        Ok(())
     }
 }
 

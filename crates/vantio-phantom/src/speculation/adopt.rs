@@ -83,6 +83,7 @@ impl Thread {
         if !self.plane.rehearse(request) {
             return Err(Failed::Drop("more than that answer is needed"));
         }
+        self.plane.take_over_bases().map_err(|_| Failed::Drop("what the host had cannot be noted"))?;
         let lost = |_: Errno| Failed::Lost;
         for (root, upper) in &layers {
             merge::carry_over(&self.plane, root, upper.as_fd()).map_err(lost)?;

@@ -40,6 +40,7 @@ impl Thread {
         live.kill()?;
         live.shadows.uncover()?;
         self.shared.activate(false);
+        self.plane.forget_bases();
         Ok(())
     }
 

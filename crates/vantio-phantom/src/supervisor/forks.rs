@@ -11,6 +11,7 @@ use vantio_core::Intent;
 use super::{
     Plane,
     request::{Reply, Request},
+    unkept,
 };
 use crate::{
     Oracle, Ruling,
@@ -144,9 +145,18 @@ impl Plane {
         rehearsal.was_permitted()
     }
 
-    /// Before what a fork changed is carried over to `path`.
+    /// What the host had when a fork first changed something is what it had when the run did.
+    pub(crate) fn take_over_bases(&self) -> io::Result<()> {
+        self.base.take_over().map_err(|error| unkept(&error))
+    }
+
+    /// The run has changed nothing of what a fork did.
+    pub(crate) fn forget_bases(&self) {
+        self.base.forget_aside();
+    }
+
+    /// Before what a fork changed is carried over to `path`. What the host had there was noted as the fork changed it.
     pub(crate) fn before_carrying(&self, path: &[u8], removes_folder: bool) -> io::Result<()> {
-        self.note_base(path)?;
         let path = path.to_vec();
         let keeping = &self.keeping;
         let _gate = keeping.keeper().enter();
@@ -161,7 +171,6 @@ impl Plane {
 
     /// Before what a folder looks like changes.
     pub(crate) fn before_looks(&self, path: &[u8]) -> io::Result<()> {
-        self.note_base(path)?;
         let path = path.to_vec();
         let keeping = &self.keeping;
         let _gate = keeping.keeper().enter();

@@ -390,16 +390,17 @@ impl Plane {
 
     /// Remembers what the host has at `path`, before the run first changes it.
     pub(crate) fn note_base(&self, path: &[u8]) -> rustix::io::Result<()> {
-        if self.fork_going_on().is_some() {
-            // What a fork changes is in its shadow, and is noted when it is carried over.
-            return Ok(());
-        }
         if !self.view.is_layered(path) {
             // It never comes to the host, and to look there could have an automounter mount something.
             return Ok(());
         }
         // Without the base a commit could not tell whose change it overwrites.
-        self.base.note(self.host_root.as_fd(), path).map_err(|error| unkept(&error))
+        let noted = if self.fork_going_on().is_some() {
+            self.base.note_aside(self.host_root.as_fd(), path)
+        } else {
+            self.base.note(self.host_root.as_fd(), path)
+        };
+        noted.map_err(|error| unkept(&error))
     }
 
     /// As [`Plane::note_base`], of what takes more room: `ENOSPC` where there is none.

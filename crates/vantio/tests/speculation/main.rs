@@ -8,6 +8,7 @@ mod common;
 mod adopted;
 mod agents;
 mod attacks;
+mod carried;
 mod rounds;
 mod terminals;
 mod waits;
