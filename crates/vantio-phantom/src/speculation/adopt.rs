@@ -80,16 +80,35 @@ impl Thread {
         let layers = live.shadows.take().map_err(|_| Failed::Lost)?;
         self.shared.uncovered();
         merge::survey(&layers).map_err(|_| Failed::Drop("what it changed cannot be carried over"))?;
+        let (gone, moved) = {
+            let mut state = self.shared.lock();
+            (std::mem::take(&mut state.gone), std::mem::take(&mut state.moved))
+        };
+        if self.is_used_above(live, &moved).map_err(|_| Failed::Drop("what waits for it cannot be seen"))? {
+            return Err(Failed::Drop("it renamed a file that a process that waits for it has open"));
+        }
         if !self.plane.rehearse(request) {
             return Err(Failed::Drop("more than that answer is needed"));
         }
         self.plane.take_over_bases().map_err(|_| Failed::Drop("what the host had cannot be noted"))?;
         let lost = |_: Errno| Failed::Lost;
         for (root, upper) in &layers {
-            merge::carry_over(&self.plane, root, upper.as_fd()).map_err(lost)?;
+            merge::carry_over(&self.plane, &gone, root, upper.as_fd()).map_err(lost)?;
         }
         rests.iter().try_for_each(|rest| rest.take_over(&mut live.standins)).map_err(lost)?;
         self.exchange(live, &members, &mut again).map_err(lost)
+    }
+
+    /// Whether somebody who waits for the fork has a file open, or in memory, that had one of these names: it has another
+    /// file under the new one then.
+    fn is_used_above(&self, live: &Live, names: &BTreeSet<Vec<u8>>) -> io::Result<bool> {
+        for original in live.line[..live.level].iter().filter(|_| !names.is_empty()) {
+            let opened = self.proc.descriptors(original.pid)?.into_iter().map(|descriptor| descriptor.path);
+            if opened.chain(self.proc.mapped(original.pid)?).any(|path| names.contains(&path)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Has every thread of the fork stand still; those are returned that have broken off a call, which they have to make

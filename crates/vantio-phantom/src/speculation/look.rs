@@ -348,6 +348,13 @@ impl Proc {
         self.has_memory(pid, roots, |has, is_below| is_below && has(b"ms"))
     }
 
+    /// The paths of files that the process has in memory.
+    pub(super) fn mapped(&self, pid: Pid) -> io::Result<Vec<Vec<u8>>> {
+        let text = self.read(&format!("{}/maps", pid.as_raw_pid()))?;
+        let path = |line: &[u8]| Some(line[line.iter().position(|byte| *byte == b'/')?..].to_vec());
+        Ok(text.split(|byte| *byte == b'\n').filter_map(path).collect())
+    }
+
     /// Whether some memory of the process is wanted, by its flags (`proc(5)`, `VmFlags`) and whether it is of a file below
     /// one of `roots`.
     fn has_memory(

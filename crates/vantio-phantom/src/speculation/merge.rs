@@ -4,9 +4,10 @@
 //! descriptor, while nothing in the run moves. Everything is looked through before anything is touched.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     os::{
-        fd::{BorrowedFd, OwnedFd},
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt as _,
     },
     path::{Path, PathBuf},
@@ -15,14 +16,16 @@ use std::{
 use rustix::{
     fs::{
         AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags, chmodat,
-        chownat, fgetxattr, flistxattr, fsetxattr, fstatvfs, mkdirat, openat, readlinkat, statat, symlinkat,
-        unlinkat, utimensat,
+        chownat, fchmod, fgetxattr, fremovexattr, fsetxattr, fstat, fstatvfs, futimens, mkdirat, openat,
+        readlinkat, statat, symlinkat, unlinkat, utimensat,
     },
     io::{self, Errno},
+    process::geteuid,
 };
 
 use crate::{
-    changes::copy_content,
+    changes::{copy_content, node::xattrs_of_opened},
+    checkpoint::Change,
     supervisor::{Plane, resolve::join},
 };
 
@@ -65,21 +68,45 @@ fn survey_folder(folder: &OwnedFd, below: Option<&OwnedFd>, bytes: &mut u64) -> 
     Ok(())
 }
 
-/// Carries over what is in `upper` to `root`.
-pub(super) fn carry_over(plane: &Plane, root: &Path, upper: BorrowedFd<'_>) -> io::Result<()> {
-    let merge = Merge { plane };
+/// Carries over what is in `upper` to `root`. Names that are `gone` are no longer of the files that the run has there.
+pub(super) fn carry_over(
+    plane: &Plane,
+    gone: &BTreeSet<Vec<u8>>,
+    root: &Path,
+    upper: BorrowedFd<'_>,
+) -> io::Result<()> {
+    let merge = Merge { plane, gone };
     let from = openat(upper, ".", FOLDER, Mode::empty())?;
     let to = openat(CWD, root, FOLDER, Mode::empty())?;
     let path = root.as_os_str().as_bytes();
-    merge.folder(&from, &to, path)?;
-    plane.before_looks(path)
+    let (wanted, present) = (fstat(&from)?, fstat(&to)?);
+    // Whoever cannot give the shadow away cannot change what another's folder looks like either.
+    if wanted.st_uid == present.st_uid && !looks_alike((&from, &wanted), (&to, &present))? {
+        return merge.inside(&from, &to, path);
+    }
+    merge.folder(&from, &to, path)
 }
 
 struct Merge<'a> {
     plane: &'a Plane,
+    gone: &'a BTreeSet<Vec<u8>>,
 }
 
 impl Merge<'_> {
+    /// What is in a folder, and what that looks like.
+    fn inside(&self, from: &OwnedFd, to: &OwnedFd, path: &[u8]) -> io::Result<()> {
+        let (wanted, present) = (fstat(from)?, fstat(to)?);
+        self.plane.before_looks(path)?;
+        let mode = present.st_mode & 0o7777;
+        if lacks(mode, 0o700) {
+            fchmod(to, Mode::from_raw_mode(mode | 0o700))?;
+        }
+        self.folder(from, to, path)?;
+        attributes(to, &own_attributes(from)?)?;
+        fchmod(to, Mode::from_raw_mode(wanted.st_mode & 0o7777))?;
+        futimens(to, &times_of(&wanted))
+    }
+
     fn folder(&self, from: &OwnedFd, to: &OwnedFd, path: &[u8]) -> io::Result<()> {
         for name in names(from)? {
             let data = statat(from, &*name, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -90,7 +117,7 @@ impl Merge<'_> {
                 FileType::Symlink => {
                     self.clear(to, &name, &path)?;
                     let target = readlinkat(from, &*name, Vec::new())?;
-                    self.plane.before_carrying(&path, false)?;
+                    self.plane.before_carrying(&path, Change::Name)?;
                     symlinkat(target, to, &*name)?;
                     own(to, &name, (data.st_uid, data.st_gid))?;
                     times(to, &name, &data)?;
@@ -117,16 +144,13 @@ impl Merge<'_> {
         let is_new = fgetxattr(&from, "user.overlay.opaque", &mut value).is_ok();
         if is_new || !is_there {
             self.clear(to, name, path)?;
-            self.plane.before_carrying(path, false)?;
+            self.plane.before_carrying(path, Change::Name)?;
             mkdirat(to, name, Mode::RWXU)?;
             own(to, name, (data.st_uid, data.st_gid))?;
         }
-        let inner = openat(to, name, FOLDER, Mode::empty())?;
-        self.folder(&from, &inner, path)?;
-        attributes(&from, &inner)?;
         self.plane.before_looks(path)?;
-        chmodat(to, name, Mode::from_raw_mode(data.st_mode & 0o7777), AtFlags::empty())?;
-        times(to, name, data)
+        permit(to, name, 0o700)?;
+        self.inside(&from, &openat(to, name, FOLDER, Mode::empty())?, path)
     }
 
     fn file(
@@ -136,18 +160,42 @@ impl Merge<'_> {
         data: &Stat,
         path: &[u8],
     ) -> io::Result<()> {
-        self.clear(to, name, path)?;
-        self.plane.before_carrying(path, false)?;
         let old = openat(from, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let new = openat(to, name, flags, Mode::RUSR | Mode::WUSR)?;
+        let new = match self.emptied(to, name, path)? {
+            Some(new) => new,
+            None => self.made_anew(to, name, path)?,
+        };
         let (from, new) = (File::from(old), File::from(new));
-        copy_content(&from, &new).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        copy_content(&from, &new).map_err(|error| errno(&error))?;
         let (old, new) = (OwnedFd::from(from), OwnedFd::from(new));
         own(to, name, (data.st_uid, data.st_gid))?;
-        attributes(&old, &new)?;
-        chmodat(to, name, Mode::from_raw_mode(data.st_mode & 0o7777), AtFlags::empty())?;
-        times(to, name, data)
+        attributes(&new, &own_attributes(&old)?)?;
+        fchmod(&new, Mode::from_raw_mode(data.st_mode & 0o7777))?;
+        futimens(&new, &times_of(data))
+    }
+
+    /// The file that the run has, to be written anew: whoever has it open goes on having it open. Not where the fork's is
+    /// another, and not a program that somebody runs.
+    fn emptied(&self, to: &OwnedFd, name: &[u8], path: &[u8]) -> io::Result<Option<OwnedFd>> {
+        let is_file = |data: Stat| FileType::from_raw_mode(data.st_mode) == FileType::RegularFile;
+        let is_there = statat(to, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(is_file);
+        if !is_there || self.gone.contains(path) {
+            return Ok(None);
+        }
+        self.plane.before_carrying(path, Change::Content)?;
+        permit(to, name, 0o600)?;
+        let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match openat(to, name, flags, Mode::empty()) {
+            Err(Errno::TXTBSY) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    fn made_anew(&self, to: &OwnedFd, name: &[u8], path: &[u8]) -> io::Result<OwnedFd> {
+        self.clear(to, name, path)?;
+        self.plane.before_carrying(path, Change::Name)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat(to, name, flags, Mode::RUSR | Mode::WUSR)
     }
 
     /// Removes what has a name, with everything below it.
@@ -157,16 +205,26 @@ impl Merge<'_> {
             other => other?,
         };
         if FileType::from_raw_mode(data.st_mode) != FileType::Directory {
-            self.plane.before_carrying(path, false)?;
+            self.plane.before_carrying(path, Change::Name)?;
             return unlinkat(at, name, AtFlags::empty());
         }
-        self.plane.before_carrying(path, true)?;
+        self.plane.before_carrying_without(path)?;
+        permit(at, name, 0o700)?;
         let inner = openat(at, name, FOLDER, Mode::empty())?;
         for name in names(&inner)? {
             self.clear(&inner, &name, &join(path, &name))?;
         }
         unlinkat(at, name, AtFlags::REMOVEDIR)
     }
+}
+
+/// Whether two folders have the same mode, times and attributes.
+fn looks_alike(one: (&OwnedFd, &Stat), other: (&OwnedFd, &Stat)) -> io::Result<bool> {
+    let looks = |data: &Stat| {
+        let times = times_of(data);
+        (data.st_mode, times.last_access, times.last_modification)
+    };
+    Ok(looks(one.1) == looks(other.1) && own_attributes(one.0)? == own_attributes(other.0)?)
 }
 
 /// What is in a folder.
@@ -191,35 +249,59 @@ pub(super) fn own(at: &OwnedFd, name: &[u8], owner: (u32, u32)) -> io::Result<()
     chownat(at, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)
 }
 
-fn times(at: &OwnedFd, name: &[u8], data: &Stat) -> io::Result<()> {
-    let time = |seconds, nanoseconds: u64| Timespec {
-        tv_sec: seconds,
-        tv_nsec: i64::try_from(nanoseconds).unwrap_or(0),
-    };
-    let last_access = time(data.st_atime, data.st_atime_nsec);
-    let last_modification = time(data.st_mtime, data.st_mtime_nsec);
-    utimensat(at, name, &Timestamps { last_access, last_modification }, AtFlags::SYMLINK_NOFOLLOW)
-}
-
-/// Attributes of the agent's own.
-fn attributes(from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
-    let mut list = vec![0; LARGEST];
-    let length = flistxattr(from, &mut list)?;
-    for name in list[..length].split(|byte| *byte == 0) {
-        if !name.starts_with(b"user.") || name.starts_with(b"user.overlay.") {
-            continue;
-        }
-        let mut value = vec![0; LARGEST];
-        let length = fgetxattr(from, name, &mut value)?;
-        fsetxattr(to, name, &value[..length], XattrFlags::empty())?;
+/// Lets a user do with its own file or folder what it takes.
+pub(super) fn permit(at: &OwnedFd, name: &[u8], needed: u32) -> io::Result<()> {
+    let mode = statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode & 0o7777;
+    if lacks(mode, needed) {
+        chmodat(at, name, Mode::from_raw_mode(mode | needed), AtFlags::empty())?;
     }
     Ok(())
 }
 
+fn lacks(mode: u32, needed: u32) -> bool {
+    !geteuid().is_root() && mode & needed != needed
+}
+
+fn times(at: &OwnedFd, name: &[u8], data: &Stat) -> io::Result<()> {
+    utimensat(at, name, &times_of(data), AtFlags::SYMLINK_NOFOLLOW)
+}
+
+pub(super) fn times_of(data: &Stat) -> Timestamps {
+    let time = |seconds, nanoseconds: u64| Timespec {
+        tv_sec: seconds,
+        tv_nsec: i64::try_from(nanoseconds).unwrap_or(0),
+    };
+    Timestamps {
+        last_access: time(data.st_atime, data.st_atime_nsec),
+        last_modification: time(data.st_mtime, data.st_mtime_nsec),
+    }
+}
+
+/// The attributes of what is opened, access lists included, but for those of overlays and security modules.
+pub(super) fn own_attributes(file: &OwnedFd) -> io::Result<Attributes> {
+    xattrs_of_opened(file.as_fd()).map_err(|error| errno(&error))
+}
+
+/// Gives a file these attributes, and no others.
+pub(super) fn attributes(file: &OwnedFd, wanted: &Attributes) -> io::Result<()> {
+    let present = own_attributes(file)?;
+    for name in present.keys().filter(|name| !wanted.contains_key(*name)) {
+        fremovexattr(file, &**name)?;
+    }
+    for (name, value) in wanted.iter().filter(|(name, value)| present.get(*name) != Some(value)) {
+        fsetxattr(file, &**name, value, XattrFlags::empty())?;
+    }
+    Ok(())
+}
+
+pub(super) fn errno(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
+
+/// By name.
+pub(super) type Attributes = BTreeMap<Vec<u8>, Vec<u8>>;
 /// What is left free on the disk beside what is carried over.
 const MARGIN: u64 = 16 << 20;
-/// `XATTR_SIZE_MAX` of Linux.
-pub(super) const LARGEST: usize = 65_536;
 /// How a folder is opened.
 pub(super) const FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);

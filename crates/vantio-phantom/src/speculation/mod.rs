@@ -89,6 +89,10 @@ struct State {
     mounts: Vec<u64>,
     /// Calls of the fork that cannot be taken back.
     deferred: Vec<Request>,
+    /// Names by which the fork has not the files that the run has.
+    gone: BTreeSet<Vec<u8>>,
+    /// Those of files to which it gave other names.
+    moved: BTreeSet<Vec<u8>>,
     /// The call that no fork is made for again.
     given_up: Option<Call>,
 }
@@ -286,6 +290,15 @@ impl Speculator {
                 Target::Path { path, .. },
             ) => !is_shadowed(path),
             _ => true,
+        }
+    }
+
+    /// The fork has taken a name from a file of the run's, and maybe given it another.
+    pub(crate) fn gone(&self, path: &[u8], moved: bool) {
+        let mut state = self.lock();
+        state.gone.insert(path.to_vec());
+        if moved {
+            state.moved.insert(path.to_vec());
         }
     }
 

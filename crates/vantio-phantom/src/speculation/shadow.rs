@@ -14,7 +14,7 @@ use std::{
 use rustix::{
     fs::{
         AtFlags, CWD, Gid, Mode, OFlags, StatxFlags, Uid, XattrFlags, chmodat, chownat, fgetxattr, fsetxattr,
-        fstatfs, mkdirat, openat, statat, statx,
+        fstatfs, mkdirat, openat, statat, statx, utimensat,
     },
     io::{self, Errno},
     mount::{
@@ -25,6 +25,7 @@ use rustix::{
     process::fchdir,
 };
 
+use super::merge::{attributes, own_attributes, times_of};
 use crate::world::mounts::{self, Mount};
 
 /// Folders of the run that are covered.
@@ -138,6 +139,8 @@ impl Prepared {
 
     fn mount(self, shadows: &mut Shadows) -> io::Result<()> {
         let looks = statat(CWD, &self.root, AtFlags::empty())?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let covered = own_attributes(&openat(CWD, &self.root, flags, Mode::empty())?)?;
         let memory = memory()?;
         attach(&memory, &self.root)?;
         let folder = openat(CWD, &self.root, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
@@ -155,7 +158,9 @@ impl Prepared {
             // A user cannot give it away, and owns what is covered or can do nothing in it.
             if error == Errno::PERM || error == Errno::INVAL { Ok(()) } else { Err(error) }
         })?;
+        attributes(&shadow.upper, &covered)?;
         chmodat(&folder, "upper", Mode::from_raw_mode(looks.st_mode & 0o7777), AtFlags::empty())?;
+        utimensat(&folder, "upper", &times_of(&looks), AtFlags::empty())?;
         fchdir(&folder)?;
         move_mount(&self.lower, "", CWD, "lower", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
         attach(&overlay()?, &self.root)?;

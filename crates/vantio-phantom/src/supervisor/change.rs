@@ -78,7 +78,9 @@ impl Plane {
         self.note_base(&full)?;
         let _passage = if removes_directory { self.removing(&entry)? } else { self.naming(&entry)? };
         let _identity = self.assume(request)?;
-        unlinkat(&entry.parent.fd, &*entry.name, AtFlags::from_bits_retain(flags as u32))?;
+        let removed = unlinkat(&entry.parent.fd, &*entry.name, AtFlags::from_bits_retain(flags as u32));
+        self.as_in_run(request, removed)?;
+        self.tell_fork_gone(&full, false);
         self.tell_gone(&full);
         Ok(())
     }
@@ -92,7 +94,7 @@ impl Plane {
         self.note_growth(&full)?;
         let _passage = self.naming(&entry)?;
         let (_identity, _mask) = (self.assume(request)?, self.with_mask(request)?);
-        mkdirat(&entry.parent.fd, &*entry.name, mode)
+        self.as_in_run(request, mkdirat(&entry.parent.fd, &*entry.name, mode))
     }
 
     fn mknod(&self, request: &Request, directory: i32, path: usize) -> io::Result<()> {
@@ -128,7 +130,7 @@ impl Plane {
         self.note_growth(&full)?;
         let _passage = self.naming(&entry)?;
         let _identity = self.assume(request)?;
-        symlinkat(&*target, &entry.parent.fd, &*entry.name)
+        self.as_in_run(request, symlinkat(&*target, &entry.parent.fd, &*entry.name))
     }
 
     fn link(&self, request: &Request, old: (i32, usize), new: (i32, usize), flags: i32) -> io::Result<()> {
@@ -219,7 +221,9 @@ impl Plane {
             renameat_with(&from.parent.fd, &*from.name, &to.parent.fd, &*to.name, flags)
         });
         passage.renamed(renamed.is_ok())?;
-        renamed?;
+        self.as_in_run(request, renamed)?;
+        self.tell_fork_gone(&from_full, true);
+        self.tell_fork_gone(&to_full, exchanges);
         if !exchanges {
             self.tell_gone(&from_full);
         }

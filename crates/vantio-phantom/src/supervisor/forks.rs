@@ -156,33 +156,47 @@ impl Plane {
     }
 
     /// Before what a fork changed is carried over to `path`. What the host had there was noted as the fork changed it.
-    pub(crate) fn before_carrying(&self, path: &[u8], removes_folder: bool) -> io::Result<()> {
+    pub(crate) fn before_carrying(&self, path: &[u8], change: Change) -> io::Result<()> {
         let path = path.to_vec();
         let keeping = &self.keeping;
         let _gate = keeping.keeper().enter();
-        if removes_folder {
-            keeping.save(move |keeper| keeper.before_removal(&path))
-        } else if keeping.keeper().is_saved(&path, Change::Name) {
-            Ok(())
-        } else {
-            keeping.save(move |keeper| keeper.before(&path, Change::Name))
+        if keeping.keeper().is_saved(&path, change) {
+            return Ok(());
         }
+        keeping.save(move |keeper| keeper.before(&path, change))
+    }
+
+    /// As [`Self::before_carrying`], of a folder that is removed.
+    pub(crate) fn before_carrying_without(&self, path: &[u8]) -> io::Result<()> {
+        let path = path.to_vec();
+        let _gate = self.keeping.keeper().enter();
+        self.keeping.save(move |keeper| keeper.before_removal(&path))
     }
 
     /// Before what a folder looks like changes.
     pub(crate) fn before_looks(&self, path: &[u8]) -> io::Result<()> {
-        let path = path.to_vec();
-        let keeping = &self.keeping;
-        let _gate = keeping.keeper().enter();
-        if keeping.keeper().is_saved(&path, Change::Metadata) {
-            return Ok(());
-        }
-        keeping.save(move |keeper| keeper.before(&path, Change::Metadata))
+        self.before_carrying(path, Change::Metadata)
     }
 
     /// Puts a call of a fork aside that would have so much copied into memory.
     pub(super) fn copies(&self, request: &Request, bytes: u64) -> io::Result<()> {
         if bytes > LARGEST_COPIED { self.put_aside(request) } else { Ok(()) }
+    }
+
+    /// Puts a call of a fork aside that failed with what it may fail with only in a shadow, where all of a file is copied
+    /// first: not everything that a file may have can be given to a copy in memory.
+    pub(super) fn as_in_run<T>(&self, request: &Request, done: io::Result<T>) -> io::Result<T> {
+        if done.as_ref().is_err_and(|error| OF_COPIES.contains(error)) {
+            self.put_aside(request)?;
+        }
+        done
+    }
+
+    /// Tells a fork that goes on that the file of a name is no longer the run's: it has none, another, or `moved`.
+    pub(super) fn tell_fork_gone(&self, path: &[u8], moved: bool) {
+        if let Some(speculator) = self.fork_going_on() {
+            speculator.gone(path, moved);
+        }
     }
 
     /// A call by which nothing happened.
@@ -191,5 +205,16 @@ impl Plane {
     }
 }
 
+/// What copying a file fails with.
+const OF_COPIES: [Errno; 8] = [
+    Errno::PERM,
+    Errno::INVAL,
+    Errno::OPNOTSUPP,
+    Errno::OVERFLOW,
+    Errno::IO,
+    Errno::NOSPC,
+    Errno::NOMEM,
+    Errno::TOOBIG,
+];
 const LOOKS_MAX: u32 = 200;
 const PAUSE: Duration = Duration::from_millis(5);

@@ -52,7 +52,7 @@ impl Plane {
         let change = if matches!(metadata, Metadata::Length(_)) { Change::Content } else { Change::Metadata };
         let _passage = self.changing(&object, change)?;
         let _identity = self.assume(request)?;
-        match metadata {
+        let changed = match metadata {
             Metadata::Length(length) => self.truncate(&object, length),
             Metadata::Mode(mode) => self.chmod(&object, mode),
             Metadata::Owner { user, group } => {
@@ -61,7 +61,8 @@ impl Plane {
             }
             Metadata::Times(times) => self.set_times(&object, &times),
             Metadata::Attribute { name, value, flags } => self.xattr(&object, &name, value.as_deref(), flags),
-        }
+        };
+        self.as_in_run(request, changed)
     }
 
     fn subject(&self, request: &Request, subject: &Subject) -> io::Result<Object> {

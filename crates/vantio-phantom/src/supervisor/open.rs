@@ -118,7 +118,8 @@ impl Plane {
         let fd = {
             let _identity = self.assume(request)?;
             let _mask = open.is_temporary().then(|| self.with_mask(request)).transpose()?;
-            self.view.reopen_as(object.fd.as_fd(), open.reopen_flags(), open.mode)?
+            let opened = self.view.reopen_as(object.fd.as_fd(), open.reopen_flags(), open.mode);
+            if open.access() == Access::Write { self.as_in_run(request, opened)? } else { opened? }
         };
         drop(passage);
         // Writing may have put another file in place of the host's.
@@ -146,7 +147,7 @@ impl Plane {
         let flags = open.flags | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
         let fd = {
             let (_identity, _mask) = (self.assume(request)?, self.with_mask(request)?);
-            openat(&entry.parent.fd, &*entry.name, flags, open.mode)?
+            self.as_in_run(request, openat(&entry.parent.fd, &*entry.name, flags, open.mode))?
         };
         drop(passage);
         self.join_opened(request, fd.as_fd(), Ways { reads, writes: true, is_new: true })?;

@@ -7,9 +7,8 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps, XattrFlags, chmodat,
-        fchmod, fgetxattr, flistxattr, fremovexattr, fsetxattr, ftruncate, linkat, mkdirat, mknodat, openat,
-        openat2, statat, symlinkat, unlinkat, utimensat,
+        AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps, chmodat, fchmod, ftruncate,
+        linkat, mkdirat, mknodat, openat, openat2, statat, symlinkat, unlinkat, utimensat,
     },
     io::{self, Errno},
     process::geteuid,
@@ -20,7 +19,7 @@ use crate::{
     changes::copy_content,
     checkpoint::{Change, Former, Step, read_steps},
     commit::meta::Meta,
-    speculation::merge::{FOLDER, LARGEST, names, own},
+    speculation::merge::{FOLDER, attributes, errno, names, own, permit},
     supervisor::Plane,
 };
 
@@ -147,7 +146,8 @@ impl Restoring<'_> {
             permit(&parent, &name, if kind == FileType::Directory { 0o700 } else { 0o600 })?;
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let file = openat(&parent, &*name, flags, Mode::empty())?;
-            attributes(&file, meta)?;
+            let wanted = meta.xattrs.iter().map(|(name, value)| (name.0.clone(), value.0.clone()));
+            attributes(&file, &wanted.collect())?;
             fchmod(&file, Mode::from_raw_mode(meta.mode & 0o7777))?;
             self.opened.retain(|(opened, _)| opened != path);
         }
@@ -233,44 +233,8 @@ fn walk(path: &[u8]) -> io::Result<OwnedFd> {
     openat2(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), resolve)
 }
 
-/// Lets a user do with its own file what it takes.
-fn permit(at: &OwnedFd, name: &[u8], needed: u32) -> io::Result<()> {
-    let mode = statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode & 0o7777;
-    if geteuid().is_root() || mode & needed == needed {
-        return Ok(());
-    }
-    chmodat(at, name, Mode::from_raw_mode(mode | needed), AtFlags::empty())
-}
-
 fn times(at: &OwnedFd, name: &[u8], meta: &Meta) -> io::Result<()> {
     let time = |stamp: crate::changes::Stamp| Timespec { tv_sec: stamp.sec, tv_nsec: stamp.nsec.into() };
     let times = Timestamps { last_access: time(meta.accessed), last_modification: time(meta.modified) };
     utimensat(at, name, &times, AtFlags::SYMLINK_NOFOLLOW)
-}
-
-fn attributes(file: &OwnedFd, meta: &Meta) -> io::Result<()> {
-    let mut list = vec![0; LARGEST];
-    let length = flistxattr(file, &mut list)?;
-    list.truncate(length);
-    let names = list.split(|byte| *byte == 0).filter(|name| !name.is_empty());
-    let is_the_overlays = |name: &[u8]| {
-        crate::changes::OVERLAY_PREFIXES.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
-    };
-    for name in names.filter(|name| !is_the_overlays(name)) {
-        if !meta.xattrs.iter().any(|(wanted, _)| wanted.as_bytes() == name) {
-            fremovexattr(file, name)?;
-        }
-    }
-    for (name, value) in &meta.xattrs {
-        let mut present = vec![0; LARGEST];
-        let length = fgetxattr(file, name.as_bytes(), &mut present).ok();
-        if length.is_none_or(|length| present[..length] != *value.as_bytes()) {
-            fsetxattr(file, name.as_bytes(), value.as_bytes(), XattrFlags::empty())?;
-        }
-    }
-    Ok(())
-}
-
-fn errno(error: &std::io::Error) -> Errno {
-    Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
