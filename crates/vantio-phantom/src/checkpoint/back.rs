@@ -142,10 +142,10 @@ impl Planning<'_> {
             (ChangeKind::Metadata, _) | (ChangeKind::Modified, FileType::Directory) => Former::Looks(meta),
             (_, FileType::Directory) => Former::Directory(meta),
             (_, FileType::File) => {
+                // What was there may have more names: a checkpoint keeps it by them.
                 let is_alone = |node: &Node| node.file_type == FileType::File && node.links == 1;
-                let is_in_place = change.kind == ChangeKind::Modified
-                    && is_alone(after)
-                    && change.before.as_ref().is_some_and(is_alone);
+                let is_in_place =
+                    change.kind == ChangeKind::Modified && change.before.as_ref().is_some_and(is_alone);
                 self.file(&change.path, after, is_in_place)?
             }
             (_, FileType::Symlink) => {

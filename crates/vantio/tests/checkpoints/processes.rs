@@ -235,6 +235,34 @@ fn inside(run: &mut Paused) -> String {
     run.line()
 }
 
+/// A parent has a file open to which its tool appends after the checkpoint: it goes on with that file, or there is no return.
+#[test]
+fn what_a_parent_has_open_for_writing_stays_the_same_file() {
+    let world = World::new();
+    let mut run = python(&world);
+    world.write(
+        "tool.py",
+        "import os, sys\nprint('in', flush=True)\nwhile line := sys.stdin.readline().strip(): exec(line); print('did', flush=True)",
+    );
+    run.say("log = open('log', 'a', buffering=1); other = open('other', 'a', buffering=1); log.write('one\\n'); other.write('one\\n')");
+    run.ask(
+        "import subprocess; subprocess.run([sys.executable, '-B', 'tool.py']); print('tool ended')",
+        "in\n",
+    );
+    let id = keep(&world);
+    run.ask("open('log', 'a').write('tool\\n'); os.chmod('log', 0o640)", "did\n");
+    go_back(&world, &id);
+    run.ask("os.rename('log', 'log.1')", "did\n");
+    refused(&world, &["restore", "last", &id, "--processes"], "renamed or replaced since");
+    run.ask("os.rename('log.1', 'log'); open('new', 'w').close(); os.rename('new', 'other')", "did\n");
+    refused(&world, &["restore", "last", &id, "--processes"], "renamed or replaced since");
+    run.ask("", "tool ended\n");
+    run.ask(
+        "log.write('two\\n'); print(repr(open('log').read()), oct(os.stat('log').st_mode))",
+        "'one\\ntwo\\n' 0o100644\n",
+    );
+}
+
 #[test]
 fn an_agent_that_sleeps_between_its_steps_goes_on_by_itself() {
     let world = World::new();

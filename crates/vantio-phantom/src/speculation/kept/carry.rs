@@ -28,6 +28,9 @@ pub(super) struct Carried {
     same_as: Option<i32>,
 }
 
+/// What is open for writing: by which number, and at which path.
+pub(super) type Written = BTreeSet<(i32, Vec<u8>)>;
+
 /// How.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -71,6 +74,19 @@ impl Room {
             return holds("a system call filter of its own");
         }
         if self.proc.has_timers(pid).map_err(&seen)? { holds("a timer") } else { Ok(carried) }
+    }
+
+    /// What a process has open for writing that checkpoints keep, where it is at its path.
+    pub(super) fn written(&self, pid: Pid) -> Result<Written, Obstacle> {
+        let all = self.proc.descriptors(pid).map_err(Obstacle::at("see what the process has open"))?;
+        let is_wanted = |descriptor: &Descriptor| {
+            descriptor.kind == FileType::RegularFile
+                && descriptor.may_write()
+                && self.plane.keeps(&descriptor.path)
+                && descriptor.is_at_its_path()
+        };
+        let wanted = all.into_iter().filter(is_wanted);
+        Ok(wanted.map(|descriptor| (descriptor.number, descriptor.path)).collect())
     }
 
     fn way(

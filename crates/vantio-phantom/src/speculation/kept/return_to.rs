@@ -89,6 +89,14 @@ impl Room {
                 ));
             }
         }
+        for (pid, written) in twin.written.iter().filter(|(pid, _)| !self.stands.contains_key(pid)) {
+            let now = self.written(*pid).map_err(|obstacle| not_brought(obstacle.to_string()))?;
+            if !now.is_superset(written) {
+                return Err(not_brought(
+                    "a file that a process that waited for the one that acted then has open for writing was removed, renamed or replaced since",
+                ));
+            }
+        }
         let root = twin.root;
         if self.stands.contains_key(&root) {
             return Ok((at, true));

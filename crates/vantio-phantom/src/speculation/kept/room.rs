@@ -15,7 +15,10 @@ use rustix::{
     process::Pid,
 };
 
-use super::{Job, Twins, carry::Carried};
+use super::{
+    Job, Twins,
+    carry::{Carried, Written},
+};
 use crate::{
     speculation::{
         descriptors::{self, Given},
@@ -42,6 +45,8 @@ pub(super) struct Twin {
     pub(super) root: Pid,
     /// Who waits for the root, from the run's first program on, and how often each had been switched from.
     pub(super) ancestors: Vec<(Pid, u64)>,
+    /// What these have open for writing.
+    pub(super) written: Vec<(Pid, Written)>,
     /// Where it goes on.
     pub(super) registers: Registers,
     /// What it has open that it gets anew.

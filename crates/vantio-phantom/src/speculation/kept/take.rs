@@ -107,6 +107,8 @@ impl Room {
         let carried = self.carried(acting, ancestors)?;
         let directory = self.directory(acting)?;
         let group = self.proc.group(acting).map_err(&failed)?;
+        let written = ancestors.iter().filter(|pid| !self.stands.contains_key(pid));
+        let written = written.map(|pid| Ok((*pid, self.written(*pid)?))).collect::<Result<_, Obstacle>>()?;
         trace::set_options(acting, Options::BIRTHS).map_err(&failed)?;
         let mut puppet = Puppet::new(&self.proc, acting).map_err(&failed)?;
         let before = puppet.before;
@@ -132,6 +134,7 @@ impl Room {
             pid: born,
             root,
             ancestors: Vec::new(),
+            written,
             registers: before.anew(),
             carried,
             directory,
