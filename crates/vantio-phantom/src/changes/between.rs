@@ -35,6 +35,8 @@ struct Side {
     layers: Vec<LayerRoot>,
     /// What is at each path that is not as the host has it, or is as the host has it elsewhere.
     states: BTreeMap<Vec<u8>, Option<State>>,
+    /// What is as the host has it but for its time.
+    retimed: BTreeMap<Vec<u8>, Node>,
     /// Of a name of a file of the run that has several: all of them.
     names: HashMap<Vec<u8>, Arc<[Vec<u8>]>>,
 }
@@ -123,13 +125,27 @@ impl Between {
     }
 
     /// Files that only have another time in the second state, and what they are there.
-    pub(crate) fn retimed(&self) -> impl Iterator<Item = (&[u8], &Node)> {
-        let [first, second] = &self.sides;
-        second.states.iter().filter_map(|(path, after)| {
-            let (before, after) = (first.states.get(path)?.as_ref()?, after.as_ref()?);
-            let moved = before.node.modified != after.node.modified && !after.node.is_dir();
-            (moved && self.set.get(path).is_none()).then_some((&**path, &after.node))
-        })
+    pub(crate) fn retimed(&self) -> io::Result<BTreeMap<Vec<u8>, Node>> {
+        let paths: BTreeSet<&Vec<u8>> = self.sides.iter().flat_map(Side::paths).collect();
+        let mut found = BTreeMap::new();
+        for path in paths.into_iter().filter(|path| self.set.get(path).is_none()) {
+            let [before, after] = [self.node(0, path)?, self.node(1, path)?];
+            if let (Some(before), Some(after)) = (before, after)
+                && before.modified != after.modified
+                && !after.is_dir()
+            {
+                found.insert(path.clone(), after);
+            }
+        }
+        Ok(found)
+    }
+
+    /// What a state has at `path`, with its time.
+    fn node(&self, side: usize, path: &[u8]) -> io::Result<Option<Node>> {
+        match self.sides[side].retimed.get(path) {
+            Some(node) => Ok(Some(node.clone())),
+            None => Ok(self.state(side, path)?.map(|state| state.node)),
+        }
     }
 
     /// All names that a file of the run has in the second state, where it has several.
@@ -293,7 +309,12 @@ impl Side {
             let moved = expand(&mut states, host, &set, (from, to), &|path| renames.contains_key(path));
             moved.map_err(|source| ScanError::Read { path: from.to_vec(), source })?;
         }
-        Ok(Self { layers, states, names: names(&set) })
+        Ok(Self { layers, states, names: names(&set), retimed: set.retimed })
+    }
+
+    /// All of which it tells something.
+    fn paths(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.states.keys().chain(self.retimed.keys())
     }
 }
 

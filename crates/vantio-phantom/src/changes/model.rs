@@ -1,7 +1,7 @@
 //! A set of changes.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -138,6 +138,8 @@ pub struct ChangeSet {
     /// Files of the host with several names, of which the run has a copy of
     /// its own under one and left it as it was.
     pub(crate) kept_apart: HashSet<(u64, u64)>,
+    /// What the run left as the host has it but for its time, by path: no changes.
+    pub(crate) retimed: BTreeMap<Vec<u8>, Node>,
 }
 
 impl ChangeSet {

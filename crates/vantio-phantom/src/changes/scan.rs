@@ -1,7 +1,7 @@
 //! From layers to a set of changes.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     io, mem,
     sync::Arc,
 };
@@ -68,14 +68,16 @@ pub(crate) fn scan_layers(run: &RunFolder, roots: &[LayerRoot]) -> Result<Change
     let mut changes = Vec::new();
     let mut links: Links = HashMap::new();
     let mut kept_apart = HashSet::new();
+    let mut retimed = BTreeMap::new();
     for (index, root) in roots.iter().enumerate() {
         let mut walk = Walk::new(index, root, &committed, run);
         walk.run()?;
         changes.append(&mut walk.changes);
         kept_apart.extend(walk.kept_apart);
+        retimed.extend(walk.retimed);
         links.extend(walk.links.into_iter().map(|(ino, names)| ((index, ino), names)));
     }
-    Ok(ChangeSet { kept_apart, ..assemble(changes, &links, &committed) })
+    Ok(ChangeSet { kept_apart, retimed, ..assemble(changes, &links, &committed) })
 }
 
 /// Every name of the run's files that have several, by layer and inode.

@@ -38,6 +38,7 @@ pub(crate) struct Walk<'a> {
     pub(crate) changes: Vec<Change>,
     pub(crate) links: HashMap<u64, Vec<Vec<u8>>>,
     pub(crate) kept_apart: Vec<(u64, u64)>,
+    pub(crate) retimed: Vec<(Vec<u8>, Node)>,
 }
 
 /// A directory to visit, relative to the layer's two roots.
@@ -90,6 +91,7 @@ impl<'a> Walk<'a> {
             changes: Vec::new(),
             links: HashMap::new(),
             kept_apart: Vec::new(),
+            retimed: Vec::new(),
         }
     }
 
@@ -262,6 +264,9 @@ impl<'a> Walk<'a> {
         match same_content(&upper, &host) {
             Ok(true) if same_metadata(&entry.node, &lower.node) => {
                 self.kept_apart.extend((lower.node.links > 1).then_some(lower.node.id));
+                if lower.node.modified != entry.node.modified {
+                    self.retimed.push((self.root.layer.absolute(&entry.path), entry.node.clone()));
+                }
             }
             Ok(true) => self.push(entry, ChangeKind::Metadata, blocked),
             Ok(false) => self.push(entry, ChangeKind::Modified, blocked),

@@ -70,11 +70,10 @@ pub fn prepare(run: &RunFolder, id: u64, host_root: BorrowedFd<'_>) -> Result<()
     for path in relinked.iter().filter(|path| compared.changes().get(path).is_none()) {
         planning.link(path).map_err(failed)?;
     }
-    planning.steps.extend(
-        compared
-            .retimed()
-            .map(|(path, node)| Step { path: path.into(), former: Former::Looks(Meta::of(node)) }),
-    );
+    let retimed = compared.retimed().map_err(failed)?.into_iter();
+    let step =
+        |(path, node): (Vec<u8>, _)| Step { path: path.into(), former: Former::Looks(Meta::of(&node)) };
+    planning.steps.extend(retimed.map(step));
     planning.finish().map_err(failed)
 }
 
