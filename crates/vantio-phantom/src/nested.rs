@@ -23,8 +23,9 @@ use landlock::{
     RulesetCreatedAttr as _, Scope,
 };
 use rustix::{
-    fd::OwnedFd,
+    fd::{AsFd, OwnedFd},
     fs::{CWD, Mode, OFlags, openat},
+    io::Errno,
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 
@@ -104,6 +105,12 @@ impl Marks for Limits {
     fn mark_of(&self, tid: u32) -> Option<Mark> {
         parse(&proc::text(&self.0, &format!("{tid}/limits")).ok()?)
     }
+}
+
+/// The mark of the process whose folder in `/proc` has its limits at `path`.
+pub(crate) fn mark_in(folder: impl AsFd, path: &str) -> rustix::io::Result<Mark> {
+    // Of a process that is gone there is nothing to be read.
+    parse(&proc::text(folder, path)?).ok_or(Errno::SRCH)
 }
 
 /// What `/proc/PID/limits` says (`proc_pid_limits(5)`).

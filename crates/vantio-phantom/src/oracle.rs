@@ -8,7 +8,7 @@ use crate::{
     Account, Ending, LaunchError,
     census::Processes,
     checkpoint::{Checkpoint, Checkpoints},
-    nested::Marks,
+    nested::{Mark, Marks},
     resources::{Holder, Resource},
 };
 
@@ -189,6 +189,18 @@ pub trait Oracle: Send + Sync {
     /// How processes of nested runs are known. Told before the program starts.
     fn attach_marks(&self, marks: Arc<dyn Marks>) {
         let _ = marks;
+    }
+
+    /// Whether there are nested runs, or were.
+    fn has_nested(&self) -> bool {
+        false
+    }
+
+    /// Whether every nested run that the thread `tid` is in has the processes of this mark in it too. Told of a caller
+    /// whose call may be over, it says nothing.
+    fn nests_hold(&self, tid: u32, mark: Mark) -> bool {
+        let _ = (tid, mark);
+        true
     }
 
     /// A process of the run asks, at the other end, for a nested run; false where nobody answers.

@@ -26,7 +26,9 @@ impl Plane {
         flags: ResolveFlags,
     ) -> io::Result<Located> {
         let located = self.view.locate(request, directory, path, follow, flags);
-        if let Err(Errno::ACCESS) = located {
+        if let Err(Errno::ACCESS) = located
+            && !request.has_refusal()
+        {
             self.record_masked(request, directory, path);
         }
         located
@@ -35,7 +37,9 @@ impl Plane {
     /// As [`super::resolve::View::locate_entry`]; an attempt that meets a mask is put on record.
     pub(super) fn locate_entry(&self, request: &Request, directory: i32, path: &[u8]) -> io::Result<Entry> {
         let entry = self.view.locate_entry(request, directory, path);
-        if let Err(Errno::ACCESS) = entry {
+        if let Err(Errno::ACCESS) = entry
+            && !request.has_refusal()
+        {
             self.record_masked(request, directory, path);
         }
         entry

@@ -4,6 +4,7 @@
 //! what it means to the agent, and with no more capabilities than the agent has there.
 
 mod back;
+mod beyond;
 mod change;
 mod end;
 mod execute;
@@ -170,7 +171,7 @@ impl Supervisor<'_> {
         if let Some(speculator) = &speculator {
             view.shadow(Arc::clone(speculator));
         }
-        Ok(Arc::new(Plane {
+        let plane = Arc::new(Plane {
             keeping,
             net: net::Plane::start(Arc::clone(&self.oracle), config).map_err(io::Error::other)?,
             oracle: self.oracle,
@@ -195,7 +196,9 @@ impl Supervisor<'_> {
             forks: Mutex::new(forks),
             room: OnceLock::new(),
             answering: AtomicUsize::new(0),
-        }))
+        });
+        plane.view.ask(&plane);
+        Ok(plane)
     }
 }
 

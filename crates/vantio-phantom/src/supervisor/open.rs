@@ -83,6 +83,7 @@ impl Plane {
         match object.place {
             Place::Run => self.open_in_run(request, open, object),
             Place::Proc => {
+                self.permit_file(request, &object, open.access())?;
                 self.permit_open(request, open, &object.path, open.ways())?;
                 self.join_memory(request, &object, open.ways())?;
                 let _identity = self.assume(request)?;

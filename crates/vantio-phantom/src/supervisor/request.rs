@@ -77,6 +77,7 @@ impl Link {
                 link: Arc::clone(self),
                 must_wait: AtomicBool::new(false),
                 is_deferred: AtomicBool::new(false),
+                has_refusal: AtomicBool::new(false),
                 rehearsal: None,
                 stays: false,
             })),
@@ -120,6 +121,8 @@ pub(crate) struct Request {
     must_wait: AtomicBool,
     /// Whether it is put aside until a fork that makes it is approved.
     is_deferred: AtomicBool,
+    /// Whether a refusal of it is on record, and nothing more is to be said of why it fails.
+    has_refusal: AtomicBool,
     /// Whether it is only judged, and then what came of it.
     rehearsal: Option<AtomicBool>,
     /// Whether the caller shall go on where it is answered.
@@ -135,6 +138,7 @@ impl Clone for Request {
             link: Arc::clone(&self.link),
             must_wait: copy(&self.must_wait),
             is_deferred: copy(&self.is_deferred),
+            has_refusal: copy(&self.has_refusal),
             rehearsal: self.rehearsal.as_ref().map(copy),
             stays: self.stays,
         }
@@ -342,10 +346,25 @@ impl Request {
         self.is_deferred.store(true, Ordering::Relaxed);
     }
 
+    /// A refusal of it is on record.
+    pub(super) fn note_refusal(&self) {
+        self.has_refusal.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a refusal of it is on record, by [`Self::note_refusal`].
+    pub(super) fn has_refusal(&self) -> bool {
+        self.has_refusal.load(Ordering::Relaxed)
+    }
+
     /// The same call, to be answered once more.
     pub(super) fn again(&self) -> Self {
         let again = self.clone();
-        Self { must_wait: AtomicBool::new(false), is_deferred: AtomicBool::new(false), ..again }
+        Self {
+            must_wait: AtomicBool::new(false),
+            is_deferred: AtomicBool::new(false),
+            has_refusal: AtomicBool::new(false),
+            ..again
+        }
     }
 
     /// The same call, to be judged and not carried out.

@@ -9,7 +9,7 @@ use std::{
         fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt as _,
     },
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, Weak},
 };
 
 use rustix::{
@@ -20,7 +20,7 @@ use rustix::{
     io::{self, Errno},
 };
 
-use super::{Keeping, request::Request};
+use super::{Keeping, Plane, request::Request};
 use crate::{
     census::DELETED, changes::beneath::is_within, net, speculation::Speculator, world::mounts::Mount,
 };
@@ -35,6 +35,8 @@ pub(crate) struct View {
     keeping: OnceLock<Arc<Keeping>>,
     /// Who knows of a fork and of what it sees instead.
     speculator: OnceLock<Arc<Speculator>>,
+    /// Who judges what is found in other processes.
+    plane: OnceLock<Weak<Plane>>,
 }
 
 /// Mounts by their numbers.
@@ -104,6 +106,7 @@ impl View {
             mounts: OnceLock::new(),
             keeping: OnceLock::new(),
             speculator: OnceLock::new(),
+            plane: OnceLock::new(),
         })
     }
 
@@ -138,6 +141,12 @@ impl View {
     pub(super) fn shadow(&self, speculator: Arc<Speculator>) {
         // Said once.
         let _ = self.speculator.set(speculator);
+    }
+
+    /// Has `plane` asked about what is found in other processes.
+    pub(super) fn ask(&self, plane: &Arc<Plane>) {
+        // Said once.
+        let _ = self.plane.set(Arc::downgrade(plane));
     }
 
     /// Opens what an `O_PATH` descriptor refers to.
@@ -434,6 +443,8 @@ impl<'a> Walk<'a> {
             // Init is no business of the agent's.
             _ if parent.path.starts_with(b"/proc/1/") || parent.path == b"/proc/1" => Err(Errno::ACCESS),
             _ => {
+                let plane = self.view.plane.get().and_then(Weak::upgrade).ok_or(Errno::ACCESS)?;
+                plane.permit_link(self.request, self.at.as_fd(), &parent.path, name)?;
                 self.at = openat(&self.at, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
                 Ok(())
             }

@@ -118,6 +118,16 @@ impl Nests {
         Some(layers.iter().filter(|layer| layer.square.mark.governs(limits)).map(Arc::clone).collect())
     }
 
+    /// Whether there is one.
+    pub fn is_any(&self) -> bool {
+        !self.layers.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Whether every nested run that the thread is in has the processes of this mark in it too.
+    pub fn hold(&self, tid: u32, mark: Mark) -> bool {
+        self.of(tid).is_some_and(|layers| layers.iter().all(|layer| layer.square.mark.governs(mark)))
+    }
+
     /// Every nested run.
     pub fn all(&self) -> Vec<Arc<Layer>> {
         self.layers.read().unwrap_or_else(PoisonError::into_inner).clone()

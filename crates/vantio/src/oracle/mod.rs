@@ -30,7 +30,7 @@ use vantio_ledger::{AgentSvid, Draft, Ledger, LedgerError, Pending, Seal};
 use vantio_phantom::{
     Account, Ending, LaunchError, Oracle, Processes, Ruling, Speculated, Ways,
     checkpoint::{Checkpoint, Checkpoints},
-    nested::Marks,
+    nested::{Mark, Marks},
     resources::{Holder, Resource},
 };
 use vantio_policy::{Details, PolicyProgram, State, decide_by_lists, flow::Flow};
@@ -393,6 +393,14 @@ impl Oracle for Warden {
 
     fn attach_marks(&self, marks: Arc<dyn Marks>) {
         self.nests.attach(marks);
+    }
+
+    fn has_nested(&self) -> bool {
+        self.nests.is_any()
+    }
+
+    fn nests_hold(&self, tid: u32, mark: Mark) -> bool {
+        self.nests.hold(tid, mark)
     }
 
     fn nests(&self, asking: UnixStream) -> bool {

@@ -55,6 +55,62 @@ except PermissionError: print("no signal")
     }
 }
 
+/// What a process has in `/proc` that nobody may look into who could not trace it.
+const LOOK: &str = r#"
+GUARDED = ["environ", "auxv", "maps", "smaps", "pagemap", "syscall", "stack", "personality", "io", "fd", "fdinfo",
+    "map_files", "ns", "fd/0", "fd/7", "fd/8", "fdinfo/0", "cwd", "root", "exe", "ns/pid", "cwd/sub", "root/etc/hostname"]
+PUBLIC = ["", "stat", "status", "cmdline", "task", "limits"]
+def opened(process, names):
+    found = []
+    for name in names:
+        for flags in [os.O_RDONLY, os.O_WRONLY, os.O_RDWR]:
+            try: fd = os.open(f"/proc/{process}/{name}", flags | os.O_NONBLOCK)
+            except OSError: continue
+            found.append(name)
+            os.close(fd)
+    return found
+"#;
+
+#[test]
+fn a_nested_run_looks_into_no_process_outside() {
+    let world = world(INNER);
+    let attack = r#"
+outer = sys.argv[1]
+print(opened(outer, GUARDED), opened(outer, PUBLIC) == PUBLIC)
+print(opened(f"{outer}/task/{outer}", GUARDED), opened(f"{outer}/task/{outer}", PUBLIC[:4]) == PUBLIC[:4])
+# From its own folder, and from a descriptor of it.
+folder = os.open(f"/proc/{outer}/fd", os.O_PATH)
+os.chdir(f"/proc/{outer}")
+for name, at in [("environ", None), ("fd/0", None), ("fd/7", None), ("0", folder), ("7", folder)]:
+    try: os.open(name, os.O_RDWR if "7" in name else os.O_RDONLY, dir_fd=at); print("OPEN", name)
+    except PermissionError: pass
+def attempt(what, call):
+    try: call(); print("DONE", what)
+    except PermissionError: pass
+attempt("truncate", lambda: os.truncate(f"/proc/{outer}/fd/7", 0))
+attempt("chmod", lambda: os.chmod(f"/proc/{outer}/cwd/sub", 0o700))
+attempt("rename", lambda: os.rename(f"/proc/{outer}/cwd/sub/a", f"/proc/{outer}/cwd/sub/b"))
+attempt("adjust", lambda: open(f"/proc/{outer}/oom_score_adj", "w").write("1000"))
+# Its own, and its children, it may look into.
+child = subprocess.Popen(["sleep", "30"])
+print([open(f"/proc/{who}/environ").read() != "" for who in ["self", os.getpid(), child.pid]])
+child.kill()
+"#;
+    world.write("attack.py", format!("import subprocess\n{CLIENT}\n{LOOK}\n{attack}"));
+    world.write("sub/a", "a\n");
+    let outcome = run(
+        &world,
+        "exec 7> >(cat) 8< <(sleep 60); nest beside 'true'; nest child \"python3 -B attack.py $$\" <<< 'echo typed'; \
+         nest looked 'sleep 30' & sleep 1; \
+         python3 -B -c \"import sys; exec(open('attack.py').read().split('outer =')[0]); \
+         print([name for name in ['environ', 'fd/0', 'cwd'] if name not in opened(sys.argv[1], GUARDED)])\" $!; kill $!",
+    );
+    let expected = "[] True\n[] True\n[True, True, True]\n[]\n";
+    assert_eq!(outcome.stdout, expected, "{}", outcome.describe());
+    let why = world.ask(&["why", "last", "--json"]);
+    assert!(why.contains("outside the nested run: /proc/") && why.contains("/environ"), "{why}");
+}
+
 #[test]
 fn whoever_asks_for_another_policy_only_narrows_itself() {
     let world = world(INNER);
