@@ -107,6 +107,11 @@ impl Marks for Limits {
     }
 }
 
+/// Whether marks are kept in this resource, as `prlimit(2)` numbers it.
+pub(crate) fn is_mark(resource: i32) -> bool {
+    [libc::RLIMIT_RSS, libc::RLIMIT_LOCKS].contains(&resource.cast_unsigned())
+}
+
 /// The mark of the process whose folder in `/proc` has its limits at `path`.
 pub(crate) fn mark_in(folder: impl AsFd, path: &str) -> rustix::io::Result<Mark> {
     // Of a process that is gone there is nothing to be read.

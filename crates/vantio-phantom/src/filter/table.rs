@@ -88,8 +88,8 @@ fn tracked(number: u32) -> Option<Rule> {
 fn forked(number: u32) -> Option<Rule> {
     let branch = |branches: &[_], otherwise| Some(Rule { number, branches: branches.to_vec(), otherwise });
     match i64::from(number) {
-        libc::SYS_prlimit64
-        | libc::SYS_sched_setaffinity
+        libc::SYS_prlimit64 => None,
+        libc::SYS_sched_setaffinity
         | libc::SYS_sched_setscheduler
         | libc::SYS_sched_setparam
         | libc::SYS_sched_setattr => branch(&[(NonZero(0), Notify)], Allow),
@@ -193,6 +193,8 @@ fn rule(number: u32) -> Rule {
         ),
         libc::SYS_socketpair => branch(&[(Equals(0, libc::AF_UNIX as u32), Allow)], Fail(libc::EOPNOTSUPP)),
         libc::SYS_ioctl => branch(&REFUSED_CONTROLS.map(|control| (Equals(1, control), Notify)), Allow),
+        // Reading limits is left to the kernel, and so are those of the caller itself.
+        libc::SYS_prlimit64 => branch(&[(Equals(0, 0), Allow), (NonZero(2), Notify)], Allow),
         libc::SYS_tkill | libc::SYS_tgkill | libc::SYS_rt_sigqueueinfo | libc::SYS_rt_tgsigqueueinfo => {
             branch(&[(Equals(0, 1), Notify)], Allow)
         }
@@ -351,6 +353,7 @@ const CONDITIONAL: &[(i64, &str)] = &[
     (libc::SYS_unshare, "unshare"),
     (libc::SYS_socket, "socket"),
     (libc::SYS_ioctl, "ioctl that types into a terminal or changes the flags of a file"),
+    (libc::SYS_prlimit64, "prlimit of another process"),
     (libc::SYS_prctl, "prctl that changes what the kernel tells of a process"),
 ];
 

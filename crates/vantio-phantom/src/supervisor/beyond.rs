@@ -50,6 +50,11 @@ impl Plane {
         self.permit_within(request, &file.path, access, mark)
     }
 
+    /// Whether whoever sets limits of other processes is in no nested run.
+    pub(super) fn is_outermost(&self, request: &Request) -> bool {
+        self.governs(request, || Ok(Mark::NONE)).unwrap_or(false)
+    }
+
     fn permit_within(
         &self,
         request: &Request,

@@ -269,6 +269,7 @@ impl Plane {
             | libc::SYS_tgkill
             | libc::SYS_rt_sigqueueinfo
             | libc::SYS_rt_tgsigqueueinfo => Ok(self.signal(request)),
+            libc::SYS_prlimit64 => Ok(self.limit(request)),
             _ if filter::acts_on_others(number) || filter::owns_descriptor(number, request.int(1)) => {
                 Ok(self.act_on_others(request))
             }

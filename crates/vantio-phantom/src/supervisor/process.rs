@@ -9,6 +9,7 @@ use super::{
     Plane,
     request::{Reply, Request},
 };
+use crate::{filter, nested};
 
 impl Plane {
     /// The kernel delivers signals within the run, where its process numbers end. What aims at init,
@@ -35,6 +36,18 @@ impl Plane {
         Reply::Error(Errno::PERM)
     }
 
+    /// Limits of another process are a way to end it, and two of them say in which nested run it is. A nested run sets
+    /// none of those: the number may be an outer process's by the time that the kernel looks.
+    pub(super) fn limit(&self, request: &Request) -> Reply {
+        let (target, resource) = (request.int(0), request.int(1));
+        if is_caller(request, target)
+            || target != 1 && !nested::is_mark(resource) && self.is_outermost(request)
+        {
+            return self.act_on_others(request);
+        }
+        self.refuse_call(request, filter::name(request.number()))
+    }
+
     /// Whether a number means this process, its parent or init as the host counts, and nothing in the run.
     fn is_supervisor(&self, number: i32) -> bool {
         let own = std::process::id() as i32;
@@ -48,4 +61,10 @@ impl Plane {
         self.decide(request, Effect::ProcSyscall, Target::Syscall(name));
         Reply::Error(Errno::PERM)
     }
+}
+
+/// Whether a number is that of the calling process or thread, which nobody else has while it calls.
+fn is_caller(request: &Request, number: i32) -> bool {
+    let own = |key| request.own_number(key).is_ok_and(|own| own.parse() == Ok(number));
+    own("NStgid:") || own("NSpid:")
 }

@@ -285,6 +285,12 @@ impl Request {
         self.status_field_of(&self.tid.as_raw_pid().to_string(), key)
     }
 
+    /// The caller's number inside the run: the last of those that this line of its status lists.
+    pub(super) fn own_number(&self, key: &str) -> io::Result<String> {
+        let numbers = self.status_field(key).ok_or(Errno::SRCH)?;
+        numbers.split_whitespace().last().map(str::to_owned).ok_or(Errno::SRCH)
+    }
+
     /// The same of another process, by the host's number.
     pub(crate) fn status_field_of(&self, number: &str, key: &str) -> Option<String> {
         let text = self.read_proc_of(number, "status")?;

@@ -427,12 +427,13 @@ impl<'a> Walk<'a> {
         let parent = self.view.identify(self.at.try_clone().map_err(|_| Errno::MFILE)?)?;
         match name {
             b"self" if parent.path == b"/proc" => {
-                let process = self.own_number("NStgid:")?;
+                let process = self.request.own_number("NStgid:")?;
                 self.prepend(process.as_bytes());
                 Ok(())
             }
             b"thread-self" if parent.path == b"/proc" => {
-                let (process, thread) = (self.own_number("NStgid:")?, self.own_number("NSpid:")?);
+                let number = |key| self.request.own_number(key);
+                let (process, thread) = (number("NStgid:")?, number("NSpid:")?);
                 self.prepend(format!("{process}/task/{thread}").as_bytes());
                 Ok(())
             }
@@ -449,12 +450,6 @@ impl<'a> Walk<'a> {
                 Ok(())
             }
         }
-    }
-
-    /// The caller's number inside the run: the last of those that its status lists.
-    fn own_number(&self, key: &str) -> io::Result<String> {
-        let numbers = self.request.status_field(key).ok_or(Errno::SRCH)?;
-        numbers.split_whitespace().last().map(str::to_owned).ok_or(Errno::SRCH)
     }
 }
 

@@ -112,6 +112,35 @@ child.kill()
 }
 
 #[test]
+fn a_nested_run_sets_limits_of_nobody_outside() {
+    let world = world(INNER);
+    let attack = r#"
+outer = int(sys.argv[1])
+def limit(who, which, value):
+    try: resource.prlimit(who, which, (value, value)); return "set"
+    except PermissionError: return "refused"
+for which, own in zip([resource.RLIMIT_RSS, 10], limits()):
+    print(limit(outer, which, own), limit(1, which, own))
+print(limit(outer, resource.RLIMIT_CPU, 1), limit(1, resource.RLIMIT_CPU, 1), limit(outer, resource.RLIMIT_NOFILE, 3))
+# What it has of its own, by its number, and what others have, to read.
+print(limit(os.getpid(), resource.RLIMIT_CORE, 0), limit(0, resource.RLIMIT_CORE, 0))
+print(resource.prlimit(outer, resource.RLIMIT_CPU)[1])
+"#;
+    world.write("attack.py", format!("{CLIENT}\n{attack}"));
+    let outcome = run(
+        &world,
+        "nest child \"python3 -B attack.py $$\"; cat secret; \
+         prlimit --pid $$ --core=0 && sleep 30 & prlimit --pid $! --core=0 && echo own; \
+         prlimit --pid $! --rss=5 2> /dev/null || echo marks; kill $!; nest child 'ulimit -c 0 && prlimit --core=0 echo in'",
+    );
+    let refused = "refused refused\n".repeat(2);
+    let expected = format!("{refused}refused refused refused\nset set\n-1\nhidden\nown\nmarks\nin\n");
+    assert_eq!(outcome.stdout, expected, "{}", outcome.describe());
+    let why = world.ask(&["why", "last", "--json"]);
+    assert!(why.contains("prlimit of another process"), "{why}");
+}
+
+#[test]
 fn whoever_asks_for_another_policy_only_narrows_itself() {
     let world = world(INNER);
     // The bytes of a policy that permits all, from the entry of a run that had it, are not to be had here: the
