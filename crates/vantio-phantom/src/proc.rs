@@ -33,6 +33,12 @@ pub(crate) fn signals_to_handle(status: &str) -> u64 {
     (mask("SigPnd:") | mask("ShdPnd:")) & !mask("SigBlk:") & !do_nothing
 }
 
+/// Signals that wait for a process, by its `status`, and that ask it to end, whether or not it blocks them.
+pub(crate) fn signals_to_end(status: &str) -> u64 {
+    let waiting = signals(status, "SigPnd:") | signals(status, "ShdPnd:");
+    waiting & ENDING & !signals(status, "SigIgn:")
+}
+
 /// The signals of a line of a process's `status`.
 pub(crate) fn signals(status: &str, key: &str) -> u64 {
     let field = status.lines().find_map(|line| line.strip_prefix(key));
@@ -44,6 +50,8 @@ pub(crate) const fn mask(signal: i32) -> u64 {
     1 << (signal - 1)
 }
 
+/// What whoever started a run ends it with.
+const ENDING: u64 = mask(libc::SIGHUP) | mask(libc::SIGINT) | mask(libc::SIGQUIT) | mask(libc::SIGTERM);
 /// By `signal(7)`.
 const IGNORED_BY_DEFAULT: u64 =
     mask(libc::SIGCHLD) | mask(libc::SIGCONT) | mask(libc::SIGURG) | mask(libc::SIGWINCH);

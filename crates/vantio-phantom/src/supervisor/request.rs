@@ -24,6 +24,7 @@ use crate::{
     resources::Meters,
     sys::{
         memory,
+        process::{Shared, are_same},
         seccomp::{Listener, Notification},
     },
 };
@@ -330,6 +331,20 @@ impl Request {
     /// The host's `/proc`.
     pub(crate) fn proc(&self) -> BorrowedFd<'_> {
         self.link.proc()
+    }
+
+    /// Whether the caller's parent stands still until the caller runs a program (`vfork(2)`), and should end meanwhile:
+    /// whoever makes a process so blocks signals until then, and it does not take long where nothing is held.
+    pub(super) fn keeps_parent(&self) -> bool {
+        let Some(parent) = self.status_field("PPid:") else { return false };
+        let status = self.read_proc_of(&parent, "status").unwrap_or_default();
+        let stands_still = status.lines().any(|line| line.starts_with("State:\tD"));
+        stands_still && proc::signals_to_end(&status) != 0 && self.shares_memory_with(&parent)
+    }
+
+    fn shares_memory_with(&self, number: &str) -> bool {
+        let own = self.tid.as_raw_pid().unsigned_abs();
+        number.parse().is_ok_and(|other| are_same(own, other, Shared::Memory) == Ok(true))
     }
 
     /// Whether the call still waits for its answer.

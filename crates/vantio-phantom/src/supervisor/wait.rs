@@ -193,17 +193,15 @@ impl Plane {
             // Without a thread for it now, there is one at the next look.
             return pool.submit(move || plane.resume(&request)).is_ok();
         }
-        sees_signals && call.is_interrupted(room.unheard(tid)) && {
+        let interruption = sees_signals.then(|| call.interruption(room.unheard(tid))).flatten();
+        interruption.is_some_and(|error| {
             if room.tell_fork(call, |_| Job::GiveUp("the process that is held got a signal")) {
                 return false;
             }
             room.oracle.steps_aside(tid);
-            // The call starts again after a handler that wants this. Of another thread it is not known
-            // whether it takes the signal, and without one the number would reach the program.
-            let error = if call.is_of_leader() { RESTART } else { Errno::INTR };
             call.request.answer(Reply::Error(error));
             true
-        }
+        })
     }
 
     fn resume(self: &Arc<Self>, request: &Request) {
@@ -217,15 +215,23 @@ impl Plane {
 }
 
 impl Call {
-    /// Whether the caller has a signal to handle, and nobody else takes it.
-    fn is_interrupted(&mut self, but: u64) -> bool {
-        if !self.request.is_interrupted_but_by(but) {
+    /// What the call ends with where the caller has a signal to handle, and nobody else takes it, or where its parent
+    /// has and cannot before the caller goes on.
+    fn interruption(&mut self, but: u64) -> Option<Errno> {
+        let is_own = self.request.is_interrupted_but_by(but);
+        if !is_own && !self.request.keeps_parent() {
             self.interruptions = 0;
-            return false;
+            return None;
         }
         self.interruptions += 1;
+        let is_of_leader = self.is_of_leader();
         // What is sent to a process is taken by its first thread, unless that one blocks it.
-        self.interruptions >= if self.is_of_leader() { LOOKS } else { LOOKS_OF_OTHERS }
+        if self.interruptions < if is_of_leader { LOOKS } else { LOOKS_OF_OTHERS } {
+            return None;
+        }
+        // The call starts again after a handler that wants this. Of another thread it is not known
+        // whether it takes the signal, and without one the number would reach the program.
+        Some(if is_own && is_of_leader { RESTART } else { Errno::INTR })
     }
 
     fn is_of_leader(&self) -> bool {

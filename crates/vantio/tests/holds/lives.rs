@@ -114,6 +114,27 @@ fn an_interrupt_ends_a_program_that_takes_none() {
     assert_replayed(&world);
 }
 
+#[test]
+fn a_shell_that_waits_for_a_held_program_to_start_can_be_ended() {
+    // It blocks all signals, and is stopped by the kernel, until then.
+    let world = world();
+    let policy = format!("{POLICY}  - {{effect: proc.exec, target: /usr/bin/id}}\n");
+    for (name, code) in [("TERM", 143), ("HUP", 129)] {
+        let run = Run::shell(&world, &policy, "/usr/bin/id; echo after");
+        question(&world);
+        signal(run.child.id(), name);
+        let outcome = run.end();
+        outcome.assert_code(code);
+        assert!(!outcome.stdout.contains("after"), "{}", outcome.describe());
+        questions(&world, 0);
+        assert_replayed(&world);
+    }
+    let run = Run::shell(&world, &policy, "trap 'echo told; exit 7' TERM; /usr/bin/id; echo after");
+    question(&world);
+    signal(run.child.id(), "TERM");
+    assert_eq!(run.prints("told").status.code(), Some(7));
+}
+
 /// A signal every 50 ms, and a handler after which calls start again.
 const RESTARTS: &str = r#"
 #include <errno.h>
