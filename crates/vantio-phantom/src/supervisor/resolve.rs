@@ -110,13 +110,21 @@ impl View {
         })
     }
 
-    /// The world is built, of these mounts.
+    /// The world is built, of these mounts. Process files elsewhere than in `/proc` are the host's, in which `self` is the
+    /// supervisor.
     pub(crate) fn see(&self, mounts: &[Mount]) {
-        let of_proc = mounts.iter().filter(|mount| mount.kind == "proc");
+        let of_proc: HashSet<_> =
+            mounts.iter().filter(|mount| mount.kind == "proc").map(|mount| mount.id).collect();
+        let is_own = |mount: &&Mount| !of_proc.contains(&mount.id) || mount.point.starts_with("/proc");
         // Said once.
         let _ = self.mounts.set(Mounts {
-            of_proc: of_proc.map(|mount| mount.id).collect(),
-            all: mounts.iter().map(|mount| mount.id).collect(),
+            all: mounts.iter().filter(is_own).map(|mount| mount.id).collect(),
+            of_proc: mounts
+                .iter()
+                .filter(is_own)
+                .map(|mount| mount.id)
+                .filter(|id| of_proc.contains(id))
+                .collect(),
             points: mounts
                 .iter()
                 .map(|mount| (mount.point.as_os_str().as_bytes().to_vec(), mount.kind == "overlay"))

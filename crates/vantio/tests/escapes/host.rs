@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     assert_held, attack_command,
-    common::{World, finish, finish_with_input},
+    common::{World, finish, finish_with_input, needs_root},
 };
 
 /// Everything in `/dev` and `/proc` may be written, as far as the policy goes.
@@ -19,6 +19,26 @@ const OPENED: &str = "version: 1\nfs: {read: [/], write: [/]}\nexec: {allow: [/u
 fn flags(path: &Path) -> String {
     let listed = finish(Command::new("/usr/bin/lsattr").arg("-d").arg(path));
     listed.stdout.split_whitespace().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn process_files_that_the_host_has_elsewhere_are_closed() {
+    if needs_root("process_files_that_the_host_has_elsewhere_are_closed") {
+        return;
+    }
+    let world = World::new();
+    fs::create_dir(world.workspace().join("other")).unwrap();
+    let script = "for name in self thread-self 1; do for part in environ cmdline mem fdinfo/0 fd/5; do \
+         : < other/$name/$part && echo opened $name/$part; done; done 2> /dev/null; ls other; cat /proc/self/comm";
+    let command = world.governed(OPENED, &["/bin/bash", "-c", script]);
+    let mut inside = world.command("/usr/bin/unshare");
+    inside
+        .args(["--mount", "/bin/sh", "-c", "mount -t proc none other && exec \"$@\"", "sh"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    let outcome = finish(&mut inside);
+    assert_eq!(outcome.stdout, "cat\n", "{}", outcome.describe());
+    assert!(outcome.stderr.contains("outside the run: "), "{}", outcome.describe());
 }
 
 #[test]
