@@ -233,3 +233,44 @@ fn a_large_new_text_is_shown_from_its_beginning_and_hides_no_other() {
     let whole = world.shell("$VANTIO diff last --patch | grep -c '^+[0-9]'");
     assert!(whole.contains("800000\n"), "{whole}");
 }
+
+/// A run that put a folder in the place of a link to a folder, and changed that too.
+fn world_with_a_link() -> World {
+    let world = World::new();
+    world.write("vantio.yaml", POLICY);
+    world.shell("mkdir store && echo 1 > store/n && ln -s store deps && ln -s . way");
+    let script = "rm deps; mkdir deps; echo dep > deps/n; seq 3 > deps/m; echo agent > store/n";
+    assert!(world.run(&["run", "--", "sh", "-c", script]).starts_with("exit 0\n"));
+    world
+}
+
+#[test]
+fn a_path_is_not_led_elsewhere_by_a_link_that_the_run_replaced() {
+    for path in ["deps/n", "way/deps/n", "$PWD/deps/n", "store/../deps/n"] {
+        let world = world_with_a_link();
+        let told = world.shell(&format!("$VANTIO commit last {path}"));
+        assert_eq!(told, "committed 2 paths\n  came along: [WORK]/deps\n", "{path}");
+        assert_eq!(world.shell("cat deps/n store/n"), "dep\n1\n", "{path}");
+        // By now it is a folder on the host too.
+        assert_eq!(world.run(&["commit", "last", "deps/m"]), "exit 0\ncommitted 1 path\n");
+    }
+    let world = world_with_a_link();
+    assert_eq!(world.run(&["commit", "last", "way/store"]), "exit 0\ncommitted 1 path\n");
+    assert_eq!(world.shell("cat deps/n"), "agent\n");
+    let written = world.shell("$VANTIO commit last deps/m --to out > /dev/null; find out -type f | sort");
+    assert_eq!(written, "out/after[WORK]/deps/m\n");
+}
+
+#[test]
+fn an_undo_is_not_led_elsewhere_by_a_link_that_the_run_made() {
+    let world = World::new();
+    world.write("vantio.yaml", POLICY);
+    world.shell("mkdir store deps && echo 1 > store/n && echo q > deps/n");
+    let script = "rm -r deps; ln -s store deps; echo agent > store/n";
+    assert!(world.run(&["run", "--", "sh", "-c", script]).starts_with("exit 0\n"));
+    assert!(world.run(&["commit", "last"]).starts_with("exit 0\n"));
+    let told = world.run(&["undo", "last", "deps/n"]);
+    assert!(told.contains("`[WORK]/deps/n` came or went with `[WORK]/deps`"), "{told}");
+    assert!(world.run(&["undo", "last", "deps"]).starts_with("exit 0\n"));
+    assert_eq!(world.shell("cat deps/n store/n"), "q\nagent\n");
+}

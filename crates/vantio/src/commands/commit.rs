@@ -15,7 +15,7 @@ use vantio_phantom::{
 use super::{
     changes::{checkpoint_failure, claim_kept, commit_failure, entry, glance, host_root, ledger, pending},
     interruption::Interruption,
-    pick::{Asked, Pick, absolute, pick},
+    pick::{Asked, Pick, absolute, has, pick},
 };
 use crate::{
     arguments::Commit,
@@ -120,14 +120,14 @@ fn perform(
 ) -> Result<Outcome, Failure> {
     may_be_committed(&claim.record)?;
     let directory = current_directory()?;
+    let changes = pending(store, &claim.record)?;
     let resolve = |paths: &[PathBuf]| -> Result<Vec<Vec<u8>>, Failure> {
-        paths.iter().map(|path| absolute(&directory, path)).collect()
+        paths.iter().map(|path| absolute(&directory, path, |path| has(&changes, path))).collect()
     };
     let (theirs, ours) = (resolve(&arguments.theirs)?, resolve(&arguments.ours)?);
     let merge = resolve(&arguments.merge)?;
     settled_once([&theirs, &ours, &merge])?;
-    let mut asked = Asked::from_arguments(arguments)?;
-    let changes = pending(store, &claim.record)?;
+    let mut asked = Asked::from_arguments(arguments, &changes)?;
     let hunks = hunks::chosen(store, &claim.record, &changes, &arguments.hunks)?;
     // Hunks alone are all that is asked for.
     asked.all &= hunks.is_empty();

@@ -131,7 +131,7 @@ struct Taken {
 fn taken(store: &Store, arguments: &Commit) -> Result<Taken, Failure> {
     let record = store.read(store.resolve(&arguments.reference.run)?)?;
     let changes = pending(store, &record)?;
-    let asked = Asked::from_arguments(arguments)?;
+    let asked = Asked::from_arguments(arguments, &changes)?;
     asked.must_match(&changes)?;
     let taken = changes.filtered(|change| asked.takes(change));
     if taken.is_empty() {

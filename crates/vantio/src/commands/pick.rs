@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     ffi::OsStr,
     os::unix::ffi::OsStrExt as _,
-    path::{Component, Path},
+    path::{Component, Path, PathBuf},
 };
 
 use vantio_phantom::{
@@ -40,8 +40,8 @@ pub struct Pick {
 }
 
 impl Asked {
-    /// Reads the paths of a command line, relative to the current folder.
-    pub fn from_arguments(arguments: &Commit) -> Result<Self, Failure> {
+    /// Reads the paths of a command line, relative to the current folder, as those of `changes`.
+    pub fn from_arguments(arguments: &Commit, changes: &ChangeSet) -> Result<Self, Failure> {
         let directory = current_directory()?;
         let mut asked =
             Self { all: arguments.paths.is_empty(), hazards: arguments.hazards, ..Self::default() };
@@ -49,7 +49,7 @@ impl Asked {
             if arguments.glob {
                 asked.patterns.push(pattern(&directory, path)?);
             } else {
-                asked.paths.push(absolute(&directory, path)?);
+                asked.paths.push(absolute(&directory, path, |path| has(changes, path))?);
             }
         }
         Ok(asked)
@@ -62,13 +62,13 @@ impl Asked {
 
     /// Fails where one of the paths, or all of the patterns, have none of `changes`. A path below another goes with that.
     pub fn must_match(&self, changes: &ChangeSet) -> Result<(), Failure> {
-        let has = |asked: &Self| changes.changes().iter().any(|change| asked.covers(change));
         for path in self.paths.iter().filter(|path| !self.is_below_another(path)) {
-            if !has(&Self { paths: vec![path.clone()], ..Self::default() }) {
+            if !has(changes, path) {
                 return Err(commit_failure(&CommitError::NoSuchChange { path: path.clone() }));
             }
         }
-        if self.patterns.is_empty() || has(&Self { patterns: self.patterns.clone(), ..Self::default() }) {
+        let patterns = Self { patterns: self.patterns.clone(), ..Self::default() };
+        if self.patterns.is_empty() || changes.changes().iter().any(|change| patterns.covers(change)) {
             return Ok(());
         }
         Err(Failure::misuse("E_NO_SUCH_CHANGE", "no pending change matches the pattern")
@@ -133,41 +133,56 @@ pub fn pick(changes: &ChangeSet, asked: &Asked) -> Pick {
     Pick { selection: (!selection.is_empty()).then_some(selection), hazards, withheld }
 }
 
+/// Whether one of `changes` is at `path` or below it, before or after the run.
+pub fn has(changes: &ChangeSet, path: &[u8]) -> bool {
+    let is_below = |other: &[u8]| is_within(other, path);
+    changes.changes().iter().any(|change| is_below(&change.path) || is_below(change.host_path()))
+}
+
 /// Why a change deserves a look of its own.
 pub fn reasons(change: &Change) -> Vec<&'static str> {
     change.hazards.iter().map(|hazard| hazard.reason()).collect()
 }
 
-/// A path as the changes have it: its folders resolved as far as they exist on the host,
-/// its own name as it is.
-pub fn absolute(directory: &Path, path: &Path) -> Result<Vec<u8>, Failure> {
-    let joined = directory.join(path);
+/// A path as changes have it: literal where that `is_one`, or else with as few links followed as make it one, in the
+/// folders above it. A link of the host may be a folder in the run. What is none is resolved as far as the host has it.
+pub fn absolute(directory: &Path, path: &Path, is_one: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, Failure> {
+    let mut readings = readings(directory, path)?;
+    let resolved = readings.pop().unwrap_or_default();
+    Ok(readings.into_iter().find(|path| is_one(path)).unwrap_or(resolved))
+}
+
+/// What `path` may mean: at first no link is followed, then that in each folder above it too.
+fn readings(directory: &Path, path: &Path) -> Result<Vec<Vec<u8>>, Failure> {
     let wrong = |why: &str| {
         Failure::misuse("E_PATH", format!("`{}` is no change: {why}", shown_path(path)))
             .help("`vantio diff RUN` lists those that wait")
     };
-    let mut rest = Vec::new();
-    let mut folder = joined.as_path();
-    loop {
-        match folder.components().next_back() {
-            Some(Component::Normal(name)) => rest.push(name),
-            Some(Component::RootDir) => break,
-            // `..` after a name that the host does not have means nothing.
-            _ if rest.is_empty() => {
-                return folder
-                    .canonicalize()
-                    .map(|path| path.into_os_string().into_encoded_bytes())
-                    .map_err(|cause| wrong("the folder does not exist").because(cause));
-            }
-            _ => return Err(wrong("`..` stands after a folder that does not exist")),
-        }
-        folder = folder.parent().unwrap_or(Path::new("/"));
-        if let Ok(folder) = folder.canonicalize() {
-            let path = rest.iter().rev().fold(folder, |path, name| path.join(name));
-            return Ok(path.into_os_string().into_encoded_bytes());
-        }
+    let joined = directory.join(path);
+    let components: Vec<Component<'_>> = joined.components().collect();
+    // What stands before `..` is a folder of the host; after a name that it does not have, `..` means nothing.
+    let climb = components.iter().rposition(|component| *component == Component::ParentDir);
+    let (folder, names) = components.split_at(climb.map_or(1, |last| last + 1));
+    let folder: PathBuf = folder.iter().collect();
+    let folder = folder.canonicalize().map_err(|cause| match names {
+        [] => wrong("the folder does not exist").because(cause),
+        _ => wrong("`..` stands after a folder that does not exist"),
+    })?;
+    if components.len() == 1 {
+        return Err(wrong("it is not a path"));
     }
-    Err(wrong("it is not a path"))
+    let followed = (1..names.len()).map_while(|count| {
+        let above: PathBuf =
+            folder.iter().chain(names[..count].iter().map(|name| name.as_os_str())).collect();
+        Some((above.canonicalize().ok()?, &names[count..]))
+    });
+    let readings = [(folder.clone(), names)].into_iter().chain(followed);
+    let mut readings: Vec<Vec<u8>> = readings
+        .map(|(folder, names)| names.iter().fold(folder, |path, name| path.join(name)))
+        .map(|path| path.into_os_string().into_encoded_bytes())
+        .collect();
+    readings.dedup();
+    Ok(readings)
 }
 
 /// A pattern on absolute paths.
@@ -221,15 +236,35 @@ mod tests {
         let root = root.path().canonicalize().unwrap();
         std::fs::create_dir(root.join("real")).unwrap();
         std::os::unix::fs::symlink("real", root.join("link")).unwrap();
-        let resolve =
-            |path: &str| absolute(&root, Path::new(path)).map(|bytes| String::from_utf8(bytes).unwrap());
+        let text = |path: Result<Vec<u8>, Failure>| path.map(|bytes| String::from_utf8(bytes).unwrap());
+        let resolve = |path: &str| text(absolute(&root, Path::new(path), |_| false));
         let at = |path: &str| format!("{}/{path}", root.display());
         assert_eq!(resolve("link/new/file").unwrap(), at("real/new/file"));
         assert_eq!(resolve("link").unwrap(), at("link"));
         assert_eq!(resolve("./real/../new").unwrap(), at("new"));
         assert_eq!(resolve("real/..").unwrap(), root.display().to_string());
         assert_eq!(resolve("/none/x/").unwrap(), "/none/x");
-        assert!(resolve("none/../x").is_err());
+        for wrong in ["none/../x", "none/..", "/"] {
+            assert!(resolve(wrong).is_err(), "{wrong}");
+        }
+        let literal = |path: &str| text(absolute(&root, Path::new(path), |_| true));
+        assert_eq!(literal("link/new/file").unwrap(), at("link/new/file"));
+        assert_eq!(literal("./link/../link/new").unwrap(), at("link/new"));
+    }
+
+    #[test]
+    fn only_the_links_are_followed_that_lead_to_a_change() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("real/store")).unwrap();
+        std::os::unix::fs::symlink("store", root.join("real/deps")).unwrap();
+        std::os::unix::fs::symlink("real", root.join("link")).unwrap();
+        for wanted in
+            ["real/deps/n", "real/store/n"].map(|path| root.join(path).into_os_string().into_encoded_bytes())
+        {
+            let found = absolute(&root, Path::new("link/deps/n"), |path| path == wanted);
+            assert_eq!(found.unwrap(), wanted);
+        }
     }
 
     #[test]

@@ -32,12 +32,16 @@ use crate::{
 /// Takes back the last commit of a run; what the host changed since stays and is named.
 pub fn undo(store: &Store, arguments: &Undo, json: bool) -> Result<u8, Failure> {
     let id = store.resolve(&arguments.reference.run)?;
-    let directory = current_directory()?;
-    let paths: Result<Vec<_>, _> = arguments.paths.iter().map(|path| absolute(&directory, path)).collect();
-    let selection: Vec<_> = paths?.into_iter().map(Selector::new).collect();
     let short = store.short(id);
     let mut claim = claim_ended(store, id)?;
     let world = claim.world();
+    let selection = match selection(&world, arguments) {
+        Err(failure) => {
+            claim.release()?;
+            return Err(failure);
+        }
+        Ok(selection) => selection,
+    };
     let last = commit::undoable(&world).ok().flatten();
     let found = commit::undoable_paths(&world, &selection, host_root()?.as_fd());
     let found = match found {
@@ -97,6 +101,17 @@ pub fn undo(store: &Store, arguments: &Undo, json: bool) -> Result<u8, Failure> 
     }
     let is_whole = report.stayed.is_empty() && passed.is_none();
     Ok(if is_whole { 0 } else { 4 })
+}
+
+/// The paths of a command line, relative to the current folder, as the commits of the run have them.
+fn selection(world: &RunFolder, arguments: &Undo) -> Result<Vec<Selector>, Failure> {
+    let (directory, root) = (current_directory()?, host_root()?);
+    let was_committed = |path: &[u8]| {
+        let found = commit::undoable_paths(world, &[Selector::new(path)], root.as_fd());
+        !matches!(found, Err(CommitError::NotCommitted { .. } | CommitError::NothingToUndo))
+    };
+    let paths = arguments.paths.iter().map(|path| absolute(&directory, path, was_committed));
+    paths.map(|path| path.map(Selector::new)).collect()
 }
 
 /// What an undo was about.

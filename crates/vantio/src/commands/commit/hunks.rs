@@ -34,7 +34,7 @@ pub(super) fn chosen(
     let mut choices: Vec<HunkChoice> = Vec::new();
     for text in texts {
         let (path, numbers) = split(text)?;
-        let absolute = absolute(&directory, path)?;
+        let absolute = absolute(&directory, path, |path| changes.get(path).is_some())?;
         let Some(change) = changes.get(&absolute) else {
             return Err(commit_failure(&CommitError::NoSuchChange { path: absolute }));
         };
