@@ -237,3 +237,53 @@ fn folders_that_swap_their_names_and_get_new_files_are_no_conflict() {
         [Reason::Vanished]
     );
 }
+
+/// What the run changed or added in a directory that it renamed can be taken though the host removed that.
+#[test]
+fn the_rest_of_a_renamed_directory_is_taken_without_its_source() {
+    // An ordinary user's run has copied it.
+    for new in hosts().filter(|_| is_root()) {
+        let world = new("mkdir -p docs/sub; echo 1 > docs/1; echo 2 > docs/2; echo 3 > docs/sub/3");
+        world.note(&["/docs", "/doc", "/docs/1", "/doc/new", "/docs/sub", "/docs/sub/3"]);
+        world.inside("mv docs doc; echo work > doc/1; echo n > doc/new; echo more > doc/sub/3");
+        world.on_host("mv docs manual");
+        let before = world.listing();
+        assert!(world.scan().changes().iter().all(|change| change.hazards.is_empty()));
+        let report = world.commit(&[]);
+        let reason = |path: &str| {
+            let mut conflicts = report.conflicts.iter();
+            conflicts.find(|conflict| conflict.path == path.as_bytes()).map(|conflict| conflict.reason)
+        };
+        assert_eq!(reason("/doc"), Some(Reason::Vanished));
+        assert!(report.conflicts.iter().all(|conflict| conflict.can_be_forced));
+        assert_eq!((world.listing(), report.number), (before.clone(), None));
+        let theirs = [Selector::new("/doc")];
+        let report = world.try_commit(&["/doc"], Options { theirs: &theirs, ..Options::default() }).unwrap();
+        assert_eq!(paths(&report.committed), ["/doc", "/doc/1", "/doc/new", "/doc/sub", "/doc/sub/3"]);
+        assert_eq!(sh(&world.host(), "cat doc/1 doc/new doc/sub/3; ls doc"), "work\nn\nmore\n1\nnew\nsub\n");
+        assert_eq!(world.kinds(), Vec::<String>::new());
+        world.undo();
+        assert_same(&world.listing(), &before, "undo");
+        assert!(world.try_commit(&["/doc"], Options { theirs: &theirs, ..Options::default() }).is_ok());
+    }
+}
+
+#[test]
+fn the_rest_of_a_renamed_directory_takes_the_place_of_what_the_host_put_there() {
+    if !is_root() {
+        return;
+    }
+    let world = World::new("mkdir docs; echo 1 > docs/1");
+    world.note(&["/docs", "/doc", "/docs/1"]);
+    world.inside("mv docs doc; echo work > doc/1");
+    world.on_host("mv docs manual; mkdir doc; echo host > doc/own");
+    let before = world.listing();
+    let report = world.commit(&[]);
+    assert!(!report.conflicts.is_empty() && report.number.is_none(), "{report:?}");
+    let theirs = [Selector::new("/doc")];
+    let report = world.try_commit(&["/doc"], Options { theirs: &theirs, ..Options::default() }).unwrap();
+    assert!(!report.is_incomplete(), "{report:?}");
+    assert_eq!(sh(&world.host(), "cat doc/1; ls doc"), "work\n1\n");
+    world.undo();
+    assert_same(&world.listing(), &before, "undo");
+}

@@ -111,6 +111,11 @@ impl Change {
     pub fn host_path(&self) -> &[u8] {
         self.from.as_deref().unwrap_or(&self.path)
     }
+
+    /// True for a rename of what the host has not any more.
+    pub(crate) fn lost_its_source(&self) -> bool {
+        self.kind == ChangeKind::Renamed && self.before.is_none()
+    }
 }
 
 /// Where a change was found.

@@ -27,7 +27,7 @@ pub(super) fn of(change: &Change, known: &Known, layers: &[LayerRoot]) -> io::Re
             return Ok(target);
         }
     }
-    if is_renamed && change.before.is_none() {
+    if change.lost_its_source() {
         return Ok(Some(Reason::Vanished));
     }
     if change.before.is_none() {

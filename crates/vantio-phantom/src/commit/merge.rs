@@ -29,6 +29,7 @@ impl Merge {
     pub(super) fn of(change: &Change, grounds: &Grounds<'_>) -> Result<Self, Unmergeable> {
         let (host, run) = match (change.kind, &change.before, &change.after) {
             (ChangeKind::Modified | ChangeKind::Metadata, Some(host), Some(run)) => (host, run),
+            (ChangeKind::Renamed, None, _) => return Err(Unmergeable::Remains),
             (_, None, _) => return Err(Unmergeable::GoneFromHost),
             (_, _, None) => return Err(Unmergeable::GoneFromRun),
             _ => return Err(Unmergeable::OtherType),

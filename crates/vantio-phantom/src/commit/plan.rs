@@ -189,7 +189,8 @@ impl<'a> Plan<'a> {
         let change = chosen(after);
         let is_else = |change: &Change| change.after.as_ref().is_some_and(|after| !after.is_dir());
         let is_new = change.is_some_and(|change| {
-            makes_directory(change) && change.kind != ChangeKind::Renamed && !is_else(change)
+            let is_moved = change.kind == ChangeKind::Renamed && !change.lost_its_source();
+            makes_directory(change) && !is_moved && !is_else(change)
         });
         let relative = |path| layer.layer.relative(path).unwrap_or_default().to_vec();
         let old = if is_new { None } else { full_host_node(layer, &relative(before))? };
@@ -340,7 +341,8 @@ impl<'a> Planner<'a, '_> {
             }
             (ChangeKind::Added | ChangeKind::Modified | ChangeKind::Retyped, _)
                 if self.becomes_link(change) => {}
-            (ChangeKind::Added, _) => self.add(change),
+            // Of what the host has not any more, what the run did in it is left.
+            (ChangeKind::Added, _) | (ChangeKind::Renamed, None) => self.add(change),
             (ChangeKind::Retyped, Some(before)) if self.is_stuck(change, before) => {
                 let slot = self.stage(change, None);
                 self.step(change, &change.path, slot, Kind::PutNew);

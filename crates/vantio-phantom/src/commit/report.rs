@@ -58,7 +58,8 @@ pub struct Conflict {
     pub reason: Reason,
     /// Whether a merge settles it.
     pub offer: Offer,
-    /// Whether the run's version can be taken: not of a directory that the run only renamed and the host removed.
+    /// Whether the run's version can be taken: not of a directory that the run only renamed and the host removed. Of one in
+    /// which the run did more, that is taken.
     pub can_be_forced: bool,
 }
 
@@ -98,6 +99,8 @@ pub struct Lines {
 pub enum Unmergeable {
     /// The host has nothing there any more.
     GoneFromHost,
+    /// The host has not the directory any more that the run renamed.
+    Remains,
     /// The run removed it.
     GoneFromRun,
     /// The two sides have different types of files, or not regular ones.
@@ -124,6 +127,7 @@ impl std::fmt::Display for Unmergeable {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(match self {
             Self::GoneFromHost => "the host has nothing there to merge with",
+            Self::Remains => "only what the run changed or added in it is left to take",
             Self::GoneFromRun => "the run removed it",
             Self::OtherType => "only regular files can be merged",
             Self::NotText => "both changed it, and it is not text",

@@ -97,11 +97,11 @@ pub(super) fn choose(
             stopped.insert(index);
         } else if late.contains(&index) {
             let offer = Merge::of(change, &grounds).map_or_else(Offer::Impossible, Merge::offer);
-            report.conflicts.push(conflict(change, Reason::Moved, offer));
+            report.conflicts.push(conflict(set, change, Reason::Moved, offer));
             stopped.insert(index);
         } else if let Some(reason) = reason(change, &grounds)? {
             let has_hunks = options.hunks.iter().any(|choice| choice.path == change.path);
-            let is_forced = covered(options.theirs) && can_be_forced(change) && !has_hunks;
+            let is_forced = covered(options.theirs) && can_be_forced(set, change) && !has_hunks;
             let may_merge = covered(options.merge) && !has_hunks;
             let is_wanted = |merge: &Merge| may_merge && (merge.is_clean() || options.with_markers);
             match Merge::of(change, &grounds) {
@@ -109,7 +109,7 @@ pub(super) fn choose(
                 Ok(merge) if is_wanted(&merge) => drop(replacements.insert(index, merge.replacement)),
                 merge => {
                     let offer = merge.map_or_else(Offer::Impossible, Merge::offer);
-                    report.conflicts.push(conflict(change, reason, offer));
+                    report.conflicts.push(conflict(set, change, reason, offer));
                     stopped.insert(index);
                     continue;
                 }
@@ -165,13 +165,16 @@ fn reason(change: &Change, grounds: &Grounds<'_>) -> Result<Option<Reason>, Comm
     Ok(conflict::of(change, grounds.known, grounds.layers).map_err(failed)?)
 }
 
-fn conflict(change: &Change, reason: Reason, offer: Offer) -> Conflict {
-    Conflict { path: change.path.clone(), reason, offer, can_be_forced: can_be_forced(change) }
+fn conflict(set: &ChangeSet, change: &Change, reason: Reason, offer: Offer) -> Conflict {
+    Conflict { path: change.path.clone(), reason, offer, can_be_forced: can_be_forced(set, change) }
 }
 
-/// False for a rename of what the host has not any more.
-fn can_be_forced(change: &Change) -> bool {
-    change.kind != ChangeKind::Renamed || change.before.is_some()
+/// False for a rename of what the host has not any more, where the run did nothing else in it.
+fn can_be_forced(set: &ChangeSet, change: &Change) -> bool {
+    let is_in_it = |other: &Change| {
+        other.path != change.path && other.after.is_some() && beneath::is_within(&other.path, &change.path)
+    };
+    !change.lost_its_source() || set.changes().iter().any(is_in_it)
 }
 
 fn asked(

@@ -131,7 +131,7 @@ impl Look<'_> {
             let rows = self.index.rows(&subject.names, node);
             rows.filter(|row| subject.is(row)).for_each(|row| add(&mut found, row));
         }
-        if change.kind == ChangeKind::Renamed {
+        if change.kind == ChangeKind::Renamed && !change.lost_its_source() {
             self.below(change, &mut found);
         }
         found
