@@ -4,7 +4,7 @@
 
 mod changes_support;
 
-use changes_support::{World, is_root, sh};
+use changes_support::{World, describe, is_root, paths, sh};
 use std::{os::unix::ffi::OsStrExt as _, time::Instant};
 
 #[test]
@@ -215,4 +215,26 @@ fn a_run_may_leave_what_its_owner_cannot_read() {
     assert_eq!(sh(&world.upper(), "stat -c %a a x; ls -d ../upper.lent 2> /dev/null || true"), "0\n0\n");
     assert!(world.commit(&[]).conflicts.is_empty());
     assert_eq!(sh(&world.host(), "stat -c %a a x"), "0\n0\n");
+}
+
+#[test]
+fn a_closed_folder_of_the_host_that_the_run_replaced_is_told_and_waits() {
+    // Nothing is closed to root.
+    if is_root() {
+        return;
+    }
+    for mode in ["0", "600"] {
+        let world = World::new(&format!(
+            "mkdir over file gone; echo 1 > over/1; echo 1 > work; chmod {mode} over file gone"
+        ));
+        world.inside("rm -r over file gone; mkdir over; echo new > over/1; echo > file; echo lots >> work");
+        let blocked = world.scan();
+        let blocked = blocked.changes().iter().filter(|change| change.blocked.is_some()).map(describe);
+        let blocked: Vec<_> = blocked.collect();
+        assert_eq!(blocked, ["retyped /file", "deleted /gone", "metadata /over", "added /over/1"]);
+        let report = world.commit(&[]);
+        assert_eq!((paths(&report.committed), report.never.len()), (vec!["/work".to_owned()], 4));
+        assert_eq!(sh(&world.host(), "cat work; chmod 755 over file gone; cat over/1"), "1\nlots\n1\n");
+        assert_eq!(world.kinds(), ["retyped /file", "deleted /gone", "modified /over/1"],);
+    }
 }

@@ -174,9 +174,11 @@ fn detail(change: &Change) -> String {
             let also = if moved.is_empty() { String::new() } else { format!("; {moved}") };
             format!("  (renamed from {}{also})", Escaped(change.host_path()))
         }
-        (ChangeKind::Metadata, _) => {
-            format!("  ({})", before.map_or(String::new(), |before| moved(before, after)))
-        }
+        (ChangeKind::Metadata, _) => match before.map_or(String::new(), |before| moved(before, after)) {
+            // One that is closed, of which no more is known.
+            moved if moved.is_empty() => moved,
+            moved => format!("  ({moved})"),
+        },
         (ChangeKind::Retyped, _) => {
             let old = before.map_or("", |node| type_name(node.file_type));
             format!("  ({old} -> {})", type_name(after.file_type))

@@ -139,9 +139,9 @@ impl<'a> Walk<'a> {
             let hides = frame.opaque;
             self.entry(Entry { dir: upper_dir.as_fd(), name, path, node, lower, hides, vacated }, waiting)?;
         }
-        if let (true, Some(dir), Some(parent)) = (frame.opaque, &lower_dir, &frame.lower) {
+        if let (true, Some(parent)) = (frame.opaque, &frame.lower) {
             let kept: HashSet<_> = names.into_iter().collect();
-            self.delete_entries(dir, parent, |name| !kept.contains(name))?;
+            self.delete_entries(parent, |name| !kept.contains(name))?;
         }
         Ok(())
     }
@@ -184,11 +184,13 @@ impl<'a> Walk<'a> {
             }
             Some(lower) if !lower.node.is_dir() => self.push(entry, ChangeKind::Retyped, None),
             Some(lower) => {
-                if !lower.is_sealed && !same_metadata(&lower.node, &entry.node) {
-                    self.push(entry, ChangeKind::Metadata, None);
-                }
                 frame.lower = Some(lower.path.clone());
                 frame.opaque = self.is_opaque(entry)? && !self.is_made_anew(&lower.path)?;
+                if frame.opaque && self.host_list(&lower.path)?.is_closed() {
+                    self.push(entry, ChangeKind::Metadata, Some(Blocked::Unreadable));
+                } else if !lower.is_sealed && !same_metadata(&lower.node, &entry.node) {
+                    self.push(entry, ChangeKind::Metadata, None);
+                }
             }
         }
         waiting.push(frame);
@@ -197,11 +199,7 @@ impl<'a> Walk<'a> {
 
     fn renamed(&mut self, entry: &Entry<'_>, source: Vec<u8>, waiting: &mut Vec<Frame>) -> io::Result<()> {
         let replaced = entry.lower.as_ref().filter(|lower| lower.node.is_dir());
-        if let Some(replaced) = replaced
-            && let Some(dir) = self.host_dir(&replaced.path)?
-        {
-            self.delete_entries(&dir, &replaced.path, |_| true)?;
-        }
+        let blocked = replaced.map_or(Ok(None), |replaced| self.delete_all_in(&replaced.path))?;
         let (parent, name) = beneath::split(&source);
         let before = match self.host_dir(parent)? {
             Some(dir) => Node::at(dir.as_fd(), name)?,
@@ -218,7 +216,7 @@ impl<'a> Walk<'a> {
             before,
             after: Some(entry.node.clone()),
             links: Arc::default(),
-            blocked: None,
+            blocked,
             origin: Origin {
                 layer: self.index,
                 upper: Some(entry.path.clone()),
@@ -247,11 +245,8 @@ impl<'a> Walk<'a> {
             return Ok(());
         };
         if lower.node.file_type != entry.node.file_type {
-            self.push(entry, ChangeKind::Retyped, blocked);
-            if let (true, Some(dir)) = (lower.node.is_dir(), self.host_dir(&lower.path)?) {
-                let path = lower.path.clone();
-                self.delete_entries(&dir, &path, |_| true)?;
-            }
+            let is_closed = if lower.node.is_dir() { self.delete_all_in(&lower.path)? } else { None };
+            self.push(entry, ChangeKind::Retyped, blocked.or(is_closed));
             return Ok(());
         }
         if lower.is_sealed {
@@ -350,26 +345,35 @@ impl<'a> Walk<'a> {
         });
     }
 
-    fn delete_entries(
-        &mut self,
-        dir: &OwnedFd,
-        parent: &[u8],
-        is_gone: impl Fn(&[u8]) -> bool,
-    ) -> io::Result<()> {
-        let listed =
-            match openat(dir, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
-                // A commit has closed it, and removed what was in it.
-                Err(Errno::ACCESS) if self.is_settled(parent) => return Ok(()),
-                listed => listed?,
-            };
-        for name in names_in(&listed)?.iter().filter(|name| is_gone(name)) {
+    /// Lists all that the host has in a directory as deleted; where that cannot be told, why what is in its place is not
+    /// committed.
+    fn delete_all_in(&mut self, path: &[u8]) -> io::Result<Option<Blocked>> {
+        let listed = self.delete_entries(path, |_| true)?;
+        Ok(listed.is_closed().then_some(Blocked::Unreadable))
+    }
+
+    fn delete_entries(&mut self, parent: &[u8], is_gone: impl Fn(&[u8]) -> bool) -> io::Result<Listed> {
+        let listed = self.host_list(parent)?;
+        let Listed::Open(dir) = &listed else { return Ok(listed) };
+        for name in names_in(dir)?.iter().filter(|name| is_gone(name)) {
             match self.lower_at(dir.as_fd(), parent, name)? {
                 Found::Entry(lower) => self.delete(lower.path, lower.node)?,
                 Found::Sealed => self.push_sealed(&join(parent, name), None),
                 Found::Nothing | Found::Mount => {}
             }
         }
-        Ok(())
+        Ok(listed)
+    }
+
+    /// Opens a directory of the host whose entries are deleted.
+    fn host_list(&self, path: &[u8]) -> io::Result<Listed> {
+        let Some(dir) = self.host_dir(path)? else { return Ok(Listed::Settled) };
+        match openat(&dir, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+            // A commit has closed it, and removed what was in it.
+            Err(Errno::ACCESS) if self.is_settled(path) => Ok(Listed::Settled),
+            Err(Errno::ACCESS) => Ok(Listed::Closed),
+            listed => Ok(Listed::Open(listed?)),
+        }
     }
 
     fn host_children(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, Node)>, Unlisted> {
@@ -517,6 +521,21 @@ enum Found<'f> {
     /// The folder may not be looked into.
     Sealed,
     Entry(Box<Lower<'f>>),
+}
+
+/// What is in a directory of the host that the run removed, or made anew.
+enum Listed {
+    Open(OwnedFd),
+    /// Nothing is left in it.
+    Settled,
+    /// It may not be looked into.
+    Closed,
+}
+
+impl Listed {
+    const fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
 }
 
 enum Unlisted {
