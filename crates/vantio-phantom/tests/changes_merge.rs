@@ -148,6 +148,8 @@ fn what_cannot_be_merged_says_why() {
         "echo 11 >> f; setfattr -n user.a -v host f",
         &Unmergeable::Attribute(b"user.a".to_vec()),
     );
+    impossible("mkdir f; chmod 755 f", "chmod 700 f", "chmod 711 f", &Unmergeable::Mode);
+    impossible("mkdir f; chmod 755 f", "chmod 700 f", "setfattr -n user.a -v 1 f", &Unmergeable::OtherType);
     if is_root() {
         impossible(TEN, "echo 0 > f; chown 7 f", "chown 8 f", &Unmergeable::Owner);
     }

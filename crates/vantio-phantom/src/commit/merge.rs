@@ -34,11 +34,15 @@ impl Merge {
             (_, _, None) => return Err(Unmergeable::GoneFromRun),
             _ => return Err(Unmergeable::OtherType),
         };
-        if run.links > 1 {
+        // The links of a directory are those of what is in it.
+        if run.links > 1 && !run.is_dir() {
             return Err(Unmergeable::SeveralNames);
         }
         let base = grounds.known.base(change)?;
         let metadata = Metadata::merged(base, host, run)?;
+        if run.is_dir() {
+            return Err(Unmergeable::OtherType);
+        }
         if change.kind == ChangeKind::Metadata {
             let node = metadata.on(Node { modified: host.modified, ..run.clone() });
             let replacement = Replacement { node, content: None, is_part: false };
