@@ -617,3 +617,31 @@ fn a_directory_is_moved_out_of_one_that_something_else_replaces() {
         );
     }
 }
+
+#[test]
+fn what_stands_in_the_way_below_a_renamed_directory_goes_with_a_part() {
+    // An ordinary user's run has copied it.
+    if !is_root() {
+        return;
+    }
+    let before = "mkdir -p t/a/deep t/c; echo a > t/a/1; echo d > t/a/deep/2; echo c > t/c/3";
+    for (run, part) in [
+        ("mv t tt; mv tt/a b; mv tt/c tt/a", "/tt/a"),
+        ("mv t tt; mv tt/a b; echo file > tt/a", "/tt/a"),
+        ("mv t tt; mv tt/a b; mkdir tt/a; echo n > tt/a/n", "/tt/a/n"),
+        ("mv t tt; mv tt/a tt/x; mv tt/c tt/a; mv tt/x tt/c", "/tt/c"),
+        ("mv t tt; mv tt/a/deep b; rm -r tt/a; echo file > tt/a", "/tt/a"),
+        ("mv t tt; mv tt/a/deep b; rm -r tt/a; mkdir tt/a; echo 1 > tt/a/n", "/tt/a"),
+    ] {
+        let world = World::new(before);
+        let host = world.listing();
+        let wanted = world.inside_shape(run);
+        let report = world.commit(&[part]);
+        assert!(!report.is_incomplete(), "{run}: {report:?}");
+        let report = world.commit(&[]);
+        assert!(!report.is_incomplete(), "{run}: {report:?}");
+        assert_same(&world.shape(), &wanted, run);
+        while world.try_undo().is_ok() {}
+        assert_same(&world.listing(), &host, run);
+    }
+}

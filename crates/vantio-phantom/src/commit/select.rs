@@ -135,11 +135,8 @@ fn trees_of_kept(set: &ChangeSet, ours: &[Selector]) -> HashSet<usize> {
     };
     let mut trees = HashSet::new();
     for kept in set.changes().iter().filter(is_kept) {
-        let mut path = kept.host_path();
-        while !path.is_empty() {
-            path = beneath::split(path).0;
-            trees.extend(set.position(path).filter(|index| takes_tree(&set.changes()[*index])));
-        }
+        let found = above(kept.host_path()).filter_map(|path| set.position(path));
+        trees.extend(found.filter(|index| takes_tree(&set.changes()[*index])));
     }
     trees
 }
@@ -220,11 +217,18 @@ fn needs(set: &ChangeSet) -> Vec<Vec<usize>> {
         .filter(|(_, change)| change.kind == ChangeKind::Renamed)
         .map(|(index, change)| (change.host_path(), index))
         .collect();
+    let removed: HashMap<&[u8], usize> = changes
+        .iter()
+        .enumerate()
+        .flat_map(|(index, change)| trees(change).map(move |tree| (tree, index)))
+        .collect();
     ring_links(set, &mut needs);
     for (index, change) in changes.iter().enumerate() {
         if change.kind == ChangeKind::Deleted {
             // A directory goes only with all that is in it.
-            if let Some(parent) = container_of(set, &change.path, change.host_path()) {
+            let place = change.host_path();
+            let parent = container_of(set, &change.path, place);
+            if let Some(parent) = parent.or_else(|| removed.get(beneath::split(place).0).copied()) {
                 needs[parent].push(index);
             }
             continue;
@@ -232,13 +236,14 @@ fn needs(set: &ChangeSet) -> Vec<Vec<usize>> {
         if let Some(parent) = ancestor(set, &change.path, makes_directory) {
             needs[index].push(parent);
         }
-        if let Some(rename) = renames.get(change.path.as_slice()).filter(|rename| **rename != index) {
-            needs[index].push(*rename);
-        }
+        // What the host has in its place makes room first.
+        let places = [Some(change.path.clone()), place_below_rename(set, &change.path)];
+        let occupants = places.iter().flatten().filter_map(|place| renames.get(place.as_slice()));
+        needs[index].extend(occupants.filter(|rename| **rename != index));
         if change.kind == ChangeKind::Renamed
-            && let Some(container) = ancestor(set, change.host_path(), takes_tree)
+            && let Some(container) = above(change.host_path()).find_map(|path| removed.get(path))
         {
-            needs[container].push(index);
+            needs[*container].push(index);
         }
     }
     needs
@@ -279,19 +284,23 @@ pub(super) fn container_of(set: &ChangeSet, told: &[u8], place: &[u8]) -> Option
     above.find(|index| trees(&set.changes()[*index]).any(|tree| tree == directory))
 }
 
+/// Where the host has what is at `path` once the directory above that brings it is renamed.
+fn place_below_rename(set: &ChangeSet, path: &[u8]) -> Option<Vec<u8>> {
+    let above = &set.changes()[ancestor(set, path, makes_directory)?];
+    let is_renamed = above.kind == ChangeKind::Renamed;
+    is_renamed.then(|| [above.host_path(), &path[above.path.len()..]].concat())
+}
+
 /// The nearest change above `path` that `is_wanted`.
 fn ancestor(set: &ChangeSet, path: &[u8], is_wanted: fn(&Change) -> bool) -> Option<usize> {
-    let mut path = path;
-    loop {
-        path = beneath::split(path).0;
-        if path.is_empty() {
-            return None;
-        }
-        let found = set.position(path).filter(|index| is_wanted(&set.changes()[*index]));
-        if found.is_some() {
-            return found;
-        }
-    }
+    let mut found = above(path).filter_map(|path| set.position(path));
+    found.find(|index| is_wanted(&set.changes()[*index]))
+}
+
+/// The paths above `path`, the nearest first.
+fn above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let up = |path| Some(beneath::split(path).0).filter(|above| !above.is_empty());
+    std::iter::successors(up(path), move |path| up(path))
 }
 
 fn closure(asked: &HashSet<usize>, needs: &[Vec<usize>]) -> HashSet<usize> {
