@@ -49,11 +49,23 @@ fn the_chosen_hunks_are_on_the_host_and_the_others_wait() {
 }
 
 #[test]
-fn all_hunks_are_the_whole_change() {
+fn all_hunks_are_the_whole_change_where_it_is_one_of_text_alone() {
     let world = world();
     let report = world.commit_hunks("/f", &[0, 1, 2, 3]);
-    assert_eq!((paths(&report.committed), report.partly.len()), (vec!["/f".to_owned()], 0));
+    assert_eq!((paths(&report.partly), report.committed.len()), (vec!["/f".to_owned()], 0));
+    let unmoved: Vec<_> =
+        report.unmoved.iter().map(|unmoved| (&unmoved.what[..], unmoved.leaves_hunks)).collect();
+    assert_eq!(unmoved, [("mode 0644 -> 0600", false)]);
+    assert_eq!(changed_lines(&world), "two\ntwenty\ntwentytwo\nthirtynine\n644\n");
+    assert_eq!(world.kinds(), ["metadata /f", "modified /other"]);
+    let report = world.commit(&["/f"]);
+    assert_eq!((paths(&report.committed), report.conflicts.len()), (vec!["/f".to_owned()], 0));
     assert_eq!(changed_lines(&world), "two\ntwenty\ntwentytwo\nthirtynine\n600\n");
+    assert!(world.undo().stayed.is_empty() && world.undo().stayed.is_empty());
+    assert_eq!(changed_lines(&world), "644\n");
+    world.inside("chmod 644 f");
+    let report = world.commit_hunks("/f", &[0, 1, 2, 3]);
+    assert_eq!((paths(&report.committed), report.partly.len()), (vec!["/f".to_owned()], 0));
     assert_eq!(world.kinds(), ["modified /other"]);
 }
 

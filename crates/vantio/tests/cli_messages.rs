@@ -166,8 +166,8 @@ fn help_of_a_command_says_what_its_arguments_mean() {
           --ours <PATH>     Settle a conflict: keep what the host has, drop the run's change
           --merge <PATH>    Settle a conflict: merge what the host and the run changed
           --markers         With --merge: commit lines that both changed with conflict markers
-          --hunks <PATH:N>  Commit only these hunks of a text file, and nothing else that is not named:
-                            PATH:1,3
+          --hunks <PATH:N>  Commit only these hunks of a text file, not its mode or owner, and nothing
+                            else that is not named: PATH:1,3
           --json            Print machine-readable JSON instead of text
           --store <URL>     Where the ledger is: postgres://USER@HOST/DATABASE, or a file
       -h, --help            Print help

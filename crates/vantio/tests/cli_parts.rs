@@ -274,3 +274,47 @@ fn an_undo_is_not_led_elsewhere_by_a_link_that_the_run_made() {
     assert!(world.run(&["undo", "last", "deps"]).starts_with("exit 0\n"));
     assert_eq!(world.shell("cat deps/n store/n"), "q\nagent\n");
 }
+
+/// A run that changed the mode of `text` beside its lines.
+fn world_with_a_mode() -> World {
+    let world = World::new();
+    world.write("vantio.yaml", POLICY);
+    world.write("text", &numbers());
+    let script = "sed 's/^2$/two/; s/^39$/last/' text > t; cat t > text; rm t; chmod 777 text";
+    assert!(world.run(&["run", "--", "sh", "-c", script]).starts_with("exit 0\n"));
+    world
+}
+
+#[test]
+fn hunks_bring_no_mode_and_what_waits_is_said() {
+    let world = world_with_a_mode();
+    let mode = || world.shell("stat -c %a text");
+    let some = world.run(&["commit", "last", "--hunks", "text:1"]);
+    assert_eq!(some, "exit 0\ncommitted some hunks of [WORK]/text: the others wait, and mode 0644 -> 0777\n");
+    let rest = world.run(&["commit", "last", "--hunks", "text:1"]);
+    assert_eq!(rest, "exit 0\ncommitted the hunks of [WORK]/text: still waiting: mode 0644 -> 0777\n");
+    assert_eq!((&words(&world)[..], &mode()[..]), ("two last", "644\n"));
+    assert_eq!(world.run(&["commit", "last", "text"]), "exit 0\ncommitted 1 path\n");
+    assert_eq!(mode(), "777\n");
+}
+
+#[test]
+fn a_mode_is_asked_about_after_the_hunks() {
+    for (answers, words_then, mode) in [
+        ("y\\ny\\nn\\n", "two last", "644\n"),
+        ("y\\ny\\ny\\n", "two last", "777\n"),
+        ("a\\n", "two last", "777\n"),
+        ("y\\ny\\nq\\n", "two last", "644\n"),
+        ("y\\nn\\n", "two", "644\n"),
+        ("d\\n", "", "644\n"),
+    ] {
+        let world = world_with_a_mode();
+        let asked = interactive(&world, answers);
+        assert!(asked.contains("(1/1) ~ text\nalso: mode 0644 -> 0777\n@@ "), "{asked}");
+        let is_asked = asked.contains("Commit mode 0644 -> 0777 too [y,n,q,?]? ");
+        assert_eq!(is_asked, answers.starts_with("y\\ny"), "{asked}");
+        assert_eq!((&words(&world)[..], &world.shell("stat -c %a text")[..]), (words_then, mode), "{asked}");
+    }
+    let world = world_with_a_mode();
+    assert!(interactive(&world, "y\\ny\\n").ends_with("nothing was committed\nexit 4\n"));
+}

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Hazard, Node};
+use super::{Hazard, Node, tree::moved};
 
 /// What became of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -110,6 +110,12 @@ impl Change {
     /// Where the host has it.
     pub fn host_path(&self) -> &[u8] {
         self.from.as_deref().unwrap_or(&self.path)
+    }
+
+    /// What became of mode, owner and attributes, in words; empty where they are as they were.
+    pub fn metadata(&self) -> String {
+        let both = self.before.as_ref().zip(self.after.as_ref());
+        both.map_or(String::new(), |(before, after)| moved(before, after))
     }
 
     /// True for a rename of what the host has not any more.

@@ -45,7 +45,7 @@ impl Merge {
         }
         if change.kind == ChangeKind::Metadata {
             let node = metadata.on(Node { modified: host.modified, ..run.clone() });
-            let replacement = Replacement { node, content: None, is_part: false };
+            let replacement = Replacement { node, content: None, is_part: false, leaves_hunks: false };
             return Ok(Self { replacement, overlaps: Vec::new() });
         }
         if host.file_type != FileType::File || base.is_some_and(|base| base.kind != FileType::File) {

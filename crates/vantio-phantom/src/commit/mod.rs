@@ -50,7 +50,7 @@ use stage::Stage;
 pub use discard::{discard, forget};
 pub use error::CommitError;
 pub use recover::{Recovered, Remedy, recover};
-pub use report::{CommitReport, Conflict, Held, Lines, Offer, Overlap, Reason, Unmergeable};
+pub use report::{CommitReport, Conflict, Held, Lines, Offer, Overlap, Reason, Unmergeable, Unmoved};
 pub use select::Selector;
 pub use undo::{UndoReport, undo, undo_paths, undoable, undoable_paths};
 pub use ways::repository;

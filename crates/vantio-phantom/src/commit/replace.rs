@@ -21,6 +21,8 @@ pub(super) struct Replacement {
     pub(super) content: Option<Vec<u8>>,
     /// The change goes on: what is committed becomes its base.
     pub(super) is_part: bool,
+    /// Hunks of it wait.
+    pub(super) leaves_hunks: bool,
 }
 
 impl Replacement {
@@ -28,10 +30,10 @@ impl Replacement {
     pub(super) fn new(like: &Node, content: Vec<u8>) -> Self {
         let size = content.len() as u64;
         let node = Node { size, allocated: size, modified: Stamp::now(), ..like.clone() };
-        Self { node, content: Some(content), is_part: false }
+        Self { node, content: Some(content), is_part: false, leaves_hunks: false }
     }
 
-    /// Some hunks of a change: metadata stay the host's. `None` where that is the whole change.
+    /// Some hunks of a change, or all: metadata stay the host's. `None` where that is the whole change.
     pub(super) fn of_hunks(
         change: &Change,
         choice: &HunkChoice,
@@ -44,10 +46,12 @@ impl Replacement {
         if hunks.digest() != choice.of || choice.pieces.iter().any(|piece| *piece >= hunks.pieces()) {
             return Err(CommitError::OtherHunks { path: path() });
         }
-        if choice.pieces.len() == hunks.pieces() {
+        let leaves_hunks = choice.pieces.len() < hunks.pieces();
+        if !leaves_hunks && change.metadata().is_empty() {
             return Ok(None);
         }
-        Ok(Some(Self { is_part: true, ..Self::new(before, hunks.with(&choice.pieces)) }))
+        let part = Self::new(before, hunks.with(&choice.pieces));
+        Ok(Some(Self { is_part: true, leaves_hunks, ..part }))
     }
 }
 

@@ -23,8 +23,10 @@ pub struct CommitReport {
     pub dropped: Vec<Vec<u8>>,
     /// Those of the committed paths that have a merge of what the host and the run had.
     pub merged: Vec<Vec<u8>>,
-    /// Those of which only some hunks were committed: the others stay pending.
+    /// Those of which only hunks were committed: the rest stays pending.
     pub partly: Vec<Vec<u8>>,
+    /// Those of them of which mode, owner or attributes stay pending.
+    pub unmoved: Vec<Unmoved>,
 }
 
 impl CommitReport {
@@ -40,6 +42,12 @@ impl CommitReport {
         let of = |wanted: Option<bool>| chosen.iter().filter(move |index| part(index) == wanted).map(path);
         self.merged = of(Some(false)).collect();
         self.partly = of(Some(true)).collect();
+        let unmoved = |index: &usize| {
+            let (part, change) = (replacements.get(index)?, &set.changes()[*index]);
+            let what = Some(change.metadata()).filter(|what| part.is_part && !what.is_empty())?;
+            Some(Unmoved { path: change.path.clone(), what, leaves_hunks: part.leaves_hunks })
+        };
+        self.unmoved = chosen.iter().filter_map(unmoved).collect();
         self.committed = chosen.iter().filter(|index| part(index) != Some(true)).map(path).collect();
     }
 
@@ -47,6 +55,17 @@ impl CommitReport {
     pub fn is_incomplete(&self) -> bool {
         !(self.conflicts.is_empty() && self.held.is_empty() && self.never.is_empty())
     }
+}
+
+/// A path of which hunks were committed, and not what the run made of its mode, owner or attributes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmoved {
+    /// The path.
+    pub path: Vec<u8>,
+    /// What waits, in words.
+    pub what: String,
+    /// Whether hunks of it wait too.
+    pub leaves_hunks: bool,
 }
 
 /// A path that the run and the host both changed.

@@ -59,7 +59,7 @@ pub struct Commit {
     /// With --merge: commit lines that both changed with conflict markers
     #[arg(long, requires = "merge")]
     pub markers: bool,
-    /// Commit only these hunks of a text file, and nothing else that is not named: PATH:1,3
+    /// Commit only these hunks of a text file, not its mode or owner, and nothing else that is not named: PATH:1,3
     #[arg(long, value_name = "PATH:N", conflicts_with_all = ["patch", "to"])]
     pub hunks: Vec<OsString>,
 }

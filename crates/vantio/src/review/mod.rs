@@ -287,13 +287,19 @@ fn decide_hunk(list: &mut List<'_>, page: &mut Page, is_taken: bool) {
             chosen.remove(&piece);
         }
     }
-    list.set(match chosen.len() {
-        0 => Decision::Rejected,
-        count if count == hunks.pieces() => Decision::Accepted,
-        _ => Decision::Part(chosen, hunks.digest()),
-    });
+    let has_more = list.current().is_some_and(|change| !change.metadata().is_empty());
+    list.set(part(chosen, hunks, has_more));
     if at + 1 < hunks.hunks().len() {
         page.look_at_hunk(1);
+    }
+}
+
+/// The decision that takes these pieces of a change, and nothing else that there is `more` of.
+fn part(chosen: BTreeSet<usize>, hunks: &Hunks, has_more: bool) -> Decision {
+    match chosen.len() {
+        0 => Decision::Rejected,
+        count if count == hunks.pieces() && !has_more => Decision::Accepted,
+        _ => Decision::Part(chosen, hunks.digest()),
     }
 }
 

@@ -14,6 +14,7 @@ use vantio_phantom::{
 use super::{
     Review,
     list::{Decision, List, title},
+    part,
 };
 use crate::{
     commands::{offered, paint_line},
@@ -56,7 +57,7 @@ pub(super) fn ask(review: &Review<'_>, list: &mut List<'_>) -> Result<bool, Fail
         }
         let decided = match (review.conflict(change), review.hunks(change)?) {
             (Some(conflict), _) => ask_conflict(review, change, conflict, &mut next)?,
-            (None, Some(hunks)) => ask_hunks(&hunks, &mut next)?,
+            (None, Some(hunks)) => ask_hunks(change, &hunks, &mut next)?,
             (None, None) => ask_whole(review, change, &mut next)?,
         };
         match decided {
@@ -128,7 +129,16 @@ fn ask_conflict(
     })
 }
 
-fn ask_hunks(hunks: &Hunks, next: &mut impl FnMut() -> Option<String>) -> Result<Decided, Failure> {
+fn ask_hunks(
+    change: &Change,
+    hunks: &Hunks,
+    next: &mut impl FnMut() -> Option<String>,
+) -> Result<Decided, Failure> {
+    let metadata = change.metadata();
+    if !metadata.is_empty() {
+        present::print(format!("also: {metadata}\n"))?;
+    }
+    let mut is_all = metadata.is_empty();
     let mut waiting: Vec<Range<usize>> = hunks.hunks().iter().rev().cloned().collect();
     let mut chosen = BTreeSet::new();
     let mut has_quit = false;
@@ -141,6 +151,7 @@ fn ask_hunks(hunks: &Hunks, next: &mut impl FnMut() -> Option<String>) -> Result
             Some(Answer::All) => {
                 chosen.extend(pieces);
                 chosen.extend(waiting.drain(..).flatten());
+                is_all = true;
             }
             Some(Answer::Split) => waiting.extend(pieces.rev().map(|piece| piece..piece + 1)),
             Some(Answer::Done) => waiting.clear(),
@@ -151,11 +162,15 @@ fn ask_hunks(hunks: &Hunks, next: &mut impl FnMut() -> Option<String>) -> Result
             Some(_) => {}
         }
     }
-    let decision = match chosen.len() {
-        0 => Decision::Rejected,
-        count if count == hunks.pieces() => Decision::Accepted,
-        _ => Decision::Part(chosen, hunks.digest()),
-    };
+    // It goes with the whole of the text alone.
+    if chosen.len() == hunks.pieces() && !is_all {
+        match question(&format!("Commit {metadata} too"), "ynq?", next)? {
+            None => return Ok(Decided::Cut),
+            Some(Answer::Yes) => is_all = true,
+            answer => has_quit = answer == Some(Answer::Quit),
+        }
+    }
+    let decision = part(chosen, hunks, !is_all);
     Ok(if has_quit { Decided::Quit(decision) } else { Decided::One(decision) })
 }
 

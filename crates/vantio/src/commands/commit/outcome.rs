@@ -6,7 +6,7 @@ use serde_json::json;
 use vantio_core::{Hash, json::Value};
 use vantio_phantom::{
     changes::{Blocked, Escaped, PathBytes},
-    commit::{Conflict, Held, Lines, Offer, Overlap},
+    commit::{Conflict, Held, Lines, Offer, Overlap, Unmoved},
 };
 
 use super::Outcome;
@@ -38,7 +38,16 @@ impl Outcome {
             line(format!("  merged: {}", Escaped(path)));
         }
         for path in &report.partly {
-            line(format!("committed some hunks of {}: the others wait", Escaped(path)));
+            let unmoved = report.unmoved.iter().find(|unmoved| unmoved.path == *path);
+            line(match unmoved {
+                None => format!("committed some hunks of {}: the others wait", Escaped(path)),
+                Some(Unmoved { what, leaves_hunks: true, .. }) => {
+                    format!("committed some hunks of {}: the others wait, and {what}", Escaped(path))
+                }
+                Some(Unmoved { what, .. }) => {
+                    format!("committed the hunks of {}: still waiting: {what}", Escaped(path))
+                }
+            });
         }
         if !report.dropped.is_empty() {
             line(format!("dropped {}: the host's stay", paths(report.dropped.len())));
@@ -112,6 +121,7 @@ impl Outcome {
             "along": paths_json(&report.along),
             "merged": paths_json(&report.merged),
             "partly": paths_json(&report.partly),
+            "unmoved": paths_json(report.unmoved.iter().map(|unmoved| &unmoved.path)),
             "dropped": paths_json(&report.dropped),
             "conflicts": conflicts.collect::<serde_json::Value>(),
             "held": held_json(&report.held),
