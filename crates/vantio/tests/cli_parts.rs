@@ -318,3 +318,28 @@ fn a_mode_is_asked_about_after_the_hunks() {
     let world = world_with_a_mode();
     assert!(interactive(&world, "y\\ny\\n").ends_with("nothing was committed\nexit 4\n"));
 }
+
+#[test]
+fn a_diff_marks_what_the_host_changed_too() {
+    let world = world();
+    assert!(!world.run(&["diff", "last"]).contains("(conflict)"));
+    let marks = |command: &str| {
+        let changes = json(&world, command)["changes"].as_array().unwrap().clone();
+        let marked = changes.iter().filter(|change| change["conflict"] == json!(true));
+        marked
+            .map(|change| change["path"].as_str().unwrap().rsplit('/').next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(marks("diff last"), Vec::<String>::new());
+    world.write("text", &numbers().replace("\n30\n", "\nhost\n"));
+    world.write("gone", "host\n");
+    let tree = world.run(&["diff", "last", "--tree"]);
+    let marked: Vec<_> = tree.lines().filter(|line| line.ends_with("(conflict)")).collect();
+    assert_eq!(marked.len(), 2, "{tree}");
+    assert!(marked[0].contains("gone") && marked[1].contains("text"), "{tree}");
+    for command in ["diff last", "review last"] {
+        assert_eq!(marks(command), ["gone", "text"]);
+    }
+    world.write("text", &numbers());
+    assert_eq!(marks("diff last"), ["gone"]);
+}

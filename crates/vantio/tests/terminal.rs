@@ -235,6 +235,18 @@ fn words(world: &World, name: &str) -> String {
 }
 
 #[test]
+fn a_review_asks_with_how_many_of_what_was_accepted_conflict() {
+    let world = World::new();
+    let terminal = review_of_text(&world, "review last");
+    terminal.wait_for("0/2 accepted");
+    terminal.send(&["A", "c"]);
+    terminal.wait_for("Commit 2 accepted changes? The host changed 1 of them too");
+    terminal.send(&["n"]);
+    terminal.send(&["q", "q"]);
+    terminal.wait_for("nothing was committed");
+}
+
+#[test]
 fn hunks_are_accepted_one_by_one_and_a_conflict_is_merged() {
     let world = World::new();
     let terminal = review_of_text(&world, "review last");

@@ -12,7 +12,7 @@ impl ChangeSet {
     ///   "path": "/absolute", "kind": "added|modified|deleted|renamed|retyped|metadata",
     ///   "from": "/old or null", "before": NODE or null, "after": NODE or null,
     ///   "links": ["/up to 100 other names of the same file"], "hazards": ["setuid", …],
-    ///   "never_committed": "socket" or null}]}
+    ///   "conflict": true where the host changed it too, "never_committed": "socket" or null}]}
     /// ```
     ///
     /// A NODE has `type size mode uid gid mtime target sparse xattrs`; `mode` is octal text,
@@ -40,6 +40,7 @@ struct Entry {
     after: Option<Described>,
     links: Vec<PathBytes>,
     hazards: Vec<Hazard>,
+    conflict: bool,
     never_committed: Option<Blocked>,
 }
 
@@ -53,6 +54,7 @@ impl Entry {
             after: change.after.as_ref().map(Described::of),
             links: others(change),
             hazards: change.hazards.clone(),
+            conflict: change.origin.is_conflict,
             never_committed: change.blocked,
         }
     }

@@ -137,6 +137,8 @@ pub(crate) struct Origin {
     pub(crate) had_lower: bool,
     /// What the host has at this path, or above it, the run moved elsewhere.
     pub(crate) is_vacated: bool,
+    /// The host changed it too, where that was asked.
+    pub(crate) is_conflict: bool,
 }
 
 /// Everything a run changed, ordered by the bytes of the paths.

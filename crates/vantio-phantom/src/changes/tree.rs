@@ -149,7 +149,8 @@ impl<'a> Branch<'a> {
 
     fn is_harmless(&self) -> bool {
         self.change.is_none_or(|change| {
-            change.kind == ChangeKind::Added && change.hazards.is_empty() && change.blocked.is_none()
+            let is_told = change.blocked.is_some() || change.origin.is_conflict;
+            change.kind == ChangeKind::Added && change.hazards.is_empty() && !is_told
         }) && self.children.values().all(Self::is_harmless)
     }
 
@@ -213,7 +214,9 @@ pub(super) fn moved(before: &super::Node, after: &super::Node) -> String {
 }
 
 fn blocked(change: &Change) -> String {
-    change.blocked.map(|blocked| format!("  ({})", blocked.reason())).unwrap_or_default()
+    let conflict = if change.origin.is_conflict { "  (conflict)" } else { "" };
+    let blocked = change.blocked.map(|blocked| format!("  ({})", blocked.reason()));
+    format!("{conflict}{}", blocked.unwrap_or_default())
 }
 
 pub(super) const fn type_name(kind: FileType) -> &'static str {

@@ -223,6 +223,7 @@ impl<'a> Walk<'a> {
                 replaced: replaced.collect(),
                 had_lower: true,
                 is_vacated: entry.vacated,
+                is_conflict: false,
             },
         });
         let vacated = entry.vacated;

@@ -110,6 +110,24 @@ pub fn foresee(run: &RunFolder, host_root: BorrowedFd<'_>) -> Result<CommitRepor
     Ok(report)
 }
 
+/// Marks the changes of `set`, which are those of `run`, that the host changed too.
+pub fn mark_conflicts(
+    run: &RunFolder,
+    set: &mut ChangeSet,
+    host_root: BorrowedFd<'_>,
+) -> Result<(), CommitError> {
+    if set.is_empty() {
+        return Ok(());
+    }
+    let (layers, known) = (open_layers(run, host_root)?, Known::of_run(run)?);
+    for change in &mut set.changes {
+        // Where it cannot be told, a commit tells why.
+        let is_conflict = matches!(conflict::of(change, &known, &layers), Ok(Some(_)));
+        change.origin.is_conflict = is_conflict && change.blocked.is_none();
+    }
+    Ok(())
+}
+
 /// Brings the selected changes of `run` to the host below `host_root`; all of
 /// them where `selection` is empty.
 ///

@@ -11,7 +11,7 @@ use vantio_ledger::{Draft, Entry, Filter, Ledger, LedgerError, Reader};
 use vantio_phantom::{
     changes::{ChangeSet, RunFolder, RunFolderError, ScanError, scan},
     checkpoint::{self, Checkpoint, CheckpointError},
-    commit::CommitError,
+    commit::{CommitError, mark_conflicts},
 };
 
 use super::sweep::sweep;
@@ -34,6 +34,13 @@ pub fn host_root() -> Result<OwnedFd, Failure> {
 /// What a run changed and nobody has committed yet.
 pub fn pending(store: &Store, record: &Record) -> Result<ChangeSet, Failure> {
     found(&store.world(record))
+}
+
+/// The same, with what the host changed too marked.
+pub fn marked(store: &Store, record: &Record) -> Result<ChangeSet, Failure> {
+    let (run, mut set) = (store.world(record), pending(store, record)?);
+    let marked = mark_conflicts(&run, &mut set, host_root()?.as_fd());
+    marked.map(|()| set).map_err(|error| commit_failure(&error))
 }
 
 /// The same at a glance, to tell of it: a commit judges it anew.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use vantio_phantom::changes::{ChangeSet, Escaped, EscapedText, ScanError};
 
 use super::{
-    changes::{host_root, pending, scan_failure},
+    changes::{host_root, marked, pending, scan_failure},
     commit::{hazard_json, never_json, paths_json},
     pick::{Asked, reasons},
 };
@@ -42,7 +42,7 @@ pub fn diff(store: &Store, arguments: &Diff, json: bool) -> Result<u8, Failure> 
     if arguments.from.is_some() || arguments.to.is_some() {
         return states::diff(store, &record, arguments, json);
     }
-    let changes = waited("comparing", || pending(store, &record))?;
+    let changes = waited("comparing", || marked(store, &record))?;
     let lives = record.state == State::Running && store.is_held(record.id)?;
     if lives {
         note(format!("run {short} still lives; this is what it changed so far\n"));

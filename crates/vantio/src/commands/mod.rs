@@ -46,7 +46,7 @@ use crate::{
     store::Store,
 };
 
-pub use changes::{commit_failure, host_root, pending, scan_failure};
+pub use changes::{commit_failure, host_root, marked, pending, scan_failure};
 pub use commit::{Settled, commit_pick, may_be_committed, offered};
 pub use diff::{Bounded, paint_line};
 pub use ledger::OPERATIONS;

@@ -22,8 +22,8 @@ use vantio_phantom::{
 
 use crate::{
     commands::{
-        Bounded, Pick, Settled, commit_failure, commit_pick, host_root, may_be_committed, offered, pending,
-        scan_failure,
+        Bounded, Pick, Settled, commit_failure, commit_pick, host_root, marked, may_be_committed, offered,
+        pending, scan_failure,
     },
     failure::Failure,
     present::{has_colour, note, plural, print_json},
@@ -43,7 +43,7 @@ pub fn review(store: &Store, reference: &str, json: bool) -> Result<u8, Failure>
         return Err(Failure::misuse("E_NO_TERMINAL", "a review needs a terminal")
             .help(format!("without one: `vantio diff {short}`, `vantio diff {short} --patch`, `vantio review {short} --json`")));
     }
-    let set = pending(store, &record)?;
+    let set = if json { marked(store, &record)? } else { pending(store, &record)? };
     if set.is_empty() && !json {
         note(format!("run {short}: nothing pending\n"));
         return Ok(0);
@@ -163,10 +163,7 @@ impl<'a> Review<'a> {
                     )));
                 }
                 (None, KeyCode::Char('c') | KeyCode::Enter) => {
-                    popup = Some(Popup::Question(match list.accepted() {
-                        0 => "Nothing is accepted yet. Any key goes on.".into(),
-                        count => format!("Commit {count} accepted changes? y: yes, any other key: no"),
-                    }));
+                    popup = Some(Popup::Question(self.question(&list)));
                 }
                 (None, KeyCode::Char('?')) => popup = Some(Popup::Keys),
                 (None, key) => self.act(&mut list, &mut page, key),
@@ -179,6 +176,22 @@ impl<'a> Review<'a> {
                 }
             }
         }
+    }
+
+    /// What is asked before what was accepted is committed.
+    fn question(&self, list: &List<'_>) -> String {
+        if list.accepted() == 0 {
+            return "Nothing is accepted yet. Any key goes on.".into();
+        }
+        let stays = |(change, decision): &&(&Change, Decision)| {
+            *decision == Decision::Accepted && self.conflict(change).is_some()
+        };
+        let conflicts = match list.rows().iter().filter(stays).count() {
+            0 => String::new(),
+            count => format!(" The host changed {count} of them too: that stays."),
+        };
+        let accepted = plural(list.accepted(), "accepted change");
+        format!("Commit {accepted}?{conflicts} y: yes, any other key: no")
     }
 
     /// What there is to say about a change.
