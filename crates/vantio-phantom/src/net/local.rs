@@ -63,6 +63,12 @@ pub(super) fn bind(core: &Arc<Core>, request: &Request) -> io::Result<Reply> {
             }
             // A socket of the host that reached the agent by descriptor.
             _ if facts.is_internet() && !facts.in_run => Err(Errno::ACCESS),
+            _ if facts.is_internet() => {
+                may_bind(core, request, port(&bytes))?;
+                let file = core.sockets.in_run(move || raw::bind(file.as_fd(), &bytes).map(|()| file))?;
+                joins_bound(core, request, &file, facts)?;
+                Ok(Reply::Value(0))
+            }
             // Never left to the kernel, which would look at the descriptor again.
             _ => {
                 raw::bind(file.as_fd(), &bytes)?;
@@ -81,9 +87,7 @@ pub(super) fn bind(core: &Arc<Core>, request: &Request) -> io::Result<Reply> {
     };
     core.judge.expects(request, Channel::Port(Transport::Tcp, address.port()), BOTH_WAYS)?;
     core.ask(request, Effect::NetBind, inside(address))?;
-    if (1..core.privileged_below).contains(&address.port()) && !is_root(request) {
-        return Err(Errno::ACCESS);
-    }
+    may_bind(core, request, address.port())?;
     if facts.in_run {
         core.sockets.in_run(move || raw::bind(file.as_fd(), &bytes))?;
     } else {
@@ -94,6 +98,12 @@ pub(super) fn bind(core: &Arc<Core>, request: &Request) -> io::Result<Reply> {
         exchange(request, number, file.as_fd(), new.as_fd())?;
     }
     Ok(Reply::Value(0))
+}
+
+/// `EACCES` where the caller may not bind a port, as the kernel has it: what binds for it may.
+fn may_bind(core: &Core, request: &Request, port: u16) -> io::Result<()> {
+    let is_low = (1..core.privileged_below).contains(&port);
+    if is_low && !is_root(request) { Err(Errno::ACCESS) } else { Ok(()) }
 }
 
 /// Answers `listen(fd, backlog)`. Never left to the kernel: Landlock does not see a socket

@@ -69,6 +69,9 @@ pub(crate) trait Paths: Send + Sync {
     /// What `path` names, following symlinks.
     fn existing(&self, request: &Request, path: &[u8]) -> io::Result<Found>;
 
+    /// What `path`, at which nothing is, is called; `None` where its folder is not there.
+    fn missing(&self, request: &Request, path: &[u8]) -> Option<Vec<u8>>;
+
     /// Where `path`, which need not exist, would be created.
     fn place(&self, request: &Request, path: &[u8]) -> io::Result<Place>;
 }

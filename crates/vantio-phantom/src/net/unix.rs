@@ -92,7 +92,7 @@ pub(super) fn peer(core: &Core, request: &Request, path: &[u8]) -> io::Result<Pe
         Ok(found) => {
             let stat = fstat(&found.file)?;
             if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
-                return Err(Errno::CONNREFUSED);
+                return unless_hidden(core, request, Effect::FsOpen, &found.path, Errno::CONNREFUSED);
             }
             if let Some(name) = core.bound.name(&stat) {
                 return Ok(Peer::OfRun(found.file, name));
@@ -103,8 +103,25 @@ pub(super) fn peer(core: &Core, request: &Request, path: &[u8]) -> io::Result<Pe
         Err(Errno::NOENT) if is_canonical(path) && core.would_permit(request, Target::Unix(path)) => {
             of_host(core, request, path.to_vec())
         }
+        Err(Errno::NOENT) => match core.paths.missing(request, path) {
+            Some(path) => unless_hidden(core, request, Effect::FsStat, &path, Errno::NOENT),
+            None => Err(Errno::NOENT),
+        },
+        Err(error) if is_canonical(path) => unless_hidden(core, request, Effect::FsStat, path, error),
         Err(error) => Err(error),
     }
+}
+
+/// `error`, unless a deny hides what is at `path`: a mask shows something else there.
+fn unless_hidden<T>(
+    core: &Core,
+    request: &Request,
+    effect: Effect,
+    path: &[u8],
+    error: Errno,
+) -> io::Result<T> {
+    let target = Target::Path { path, access: Access::Read, subtree: false };
+    core.ask(request, effect, target).and(Err(error))
 }
 
 impl Peer {

@@ -7,14 +7,14 @@ use std::os::fd::BorrowedFd;
 
 use rustix::{
     fs::{CWD, Mode, OFlags, openat},
-    io::{self, Errno},
+    io,
 };
 use vantio_core::{Access, Effect};
 
 use super::{
     Plane,
     request::Request,
-    resolve::{Object, join},
+    resolve::{OUTSIDE, Object, join},
 };
 use crate::nested::{Mark, mark_in};
 
@@ -28,6 +28,10 @@ impl Plane {
         name: &[u8],
     ) -> io::Result<()> {
         let path = join(path, name);
+        if is_of_init(&path) {
+            request.note_refusal();
+            return self.refuse_path(request, Effect::FsOpen, OUTSIDE, &path, Access::Read);
+        }
         if Part::of(&path).is_none() {
             return Ok(());
         }
@@ -66,9 +70,7 @@ impl Plane {
             return Ok(());
         }
         request.note_refusal();
-        let path = [b"outside the nested run: ".as_slice(), path].concat();
-        self.permit_path(request, Effect::FsOpen, &path, access, false)?;
-        Err(Errno::ACCESS)
+        self.refuse_path(request, Effect::FsOpen, "outside the nested run", path, access)
     }
 
     /// Whether every nested run that the caller is in has the process of this mark in it too.
@@ -113,6 +115,11 @@ impl<'a> Part<'a> {
     fn is_public(&self) -> bool {
         self.name.is_empty() || PUBLIC.contains(&first(self.name).0)
     }
+}
+
+/// Whether it is a file of init's, which is no business of the agent's.
+pub(super) fn is_of_init(path: &[u8]) -> bool {
+    path.starts_with(b"/proc/1/")
 }
 
 /// The first name of a path, and what comes after it.

@@ -204,7 +204,9 @@ impl Plane {
         }
         self.permit_paths(request, Effect::FsRename, &from_full, &to_full, is_directory)?;
         if flags.contains(RenameFlags::EXCHANGE) {
-            self.permit_paths(request, Effect::FsRename, &to_full, &from_full, true)?;
+            let other = self.present(request, &to)?;
+            let is_directory = FileType::from_raw_mode(other.st_mode) == FileType::Directory;
+            self.permit_paths(request, Effect::FsRename, &to_full, &from_full, is_directory)?;
         }
         self.note_base(&from_full)?;
         self.note_base(&to_full)?;

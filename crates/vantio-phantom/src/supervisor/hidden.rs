@@ -11,8 +11,9 @@ use vantio_core::{Access, Effect, Intent, Target};
 
 use super::{
     Plane,
+    beyond::is_of_init,
     request::Request,
-    resolve::{Entry, Located, join, split},
+    resolve::{Entry, Located, OUTSIDE, join, split},
 };
 
 impl Plane {
@@ -48,6 +49,11 @@ impl Plane {
     /// Judges the path as far as it can be followed, with the names that remain.
     fn record_masked(&self, request: &Request, directory: i32, path: &[u8]) {
         let Some(path) = self.reachable(request, directory, path) else { return };
+        if is_of_init(&path) {
+            // The kernel kept the supervisor itself from following a link there.
+            let _ = self.refuse_path::<()>(request, Effect::FsOpen, OUTSIDE, &path, Access::Read);
+            return;
+        }
         let target = Target::Path { path: &path, access: Access::Read, subtree: false };
         let pid = request.tid().as_raw_pid().unsigned_abs();
         let intent = Intent { pid, syscall: Some(request.syscall()), ..Intent::new(Effect::FsOpen, target) };

@@ -307,6 +307,13 @@ impl net::Paths for View {
         }
     }
 
+    fn missing(&self, request: &Request, path: &[u8]) -> Option<Vec<u8>> {
+        match self.locate(request, libc::AT_FDCWD, path, true, ResolveFlags::empty()) {
+            Ok(Located::Missing(entry)) => Some(entry.path()),
+            _ => None,
+        }
+    }
+
     fn place(&self, request: &Request, path: &[u8]) -> io::Result<net::Place> {
         let entry = self.locate_entry(request, libc::AT_FDCWD, path)?;
         if entry.parent.place != Place::Run {
@@ -449,8 +456,6 @@ impl<'a> Walk<'a> {
                 let target = readlinkat(&link.fd, "", Vec::new())?.into_bytes();
                 self.step_to(&target)
             }
-            // Init is no business of the agent's.
-            _ if parent.path.starts_with(b"/proc/1/") || parent.path == b"/proc/1" => Err(Errno::ACCESS),
             _ => {
                 let plane = self.view.plane.get().and_then(Weak::upgrade).ok_or(Errno::ACCESS)?;
                 plane.permit_link(self.request, self.at.as_fd(), &parent.path, name)?;

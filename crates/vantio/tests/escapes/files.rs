@@ -11,6 +11,19 @@ use crate::{
     common::{CLOSED, Manifest, SECRET, WORKSPACE, World, finish},
 };
 
+#[test]
+fn two_files_are_exchanged_where_a_rule_names_no_more_than_files() {
+    let world = World::new();
+    for name in ["a", "b"] {
+        world.write(name, name);
+    }
+    let policy = CLOSED.replace("write: [\"${workspace}\"", "write: [\"${workspace}/*\"");
+    let script =
+        "import ctypes; print(ctypes.CDLL(None).renameat2(-100, b'a', -100, b'b', 2), open('a').read())";
+    let outcome = world.run(&policy, &["/usr/bin/python3", "-c", script]);
+    assert_eq!(outcome.stdout, "0 b\n", "{}", outcome.describe());
+}
+
 /// A home with credentials in it.
 fn with_credentials(world: &World) {
     for name in [".ssh/id_ed25519", ".aws/credentials", ".netrc", ".bash_history"] {

@@ -49,6 +49,8 @@ fn procfs_leads_nowhere_outside() {
     let secret = world.secret().to_string_lossy().into_owned();
     assert_held(&attack_the_family(&world, include_str!("attacks/procfs.py"), &[&secret]));
     world.assert_refused("fs.open", "outside/secret");
+    world.assert_refused("fs.open", "outside the run: /proc/1/root");
+    world.assert_refused("fs.open", "outside the run: /proc/1/fd/0");
     for effect in ["fs.open", "fs.mkdir"] {
         world.assert_refused(effect, "outside the run: /proc/made");
     }

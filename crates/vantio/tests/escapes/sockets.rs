@@ -32,6 +32,28 @@ while True:
 ";
 
 #[test]
+fn a_socket_that_a_mask_hides_is_refused_on_record() {
+    let world = World::new();
+    std::fs::create_dir(world.workspace().join("closed")).unwrap();
+    let sockets = ["closed/one", "two"].map(|name| world.workspace().join(name));
+    let _listening = sockets.each_ref().map(|path| std::os::unix::net::UnixListener::bind(path).unwrap());
+    let [closed, two] = ["closed", "two"].map(|name| world.workspace().join(name).display().to_string());
+    let policy = CLOSED.replace("exec: {", &format!("  deny: [{closed}, {two}]\nexec: {{"));
+    let script = r#"
+def connect(path):
+    try:
+        socket.socket(socket.AF_UNIX).connect(path)
+    except FileNotFoundError:
+        return "a name that is not there"
+for path in sys.argv[1:]:
+    attempt(path, lambda: connect(path))
+"#;
+    attack(&world, &policy, script, &[&format!("{closed}/one"), &two]);
+    world.assert_refused("fs.stat", &format!("{closed}/one"));
+    world.assert_refused("fs.open", &two);
+}
+
+#[test]
 fn unix_sockets_of_the_host_are_closed() {
     let world = World::new();
     let name = format!("vantio-test-{}", std::process::id());

@@ -228,3 +228,16 @@ fn datagrams_leave_by_a_rule_only() {
         world.refusals().into_iter().filter(|refusal| refusal.target.contains("192.0.2.6")).count();
     assert_eq!(connects, 0, "connecting a datagram socket sends nothing");
 }
+
+#[test]
+fn a_low_port_is_bound_by_whom_the_kernel_lets() {
+    let script = r#"
+for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+    try:
+        socket.socket(socket.AF_INET, kind).bind(("127.0.0.1", 923))
+        print("bound")
+    except PermissionError:
+        print("refused")
+"#;
+    same(script, &[], &[]);
+}

@@ -4,22 +4,24 @@
 //! secret. What permitted names were answered with is told to the oracle, for the connects
 //! that follow.
 
+mod chains;
 mod hosts;
 mod message;
 pub(super) mod server;
 mod upstream;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
+    time::{Duration, Instant},
 };
 
 use hickory_proto::{op::ResponseCode, rr::RecordType};
 use vantio_core::{Effect, Intent, Target, Transport};
 
 use self::{
+    chains::Chains,
     hosts::Hosts,
     message::{Chain, Packet, Question, follow},
 };
@@ -44,13 +46,14 @@ pub(super) struct Resolver {
     /// between the old and the new ones.
     renewal: RwLock<()>,
     names: Mutex<Names>,
+    chains: Mutex<Chains>,
 }
 
 impl Resolver {
     /// A resolver that asks `servers` in order.
     pub(super) fn new(judge: Arc<Judge>, servers: Vec<SocketAddr>) -> Self {
-        let (renewal, names) = (RwLock::default(), Mutex::default());
-        Self { judge, servers, hosts: Hosts::read(), renewal, names }
+        let (renewal, names, chains) = (RwLock::default(), Mutex::default(), Mutex::default());
+        Self { judge, servers, hosts: Hosts::read(), renewal, names, chains }
     }
 
     /// The reply to a packet; `None` when it deserves none.
@@ -73,17 +76,32 @@ impl Resolver {
         self.judge.askers(transport, port)
     }
 
-    /// Asks again for the names that gave `ip` and have expired. The oracle then knows only the
-    /// addresses that they have now; when nobody answers, none.
+    /// Asks again for the names whose answers led to `ip` and have expired. The oracle then knows only the addresses that
+    /// they have now; when nobody answers, none. What they led through is known as long as an answer does.
     pub(super) fn refresh(&self, ip: IpAddr) {
-        for name in self.judge.oracle.stale_names(ip) {
-            let chain = self.lookup(&name);
-            let _renewal = self.renewal.write().unwrap_or_else(PoisonError::into_inner);
-            self.judge.oracle.forget(&name);
-            if let Some(chain) = chain {
-                self.learn(&chain);
-            }
+        let stale = self.judge.oracle.stale_names(ip);
+        if stale.is_empty() {
+            return;
         }
+        let asked = self.chains().expired(&stale, Instant::now());
+        let found: Vec<_> = asked.iter().filter_map(|name| self.lookup(name)).collect();
+        let _renewal = self.renewal.write().unwrap_or_else(PoisonError::into_inner);
+        let mut gone: BTreeSet<String> = stale.into_iter().collect();
+        gone.extend(asked.iter().flat_map(|name| self.chains().remove(name)));
+        let others = self.chains().through(&gone, Instant::now());
+        for name in &gone {
+            self.judge.oracle.forget(name);
+        }
+        for chain in &found {
+            self.learn(chain);
+        }
+        for chain in &others {
+            self.tell(chain);
+        }
+    }
+
+    fn chains(&self) -> MutexGuard<'_, Chains> {
+        self.chains.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// While this is held, what the oracle knows of a name is either old or new.
@@ -144,17 +162,22 @@ impl Resolver {
         self.judge.decide_all(askers, &Intent::new(Effect::NetDns, Target::Name(name)))
     }
 
-    /// Tells the oracle. Names on the way are told as well: a deny of one of them reaches the
-    /// addresses behind it.
+    /// Remembers an answer.
     fn learn(&self, chain: &Chain) {
         if chain.addresses.is_empty() {
             return;
         }
-        for name in &chain.names {
-            self.judge.oracle.learn(name, &chain.addresses, chain.ttl);
-        }
+        self.chains().insert(chain, Instant::now());
+        self.tell(chain);
         if let Some(name) = chain.names.first() {
             self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(name, &chain.addresses);
+        }
+    }
+
+    /// Tells the oracle. Names on the way are told as well: a deny of one of them reaches the addresses behind it.
+    fn tell(&self, chain: &Chain) {
+        for name in &chain.names {
+            self.judge.oracle.learn(name, &chain.addresses, chain.ttl);
         }
     }
 
@@ -176,7 +199,8 @@ impl Resolver {
 
 impl Chain {
     fn join(mut self, other: Self) -> Self {
-        self.addresses.extend(other.addresses);
+        let new: Vec<_> = other.addresses.into_iter().filter(|ip| !self.addresses.contains(ip)).collect();
+        self.addresses.extend(new);
         self.names
             .extend(other.names.into_iter().filter(|name| !self.names.contains(name)).collect::<Vec<_>>());
         self.ttl = self.ttl.min(other.ttl);

@@ -129,23 +129,46 @@ fn addresses_have_the_names_that_gave_them() {
     assert_eq!(asked.load(Ordering::SeqCst), 1);
 }
 
+/// An answer for `names`, the first of which was asked for, that has expired already or holds for an hour.
+fn chain(names: &[&str], address: &str, holds: bool) -> Chain {
+    let ttl = Duration::from_secs(if holds { 3600 } else { 0 });
+    Chain { names: names.iter().map(|name| (*name).to_owned()).collect(), addresses: vec![ip(address)], ttl }
+}
+
 #[test]
 fn a_stale_name_is_asked_again() {
     let (server, _) = upstream();
     let (resolver, oracle) = resolver(vec![server]);
-    ask(&resolver, "www.example.", RecordType::A);
+    resolver.learn(&chain(&["www.example"], "198.51.100.1", false));
     oracle.stale.lock().unwrap().push("www.example".into());
-    resolver.refresh(ip("192.0.2.1"));
-    assert_eq!(oracle.learned.lock().unwrap()["www.example"], [ip("192.0.2.2")]);
+    resolver.refresh(ip("198.51.100.1"));
+    assert_eq!(oracle.learned.lock().unwrap()["www.example"], [ip("192.0.2.1")]);
 }
 
 #[test]
 fn a_stale_name_that_nobody_answers_for_is_forgotten() {
     let (resolver, oracle) = resolver(vec![]);
-    oracle.learn("www.example", &[ip("192.0.2.1")], LOCAL_TTL);
-    oracle.stale.lock().unwrap().push("www.example".into());
+    resolver.learn(&chain(&["www.example", "way.test"], "192.0.2.1", false));
+    oracle.stale.lock().unwrap().extend(["www.example".into(), "way.test".into()]);
     resolver.refresh(ip("192.0.2.1"));
     assert!(oracle.learned.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_name_on_the_way_is_never_asked_for_and_lives_as_long_as_an_answer_leads_through_it() {
+    let (server, asked) = upstream();
+    let (resolver, oracle) = resolver(vec![server]);
+    resolver.learn(&chain(&["a.example", "way.test"], "198.51.100.1", false));
+    resolver.learn(&chain(&["b.example", "way.test"], "198.51.100.1", true));
+    for _ in 0..3 {
+        oracle.stale.lock().unwrap().extend(["a.example".into(), "way.test".into()]);
+        resolver.refresh(ip("198.51.100.1"));
+        let learned = oracle.learned.lock().unwrap();
+        assert_eq!(learned["way.test"], [ip("198.51.100.1")]);
+        assert_eq!(learned["b.example"], [ip("198.51.100.1")]);
+    }
+    // Once for the name that had expired: for both kinds of address.
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
 }
 
 #[test]

@@ -1,0 +1,73 @@
+//! Which names were asked for, and by which names the answers led to addresses.
+//!
+//! A name on the way is known for what it led to, so that a deny of it holds there; it is never asked for by itself, for
+//! nobody permitted that, and the answer could be another.
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    time::Instant,
+};
+
+use super::message::Chain;
+
+/// Answers by the name that was asked for; the oldest are forgotten.
+#[derive(Default)]
+pub(super) struct Chains {
+    of: HashMap<String, Known>,
+    order: VecDeque<String>,
+}
+
+#[derive(Debug)]
+struct Known {
+    chain: Chain,
+    expires: Instant,
+}
+
+impl Chains {
+    /// Remembers an answer, beside others to the same question that hold.
+    pub(super) fn insert(&mut self, chain: &Chain, now: Instant) {
+        let Some(name) = chain.names.first() else { return };
+        let known = match self.of.remove(name) {
+            Some(known) if known.expires > now => {
+                let left = known.expires.min(now + chain.ttl);
+                Known { chain: known.chain.join(chain.clone()), expires: left }
+            }
+            Some(_) => Known { chain: chain.clone(), expires: now + chain.ttl },
+            None => {
+                self.order.push_back(name.clone());
+                Known { chain: chain.clone(), expires: now + chain.ttl }
+            }
+        };
+        self.of.insert(name.clone(), known);
+        while self.order.len() > CHAINS_MAX {
+            if let Some(oldest) = self.order.pop_front() {
+                self.of.remove(&oldest);
+            }
+        }
+    }
+
+    /// The names that were asked for, whose answers have expired and led through one of `names`.
+    pub(super) fn expired(&self, names: &[String], now: Instant) -> Vec<String> {
+        let expired = self.of.iter().filter(|(_, known)| known.expires <= now);
+        let through = expired.filter(|(_, known)| known.chain.names.iter().any(|name| names.contains(name)));
+        through.map(|(asked, _)| asked.clone()).collect()
+    }
+
+    /// Forgets what was answered to a question, and returns the names that it led through.
+    pub(super) fn remove(&mut self, asked: &str) -> Vec<String> {
+        self.order.retain(|name| name != asked);
+        self.of.remove(asked).map(|known| known.chain.names).unwrap_or_default()
+    }
+
+    /// The answers that hold and lead through one of `names`, each for as long as it does.
+    pub(super) fn through(&self, names: &BTreeSet<String>, now: Instant) -> Vec<Chain> {
+        let through =
+            self.of.values().filter(|known| known.chain.names.iter().any(|name| names.contains(name)));
+        through
+            .map(|known| Chain { ttl: known.expires.saturating_duration_since(now), ..known.chain.clone() })
+            .filter(|chain| !chain.ttl.is_zero())
+            .collect()
+    }
+}
+
+const CHAINS_MAX: usize = 4096;
