@@ -121,6 +121,21 @@ fn temporary_names_become_patterns() {
 }
 
 #[test]
+fn a_store_by_the_beginnings_of_random_names_is_opened_whole() {
+    let store = "/h/w/.git/objects/4b";
+    let made = Subject::Path { path: store.into(), access: Access::Write, subtree: false };
+    let object = format!("{store}/825dc642cb6eb9a060e54bf8d69288fbee4904");
+    let observations = vec![
+        seen(Effect::FsMkdir, made, &[]),
+        file(&object, Access::Write),
+        file("/h/w/ab/notes", Access::Write),
+    ];
+    let suggestion = suggested(LEARN, observations);
+    let expected = ["${workspace}/.git/objects", "${workspace}/ab/notes", "/dev/null"];
+    assert_eq!(rules(&suggestion, Section::FsWrite), expected, "{}", suggestion.document);
+}
+
+#[test]
 fn hooks_of_git_stay_closed_unless_the_run_wrote_them() {
     let samples = ["/h/w/.git/hooks/pre-commit.sample", "/h/w/.git/config"];
     let observations = samples.map(|path| file(path, Access::Write)).to_vec();

@@ -129,23 +129,15 @@ impl Between {
         let paths: BTreeSet<&Vec<u8>> = self.sides.iter().flat_map(Side::paths).collect();
         let mut found = BTreeMap::new();
         for path in paths.into_iter().filter(|path| self.set.get(path).is_none()) {
-            let [before, after] = [self.node(0, path)?, self.node(1, path)?];
+            let [before, after] = [self.state(0, path)?, self.state(1, path)?];
             if let (Some(before), Some(after)) = (before, after)
-                && before.modified != after.modified
-                && !after.is_dir()
+                && before.node.modified != after.node.modified
+                && !after.node.is_dir()
             {
-                found.insert(path.clone(), after);
+                found.insert(path.clone(), after.node);
             }
         }
         Ok(found)
-    }
-
-    /// What a state has at `path`, with its time.
-    fn node(&self, side: usize, path: &[u8]) -> io::Result<Option<Node>> {
-        match self.sides[side].retimed.get(path) {
-            Some(node) => Ok(Some(node.clone())),
-            None => Ok(self.state(side, path)?.map(|state| state.node)),
-        }
     }
 
     /// All names that a file of the run has in the second state, where it has several.
@@ -212,7 +204,9 @@ impl Between {
             return Ok(state.clone());
         }
         let source = Source::Host(path.to_vec());
-        Ok(host_node(&self.host, path)?.map(|node| State { node, source }))
+        let Some(node) = host_node(&self.host, path)? else { return Ok(None) };
+        let modified = self.sides[side].retimed.get(path).map_or(node.modified, |own| own.modified);
+        Ok(Some(State { node: Node { modified, ..node }, source }))
     }
 
     fn is_same(&self, before: &State, after: &State) -> io::Result<bool> {

@@ -107,7 +107,17 @@ fn has_evidence(children: &[Vec<u8>], uses: &Uses) -> bool {
 /// How much of a path's name stays, where the rest looks random.
 fn stem(path: &[u8], uses: &Uses) -> Option<usize> {
     let passing = uses.get(path).and_then(|own| own.stem);
-    passing.or_else(|| names::stem(last(path)).map(<[u8]>::len))
+    let looks = || names::stem(last(path)).map(<[u8]>::len);
+    passing.or_else(looks).or_else(|| is_share(path, uses).then_some(0))
+}
+
+/// Whether a folder has its share of entries with random names by the two digits that they begin with, as in git's store
+/// of objects: the next entry is in another one.
+fn is_share(folder: &[u8], uses: &Uses) -> bool {
+    let name = last(folder);
+    let is_two_digits = name.len() == 2 && name.iter().all(u8::is_ascii_hexdigit);
+    let children = if is_two_digits { children(folder, uses) } else { Vec::new() };
+    !children.is_empty() && children.iter().all(|child| stem(child, uses).is_some())
 }
 
 fn last(path: &[u8]) -> &[u8] {

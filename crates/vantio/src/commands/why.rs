@@ -203,6 +203,9 @@ impl Story {
             let advice = advice.or_else(|| refusal.advice.as_ref().map(ToString::to_string));
             let remedy = match refusal.nested {
                 Some(_) => "a rule of the policy that this nested run was started with".into(),
+                None if refusal.reason.starts_with(NAME_NEVER) => {
+                    "only a rule for the address itself can".into()
+                }
                 None => remedy(advice.as_deref(), refusal.section.as_deref()),
             };
             let _ = writeln!(text, "  permit: {}", paint.cyan(&remedy));
@@ -238,6 +241,9 @@ pub fn what(refusal: &Refusal) -> String {
     // The target comes escaped from the ledger's reader.
     format!("{}{access}  {}", shown(&refusal.effect), refusal.target)
 }
+
+/// How the reason begins where a name led to an address that names do not open.
+const NAME_NEVER: &str = "always: a name never opens ";
 
 /// The smallest change that would permit what a list of the policy, `section`, refused.
 pub fn remedy(advice: Option<&str>, section: Option<&str>) -> String {

@@ -267,21 +267,22 @@ fn what_a_parent_has_open_for_writing_stays_the_same_file() {
 #[test]
 fn times_of_files_that_are_otherwise_the_same_come_back() {
     let world = World::new();
-    for name in ["untouched", "touched", "both"] {
+    for name in ["untouched", "touched", "both", "written"] {
         world.write(name, "x");
     }
-    world.bare(&["touch", "-d", "@1000000000", "untouched", "touched", "both"]).assert_success();
+    world.bare(&["touch", "-d", "@1000000000", "untouched", "touched", "both", "written"]).assert_success();
     let mut run = python(&world);
     let touched = |names: &str, time: u32| {
         format!("[os.utime(name, ({time}, {time})) for name in {names}]; print('set')")
     };
-    run.ask(&touched("('touched', 'both')", 1_100_000_000), "set\n");
+    run.ask(&touched("('touched', 'both', 'written')", 1_100_000_000), "set\n");
     let id = keep(&world);
     run.ask(&touched("('untouched', 'both')", 1_200_000_000), "set\n");
+    run.ask("print(open('written', 'w').write('other'))", "5\n");
     go_back(&world, &id);
     run.ask(
-        "print([int(os.stat(name).st_mtime) for name in ('untouched', 'touched', 'both')])",
-        "[1000000000, 1100000000, 1100000000]\n",
+        "print(open('written').read(), [int(os.stat(name).st_mtime) for name in ('untouched', 'touched', 'both', 'written')])",
+        "x [1000000000, 1100000000, 1100000000, 1100000000]\n",
     );
 }
 

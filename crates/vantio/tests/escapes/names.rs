@@ -76,6 +76,8 @@ fn names_that_resolve_to_closed_addresses_are_refused() {
     assert_eq!(server.connections(), 0);
     assert!(!resolver.datagrams().is_empty(), "permitted names were never asked for");
     assert!(!world.refusals().is_empty(), "nothing was recorded: {}", outcome.describe());
+    let why = finish(&mut world.vantio(["why", "last"]));
+    assert!(why.stdout.contains("permit: only a rule for the address itself can"), "{}", why.describe());
 }
 
 #[test]
