@@ -287,6 +287,17 @@ fn times_of_files_that_are_otherwise_the_same_come_back() {
 }
 
 #[test]
+fn the_mode_of_a_pipe_with_a_name_comes_back() {
+    let world = World::new();
+    let mut run = python(&world);
+    run.ask("os.mkfifo('pipe', 0o644); print('made')", "made\n");
+    let id = keep(&world);
+    run.ask("os.chmod('pipe', 0o600); print('set')", "set\n");
+    go_back(&world, &id);
+    run.ask("print(oct(os.stat('pipe').st_mode))", "0o10644\n");
+}
+
+#[test]
 fn an_agent_that_sleeps_between_its_steps_goes_on_by_itself() {
     let world = World::new();
     let script = "echo begun; i=0; while [ $i -lt 200 ]; do i=$((i + 1)); echo $i >> log; sleep 0.05; done; wc -l < log";

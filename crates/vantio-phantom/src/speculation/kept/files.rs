@@ -150,6 +150,8 @@ impl Restoring<'_> {
             attributes(&file, &wanted.collect())?;
             fchmod(&file, Mode::from_raw_mode(meta.mode & 0o7777))?;
             self.opened.retain(|(opened, _)| opened != path);
+        } else if kind != FileType::Symlink {
+            chmodat(&parent, &*name, Mode::from_raw_mode(meta.mode & 0o7777), AtFlags::empty())?;
         }
         times(&parent, &name, meta)
     }
