@@ -319,6 +319,24 @@ fn a_mode_is_asked_about_after_the_hunks() {
     assert!(interactive(&world, "y\\ny\\n").ends_with("nothing was committed\nexit 4\n"));
 }
 
+/// As root: as a user a folder of the host is renamed by copying it.
+#[test]
+fn what_becomes_of_a_renamed_folder_besides_its_name_is_said() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let world = World::new();
+    world.write("vantio.yaml", POLICY);
+    world.shell("mkdir -m 755 d");
+    world.write("d/text", &numbers());
+    let run = world.run(&["run", "--", "sh", "-c", "mv d z; chmod 700 z; echo more >> z/text"]);
+    assert!(run.starts_with("exit 0\n"), "{run}");
+    let asked = interactive(&world, "n\nq\n");
+    assert!(asked.contains("also: mode 0755 -> 0700\n"), "{asked}");
+    let part = world.run(&["commit", "last", "--hunks", "z/text:1"]);
+    assert!(part.contains("  came along: [WORK]/z  (mode 0755 -> 0700)\n"), "{part}");
+}
+
 #[test]
 fn a_diff_marks_what_the_host_changed_too() {
     let world = world();

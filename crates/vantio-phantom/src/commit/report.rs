@@ -1,5 +1,7 @@
 //! What a commit did and did not do.
 
+use std::collections::BTreeMap;
+
 use super::select::Chosen;
 use crate::changes::{Blocked, ChangeSet, Escaped};
 
@@ -13,6 +15,8 @@ pub struct CommitReport {
     pub committed: Vec<Vec<u8>>,
     /// Those of them that were not selected but belong to one that was.
     pub along: Vec<Vec<u8>>,
+    /// What became of mode, owner and attributes of those that were renamed, in words, where that came too.
+    pub looks: BTreeMap<Vec<u8>, String>,
     /// Paths that the host changed too. They stay pending.
     pub conflicts: Vec<Conflict>,
     /// Paths that stay pending because they depend on one that does.

@@ -75,7 +75,11 @@ pub(super) fn choose(
     let kept = trees_of_kept(set, options.ours);
     asked.extend(&kept);
     let wanted = closure(&asked, &needs);
-    report.along = wanted.difference(&asked).map(|index| set.changes()[*index].path.clone()).collect();
+    let along = wanted.difference(&asked).map(|index| &set.changes()[*index]);
+    let renamed = along.clone().filter(|change| change.kind == ChangeKind::Renamed);
+    report.looks = renamed.map(|change| (change.path.clone(), change.metadata())).collect();
+    report.looks.retain(|_, what| !what.is_empty());
+    report.along = along.map(|change| change.path.clone()).collect();
     let known = Known::of_run(run)?;
     let sides = Sides::new(layers, *host_root);
     let sides = sides.map_err(|source| ScanError::Read { path: b"/".to_vec(), source })?;

@@ -1,6 +1,6 @@
 //! Starting programs.
 
-use std::os::fd::AsFd as _;
+use std::{fs::File, io::Read as _, os::fd::AsFd as _};
 
 use rustix::{
     fs::{FileType, OFlags, ResolveFlags},
@@ -24,8 +24,9 @@ impl Plane {
         if self.tracks_flows() && self.interpreter(request, &object)?.is_some() {
             self.tell_way(request)?;
         }
-        if is_loader(&object.path) {
-            let loaded = self.loaded_program(request, arguments)?;
+        if is_loader(&object.path)
+            && let Some(loaded) = self.loaded_program(request, &object, arguments)?
+        {
             self.judge_program(request, &loaded, 1)?;
         }
         self.checkpoint_before(request)?;
@@ -97,8 +98,13 @@ impl Plane {
         found(located).map(Some)
     }
 
-    /// The program that a dynamic loader was told to load.
-    fn loaded_program(&self, request: &Request, arguments: u64) -> io::Result<Object> {
+    /// The program that a dynamic loader was told to load; `None` where it only tells of itself.
+    fn loaded_program(
+        &self,
+        request: &Request,
+        loader: &Object,
+        arguments: u64,
+    ) -> io::Result<Option<Object>> {
         let mut parser = LoaderArguments::default();
         for index in 1..LOADER_ARGUMENTS_MAX {
             let mut pointer = [0; 8];
@@ -110,19 +116,26 @@ impl Plane {
             let word = request.read_path(pointer)?;
             match parser.next(&word) {
                 Word::Option => {}
+                Word::About if index == 1 && self.has_text(loader, &word)? => return Ok(None),
+                Word::About => return self.refuse_program(request, UNKNOWN, &word),
                 Word::Program => {
-                    return found(self.locate(
-                        request,
-                        libc::AT_FDCWD,
-                        &word,
-                        true,
-                        ResolveFlags::empty(),
-                    )?);
+                    let none = ResolveFlags::empty();
+                    let located = self.locate(request, libc::AT_FDCWD, &word, true, none)?;
+                    return found(located).map(Some);
                 }
                 Word::Unknown(why) => return self.refuse_program(request, why, &word),
             }
         }
         self.refuse_program(request, "a loader with too many arguments", b"")
+    }
+
+    /// Whether an option stands in a loader's own file: one that does not know it takes it for a program.
+    fn has_text(&self, loader: &Object, option: &[u8]) -> io::Result<bool> {
+        let file = self.view.reopen(loader.fd.as_fd(), OFlags::RDONLY | OFlags::NONBLOCK)?;
+        let mut bytes = Vec::new();
+        let read = File::from(file).take(LOADER_MAX).read_to_end(&mut bytes);
+        read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        Ok(bytes.windows(option.len()).any(|part| part == option))
     }
 }
 
@@ -146,6 +159,8 @@ fn is_loader(path: &[u8]) -> bool {
 enum Word {
     /// An option, or the value of one.
     Option,
+    /// An option with which newer loaders print something and end.
+    About,
     /// The program.
     Program,
     /// Nothing that is known, with what it may be.
@@ -166,7 +181,11 @@ impl LoaderArguments {
         if let Some(option) = word.strip_prefix(b"--") {
             self.is_value = LOADER_OPTIONS_WITH_VALUE.contains(&option);
             let is_known = self.is_value || LOADER_OPTIONS.contains(&option);
-            return if is_known { Word::Option } else { Word::Unknown("an unknown option of a loader") };
+            return match option {
+                _ if is_known => Word::Option,
+                b"help" | b"version" => Word::About,
+                _ => Word::Unknown(UNKNOWN),
+            };
         }
         // A name alone is looked for where libraries are.
         if word.contains(&b'/') {
@@ -180,6 +199,9 @@ impl LoaderArguments {
 /// As the kernel's own limit.
 const INTERPRETERS_MAX: usize = 5;
 const LOADER_ARGUMENTS_MAX: u64 = 64;
+/// Longer than any loader.
+const LOADER_MAX: u64 = 4 << 20;
+const UNKNOWN: &str = "an unknown option of a loader";
 
 /// `ld.so(8)`: options that take the next word. Only those that every loader since glibc 2.17 has: a loader takes an option
 /// that it does not know for a program.
@@ -199,7 +221,7 @@ mod tests {
             match parser.next(word.as_bytes()) {
                 Word::Option => {}
                 Word::Program => return Ok(word),
-                unknown @ Word::Unknown(_) => return Err(unknown),
+                unknown => return Err(unknown),
             }
         }
         Err(Word::Option)

@@ -88,6 +88,11 @@ fn ask_whole(
     next: &mut impl FnMut() -> Option<String>,
 ) -> Result<Decided, Failure> {
     show(&review.patch(change)?)?;
+    let metadata = change.metadata();
+    // A patch of a rename has nothing of it.
+    if change.kind == ChangeKind::Renamed && !metadata.is_empty() {
+        present::print(format!("also: {metadata}\n"))?;
+    }
     let node = change.after.as_ref().or(change.before.as_ref());
     let is_dir = node.is_some_and(vantio_phantom::changes::Node::is_dir);
     let what = if change.kind == ChangeKind::Deleted { "deletion" } else { "change" };

@@ -62,6 +62,7 @@ import glob, subprocess
 LOADER = "/lib64/ld-linux-x86-64.so.2"
 assert subprocess.run([LOADER, "--library-path", "/nowhere", "--inhibit-cache", "/bin/true"]).returncode in (0, 127)
 assert subprocess.run([LOADER, "/bin/true"]).returncode == 0
+assert "libc.so" in subprocess.run(["/usr/bin/ldd", "/bin/true"], capture_output=True, text=True).stdout
 
 def output(*command, **environment):
     run = subprocess.run([*command, "uid="], capture_output=True, text=True, timeout=20, env=environment or None)
@@ -79,6 +80,7 @@ os.symlink("/usr/bin/true", "echo")
 attempt("a folder that looks like an option", lambda: output(LOADER, "-d/echo", "/bin/true"))
 attempt("a value that looks like a program", lambda: output(LOADER, "--library-path", "/bin/true", "/usr/bin/echo"))
 attempt("an option of newer loaders", lambda: output(LOADER, "--argv0", "/bin/true", "/usr/bin/echo"))
+attempt("a question after an option", lambda: output(LOADER, "--library-path", "/usr/bin", "--version"))
 attempt("a name among the libraries", lambda: output(LOADER, "echo", LD_LIBRARY_PATH="/usr/bin"))
 attempt("a loader by a loader", lambda: output(LOADER, LOADER, "/usr/bin/echo"))
 attempt("a loader of a script", lambda: output(script("loads", f"#!{LOADER} /usr/bin/echo", 0o755)))

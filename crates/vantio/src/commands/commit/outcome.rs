@@ -58,7 +58,8 @@ impl Outcome {
             count => line(format!("dropped its {count} checkpoints: they were from before this commit")),
         }
         for path in &report.along {
-            line(format!("  came along: {}", Escaped(path)));
+            let looks = report.looks.get(path).map_or_else(String::new, |what| format!("  ({what})"));
+            line(format!("  came along: {}{looks}", Escaped(path)));
         }
         for conflict in &report.conflicts {
             line(format!("conflict: {conflict}"));
