@@ -194,31 +194,36 @@ impl BaseJournal {
     /// Remembers what the host has at the absolute `path`, the first time the
     /// path is named. `host_root` is the host's root directory.
     pub fn note(&self, host_root: BorrowedFd<'_>, path: &[u8]) -> io::Result<()> {
-        if self.lock().seen.contains(path) {
-            return Ok(());
-        }
-        let found = self.find(host_root, path)?;
-        let mut state = self.lock();
-        if state.seen.contains(path) {
-            return Ok(());
-        }
-        let base = found.map(|found| found.kept_in(&mut state.pack));
-        state.write(path, base)
+        self.keep(host_root, path, |state| state.seen.contains(path), State::write)
     }
 
     /// As [`Self::note`], and nothing is noted before [`Self::take_over`].
     pub(crate) fn note_aside(&self, host_root: BorrowedFd<'_>, path: &[u8]) -> io::Result<()> {
         let is_known = |state: &State| state.seen.contains(path) || state.aside.contains_key(path);
+        self.keep(host_root, path, is_known, |state, path, base| {
+            state.aside.insert(path.to_vec(), base);
+            Ok(())
+        })
+    }
+
+    /// Hands what the host has at a path to `into`, unless it is known, or becomes so while it is looked at.
+    fn keep(
+        &self,
+        host_root: BorrowedFd<'_>,
+        path: &[u8],
+        is_known: impl Fn(&State) -> bool,
+        into: impl FnOnce(&mut State, &[u8], Option<Base>) -> io::Result<()>,
+    ) -> io::Result<()> {
         if is_known(&self.lock()) {
             return Ok(());
         }
         let found = self.find(host_root, path)?;
         let mut state = self.lock();
-        if !is_known(&state) {
-            let base = found.map(|found| found.kept_in(&mut state.pack));
-            state.aside.insert(path.to_vec(), base);
+        if is_known(&state) {
+            return Ok(());
         }
-        Ok(())
+        let base = found.map(|found| found.kept_in(&mut state.pack));
+        into(&mut state, path, base)
     }
 
     /// Notes what was put aside.

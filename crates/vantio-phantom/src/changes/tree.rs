@@ -171,11 +171,11 @@ fn detail(change: &Change) -> String {
     let before = change.before.as_ref();
     let what = match (change.kind, after.file_type) {
         (ChangeKind::Renamed, _) => {
-            let moved = before.map_or(String::new(), |before| moved(before, after));
+            let moved = change.metadata();
             let also = if moved.is_empty() { String::new() } else { format!("; {moved}") };
             format!("  (renamed from {}{also})", Escaped(change.host_path()))
         }
-        (ChangeKind::Metadata, _) => match before.map_or(String::new(), |before| moved(before, after)) {
+        (ChangeKind::Metadata, _) => match change.metadata() {
             // One that is closed, of which no more is known.
             moved if moved.is_empty() => moved,
             moved => format!("  ({moved})"),

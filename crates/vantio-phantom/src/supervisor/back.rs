@@ -79,6 +79,17 @@ impl Plane {
     /// Before what is at `path` changes because the run goes back. Whoever calls has the gate for itself.
     pub(crate) fn before_going_back(&self, path: &[u8], change: Change) -> io::Result<()> {
         self.note_base(path)?;
+        self.save_before(path, change)
+    }
+
+    /// As [`Self::before_going_back`], of a directory that is removed.
+    pub(crate) fn before_going_back_without(&self, path: &[u8]) -> io::Result<()> {
+        self.note_base(path)?;
+        self.save_before_removal(path)
+    }
+
+    /// Saves what checkpoints have of `path` before that changes. Whoever calls is within the gate.
+    pub(super) fn save_before(&self, path: &[u8], change: Change) -> io::Result<()> {
         if self.keeping.keeper().is_saved(path, change) {
             return Ok(());
         }
@@ -86,9 +97,8 @@ impl Plane {
         self.keeping.save(move |keeper| keeper.before(&path, change))
     }
 
-    /// As [`Self::before_going_back`], of a directory that is removed.
-    pub(crate) fn before_going_back_without(&self, path: &[u8]) -> io::Result<()> {
-        self.note_base(path)?;
+    /// As [`Self::save_before`], of a directory that is removed.
+    pub(super) fn save_before_removal(&self, path: &[u8]) -> io::Result<()> {
         let path = path.to_vec();
         self.keeping.save(move |keeper| keeper.before_removal(&path))
     }

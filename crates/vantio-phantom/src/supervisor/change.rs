@@ -256,13 +256,19 @@ impl Plane {
     /// A name in a directory of the run.
     fn entry(&self, request: &Request, effect: Effect, directory: i32, path: &[u8]) -> io::Result<Entry> {
         let entry = self.locate_entry(request, directory, path)?;
+        self.permit_place(request, effect, &entry)?;
+        Ok(entry)
+    }
+
+    /// Refuses a name in a directory that is none of the run's.
+    pub(super) fn permit_place(&self, request: &Request, effect: Effect, entry: &Entry) -> io::Result<()> {
         if entry.parent.place == Place::Elsewhere {
             self.put_aside(request)?;
         }
-        if entry.parent.place != Place::Run {
-            return self.refuse_path(request, effect, OUTSIDE, &entry.path(), Access::Write);
+        if entry.parent.place == Place::Run {
+            return Ok(());
         }
-        Ok(entry)
+        self.refuse_path(request, effect, OUTSIDE, &entry.path(), Access::Write)
     }
 
     /// The entry of `path`, at which nothing is.

@@ -157,20 +157,14 @@ impl Plane {
 
     /// Before what a fork changed is carried over to `path`. What the host had there was noted as the fork changed it.
     pub(crate) fn before_carrying(&self, path: &[u8], change: Change) -> io::Result<()> {
-        let path = path.to_vec();
-        let keeping = &self.keeping;
-        let _gate = keeping.keeper().enter();
-        if keeping.keeper().is_saved(&path, change) {
-            return Ok(());
-        }
-        keeping.save(move |keeper| keeper.before(&path, change))
+        let _gate = self.keeping.keeper().enter();
+        self.save_before(path, change)
     }
 
     /// As [`Self::before_carrying`], of a folder that is removed.
     pub(crate) fn before_carrying_without(&self, path: &[u8]) -> io::Result<()> {
-        let path = path.to_vec();
         let _gate = self.keeping.keeper().enter();
-        self.keeping.save(move |keeper| keeper.before_removal(&path))
+        self.save_before_removal(path)
     }
 
     /// Before what a folder looks like changes.

@@ -133,12 +133,7 @@ impl Plane {
             return Err(Errno::ISDIR);
         }
         let path = entry.path();
-        if entry.parent.place == Place::Elsewhere {
-            self.put_aside(request)?;
-        }
-        if entry.parent.place != Place::Run {
-            return self.refuse_path(request, Effect::FsOpen, OUTSIDE, &path, Access::Write);
-        }
+        self.permit_place(request, Effect::FsOpen, entry)?;
         let reads = open.access_mode() == OFlags::RDWR;
         let becomes = Becomes::Mode(open.mode.bits());
         self.permit_write(request, &path, Ways { reads, writes: true, is_new: true }, becomes, 0)?;

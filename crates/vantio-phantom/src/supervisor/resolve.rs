@@ -113,18 +113,12 @@ impl View {
     /// The world is built, of these mounts. Process files elsewhere than in `/proc` are the host's, in which `self` is the
     /// supervisor.
     pub(crate) fn see(&self, mounts: &[Mount]) {
-        let of_proc: HashSet<_> =
-            mounts.iter().filter(|mount| mount.kind == "proc").map(|mount| mount.id).collect();
-        let is_own = |mount: &&Mount| !of_proc.contains(&mount.id) || mount.point.starts_with("/proc");
+        let is_of_proc = |mount: &&Mount| mount.kind == "proc";
+        let own = mounts.iter().filter(|mount| !is_of_proc(mount) || mount.point.starts_with("/proc"));
         // Said once.
         let _ = self.mounts.set(Mounts {
-            all: mounts.iter().filter(is_own).map(|mount| mount.id).collect(),
-            of_proc: mounts
-                .iter()
-                .filter(is_own)
-                .map(|mount| mount.id)
-                .filter(|id| of_proc.contains(id))
-                .collect(),
+            of_proc: own.clone().filter(is_of_proc).map(|mount| mount.id).collect(),
+            all: own.map(|mount| mount.id).collect(),
             points: mounts
                 .iter()
                 .map(|mount| (mount.point.as_os_str().as_bytes().to_vec(), mount.kind == "overlay"))

@@ -23,20 +23,26 @@ struct Known {
     expires: Instant,
 }
 
+impl Known {
+    fn leads_through(&self, is_one: impl Fn(&String) -> bool) -> bool {
+        self.chain.names.iter().any(is_one)
+    }
+}
+
 impl Chains {
     /// Remembers an answer, beside others to the same question that hold.
     pub(super) fn insert(&mut self, chain: &Chain, now: Instant) {
         let Some(name) = chain.names.first() else { return };
-        let known = match self.of.remove(name) {
-            Some(known) if known.expires > now => {
-                let left = known.expires.min(now + chain.ttl);
-                Known { chain: known.chain.join(chain.clone()), expires: left }
+        let expires = now + chain.ttl;
+        let known = self.of.remove(name);
+        if known.is_none() {
+            self.order.push_back(name.clone());
+        }
+        let known = match known.filter(|known| known.expires > now) {
+            Some(known) => {
+                Known { chain: known.chain.join(chain.clone()), expires: known.expires.min(expires) }
             }
-            Some(_) => Known { chain: chain.clone(), expires: now + chain.ttl },
-            None => {
-                self.order.push_back(name.clone());
-                Known { chain: chain.clone(), expires: now + chain.ttl }
-            }
+            None => Known { chain: chain.clone(), expires },
         };
         self.of.insert(name.clone(), known);
         while self.order.len() > CHAINS_MAX {
@@ -49,7 +55,7 @@ impl Chains {
     /// The names that were asked for, whose answers have expired and led through one of `names`.
     pub(super) fn expired(&self, names: &[String], now: Instant) -> Vec<String> {
         let expired = self.of.iter().filter(|(_, known)| known.expires <= now);
-        let through = expired.filter(|(_, known)| known.chain.names.iter().any(|name| names.contains(name)));
+        let through = expired.filter(|(_, known)| known.leads_through(|name| names.contains(name)));
         through.map(|(asked, _)| asked.clone()).collect()
     }
 
@@ -61,8 +67,7 @@ impl Chains {
 
     /// The answers that hold and lead through one of `names`, each for as long as it does.
     pub(super) fn through(&self, names: &BTreeSet<String>, now: Instant) -> Vec<Chain> {
-        let through =
-            self.of.values().filter(|known| known.chain.names.iter().any(|name| names.contains(name)));
+        let through = self.of.values().filter(|known| known.leads_through(|name| names.contains(name)));
         through
             .map(|known| Chain { ttl: known.expires.saturating_duration_since(now), ..known.chain.clone() })
             .filter(|chain| !chain.ttl.is_zero())
