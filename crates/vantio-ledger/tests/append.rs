@@ -70,6 +70,26 @@ fn an_entry_and_the_checkpoint_of_it_come_together() {
 }
 
 #[test]
+fn the_tree_that_is_made_ahead_of_a_checkpoint_is_that_of_all_entries_whoever_wrote_them() {
+    let (_folder, path) = place();
+    // Past the borders of several tiles, at another distance from them each time.
+    for round in 0..40 {
+        let ledger = Ledger::open(&path).unwrap();
+        ledger.append(open(round)).unwrap();
+        let other = Ledger::open(&path).unwrap();
+        for number in 0..round {
+            let writer = if number % 3 == 0 { &other } else { &ledger };
+            writer.append(open(number)).unwrap();
+        }
+        ledger.append_with_checkpoint(open(round)).unwrap();
+    }
+    let reader = Reader::open(&path).unwrap();
+    let keys = vec![reader.verifier_key().unwrap().unwrap()];
+    let verified = reader.verify(&Terms { keys, checkpoint: None }).unwrap();
+    assert_eq!((verified.signed, verified.checkpoints), (40, 40));
+}
+
+#[test]
 fn the_hash_is_that_of_the_previous_hash_and_the_canonical_text_without_it() {
     let (_folder, path) = place();
     filled(&path, 2);

@@ -70,6 +70,8 @@ pub(crate) struct Appender {
     seen: Chain,
     /// The tree as of the last checkpoint that this process made.
     tree: Option<Builder>,
+    /// Whether that was made before the first checkpoint had to wait for it, or tried to.
+    is_ahead: bool,
     /// How many entries the newest checkpoint that this process knows covers.
     covered: u64,
     /// What the last block has, as far as this process has written it.
@@ -140,7 +142,7 @@ impl Appender {
         let covered = tree::newest_checkpoint(&connection).map_err(store_error(&path))?.unwrap_or(0);
         let log = Log::default();
         let (tree, keys) = (None, Keys::default());
-        Ok(Self { connection, path, identity, busy, seen, tree, covered, keys, log })
+        Ok(Self { connection, path, identity, busy, seen, tree, is_ahead: false, covered, keys, log })
     }
 
     /// Copies a log that others left into the file and cuts it, once it is long: whoever opens the ledger reads all
@@ -236,6 +238,11 @@ impl Store for Appender {
 
     fn catch_up(&mut self) {
         self.log.keep_short(&self.connection, &self.path);
+        if !self.is_ahead {
+            // Once: from then on the tree grows with the chain, and without it the next checkpoint does the same.
+            self.is_ahead = true;
+            self.tree = self.tree.take().or_else(|| tree::ahead(&self.connection).ok().flatten());
+        }
     }
 
     fn uncovered(&self) -> u64 {

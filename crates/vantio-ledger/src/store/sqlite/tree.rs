@@ -78,6 +78,19 @@ fn restore(connection: &Connection) -> rusqlite::Result<Builder> {
     Builder::restore(size, &[], root).map_err(|_| rusqlite::Error::QueryReturnedNoRows)
 }
 
+/// The tree of all entries, made while nobody waits; none where that would store a tile, which belongs to a checkpoint.
+pub(super) fn ahead(connection: &Connection) -> rusqlite::Result<Option<Builder>> {
+    // What is read is of one moment, and nothing is kept of what might be written.
+    let transaction = connection.unchecked_transaction()?;
+    let mut tree = restore(&transaction)?;
+    let (size, _) = read_head(&transaction)?;
+    if size.saturating_sub(tree.size()) >= u64::from(TILE_WIDTH) {
+        return Ok(None);
+    }
+    let grown = grow(&transaction, &mut tree)?;
+    Ok(grown.is_none().then_some(tree))
+}
+
 /// Adds the entries that the tree lacks, and stores the tiles that they fill. Returns a tile that is
 /// stored already and not the same.
 fn grow(connection: &Connection, tree: &mut Builder) -> rusqlite::Result<Option<Tile>> {
