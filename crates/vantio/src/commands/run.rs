@@ -42,7 +42,7 @@ pub fn run(place: Option<&str>, arguments: &arguments::Run, json: bool) -> Resul
     let store = Store::open(place)?;
     sweep(&store);
     let mut plan = Plan::new(&store, policy, arguments)?;
-    if !json {
+    if !json && plan.charge.program.may_hold() {
         plan.charge.announcement = Announcement::Of(store.short(plan.record.id));
     }
     let claim = store.create(plan.record)?;

@@ -19,8 +19,8 @@ use crate::{
 
 /// A run that ended.
 pub struct Summary {
+    store: Store,
     record: Record,
-    short: String,
     changes: ChangeSet,
     committed: Option<Committed>,
     refusals: Vec<Refusal>,
@@ -36,8 +36,7 @@ impl Summary {
     ) -> Result<Self, Failure> {
         let changes = glance(store, &claim.record)?;
         claim.record.pending = Some(changes.changes().len() as u64);
-        let (record, short) = (claim.record.clone(), store.short(claim.record.id));
-        Ok(Self { record, short, changes, committed, refusals })
+        Ok(Self { store: store.clone(), record: claim.record.clone(), changes, committed, refusals })
     }
 
     /// Prints to standard error. A run that changed nothing and was refused nothing is
@@ -62,6 +61,11 @@ impl Summary {
         text
     }
 
+    /// How the run is called in what is to be typed next.
+    fn short(&self) -> String {
+        self.store.short(self.record.id)
+    }
+
     fn write_ending(&self, text: &mut String, paint: Paint) {
         if let Some(sentence) =
             self.record.outcome.and_then(|outcome| outcome.in_words(&self.record.program()))
@@ -84,7 +88,7 @@ impl Summary {
             return;
         };
         say(text, &paint.bold("vantio: the policy commits by itself"));
-        committed.to_text(&self.short).lines().for_each(|line| say(text, &format!("  {line}")));
+        committed.to_text(&self.short()).lines().for_each(|line| say(text, &format!("  {line}")));
     }
 
     fn write_changes(&self, text: &mut String, paint: Paint) {
@@ -107,7 +111,10 @@ impl Summary {
         tree.iter().take(most).for_each(|line| say(text, &format!("  {line}")));
         let rest = tree.len().saturating_sub(most);
         if rest > 0 {
-            say(text, &paint.dim(&format!("  … {}: vantio diff {}", plural(rest, "more line"), self.short)));
+            say(
+                text,
+                &paint.dim(&format!("  … {}: vantio diff {}", plural(rest, "more line"), self.short())),
+            );
         }
     }
 
@@ -132,7 +139,7 @@ impl Summary {
             }
             let rest = list.len().saturating_sub(REFUSAL_LINES);
             if rest > 0 {
-                say(text, &paint.dim(&format!("  … {rest} more: vantio why {}", self.short)));
+                say(text, &paint.dim(&format!("  … {rest} more: vantio why {}", self.short())));
             }
         }
     }
@@ -149,7 +156,10 @@ impl Summary {
 
     /// What can be typed next, and what for.
     fn next_steps(&self) -> Vec<(String, &'static str)> {
-        let short = &self.short;
+        if self.changes.is_empty() && self.refusals.is_empty() && self.record.mode != "learn" {
+            return Vec::new();
+        }
+        let short = self.short();
         let mut steps = Vec::new();
         if !self.changes.is_empty() {
             steps.push((format!("vantio diff {short} --patch"), "read the changes"));

@@ -3,8 +3,10 @@
 use std::{
     ffi::OsString,
     os::unix::ffi::{OsStrExt as _, OsStringExt as _},
+    panic::resume_unwind,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -14,7 +16,7 @@ use vantio_identity::TrustDomain;
 use vantio_ledger::AgentSvid;
 use vantio_phantom::{
     Spec, Speculation,
-    changes::{PathBytes, Stamp},
+    changes::{Escaped, PathBytes, Stamp},
     checkpoint::Automatic,
     resources::Limits,
 };
@@ -56,7 +58,10 @@ impl Plan {
         refuse_own_folders(&directory)?;
         let home = host::home()?;
         let (id, started_ns) = new_id()?;
-        let Effective { merged, bindings, variables, withheld } = Effective::new(&policy, &home)?;
+        let agent = agent(arguments);
+        let (key, effective) = beside(|| issue(store, &agent, id), || Effective::new(&policy, &home));
+        let Effective { merged, bindings, variables, withheld } = effective?;
+        let key = key?;
         refuse_unmet(&merged, &arguments.backend)?;
         refuse_narrowed(&merged)?;
         refuse_too_little(merged.program.limits())?;
@@ -87,7 +92,6 @@ impl Plan {
             outcome: None,
             pending: None,
         };
-        let key = issue(store, &record)?;
         let svid = key.svid();
         let start = start_value(&record, &program, &bindings, &svid);
         let spec = Spec {
@@ -264,9 +268,29 @@ fn refuse_own_folders(directory: &Path) -> Result<(), Failure> {
     .help("start the run from a folder elsewhere"))
 }
 
-fn issue(store: &Store, record: &Record) -> Result<RunKey, Failure> {
+/// Does both at once: of two processors one is idle until the run has processes.
+fn beside<A: Send, B>(one: impl Fn() -> A + Sync, other: impl FnOnce() -> B) -> (A, B) {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().spawn_scoped(scope, &one);
+        let other = other();
+        let one =
+            thread.map_or_else(|_| one(), |one| one.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        (one, other)
+    })
+}
+
+/// What the agent is called: the name given, else its program's.
+fn agent(arguments: &arguments::Run) -> String {
+    arguments.name.clone().unwrap_or_else(|| {
+        let program = arguments.command.first().map(|word| Escaped(word.as_bytes()).to_string());
+        let program = program.unwrap_or_default();
+        program.rsplit('/').next().unwrap_or(&program).to_owned()
+    })
+}
+
+fn issue(store: &Store, agent: &str, id: RunId) -> Result<RunKey, Failure> {
     let domain = TrustDomain::open(&store.identity(), TRUST_DOMAIN)?;
-    Ok(RunKey::issue(&domain, &record.agent(), record.id)?)
+    Ok(RunKey::issue(&domain, agent, id)?)
 }
 
 /// When a run that waits goes on as a fork, and what that may change.

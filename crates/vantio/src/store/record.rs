@@ -95,14 +95,6 @@ impl Record {
         own.chain(included.map(|(path, _)| path.as_bytes().to_vec())).collect()
     }
 
-    /// What the agent is called: the name given, else its program's.
-    pub fn agent(&self) -> String {
-        self.name.clone().unwrap_or_else(|| {
-            let program = self.program();
-            program.rsplit('/').next().unwrap_or(&program).to_owned()
-        })
-    }
-
     /// The program, as a person may safely see it.
     pub fn program(&self) -> String {
         self.command.first().map_or_else(String::new, |word| Escaped(word.as_bytes()).to_string())
