@@ -234,6 +234,9 @@ pub trait Oracle: Send + Sync {
         Ok(())
     }
 
+    /// The program was released: what it does not need to begin with can be started now.
+    fn begun(&self) {}
+
     /// The run is over: everything still waiting is written down.
     fn end(&self, ending: Ending) -> Account;
 

@@ -1,6 +1,6 @@
 //! Process 1 of a run: builds the world, starts the agent, reaps what is left over.
 
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::{
     fs::{Mode, OFlags, open},
@@ -14,11 +14,13 @@ use rustix::{
 use super::{
     agent,
     link::{Link, Topic},
+    stay::Stay,
+    supervise::NAMESPACE_HELP,
 };
 use crate::{
     LaunchError, Spec,
     error::Context as _,
-    sys::process::{Fork, exit, fork},
+    sys::process::{Fork, exit, fork, unshare},
     terminal::{self, session},
     world::{network, root::Folders},
 };
@@ -30,6 +32,12 @@ pub(super) struct Init<'a> {
     pub(super) terminal: &'a terminal::Plan,
     /// To the supervisor.
     pub(super) link: Link,
+}
+
+/// Makes a network namespace for this process, and opens it.
+fn own_network() -> rustix::io::Result<OwnedFd> {
+    unshare(libc::CLONE_NEWNET)?;
+    open("/proc/self/ns/net", OFlags::CLOEXEC, Mode::empty())
 }
 
 impl Init<'_> {
@@ -51,6 +59,15 @@ impl Init<'_> {
             step("tie the run to its supervisor"),
             "",
         )?;
+        // The longest step of all, which the supervisor need not wait for.
+        let network =
+            own_network().context("E_NAMESPACE", step("make a network namespace"), NAMESPACE_HELP)?;
+        self.link.send(Topic::Network, 0, "", Some(network.as_fd())).context(
+            "E_NAMESPACE",
+            step("report"),
+            "",
+        )?;
+        drop(network);
         // Until the identities are mapped nothing here has an owner. A dead supervisor closes the link.
         self.link.wait().context("E_NAMESPACE", step("enter the user namespace"), "")?;
         network::configure().context("E_NETWORK", step("configure the network of the run"), "")?;
@@ -63,7 +80,6 @@ impl Init<'_> {
         )?;
         let master = pair.as_ref().map(|pair| pair.master.as_fd());
         self.link.send(Topic::Built, 0, "", master).context("E_NAMESPACE", step("report"), "")?;
-        self.link.wait().context("E_NAMESPACE", step("start the agent"), "")?;
         let slave = pair.map(|pair| pair.slave);
         let slave = slave.as_ref().map(std::os::fd::AsFd::as_fd);
         // The agent can neither read this memory nor take these descriptors, from its first moment on.
@@ -72,10 +88,16 @@ impl Init<'_> {
             step("close init"),
             "",
         )?;
+        // It confines itself, and then waits until the supervisor is ready to answer it.
+        let stay = Stay::here();
         let agent = match fork(0).context("E_FORK", step("start the agent"), "")? {
-            Fork::Child => agent::main(self.spec, self.terminal, slave, &agent_link),
+            Fork::Child => {
+                drop(stay);
+                agent::main(self.spec, self.terminal, slave, &agent_link)
+            }
             Fork::Parent(agent) => agent,
         };
+        drop(stay);
         // The agent's own end closes when its program starts, and that is how the supervisor knows.
         drop(agent_link);
         self.reap(agent, slave).context("E_FORK", step("wait for the agent"), "")

@@ -42,6 +42,8 @@ pub(super) enum Topic {
     Stopped = 8,
     /// From init or agent: this step failed, for this errno.
     Failed = 9,
+    /// From init: its network namespace is attached.
+    Network = 10,
 }
 
 impl Link {
@@ -99,7 +101,7 @@ impl AsFd for Link {
 
 impl Topic {
     fn from_byte(byte: u8) -> Option<Self> {
-        const ALL: [Topic; 9] = [
+        const ALL: [Topic; 10] = [
             Topic::Go,
             Topic::Built,
             Topic::Agent,
@@ -109,6 +111,7 @@ impl Topic {
             Topic::Signaled,
             Topic::Stopped,
             Topic::Failed,
+            Topic::Network,
         ];
         ALL.into_iter().find(|topic| *topic as u8 == byte)
     }

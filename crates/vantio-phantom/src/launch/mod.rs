@@ -7,6 +7,7 @@ mod agent;
 mod init;
 mod link;
 mod notes;
+mod stay;
 mod streams;
 mod supervise;
 

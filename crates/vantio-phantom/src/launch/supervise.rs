@@ -75,8 +75,8 @@ fn attended(
 ) -> Result<Over, LaunchError> {
     let step = |what: &'static str| move || format!("could not {what}");
     let started = start_init(spec, folders, plan, hold)?;
-    let world = join_world(&started)?;
-    // Init builds meanwhile. Nothing of the agent runs yet, and this process forks no more.
+    let mount = join_world(&started)?;
+    // Init builds meanwhile, and the agent confines itself and waits. This process forks no more.
     let oracle = make_oracle()?;
     if !hold.holders.is_empty() {
         oracle.limited(&hold.holders);
@@ -87,6 +87,7 @@ fn attended(
         "",
     )?;
     let (meters, watch) = watched.unzip();
+    let network_namespace = see_built(&started, channel)?;
     let supervisor = Supervisor {
         spec,
         oracle: Arc::clone(&oracle),
@@ -100,15 +101,13 @@ fn attended(
         )?,
         has_terminal: plan.needs_terminal(),
         meters,
-        network_namespace: world.network.try_clone().context("E_SUPERVISOR", step("keep the network"), "")?,
+        network_namespace,
     };
     let plane = supervisor.start().context("E_SUPERVISOR", step("start its planes"), "")?;
-    see_built(&started, channel)?;
-    // The agent confines itself meanwhile, and then waits.
     plane.see().context("E_SUPERVISOR", step("see the world of the run"), "")?;
-    let workers = plane.hire(world.mount.as_fd()).context("E_SUPERVISOR", step("start its workers"), "")?;
+    let worker = plane.hire(mount.as_fd()).context("E_SUPERVISOR", step("start its workers"), "")?;
     let (agent, listener) = filtered(&started)?;
-    plane.serve(Listener::new(listener), world.mount.as_fd(), workers).context(
+    let serving = plane.serve(Listener::new(listener), mount.as_fd(), worker).context(
         "E_SUPERVISOR",
         step("start its workers"),
         "",
@@ -121,6 +120,7 @@ fn attended(
     let watching = watching.context("E_SUPERVISOR", step("watch what the run uses"), "")?;
     oracle.begins()?;
     started.agent_link.tell(Topic::Go, 0).context("E_SUPERVISOR", step("release the agent"), "")?;
+    plane.complete(&serving, mount.as_fd()).context("E_SUPERVISOR", step("start its workers"), "")?;
     let ending = attend(&started, agent, channel);
     plane.finish();
     let ended_some = watching.is_some_and(Watching::end);
@@ -134,7 +134,7 @@ fn attended(
         other => other?,
     };
     let account = oracle.end(ending);
-    leave_to_the_end(world, started, plane);
+    leave_to_the_end(mount, started, plane);
     Ok(Over { ending, account, oracle })
 }
 
@@ -158,8 +158,8 @@ struct Over {
 
 /// The kernel takes long to take a mount namespace apart, and whoever lets go of it last waits: that
 /// shall be this process when it ends, for which nobody waits. With it go the planes.
-fn leave_to_the_end(world: World, started: Started, plane: Arc<Plane>) {
-    mem::forget((world, started.staging, plane));
+fn leave_to_the_end(mount: OwnedFd, started: Started, plane: Arc<Plane>) {
+    mem::forget((mount, started.staging, plane));
 }
 
 /// Init, and the ways to it and to the agent.
@@ -171,12 +171,9 @@ struct Started {
     staging: Option<OwnedFd>,
 }
 
-const NAMESPACES: i32 = libc::CLONE_NEWUSER
-    | libc::CLONE_NEWNS
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS;
+/// Those that init is born in; it makes its network namespace itself.
+const NAMESPACES: i32 =
+    libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
 
 fn start_init(
     spec: &Spec,
@@ -273,14 +270,8 @@ fn one_to_one(map: &str) -> String {
     ranges.collect()
 }
 
-/// The run's namespaces, from outside.
-struct World {
-    mount: OwnedFd,
-    network: OwnedFd,
-}
-
-/// Has init build the world, and enters the user namespace that it is built in.
-fn join_world(started: &Started) -> Result<World, LaunchError> {
+/// Has init build the world, and enters the user namespace that it is built in; the world's mount namespace.
+fn join_world(started: &Started) -> Result<OwnedFd, LaunchError> {
     let step = |what: &'static str| move || format!("could not {what}");
     started.link.tell(Topic::Go, 0).context("E_NAMESPACE", step("start init"), "")?;
     let namespace = |name: &str| {
@@ -291,7 +282,7 @@ fn join_world(started: &Started) -> Result<World, LaunchError> {
             "",
         )
     };
-    let (user, mount, network) = (namespace("user")?, namespace("mnt")?, namespace("net")?);
+    let (user, mount) = (namespace("user")?, namespace("mnt")?);
     enter(user.as_fd(), libc::CLONE_NEWUSER).context(
         "E_NAMESPACE",
         step("enter the run's user namespace"),
@@ -305,21 +296,26 @@ fn join_world(started: &Started) -> Result<World, LaunchError> {
         step("tie itself to the caller"),
         "",
     )?;
-    Ok(World { mount, network })
+    Ok(mount)
 }
 
-/// Waits until init built the world, and has it start the agent.
-fn see_built(started: &Started, channel: &Channel) -> Result<(), LaunchError> {
-    let step = |what: &'static str| move || format!("could not {what}");
-    let (packet, master) =
-        started.link.receive().context("E_NAMESPACE", step("build the world"), NAMESPACE_HELP)?;
-    if packet.topic != Topic::Built {
-        return Err(init_failed(&packet));
-    }
-    if let Some(master) = master {
+/// Waits until init built the world; its network namespace.
+fn see_built(started: &Started, channel: &Channel) -> Result<OwnedFd, LaunchError> {
+    let network = hear(started, Topic::Network)?;
+    let network = network.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound));
+    let network = network.context("E_NAMESPACE", || "could not find the run's network".into(), "")?;
+    if let Some(master) = hear(started, Topic::Built)? {
         let _ = channel.send(&Message::Terminal, Some(master.as_fd()));
     }
-    started.link.tell(Topic::Go, 0).context("E_NAMESPACE", step("start the agent"), "")
+    Ok(network)
+}
+
+/// Waits for init's word on `topic`; what is attached to it.
+fn hear(started: &Started, topic: Topic) -> Result<Option<OwnedFd>, LaunchError> {
+    let received = started.link.receive();
+    let received = received.context("E_NAMESPACE", || "could not build the world".into(), NAMESPACE_HELP);
+    let (packet, attached) = received?;
+    if packet.topic == topic { Ok(attached) } else { Err(init_failed(&packet)) }
 }
 
 fn init_failed(packet: &Packet) -> LaunchError {
@@ -468,7 +464,7 @@ fn obey(channel: &Channel, agent: Pid) -> Result<(), LaunchError> {
 const RUN_LOST: &str = "E_RUN_LOST";
 const OF_TERMINALS: &[i32] =
     &[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
-const NAMESPACE_HELP: &str =
+pub(super) const NAMESPACE_HELP: &str =
     "this host may forbid user namespaces; `vantio doctor` shows what it allows and how to change it";
 const LANDLOCK_HELP: &str =
     "Linux 5.19 or newer with Landlock enabled is needed; `vantio doctor` shows what this host has";

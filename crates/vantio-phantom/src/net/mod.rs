@@ -26,7 +26,7 @@ use std::{
     os::fd::{BorrowedFd, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use rustix::io::{self, Errno};
@@ -97,34 +97,90 @@ pub(crate) struct Place {
 }
 
 /// Answers a run's socket calls and carries its names and datagrams.
+///
+/// Nothing of the run reaches a network before a call that is handled here, so what carries it is made for the first
+/// of these: most programs need none of it, and none waits for it to start.
 pub(crate) struct Plane {
-    core: Arc<Core>,
+    /// The host's namespaces, where everything of the plane is born.
+    host: OnceLock<Arc<Room>>,
+    core: OnceLock<Arc<Core>>,
+    unmade: Mutex<Option<Unmade>>,
+}
+
+/// What the plane is made of.
+struct Unmade {
+    oracle: Arc<dyn Oracle>,
+    config: Config,
+    ports: Vec<u16>,
 }
 
 impl Plane {
-    /// Starts the threads of the plane. Called in the host's mount and network
-    /// namespaces, inside the run's user namespace, after the last fork.
-    pub(crate) fn start(oracle: Arc<dyn Oracle>, config: Config) -> Result<Self, LaunchError> {
+    /// Prepares the plane. Called in the host's mount and network namespaces, inside the run's user namespace,
+    /// after the last fork.
+    pub(crate) fn prepare(oracle: Arc<dyn Oracle>, config: Config) -> Result<Self, LaunchError> {
         let ports = ports(&config.udp_ports).context(
             "E_NETWORK",
             || "the rules open too many ports to datagrams".into(),
             "a policy's udp:// rules open at most 1024 ports in all; name the ports that the run needs",
         )?;
-        Self::assemble(oracle, config, ports).context(
-            "E_NETWORK",
-            || "could not start the run's sockets and resolver".into(),
-            "",
-        )
+        let follows_flows = config.census.is_some();
+        let unmade = Mutex::new(Some(Unmade { oracle, config, ports }));
+        let plane = Self { host: OnceLock::new(), core: OnceLock::new(), unmade };
+        if follows_flows {
+            // The census reads the run's sockets, and local ones are made without a word.
+            let made = plane.begin().and_then(|()| plane.core().map(drop).map_err(Into::into));
+            made.context("E_NETWORK", || "could not start the run's sockets and resolver".into(), "")?;
+        }
+        Ok(plane)
     }
 
-    fn assemble(oracle: Arc<dyn Oracle>, config: Config, ports: Vec<u16>) -> std::io::Result<Self> {
+    /// Starts the thread from which all others come, once. Called where [`Plane::prepare`] is; who needs the network
+    /// before waits for it.
+    pub(crate) fn begin(&self) -> std::io::Result<()> {
+        if self.host.get().is_none() {
+            // Set nowhere else.
+            let _ = self.host.set(Arc::new(Room::open("net-host", || Ok(()))?));
+        }
+        Ok(())
+    }
+
+    /// What carries the run's traffic. Where it could not be made it is not to be had later: a part may be there.
+    fn core(&self) -> io::Result<&Arc<Core>> {
+        if let Some(core) = self.core.get() {
+            return Ok(core);
+        }
+        let mut unmade = self.unmade.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(parts) = unmade.take() {
+            let host = Arc::clone(self.host.wait());
+            let core = Arc::clone(&host).call(move || parts.assemble(host).map_err(|error| errno(&error)))?;
+            // Nobody else has come here: the parts were there once.
+            let _ = self.core.set(core);
+        }
+        drop(unmade);
+        self.core.get().ok_or(Errno::NOBUFS)
+    }
+
+    /// Answers a socket call. The calling thread is in the run's mount namespace with a working
+    /// directory and umask of its own.
+    pub(crate) fn handle(&self, request: &Request) -> Reply {
+        let answer = match request.number() {
+            libc::SYS_socket => local::socket(request),
+            number => self.core().and_then(|core| core.handle(number, request)),
+        };
+        answer.unwrap_or_else(Reply::Error)
+    }
+}
+
+impl Unmade {
+    /// Starts the threads of the plane, as the calling one is.
+    fn assemble(self, host: Arc<Room>) -> std::io::Result<Arc<Core>> {
+        let Self { oracle, config, ports } = self;
         let judge = Arc::new(Judge { oracle, kill: config.kill, census: config.census });
         let sockets = Sockets::start(config.network)?;
         let resolver = Arc::new(Resolver::new(Arc::clone(&judge), config.resolvers));
         dns::server::start(&sockets, &resolver)?;
         relay::start(Arc::clone(&judge), Arc::clone(&resolver), &sockets, ports)?;
-        let host = Arc::new(Room::open("net-host", || Ok(()))?);
-        let core = Core {
+        let core = Arc::new(Core {
             judge,
             paths: config.paths,
             hidden: config.hidden,
@@ -136,30 +192,32 @@ impl Plane {
             bound: Bound::default(),
             listened: Mutex::default(),
             privileged_below: local::privileged_below(),
-        };
-        let core = Arc::new(core);
+        });
         if let Some(census) = &core.judge.census {
             census.read_tables_from(Box::new(RunTables(Arc::downgrade(&core))));
         }
-        Ok(Self { core })
+        Ok(core)
     }
+}
 
-    /// Answers a socket call. The calling thread is in the run's mount namespace with a working
-    /// directory and umask of its own.
-    pub(crate) fn handle(&self, request: &Request) -> Reply {
-        let answer = match request.number() {
-            libc::SYS_socket => local::socket(request),
-            libc::SYS_connect => connect::connect(&self.core, request),
-            libc::SYS_bind => local::bind(&self.core, request),
-            libc::SYS_listen => local::listen(&self.core, request),
-            libc::SYS_setsockopt => local::set_option(&self.core, request),
-            libc::SYS_sendto => send::sendto(&self.core, request),
-            libc::SYS_sendmsg => send::sendmsg(&self.core, request),
-            libc::SYS_sendmmsg => send::sendmmsg(&self.core, request),
+impl Core {
+    fn handle(self: &Arc<Self>, number: i64, request: &Request) -> io::Result<Reply> {
+        match number {
+            libc::SYS_connect => connect::connect(self, request),
+            libc::SYS_bind => local::bind(self, request),
+            libc::SYS_listen => local::listen(self, request),
+            libc::SYS_setsockopt => local::set_option(self, request),
+            libc::SYS_sendto => send::sendto(self, request),
+            libc::SYS_sendmsg => send::sendmsg(self, request),
+            libc::SYS_sendmmsg => send::sendmmsg(self, request),
             _ => Err(Errno::NOSYS),
-        };
-        answer.unwrap_or_else(Reply::Error)
+        }
     }
+}
+
+/// What a caller learns of it.
+fn errno(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::NOBUFS)
 }
 
 /// The oracle, and what is done when it ends the run.

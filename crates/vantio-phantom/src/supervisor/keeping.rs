@@ -7,8 +7,8 @@ use std::{
     os::fd::AsFd as _,
     path::PathBuf,
     sync::{
-        Arc, RwLockReadGuard, RwLockWriteGuard,
-        mpsc::{Sender, channel, sync_channel},
+        Arc, Mutex, PoisonError, RwLockReadGuard, RwLockWriteGuard,
+        mpsc::{Receiver, Sender, channel, sync_channel},
     },
     thread,
 };
@@ -50,6 +50,8 @@ pub(crate) struct Beginning {
 pub(crate) struct Keeping {
     keeper: Arc<Keeper>,
     clerk: Sender<Job>,
+    /// For the thread, until it begins.
+    jobs: Mutex<Option<Receiver<Job>>>,
     automatic: Automatic,
     pub(super) twins: Arc<Twins>,
 }
@@ -85,8 +87,8 @@ enum Gate<'a> {
 }
 
 impl Keeping {
-    /// Starts the thread. The calling one sees the host's mounts.
-    pub(super) fn start(
+    /// Prepares it: what is asked of the thread waits until that begins. The calling one sees the host's mounts.
+    pub(super) fn prepare(
         spec: &Spec,
         beginning: Beginning,
         oracle: &Arc<dyn Oracle>,
@@ -99,12 +101,7 @@ impl Keeping {
         let keeper =
             Arc::new(Keeper::open(Setup { run: spec.folder.clone(), layers, outside, notes, cgroup })?);
         let (clerk, jobs) = channel::<Job>();
-        let served = Arc::clone(&keeper);
-        thread::Builder::new().name("vantio-keeper".into()).spawn(move || {
-            for job in jobs {
-                job(&served);
-            }
-        })?;
+        let jobs = Mutex::new(Some(jobs));
         let twins = Arc::new(Twins::new(init, without_twins(spec)));
         let taker = Taker {
             keeper: Arc::clone(&keeper),
@@ -113,7 +110,16 @@ impl Keeping {
             folder: spec.folder.clone(),
         };
         oracle.attach_checkpoints(Arc::new(taker));
-        Ok(Arc::new(Self { keeper, clerk, automatic: spec.checkpoints, twins }))
+        Ok(Arc::new(Self { keeper, clerk, jobs, automatic: spec.checkpoints, twins }))
+    }
+
+    /// Starts the thread, once. The calling one sees the host's mounts.
+    pub(super) fn begin(&self) -> std::io::Result<()> {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(jobs) = jobs else { return Ok(()) };
+        let keeper = Arc::clone(&self.keeper);
+        let work = move || jobs.into_iter().for_each(|job| job(&keeper));
+        thread::Builder::new().name("vantio-keeper".into()).spawn(work).map(drop)
     }
 
     /// Before a name is given to a local socket: what `path` is at this moment.

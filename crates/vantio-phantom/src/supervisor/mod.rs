@@ -140,7 +140,7 @@ impl Inherited {
 }
 
 impl Supervisor<'_> {
-    /// Starts everything but the workers, while the world may still be built. The calling thread sees the host's mounts.
+    /// Starts everything but the workers. The calling thread sees the host's mounts.
     pub(crate) fn start(self) -> io::Result<Arc<Plane>> {
         let (init, end) = (self.init, End::of(self.init));
         let view = Arc::new(View::new()?);
@@ -165,7 +165,7 @@ impl Supervisor<'_> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let beginning =
             Beginning { privileged: self.privileged, notes: self.notes, cgroup: self.cgroup, init };
-        let keeping = Keeping::start(self.spec, beginning, &self.oracle)?;
+        let keeping = Keeping::prepare(self.spec, beginning, &self.oracle)?;
         view.announce(Arc::clone(&keeping));
         let (speculator, forks) = forks(self.spec, init)?.unzip();
         if let Some(speculator) = &speculator {
@@ -173,7 +173,7 @@ impl Supervisor<'_> {
         }
         let plane = Arc::new(Plane {
             keeping,
-            net: net::Plane::start(Arc::clone(&self.oracle), config).map_err(io::Error::other)?,
+            net: net::Plane::prepare(Arc::clone(&self.oracle), config).map_err(io::Error::other)?,
             oracle: self.oracle,
             view,
             meters: self.meters,

@@ -22,6 +22,9 @@ use crate::sys::{
     seccomp::Listener,
 };
 
+/// Where all workers hear of calls.
+pub(crate) struct Serving(Arc<Link>);
+
 /// A worker that does not work yet.
 pub(crate) struct Worker {
     /// That it is in the run, or why not.
@@ -31,40 +34,9 @@ pub(crate) struct Worker {
 }
 
 impl Plane {
-    /// Starts the workers, which enter the run's mount namespace and wait. The calling thread sees the host's mounts.
-    pub(crate) fn hire(self: &Arc<Self>, namespace: BorrowedFd<'_>) -> io::Result<Vec<Worker>> {
-        // Where flows are tracked a worker may wait for what others have to answer first.
-        let more = if self.census.is_some() { WORKERS_BESIDE } else { 0 };
-        (0..workers() + more).map(|_| self.start_worker(namespace)).collect()
-    }
-
-    /// Has the workers answer what arrives at `listener`. The calling thread sees the host's mounts.
-    pub(crate) fn serve(
-        self: &Arc<Self>,
-        listener: Listener,
-        namespace: BorrowedFd<'_>,
-        workers: Vec<Worker>,
-    ) -> io::Result<()> {
-        let room = WaitingRoom::new(Arc::clone(&self.oracle), self.may_wait, self.speculator.clone());
-        let room = Arc::new(room);
-        // Said once.
-        let _ = self.room.set(Arc::clone(&room));
-        let link = Link::new(listener, self.census.clone(), self.meters.clone(), Arc::clone(&room))?;
-        let link = Arc::new(link);
-        self.keeping.twins.serve(self, namespace.try_clone_to_owned()?);
-        self.open_waiting_room(&room, namespace.try_clone_to_owned()?)?;
-        let forks = self.forks.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(start) = forks {
-            start(Arc::clone(self), namespace.try_clone_to_owned()?)?;
-        }
-        for Worker { entered, begins } in workers {
-            entered.recv().map_err(io::Error::other)??;
-            begins.send(Arc::clone(&link)).map_err(io::Error::other)?;
-        }
-        Ok(())
-    }
-
-    fn start_worker(self: &Arc<Self>, namespace: BorrowedFd<'_>) -> io::Result<Worker> {
+    /// Starts the first worker, which enters the run's mount namespace and waits. The calling thread sees the host's
+    /// mounts.
+    pub(crate) fn hire(self: &Arc<Self>, namespace: BorrowedFd<'_>) -> io::Result<Worker> {
         let (plane, namespace) = (Arc::clone(self), namespace.try_clone_to_owned()?);
         let (says, entered) = sync_channel(1);
         let (begins, begun) = sync_channel(1);
@@ -77,6 +49,43 @@ impl Plane {
             }
         })?;
         Ok(Worker { entered, begins })
+    }
+
+    /// Has the first worker answer what arrives at `listener`. The calling thread sees the host's mounts.
+    pub(crate) fn serve(
+        self: &Arc<Self>,
+        listener: Listener,
+        namespace: BorrowedFd<'_>,
+        first: Worker,
+    ) -> io::Result<Serving> {
+        let room = WaitingRoom::new(Arc::clone(&self.oracle), self.may_wait, self.speculator.clone());
+        let room = Arc::new(room);
+        // Said once.
+        let _ = self.room.set(Arc::clone(&room));
+        let link = Link::new(listener, self.census.clone(), self.meters.clone(), Arc::clone(&room))?;
+        let link = Arc::new(link);
+        self.keeping.twins.serve(self, namespace.try_clone_to_owned()?);
+        self.open_waiting_room(&room, namespace.try_clone_to_owned()?)?;
+        let forks = self.forks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(start) = forks {
+            start(Arc::clone(self), namespace.try_clone_to_owned()?)?;
+        }
+        first.begin(&link)?;
+        Ok(Serving(link))
+    }
+
+    /// Starts whom the agent need not wait for: the other workers, who works for checkpoints and who makes sockets. The
+    /// calling thread sees the host's mounts.
+    pub(crate) fn complete(self: &Arc<Self>, serving: &Serving, namespace: BorrowedFd<'_>) -> io::Result<()> {
+        // Where flows are tracked a worker may wait for what others have to answer first.
+        let more = if self.census.is_some() { WORKERS_BESIDE } else { 0 };
+        for _ in 1..workers() + more {
+            self.hire(namespace)?.begin(&serving.0)?;
+        }
+        self.net.begin()?;
+        self.keeping.begin()?;
+        self.oracle.begun();
+        Ok(())
     }
 
     /// Moves this thread alone into the run's file system.
@@ -123,6 +132,14 @@ impl Plane {
                 Err(_) => return self.end_run("its calls could not be heard any more"),
             }
         }
+    }
+}
+
+impl Worker {
+    /// Once it is in the run.
+    fn begin(self, link: &Arc<Link>) -> io::Result<()> {
+        self.entered.recv().map_err(io::Error::other)??;
+        self.begins.send(Arc::clone(link)).map_err(io::Error::other)
     }
 }
 

@@ -91,6 +91,8 @@ pub struct Warden {
     started: Instant,
     /// The run's first entry, on its way to the disk.
     first: Mutex<Option<Pending>>,
+    /// Who takes checkpoints, until it is asked for them.
+    checkpoints: Mutex<Option<Arc<dyn Checkpoints>>>,
 }
 
 /// A refusal, ready to be written down; or what has to wait for an answer first.
@@ -133,6 +135,7 @@ impl Warden {
         let nests = nested::nests(&program, &ledger, run_id);
         let mut warden = Self {
             first: Mutex::default(),
+            checkpoints: Mutex::default(),
             nests: Arc::new(nests),
             holds: Arc::new(holds),
             assumed: RwLock::default(),
@@ -416,8 +419,7 @@ impl Oracle for Warden {
         if self.program.checkpointing().approval {
             self.holds.remember_with(Arc::clone(&checkpoints));
         }
-        // Without it the run cannot be asked, and says so.
-        drop(checkpoints::serve(&self.folder, self.runs().to_owned(), checkpoints));
+        *lock(&self.checkpoints) = Some(checkpoints);
     }
 
     fn checkpointed(&self, checkpoint: &Checkpoint) {
@@ -443,6 +445,13 @@ impl Oracle for Warden {
         match lock(&self.first).take() {
             Some(first) => first.wait().map(drop).map_err(ledger_failed),
             None => Ok(()),
+        }
+    }
+
+    fn begun(&self) {
+        if let Some(checkpoints) = lock(&self.checkpoints).take() {
+            // Without it the run cannot be asked, and says so.
+            drop(checkpoints::serve(&self.folder, self.runs().to_owned(), checkpoints));
         }
     }
 
