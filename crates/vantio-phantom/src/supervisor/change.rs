@@ -62,7 +62,7 @@ impl Plane {
         let removes_directory = flags & libc::AT_REMOVEDIR != 0;
         let effect = if removes_directory { Effect::FsRmdir } else { Effect::FsUnlink };
         let entry = self.entry(request, effect, directory, &path)?;
-        let data = self.present(request, &entry)?;
+        let data = self.present(request, effect, &entry)?;
         let is_directory = FileType::from_raw_mode(data.st_mode) == FileType::Directory;
         if path.ends_with(b"/") && !is_directory {
             return Err(Errno::NOTDIR);
@@ -175,7 +175,7 @@ impl Plane {
         let follow = flags & libc::AT_SYMLINK_FOLLOW != 0;
         match self.locate(request, directory, &path, follow, ResolveFlags::empty())? {
             Located::Found(object) => Ok(object),
-            Located::Missing(entry) => Err(self.absence(request, &entry)),
+            Located::Missing(entry) => Err(self.absence(request, &entry, Effect::FsStat, Access::Read)),
         }
     }
 
@@ -193,7 +193,7 @@ impl Plane {
         if [&from, &to].iter().any(|entry| matches!(&*entry.name, b"." | b"..")) {
             return Err(Errno::BUSY);
         }
-        let data = self.present(request, &from)?;
+        let data = self.present(request, Effect::FsRename, &from)?;
         let is_directory = FileType::from_raw_mode(data.st_mode) == FileType::Directory;
         if (from_path.ends_with(b"/") || to_path.ends_with(b"/")) && !is_directory {
             return Err(Errno::NOTDIR);
@@ -204,7 +204,7 @@ impl Plane {
         }
         self.permit_paths(request, Effect::FsRename, &from_full, &to_full, is_directory)?;
         if flags.contains(RenameFlags::EXCHANGE) {
-            let other = self.present(request, &to)?;
+            let other = self.present(request, Effect::FsRename, &to)?;
             let is_directory = FileType::from_raw_mode(other.st_mode) == FileType::Directory;
             self.permit_paths(request, Effect::FsRename, &to_full, &from_full, is_directory)?;
         }
@@ -282,9 +282,13 @@ impl Plane {
     }
 
     /// What is at `entry`; a deny may hide whether anything is.
-    fn present(&self, request: &Request, entry: &Entry) -> io::Result<rustix::fs::Stat> {
+    fn present(&self, request: &Request, effect: Effect, entry: &Entry) -> io::Result<rustix::fs::Stat> {
         statat(&entry.parent.fd, &*entry.name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| match error {
-            Errno::NOENT => self.absence(request, entry),
+            // A rename is told with both of its names, and what is missing has one.
+            Errno::NOENT if effect == Effect::FsRename => {
+                self.absence(request, entry, Effect::FsStat, Access::Read)
+            }
+            Errno::NOENT => self.absence(request, entry, effect, Access::Write),
             other => other,
         })
     }

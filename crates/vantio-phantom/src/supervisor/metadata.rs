@@ -82,7 +82,9 @@ impl Plane {
         }
         match self.locate(request, directory, &path, follow, ResolveFlags::empty())? {
             Located::Found(object) => Ok(object),
-            Located::Missing(entry) => Err(self.absence(request, &entry)),
+            Located::Missing(entry) => {
+                Err(self.absence(request, &entry, effect(request.number()), Access::Write))
+            }
         }
     }
 

@@ -42,7 +42,9 @@ impl Plane {
                     Err(Errno::EXIST) if !open.flags.contains(OFlags::EXCL) => {}
                     other => return other,
                 },
-                Located::Missing(entry) => return Err(self.absence(request, &entry)),
+                Located::Missing(entry) => {
+                    return Err(self.absence(request, &entry, Effect::FsOpen, open.access()));
+                }
             }
         }
         Err(Errno::EXIST)
@@ -60,7 +62,7 @@ impl Plane {
                 Err(Errno::NOTDIR)
             }
             Located::Found(object) => Ok(open.inject(object.fd)),
-            Located::Missing(entry) => Err(self.absence(request, &entry)),
+            Located::Missing(entry) => Err(self.absence(request, &entry, Effect::FsStat, Access::Read)),
         }
     }
 
@@ -150,10 +152,13 @@ impl Plane {
         Ok(open.inject(fd))
     }
 
-    /// `ENOENT`, unless a deny hides whether anything is there.
-    pub(super) fn absence(&self, request: &Request, entry: &Entry) -> Errno {
+    /// `ENOENT`, unless a deny hides whether anything is there: on record is then what was tried.
+    pub(super) fn absence(&self, request: &Request, entry: &Entry, effect: Effect, access: Access) -> Errno {
         let path = entry.path();
-        match self.permit_path(request, Effect::FsStat, &path, Access::Read, false) {
+        let looks = Target::Path { path: &path, access: Access::Read, subtree: false };
+        let may_look = self.oracle.would_permit(&Intent::new(Effect::FsStat, looks));
+        let (effect, access) = if may_look { (Effect::FsStat, Access::Read) } else { (effect, access) };
+        match self.permit_path(request, effect, &path, access, false) {
             Ok(()) => Errno::NOENT,
             Err(error) => error,
         }

@@ -57,6 +57,19 @@ fn no_way_of_naming_a_file_reaches_outside() {
 }
 
 #[test]
+fn what_is_tried_with_a_file_in_a_closed_folder_is_on_record_as_that() {
+    let world = World::new();
+    with_credentials(&world);
+    let key = world.home().join(".ssh/id_ed25519").to_string_lossy().into_owned();
+    let script = "cat $0; rm -f $0; rmdir $0; true";
+    let outcome = world.run(WORKSPACE, &["sh", "-c", script, &key]);
+    outcome.assert_code(0);
+    for effect in ["fs.open", "fs.unlink", "fs.rmdir"] {
+        world.assert_refused(effect, &key);
+    }
+}
+
+#[test]
 fn credentials_are_unreadable_under_every_preset() {
     for preset in ["read-only", "workspace", "open"] {
         let world = World::new();
