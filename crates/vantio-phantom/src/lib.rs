@@ -36,6 +36,6 @@ pub use oracle::{Oracle, Ruling, Speculated, Ways};
 pub use spec::{Account, Ending, Spec, Speculation};
 pub use sys::{
     clock::clock_error,
-    process::{Blocked, block_signals},
+    process::{Blocked, block_signals, settle_signals},
 };
 mod supervisor;

@@ -29,7 +29,11 @@ use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 
-use crate::{launch::LOADERS, proc, sys::process::close_on_exec_from};
+use crate::{
+    launch::LOADERS,
+    proc,
+    sys::process::{close_on_exec_from, restore_signals},
+};
 
 /// The abstract name at which a supervisor is asked.
 pub const NAME: &[u8] = b"vantio";
@@ -148,6 +152,7 @@ pub fn enter(mark: Mark, executable: &[PathBuf]) -> io::Result<()> {
         setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) })?;
     }
     confine(executable).map_err(io::Error::other)?;
+    restore_signals();
     Ok(close_on_exec_from(3)?)
 }
 

@@ -26,6 +26,7 @@ use std::process::ExitCode;
 use crate::arguments::{Command, Parsed};
 
 fn main() -> ExitCode {
+    vantio_phantom::settle_signals();
     let arguments = match arguments::parse(std::env::args_os()) {
         Parsed::Arguments(arguments) => arguments,
         Parsed::Answered(code) => return code,

@@ -170,12 +170,23 @@ impl Drop for Blocked {
     }
 }
 
-/// Undoes what the Rust runtime changed, so that a program starts as from a shell:
-/// `SIGPIPE` acts by default and no signal is blocked.
+/// Whatever the caller did with them: a child that ends is waited for, and a file that may not grow is an error.
+/// For a program to call first.
+pub fn settle_signals() {
+    // SAFETY: both are valid dispositions.
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+    }
+}
+
+/// Undoes what the Rust runtime and [`settle_signals`] changed, so that a program starts as from a shell:
+/// `SIGPIPE` and `SIGXFSZ` act by default and no signal is blocked.
 pub(crate) fn restore_signals() {
     // SAFETY: SIG_DFL is a valid disposition, and an initialised empty set a valid mask.
     unsafe {
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        libc::signal(libc::SIGXFSZ, libc::SIG_DFL);
         let mut none: libc::sigset_t = mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
