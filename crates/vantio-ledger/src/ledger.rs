@@ -17,7 +17,7 @@ use crate::{
     entry::{Prepared, Salts},
     link::{Context, Links},
     note::{Signature, SignedNote, SigningKey},
-    queue::{Batch, Offer, Outcome, Queue},
+    queue::{Alarm, Batch, Offer, Outcome, Queue},
     store::{Store, io_error, postgres, spanner, sqlite},
 };
 
@@ -200,6 +200,12 @@ impl Ledger {
     #[must_use]
     pub fn failure(&self) -> Option<LedgerError> {
         self.0.queue.failure()
+    }
+
+    /// Has `alarm` called, from whatever thread, once nothing can be written any more: what was queued until then is
+    /// lost. None takes back what was asked for before.
+    pub fn watch(&self, alarm: Option<Alarm>) {
+        self.0.queue.watch(alarm);
     }
 
     /// Returns when everything queued so far is on disk.

@@ -42,6 +42,8 @@ struct State {
     /// The last batch was taken.
     is_closed: bool,
     failed: Option<Arc<LedgerError>>,
+    /// Whoever has to know that at once.
+    alarm: Option<Alarm>,
 }
 
 /// What one transaction writes.
@@ -83,6 +85,15 @@ impl Drop for Promise {
     }
 }
 
+/// Called when nothing can be written any more.
+pub type Alarm = Box<dyn FnOnce() + Send>;
+
+fn sound(alarm: Option<Alarm>) {
+    if let Some(alarm) = alarm {
+        alarm();
+    }
+}
+
 /// What became of an entry that nobody waits for.
 pub(crate) enum Offer {
     Taken,
@@ -105,6 +116,7 @@ impl Queue {
             is_closing: false,
             is_closed: false,
             failed: None,
+            alarm: None,
         };
         let (arrived, taken) = (Condvar::new(), Condvar::new());
         Self { state: Mutex::new(state), arrived, taken, options }
@@ -231,15 +243,28 @@ impl Queue {
         self.lock().failed.as_deref().cloned()
     }
 
+    /// Has `alarm` called once nothing can be written any more, unless that is because all is written and closed; at
+    /// once where it is so already. None takes back what was asked for before.
+    pub fn watch(&self, alarm: Option<Alarm>) {
+        let mut state = self.lock();
+        if state.failed.is_some() && !state.is_closing {
+            drop(state);
+            return sound(alarm);
+        }
+        state.alarm = alarm;
+    }
+
     /// Refuses everything from now on, and whatever is still queued.
     pub fn fail(&self, cause: &LedgerError) {
         let mut state = self.lock();
+        let alarm = state.alarm.take().filter(|_| !state.is_closing);
         state.failed.get_or_insert_with(|| Arc::new(cause.clone()));
         let empty = Batch::new(state.context, None, 0);
         let batch = mem::replace(&mut state.batch, empty);
         drop(state);
         batch.promise.keep(Err(cause.clone()));
         self.taken.notify_all();
+        sound(alarm);
     }
 
     /// Has what is queued written now. The writer was told before where somebody waits already.

@@ -186,6 +186,12 @@ pub trait Oracle: Send + Sync {
         let _ = checkpoints;
     }
 
+    /// What ends the run: called once something has failed, as [`Oracle::failure`] tells, whether or not anything is
+    /// asked then. Told before the program starts.
+    fn attach_alarm(&self, alarm: Box<dyn FnOnce() + Send>) {
+        let _ = alarm;
+    }
+
     /// How processes of nested runs are known. Told before the program starts.
     fn attach_marks(&self, marks: Arc<dyn Marks>) {
         let _ = marks;
@@ -233,9 +239,6 @@ pub trait Oracle: Send + Sync {
     fn begins(&self) -> Result<(), LaunchError> {
         Ok(())
     }
-
-    /// The program was released: what it does not need to begin with can be started now.
-    fn begun(&self) {}
 
     /// The run is over: everything still waiting is written down.
     fn end(&self, ending: Ending) -> Account;

@@ -11,8 +11,9 @@ use rustix::{
     fs::{Mode, OFlags, open},
     io::Errno,
     process::{
-        DumpableBehavior, Pid, PidfdGetfdFlags, Signal, WaitOptions, getegid, geteuid, pidfd_getfd,
-        set_dumpable_behavior, set_parent_process_death_signal, setsid, waitpid,
+        DumpableBehavior, Pid, PidfdGetfdFlags, Resource, Rlimit, Signal, WaitOptions, getegid, geteuid,
+        getrlimit, pidfd_getfd, set_dumpable_behavior, set_parent_process_death_signal, setrlimit, setsid,
+        waitpid,
     },
 };
 
@@ -76,6 +77,7 @@ fn attended(
     let step = |what: &'static str| move || format!("could not {what}");
     let started = start_init(spec, folders, plan, hold)?;
     let mount = join_world(&started)?;
+    raise_open_files();
     // Init builds meanwhile, and the agent confines itself and waits. This process forks no more.
     let oracle = make_oracle()?;
     if !hold.holders.is_empty() {
@@ -105,9 +107,9 @@ fn attended(
     };
     let plane = supervisor.start().context("E_SUPERVISOR", step("start its planes"), "")?;
     plane.see().context("E_SUPERVISOR", step("see the world of the run"), "")?;
-    let worker = plane.hire(mount.as_fd()).context("E_SUPERVISOR", step("start its workers"), "")?;
+    let workers = plane.hire(mount.as_fd()).context("E_SUPERVISOR", step("start its workers"), "")?;
     let (agent, listener) = filtered(&started)?;
-    let serving = plane.serve(Listener::new(listener), mount.as_fd(), worker).context(
+    plane.serve(Listener::new(listener), mount.as_fd(), workers).context(
         "E_SUPERVISOR",
         step("start its workers"),
         "",
@@ -120,7 +122,6 @@ fn attended(
     let watching = watching.context("E_SUPERVISOR", step("watch what the run uses"), "")?;
     oracle.begins()?;
     started.agent_link.tell(Topic::Go, 0).context("E_SUPERVISOR", step("release the agent"), "")?;
-    plane.complete(&serving, mount.as_fd()).context("E_SUPERVISOR", step("start its workers"), "")?;
     let ending = attend(&started, agent, channel);
     plane.finish();
     let ended_some = watching.is_some_and(Watching::end);
@@ -135,7 +136,11 @@ fn attended(
     };
     let account = oracle.end(ending);
     leave_to_the_end(mount, started, plane);
-    Ok(Over { ending, account, oracle })
+    match oracle.failure() {
+        // What it did since, nobody knows.
+        Some(failure) => Err(failure),
+        None => Ok(Over { ending, account, oracle }),
+    }
 }
 
 /// Why the supervisor itself ended a run, where it did.
@@ -297,6 +302,13 @@ fn join_world(started: &Started) -> Result<OwnedFd, LaunchError> {
         "",
     )?;
     Ok(mount)
+}
+
+/// A policy's ports may take more descriptors than the caller has use for. The run, which is started, keeps its limit.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // What is not permitted is missed where it is needed.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
 /// Waits until init built the world; its network namespace.

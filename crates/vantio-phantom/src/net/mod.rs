@@ -32,17 +32,20 @@ use std::{
 use rustix::io::{self, Errno};
 use vantio_core::{Channel, Effect, Endpoint, Intent, Target, Transport};
 
-use self::{address::LENGTH_MAX, dns::Resolver, socket::Sockets, thread::Room, unix::Bound};
+use self::{address::LENGTH_MAX, dns::Resolver, socket::Sockets, unix::Bound};
 pub(crate) use self::{
     connect::may_stay,
-    thread::Pool,
+    thread::{Pool, Room},
     watch::{Fate, Outcome, Watch},
 };
 use crate::{
     LaunchError, Oracle, Ruling, Ways,
     census::{Census, Tables},
     error::Context as _,
-    supervisor::request::{Reply, Request},
+    supervisor::{
+        UNRULED,
+        request::{Reply, Request},
+    },
 };
 
 /// What the plane needs to know about a run.
@@ -55,8 +58,7 @@ pub(crate) struct Config {
     pub(crate) udp_ports: Vec<(u16, u16)>,
     /// Resolves paths in the caller's view.
     pub(crate) paths: Arc<dyn Paths>,
-    /// Ends the run: the oracle said so.
-    pub(crate) kill: Box<dyn Fn() + Send + Sync>,
+    pub(crate) kill: Kill,
     /// Who holds which sockets, where flows are tracked.
     pub(crate) census: Option<Arc<Census>>,
     /// Where no socket of the host is for a run, whatever a rule says: Vantio's own state.
@@ -102,10 +104,14 @@ pub(crate) struct Place {
 /// of these: most programs need none of it, and none waits for it to start.
 pub(crate) struct Plane {
     /// The host's namespaces, where everything of the plane is born.
-    host: OnceLock<Arc<Room>>,
+    host: Arc<Room>,
+    kill: Kill,
     core: OnceLock<Arc<Core>>,
     unmade: Mutex<Option<Unmade>>,
 }
+
+/// Ends the run, for the reason given.
+pub(crate) type Kill = Arc<dyn Fn(&'static str) + Send + Sync>;
 
 /// What the plane is made of.
 struct Unmade {
@@ -115,49 +121,49 @@ struct Unmade {
 }
 
 impl Plane {
-    /// Prepares the plane. Called in the host's mount and network namespaces, inside the run's user namespace,
-    /// after the last fork.
-    pub(crate) fn prepare(oracle: Arc<dyn Oracle>, config: Config) -> Result<Self, LaunchError> {
+    /// Prepares the plane. `host` is in the host's mount and network namespaces, and inside the run's user namespace.
+    pub(crate) fn prepare(
+        oracle: Arc<dyn Oracle>,
+        host: Arc<Room>,
+        config: Config,
+    ) -> Result<Self, LaunchError> {
         let ports = ports(&config.udp_ports).context(
             "E_NETWORK",
             || "the rules open too many ports to datagrams".into(),
             "a policy's udp:// rules open at most 1024 ports in all; name the ports that the run needs",
         )?;
-        let follows_flows = config.census.is_some();
-        let unmade = Mutex::new(Some(Unmade { oracle, config, ports }));
-        let plane = Self { host: OnceLock::new(), core: OnceLock::new(), unmade };
-        if follows_flows {
-            // The census reads the run's sockets, and local ones are made without a word.
-            let made = plane.begin().and_then(|()| plane.core().map(drop).map_err(Into::into));
+        // The census reads the run's sockets, and local ones are made without a word; many ports may be too many
+        // descriptors, which is told before the program starts.
+        let is_needed = config.census.is_some() || !ports.is_empty();
+        let (kill, core) = (Arc::clone(&config.kill), OnceLock::new());
+        let plane = Self { host, kill, core, unmade: Mutex::new(Some(Unmade { oracle, config, ports })) };
+        if is_needed {
+            let made = plane.make().map_err(std::io::Error::from);
             made.context("E_NETWORK", || "could not start the run's sockets and resolver".into(), "")?;
         }
         Ok(plane)
     }
 
-    /// Starts the thread from which all others come, once. Called where [`Plane::prepare`] is; who needs the network
-    /// before waits for it.
-    pub(crate) fn begin(&self) -> std::io::Result<()> {
-        if self.host.get().is_none() {
-            // Set nowhere else.
-            let _ = self.host.set(Arc::new(Room::open("net-host", || Ok(()))?));
+    /// What carries the run's traffic. A run for which it cannot be made does not go on: what it tries could not be
+    /// judged.
+    fn core(&self) -> io::Result<&Arc<Core>> {
+        if self.core.get().is_none()
+            && let Err(error) = self.make()
+        {
+            (self.kill)("its sockets and resolver could not be made");
+            return Err(error);
         }
-        Ok(())
+        self.core.get().ok_or(Errno::NOBUFS)
     }
 
-    /// What carries the run's traffic. Where it could not be made it is not to be had later: a part may be there.
-    fn core(&self) -> io::Result<&Arc<Core>> {
-        if let Some(core) = self.core.get() {
-            return Ok(core);
-        }
+    /// Makes it, once.
+    fn make(&self) -> io::Result<()> {
         let mut unmade = self.unmade.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(parts) = unmade.take() {
-            let host = Arc::clone(self.host.wait());
-            let core = Arc::clone(&host).call(move || parts.assemble(host).map_err(|error| errno(&error)))?;
-            // Nobody else has come here: the parts were there once.
-            let _ = self.core.set(core);
-        }
-        drop(unmade);
-        self.core.get().ok_or(Errno::NOBUFS)
+        let Some(parts) = unmade.take() else { return Ok(()) };
+        let core = self.host.call(move || parts.assemble().map_err(|error| errno(&error)))?;
+        // Nobody else has come here: the parts were there once.
+        let _ = self.core.set(core);
+        Ok(())
     }
 
     /// Answers a socket call. The calling thread is in the run's mount namespace with a working
@@ -172,9 +178,10 @@ impl Plane {
 }
 
 impl Unmade {
-    /// Starts the threads of the plane, as the calling one is.
-    fn assemble(self, host: Arc<Room>) -> std::io::Result<Arc<Core>> {
+    /// Starts the threads of the plane, where the calling one is.
+    fn assemble(self) -> std::io::Result<Arc<Core>> {
         let Self { oracle, config, ports } = self;
+        let host = Arc::new(Room::here("net-host")?);
         let judge = Arc::new(Judge { oracle, kill: config.kill, census: config.census });
         let sockets = Sockets::start(config.network)?;
         let resolver = Arc::new(Resolver::new(Arc::clone(&judge), config.resolvers));
@@ -223,7 +230,7 @@ fn errno(error: &std::io::Error) -> Errno {
 /// The oracle, and what is done when it ends the run.
 struct Judge {
     oracle: Arc<dyn Oracle>,
-    kill: Box<dyn Fn() + Send + Sync>,
+    kill: Kill,
     census: Option<Arc<Census>>,
 }
 
@@ -242,7 +249,7 @@ impl Judge {
     fn decide(&self, intent: &Intent<'_>) -> Ruling {
         let ruling = self.oracle.decide(intent);
         if ruling == Ruling::Kill {
-            (self.kill)();
+            (self.kill)(UNRULED);
         }
         ruling
     }
@@ -274,7 +281,7 @@ impl Judge {
             // Nobody is asked about an end of a channel.
             Ruling::Refuse | Ruling::Wait => Err(Errno::ACCESS),
             Ruling::Kill => {
-                (self.kill)();
+                (self.kill)(UNRULED);
                 Err(Errno::ACCESS)
             }
         }

@@ -16,6 +16,13 @@ pub(crate) struct Room {
 }
 
 impl Room {
+    /// Starts the thread where the calling one is.
+    pub(crate) fn here(name: &str) -> std::io::Result<Self> {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        spawn(name, move || queue.into_iter().for_each(|job| job()))?;
+        Ok(Self { jobs })
+    }
+
     /// Starts the thread; `enter` brings it to its place.
     pub(crate) fn open(
         name: &str,
@@ -43,9 +50,13 @@ impl Room {
         work: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
         let (done, result) = mpsc::sync_channel(1);
-        let job = Box::new(move || drop(done.send(work())));
-        self.jobs.send(job).map_err(|_| Errno::IO)?;
+        self.tell(move || drop(done.send(work())))?;
         result.recv().map_err(|_| Errno::IO)?
+    }
+
+    /// As [`Room::call`], without waiting.
+    pub(crate) fn tell(&self, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        self.jobs.send(Box::new(work)).map_err(|_| Errno::IO)
     }
 }
 

@@ -33,4 +33,4 @@ impl End {
 }
 
 /// Why a run ends that the oracle does not rule over any more.
-pub(super) const UNRULED: &str = "what it does could not be decided and written down any more";
+pub(crate) const UNRULED: &str = "what it does could not be decided and written down any more";

@@ -6,11 +6,7 @@
 use std::{
     os::fd::AsFd as _,
     path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError, RwLockReadGuard, RwLockWriteGuard,
-        mpsc::{Receiver, Sender, channel, sync_channel},
-    },
-    thread,
+    sync::{Arc, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use rustix::{
@@ -33,6 +29,7 @@ use crate::{
         Automatic, Cause, Change, Checkpoint, CheckpointError, Checkpoints, Keeper, NotesSource, STEPS,
         Setup, Standing, steps_folder,
     },
+    net::Room,
     speculation::Twins,
     sys::lease,
 };
@@ -46,12 +43,11 @@ pub(crate) struct Beginning {
     pub(crate) init: Pid,
 }
 
-/// The keeper of the run's checkpoints, and the thread that works for it.
+/// The keeper of the run's checkpoints, and who works for it.
 pub(crate) struct Keeping {
     keeper: Arc<Keeper>,
-    clerk: Sender<Job>,
-    /// For the thread, until it begins.
-    jobs: Mutex<Option<Receiver<Job>>>,
+    /// Sees the host's mounts.
+    host: Arc<Room>,
     automatic: Automatic,
     pub(super) twins: Arc<Twins>,
 }
@@ -61,8 +57,6 @@ impl std::fmt::Debug for Keeping {
         self.keeper.fmt(formatter)
     }
 }
-
-type Job = Box<dyn FnOnce(&Keeper) + Send>;
 
 /// While this lives no checkpoint is taken: what was told is about to be done.
 pub(super) struct Passage<'a> {
@@ -87,11 +81,12 @@ enum Gate<'a> {
 }
 
 impl Keeping {
-    /// Prepares it: what is asked of the thread waits until that begins. The calling one sees the host's mounts.
-    pub(super) fn prepare(
+    /// Has `host`, which sees the host's mounts as the calling thread does, work for it.
+    pub(super) fn start(
         spec: &Spec,
         beginning: Beginning,
         oracle: &Arc<dyn Oracle>,
+        host: Arc<Room>,
     ) -> std::io::Result<Arc<Self>> {
         let Beginning { privileged, notes, cgroup, init } = beginning;
         lease::ignore_breaks();
@@ -100,8 +95,6 @@ impl Keeping {
         let outside = own.iter().map(|path| path.to_vec()).collect();
         let keeper =
             Arc::new(Keeper::open(Setup { run: spec.folder.clone(), layers, outside, notes, cgroup })?);
-        let (clerk, jobs) = channel::<Job>();
-        let jobs = Mutex::new(Some(jobs));
         let twins = Arc::new(Twins::new(init, without_twins(spec)));
         let taker = Taker {
             keeper: Arc::clone(&keeper),
@@ -110,16 +103,7 @@ impl Keeping {
             folder: spec.folder.clone(),
         };
         oracle.attach_checkpoints(Arc::new(taker));
-        Ok(Arc::new(Self { keeper, clerk, jobs, automatic: spec.checkpoints, twins }))
-    }
-
-    /// Starts the thread, once. The calling one sees the host's mounts.
-    pub(super) fn begin(&self) -> std::io::Result<()> {
-        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(jobs) = jobs else { return Ok(()) };
-        let keeper = Arc::clone(&self.keeper);
-        let work = move || jobs.into_iter().for_each(|job| job(&keeper));
-        thread::Builder::new().name("vantio-keeper".into()).spawn(work).map(drop)
+        Ok(Arc::new(Self { keeper, host, automatic: spec.checkpoints, twins }))
     }
 
     /// Before a name is given to a local socket: what `path` is at this moment.
@@ -140,16 +124,15 @@ impl Keeping {
         &self,
         work: impl FnOnce(&Keeper) -> T + Send + 'static,
     ) -> io::Result<T> {
-        let (answer, answered) = sync_channel(1);
-        let job: Job = Box::new(move |keeper| drop(answer.send(work(keeper))));
-        self.clerk.send(job).map_err(|_| Errno::IO)?;
-        answered.recv().map_err(|_| Errno::IO)
+        let keeper = Arc::clone(&self.keeper);
+        self.host.call(move || Ok(work(&keeper)))
     }
 
     /// Has the thread make what the next checkpoint will need, while nobody waits for it.
     fn lay_ahead(&self) {
         // Nothing depends on it.
-        let _ = self.clerk.send(Box::new(Keeper::lay_ahead));
+        let keeper = Arc::clone(&self.keeper);
+        let _ = self.host.tell(move || keeper.lay_ahead());
     }
 
     /// What could not be saved must not change.

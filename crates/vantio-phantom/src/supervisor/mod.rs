@@ -22,6 +22,7 @@ mod turn;
 mod wait;
 mod workers;
 
+pub(crate) use end::UNRULED;
 pub(crate) use identity::{ROOT_CAPABILITIES, current_mask};
 pub(crate) use keeping::{Beginning, Keeping};
 
@@ -44,7 +45,7 @@ use rustix::{
 use vantio_core::{Access, Becomes, Effect, Intent, Target};
 
 use self::{
-    end::{End, UNRULED},
+    end::End,
     identity::Identity,
     request::{Reply, Request},
     resolve::{Object, View},
@@ -57,7 +58,7 @@ use crate::{
     changes::BaseJournal,
     checkpoint::NotesSource,
     filter, nested,
-    net::{self, Pool, Watch},
+    net::{self, Pool, Room, Watch},
     resources::Meters,
     speculation::{self, Speculator},
     world::mounts,
@@ -150,6 +151,10 @@ impl Supervisor<'_> {
             self.oracle.attach(Arc::clone(census) as Arc<dyn Processes>);
         }
         self.oracle.attach_marks(Arc::new(nested::Limits::new()?));
+        self.oracle.attach_alarm({
+            let end = end.clone();
+            Box::new(move || end.now(UNRULED))
+        });
         let config = net::Config {
             census: census.clone(),
             network: self.network_namespace,
@@ -158,14 +163,15 @@ impl Supervisor<'_> {
             paths: Arc::clone(&view) as Arc<dyn net::Paths>,
             kill: {
                 let end = end.clone();
-                Box::new(move || end.now(UNRULED))
+                Arc::new(move |why| end.now(why))
             },
             hidden: self.spec.hidden.clone(),
         };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let beginning =
             Beginning { privileged: self.privileged, notes: self.notes, cgroup: self.cgroup, init };
-        let keeping = Keeping::prepare(self.spec, beginning, &self.oracle)?;
+        let host = Arc::new(Room::here("vantio-host")?);
+        let keeping = Keeping::start(self.spec, beginning, &self.oracle, Arc::clone(&host))?;
         view.announce(Arc::clone(&keeping));
         let (speculator, forks) = forks(self.spec, init)?.unzip();
         if let Some(speculator) = &speculator {
@@ -173,7 +179,7 @@ impl Supervisor<'_> {
         }
         let plane = Arc::new(Plane {
             keeping,
-            net: net::Plane::prepare(Arc::clone(&self.oracle), config).map_err(io::Error::other)?,
+            net: net::Plane::prepare(Arc::clone(&self.oracle), host, config).map_err(io::Error::other)?,
             oracle: self.oracle,
             view,
             meters: self.meters,

@@ -22,9 +22,6 @@ use crate::sys::{
     seccomp::Listener,
 };
 
-/// Where all workers hear of calls.
-pub(crate) struct Serving(Arc<Link>);
-
 /// A worker that does not work yet.
 pub(crate) struct Worker {
     /// That it is in the run, or why not.
@@ -34,30 +31,20 @@ pub(crate) struct Worker {
 }
 
 impl Plane {
-    /// Starts the first worker, which enters the run's mount namespace and waits. The calling thread sees the host's
-    /// mounts.
-    pub(crate) fn hire(self: &Arc<Self>, namespace: BorrowedFd<'_>) -> io::Result<Worker> {
-        let (plane, namespace) = (Arc::clone(self), namespace.try_clone_to_owned()?);
-        let (says, entered) = sync_channel(1);
-        let (begins, begun) = sync_channel(1);
-        thread::Builder::new().name("vantio-worker".into()).spawn(move || {
-            let entered = plane.enter_run(namespace.as_fd());
-            // Whoever failed is not told to begin.
-            let _ = says.send(entered);
-            if let Ok(link) = begun.recv() {
-                plane.work(&link);
-            }
-        })?;
-        Ok(Worker { entered, begins })
+    /// Starts the workers, which enter the run's mount namespace and wait. The calling thread sees the host's mounts.
+    pub(crate) fn hire(self: &Arc<Self>, namespace: BorrowedFd<'_>) -> io::Result<Vec<Worker>> {
+        // Where flows are tracked a worker may wait for what others have to answer first.
+        let more = if self.census.is_some() { WORKERS_BESIDE } else { 0 };
+        (0..workers() + more).map(|_| self.start_worker(namespace)).collect()
     }
 
-    /// Has the first worker answer what arrives at `listener`. The calling thread sees the host's mounts.
+    /// Has the workers answer what arrives at `listener`. The calling thread sees the host's mounts.
     pub(crate) fn serve(
         self: &Arc<Self>,
         listener: Listener,
         namespace: BorrowedFd<'_>,
-        first: Worker,
-    ) -> io::Result<Serving> {
+        workers: Vec<Worker>,
+    ) -> io::Result<()> {
         let room = WaitingRoom::new(Arc::clone(&self.oracle), self.may_wait, self.speculator.clone());
         let room = Arc::new(room);
         // Said once.
@@ -70,22 +57,26 @@ impl Plane {
         if let Some(start) = forks {
             start(Arc::clone(self), namespace.try_clone_to_owned()?)?;
         }
-        first.begin(&link)?;
-        Ok(Serving(link))
+        for Worker { entered, begins } in workers {
+            entered.recv().map_err(io::Error::other)??;
+            begins.send(Arc::clone(&link)).map_err(io::Error::other)?;
+        }
+        Ok(())
     }
 
-    /// Starts whom the agent need not wait for: the other workers, who works for checkpoints and who makes sockets. The
-    /// calling thread sees the host's mounts.
-    pub(crate) fn complete(self: &Arc<Self>, serving: &Serving, namespace: BorrowedFd<'_>) -> io::Result<()> {
-        // Where flows are tracked a worker may wait for what others have to answer first.
-        let more = if self.census.is_some() { WORKERS_BESIDE } else { 0 };
-        for _ in 1..workers() + more {
-            self.hire(namespace)?.begin(&serving.0)?;
-        }
-        self.net.begin()?;
-        self.keeping.begin()?;
-        self.oracle.begun();
-        Ok(())
+    fn start_worker(self: &Arc<Self>, namespace: BorrowedFd<'_>) -> io::Result<Worker> {
+        let (plane, namespace) = (Arc::clone(self), namespace.try_clone_to_owned()?);
+        let (says, entered) = sync_channel(1);
+        let (begins, begun) = sync_channel(1);
+        thread::Builder::new().name("vantio-worker".into()).spawn(move || {
+            let entered = plane.enter_run(namespace.as_fd());
+            // Whoever failed is not told to begin.
+            let _ = says.send(entered);
+            if let Ok(link) = begun.recv() {
+                plane.work(&link);
+            }
+        })?;
+        Ok(Worker { entered, begins })
     }
 
     /// Moves this thread alone into the run's file system.
@@ -132,14 +123,6 @@ impl Plane {
                 Err(_) => return self.end_run("its calls could not be heard any more"),
             }
         }
-    }
-}
-
-impl Worker {
-    /// Once it is in the run.
-    fn begin(self, link: &Arc<Link>) -> io::Result<()> {
-        self.entered.recv().map_err(io::Error::other)??;
-        self.begins.send(Arc::clone(link)).map_err(io::Error::other)
     }
 }
 

@@ -91,8 +91,6 @@ pub struct Warden {
     started: Instant,
     /// The run's first entry, on its way to the disk.
     first: Mutex<Option<Pending>>,
-    /// Who takes checkpoints, until it is asked for them.
-    checkpoints: Mutex<Option<Arc<dyn Checkpoints>>>,
 }
 
 /// A refusal, ready to be written down; or what has to wait for an answer first.
@@ -135,7 +133,6 @@ impl Warden {
         let nests = nested::nests(&program, &ledger, run_id);
         let mut warden = Self {
             first: Mutex::default(),
-            checkpoints: Mutex::default(),
             nests: Arc::new(nests),
             holds: Arc::new(holds),
             assumed: RwLock::default(),
@@ -394,6 +391,10 @@ impl Oracle for Warden {
         self.within(|state| state.forget(name));
     }
 
+    fn attach_alarm(&self, alarm: Box<dyn FnOnce() + Send>) {
+        self.ledger.watch(Some(alarm));
+    }
+
     fn attach_marks(&self, marks: Arc<dyn Marks>) {
         self.nests.attach(marks);
     }
@@ -419,7 +420,8 @@ impl Oracle for Warden {
         if self.program.checkpointing().approval {
             self.holds.remember_with(Arc::clone(&checkpoints));
         }
-        *lock(&self.checkpoints) = Some(checkpoints);
+        // Without it the run cannot be asked, and says so.
+        drop(checkpoints::serve(&self.folder, self.runs().to_owned(), checkpoints));
     }
 
     fn checkpointed(&self, checkpoint: &Checkpoint) {
@@ -448,15 +450,10 @@ impl Oracle for Warden {
         }
     }
 
-    fn begun(&self) {
-        if let Some(checkpoints) = lock(&self.checkpoints).take() {
-            // Without it the run cannot be asked, and says so.
-            drop(checkpoints::serve(&self.folder, self.runs().to_owned(), checkpoints));
-        }
-    }
-
     fn end(&self, ending: Ending) -> Account {
         self.holds.end();
+        // Nothing is left to be ended.
+        self.ledger.watch(None);
         let waiting: Vec<_> = lock(&self.permits).drain().chain(lock(&self.refusals).drain()).collect();
         for (template, more) in waiting {
             // Without the ledger there is nobody to tell; the next command finds no end and says so.

@@ -153,6 +153,91 @@ run sh -c 'head -c 40000000 /dev/zero > big; while :; do echo > more$((i += 1));
     assert!(told.contains("E_LEDGER_FULL") && told.contains("could not be written down"), "{told}");
 }
 
+/// Fills the disk through what is open, does something, and makes room again by itself, or ends.
+fn hidden_by_a_full_disk(after: &str) -> String {
+    format!(
+        "\
+cat > act.py <<'END'
+import os, time
+fill = os.open('fill', os.O_RDWR | os.O_CREAT)
+time.sleep(0.5)
+try:
+    while True:
+        os.write(fill, bytes(4096))
+except OSError:
+    open('/etc/hosts').read()
+{after}
+END
+run python3 act.py; echo run: $?"
+    )
+}
+
+#[test]
+fn an_agent_that_makes_room_again_is_ended_for_what_could_not_be_written_down() {
+    if needs_root("an_agent_that_makes_room_again_is_ended_for_what_could_not_be_written_down") {
+        return;
+    }
+    let after = "time.sleep(0.5); os.ftruncate(fill, 0); time.sleep(2); os.write(1, b'went on')";
+    let outcome = with_state_on_tmpfs(&World::new(), "size=8m", &hidden_by_a_full_disk(after));
+    assert!(outcome.stdout.contains("run: 125"), "{}", outcome.describe());
+    assert!(!outcome.stdout.contains("went on"), "{}", outcome.describe());
+    assert!(outcome.stderr.contains("E_LEDGER_FULL"), "{}", outcome.describe());
+}
+
+#[test]
+fn a_run_whose_end_finds_that_its_deeds_could_not_be_written_down_has_failed() {
+    if needs_root("a_run_whose_end_finds_that_its_deeds_could_not_be_written_down_has_failed") {
+        return;
+    }
+    let outcome = with_state_on_tmpfs(&World::new(), "size=8m", &hidden_by_a_full_disk("os._exit(0)"));
+    assert!(outcome.stdout.contains("run: 125"), "{}", outcome.describe());
+    assert!(outcome.stderr.contains("E_LEDGER_FULL"), "{}", outcome.describe());
+}
+
+/// Runs a script in which `vantio` is the program under test.
+fn by_shell(world: &World, script: &str) -> Outcome {
+    let script = format!("vantio() {{ {} \"$@\"; }}; {script}", crate::common::binary().display());
+    finish(world.command("/bin/bash").args(["-c", &script]))
+}
+
+#[test]
+fn whatever_its_caller_ignores_a_run_ends_with_the_status_of_its_program() {
+    let run = "(trap '' CHLD; exec vantio run --preset workspace -- sh -c 'exit 3')";
+    let run = run.replace("vantio", &crate::common::binary().display().to_string());
+    let outcome = by_shell(&World::new(), &format!("{run}; echo status: $?"));
+    assert!(outcome.stdout.contains("status: 3"), "{}", outcome.describe());
+}
+
+#[test]
+fn a_file_that_may_not_grow_ends_the_program_that_writes_it_and_is_an_error_of_vantio() {
+    let script = "\
+ulimit -f 1000
+vantio run --preset workspace -- sh -c 'head -c 3000000 /dev/zero > big; echo head: $?'
+ulimit -f 8
+vantio run --preset workspace -- true; echo run: $?";
+    let outcome = by_shell(&World::new(), script);
+    for line in ["head: 153", "run: 125"] {
+        assert!(outcome.stdout.contains(line), "no `{line}`: {}", outcome.describe());
+    }
+    assert!(
+        outcome.stderr.contains("E_LEDGER") || outcome.stderr.contains("E_STATE"),
+        "{}",
+        outcome.describe()
+    );
+}
+
+#[test]
+fn a_policy_with_many_ports_needs_no_more_descriptors_than_the_caller_may_have() {
+    let world = World::new();
+    let policy =
+        "version: 1\nfs: {read: [/]}\nexec: {allow: [/]}\nnet: {allow: ['udp://127.0.0.1:5001-6000']}\n";
+    fs::write(world.path().join("policy.yaml"), policy).unwrap();
+    let policy = world.path().join("policy.yaml");
+    let script = format!("ulimit -Sn 512; vantio run --policy {} -- sh -c 'ulimit -Sn'", policy.display());
+    let outcome = by_shell(&world, &script);
+    assert_eq!(outcome.stdout, "512\n", "{}", outcome.describe());
+}
+
 #[test]
 fn a_run_that_died_on_a_full_disk_is_listed_before_there_is_room() {
     if needs_root("a_run_that_died_on_a_full_disk_is_listed_before_there_is_room") {

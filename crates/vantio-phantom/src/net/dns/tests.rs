@@ -72,7 +72,7 @@ fn upstream() -> (SocketAddr, Arc<AtomicUsize>) {
 
 fn resolver(servers: Vec<SocketAddr>) -> (Resolver, Arc<Names>) {
     let oracle = Arc::new(Names::default());
-    let judge = Judge { census: None, oracle: oracle.clone(), kill: Box::new(|| ()) };
+    let judge = Judge { census: None, oracle: oracle.clone(), kill: Arc::new(|_| ()) };
     (Resolver::new(Arc::new(judge), servers), oracle)
 }
 
