@@ -57,20 +57,29 @@ pub fn find(file: Option<&Path>, preset_name: Option<&str>) -> Result<Policy, Fa
     if let Some(path) = places::further_managed() {
         found.push((LayerKind::Managed, load_trusted(&path, Trust::Variable)?));
     }
-    find_below(found, file, preset_name)
+    find_below(found, file, preset_name, Further::Always)
 }
 
-/// The same within a run: the managed policies hold for the outer one, and what would lead out of the nested one is
-/// denied.
+/// The same within a run: the managed policies hold for the outer one, and so do those of the folder and the user, which
+/// are looked for where none is named; what would lead out of the nested one is denied.
 pub fn find_nested(file: Option<&Path>, preset_name: Option<&str>) -> Result<Policy, Failure> {
     let source = LayerSource::new(PolicySource::Preset("nested".to_owned()));
     let mut find = |text: &str, _: &str| Err(format!("`{text}` is not part of Vantio"));
     let own = compile_whole(NESTED.as_bytes(), "preset:nested", &mut find)?;
-    let found = find_below(vec![(LayerKind::Managed, (own, source))], file, preset_name)?;
+    let managed = vec![(LayerKind::Managed, (own, source))];
+    let found = find_below(managed, file, preset_name, Further::Unasked)?;
     if found.layers.len() == 1 {
         return Err(places::none(&current_directory()?));
     }
     Ok(found)
+}
+
+/// When the policies of the folder and of the user are looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Further {
+    Always,
+    /// Where none was asked for.
+    Unasked,
 }
 
 /// Those below the managed ones.
@@ -78,6 +87,7 @@ fn find_below(
     mut found: Vec<(LayerKind, (Compiled, LayerSource))>,
     file: Option<&Path>,
     preset_name: Option<&str>,
+    further: Further,
 ) -> Result<Policy, Failure> {
     let directory = current_directory()?;
     let asked = match (file, preset_name) {
@@ -87,7 +97,8 @@ fn find_below(
     };
     let has_asked = asked.is_some();
     found.extend(asked.map(|asked| (LayerKind::CommandLine, asked)));
-    let project = places::project(&directory)?;
+    let looks_further = further == Further::Always || !has_asked;
+    let project = if looks_further { places::project(&directory)? } else { None };
     let mut workspace = directory.clone();
     if let Some(Found { path, folder }) = project {
         // Nobody else's file has a say where the policy is named.
@@ -99,7 +110,8 @@ fn find_below(
             workspace = folder;
         }
     }
-    if let Some(path) = places::user()?.filter(|path| !is_among(path, &found)) {
+    let user = if looks_further { places::user()? } else { None };
+    if let Some(path) = user.filter(|path| !is_among(path, &found)) {
         found.push((LayerKind::User, load_trusted(&path, Trust::Own)?));
     }
     if found.is_empty() {
