@@ -74,13 +74,17 @@ pub fn discarded(short: &str) -> Failure {
     ))
 }
 
+/// A run that has not ended.
+pub fn still_lives(short: &str) -> Failure {
+    Failure::new("E_RUN_LIVE", format!("run {short} still lives"))
+}
+
 /// Holds a run that ended, to change what is known about it.
 pub fn claim_ended(store: &Store, id: RunId) -> Result<Claim, Failure> {
     match store.claim(id) {
         Err(StoreError::Busy { .. }) if store.read(id)?.state == State::Running => {
             let short = store.short(id);
-            Err(Failure::new("E_RUN_LIVE", format!("run {short} still lives"))
-                .help(format!("wait until it ends, or end it: vantio kill {short}")))
+            Err(still_lives(&short).help(format!("wait until it ends, or end it: vantio kill {short}")))
         }
         // Whoever held it died since this command began, or what was left could not be cleaned up then.
         Ok(claim) if claim.was_abandoned() => {

@@ -6,7 +6,7 @@ use vantio_core::json::Value;
 use vantio_phantom::checkpoint::{self, Checkpoint, Options};
 
 use super::{
-    changes::{checkpoint_failure, claim_kept, discarded, entry, glance, host_root, ledger},
+    changes::{checkpoint_failure, claim_kept, discarded, entry, glance, host_root, ledger, still_lives},
     kill::end_live,
 };
 use crate::{
@@ -37,7 +37,10 @@ pub fn restore(store: &Store, arguments: &arguments::Restore, json: bool) -> Res
         }
         return Ok(0);
     }
-    if arguments.kill && record.state == State::Running && store.is_held(id)? {
+    if record.state == State::Running && store.is_held(id)? {
+        if !arguments.kill {
+            return Err(still_lives(&short).help(ways(store, &record, &found)));
+        }
         end_live(store, &record)?;
     }
     let mut claim = claim_kept(store, id)?;
@@ -62,6 +65,17 @@ pub fn restore(store: &Store, arguments: &arguments::Restore, json: bool) -> Res
         }))?;
     }
     Ok(0)
+}
+
+/// What restores a run that lives.
+fn ways(store: &Store, record: &Record, wanted: &Checkpoint) -> String {
+    let command = format!("vantio restore {} {}", store.short(record.id), wanted.id);
+    let end = format!("have it ended first: {command} --kill");
+    if checkpoints::kept(&store.folder(record.id)).contains(&wanted.id) {
+        format!("{end}; or go on from there: {command} --processes")
+    } else {
+        format!("{end}; from a checkpoint that was taken with --processes it would go on with that here, too")
+    }
 }
 
 /// Has a run that lives go on from a checkpoint.

@@ -184,7 +184,9 @@ fn a_run_that_lives_is_ended_before_it_is_restored() {
     run.next();
     let refused = finish(&mut world.vantio(["restore", "last", "one"]));
     refused.assert_code(1);
-    assert!(refused.stderr.contains("E_RUN_LIVE"), "{refused:?}");
+    for said in ["E_RUN_LIVE", "vantio restore ", " 1 --kill", "--processes"] {
+        assert!(refused.stderr.contains(said), "{refused:?}");
+    }
     let processes = finish(&mut world.vantio(["restore", "last", "one", "--processes"]));
     processes.assert_code(1);
     assert!(processes.stderr.contains("E_CHECKPOINT_PROCESSES"), "{processes:?}");
