@@ -594,6 +594,10 @@ fn who_looks_for_runs_inside_one_is_told() {
         let said = world.shell(&format!("{inside} {binary} {command} 2>&1"));
         assert!(said.contains("this is inside run abc, which sees no runs"), "{said}");
     }
+    // Most have no folder there that they may write.
+    let world = world.with_state("/dev/null/state");
+    let said = world.shell(&format!("{inside} {binary} ps 2>&1"));
+    assert!(said.contains("E_STATE_FOLDER") && said.contains("this is inside run abc, which sees"), "{said}");
 }
 
 #[test]

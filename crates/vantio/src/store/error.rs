@@ -115,11 +115,16 @@ impl StoreError {
         if let (Self::NoRuns | Self::Unknown { .. }, Some(inside)) = (self, nested::said_inside()) {
             return inside;
         }
+        if let (Self::Folder { cause, .. }, Some(inside)) = (self, nested::said_inside())
+            && !is_full(cause)
+        {
+            return format!("{inside}: type this outside of it");
+        }
         match self {
             Self::NoPlace => "set VANTIO_STATE to a folder of yours, or set HOME".into(),
             Self::NoStore => "write postgres://USER@HOST/DATABASE, or the path of an archive; to keep all of the state elsewhere, set VANTIO_STATE".into(),
             Self::Folder { path, cause } => match cause.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                _ if is_full(cause) => {
                     format!("free space on the file system of {}, or set VANTIO_STATE to a folder elsewhere", shown_path(path))
                 }
                 io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
@@ -143,6 +148,10 @@ impl StoreError {
             Self::Version { .. } => "use the version of Vantio that made the run".into(),
         }
     }
+}
+
+fn is_full(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl From<StoreError> for Failure {
