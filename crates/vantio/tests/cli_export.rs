@@ -146,6 +146,14 @@ fn a_policy_that_drops_details_leaves_digests_only() {
     let found =
         world.shell("grep -c -a -e shadow -e kept.txt $VANTIO_STATE/ledger.db $VANTIO_STATE/ledger.db-wal");
     assert!(found.lines().all(|line| line.ends_with(":0")), "{found}");
+    let why = world.run(&["why", "last"]);
+    assert!(why.contains("  why:    not kept: the policy says `ledger: {details: drop}`\n"), "{why}");
+    assert!(why.contains("  permit: not known: the ledger has no details of this run\n"), "{why}");
+    let said = world.run(&["run", "--", "cat", "/etc/shadow"]);
+    assert!(
+        said.contains("  fs.open\n      not kept: the policy says `ledger: {details: drop}`\n"),
+        "{said}"
+    );
     assert!(world.run(&["ledger", "verify"]).starts_with("exit 0"));
 }
 

@@ -6,4 +6,4 @@ mod refusal;
 
 pub use fields::{asked, detail, target};
 pub use lesson::{Learned, bindings, names, of_run as learned_from};
-pub use refusal::{Refusal, advice_json, of_run};
+pub use refusal::{NO_DETAILS, Refusal, advice_json, of_run};

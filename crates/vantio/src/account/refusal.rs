@@ -11,6 +11,9 @@ use vantio_policy::{Advice, Bindings, explain::Subject};
 use super::{fields::target, lesson::subject};
 use crate::oracle::REFUSAL_REPEATED as REPEATED;
 
+/// Of what, and why, is not in the ledger.
+pub const NO_DETAILS: &str = "not kept: the policy says `ledger: {details: drop}`";
+
 /// One refusal, with how often it happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refusal {
@@ -129,13 +132,18 @@ fn refusal(entry: &Entry) -> Option<Refusal> {
         names: names(response),
         section: owned("section"),
         rule: owned("rule"),
-        reason: owned("reason").unwrap_or_default(),
+        reason: owned("reason").unwrap_or_else(|| reason_of_none(entry)),
         trail: owned("trail"),
         advice: response.member("advice").and_then(advice),
         nested: response.count("nested"),
         observed: observed.is_some(),
         count: 1,
     })
+}
+
+/// Why there is no reason.
+fn reason_of_none(entry: &Entry) -> String {
+    if entry.detail.is_none() { NO_DETAILS.into() } else { String::new() }
 }
 
 fn names(response: &Value) -> Vec<String> {

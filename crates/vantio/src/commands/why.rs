@@ -203,6 +203,9 @@ impl Story {
             let advice = advice.or_else(|| refusal.advice.as_ref().map(ToString::to_string));
             let remedy = match refusal.nested {
                 Some(_) => "a rule of the policy that this nested run was started with".into(),
+                None if refusal.reason == account::NO_DETAILS => {
+                    "not known: the ledger has no details of this run".into()
+                }
                 None if refusal.reason.starts_with(NAME_NEVER) => {
                     "only a rule for the address itself can".into()
                 }
@@ -238,8 +241,8 @@ fn bindings(store: &Store, record: &Record) -> Option<Bindings> {
 pub fn what(refusal: &Refusal) -> String {
     let access = refusal.access.as_deref().filter(|_| refusal.effect == "fs.open");
     let access = access.map_or_else(String::new, |access| format!(" ({})", shown(access)));
-    // The target comes escaped from the ledger's reader.
-    format!("{}{access}  {}", shown(&refusal.effect), refusal.target)
+    // The target comes escaped from the ledger's reader, or is not there.
+    format!("{}{access}  {}", shown(&refusal.effect), refusal.target).trim_end().to_owned()
 }
 
 /// How the reason begins where a name led to an address that names do not open.
