@@ -119,6 +119,30 @@ fn hunks_are_numbered_chosen_and_taken_back() {
     assert!(world.run(&["ledger", "verify"]).starts_with("exit 0\nverified: "));
 }
 
+/// A run that changed what the host changed too, in `d` beside a hazard, and more.
+fn world_with_more() -> World {
+    let world = World::new();
+    world.write("vantio.yaml", POLICY);
+    world.shell("mkdir d; echo before > d/a");
+    let script = "echo run > d/a; echo > d/b; ln -s /etc/passwd d/leak; ln -s /etc/passwd leak; echo > other; echo > rest";
+    assert!(world.run(&["run", "--", "sh", "-c", script]).starts_with("exit 0\n"));
+    world.write("d/a", "host\n");
+    world
+}
+
+#[test]
+fn the_ledger_has_what_a_commit_overrode() {
+    let world = world_with_more();
+    let listed = |op: &str| world.run(&["ledger", "list", "--op", op]);
+    world.run(&["commit", "last", "--hazards", "--theirs", "d/a", "d"]);
+    let asked = listed("phantom.commit");
+    assert!(asked.contains("selected: 2, hazards 1, theirs 1\n"), "{asked}");
+    let done = listed("phantom.commit.end");
+    let wanted = "committed 3, conflicts 0, dropped 0, hazards_left 0, hazards 1, overwritten 1\n";
+    assert!(done.contains(wanted), "{done}");
+    assert!(world.run(&["ledger", "verify"]).starts_with("exit 0\n"));
+}
+
 /// What the questions are answered with, one a line; what was said, and to what.
 fn interactive(world: &World, answers: &str) -> String {
     world.shell(&format!("printf '{answers}' | $VANTIO commit last --interactive 2>&1; echo exit $?"))

@@ -1,6 +1,6 @@
 //! What a commit did and did not do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::select::Chosen;
 use crate::changes::{Blocked, ChangeSet, Escaped};
@@ -27,6 +27,8 @@ pub struct CommitReport {
     pub dropped: Vec<Vec<u8>>,
     /// Those of the committed paths that have a merge of what the host and the run had.
     pub merged: Vec<Vec<u8>>,
+    /// Those of the committed paths that took the place of what the host had changed.
+    pub overwritten: Vec<Vec<u8>>,
     /// Those of which only hunks were committed: the rest stays pending.
     pub partly: Vec<Vec<u8>>,
     /// Those of them of which mode, owner or attributes stay pending.
@@ -40,11 +42,16 @@ impl CommitReport {
     }
 
     /// Tells what was committed.
-    pub(super) fn count(&mut self, set: &ChangeSet, Chosen { indices: chosen, replacements, .. }: &Chosen) {
+    pub(super) fn count(
+        &mut self,
+        set: &ChangeSet,
+        Chosen { indices: chosen, replacements, forced, .. }: &Chosen,
+    ) {
         let path = |index: &usize| set.changes()[*index].path.clone();
         let part = |index: &usize| replacements.get(index).map(|replacement| replacement.is_part);
         let of = |wanted: Option<bool>| chosen.iter().filter(move |index| part(index) == wanted).map(path);
         self.merged = of(Some(false)).collect();
+        self.overwritten = forced.iter().map(path).collect();
         self.partly = of(Some(true)).collect();
         let unmoved = |index: &usize| {
             let (part, change) = (replacements.get(index)?, &set.changes()[*index]);
@@ -53,6 +60,12 @@ impl CommitReport {
         };
         self.unmoved = chosen.iter().filter_map(unmoved).collect();
         self.committed = chosen.iter().filter(|index| part(index) != Some(true)).map(path).collect();
+    }
+
+    /// How many of `paths` are on the host now, whole or in part.
+    pub fn among(&self, paths: &[Vec<u8>]) -> usize {
+        let there: HashSet<&Vec<u8>> = self.committed.iter().chain(&self.partly).collect();
+        paths.iter().filter(|path| there.contains(path)).count()
     }
 
     /// True when something that was selected is still pending.

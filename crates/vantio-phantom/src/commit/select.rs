@@ -60,6 +60,8 @@ pub(super) struct Chosen {
     pub(super) replacements: Replacements,
     /// What bases know those by that are committed in spite of a conflict.
     pub(super) overruled: Vec<PathBytes>,
+    /// Those of the changes in whose place the host had another, which is gone.
+    pub(super) forced: Vec<usize>,
 }
 
 /// Lists the changes to commit, with what is committed in the place of some, and reports the rest.
@@ -127,9 +129,10 @@ pub(super) fn choose(
     }
     let chosen = without_dependents(set, &wanted, &needs, stopped, report);
     replacements.retain(|index, _| chosen.binary_search(index).is_ok());
-    let overruled = overruled.into_iter().filter(|index| chosen.binary_search(index).is_ok());
-    let overruled = overruled.flat_map(|index| known.names(&set.changes()[index])).collect();
-    Ok(Chosen { indices: chosen, replacements, overruled })
+    overruled.retain(|index| chosen.binary_search(index).is_ok());
+    let forced = sorted(&overruled).into_iter().filter(|index| !replacements.contains_key(index)).collect();
+    let overruled = overruled.iter().flat_map(|index| known.names(&set.changes()[*index])).collect();
+    Ok(Chosen { indices: chosen, replacements, overruled, forced })
 }
 
 /// The removals of folders in which something stays that the run removed: they cannot be made.

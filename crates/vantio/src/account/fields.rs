@@ -107,13 +107,16 @@ pub fn detail(entry: &Entry) -> String {
             let why = shown(request, "why").map(|why| format!(": {why}")).unwrap_or_default();
             format!("{}: {outcome}{why}", part("question"))
         }
-        "phantom.commit" => format!(
-            "selected: {}",
-            shown(request, "selected").unwrap_or_else(|| counted(request, "selected"))
-        ),
+        "phantom.commit" => {
+            let selected = shown(request, "selected").unwrap_or_else(|| counted(request, "selected"));
+            let markers = if request.member("markers").is_some() { ", markers" } else { "" };
+            let besides = some(request, &["hazards", "theirs", "ours", "merge", "hunks"]);
+            format!("selected: {selected}{besides}{markers}")
+        }
         "phantom.commit.end" => {
             let parts = ["committed", "conflicts", "dropped", "hazards_left"];
-            parts.map(|part| format!("{part} {}", counted(response, part))).join(", ")
+            let parts = parts.map(|part| format!("{part} {}", counted(response, part))).join(", ");
+            parts + &some(response, &["hazards", "merged", "overwritten", "partly"])
         }
         "phantom.undo" => format!("commit {}", counted(request, "commit")),
         "phantom.undo.end" => format!("{} stayed", counted(response, "stayed")),
@@ -163,6 +166,11 @@ fn answer(request: &Value) -> String {
         Some("withdrawn") => format!("{question} withdrawn: nobody waited any more"),
         _ => question,
     }
+}
+
+/// Those of the numbers that are there, each after a comma.
+fn some(value: &Value, keys: &[&str]) -> String {
+    keys.iter().filter_map(|key| Some(format!(", {key} {}", value.number(key)?))).collect()
 }
 
 fn counted(value: &Value, key: &str) -> String {

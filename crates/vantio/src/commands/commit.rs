@@ -2,10 +2,11 @@
 
 mod hunks;
 mod outcome;
+mod record;
 
 use std::{collections::HashMap, os::fd::AsFd as _, path::PathBuf};
 
-use vantio_core::{RunId, json::Value};
+use vantio_core::RunId;
 use vantio_phantom::{
     changes::Escaped,
     checkpoint,
@@ -90,6 +91,8 @@ pub fn auto_commit(store: &Store, claim: &mut Claim) -> Result<Option<Outcome>, 
 pub struct Outcome {
     report: CommitReport,
     hazards: Vec<(Vec<u8>, Vec<&'static str>)>,
+    /// How many hazards are on the host now.
+    accepted: usize,
     pending: u64,
     /// Checkpoints that the commit has made useless.
     forgotten: usize,
@@ -176,7 +179,7 @@ fn apply(
     let mut outcome = Outcome { hazards: pick.hazards, ..Outcome::default() };
     if let Some(selection) = pick.selection {
         let ledger = ledger(store)?;
-        let request = Value::object([("selected", selected_value(&selection))]);
+        let request = record::asked(&selection, pick.accepted, settled);
         ledger.append(entry(&claim.record, "phantom.commit", request.clone()))?;
         let Settled { theirs, ours, merge, with_markers, hunks } = settled;
         let (withheld, with_markers) = (&pick.withheld, *with_markers);
@@ -193,6 +196,7 @@ fn apply(
         };
         let report = commit::commit(&claim.world(), &selection, options, host_root()?.as_fd());
         outcome.report = report.map_err(failed)?;
+        outcome.accepted = outcome.report.among(&pick.risky);
         if outcome.report.number.is_some() {
             // What the host has now, no restore could take back.
             let world = claim.world();
@@ -200,17 +204,9 @@ fn apply(
             outcome.forgotten = dropped.map_err(|error| checkpoint_failure(store, &world, &error))?;
         }
         let end = entry(&claim.record, "phantom.commit.end", request);
-        ledger.append(vantio_ledger::Draft { response: outcome.to_value(), ..end })?;
+        ledger.append(vantio_ledger::Draft { response: record::done(&outcome), ..end })?;
     }
     outcome.pending = glance(store, &claim.record)?.changes().len() as u64;
     claim.record.pending = Some(outcome.pending);
     Ok(outcome)
-}
-
-fn selected_value(selection: &[Selector]) -> Value {
-    match i64::try_from(selection.len()) {
-        Ok(0) => "all".into(),
-        Ok(count) => Value::Integer(count),
-        Err(_) => Value::Null,
-    }
 }

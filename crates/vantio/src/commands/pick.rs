@@ -37,6 +37,10 @@ pub struct Pick {
     pub hazards: Vec<(Vec<u8>, Vec<&'static str>)>,
     /// Hazards that nobody named, which must not come along with what somebody did.
     pub withheld: Vec<Vec<u8>>,
+    /// How many hazards were asked for.
+    pub accepted: usize,
+    /// All that may come: those, and what they need.
+    pub risky: Vec<Vec<u8>>,
 }
 
 impl Asked {
@@ -111,12 +115,15 @@ pub fn pick(changes: &ChangeSet, asked: &Asked) -> Pick {
     let left: Vec<&Change> = covered.iter().copied().filter(is_left).collect();
     let hazards: Vec<_> = left.iter().map(|change| (change.path.clone(), reasons(change))).collect();
     let withheld = changes.changes().iter().filter(is_left).map(|change| change.path.clone()).collect();
+    let is_risky = |change: &&Change| !change.hazards.is_empty() && asked.names(change);
+    let accepted = covered.iter().copied().filter(is_risky).filter(|change| change.blocked.is_none()).count();
+    let risky = changes.changes().iter().filter(is_risky).map(|change| change.path.clone()).collect();
     if asked.all && left.is_empty() {
-        return Pick { selection: (!covered.is_empty()).then(Vec::new), hazards, withheld };
+        return Pick { selection: (!covered.is_empty()).then(Vec::new), hazards, withheld, accepted, risky };
     }
     if left.is_empty() && asked.patterns.is_empty() {
         let selection = asked.paths.iter().cloned().map(Selector::new).collect();
-        return Pick { selection: Some(selection), hazards, withheld };
+        return Pick { selection: Some(selection), hazards, withheld, accepted, risky };
     }
     // A selection reaches below its path, so what lies above a hazard is not selected
     // itself; it comes along with what else is in it.
@@ -130,7 +137,7 @@ pub fn pick(changes: &ChangeSet, asked: &Asked) -> Pick {
         .iter()
         .filter(|change| !above.contains(change.path.as_slice()) && !above.contains(change.host_path()));
     let selection: Vec<_> = safe.map(|change| Selector::new(change.path.clone())).collect();
-    Pick { selection: (!selection.is_empty()).then_some(selection), hazards, withheld }
+    Pick { selection: (!selection.is_empty()).then_some(selection), hazards, withheld, accepted, risky }
 }
 
 /// Whether one of `changes` is at `path` or below it, before or after the run.

@@ -141,10 +141,14 @@ impl<'a> List<'a> {
         };
         let open = is(Decision::Open).map(|(change, _)| *change).filter(stays);
         let withheld = is(Decision::Rejected).map(|(change, _)| *change).chain(open);
+        let risky = taken().map(|(change, _)| *change).filter(|change| !change.hazards.is_empty());
+        let risky: Vec<_> = risky.map(|change| change.path.clone()).collect();
         let pick = Pick {
             withheld: withheld.map(|change| change.path.clone()).collect(),
             selection: (!selection.is_empty()).then_some(selection),
             hazards: Vec::new(),
+            accepted: risky.len(),
+            risky,
         };
         let hunks = self.rows.iter().filter_map(|(change, decision)| match decision {
             Decision::Part(pieces, of) => {

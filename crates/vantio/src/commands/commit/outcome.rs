@@ -3,14 +3,13 @@
 use std::fmt::Write as _;
 
 use serde_json::json;
-use vantio_core::{Hash, json::Value};
 use vantio_phantom::{
     changes::{Blocked, Escaped, PathBytes},
     commit::{Conflict, Held, Lines, Offer, Overlap, Unmoved},
 };
 
 use super::Outcome;
-use crate::{oracle::bytes_value, present::for_shell};
+use crate::present::for_shell;
 
 impl Outcome {
     /// Whether there was nothing to do.
@@ -131,31 +130,6 @@ impl Outcome {
             "pending": self.pending,
         })
     }
-
-    /// What the ledger keeps: the first paths, and a digest over all of them.
-    pub(super) fn to_value(&self) -> Value {
-        let report = &self.report;
-        let committed: Vec<&[u8]> =
-            report.committed.iter().chain(&report.partly).map(Vec::as_slice).collect();
-        let joined = committed.join(&0);
-        let count = |number: usize| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
-        let mut members = vec![
-            ("committed", count(report.committed.len())),
-            ("conflicts", count(report.conflicts.len())),
-            ("dropped", count(report.dropped.len())),
-            (
-                "first",
-                Value::Array(committed.iter().take(PATHS_KEPT).map(|path| bytes_value(path)).collect()),
-            ),
-            ("hazards_left", count(self.hazards.len())),
-            ("paths_digest", Hash::of(&joined).to_string().into()),
-        ];
-        let rare = [("merged", report.merged.len()), ("partly", report.partly.len())];
-        members.extend(
-            rare.into_iter().filter(|(_, number)| *number > 0).map(|(name, number)| (name, count(number))),
-        );
-        Value::object(members)
-    }
 }
 
 /// What a merge would make of a conflict, for a person.
@@ -240,9 +214,6 @@ fn paths(count: usize) -> String {
 
 /// Hazards that a report names.
 const HAZARD_LINES: usize = 20;
-
-/// How many paths an entry of the ledger names.
-const PATHS_KEPT: usize = 1000;
 
 /// Overlaps of a conflict that a report names.
 const OVERLAPS: usize = 5;
