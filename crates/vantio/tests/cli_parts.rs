@@ -131,6 +131,67 @@ fn world_with_more() -> World {
 }
 
 #[test]
+fn what_is_left_of_a_part_is_asked_for_alone() {
+    let world = world_with_more();
+    insta::assert_snapshot!(world.run(&["commit", "last", "d", "other"]), @"
+    exit 4
+    committed 2 paths
+    conflict: [WORK]/d/a: the host changed it since the run did
+      both changed line 1: the host has `host`, the run `run`
+      to take the run's:   vantio commit [RUN] --theirs [WORK]/d/a d
+      to keep the host's:  vantio commit [RUN] --ours [WORK]/d/a d
+      to mark the lines:   vantio commit [RUN] --merge [WORK]/d/a --markers d
+    hazard: [WORK]/d/leak: symlink that leads out of the workspace
+      to commit one, name it:  vantio commit [RUN] [WORK]/d/leak
+      to commit all of them:   vantio commit [RUN] --hazards d
+    ");
+    insta::assert_snapshot!(world.run(&["commit", "last", "--hazards", "d"]), @"
+    exit 4
+    committed 1 path
+    conflict: [WORK]/d/a: the host changed it since the run did
+      both changed line 1: the host has `host`, the run `run`
+      to take the run's:   vantio commit [RUN] --theirs [WORK]/d/a d
+      to keep the host's:  vantio commit [RUN] --ours [WORK]/d/a d
+      to mark the lines:   vantio commit [RUN] --merge [WORK]/d/a --markers d
+    ");
+    insta::assert_snapshot!(world.run(&["commit", "last", "--theirs", "d/a", "d"]), @"
+    exit 0
+    committed 1 path
+    ");
+    assert!(fs::symlink_metadata(world.work().join("leak")).is_err() && !world.work().join("rest").exists());
+}
+
+#[test]
+fn what_is_left_of_what_patterns_name_is_asked_for_by_them() {
+    let world = world_with_more();
+    let left = world.run(&["commit", "last", "--glob", "d/*", "oth*"]);
+    assert!(left.contains(" --theirs [WORK]/d/a --glob 'd/*'\n"), "{left}");
+    assert!(left.contains(" --hazards --glob 'd/*'\n"), "{left}");
+    let rest = world.run(&["commit", "last", "--theirs", "d/a", "--hazards", "--glob", "d/*"]);
+    assert_eq!(rest, "exit 0\ncommitted 2 paths\n");
+    assert!(fs::symlink_metadata(world.work().join("leak")).is_err() && !world.work().join("rest").exists());
+}
+
+#[test]
+fn a_conflict_of_hunks_is_settled_alone() {
+    let world = world();
+    world.write("text", &numbers().replace("\n30\n", "\nhost\n"));
+    insta::assert_snapshot!(world.run(&["commit", "last", "--hunks", "text:1", "new"]), @"
+    exit 4
+    committed 2 paths
+    conflict: [WORK]/text: the host changed it since the run did
+      a merge has what both changed
+      it is settled whole, not by hunks
+      to take the run's:   vantio commit [RUN] --theirs [WORK]/text [WORK]/text
+      to keep the host's:  vantio commit [RUN] --ours [WORK]/text [WORK]/text
+      to take both:        vantio commit [RUN] --merge [WORK]/text [WORK]/text
+    ");
+    let merged = world.run(&["commit", "last", "--merge", "text", "text"]);
+    assert_eq!(merged, "exit 0\ncommitted 1 path\n  merged: [WORK]/text\n");
+    assert!(world.work().join("gone").exists());
+}
+
+#[test]
 fn the_ledger_has_what_a_commit_overrode() {
     let world = world_with_more();
     let listed = |op: &str| world.run(&["ledger", "list", "--op", op]);

@@ -3,6 +3,7 @@
 mod hunks;
 mod outcome;
 mod record;
+mod scope;
 
 use std::{collections::HashMap, os::fd::AsFd as _, path::PathBuf};
 
@@ -55,7 +56,8 @@ pub fn commit_pick(store: &Store, id: RunId, pick: Pick, settled: &Settled) -> R
         .and_then(|()| waited("committing", || apply(store, &mut claim, pick, settled, Some(&interruption))));
     claim.save()?;
     claim.release()?;
-    let outcome = outcome?;
+    // What was not accepted is not asked for.
+    let outcome = Outcome { scope: Some(Vec::new()), ..outcome? };
     if outcome.is_nothing() {
         note(format!("run {short}: nothing was committed\n"));
     } else {
@@ -91,11 +93,15 @@ pub fn auto_commit(store: &Store, claim: &mut Claim) -> Result<Option<Outcome>, 
 pub struct Outcome {
     report: CommitReport,
     hazards: Vec<(Vec<u8>, Vec<&'static str>)>,
+    /// Of these only some hunks were asked for.
+    parts: Vec<Vec<u8>>,
     /// How many hazards are on the host now.
     accepted: usize,
     pending: u64,
     /// Checkpoints that the commit has made useless.
     forgotten: usize,
+    /// The words that ask for what was asked for and waits still; `None` where that was all.
+    scope: Option<Vec<String>>,
 }
 
 /// How conflicts are settled, and of what only a part is committed.
@@ -141,7 +147,11 @@ fn perform(
     let selectors = |paths: Vec<Vec<u8>>| paths.into_iter().map(Selector::new).collect();
     let (theirs, ours, merge) = (selectors(theirs), selectors(ours), selectors(merge));
     let settled = Settled { theirs, ours, merge, with_markers: arguments.markers, hunks };
-    apply(store, claim, pick, &settled, Some(interruption))
+    let mut outcome = apply(store, claim, pick, &settled, Some(interruption))?;
+    if !asked.all {
+        outcome.scope = Some(scope::waiting(arguments, &asked, &changes, &outcome)?);
+    }
+    Ok(outcome)
 }
 
 /// Fails where a conflict is to be settled in two ways.
@@ -176,7 +186,8 @@ fn apply(
     if is_called_off() {
         return Err(failed(CommitError::CalledOff));
     }
-    let mut outcome = Outcome { hazards: pick.hazards, ..Outcome::default() };
+    let parts = settled.hunks.iter().map(|choice| choice.path.clone()).collect();
+    let mut outcome = Outcome { hazards: pick.hazards, parts, ..Outcome::default() };
     if let Some(selection) = pick.selection {
         let ledger = ledger(store)?;
         let request = record::asked(&selection, pick.accepted, settled);

@@ -48,6 +48,23 @@ pub(super) fn chosen(
     Ok(choices)
 }
 
+/// Those of `texts` that name hunks of a file that `is_meant`.
+pub(super) fn naming<'a>(
+    texts: &'a [OsString],
+    changes: &ChangeSet,
+    is_meant: impl Fn(&[u8]) -> bool,
+) -> Result<Vec<&'a OsStr>, Failure> {
+    let directory = current_directory()?;
+    let mut found = Vec::new();
+    for text in texts {
+        let (path, _) = split(text)?;
+        if is_meant(&absolute(&directory, path, |path| changes.get(path).is_some())?) {
+            found.push(text.as_os_str());
+        }
+    }
+    Ok(found)
+}
+
 fn hunks(
     store: &Store,
     record: &Record,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::json;
 use vantio_phantom::{
     changes::{Blocked, Escaped, PathBytes},
-    commit::{Conflict, Held, Lines, Offer, Overlap, Unmoved},
+    commit::{CommitReport, Conflict, Held, Lines, Offer, Overlap, Unmoved},
 };
 
 use super::Outcome;
@@ -63,26 +63,27 @@ impl Outcome {
         for conflict in &report.conflicts {
             line(format!("conflict: {conflict}"));
             offered(conflict).into_iter().for_each(&mut line);
+            if self.parts.contains(&conflict.path) {
+                line("  it is settled whole, not by hunks".into());
+            }
         }
         if let Some(conflict) = report.conflicts.iter().find(|conflict| conflict.can_be_forced) {
-            let path = for_shell(&conflict.path);
-            line(format!("  to take the run's:   vantio commit {short} --theirs {path}"));
+            let command = self.settling(short, "--theirs", &conflict.path, "");
+            line(format!("  to take the run's:   {command}"));
         }
         if let Some(conflict) = report.conflicts.first() {
-            let path = for_shell(&conflict.path);
-            line(format!("  to keep the host's:  vantio commit {short} --ours {path}"));
+            let command = self.settling(short, "--ours", &conflict.path, "");
+            line(format!("  to keep the host's:  {command}"));
         }
         let has =
             |wanted: fn(&Offer) -> bool| report.conflicts.iter().find(|conflict| wanted(&conflict.offer));
         if let Some(conflict) = has(|offer| *offer == Offer::Clean) {
-            line(format!(
-                "  to take both:        vantio commit {short} --merge {}",
-                for_shell(&conflict.path)
-            ));
+            let command = self.settling(short, "--merge", &conflict.path, "");
+            line(format!("  to take both:        {command}"));
         }
         if let Some(conflict) = has(|offer| matches!(offer, Offer::Overlapping(_))) {
-            let path = for_shell(&conflict.path);
-            line(format!("  to mark the lines:   vantio commit {short} --merge {path} --markers"));
+            let command = self.settling(short, "--merge", &conflict.path, " --markers");
+            line(format!("  to mark the lines:   {command}"));
         }
         for held in &report.held {
             line(format!("waits: {} needs {}", Escaped(&held.path), Escaped(&held.on)));
@@ -95,7 +96,9 @@ impl Outcome {
         }
         if let Some((path, _)) = self.hazards.first() {
             line(format!("  to commit one, name it:  vantio commit {short} {}", for_shell(path)));
-            line(format!("  to commit all of them:   vantio commit {short} --hazards"));
+            if let Some(command) = self.with_hazards(short) {
+                line(format!("  to commit all of them:   {command}"));
+            }
         }
         for (path, blocked) in &report.never {
             line(format!("never committed: {}: {}", Escaped(path), blocked.reason()));
@@ -129,6 +132,35 @@ impl Outcome {
             "never": never.collect::<serde_json::Value>(),
             "pending": self.pending,
         })
+    }
+
+    /// What was asked for and waits still.
+    pub(super) fn left(&self) -> impl Iterator<Item = &[u8]> {
+        let CommitReport { conflicts, held, .. } = &self.report;
+        let conflicts = conflicts.iter().map(|conflict| &conflict.path);
+        let left = conflicts.chain(held.iter().map(|held| &held.path));
+        left.chain(self.hazards.iter().map(|(path, _)| path)).map(Vec::as_slice)
+    }
+
+    /// Settles the conflict at `path` and brings, of all else, what was asked for.
+    fn settling(&self, short: &str, way: &str, path: &[u8], more: &str) -> String {
+        let path = for_shell(path);
+        let rest = match self.scope.as_deref() {
+            None => String::new(),
+            // Named itself, it is all that is asked for.
+            Some([]) => format!(" {path}"),
+            Some(words) => format!(" {}", words.join(" ")),
+        };
+        format!("vantio commit {short} {way} {path}{more}{rest}")
+    }
+
+    /// Brings the hazards that were asked for; `None` where no words ask for them alone.
+    fn with_hazards(&self, short: &str) -> Option<String> {
+        match self.scope.as_deref() {
+            None => Some(format!("vantio commit {short} --hazards")),
+            Some([]) => None,
+            Some(words) => Some(format!("vantio commit {short} --hazards {}", words.join(" "))),
+        }
     }
 }
 
