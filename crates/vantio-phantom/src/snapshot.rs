@@ -12,7 +12,10 @@ use std::{
     collections::{HashMap, HashSet},
     fs::{DirBuilder, File},
     io,
-    os::unix::{ffi::OsStrExt as _, fs::DirBuilderExt as _},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{DirBuilderExt as _, MetadataExt as _},
+    },
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -21,8 +24,8 @@ use std::{
 use rustix::{
     fd::{AsFd as _, BorrowedFd},
     fs::{
-        AtFlags, CWD, Gid, Mode, OFlags, chownat, ftruncate, ioctl_ficlone, linkat, mkdirat, mknodat, openat,
-        readlinkat, symlinkat,
+        AtFlags, CWD, Gid, Mode, OFlags, chownat, fstatvfs, ftruncate, ioctl_ficlone, linkat, mkdirat,
+        mknodat, openat, readlinkat, symlinkat,
     },
     io::Errno,
     process::{getegid, geteuid},
@@ -32,7 +35,7 @@ use rustix::{
 use crate::{
     changes::{
         Escaped, FileType, Node, Stamp,
-        beneath::{Pinned, join, magic, split, stat_fd},
+        beneath::{Pinned, is_within, join, magic, split, stat_fd},
         copy_content, names_in,
         node::xattrs_of,
     },
@@ -148,6 +151,7 @@ pub fn take(
         taken: Taken::default(),
         progress,
         dress,
+        lost: None,
     }
     .all()
     .map_err(|(path, stop)| {
@@ -174,6 +178,16 @@ pub fn take(
 /// Copies what is in the directory `from` to `to`, which is empty, exactly but for sockets and devices; fails where owner or
 /// attributes cannot be given.
 pub(crate) fn copy_tree(from: Pinned, to: Pinned) -> io::Result<()> {
+    copy(from, to, None).map(|_| ())
+}
+
+/// The same of all that can be copied so. What cannot is returned, and nothing of it is in `to`; of a directory of which only
+/// some of the entries cannot, those.
+pub(crate) fn copy_what_can_be(from: Pinned, to: Pinned) -> io::Result<Vec<Vec<u8>>> {
+    copy(from, to, Some(Vec::new()))
+}
+
+fn copy(from: Pinned, to: Pinned, lost: Option<Vec<Vec<u8>>>) -> io::Result<Vec<Vec<u8>>> {
     let mut copying = Copying {
         from,
         to,
@@ -183,11 +197,13 @@ pub(crate) fn copy_tree(from: Pinned, to: Pinned) -> io::Result<()> {
         taken: Taken::default(),
         progress: &mut |_| {},
         dress: |copy, original| Meta::of(original).set(copy),
+        lost,
     };
     copying.all().map_err(|(_, stop)| match stop {
         Stop::Failed(error) => error,
         Stop::Entries | Stop::Bytes => io::ErrorKind::FileTooLarge.into(),
-    })
+    })?;
+    Ok(copying.lost.unwrap_or_default())
 }
 
 /// Removes the copy of a run that is over, if it had one.
@@ -227,6 +243,8 @@ struct Copying<'a> {
     progress: &'a mut dyn FnMut(Taken),
     /// Gives a copy what the original has besides content.
     dress: fn(BorrowedFd<'_>, &Node) -> io::Result<()>,
+    /// What could not be copied, where the rest is wanted all the same.
+    lost: Option<Vec<Vec<u8>>>,
 }
 
 /// Why copying stopped.
@@ -248,22 +266,40 @@ impl Copying<'_> {
         let mut waiting = vec![Vec::new()];
         let mut done = Vec::new();
         while let Some(path) = waiting.pop() {
-            let (node, names) = self.directory(&path).map_err(|error| (path.clone(), error.into()))?;
+            let (node, names) = match self.directory(&path) {
+                Ok(found) => found,
+                Err(error) => {
+                    self.lose(path, error.into())?;
+                    continue;
+                }
+            };
             for name in names {
                 let path = join(&path, &name);
-                if self.entry(&path).map_err(|stop| (path.clone(), stop))? {
-                    waiting.push(path);
+                match self.entry(&path) {
+                    Ok(true) => waiting.push(path),
+                    Ok(false) => {}
+                    Err(stop) => self.lose(path, stop)?,
                 }
             }
             done.push((path, node));
         }
         // Afterwards: writing in a directory moves its times, and some may not be written in.
-        for (path, node) in done.iter().rev() {
-            let directory = self.to.dir(path);
-            directory
-                .and_then(|directory| (self.dress)(directory.as_fd(), node))
-                .map_err(|error| (path.clone(), error.into()))?;
+        for (path, node) in done.into_iter().rev() {
+            let directory = self.to.dir(&path);
+            if let Err(error) = directory.and_then(|directory| (self.dress)(directory.as_fd(), &node)) {
+                self.lose(path, error.into())?;
+            }
         }
+        Ok(())
+    }
+
+    /// Leaves out what could not be copied, with what there is of it already; or gives up.
+    fn lose(&mut self, path: Vec<u8>, stop: Stop) -> Result<(), (Vec<u8>, Stop)> {
+        let Some(lost) = self.lost.as_mut().filter(|_| !path.is_empty()) else { return Err((path, stop)) };
+        let removed = self.to.parent(&path).and_then(|(parent, name)| remove_tree(parent.as_fd(), name));
+        removed.map_err(|error| (path.clone(), error.into()))?;
+        lost.retain(|other| !is_within(other, &path));
+        lost.push(path);
         Ok(())
     }
 
@@ -303,6 +339,7 @@ impl Copying<'_> {
                 (self.dress)(self.to.at(path, OFlags::PATH | OFlags::NOFOLLOW)?.as_fd(), &node)?;
             }
             // Nobody listens at a copy of a socket, and a device is the host's.
+            _ if self.lost.is_some() => return Err(io::ErrorKind::Unsupported.into()),
             _ => {}
         }
         Ok(false)
@@ -346,6 +383,7 @@ impl Copying<'_> {
                 }
                 ftruncate(to, 0)?;
                 copy_content(&from, to)?;
+                self.leave_room(to)?;
             }
             if node_of(from.as_fd())?.is_untouched_since(&before) {
                 return Ok(before);
@@ -353,6 +391,17 @@ impl Copying<'_> {
         }
         self.taken.moving += 1;
         Ok(node_of(from.as_fd())?)
+    }
+
+    /// Where not all has to be copied, what copies take leaves some room for the records that are written afterwards.
+    fn leave_room(&self, to: &File) -> io::Result<()> {
+        if self.lost.is_none() || to.metadata()?.blocks() == 0 {
+            return Ok(());
+        }
+        let free = fstatvfs(to)?;
+        // A file system in memory may not say how large it is.
+        let is_full = free.f_blocks > 0 && free.f_bavail.saturating_mul(free.f_frsize) < ROOM_LEFT;
+        if is_full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     fn count(&mut self) -> Result<(), Stop> {
@@ -395,3 +444,5 @@ const FOLDER: &str = "snapshot";
 /// How often a file is copied that changes meanwhile.
 const TRIES: usize = 3;
 const PROGRESS_EVERY: u64 = 64;
+/// Bytes, of the file system that copies are on.
+const ROOM_LEFT: u64 = 1 << 18;

@@ -441,6 +441,75 @@ fn an_undo_that_has_no_room_takes_nothing_back_and_names_the_place() {
     assert_same(&world.shape(), &was, "all is");
 }
 
+#[test]
+fn what_the_state_folder_has_no_room_for_stays_and_the_rest_is_taken_back() {
+    if !is_root() {
+        return;
+    }
+    let small = Small::new();
+    let before = "mkdir -p d/e; for f in big d/e/big over; do head -c 2000000 /dev/urandom > $f; done
+                  echo 1 > a; echo 1 > gone; echo 1 > zz; echo 1 > d/e/little; mkdir r; echo 1 > r/f";
+    let world = World::with_state_on(small.0.path(), before);
+    world.inside("rm big gone; echo 2 > a; rm -r d; rm over; mkdir over; echo 2 > over/in; mv r moved; rm zz; echo 2 > new");
+    let report = world.commit(&[]);
+    assert!(!report.is_incomplete());
+    assert_eq!(paths(&report.unkept), ["/big", "/d/e/big", "/over"]);
+    let UndoReport { stayed, unkept, held, .. } = world.undo();
+    assert_eq!(paths(&stayed), ["/big", "/d/e/big", "/over"]);
+    assert_eq!((&unkept, &held[..]), (&stayed, &[][..]));
+    let looks = "find . -type f -size -2 | LC_ALL=C sort | xargs grep -H . | tr '\\n' ' '";
+    assert_eq!(sh(&world.host(), looks), "./a:1 ./d/e/little:1 ./gone:1 ./over/in:2 ./r/f:1 ./zz:1 ");
+    assert_eq!(sh(&world.host(), "ls -d big d/e/big new moved 2>/dev/null || true"), "");
+    // It can be told again, and what came back can be committed again.
+    let again = world.undo();
+    assert_eq!((paths(&again.stayed), again.taken), (vec!["/big".to_owned(), "/over".to_owned()], 0));
+    let report = world.commit(&[]);
+    assert!(report.conflicts.is_empty() && report.unkept.is_empty(), "{report:?}");
+    assert_eq!(
+        sh(&world.host(), "find . -type f | LC_ALL=C sort | tr '\\n' ' '"),
+        "./a ./moved/f ./new ./over/in "
+    );
+}
+
+#[test]
+fn what_cannot_be_kept_on_another_file_system_stays_and_is_named() {
+    let shm = Path::new("/dev/shm");
+    if !shm.is_dir() {
+        return;
+    }
+    let before = "echo 1 > a; echo 1 > gone; mkdir d r; echo 1 > d/f; echo 1 > r/f";
+    let world = World::with_host_on(shm, before);
+    for socket in ["socket", "d/socket", "replaced"] {
+        drop(std::os::unix::net::UnixListener::bind(world.host().join(socket)).unwrap());
+    }
+    std::thread::sleep(std::time::Duration::from_millis(25));
+    world.note(&["/socket", "/d/socket", "/replaced"]);
+    world.inside("rm gone socket; echo 2 > a; rm -r d; rm replaced; mv r replaced");
+    let report = world.commit(&[]);
+    assert_eq!(paths(&report.unkept), ["/d/socket", "/replaced", "/socket"], "{report:?}");
+    let UndoReport { stayed, unkept, held, .. } = world.undo();
+    assert_eq!(paths(&unkept), ["/d/socket", "/replaced", "/socket"]);
+    assert_eq!((&stayed, &held[..]), (&unkept, &[][..]));
+    assert_eq!(
+        sh(&world.host(), "find . -type f | LC_ALL=C sort | xargs grep -H . | tr '\\n' ' '"),
+        "./a:1 ./d/f:1 ./gone:1 ./r/f:1 "
+    );
+}
+
+#[test]
+fn what_a_user_may_not_read_is_not_kept_and_the_rest_is() {
+    let shm = Path::new("/dev/shm");
+    if is_root() || !shm.is_dir() {
+        return;
+    }
+    let world = World::with_host_on(shm, "echo 1 > a; echo 1 > closed; chmod 0 closed; echo 1 > gone");
+    world.inside("rm -f closed gone; echo 2 > a");
+    assert_eq!(paths(&world.commit(&[]).unkept), ["/closed"]);
+    let UndoReport { stayed, unkept, .. } = world.undo();
+    assert_eq!((paths(&stayed), stayed), (vec!["/closed".to_owned()], unkept));
+    assert_eq!(sh(&world.host(), "cat a gone; ls"), "1\n1\na\ngone\n");
+}
+
 /// Folders that are closed to their owner too, in any depth, come and go like others.
 #[test]
 fn folders_that_nobody_may_enter_are_committed_compared_and_taken_back() {

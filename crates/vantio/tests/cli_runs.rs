@@ -408,6 +408,26 @@ fn an_undo_takes_a_repository_back_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_commit_and_its_undo_tell_what_is_not_kept_on_another_mount() {
+    let Ok(other) = tempfile::tempdir_in("/dev/shm") else { return };
+    let world = world(POLICY).with_state(other.path().join("state").to_str().unwrap());
+    drop(std::os::unix::net::UnixListener::bind(world.work().join("socket")).unwrap());
+    world.run(&["run", "--", "sh", "-c", "rm -f socket gone.txt"]);
+    insta::assert_snapshot!(world.run(&["commit", "last"]), @"
+    exit 0
+    committed 2 paths
+    1 path cannot be taken back: what was there is not kept on another mount than the state folder's (VANTIO_STATE)
+      not kept: [WORK]/socket
+    ");
+    insta::assert_snapshot!(world.run(&["undo", "last"]), @"
+    exit 4
+    commit 1 of run [RUN] taken back, but for what stays: its changes wait again
+    stays, because what was there before is not kept on another mount than the state folder's (VANTIO_STATE): [WORK]/socket
+    ");
+    assert_eq!(fs::read_to_string(world.work().join("gone.txt")).unwrap(), "bye\n");
+}
+
+#[test]
 fn what_an_undo_leaves_for_another_is_told_apart() {
     let world = world(POLICY);
     fs::create_dir(world.work().join("folder")).unwrap();

@@ -10,7 +10,8 @@ use std::{
 use rustix::fs::{FlockOperation, flock};
 
 use super::{
-    CommitError, away,
+    CommitError,
+    away::{self, Lost},
     depot::{self, DepotPlace, undo_folder},
     journal::{JOURNAL_FILE, Record, Undone, record_undone},
     links,
@@ -33,10 +34,11 @@ pub(crate) fn lock(runs: &Path) -> Result<File, CommitError> {
     Ok(file)
 }
 
-/// Completes a commit whose journal says that it was applied. May be repeated.
-pub(super) fn finish(run: &Path, host_root: BorrowedFd<'_>) -> Result<(), CommitError> {
+/// Completes a commit whose journal says that it was applied, and returns the paths at which what it displaced could not be
+/// kept. May be repeated.
+pub(super) fn finish(run: &Path, host_root: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>, CommitError> {
     let path = run.join(JOURNAL_FILE);
-    let Some(record) = Record::read(&path)? else { return Ok(()) };
+    let Some(record) = Record::read(&path)? else { return Ok(Vec::new()) };
     complete(run, &record, host_root).map_err(|source| CommitError::Step {
         what: "cannot complete the commit of",
         path: run.as_os_str().as_encoded_bytes().to_vec(),
@@ -44,7 +46,7 @@ pub(super) fn finish(run: &Path, host_root: BorrowedFd<'_>) -> Result<(), Commit
     })
 }
 
-fn complete(run: &Path, record: &Record, host_root: BorrowedFd<'_>) -> io::Result<()> {
+fn complete(run: &Path, record: &Record, host_root: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {
     let folder = undo_folder(run, record.begin.number);
     let run_folder = RunFolder::new(run, 0);
     let mut settled = run_folder.committed().map_err(io::Error::other)?;
@@ -73,9 +75,11 @@ fn complete(run: &Path, record: &Record, host_root: BorrowedFd<'_>) -> io::Resul
             depot::remove(place, &folder, &ground.lower, times.or(place.times()))?;
         }
     }
+    let lost = Lost::of(&folder, record)?.paths(record);
     fs::rename(run.join(JOURNAL_FILE), folder.join(JOURNAL_FILE))?;
     File::open(&folder)?.sync_all()?;
-    File::open(run)?.sync_all()
+    File::open(run)?.sync_all()?;
+    Ok(lost)
 }
 
 pub(super) const LOCK_FILE: &str = ".commit.lock";

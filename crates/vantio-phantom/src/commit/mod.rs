@@ -157,8 +157,9 @@ pub fn commit(
             // taken back, and the path counts as a conflict.
             Err(Stopped::Conflict(path)) if late.len() < MOST_LATE_CONFLICTS => late.push(path),
             Err(stopped) => return Err(stopped.into()),
-            Ok(number) => {
+            Ok((number, unkept)) => {
                 report.number = Some(number);
+                report.unkept = unkept;
                 report.count(&set, &chosen);
                 return Ok(report);
             }
@@ -178,8 +179,8 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// Does everything, or leaves the host as it was, and returns the
-    /// commit's number.
-    fn perform(&self, dropped: &[Vec<u8>]) -> Result<u64, Stopped> {
+    /// commit's number, and the paths at which what was there before is not kept.
+    fn perform(&self, dropped: &[Vec<u8>]) -> Result<(u64, Vec<Vec<u8>>), Stopped> {
         let Chosen { indices, replacements, .. } = self.chosen;
         let pieces = pieces::of(self.layers, self.set, indices)
             .map_err(|source| Stopped::failed("cannot read", b"/", source))?;
@@ -193,11 +194,11 @@ impl Work<'_> {
         })?;
         // It is done: nothing calls it off any more.
         self.clock.moment()?;
-        finish::finish(self.run.path(), self.host_root)?;
+        let unkept = finish::finish(self.run.path(), self.host_root)?;
         // Without the note, what waits counts as changed by the host: a
         // conflict that the user can settle, after a commit that is done.
         let _ = self.note_waiting(&plan);
-        Ok(number)
+        Ok((number, unkept))
     }
 
     fn stage_and_apply(

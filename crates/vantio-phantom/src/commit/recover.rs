@@ -27,6 +27,8 @@ pub struct Recovered {
     /// Paths that could not be put back because the host changed them
     /// meanwhile; what was there before is in the run's `undo` folder.
     pub stayed: Vec<Vec<u8>>,
+    /// Paths at which a commit that was finished displaced something that could not be kept: no undo takes them back.
+    pub unkept: Vec<Vec<u8>>,
 }
 
 /// What was done about a commit or undo that a crash had cut off.
@@ -76,15 +78,17 @@ pub(super) fn recover_run(run: &Path, host_root: BorrowedFd<'_>) -> Result<Optio
         };
     };
     if record.applied.is_some() {
-        finish::finish(run, host_root)?;
+        let unkept = finish::finish(run, host_root)?;
         return Ok(Some(Recovered {
             run: run.to_path_buf(),
             remedy: Remedy::CommitFinished,
             stayed: Vec::new(),
+            unkept,
         }));
     }
     let stayed = take_back(run, &record, host_root).map_err(|source| failed(run, source))?;
-    Ok(Some(Recovered { run: run.to_path_buf(), remedy: Remedy::CommitTakenBack, stayed }))
+    let remedy = Remedy::CommitTakenBack;
+    Ok(Some(Recovered { run: run.to_path_buf(), remedy, stayed, unkept: Vec::new() }))
 }
 
 fn take_back(run: &Path, record: &Record, host_root: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {

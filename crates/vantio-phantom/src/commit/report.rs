@@ -33,6 +33,9 @@ pub struct CommitReport {
     pub partly: Vec<Vec<u8>>,
     /// Those of them of which mode, owner or attributes stay pending.
     pub unmoved: Vec<Unmoved>,
+    /// Paths at which something was before that lay on another mount than the state folder and could not be kept there: an
+    /// undo leaves them.
+    pub unkept: Vec<Vec<u8>>,
 }
 
 impl CommitReport {

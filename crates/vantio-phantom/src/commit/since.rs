@@ -33,12 +33,18 @@ pub(super) struct Staying {
     pub(super) steps: BTreeSet<usize>,
     /// Of those whose outcome the host did not change, the path in their layer without which they cannot go back.
     pub(super) without: BTreeMap<usize, Vec<u8>>,
+    /// Of those whose outcome the host did not change, the ones that have nothing to go back to.
+    pub(super) lost: BTreeSet<usize>,
 }
 
 /// The steps that an undo must leave because the host changed their outcome
-/// since, or that of others. To be asked before the first is taken back:
+/// since, or that of others, or because what they displaced is `unkept`. To be asked before the first is taken back:
 /// that moves change times.
-pub(super) fn changed_since(grounds: &[Ground], record: &Record) -> io::Result<Staying> {
+pub(super) fn changed_since(
+    grounds: &[Ground],
+    record: &Record,
+    unkept: &BTreeSet<usize>,
+) -> io::Result<Staying> {
     let (Some(steps), Some(done)) = (&record.steps, record.applied) else { return Ok(Staying::default()) };
     let mut changed = BTreeSet::new();
     let known = Since::new(record, steps, done);
@@ -55,8 +61,11 @@ pub(super) fn changed_since(grounds: &[Ground], record: &Record) -> io::Result<S
             changed.insert(index);
         }
     }
+    let is_left = |index: &&usize| !record.undone.steps.contains(index) && !changed.contains(index);
+    let lost: BTreeSet<_> = unkept.iter().filter(is_left).copied().collect();
+    changed.extend(&lost);
     let without = ways::close(grounds, steps, &record.undone.steps, &mut changed)?;
-    Ok(Staying { steps: changed, without })
+    Ok(Staying { steps: changed, without, lost })
 }
 
 /// The steps, by index, that changed nothing but metadata of a file to which the host wrote since. To be asked before the

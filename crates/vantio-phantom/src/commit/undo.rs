@@ -15,7 +15,8 @@ use rustix::fd::AsFd as _;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CommitError, Held, Recovered, Remedy, Selector, away,
+    CommitError, Held, Recovered, Remedy, Selector,
+    away::{self, Lost},
     depot::{self, DepotPlace, undo_folder},
     dirs,
     discard::remove_tree,
@@ -74,25 +75,26 @@ pub fn undo_paths(
     let failed = |source| failed(run.path(), source);
     let (number, part) = find(run, selection, host_root)?;
     let record = Record::read(&undo_folder(run.path(), number).join(JOURNAL_FILE))?;
-    let (mut along, mut not_kept, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut along, mut unkept, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
     let begun = Some(Stamp::now());
     let mut undoing = Undoing { number, stays: BTreeSet::new(), part, begun, changed: BTreeSet::new() };
     if let Some(record) = &record {
         let grounds = grounds(run.path(), record, host_root).map_err(failed)?;
-        let staying = changed_since(&grounds, record).map_err(failed)?;
+        let lost = lost(run.path(), record).map_err(failed)?;
+        let staying = changed_since(&grounds, record, &lost.steps).map_err(failed)?;
         waiting = held(record, &grounds, &staying);
+        unkept = Lost { steps: staying.lost, ..lost }.paths(record);
         undoing.stays = staying.steps;
         undoing.changed = written_since(&grounds, record).map_err(failed)?;
-        not_kept = unkept(run.path(), record, &grounds, &undoing.stays);
         along = undoing.part.as_ref().map_or(along, |part| part.along(record, &grounds, selection));
         undoing.part.get_or_insert_with(|| Part::whole(record, &grounds));
     }
     write_json(run.path(), UNDOING_FILE, &undoing).map_err(failed)?;
     let report = take_back(run.path(), &mut undoing, false, host_root)?;
     along.retain(|path| !report.stayed.contains(path));
-    not_kept.retain(|path| report.stayed.contains(path));
+    unkept.retain(|path| report.stayed.contains(path));
     waiting.retain(|held| report.stayed.contains(&held.path));
-    Ok(UndoReport { unkept: not_kept, held: waiting, along, ..report })
+    Ok(UndoReport { unkept, held: waiting, along, ..report })
 }
 
 /// The paths that stay for others, but for those that stay for themselves too.
@@ -107,20 +109,6 @@ fn held(record: &Record, grounds: &[Ground], staying: &Staying) -> Vec<Held> {
         (held.path != held.on && !changed.contains(&held.path)).then_some(held)
     });
     held.collect()
-}
-
-/// The paths of which nothing was kept, but for the steps in `changed`.
-fn unkept(run: &Path, record: &Record, grounds: &[Ground], changed: &BTreeSet<usize>) -> Vec<Vec<u8>> {
-    let folder = undo_folder(run, record.begin.number);
-    let is_lost = |index: usize| {
-        let depot = record.begin.layers.get(index).and_then(|layer| layer.depot.as_ref());
-        matches!(depot, Some(DepotPlace::Hidden { .. })) && !away::is_kept(&folder, index)
-    };
-    let steps = record.steps.iter().flat_map(|steps| steps.list.iter().enumerate());
-    steps
-        .filter(|(index, step)| !changed.contains(index) && is_lost(step.layer))
-        .filter_map(|(_, step)| Some(grounds.get(step.layer)?.absolute(step.path.as_bytes())))
-        .collect()
 }
 
 /// The commit of which [`undo_paths`] would take back what `selection` names.
@@ -207,13 +195,18 @@ fn has_something_to_take_back(
     };
     let failed = |source| failed(run.path(), source);
     let grounds = grounds(run.path(), &record, host_root).map_err(failed)?;
-    let stays = changed_since(&grounds, &record).map_err(failed)?.steps;
+    let lost = lost(run.path(), &record).map_err(failed)?;
+    let stays = changed_since(&grounds, &record, &lost.steps).map_err(failed)?.steps;
     if !record.was_tried {
         return Ok(true);
     }
     let count = record.steps.as_ref().map_or(0, |steps| steps.list.len());
     let is_free = |index: &usize| !stays.contains(index) && !record.undone.steps.contains(index);
     Ok(count == 0 || (0..count).any(|index| is_free(&index)))
+}
+
+fn lost(run: &Path, record: &Record) -> io::Result<Lost> {
+    Lost::of(&undo_folder(run, record.begin.number), record)
 }
 
 fn grounds(run: &Path, record: &Record, host_root: BorrowedFd<'_>) -> io::Result<Vec<Ground>> {
@@ -228,7 +221,8 @@ pub(super) fn resume(run: &Path, host_root: BorrowedFd<'_>) -> Result<Option<Rec
     };
     let mut undoing: Undoing = serde_json::from_slice(&text).map_err(|error| failed(run, error.into()))?;
     let report = take_back(run, &mut undoing, true, host_root)?;
-    Ok(Some(Recovered { run: run.to_path_buf(), remedy: Remedy::UndoFinished, stayed: report.stayed }))
+    let (remedy, stayed) = (Remedy::UndoFinished, report.stayed);
+    Ok(Some(Recovered { run: run.to_path_buf(), remedy, stayed, unkept: Vec::new() }))
 }
 
 fn take_back(
@@ -256,7 +250,15 @@ fn take_back(
     if is_resumed {
         judge_again(run, record, &part, undoing, host_root).map_err(failed)?;
     }
-    let (taken, stayed) = unwind(run, record, &part, undoing, host_root).map_err(failed)?;
+    let lost = lost(run, record).map_err(failed)?.within;
+    let (taken, mut stayed) = unwind(run, record, &part, undoing, host_root).map_err(failed)?;
+    // A directory is back, and some of what was in it is not.
+    let is_back = |step: &usize| {
+        part.steps.contains(step) && !undoing.stays.contains(step) && !record.undone.steps.contains(step)
+    };
+    stayed.extend(lost.into_iter().filter(|(step, _)| is_back(step)).map(|(_, path)| path));
+    stayed.sort();
+    stayed.dedup();
     Ok(UndoReport { number, taken, stayed, ..UndoReport::default() })
 }
 

@@ -47,6 +47,11 @@ impl World {
         Self::in_dir(tempfile::tempdir().unwrap(), Some(host), false, script)
     }
 
+    /// The same, with the run's folder, and not the host's files, on another file system.
+    pub fn with_state_on(other: &Path, script: &str) -> Self {
+        Self::in_dir(tempfile::tempdir_in(other).unwrap(), Some(tempfile::tempdir().unwrap()), false, script)
+    }
+
     fn in_dir(dir: TempDir, other: Option<TempDir>, is_overlay: bool, script: &str) -> Self {
         let path = dir.path();
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();

@@ -116,7 +116,7 @@ pub fn detail(entry: &Entry) -> String {
         "phantom.commit.end" => {
             let parts = ["committed", "conflicts", "dropped", "hazards_left"];
             let parts = parts.map(|part| format!("{part} {}", counted(response, part))).join(", ");
-            parts + &some(response, &["hazards", "merged", "overwritten", "partly"])
+            parts + &some(response, &["hazards", "merged", "overwritten", "partly", "unkept"])
         }
         "phantom.undo" => format!("commit {}", counted(request, "commit")),
         "phantom.undo.end" => format!("{} stayed", counted(response, "stayed")),

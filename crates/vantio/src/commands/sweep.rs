@@ -58,6 +58,12 @@ fn recover_commits(store: &Store) -> Result<(), Failure> {
         for path in commit.stayed {
             note(format!("vantio: {} stays as it is: the host changed it meanwhile\n", Escaped(&path)));
         }
+        for path in commit.unkept {
+            note(format!(
+                "vantio: no undo takes {} back: what was there could not be kept\n",
+                Escaped(&path)
+            ));
+        }
     }
     Ok(())
 }

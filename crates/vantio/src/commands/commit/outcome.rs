@@ -60,6 +60,18 @@ impl Outcome {
             let looks = report.looks.get(path).map_or_else(String::new, |what| format!("  ({what})"));
             line(format!("  came along: {}{looks}", Escaped(path)));
         }
+        if !report.unkept.is_empty() {
+            let count = paths(report.unkept.len());
+            line(format!(
+                "{count} cannot be taken back: what was there is not kept on another mount than the state folder's (VANTIO_STATE)"
+            ));
+        }
+        for path in report.unkept.iter().take(UNKEPT_LINES) {
+            line(format!("  not kept: {}", Escaped(path)));
+        }
+        if report.unkept.len() > UNKEPT_LINES {
+            line(format!("  … and {} more: --json names them", report.unkept.len() - UNKEPT_LINES));
+        }
         for conflict in &report.conflicts {
             line(format!("conflict: {conflict}"));
             offered(conflict).into_iter().for_each(&mut line);
@@ -126,6 +138,7 @@ impl Outcome {
             "partly": paths_json(&report.partly),
             "unmoved": paths_json(report.unmoved.iter().map(|unmoved| &unmoved.path)),
             "dropped": paths_json(&report.dropped),
+            "unkept": paths_json(&report.unkept),
             "conflicts": conflicts.collect::<serde_json::Value>(),
             "held": held_json(&report.held),
             "hazards": hazards.collect::<serde_json::Value>(),
@@ -246,6 +259,9 @@ fn paths(count: usize) -> String {
 
 /// Hazards that a report names.
 const HAZARD_LINES: usize = 20;
+
+/// Displaced files that a report names.
+const UNKEPT_LINES: usize = 20;
 
 /// Overlaps of a conflict that a report names.
 const OVERLAPS: usize = 5;

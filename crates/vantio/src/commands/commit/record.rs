@@ -42,6 +42,7 @@ pub(super) fn done(outcome: &Outcome) -> Value {
         ("merged", report.merged.len()),
         ("overwritten", report.overwritten.len()),
         ("partly", report.partly.len()),
+        ("unkept", report.unkept.len()),
     ]));
     Value::object(members)
 }
