@@ -442,6 +442,29 @@ fn an_undo_that_has_no_room_takes_nothing_back_and_names_the_place() {
 }
 
 #[test]
+fn an_undo_that_failed_names_the_place_and_the_next_goes_on_with_it_and_no_further() {
+    if !is_root() {
+        return;
+    }
+    let world = World::new("mkdir d; echo 1 > d/f; echo 1 > a; echo 1 > z; echo 1 > first");
+    world.inside("echo 2 > first");
+    world.commit(&[]);
+    world.inside("echo 2 > a; rm d/f; echo 2 > z");
+    world.commit(&[]);
+    std::thread::sleep(std::time::Duration::from_millis(25));
+    world.on_host("echo host > z; chattr +i d || touch unsupported");
+    if world.host().join("unsupported").exists() {
+        return;
+    }
+    let error = world.try_undo().unwrap_err().to_string();
+    world.on_host("chattr -i d");
+    assert!(error.contains("at `/d/f`: "), "{error}");
+    let UndoReport { number, taken, stayed, .. } = world.undo();
+    assert_eq!((number, taken, paths(&stayed)), (2, 2, vec!["/z".to_owned()]));
+    assert_eq!(sh(&world.host(), "cat a d/f z first"), "1\n1\nhost\n2\n");
+}
+
+#[test]
 fn what_the_state_folder_has_no_room_for_stays_and_the_rest_is_taken_back() {
     if !is_root() {
         return;

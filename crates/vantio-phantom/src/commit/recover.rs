@@ -13,7 +13,7 @@ use super::{
     finish,
     journal::{JOURNAL_FILE, Record},
     rollback::{Ground, Reason, roll_back},
-    undo,
+    undo::{self, UndoReport},
 };
 use crate::{changes::RunFolder, checkpoint};
 
@@ -59,9 +59,18 @@ pub fn recover(runs: &Path, host_root: BorrowedFd<'_>) -> Result<Vec<Recovered>,
 /// Keeps others out while something is done with `run`, and finishes what a crash cut off of it; what waits there has to be
 /// of one moment.
 pub(super) fn take_over(run: &RunFolder, host_root: BorrowedFd<'_>) -> Result<fs::File, CommitError> {
+    take_over_undo(run, host_root).map(|(lock, _)| lock)
+}
+
+/// The same, and what was finished if that was an undo of a whole commit.
+pub(super) fn take_over_undo(
+    run: &RunFolder,
+    host_root: BorrowedFd<'_>,
+) -> Result<(fs::File, Option<UndoReport>), CommitError> {
     let lock = finish::lock(run.path().parent().unwrap_or(run.path()))?;
+    let resumed = undo::resume_whole(run.path(), host_root)?;
     recover_run(run.path(), host_root)?;
-    if checkpoint::is_restoring(run) { Err(CommitError::HalfRestored) } else { Ok(lock) }
+    if checkpoint::is_restoring(run) { Err(CommitError::HalfRestored) } else { Ok((lock, resumed)) }
 }
 
 /// The same as [`recover`] for one run, under a lock that is held already.

@@ -20,7 +20,7 @@ use super::{
     steps::{Action, Id, Step},
 };
 use crate::changes::{
-    Committed, Node, RunFolder,
+    Committed, Escaped, Node, RunFolder,
     base::note_again,
     beneath::{self, Pinned, join},
     names_in, path_then,
@@ -193,7 +193,7 @@ pub(super) fn roll_back(
             }
             Ok(false) => stayed.add(index, path),
             Err(error) if beneath::is_absent(&error) || is_occupied(&error) => stayed.add(index, path),
-            Err(error) => return Err(error),
+            Err(error) => return Err(at(&path, &error)),
         }
     }
     dirs::restore(grounds, steps, reason, &stayed.steps)?;
@@ -216,6 +216,11 @@ pub(super) fn roll_back(
     stayed.paths.sort();
     stayed.paths.dedup();
     Ok(stayed)
+}
+
+/// The same error, that says where on the host it happened.
+fn at(path: &[u8], error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("at `{}`: {error}", Escaped(path)))
 }
 
 /// The file that a step gave another name, which moves its change time.

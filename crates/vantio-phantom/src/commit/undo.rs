@@ -21,7 +21,7 @@ use super::{
     dirs,
     discard::remove_tree,
     journal::{JOURNAL_FILE, Record, Steps, Undone, numbers, record_undone},
-    recover::take_over,
+    recover::take_over_undo,
     rollback::{Ground, Reason, Scope, roll_back},
     since::{Staying, changed_since, written_since},
     steps::Id,
@@ -64,6 +64,8 @@ pub fn undo(run: &RunFolder, host_root: BorrowedFd<'_>) -> Result<UndoReport, Co
 /// Takes back what `selection` names of the last commit that brought it; the
 /// whole of the last commit where it is empty.
 ///
+/// Where an undo of a whole commit was cut off and all is asked for, that is what is finished, and nothing more.
+///
 /// What cannot stay without it goes back too: both names of a renamed
 /// directory, what was put into a new one, the other names of a file.
 pub fn undo_paths(
@@ -71,7 +73,10 @@ pub fn undo_paths(
     selection: &[Selector],
     host_root: BorrowedFd<'_>,
 ) -> Result<UndoReport, CommitError> {
-    let _lock = take_over(run, host_root)?;
+    let (_lock, resumed) = take_over_undo(run, host_root)?;
+    if let Some(resumed) = resumed.filter(|_| selection.is_empty()) {
+        return Ok(resumed);
+    }
     let failed = |source| failed(run.path(), source);
     let (number, part) = find(run, selection, host_root)?;
     let record = Record::read(&undo_folder(run.path(), number).join(JOURNAL_FILE))?;
@@ -215,14 +220,26 @@ fn grounds(run: &Path, record: &Record, host_root: BorrowedFd<'_>) -> io::Result
 
 /// Completes an undo that a crash cut off.
 pub(super) fn resume(run: &Path, host_root: BorrowedFd<'_>) -> Result<Option<Recovered>, CommitError> {
-    let text = match fs::read(run.join(UNDOING_FILE)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other.map_err(|error| failed(run, error))?,
-    };
-    let mut undoing: Undoing = serde_json::from_slice(&text).map_err(|error| failed(run, error.into()))?;
+    let Some(mut undoing) = cut_off(run)? else { return Ok(None) };
     let report = take_back(run, &mut undoing, true, host_root)?;
     let (remedy, stayed) = (Remedy::UndoFinished, report.stayed);
     Ok(Some(Recovered { run: run.to_path_buf(), remedy, stayed, unkept: Vec::new() }))
+}
+
+/// The same where that takes all that is left of a commit back.
+pub(super) fn resume_whole(run: &Path, host_root: BorrowedFd<'_>) -> Result<Option<UndoReport>, CommitError> {
+    let whole = cut_off(run)?.filter(|undoing| undoing.part.as_ref().is_none_or(|part| part.is_all));
+    whole.map(|mut undoing| take_back(run, &mut undoing, true, host_root)).transpose()
+}
+
+fn cut_off(run: &Path) -> Result<Option<Undoing>, CommitError> {
+    match fs::read(run.join(UNDOING_FILE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        text => {
+            let text = text.map_err(|error| failed(run, error))?;
+            serde_json::from_slice(&text).map(Some).map_err(|error| failed(run, error.into()))
+        }
+    }
 }
 
 fn take_back(

@@ -85,6 +85,8 @@ pub fn undo(store: &Store, arguments: &Undo, json: bool) -> Result<u8, Failure> 
         other => Some(other.map_err(|error| commit_failure(&error))?),
     };
     let report = report.unwrap_or_default();
+    // One that was cut off is finished first.
+    let number = if report.number == 0 { number } else { report.number };
     let count = i64::try_from(report.stayed.len()).unwrap_or(i64::MAX);
     let response = Value::object([("stayed", Value::Integer(count))]);
     let end = store.read(id)?;
