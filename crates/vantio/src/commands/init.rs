@@ -48,15 +48,16 @@ pub fn init(arguments: &Init, json: bool) -> Result<u8, Failure> {
 fn document(directory: &Path, preset_choice: Preset) -> String {
     let name =
         directory.file_name().map_or_else(|| "agent".into(), |name| name.to_string_lossy().into_owned());
+    // A name with control characters would be refused.
+    let name = Some(name).filter(|name| !name.contains(char::is_control));
+    let name = name.map_or_else(String::new, |name| format!("name: {}\n", serde_json::Value::from(name)));
     let preset = preset(preset_name(preset_choice)).unwrap_or_default();
     let body = preset.lines().skip_while(|line| line.starts_with('#'));
     let lines = body.map(|line| match line {
         // JSON's quotes are YAML's.
         _ if line.starts_with("mode:") => format!("{LEARNING}{line}\n"),
-        _ if line.starts_with("name:") && preset_choice == Preset::Learn => {
-            format!("name: {}\n", serde_json::Value::from(name.as_str()))
-        }
-        _ if line.starts_with("name:") => format!("name: {}\n{MODE}", serde_json::Value::from(name.as_str())),
+        _ if line.starts_with("name:") && preset_choice == Preset::Learn => name.clone(),
+        _ if line.starts_with("name:") => format!("{name}{MODE}"),
         "  allow: []" => format!("{NETWORK}{}\n  allow: []\n", registries(directory)),
         "exec:" => format!("exec:\n{EXECUTION}"),
         "phantom:" => format!("{ENVIRONMENT}phantom:\n"),
@@ -138,7 +139,7 @@ mod tests {
     #[test]
     fn what_is_written_compiles_in_a_folder_of_any_name() {
         for preset in [Preset::ReadOnly, Preset::Workspace, Preset::Open, Preset::Learn] {
-            for name in ["/srv/web", "/a\"b\\c", "/# x: y", "/"] {
+            for name in ["/srv/web", "/a\"b\\c", "/# x: y", "/a\nb", "/\u{1b}[1m", "/a\u{85}b", "/"] {
                 let document = document(Path::new(name), preset);
                 compile(document.as_bytes(), "vantio.yaml").unwrap();
             }
