@@ -513,9 +513,11 @@ fn what_cannot_be_kept_on_another_file_system_stays_and_is_named() {
     let UndoReport { stayed, unkept, held, .. } = world.undo();
     assert_eq!(paths(&unkept), ["/d/socket", "/replaced", "/socket"]);
     assert_eq!((&stayed, &held[..]), (&unkept, &[][..]));
+    // An ordinary user's run has no renamed folder, but a new one, which is all that there is in the socket's place.
+    let replaced = if is_root() { "" } else { "./replaced/f:1 " };
     assert_eq!(
         sh(&world.host(), "find . -type f | LC_ALL=C sort | xargs grep -H . | tr '\\n' ' '"),
-        "./a:1 ./d/f:1 ./gone:1 ./r/f:1 "
+        format!("./a:1 ./d/f:1 ./gone:1 ./r/f:1 {replaced}")
     );
 }
 
