@@ -40,7 +40,7 @@ fn a_nested_run_is_governed_by_both_policies_and_the_outer_one_by_its_own() {
 #[test]
 fn the_policy_of_the_folder_which_the_outer_run_has_hinders_no_nested_run_that_names_its_own() {
     let world = world(INNER);
-    world.write("vantio.yaml", &format!("{OUTER}limits: {{open_files: 500}}\nphantom: {{view: snapshot}}\n"));
+    world.write("vantio.yaml", format!("{OUTER}limits: {{open_files: 500}}\nphantom: {{view: snapshot}}\n"));
     let inner =
         format!("{} run --policy inner.yaml -- sh -c 'cat kept; ulimit -n'; true", binary().display());
     let outcome = finish(&mut world.vantio(["run", "--", "sh", "-c", &inner]));
