@@ -16,10 +16,11 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// Starts the thread where the calling one is.
+    /// Starts the thread where the calling one is, with a stack for whatever it is asked to do.
     pub(crate) fn here(name: &str) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Job>();
-        spawn(name, move || queue.into_iter().for_each(|job| job()))?;
+        let work = move || queue.into_iter().for_each(|job| job());
+        thread::Builder::new().name(name.to_owned()).spawn(work)?;
         Ok(Self { jobs })
     }
 
