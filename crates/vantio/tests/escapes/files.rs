@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     attack,
-    common::{CLOSED, Manifest, SECRET, WORKSPACE, World, finish},
+    common::{CLOSED, Manifest, SECRET, WORKSPACE, World, finish, is_root},
 };
 
 #[test]
@@ -64,8 +64,12 @@ fn what_is_tried_with_a_file_in_a_closed_folder_is_on_record_as_that() {
     let script = "cat $0; rm -f $0; rmdir $0; true";
     let outcome = world.run(WORKSPACE, &["sh", "-c", script, &key]);
     outcome.assert_code(0);
-    for effect in ["fs.open", "fs.unlink", "fs.rmdir"] {
-        world.assert_refused(effect, &key);
+    world.assert_refused("fs.open", &key);
+    if is_root() {
+        // To an ordinary user the folder is closed in the kernel already, and `rm` looks before it asks.
+        for effect in ["fs.unlink", "fs.rmdir"] {
+            world.assert_refused(effect, &key);
+        }
     }
 }
 
